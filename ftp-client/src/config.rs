@@ -119,7 +119,7 @@ impl Config {
             return Err(Error::Unsupported("pipelining without EPSV"));
         }
         if self.compress && self.reuse_data {
-            return Err(Error::Unsupported("compression together with one data connection"));
+            return Err(Error::Unsupported("compression together with a reused data connection"));
         }
         if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
             return Err(Error::Unsupported("an address rule together with a connector"));

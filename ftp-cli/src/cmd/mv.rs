@@ -27,8 +27,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if keeps && is_there(client, &to)? {
             let target = Escaped(&to);
             let tells = !quiet && !reporter.is_talkative;
-            reporter.messages.say_if(tells, format_args!("{target}: exists, {url} stays"));
-            return Ok(Outcome::Skipped("stays: NEWPATH exists"));
+            reporter.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
+            return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
         }
         // The new path is relative to the login directory, so no directory is entered.
         client.rename(path::without_slash(url.path()), &to)?;

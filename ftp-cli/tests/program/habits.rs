@@ -440,7 +440,7 @@ fn patterns_that_select_nothing_are_told() {
     let rsync = ["--include", "*/", "--include", "*.jpg", "--exclude", "*"];
     for (options, words) in [
         (&rsync[..], "no file is selected"),
-        (&["--include", "{a,b}.jpg"], "--include {a,b}.jpg: matches no name; patterns have"),
+        (&["--include", "{a,b}.jpg"], "--include {a,b}.jpg: matches no name; patterns support"),
         (&["--exclude", "d/**"], "--exclude d/**: matches no name"),
         (&["-v", "--exclude", "*.tmp"], "--exclude *.tmp: matches no name"),
     ] {

@@ -171,14 +171,14 @@ fn without_the_ledger_a_server_refuses_or_warns() {
     let (_session, code) = tried(&lenient);
     assert_eq!(code, 230);
     said_until(&strict, "sessions and uploads with limits are refused");
-    said_until(&lenient, "limits of all servers together are not kept");
+    said_until(&lenient, "limits across servers are not enforced");
     // A start without the ledger.
     failed(&run(&mut refusing.command(&["--listen", "127.0.0.1:0"])), 4, "ledger.url: the ledger");
     assert!(checked(&refusing)[0].starts_with("fail  ledger.url: the ledger does not answer"));
     assert!(checked(&allowing)[0].starts_with("warn  ledger.url: the ledger does not answer"));
     check(&allowing).succeeded();
     let late = allowing.serve();
-    assert!(late.said().contains("limits of all servers together are not kept"), "{}", late.said());
+    assert!(late.said().contains("limits across servers are not enforced"), "{}", late.said());
     assert_eq!(store(&mut login(&late), "d"), 226);
 }
 

@@ -236,7 +236,7 @@ fn keys_change_at_a_reload() {
     for (secret, reply) in [("wrong", 451), ("secret", 226)] {
         configured.here.write("secret", format!("{secret}\n").as_bytes());
         served.signal("HUP");
-        said_until(&served, "stores.main: new keys of the account");
+        said_until(&served, "stores.main: new access keys are in use");
         said_until(&served, "configuration reloaded");
         // A session that began before uses the same client.
         let found = session.ask("SIZE f");
@@ -316,7 +316,7 @@ fn a_store_that_is_not_there_is_named_and_harms_nobody_else() {
     let ran = run(&mut command(&[]));
     ran.exited(2);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-    assert!(said.contains("fail  stores.main: no keys of an account: set access_key"), "{said}");
+    assert!(said.contains("fail  stores.main: no access keys: set access_key"), "{said}");
     let ran = run(&mut command(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "geheim")]));
     ran.exited(4);
     assert!(!format!("{ran:?}").contains("geheim"));

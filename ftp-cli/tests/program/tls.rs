@@ -158,8 +158,8 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     // The certificate does not contain the host's name.
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
-    let why = ": clients that connect to this name and verify it will refuse the \
-               certificate; install a certificate that does";
+    let why = ": clients that verify the name they connect to will refuse the \
+               certificate; install a certificate for all names";
     assert!(
         said.contains(&line("warn", &format!(" does not name ftp.example.org{why}"))),
         "{said}"

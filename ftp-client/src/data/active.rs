@@ -140,7 +140,7 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
     let mut hosts = addresses.iter().map(|address| address.ip().to_canonical());
     let host = hosts.find(|host| host.is_ipv4() == local.is_ipv4()).ok_or_else(|| {
         let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
-        let why = format!("no {family} address, which the control connection has");
+        let why = format!("no {family} address, but the control connection uses {family}");
         failed(ErrorKind::AddrNotAvailable, &why)
     })?;
     match AddressClass::of(host) {

@@ -77,6 +77,8 @@ pub(crate) fn begin(
         (None, Some(address)) => {
             connect::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
         }
-        (None, None) => Err(Error::Unsupported("a server without an address")),
+        (None, None) => {
+            Err(Error::Unsupported("a data connection to a server whose address is unknown"))
+        }
     }
 }

@@ -181,7 +181,7 @@ impl Client {
         length: u64,
     ) -> Result<Verified, Error> {
         let mut checksum = Checksum::for_server(self)?
-            .ok_or(Error::Unsupported("a digest: the server lists no known algorithm"))?;
+            .ok_or(Error::Unsupported("the server lists no suitable digest"))?;
         let read = File::open(here).and_then(|file| checksum.update_from(&file, length));
         read.map_err(|error| Error::Local(named(here, &error)))?;
         self.compare_hash(path, &checksum.finish()).map(|()| Verified::Hash)

@@ -45,7 +45,7 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
         return Ok(Handshake::Passive);
     }
     Err(Error::Unsupported(
-        "a protected copy between servers without SSCN (at the connecting one) and CPSV (at the \
+        "a protected copy between servers without SSCN (at the connecting one) or CPSV (at the \
          listening one); use unencrypted data (PROT C)",
     ))
 }

@@ -44,7 +44,10 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
             for certificate in all {
                 let added = store.add(CertificateDer::from(certificate.clone()));
                 added.map_err(|error| {
-                    TlsError::Settings(format!("a root: {}", words::failure(&error)))
+                    TlsError::Settings(format!(
+                        "a CA certificate cannot be used: {}",
+                        words::failure(&error)
+                    ))
                 })?;
             }
         }

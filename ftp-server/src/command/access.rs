@@ -182,7 +182,7 @@ fn refuse(
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let why = match login.tls {
         TlsPolicy::Required if session.secured.is_none() => Some("AUTH TLS comes first"),
-        TlsPolicy::Off if session.secured.is_some() => Some("Not under TLS"),
+        TlsPolicy::Off if session.secured.is_some() => Some("Not permitted under TLS"),
         _ => None,
     };
     if let Some(why) = why {

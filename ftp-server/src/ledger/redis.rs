@@ -101,7 +101,7 @@ impl RedisLedger {
             true => Ok(()),
             // Another server probes at the same time.
             false if self.read("probe")?.record.is_some() => Ok(()),
-            false => Err(LedgerError::Unfit("redis: EVAL does not store".to_owned())),
+            false => Err(LedgerError::Unfit("redis: EVAL does not store the record".to_owned())),
         }
     }
 

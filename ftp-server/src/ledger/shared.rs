@@ -324,7 +324,7 @@ impl Inner {
                 if failure.is_none() {
                     let what = match self.without {
                         WithoutLedger::Refuse => "sessions and uploads with limits are refused",
-                        WithoutLedger::Allow => "limits of all servers together are not kept",
+                        WithoutLedger::Allow => "limits across servers are not enforced",
                     };
                     log::warn!("{error}; {what}");
                 }

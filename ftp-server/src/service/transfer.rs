@@ -265,11 +265,11 @@ impl Runner {
 fn conclude_malformed(fault: &DataFault) -> Conclusion {
     let text = match fault {
         DataFault::Deflate(DeflateFault::Truncated) => {
-            "Data ended before the end of its compression"
+            "Data ended before the end of the zlib stream"
         }
         DataFault::Block(BlockFault::Truncated) => "Data ended without an end-of-file block",
         DataFault::Deflate(_) => "Data is not one zlib stream",
-        DataFault::Block(_) => "Data is not a file in blocks",
+        DataFault::Block(_) => "Data is not in valid blocks (MODE B)",
         DataFault::Record => "Records are not supported",
         DataFault::Suspect => "Data with suspected errors is not stored",
     };

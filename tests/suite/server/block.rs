@@ -301,13 +301,13 @@ fn invalid_blocks_are_refused_and_nothing_is_stored_cm_145_hd_25() {
     let end = block(END_OF_FILE, b"");
     let long = [b'x'; 65];
     for (what, data, text) in [
-        ("plain text", b"hello, this is not in blocks".to_vec(), "in blocks"),
-        ("unknown bit", block(8, b""), "in blocks"),
-        ("marker without text", block(MARKER, b""), "in blocks"),
-        ("marker with space", block(MARKER, b"a b"), "in blocks"),
-        ("long marker", block(MARKER, &long), "in blocks"),
-        ("empty blocks", block(0, b"").repeat(2_000), "in blocks"),
-        ("endless markers", block(MARKER, b"m").repeat(2_000), "in blocks"),
+        ("plain text", b"hello, this is not in blocks".to_vec(), "in valid blocks"),
+        ("unknown bit", block(8, b""), "in valid blocks"),
+        ("marker without text", block(MARKER, b""), "in valid blocks"),
+        ("marker with space", block(MARKER, b"a b"), "in valid blocks"),
+        ("long marker", block(MARKER, &long), "in valid blocks"),
+        ("empty blocks", block(0, b"").repeat(2_000), "in valid blocks"),
+        ("endless markers", block(MARKER, b"m").repeat(2_000), "in valid blocks"),
         ("record", block(END_OF_RECORD, b"a"), "Records"),
         ("suspect", block(SUSPECT, b"a"), "suspected"),
     ] {

@@ -77,11 +77,11 @@ fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
     let mut stream = UnixStream::connect(path).map_err(|error| {
         let why = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "no server listens there; use --control FILE with the control.socket of its configuration"
+                "no server listens there; use --control FILE with the server's control.socket"
                     .to_owned()
             }
             ErrorKind::PermissionDenied => {
-                "permission denied; the server's control.group and control.mode decide".to_owned()
+                "permission denied; see the server's control.group and control.mode".to_owned()
             }
             _ => error.to_string(),
         };

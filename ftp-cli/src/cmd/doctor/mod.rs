@@ -379,7 +379,7 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
     // TLS on a data connection begins with a transfer, and a listing is the one transfer that needs
     // no file.
     if !dial.listed.load(Ordering::Relaxed) {
-        let skip = |check| Finding::skip(check, format_args!("this user may not list files"));
+        let skip = |check| Finding::skip(check, format_args!("this user cannot list files"));
         return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
     }
     let reuse = match data_connections::without_resuming(dial, way)? {

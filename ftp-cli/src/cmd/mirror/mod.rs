@@ -308,7 +308,7 @@ impl<'a> Mirror<'a> {
     /// name in an existing target.
     fn say_merge(&self, stdio: &Stdio, target_exists: bool) {
         if target_exists && self.options.synonym() == Some("cp") && !self.options.is_quiet() {
-            let message = "the target exists: cp -r copies the content of SRC into it, without a directory of that name";
+            let message = "the target exists: cp -r copies the content of SRC directly into it";
             stdio.messages.say(message);
         }
     }

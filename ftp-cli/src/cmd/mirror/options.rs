@@ -73,7 +73,7 @@ impl MirrorOptions {
             _ => named.unwrap_or(Comparison::Time),
         };
         if options.has("remove-source") && comparison == Comparison::Size {
-            return Err(Failure::usage("--remove-source needs more than a comparison of sizes"));
+            return Err(Failure::usage("--remove-source needs --compare time or --compare hash"));
         }
         if options.has("remove-source") && deletes {
             return Err(Failure::usage("--remove-source and --delete exclude each other"));
@@ -86,7 +86,7 @@ impl MirrorOptions {
         let links = options.parsed("links", |text| values::word(text, &choices))?;
         let links = links.unwrap_or(LinkChoice::Skip);
         if options.has("remove-source") && links == LinkChoice::Follow {
-            let message = "--remove-source and --links follow exclude each other: what a link leads to is not removed";
+            let message = "--remove-source and --links follow exclude each other: targets of links are not removed";
             return Err(Failure::usage(message));
         }
         let backup = options.value("backup-dir").map(OsStr::to_owned);

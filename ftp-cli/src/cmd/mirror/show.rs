@@ -22,7 +22,7 @@ impl Mirror<'_> {
         }
         if plan.unselected > 0 && plan.copies.is_empty() && plan.same == 0 {
             stdio.messages.say(format_args!(
-                "no file is selected: {} are left out; of several patterns the last that matches decides",
+                "no file is selected: {} left out; if several patterns match, the last of them decides",
                 plan.unselected
             ));
         }
@@ -30,7 +30,7 @@ impl Mirror<'_> {
         for unmet in self.wanted.filter.unmet() {
             if is_foreign(&unmet) {
                 stdio.messages.say(format_args!(
-                    "{unmet}: matches no name; patterns have *, ? and [a-z] only"
+                    "{unmet}: matches no name; patterns support only *, ? and [a-z]"
                 ));
             } else if self.is_talkative {
                 stdio.messages.say(format_args!("{unmet}: matches no name"));

@@ -318,8 +318,9 @@ fn ports(settings: &Settings, findings: &mut Findings) {
             format_args!("passive.ports: none of {all} is available: {named}; use others"),
         ),
         (_, false) => {
-            findings
-                .warn(format_args!("passive.ports: {free} of {all} are available, except {named}"));
+            findings.warn(format_args!(
+                "passive.ports: {free} of {all} are available; not available: {named}"
+            ));
         }
     }
 }

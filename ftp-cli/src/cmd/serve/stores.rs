@@ -106,7 +106,7 @@ impl Stores {
             let known = former.stores.get(name).filter(is_known);
             if known.is_some_and(|known| known.keys != store.keys) {
                 store.keys.give_to(&store.client);
-                log::info!(target: LOG, "{}: new keys of the account", key_of_store(name, ""));
+                log::info!(target: LOG, "{}: new access keys are in use", key_of_store(name, ""));
             }
         }
         if let Some(ledger) = &self.ledger {
@@ -208,7 +208,7 @@ impl Store {
 
     fn check(&self, key: &str, findings: &mut Findings) {
         let StoreSettings { endpoint, bucket, sts_endpoint, .. } = &self.settings;
-        for (url, what) in [(endpoint, "files and keys of objects"), (sts_endpoint, "the token")] {
+        for (url, what) in [(endpoint, "files and their names"), (sts_endpoint, "the token")] {
             if url.starts_with("http://") && !is_local(url) {
                 findings.warn(format_args!("{key}: {url} gets {what} unencrypted; use https"));
             }
@@ -305,7 +305,7 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
         (
             features.removes_abandoned,
             "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
-             partial uploads that are older than a day; add the rule for those that it cannot find",
+             partial uploads that are older than a day; add the rule for those that the server cannot find",
         ),
     ]
     .into_iter()
@@ -390,7 +390,7 @@ impl Keys {
         match (value("AWS_ROLE_ARN"), value("AWS_WEB_IDENTITY_TOKEN_FILE")) {
             (Some(arn), Some(file)) => Ok(Self::Role { arn, token_file: file.into() }),
             _ => Err(Failure::usage(format!(
-                "{}: no keys of an account: set access_key and secret_key_file, or role_arn, or \
+                "{}: no access keys: set access_key and secret_key_file, or role_arn, or \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
                 key_of_store(name, "")
             ))),

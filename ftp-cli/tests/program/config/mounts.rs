@@ -73,7 +73,7 @@ fn a_user_has_several_directories_in_one_tree() {
         ),
         format!(
             "warn user u: mounts: \"/team/mine\": {shared}/of/u lies in {shared}: clients can \
-             rename it; mount a directory outside the other one"
+             rename the inner directory; use directories outside each other"
         ),
     ] {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
@@ -127,7 +127,7 @@ fn directories_that_overlap_are_told() {
     let check = configured.check(&["--listen", "127.0.0.1:0", "--set", &mounts]).succeeded();
     let said = String::from_utf8(check).unwrap();
     let late = "overlaps the root: files stored through the mount count towards the quota only at the next daily count";
-    let renamed = "clients can rename it; mount a directory outside the other one";
+    let renamed = "clients can rename the inner directory; use directories outside each other";
     for want in [
         format!("user u: mounts: \"/same\": {root} {late}"),
         format!("user u: mounts: \"/above\": {above} {late}"),

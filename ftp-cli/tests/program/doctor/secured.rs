@@ -295,7 +295,7 @@ fn a_user_who_may_not_list_files_tells_nothing_of_tls_on_data_connections() {
     let found = examined(&["--ca-file", &file, &url]);
     is("a drop box", &found, (&[], 0, Some("ftpes://")));
     for check in ["reuse", "close-notify"] {
-        assert_eq!(found.seen(check), "this user may not list files");
+        assert_eq!(found.seen(check), "this user cannot list files");
     }
 }
 

@@ -50,7 +50,7 @@ impl Closing {
             // effect.
             && let Err(error) = replaced.sign(&self.begun.store)
         {
-            log::warn!("cannot write the sign of an interrupted upload: {error}");
+            log::warn!("cannot store the marker of an interrupted upload: {error}");
         }
         if let Some(committing) = self.committing.take() {
             // A request to publish cannot be withdrawn.

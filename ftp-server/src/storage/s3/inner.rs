@@ -108,7 +108,7 @@ impl Inner {
         };
         for lease in leases {
             if let Err(error) = lease.renew(self) {
-                log::warn!("cannot renew the note of an upload: {error}");
+                log::warn!("cannot renew the record of a partial upload: {error}");
             }
         }
     }

@@ -351,18 +351,18 @@ fn publish(
         && let Err(error) = lease.end(store)
     {
         // The file is stored, so this is not an error. The note is removed after a day.
-        log::warn!("cannot remove the note of an upload: {error}");
+        log::warn!("cannot remove the record of a partial upload: {error}");
     }
     if let (Some(replaced), Some(_)) = (replaced, multipart)
         && let Err(error) = replaced.end(store)
     {
-        log::warn!("cannot remove the sign of an upload: {error}");
+        log::warn!("cannot remove the marker of an interrupted upload: {error}");
     }
     // Otherwise a client could resume the other upload after this file is removed.
     if let Some(note_key) = rival
         && let Err(error) = partial::supersede(store, note_key)
     {
-        log::warn!("cannot remove the note of another upload: {error}");
+        log::warn!("cannot remove the record of another partial upload: {error}");
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub(super) fn attempt(
     let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
     if matches!(way, Way::Pasv | Way::Port) && is_ipv6 {
         return Ok(WayOutcome::NotTried(
-            "it supports only IPv4 addresses, but this is IPv6".to_owned(),
+            "it supports only IPv4, but the control connection uses IPv6".to_owned(),
         ));
     }
     let mut inside = match dial.client(way) {

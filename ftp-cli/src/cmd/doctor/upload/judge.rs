@@ -61,7 +61,7 @@ fn put(seen: &UploadSeen) -> Finding {
         (Step::Stalled(why), _) => {
             let (diagnosis, small) = match seen.small {
                 Step::Done => (Diagnosis::BigPacketsLost, ", but a small file is stored"),
-                Step::Stalled(_) => (Diagnosis::FinalReplyNever, ", as for a small file"),
+                Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
                 _ => (Diagnosis::UploadFailed, ""),
             };
             let seen = format_args!("storing 64 KiB in {directory}: {why}{small}");

@@ -98,7 +98,7 @@ impl Planner<'_> {
     /// Reports once that a server does not list permissions.
     pub(super) fn check_modes(&mut self) {
         if self.lacks_modes {
-            let message = "--perms: the server does not list the permissions of all objects";
+            let message = "--perms: the server's listing lacks the permissions of some objects";
             self.plan.failures.push(Failure::item(Exit::Unsupported, message));
         }
     }

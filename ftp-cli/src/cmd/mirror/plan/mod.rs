@@ -549,7 +549,7 @@ impl Planner<'_> {
 }
 
 fn name_of(path: &[u8]) -> String {
-    if path.is_empty() { "the top".to_owned() } else { shown(path) }
+    if path.is_empty() { "the top directory".to_owned() } else { shown(path) }
 }
 
 fn too_many() -> Failure {

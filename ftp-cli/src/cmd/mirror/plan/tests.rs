@@ -403,7 +403,7 @@ fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
     assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
-    let note = "the top: cannot measure the server's clock";
+    let note = "the top directory: cannot measure the server's clock";
     assert!(plan.left_out[0].starts_with(note), "{:?}", plan.left_out);
 }
 

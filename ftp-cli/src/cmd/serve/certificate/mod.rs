@@ -29,7 +29,7 @@ const OWN: &str = "self-signed.pem";
 const SOON: i64 = 14 * 86_400;
 
 /// The effect of a certificate without the right name.
-const REFUSAL: &str = "clients that connect to this name and verify it will refuse the certificate";
+const REFUSAL: &str = "clients that verify the name they connect to will refuse the certificate";
 
 /// Loaded certificates.
 #[derive(Clone, Default)]
@@ -384,7 +384,7 @@ fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings
     if !tls.is_for(&plain_name(host)) {
         let key = key_of(host, "certificate");
         let path = shown_path(path);
-        let what_to_do = "install a certificate that does";
+        let what_to_do = "install a certificate for this host";
         findings.warn(format_args!("{key}: {path} does not name {host}: {REFUSAL}; {what_to_do}"));
     }
 }
@@ -399,7 +399,7 @@ fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings)
     }
     let what_to_do = match settings.tls.self_signed {
         true => "delete the file to create a new one with another key",
-        false => "install a certificate that does",
+        false => "install a certificate for all names",
     };
     let misfits = misfits.join(", ");
     findings.warn(format_args!("{shown} does not name {misfits}: {REFUSAL}; {what_to_do}"));

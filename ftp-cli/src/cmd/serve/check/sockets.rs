@@ -50,7 +50,7 @@ fn file(key: &str, path: &Path, findings: &mut Findings) {
     }
     // The server creates the socket's file, and replaces the file of a server that has ended.
     match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => findings.ok(format_args!("{key}: {shown} can be made")),
+        Ok(()) => findings.ok(format_args!("{key}: {shown} can be created")),
         Err(Errno::NOENT) => fail("its directory is missing", "create it, or use another path"),
         Err(error) => fail(&error.to_string(), "fix the owner or mode of its directory"),
     }
@@ -94,8 +94,8 @@ mod tests {
         drop(UnixListener::bind(path("stale")).unwrap());
         for key in ["control.socket=", "metrics.listen=unix:"] {
             for (name, want) in [
-                ("new", "ok    KEY: PATH can be made"),
-                ("stale", "ok    KEY: PATH can be made"),
+                ("new", "ok    KEY: PATH can be created"),
+                ("stale", "ok    KEY: PATH can be created"),
                 ("live", "fail  KEY: PATH: another server listens there; use another path"),
                 ("file", "fail  KEY: PATH: not a socket; use another path"),
                 (

@@ -139,7 +139,7 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
         mounts.map(|mount| format!("user {}: mounts: \"{}\"", shown(name), mount.path))
     });
     for whose in roots.chain(mounts) {
-        let why = "the whole disk: clients reach all files that the server can; use a directory";
+        let why = "the whole disk: clients reach all files that the server can read; use another directory";
         findings.warn(format_args!("{whose}: / is {why}"));
     }
 }
@@ -163,7 +163,7 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
             false => format!("mounts: \"{}\"", inner.path),
         };
         let [inner, outer] = [inner, outer].map(|place| place.root.shown());
-        let why = "clients can rename it; mount a directory outside the other one";
+        let why = "clients can rename the inner directory; use directories outside each other";
         findings.warn(format_args!("user {name}: {whose}: {inner} lies in {outer}: {why}"));
     }
     let Some((_, root)) = root_place.filter(|_| user.quota > 0 || user.max_files > 0) else {

@@ -317,7 +317,8 @@ impl Settings {
 }
 
 /// Why a store has no quota.
-const NOT_COUNTED: &str = "not available in an object store without ledger.url; set it to 0";
+const NOT_COUNTED: &str =
+    "not available in an object store without ledger.url; set ledger.url, or use 0";
 
 /// Why a store does not publish incomplete files.
 const NOT_PUBLISHED: &str = "publish is not available in object stores; use resume or discard";
@@ -387,7 +388,7 @@ mod tests {
             ),
             (
                 &["anonymous.root=s3://files", "anonymous.quota=1"],
-                "anonymous.quota: not available in an object store without ledger.url; set it to 0",
+                "anonymous.quota: not available in an object store without ledger.url; set ledger.url, or use 0",
             ),
             (&[USER[0], USER[1], "users.a.max_files=1"], "users.a.max_files: not available"),
             (&[USER[0], USER[1], "users.a.partial=publish"], "users.a.partial: publish is not"),

@@ -16,7 +16,7 @@ use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
 /// What `on_failure = "allow"` means, for the log.
-const NOT_KEPT: &str = "limits of all servers together are not kept";
+const NOT_KEPT: &str = "limits across servers are not enforced";
 
 /// A ledger in use.
 #[derive(Clone)]

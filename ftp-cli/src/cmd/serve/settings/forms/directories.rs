@@ -49,7 +49,7 @@ pub(crate) fn directory_path(text: &str) -> Result<VirtualPath, String> {
     let is_odd = |char: char| char.is_control() || char == ';';
     let is_same = path.as_bytes() == text.trim_end_matches('/').as_bytes();
     let wrong = if path.is_root() || !is_same || text.chars().any(is_odd) {
-        "expected /incoming, /a/b"
+        "expected a path such as /incoming or /a/b"
     } else if text.trim_end_matches('/').ends_with(char::is_whitespace) {
         "remove the space at the end"
     } else if text.contains("%u") {

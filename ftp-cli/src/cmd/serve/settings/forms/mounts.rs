@@ -98,7 +98,7 @@ mod tests {
             ("/pub=", "expected a directory"),
             ("/=/srv", "invalid mount point \"/\": use the key root for /"),
             ("/a/..=/srv", "invalid mount point \"/a/..\": use the key root for /"),
-            ("pub=/srv", "invalid mount point \"pub\": expected /incoming, /a/b"),
+            ("pub=/srv", "invalid mount point \"pub\": expected a path such as /incoming or /a/b"),
             ("/a=/b;/a/=/c", "mount point \"/a\" is named twice"),
         ] {
             assert_eq!(read(text), Err(want.to_owned()), "{text}");
