@@ -289,7 +289,7 @@ impl Lister {
                     self.lines.print(&line)
                 }
                 Ok(Listed::Unparsed(line)) => {
-                    self.leave_out(&format!("not understood: {}", Escaped(&line)));
+                    self.leave_out(&format!("left out, not understood: {}", Escaped(&line)));
                     Ok(())
                 }
                 Err(error) => Err(error.into()),
@@ -332,7 +332,8 @@ impl Lister {
                 }
                 Walked::Skipped { why: Skipped::Loop, .. } => Ok(()),
                 Walked::Skipped { directory, why } => {
-                    self.leave_out(&format!("{}: {why}", Escaped(&directory)));
+                    let what = if matches!(why, Skipped::Cut(_)) { "" } else { "left out, " };
+                    self.leave_out(&format!("{what}{}: {why}", Escaped(&directory)));
                     Ok(())
                 }
             };
@@ -392,14 +393,14 @@ impl Lister {
         self.lines.print(&line)
     }
 
-    fn leave_out(&mut self, why: &str) {
+    fn leave_out(&mut self, message: &str) {
         self.shown += 1;
-        self.messages.say(format_args!("left out, {why}"));
+        self.messages.say(message);
         self.left_out.get_or_insert_with(|| match self.how.recursive {
             true => Failure::item(Exit::Partial, "not all of the tree was listed"),
             false => {
-                let message = "the listing has lines that cannot be parsed";
-                Failure::item(Exit::Protocol, message)
+                let why = "the listing has lines that cannot be parsed";
+                Failure::item(Exit::Protocol, why)
             }
         });
     }

@@ -160,7 +160,7 @@ fn the_password_is_on_standard_input_alone() {
     // The answer is the line that the program got.
     assert_eq!(asking.code("u", "g3heim"), 451);
     let said = said_until(&asking.served, "login-refused");
-    assert!(said.iter().any(|line| line.contains("missing ok in the answer")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("ok: missing in the answer")), "{said:?}");
     let seen = asking.seen();
     for line in said.iter().chain(&seen).chain([&asking.served.said]) {
         assert!(!line.contains("g3heim") && !line.contains("FTP_PASSWORD"), "{line}");

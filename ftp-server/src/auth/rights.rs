@@ -140,8 +140,8 @@ fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => ": use this word alone, not in a list",
         _ => {
-            ": expected full, read, drop-box, or a list of list, read, create, write, append, \
-             delete, rename, mkdir, chmod, fxp"
+            ": expected full, read, drop-box, or a list of the words list, read, create, write, \
+             append, delete, rename, mkdir, chmod, fxp"
         }
     }
 }
@@ -212,7 +212,7 @@ mod tests {
             ("list,drop-box", "unknown right \"drop-box\": use this word alone"),
             (
                 "fly",
-                "unknown right \"fly\": expected full, read, drop-box, or a list of list, read, create",
+                "unknown right \"fly\": expected full, read, drop-box, or a list of the words list",
             ),
         ] {
             let error = Rights::parse(text).unwrap_err().to_string();

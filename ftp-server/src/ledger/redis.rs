@@ -283,7 +283,7 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
 }
 
 fn strange() -> LedgerError {
-    LedgerError::Unfit("redis: the reply is of another type".to_owned())
+    LedgerError::Unfit("redis: unexpected type of reply".to_owned())
 }
 
 fn away(error: &io::Error) -> LedgerError {

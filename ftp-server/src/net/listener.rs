@@ -136,7 +136,7 @@ fn receive(
     let session_current = Arc::clone(current);
     let session = move || arrival.serve(&session_current);
     if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
-        complaints.log("no thread for a session", &error);
+        complaints.log("cannot start a thread for a session", &error);
         turn_away(&line.stream, from, greeting, &context, Refusal::Resources);
     }
 }

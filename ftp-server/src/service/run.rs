@@ -476,7 +476,7 @@ impl Handover for Runner {
         let ending = self.ending();
         let session = move || self.contained(Self::serve_here);
         if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
-            log::warn!("no thread for a session: {error}");
+            log::warn!("cannot start a thread for a session: {error}");
             if !handle.is_protected() {
                 socket::refuse(&handle.stream, &Refusal::Resources.reply());
             }

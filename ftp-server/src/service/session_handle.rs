@@ -164,7 +164,7 @@ impl SessionHandle {
     /// thread continues, it can neither read nor write.
     pub(crate) fn time_out(&self) {
         let peer = self.shown.peer();
-        log::error!("{peer}: the authenticator took too long: connection closed");
+        log::error!("{peer}: checking the login took too long: connection closed");
         self.break_off(&Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
     }
 

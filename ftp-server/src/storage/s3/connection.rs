@@ -105,7 +105,7 @@ fn tls(scheme: &str, ca: Option<&[u8]>) -> Result<TlsConfig, S3Error> {
     let pem = match ca {
         Some(pem) => pem.to_vec(),
         None => BUNDLES.iter().find_map(|file| std::fs::read(file).ok()).ok_or_else(|| {
-            refuse("no system CAs found; set those of the endpoint with ca_pem".to_owned())
+            refuse("no system CAs found; set ca_file (ca_pem in Rust)".to_owned())
         })?,
     };
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();

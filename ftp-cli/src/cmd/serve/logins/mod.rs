@@ -167,7 +167,7 @@ impl Program {
             // The other keys are ignored: a program may send them for a wrong password too.
             [Value::Switch(false)] => return Ok(None),
             [Value::Switch(true)] => {}
-            [] => return Err("missing ok in the answer".to_owned()),
+            [] => return Err("ok: missing in the answer".to_owned()),
             [_] => return Err("ok: expected true or false".to_owned()),
             _ => return Err("ok: defined twice".to_owned()),
         }
@@ -257,7 +257,7 @@ mod tests {
         for (text, want) in [
             ("", "the answer is empty"),
             ("yes", "the answer is not JSON: expected value at line 1 column 1"),
-            ("{}", "missing ok in the answer"),
+            ("{}", "ok: missing in the answer"),
             ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "ok: defined twice"),
