@@ -138,7 +138,8 @@ impl<'a> Sessions<'a> {
                 self.open.len() - 1
             }
         };
-        let (_, client) = self.open.get_mut(at).expect("it was found or pushed there");
+        let (_, client) =
+            self.open.get_mut(at).expect("the client was found or pushed at this index");
         Ok((client, found.is_none()))
     }
 

@@ -126,7 +126,7 @@ pub(crate) fn end_by_broken_pipe() {
 
 /// Ends the process: with exit code 130 for SIGINT, 143 for SIGTERM, and by the signal itself for
 /// SIGHUP.
-#[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
+#[expect(clippy::exit, reason = "the main thread may be blocked, or has released its resources")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
     echo::restore();
     let exit = match signal {

@@ -291,7 +291,7 @@ impl Session {
         }
         while !self.unread.is_empty() {
             let mut rest =
-                self.raw.get(self.unread.clone()).expect("it is a part of what was read");
+                self.raw.get(self.unread.clone()).expect("the unread range is within the buffer");
             let taken = match self.connection.read_tls(&mut rest) {
                 // Bytes after `close_notify` are ignored.
                 Ok(0) => self.unread.len(),

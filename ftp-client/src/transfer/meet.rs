@@ -136,7 +136,8 @@ impl Meeting<'_> {
                 return Ok(());
             }
         }
-        let opening = self.opening.take().expect("it stays until the data connection is there");
+        let opening =
+            self.opening.take().expect("the opening is kept until the data connection is there");
         match self.wait(&opening, reply.is_some()) {
             Ok(true) => self.advance(opening),
             Ok(false) => {
@@ -187,7 +188,8 @@ impl Meeting<'_> {
     /// Accepts the data connection of a transfer that the server has already ended, if there is
     /// one.
     fn take_overtaken(&mut self, patience: Option<Deadline>) -> Result<(), Error> {
-        let opening = self.opening.take().expect("it stays until the data connection is there");
+        let opening =
+            self.opening.take().expect("the opening is kept until the data connection is there");
         match overtaken(self.control, opening, self.server, patience) {
             Ok(Some(stream)) => self.open(stream),
             Ok(None) => self.start.data_missing(),

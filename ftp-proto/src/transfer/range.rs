@@ -66,7 +66,7 @@ impl FileRange {
 ///
 /// let mut server = ServerState::default();
 /// let mut setup = RangeSetup::new(FileRange::from_offset(512)?);
-/// let command = setup.command(&server).expect("the whole file is in force");
+/// let command = setup.command(&server).expect("the range was not sent yet");
 /// assert_eq!(command.encode()?, b"REST 512\r\n");
 /// setup.reply(&Reply::new(ReplyCode::PENDING, "ok"), &mut server)?;
 /// assert_eq!(setup.command(&server), None);

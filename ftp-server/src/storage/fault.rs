@@ -219,7 +219,7 @@ impl Plan {
 
     /// Counts a call and applies its faults. Returns how many of `wanted` bytes may move, and
     /// whether the call is ready.
-    #[expect(clippy::panic, reason = "it is what this fault is")]
+    #[expect(clippy::panic, reason = "`Fault::Panic` asks for a panic")]
     fn apply(&self, call: StorageCall, wanted: usize) -> io::Result<(usize, bool)> {
         let number = self.count(call).map_or(0, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
         let mut most = wanted;

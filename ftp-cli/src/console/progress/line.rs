@@ -37,7 +37,7 @@ pub(super) fn figures(progress: &ProgressState) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it saturates, and is never less than 0"
+        reason = "the cast saturates, and a rate is never negative"
     )]
     let (bytes, rate) = (HumanBytes(progress.pos()), HumanBytes(progress.per_sec() as u64));
     match progress.len() {

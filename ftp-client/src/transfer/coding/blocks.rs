@@ -82,7 +82,8 @@ impl Blocks {
             self.start += step.taken;
             match step.event {
                 Some(BlockEvent::Data(data)) => {
-                    let room = buffer.get_mut(..data.len()).expect("it is at most the input");
+                    let room =
+                        buffer.get_mut(..data.len()).expect("the data is no longer than the input");
                     room.copy_from_slice(data);
                     return Ok(Some(data.len()));
                 }

@@ -148,7 +148,7 @@ impl<T: Default> Named<T> {
         if self.0.get(place).is_none_or(|(other, _)| other != name) {
             self.0.insert(place, (name.to_owned(), T::default()));
         }
-        let (_, found) = self.0.get_mut(place).expect("it was there, or was just put there");
+        let (_, found) = self.0.get_mut(place).expect("the entry exists or was just inserted");
         found
     }
 
