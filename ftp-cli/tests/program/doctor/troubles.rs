@@ -232,7 +232,7 @@ fn who_may_not_get_in_or_store_is_told_why() {
             let left = left(&ours.root);
             assert!(
                 !left.is_empty()
-                    && found.seen("delete").starts_with("still there: in/ftp-cli-doctor-")
+                    && found.seen("delete").starts_with("still on the server: in/ftp-cli-doctor-")
             );
         } else {
             assert!(found.wrong.iter().eq([want]), "{:?}", found.ran);

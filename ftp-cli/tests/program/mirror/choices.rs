@@ -369,7 +369,7 @@ fn an_upload_that_cannot_be_published_leaves_the_old_file() {
     };
     for (restored, want) in [
         ("250 back", "the old file is in its place again"),
-        ("553 not there", "the old file is old/a"),
+        ("553 not there", "the old file is now old/a"),
     ] {
         let peer = Peer::start(&acts(restored));
         let ran = mirror(&["--backup-dir", "old"], shown(&here.join("up")), &peer.url("t"));

@@ -234,7 +234,9 @@ fn active(tried: Tried<'_>) -> Finding {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
                 Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
-                Mode::Passive => Finding::ok(check, format_args!("{words}; not needed")),
+                Mode::Passive => {
+                    Finding::ok(check, format_args!("{words}; passive mode does not need it"))
+                }
             }
         }
         (outcome, outside) => {

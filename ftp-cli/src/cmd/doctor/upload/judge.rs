@@ -109,7 +109,7 @@ fn delete(seen: &UploadSeen) -> Finding {
             Finding::warn(
                 Check::Delete,
                 Diagnosis::DeleteRefused,
-                format_args!("still there: {}: {why}", left.join(", ")),
+                format_args!("still on the server: {}: {why}", left.join(", ")),
             )
         }
     }

@@ -109,7 +109,7 @@ impl Up<'_> {
         let Some(kept) = kept else { return failure };
         let what = match !failure.fatal && self.to.restore(below, &kept) {
             true => "the old file is in its place again".to_owned(),
-            false => format!("the old file is {}", shown(&kept)),
+            false => format!("the old file is now {}", shown(&kept)),
         };
         Failure { message: format!("{}; {what}", failure.message), ..failure }
     }
