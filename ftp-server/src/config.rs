@@ -278,8 +278,8 @@ pub struct LoginPolicy {
 pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
-    /// Ports to listen on (default: `None`, the system chooses). One client address holds at most
-    /// half of them at a time.
+    /// Ports to listen on (default: `None`, the system chooses). A client (an IPv4 address or an
+    /// IPv6 /64) can hold at most half of these ports at a time, but always one.
     pub ports: Option<PortRanges>,
     /// Address in PASV replies (227) instead of the one that the client connected to, for a server
     /// behind a NAT. Clients on this machine do not get this address.

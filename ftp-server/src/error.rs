@@ -56,7 +56,7 @@ pub enum Error {
     #[error("cannot set up TLS")]
     Tls(#[source] io::Error),
     /// A thread could not be started.
-    #[error("cannot start the accepting thread")]
+    #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 

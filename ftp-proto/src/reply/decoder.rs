@@ -191,7 +191,7 @@ impl ReplyDecoder {
         }
     }
 
-    /// Keeps a line while there is room for it.
+    /// Appends a line to the text, unless this line or an earlier one did not fit.
     fn keep(&mut self, line: &[u8]) {
         self.full |= self.text.len() + 1 + line.len() > self.text_limit;
         if !self.full {

@@ -133,8 +133,8 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     Working::new(path, listing).into()
 }
 
-/// A `STAT <path>` in progress. It works in steps, because in a large directory few entries may
-/// match a pattern.
+/// A `STAT <path>` in progress. It works in steps, between which the session checks on its client:
+/// a search of a large directory for few matching entries can take long.
 struct StatListing {
     target: ListingTarget<Entry>,
     show_ids: bool,
