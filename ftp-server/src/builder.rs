@@ -177,8 +177,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Limits the total of each user's sessions on all servers that share this ledger, instead of
-    /// on this server alone. [`Server::reconfigure`] does not change the ledger.
+    /// Limits the total of each user's sessions on all servers that share the ledger of `state`,
+    /// instead of on this server alone. [`Server::reconfigure`] does not change the ledger.
     pub fn shared_state(mut self, state: SharedState) -> Self {
         self.parts.hooks.shared = Some(state);
         self
