@@ -52,7 +52,7 @@ fn trees_come_and_go_without_the_word_mirror() {
         // A shell would copy to some/www.
         let ran = in_directory(&here, &["cp", "-r", "--include", "*.txt", &url, "some"]);
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(said.contains("copies the content of SRC into it"), "{name} {ran:?}");
+        assert!(said.contains("copies the content of SRC directly into it"), "{name} {ran:?}");
         ran.exited(0);
         assert_eq!(here.read("some/a.txt"), b"one", "{name}");
         assert!(!here.join("some/www").exists(), "{name}");
@@ -493,6 +493,6 @@ fn files_are_compared_by_size_time_or_content() {
     failed(
         &in_directory(&here, &["mirror", "--remove-source", "--size-only", "t", &url]),
         2,
-        "sizes",
+        "--compare time or --compare hash",
     );
 }

@@ -85,7 +85,7 @@ fn a_server_without_chmod_or_permissions_is_told() {
         ("RETR", Act::Send("150 data", b"x".to_vec(), "226 done")),
     ]);
     let ran = mirror(&["--perms"], &peer.url("t"), shown(&here.join("down")));
-    failed(&ran, 12, "--perms: the server does not list the permissions");
+    failed(&ran, 12, "--perms: the server's listing lacks the permissions");
     assert_eq!(here.read("down/a"), b"x");
 
     // The file is equal, and nothing tells its permissions.
@@ -97,7 +97,7 @@ fn a_server_without_chmod_or_permissions_is_told() {
     ]);
     let options = ["--perms", "--size-only"];
     let ran = mirror(&options, shown(&here.join("up")), &peer.url("t"));
-    failed(&ran, 12, "--perms: the server does not list the permissions");
+    failed(&ran, 12, "--perms: the server's listing lacks the permissions");
     assert!(!peer.seen().contains("STOR"), "{}", peer.seen());
 }
 

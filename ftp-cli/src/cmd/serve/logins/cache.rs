@@ -116,8 +116,8 @@ mod tests {
             asked("anna", "Secret"),
             asked("annas", "ecret"),
             Asked { peer: [192, 0, 2, 2].into(), ..asked("anna", "secret") },
-            Asked { tls: Some("TLSv1.3"), ..asked("anna", "secret") },
-            Asked { host: Some("TLSv1.3".to_owned()), ..asked("anna", "secret") },
+            Asked { tls: Some("1.3"), ..asked("anna", "secret") },
+            Asked { host: Some("1.3".to_owned()), ..asked("anna", "secret") },
         ] {
             assert!(cache.get(&cache.key(&other).unwrap(), now).is_none());
         }

@@ -189,13 +189,13 @@ mod tests {
             user: b"anna",
             password: b"a \"\\\xe9",
             peer: [192, 0, 2, 1].into(),
-            tls: Some("TLSv1.3"),
+            tls: Some("1.3"),
             host: Some("ftp.example.org".to_owned()),
         };
         assert_eq!(
             asked.line(),
             "{\"v\":1,\"user\":\"anna\",\"password\":\"a \\\"\\\\\u{fffd}\",\
-             \"password_b64\":\"YSAiXOk=\",\"peer\":\"192.0.2.1\",\"tls\":\"TLSv1.3\",\
+             \"password_b64\":\"YSAiXOk=\",\"peer\":\"192.0.2.1\",\"tls\":\"1.3\",\
              \"host\":\"ftp.example.org\"}\n"
         );
         let asked = Asked { password: b"\0", tls: None, host: None, ..asked };
