@@ -1,0 +1,118 @@
+"""Runs single tests, each in its own process with its own directory for temporary files."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Iterator, NamedTuple
+
+import sources
+
+# A fault can make a test take all memory or the whole disk.
+LIMITS = ["prlimit", "--as=17179869184", "--fsize=4294967296", "--core=0"]
+# Bytes of what a failed test said.
+SHOWN = 600
+
+
+class Test(NamedTuple):
+    """A test of a program."""
+
+    program: str
+    path: str
+    directory: str
+    name: str
+
+    @property
+    def identifier(self) -> str:
+        return f"{self.program}: {self.name}"
+
+
+class Ran(NamedTuple):
+    """How a test ended: `status` is None if it did not."""
+
+    status: int | None
+    seconds: float
+    said: str
+
+
+def tests_of(program: dict) -> list[Test]:
+    """The tests of a program, except those that are ignored."""
+
+    def names(*words: str) -> list[str]:
+        command = [program["path"], "--list", "--format", "terse", *words]
+        listed = subprocess.run(command, cwd=program["directory"], check=True, capture_output=True, text=True)
+        return [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
+
+    ignored = set(names("--ignored"))
+    found = [name for name in names() if name not in ignored]
+    return [Test(program["name"], program["path"], program["directory"], name) for name in found]
+
+
+def run(test: Test, deadline: float, **variables: str) -> Ran:
+    """Runs a test, and then ends everything that it started."""
+    with _temporary() as temporary, (temporary / "said").open("w+b") as said:
+        inner = temporary / "t"
+        inner.mkdir(mode=0o777)
+        inner.chmod(0o777)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FTP_")},
+            "CARGO": shutil.which("cargo") or "cargo",
+            "CARGO_MANIFEST_DIR": test.directory,
+            "TMPDIR": str(inner),
+            "RUST_TEST_THREADS": "1",
+            **variables,
+        }
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [*LIMITS, test.path, "--exact", test.name],
+            cwd=test.directory, env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+        )
+        try:
+            status = process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            _end(process, inner)
+        seconds = time.monotonic() - began
+        said.seek(0, os.SEEK_END)
+        said.seek(max(0, said.tell() - SHOWN))
+        return Ran(status, seconds, said.read().decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[pathlib.Path]:
+    """A directory with a short name, since sockets have short names, which other users can enter."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="ftp-m-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        # Nothing that a test left mounted is emptied.
+        for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+            if line.split()[1].startswith(f"{path}/"):
+                subprocess.run(["umount", "--lazy", line.split()[1]], stderr=subprocess.DEVNULL)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen, temporary: pathlib.Path) -> None:
+    """Kills the processes of a test: its group, and those outside that have its directory."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    mark = f"TMPDIR={temporary}".encode()
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+def all_tests(programs: list[dict]) -> list[Test]:
+    found = [test for program in programs for test in tests_of(program)]
+    sources.say(f"{len(found)} tests in {len(programs)} programs")
+    return found

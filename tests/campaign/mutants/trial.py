@@ -1,0 +1,134 @@
+"""Runs all tests without a mutant, and then with each mutant the tests that reach it."""
+
+import concurrent.futures
+import pathlib
+import tempfile
+import time
+
+import tests
+from results import Results
+from sources import say
+from tests import Ran, Test
+
+# Seconds in which a test ends without a mutant.
+SURVEY = 400
+# A test with a mutant is stopped after this many seconds, or this many times its own time, whichever is later. The
+# second pair is for a mutant that no test catches in that time: tests wait for 60 s before they fail.
+SOON, SOON_TIMES = 15, 5
+LATE, LATE_TIMES = 110, 10
+# As many tests may be stopped.
+STOPPED = 4
+# As many of the fastest tests are run first, and as many that have the name of the mutant's module.
+FASTEST = 40
+
+
+class Trial:
+    """Adds what is missing to results."""
+
+    def __init__(self, results: Results, jobs: int, bound: float) -> None:
+        self.results, self.jobs, self.bound = results, jobs, bound
+        self.tests = {test.identifier: test for test in tests.all_tests(results.built["programs"])}
+
+    def run(self, only: set[int]) -> None:
+        missing = [test for name, test in self.tests.items() if name not in self.results.tests]
+        if missing:
+            say(f"running {len(missing)} tests without a mutant")
+            self._parallel(self._survey, missing, "tests")
+        left_out = {name: test["left out"] for name, test in self.results.tests.items() if test["left out"]}
+        for name, why in sorted(left_out.items()):
+            say(f"left out, fails without a mutant: {name}: {why.strip()[-300:]}")
+        mutants = [mutant for mutant in self.results.built["mutants"] if not only or mutant["number"] in only]
+        open_ = [mutant for mutant in mutants if str(mutant["number"]) not in self.results.verdicts]
+        say(f"judging {len(open_)} mutants")
+        self._parallel(self._judge, open_, "mutants")
+
+    def _parallel(self, work, items: list, what: str) -> None:
+        """Does the work for all items, and says how far it is."""
+        said = began = time.monotonic()
+        pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
+        try:
+            done = concurrent.futures.as_completed([pool.submit(work, item) for item in items])
+            for count, future in enumerate(done, 1):
+                future.result()
+                if time.monotonic() - said > 60:
+                    said = time.monotonic()
+                    say(f"{count} of {len(items)} {what} after {said - began:.0f} s")
+                    self.results.write()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        self.results.write()
+
+    def _survey(self, test: Test) -> None:
+        """Notes how long a test takes, and which mutants it reaches."""
+        with tempfile.NamedTemporaryFile("r", prefix="ftp-m-reached-") as reached:
+            # Servers run as other users.
+            path = pathlib.Path(reached.name)
+            path.chmod(0o666)
+            ran = tests.run(test, SURVEY, FTP_MUTANTS_REACHED=str(path))
+            numbers = sorted({int(line) for line in path.read_text().split()})
+        if ran.status != 0:
+            # The file that it writes may be why.
+            ran = tests.run(test, SURVEY)
+        said = "" if ran.status == 0 else ran.said or "no end"
+        self.results.add_test(test.identifier, round(ran.seconds, 3), numbers, said)
+
+    def _order(self, mutant: dict) -> list[Test]:
+        """The tests that reach a mutant: fast ones first, and then those first that reach few mutants."""
+        reaching = [
+            (test["seconds"], len(test["reached"]), name)
+            for name, test in self.results.tests.items()
+            if mutant["number"] in test["reached"] and not test["left out"] and name in self.tests
+        ]
+        reaching.sort()
+        # Unit tests of `storage/s3/rename.rs` are named `storage::s3::rename::tests`.
+        crate, _, *module = mutant["file"].removesuffix(".rs").removesuffix("/mod").split("/")
+        own = [test for test in reaching if test[2].startswith(f"{crate} lib {crate.replace('-', '_')}: {'::'.join(module)}::")]
+        rest = sorted(reaching, key=lambda test: test[0] * test[1])
+        ordered = dict.fromkeys([*own[:FASTEST], *reaching[:FASTEST], *rest])
+        return [self.tests[name] for _, _, name in ordered]
+
+    def _judge(self, mutant: dict) -> None:
+        ordered = self._order(mutant)
+        verdict = {"verdict": "missed" if ordered else "not reached", "tests": len(ordered)}
+        began, stopped, is_cut = time.monotonic(), [], False
+        for count, test in enumerate(ordered):
+            if time.monotonic() - began > self.bound or len(stopped) == STOPPED:
+                is_cut = True
+                break
+            verdict["tried"] = count + 1
+            ran = self._run(mutant, test, SOON, SOON_TIMES)
+            if ran.status is None:
+                stopped.append(test)
+            elif ran.status and self._is_caught(mutant, test, ran):
+                verdict |= caught(test, ran)
+                stopped = []
+                break
+        for test in stopped[:1]:
+            ran = self._run(mutant, test, LATE, LATE_TIMES)
+            if ran.status and self._passes(test):
+                verdict |= caught(test, ran)
+            elif ran.status is None:
+                verdict |= {"verdict": "timeout", "test": test.identifier}
+        verdict |= {"is cut": is_cut, "seconds": round(time.monotonic() - began, 1)}
+        self.results.add_verdict(mutant["number"], verdict)
+        say(f"{mutant['number']} {mutant['file']}:{mutant['line']} {mutant['kind']}: {verdict['verdict']}, {verdict.get('test', '')}")
+
+    def _run(self, mutant: dict, test: Test, least: float, times: float) -> Ran:
+        deadline = max(least, times * self.results.tests[test.identifier]["seconds"])
+        return tests.run(test, deadline, FTP_MUTANT=str(mutant["number"]))
+
+    def _is_caught(self, mutant: dict, test: Test, ran: Ran) -> bool:
+        """Whether a test that failed fails because of the mutant."""
+        again = self._run(mutant, test, max(SOON, 2 * ran.seconds), SOON_TIMES)
+        if again.status == 0 or not self._passes(test):
+            self.results.add_flake(test.identifier)
+            return False
+        return True
+
+    def _passes(self, test: Test) -> bool:
+        """Whether a test passes without a mutant."""
+        return tests.run(test, SURVEY).status == 0
+
+
+def caught(test: Test, ran: Ran) -> dict:
+    return {"verdict": "caught", "test": test.identifier, "said": ran.said}
