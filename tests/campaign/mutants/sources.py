@@ -42,7 +42,7 @@ class Copy:
         for _ in range(ROUNDS):
             drawn = self._mutate(seed, count, invalid)
             say(f"{len(drawn['mutants'])} mutants drawn from {drawn['found']} places in {drawn['files']} files; checking them")
-            wrong, _ = self._cargo(drawn, "check", "--keep-going", "-p", "ftp-server", "-p", "ftp-client")
+            wrong, _ = self._cargo(drawn, "check", "--keep-going", "--workspace", "--lib")
             if not wrong:
                 say("building all tests")
                 wrong, programs = self._cargo(drawn, "test", "--workspace", "--no-run")
