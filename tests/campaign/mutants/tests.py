@@ -12,8 +12,8 @@ from typing import Iterator, NamedTuple
 
 import sources
 
-# A fault can make a test take all memory or the whole disk.
-LIMITS = ["prlimit", "--as=17179869184", "--fsize=4294967296", "--core=0"]
+# A fault can make a test take all memory. Some tests set limits too, which these must allow.
+LIMITS = ["prlimit", "--as=17179869184:", "--core=0:"]
 # Bytes of what a failed test said.
 SHOWN = 600
 
@@ -54,15 +54,12 @@ def tests_of(program: dict) -> list[Test]:
 
 def run(test: Test, deadline: float, **variables: str) -> Ran:
     """Runs a test, and then ends everything that it started."""
-    with _temporary() as temporary, (temporary / "said").open("w+b") as said:
-        inner = temporary / "t"
-        inner.mkdir(mode=0o777)
-        inner.chmod(0o777)
+    with _temporary() as temporary, tempfile.TemporaryFile() as said:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FTP_")},
             "CARGO": shutil.which("cargo") or "cargo",
             "CARGO_MANIFEST_DIR": test.directory,
-            "TMPDIR": str(inner),
+            "TMPDIR": str(temporary),
             "RUST_TEST_THREADS": "1",
             **variables,
         }
@@ -77,7 +74,7 @@ def run(test: Test, deadline: float, **variables: str) -> Ran:
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            _end(process, inner)
+            _end(process, temporary)
         seconds = time.monotonic() - began
         said.seek(0, os.SEEK_END)
         said.seek(max(0, said.tell() - SHOWN))
@@ -86,9 +83,9 @@ def run(test: Test, deadline: float, **variables: str) -> Ran:
 
 @contextlib.contextmanager
 def _temporary() -> Iterator[pathlib.Path]:
-    """A directory with a short name, since sockets have short names, which other users can enter."""
+    """A directory with a short name, since sockets have short names, like that of all users."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="ftp-m-"))
-    path.chmod(0o755)
+    path.chmod(0o1777)
     try:
         yield path
     finally:

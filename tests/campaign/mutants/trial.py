@@ -18,6 +18,8 @@ SOON, SOON_TIMES = 15, 5
 LATE, LATE_TIMES = 110, 10
 # As many tests may be stopped.
 STOPPED = 4
+# What is not known about a test, or was of no use, is found out.
+LEFT_OUT = {"left out": "not run yet"}
 # As many of the fastest tests are run first, and as many that have the name of the mutant's module.
 FASTEST = 40
 
@@ -30,7 +32,7 @@ class Trial:
         self.tests = {test.identifier: test for test in tests.all_tests(results.built["programs"])}
 
     def run(self, only: set[int]) -> None:
-        missing = [test for name, test in self.tests.items() if name not in self.results.tests]
+        missing = [test for name, test in self.tests.items() if self.results.tests.get(name, LEFT_OUT)["left out"]]
         if missing:
             say(f"running {len(missing)} tests without a mutant")
             self._parallel(self._survey, missing, "tests")
