@@ -14,8 +14,10 @@ import sources
 
 # A fault can make a test take all memory. Some tests set limits too, which these must allow.
 LIMITS = ["prlimit", "--as=17179869184:", "--core=0:"]
-# Bytes of what a failed test said.
+# Bytes of what a failed test said that are kept.
 SHOWN = 600
+# Tests that run at a time in one process. Most of them wait.
+THREADS = 6
 
 
 class Test(NamedTuple):
@@ -53,19 +55,34 @@ def tests_of(program: dict) -> list[Test]:
 
 
 def run(test: Test, deadline: float, **variables: str) -> Ran:
-    """Runs a test, and then ends everything that it started."""
+    """Runs a test alone."""
+    ran = _run(test, [test.name], 1, deadline, variables)
+    return ran._replace(said=ran.said[-SHOWN:])
+
+
+def suspects(together: list[Test], deadline: float, **variables: str) -> list[Test]:
+    """Runs tests of one program in one process; those that did not pass."""
+    ran = _run(together[0], [test.name for test in together], THREADS, deadline, variables)
+    if ran.status == 0:
+        return []
+    passed = {line[5:-7] for line in ran.said.splitlines() if line.startswith("test ") and line.endswith(" ... ok")}
+    return [test for test in together if test.name not in passed] or together
+
+
+def _run(test: Test, names: list[str], threads: int, deadline: float, variables: dict[str, str]) -> Ran:
+    """Runs tests of one program, and then ends everything that they started."""
     with _temporary() as temporary, tempfile.TemporaryFile() as said:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FTP_")},
             "CARGO": shutil.which("cargo") or "cargo",
             "CARGO_MANIFEST_DIR": test.directory,
             "TMPDIR": str(temporary),
-            "RUST_TEST_THREADS": "1",
+            "RUST_TEST_THREADS": str(threads),
             **variables,
         }
         began = time.monotonic()
         process = subprocess.Popen(
-            [*LIMITS, test.path, "--exact", test.name],
+            [*LIMITS, test.path, "--exact", *names],
             cwd=test.directory, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )
@@ -76,8 +93,7 @@ def run(test: Test, deadline: float, **variables: str) -> Ran:
         finally:
             _end(process, temporary)
         seconds = time.monotonic() - began
-        said.seek(0, os.SEEK_END)
-        said.seek(max(0, said.tell() - SHOWN))
+        said.seek(0)
         return Ran(status, seconds, said.read().decode(errors="replace"))
 
 

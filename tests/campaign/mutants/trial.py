@@ -4,6 +4,7 @@ import concurrent.futures
 import pathlib
 import tempfile
 import time
+from typing import Iterator
 
 import tests
 from results import Results
@@ -20,8 +21,10 @@ LATE, LATE_TIMES = 110, 10
 STOPPED = 4
 # What is not known about a test, or was of no use, is found out.
 LEFT_OUT = {"left out": "not run yet"}
-# As many of the fastest tests are run first, and as many that have the name of the mutant's module.
+# As many of the fastest tests are run first, and as many that have the name of the mutant's module. The others of a
+# program run together, as many in one process.
 FASTEST = 40
+TOGETHER = 30
 
 
 class Trial:
@@ -92,12 +95,14 @@ class Trial:
     def _judge(self, mutant: dict) -> None:
         ordered = self._order(mutant)
         verdict = {"verdict": "missed" if ordered else "not reached", "tests": len(ordered)}
-        began, stopped, is_cut = time.monotonic(), [], False
-        for count, test in enumerate(ordered):
+        began, stopped = time.monotonic(), []
+        passed = 0
+        for test, most in self._single(mutant, ordered):
             if time.monotonic() - began > self.bound or len(stopped) == STOPPED:
-                is_cut = True
                 break
-            verdict["tried"] = count + 1
+            passed = most
+            if test is None:
+                continue
             ran = self._run(mutant, test, SOON, SOON_TIMES)
             if ran.status is None:
                 stopped.append(test)
@@ -111,9 +116,23 @@ class Trial:
                 verdict |= caught(test, ran)
             elif ran.status is None:
                 verdict |= {"verdict": "timeout", "test": test.identifier}
-        verdict |= {"is cut": is_cut, "seconds": round(time.monotonic() - began, 1)}
+        verdict |= {"tried": passed, "is cut": passed < len(ordered), "seconds": round(time.monotonic() - began, 1)}
         self.results.add_verdict(mutant["number"], verdict)
-        say(f"{mutant['number']} {mutant['file']}:{mutant['line']} {mutant['kind']}: {verdict['verdict']}, {verdict.get('test', '')}")
+        what = f"{mutant['number']} {mutant['file']}:{mutant['line']} {mutant['kind']}"
+        say(f"{what}: {verdict['verdict']} after {verdict['tried']} of {verdict['tests']} tests, {verdict.get('test', '')}")
+
+    def _single(self, mutant: dict, ordered: list[Test]) -> Iterator[tuple[Test | None, int]]:
+        """The tests that must run alone: the first ones, and of the others those that fail among others; and the
+        number of tests that have run by then. None: others have run, and passed."""
+        yield from ((test, count) for count, test in enumerate(ordered[: 2 * FASTEST], 1))
+        rest, done = ordered[2 * FASTEST :], len(ordered[: 2 * FASTEST])
+        while rest:
+            together = [test for test in rest if test.program == rest[0].program][:TOGETHER]
+            rest = [test for test in rest if test not in together]
+            done += len(together)
+            seconds = sum(self.results.tests[test.identifier]["seconds"] for test in together)
+            failed = tests.suspects(together, max(2 * SOON, SOON_TIMES * seconds), FTP_MUTANT=str(mutant["number"]))
+            yield from ((test, done) for test in failed or [None])
 
     def _run(self, mutant: dict, test: Test, least: float, times: float) -> Ran:
         deadline = max(least, times * self.results.tests[test.identifier]["seconds"])
