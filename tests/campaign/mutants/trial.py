@@ -31,7 +31,7 @@ class Trial:
     """Adds what is missing to results."""
 
     def __init__(self, results: Results, jobs: int, bound: float) -> None:
-        self.results, self.jobs, self.bound = results, jobs, bound
+        self.results, self.jobs, self.bound, self.is_over = results, jobs, bound, False
         self.tests = {test.identifier: test for test in tests.all_tests(results.built["programs"])}
 
     def run(self, only: set[int]) -> None:
@@ -60,8 +60,10 @@ class Trial:
                     say(f"{count} of {len(items)} {what} after {said - began:.0f} s")
                     self.results.write()
         finally:
+            self.is_over = True
             pool.shutdown(cancel_futures=True)
-        self.results.write()
+            self.is_over = False
+            self.results.write()
 
     def _survey(self, test: Test) -> None:
         """Notes how long a test takes, and which mutants it reaches."""
@@ -78,7 +80,8 @@ class Trial:
         self.results.add_test(test.identifier, round(ran.seconds, 3), numbers, said)
 
     def _order(self, mutant: dict) -> list[Test]:
-        """The tests that reach a mutant: fast ones first, and then those first that reach few mutants."""
+        """The tests that reach a mutant: fast ones first, then those of its crate, and those first that reach few
+        mutants."""
         reaching = [
             (test["seconds"], len(test["reached"]), name)
             for name, test in self.results.tests.items()
@@ -88,7 +91,7 @@ class Trial:
         # Unit tests of `storage/s3/rename.rs` are named `storage::s3::rename::tests`.
         crate, _, *module = mutant["file"].removesuffix(".rs").removesuffix("/mod").split("/")
         own = [test for test in reaching if test[2].startswith(f"{crate} lib {crate.replace('-', '_')}: {'::'.join(module)}::")]
-        rest = sorted(reaching, key=lambda test: test[0] * test[1])
+        rest = sorted(reaching, key=lambda test: (not test[2].startswith(f"{crate} "), test[0] * test[1]))
         ordered = dict.fromkeys([*own[:FASTEST], *reaching[:FASTEST], *rest])
         return [self.tests[name] for _, _, name in ordered]
 
@@ -98,6 +101,8 @@ class Trial:
         began, stopped = time.monotonic(), []
         passed = 0
         for test, most in self._single(mutant, ordered):
+            if self.is_over:
+                return
             if time.monotonic() - began > self.bound or len(stopped) == STOPPED:
                 break
             passed = most
@@ -111,6 +116,8 @@ class Trial:
                 stopped = []
                 break
         for test in stopped[:1]:
+            if self.is_over:
+                return
             ran = self._run(mutant, test, LATE, LATE_TIMES)
             if ran.status and self._passes(test):
                 verdict |= caught(test, ran)
