@@ -5,6 +5,7 @@
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
+    sudo python3 -B tests/campaign months [--days N] [--seed N] [--program FILE]
     sudo python3 -B tests/campaign differences [--write] [--program FILE]
 
 soak     runs all kinds of clients against our server, while one action in ten goes wrong on purpose: resets,
@@ -17,11 +18,14 @@ planted  applies each patch of tests/campaign/planted to a copy of the sources, 
          soak or watch does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
          with what the server confirmed.
+months   fakes the server's clock: a camera uploads a picture per minute for some days, a certificate ends, and
+         the clock passes dates such as the end of summer time and of 32 bits.
 differences
          runs the dialogues of the reply matrix with our server and four others, prints every difference in
          reply codes, and fails if a difference has no verdict. --write updates docs/differences.md.
 
 --minutes  duration of the run (default: 3); with 0, watch only tests its fixed promises
+--days     days of the camera (default: 30)
 --seed     seed of the random choices (default: from the clock)
 --first    stop at the first finding
 --actions  only these, separated by commas: {actions}
@@ -48,6 +52,7 @@ import traceback
 from typing import Callable
 
 import differences
+import months
 import place
 import planted
 import power
@@ -87,9 +92,10 @@ def up_to(most: int) -> Callable[[str], int]:
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
     parser = argparse.ArgumentParser(description=__doc__.format(**shown), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["soak", "watch", "planted", "differences", "power"])
+    parser.add_argument("part", choices=["soak", "watch", "planted", "differences", "power", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--days", type=up_to(99), default=30)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--first", action="store_true")
@@ -123,6 +129,8 @@ def run(wanted: argparse.Namespace) -> Findings:
         return differences.run(program, wanted.write)
     if wanted.part == "power":
         return power.Power(program, place.Place(), wanted.seed).run()
+    if wanted.part == "months":
+        return months.Months(program, place.Place(), wanted.seed, wanted.days).run()
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
     return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
 
@@ -145,7 +153,8 @@ def main() -> None:
     seconds = f"{found.seconds():.0f} s"
     print(f"{found.title}: {len(found.found)} findings in {seconds}, seed {wanted.seed}, exit {status}")
     if found.found:
-        again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
+        length = ["--days", str(wanted.days)] if wanted.part == "months" else ["--minutes", f"{wanted.minutes:g}"]
+        again = [*length, "--seed", str(wanted.seed), *options(wanted.scope)]
         print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
     sys.exit(status)
 

@@ -92,14 +92,23 @@ class Figures:
 class Server:
     """The server of a soak. It reads its clock from a file, so that the clock can be set."""
 
-    def __init__(self, program: str, place: Place, users: dict[str, str], seed: int) -> None:
+    def __init__(
+        self,
+        program: str,
+        place: Place,
+        users: dict[str, str],
+        seed: int,
+        settings: tuple[str, ...] = (),
+        environment: Optional[dict[str, str]] = None,
+    ) -> None:
         """`users` maps each name to the setting for interrupted uploads: resume or discard."""
         self.program, self.place, self.users = program, place, users
+        self._settings, self._environment = settings, environment or {}
         self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
         self.process: Optional[subprocess.Popen] = None
         self.starts, self.deaths = 0, []
         self._hashes = {name: _hash(password) for name, password in self.passwords.items()}
-        self._clock = place.path / "clock"
+        self.clock = place.path / "clock"
         self.set_clock(0)
         self.set_certificate(0)
         self.configure("Service ready")
@@ -119,11 +128,20 @@ class Server:
         written.write_text(text + extra)
         written.rename(self.place.path / "server.toml")
 
-    def set_clock(self, seconds: int) -> None:
+    def set_clock(self, seconds: float) -> None:
         """Sets the server's clock to this number of seconds after the real time."""
-        written = self._clock.with_suffix(".new")
-        written.write_text(f"{seconds:+d}")
-        written.rename(self._clock)
+        written = self.clock.with_suffix(".new")
+        written.write_text(f"{seconds:+.3f}")
+        written.rename(self.clock)
+
+    def faketime(self) -> dict[str, str]:
+        """Returns the variables that give a program the server's clock."""
+        return {
+            "LD_PRELOAD": FAKETIME,
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
     def set_certificate(self, number: int, key: Optional[int] = None) -> None:
         """Installs a certificate, then its key, or instead the key of certificate number `key`."""
@@ -135,14 +153,10 @@ class Server:
             written.rename(self.place.path / name)
 
     def start(self) -> None:
-        environment = dict(
-            os.environ,
-            LD_PRELOAD=FAKETIME,
-            FAKETIME_TIMESTAMP_FILE=str(self._clock),
-            FAKETIME_NO_CACHE="1",
-            FAKETIME_DONT_FAKE_MONOTONIC="1",
-        )
+        environment = {**os.environ, **self.faketime(), **self._environment}
         command = [self.program, "serve", "-v", "--config", str(self.place.path / "server.toml")]
+        for setting in self._settings:
+            command += ["--set", setting]
         with open(self.place.path / "server.stderr", "ab") as file:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
@@ -163,12 +177,11 @@ class Server:
 
     def reload(self) -> str:
         """Reloads the configuration. Returns the word in the log about that: reloaded, unchanged or nothing."""
-        begin, end = self.log.stat().st_size, time.monotonic() + RELOAD_LIMIT
+        # A log that was renamed is created again.
+        begin, end = self.log.stat().st_size if self.log.exists() else 0, time.monotonic() + RELOAD_LIMIT
         self.process.send_signal(signal.SIGHUP)
         while time.monotonic() < end:
-            with open(self.log, "rb") as file:
-                file.seek(begin)
-                said = re.search(rb"configuration (reloaded|unchanged)", file.read())
+            said = self.log.exists() and re.search(rb"configuration (reloaded|unchanged)", self.log.read_bytes()[begin:])
             if said:
                 return said[1].decode()
             time.sleep(0.02)
