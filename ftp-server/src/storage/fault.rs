@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Entry, Metadata, Quota, RoomFor, Source, Storage,
+    Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
     StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
@@ -285,6 +285,11 @@ impl Storage for FaultStorage {
         Ok(Box::new(Faulty { inner: self.inner.list(path)?, plan: self.plan.clone() }))
     }
 
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        self.call(StorageCall::List)?;
+        Ok(Box::new(Faulty { inner: self.inner.list_names(path)?, plan: self.plan.clone() }))
+    }
+
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         self.call(StorageCall::Read)?;
         Ok(Box::new(Faulty { inner: self.inner.read(path)?, plan: self.plan.clone() }))
@@ -381,8 +386,8 @@ struct Faulty<T> {
     plan: Plan,
 }
 
-impl Iterator for Faulty<Entries> {
-    type Item = Result<Entry, StorageError>;
+impl<T> Iterator for Faulty<Box<dyn Iterator<Item = Result<T, StorageError>>>> {
+    type Item = Result<T, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.plan.call(StorageCall::NextEntry, 0) {
