@@ -55,6 +55,14 @@ pub(super) struct AbilitiesSeen {
     pub(super) utf8: Option<Reply>,
 }
 
+impl AbilitiesSeen {
+    /// Returns whether the server refused every listing that was tried.
+    pub(super) fn may_not_list(&self) -> bool {
+        let mut tried = self.mlsd.iter().chain([&self.list]);
+        tried.all(|listing| matches!(listing, Listing::Refused(_)))
+    }
+}
+
 /// Examines a server's abilities and its listings of `directory`, over a logged-in connection.
 ///
 /// # Errors

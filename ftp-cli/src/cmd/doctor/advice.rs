@@ -16,6 +16,8 @@ pub(super) struct Advice {
     pub(super) family: Option<&'static str>,
     /// Scheme that is better than the URL's.
     pub(super) scheme: Option<&'static str>,
+    /// Whether the server refuses listings, as it does to users who may only upload.
+    pub(super) may_not_list: bool,
     /// Options of the command line that the advice must keep, each with its value.
     pub(super) kept: Vec<String>,
 }
@@ -79,8 +81,9 @@ pub(super) fn kept(options: &Options, way: Way, reader: Reader) -> Vec<String> {
 impl Advice {
     /// Returns the whole command line, quoted for a shell.
     pub(super) fn command(&self) -> String {
-        let mut words = vec!["ftp-cli".to_owned(), "ls".to_owned(), "-l".to_owned()];
+        let mut words = vec!["ftp-cli".to_owned()];
         let mut add = |option: &[&str]| words.extend(option.iter().map(|word| quoted(word)));
+        add(if self.may_not_list { &["put"] } else { &["ls", "-l"] });
         add(self.family.as_slice());
         match self.way {
             Some(Way::Epsv) | None => {}
@@ -93,6 +96,9 @@ impl Advice {
             (Some(scheme), Some((_, rest))) => format!("{scheme}://{rest}"),
             _ => self.url.clone(),
         };
+        if self.may_not_list {
+            add(&["FILE"]);
+        }
         add(&[&url]);
         words.join(" ")
     }
@@ -131,6 +137,7 @@ mod tests {
                 Advice { way: Some(Way::Port), family: Some("-4"), ..plain() },
                 "ftp-cli ls -l -4 --active --eprt never ftp://me@host:2121/",
             ),
+            (Advice { may_not_list: true, ..plain() }, "ftp-cli put FILE ftp://me@host:2121/"),
             (Advice { scheme: Some("ftpes"), ..plain() }, "ftp-cli ls -l ftpes://me@host:2121/"),
             (
                 Advice { kept: vec!["a'b c".into()], url: "ftp://[::1]/".into(), ..plain() },

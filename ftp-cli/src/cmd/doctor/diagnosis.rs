@@ -276,7 +276,7 @@ diagnoses! {
         Server: "raise the limit per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or use one connection at a time (no -j)";
     PathMissing "path-missing" Refused,
         "The login works, but the path of the URL does not exist for this user.",
-        Here: "check the spelling of the path, upper and lower case included; the best command line below lists the login directory";
+        Here: "check the spelling of the path, upper and lower case included; the best command line below is for the login directory";
     MlsdBroken "mlsd-broken" Protocol,
         "The server lists MLSD among its features, but refuses the command.",
         Server: "update the server; clients can use --listing list";

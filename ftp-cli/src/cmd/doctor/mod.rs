@@ -283,9 +283,15 @@ fn used(
         let reuse = reuse.map_or(Ok(Vec::new()), |reuse| reuse.and_then(joined));
         (reuse, listed, upload.map(|upload| upload.and_then(joined)))
     });
-    let listed = listed.map(|(object, findings)| {
-        if matches!(object, Some(PathKind::Missing(_))) {
-            advice.url = top(dial.url);
+    let listed = listed.map(|PathSeen { object, may_not_list, findings }| {
+        advice.may_not_list = may_not_list;
+        match object {
+            Some(PathKind::Missing(_)) => advice.url = top(dial.url),
+            // An upload needs the slash, and a listing does not.
+            Some(PathKind::Directory) if may_not_list && !advice.url.ends_with('/') => {
+                advice.url.push('/');
+            }
+            _ => {}
         }
         findings
     });
@@ -304,17 +310,27 @@ fn used(
     failed.map_or(Ok(()), Err)
 }
 
+/// Observations at the path of the URL.
+struct PathSeen {
+    /// What the path names; `None` if the connection was lost before.
+    object: Option<PathKind>,
+    /// Whether the server refuses listings there.
+    may_not_list: bool,
+    findings: Vec<Finding>,
+}
+
 /// Examines the path of the URL, the listings there, and a large transfer.
-fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>), Failure> {
+fn listed(dial: &Dial<'_>, way: Way) -> Result<PathSeen, Failure> {
+    let ended = |object, findings| Ok(PathSeen { object, may_not_list: false, findings });
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
-        Err(error) => return Ok((None, vec![not_again(Check::List, &error)?])),
+        Err(error) => return ended(None, vec![not_again(Check::List, &error)?]),
     };
     let client = &mut inside.it;
     let path = object::path(dial.url);
     let object = match object::look(client, &path) {
         Ok(object) => object,
-        Err(error) => return Ok((None, vec![lost(Check::Path, &error)?])),
+        Err(error) => return ended(None, vec![lost(Check::Path, &error)?]),
     };
     let mut findings = vec![object::judge(&path, &object)];
     let directory = if object == PathKind::Directory { path.as_slice() } else { b"" };
@@ -322,7 +338,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>),
         Ok(seen) => seen,
         Err(error) => {
             findings.push(lost(Check::List, &error)?);
-            return Ok((Some(object), findings));
+            return ended(Some(object), findings);
         }
     };
     findings.extend(abilities::judge(&seen));
@@ -343,7 +359,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>),
     if !matches!(passage, Passage::Stalled(_)) {
         inside.quit();
     }
-    Ok((Some(object), findings))
+    Ok(PathSeen { object: Some(object), may_not_list: seen.may_not_list(), findings })
 }
 
 /// Returns the URL without its path.

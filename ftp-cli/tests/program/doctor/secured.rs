@@ -294,6 +294,8 @@ fn a_user_who_may_not_list_files_tells_nothing_of_tls_on_data_connections() {
     let url = format!("ftpes://scanner:anonymous%40@{}/", good.server.local_addr());
     let found = examined(&["--ca-file", &file, &url]);
     is("a drop box", &found, (&[], 0, Some("ftpes://")));
+    let best = found.best().unwrap();
+    assert!(best.starts_with("ftp-cli put ") && best.contains(" FILE ftpes://scanner@"), "{best}");
     for check in ["reuse", "close-notify"] {
         assert_eq!(found.seen(check), "this user cannot list files");
     }
