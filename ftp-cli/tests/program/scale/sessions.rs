@@ -398,12 +398,13 @@ fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
     println!("{cap} sessions, the cap by {reason}, in {:?}", start.elapsed());
     let each = (mappings(process) - mapped) as f64 / cap as f64;
     println!("{each:.2} mappings each");
+    let newcomers = scale::count(50, 500);
     let refused = |number| {
         let mut newcomer = RawSession::connect(address_of(&served, number));
         assert_eq!(newcomer.expect_reply(421).text(), "421 Too many connections");
         newcomer.expect_closed();
     };
-    (0..50).for_each(refused);
+    (0..newcomers).for_each(refused);
     // Existing sessions continue, and many at once can use everything that a session may need.
     let busy = cap.min(200);
     let first = sessions.iter_mut().take(busy);
@@ -414,7 +415,7 @@ fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
             data
         })
         .collect();
-    (0..50).for_each(refused);
+    (0..newcomers).for_each(refused);
     let transferring = mappings(process);
     for (session, data) in sessions.iter_mut().zip(transfers) {
         assert!(data.read_to_end() == [b'x'; 10_000], "not what the file holds");
