@@ -57,8 +57,9 @@ keeps its name and goes to the current directory. Several URLs, of one server or
 more, go to the current directory or to -P DIR. -i FILE adds the URLs in FILE;
 its empty lines and lines that begin with # are skipped.
 
-A file appears under its name only when it is complete and on disk. Until
-then, and on any failure, an existing file of that name stays unchanged.
+Without --in-place, a file appears under its name only when it is complete and
+on disk. Until then, and on any failure, an existing file of that name stays
+unchanged, unless -c resumes it.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless a file has
 exactly that name. With -g it is always a pattern. Put such URLs in quotes. As
@@ -81,13 +82,14 @@ exit status is 11.
 --remove-source removes the server's file once the local one is complete, has
 the same size, and is on disk. If the server's file changes meanwhile, it stays.
 If the server does not report times, --verify hash is required; without it the
-file stays and the exit status is 14. If the file was written in the last 10
-seconds, get waits 2 seconds before the download.
+server's file stays and the exit status is 14. If the server's file was written
+in the last 10 seconds, get waits 2 seconds before the download. With -r, other
+rules apply: see ftp-cli help mirror.
 
-If get --remove-source is killed, run the same command again: no file is lost. A
-file is downloaded twice only if another program moves the first copy away at
-the moment of the kill. Small hidden files next to the target keep the state
-until the next run.
+If get --remove-source is killed, run the same command again: no file is lost.
+Without -r, a file is downloaded twice only if another program moves the first
+copy away at the moment of the kill, and small hidden files next to the target
+keep the state until the next run.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -130,15 +132,17 @@ that LOCAL lacks are kept.
 
 --temp uploads under a temporary name and renames the complete file, for
 directories that other programs watch. An existing file with the temporary name
-is overwritten.
+is overwritten; for -r, see ftp-cli help mirror.
 
 --remove-source removes the local file once the server's file has the same size.
 If another run is moving the same file, the exit status is 15. If put
---remove-source is killed, run the same command again: no file is lost.
+--remove-source is killed, run the same command again: no file is lost. With -r,
+other rules apply: see ftp-cli help mirror.
 
-With --temp, on a server that reports times, a file is uploaded twice only if
-another program moves the first copy away at the moment of the kill. Small
-hidden files next to the local file keep the state until the next run.",
+With --remove-source and --temp, but without -r, small hidden files next to the
+local file keep the state until the next run. If the server reports times, a
+file is uploaded twice only if another program moves the first copy away at the
+moment of the kill.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -171,7 +175,8 @@ On a terminal, control characters in names are escaped; --raw-names turns that
 off. Servers with MLSD list names that begin with a dot; -a requests them from
 other servers.
 
-Exit status: 11 if the listing may be incomplete; it is printed first.",
+Exit status: 11 if the listing may be incomplete; the entries that arrived are
+printed.",
     operands: &[Operand::Url],
     examples: &[
         ("ls -l ftp://host/pub/", "Show sizes and times"),
@@ -192,8 +197,8 @@ differs; the copy gets the time of its source. To resume an interrupted run,
 run the same command again.
 
 --compare hash compares files of the same size by their content: the server and
-this computer read each of them. If the server has neither HASH nor XSHA256, the
-run fails with 14.
+this computer read each of them. The server must offer SHA-256, SHA-512, SHA-1
+or CRC-32 (HASH, or a command such as XSHA256); if not, the run fails with 14.
 
 --delete removes objects from DST that SRC lacks, after all files are copied. It
 removes nothing from a directory with a failure or an incomplete listing, and
@@ -207,24 +212,24 @@ If SRC has no files, for example because its disk is not mounted, --delete needs
 
 GLOB is a name with *, ? and [a-z]. If it contains a /, it is a path from the
 top; if it ends in /, it matches directories only. The last GLOB that matches
-decides. A name that no GLOB matches is copied, unless the first GLOB belongs to
+decides. A file that no GLOB matches is copied, unless the first GLOB belongs to
 an --include.
 
 FIFOs, devices and temporary files of ftp-cli are skipped on both sides. Without
---links, symbolic links are skipped too. --links keep creates links here, if the
-listing shows their targets and the targets are inside the tree. It is an error
-if DST is a server, because FTP cannot create links. --links follow copies the
-file that a link leads to. If SRC is local, the content of a directory that a
-link leads to is copied too.
+--links, symbolic links are skipped too. --links keep creates links in a local
+DST, if the listing shows their targets and the targets are inside the tree. If
+DST is a URL, --links keep is an error, because FTP cannot create links.
+--links follow copies the file that a link leads to. If SRC is local, the
+content of a directory that a link leads to is copied too.
 
 Each uploaded file is checked against the server's SIZE, as in put. A file
 whose name the server would change fails.
 
--j N copies N files at a time, each over its own connection. A download of 16
-MiB or more that is over 1/N of the data comes first: it is split into N ranges,
-one for each connection. If the server ignores REST or does not report size and
-time, one connection downloads the whole file. After a kill, the same command
-resumes the ranges; a run that does not need them removes their files,
+-j N copies up to N files at a time, each over its own connection. A download of
+16 MiB or more that is over 1/N of the data comes first: it is split into N
+ranges, one for each connection. If the server ignores REST or does not report
+size and time, one connection downloads the whole file. After a kill, the same
+command resumes the ranges; a run that does not need them removes their files,
 .ftp-cli-pieces-NAME.part*.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
@@ -235,14 +240,19 @@ or both sides are servers (fxp -r), files modified up to 14 hours before their
 copy are copied again. On file systems with two-second times, such as FAT, a
 time may differ by one second.
 
---remove-source removes a file from SRC when all copies are on disk and DST has
-been proved to have the same file. Directories stay. An uploaded file must be
-unchanged here, and have the same size on the server. If a file was not copied
-because DST had it, the server's digest must match; else it is copied again.
+--remove-source removes a file from SRC once all copies are complete, downloads
+are on disk, and DST has been proved to have the same file. Directories stay. An
+uploaded file must be unchanged here and have the same size on the server, and
+the same time if the server can set times.
 
-A downloaded file must match the server's digest. If the server has no digests,
-size and time must match, and the run waits two seconds before the first copy.
-If the server has no MDTM either, the file stays and the exit status is 14.
+With --remove-source, a downloaded file must match the server's digest. If the
+server has no digests, size and time must match, and the run waits two seconds
+before the first copy. If the server has no MDTM either, the file stays; the
+exit status is 14, or 12 if the run has several objects.
+
+With --remove-source, a file that DST already has is copied again, unless the
+server's digest matches. On a server that cannot set times, add --compare hash;
+otherwise such a file is always uploaded again.
 
 If SRC and DST are the same directory, --remove-source copies and removes
 nothing, and the exit status is 2. To find out, mirror creates a small local
@@ -250,8 +260,9 @@ file for a moment, and looks for it on the server.
 
 --backup-dir DIR moves each replaced or deleted file to the same path below DIR.
 DIR is a local directory on the file system of DST, or a path on the server. If
-the name exists there, a suffix such as .~1~ is added. A file is moved only once
-its replacement is complete. Uploads then get temporary names, as with --temp.
+the name exists there, a suffix such as .~1~ is added. A replaced file is moved
+only once its replacement is complete. With --backup-dir, uploads get temporary
+names, as with --temp.
 
 --perms also sets the permissions of files that are otherwise equal. A directory
 gets its permissions after its content, and only if nothing in it failed. DST
@@ -264,7 +275,8 @@ error: nothing is copied, and the exit status is 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
 the server lacks what --compare hash needs; 15 if --max-delete would be
-exceeded, or is needed and missing; nothing was done then.",
+exceeded, or is needed and missing, or if another run holds the lock of --lock;
+nothing was done then.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),
@@ -295,8 +307,9 @@ pub(super) const RM: Entry = Entry {
     summary: "Remove files",
     about: "\
 With -r, directories and their contents are removed too. Symbolic links are
-removed, never followed. A directory that might be a link is skipped, unless
-the URL ends in /.
+removed, never followed. A directory that might be a link is not removed, and
+counts as a failure. If the server does not show whether it is one, a / at the
+end of the URL says that it is a directory.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
 has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
@@ -340,8 +353,9 @@ pub(super) const MV: Entry = Entry {
 NEWPATH is relative to the login directory, unless it begins with /. It is used
 byte for byte. If it ends in /, it is a directory and the object keeps its
 name. NEWPATH can also be a URL of the same server. Most servers replace an
-existing file. With -n, mv looks for one first, and then renames nothing. A file
-that appears between the check and the rename can still be replaced.",
+existing file. With -n, mv first checks whether NEWPATH exists; if so, it
+renames nothing. A file that appears between the check and the rename can still
+be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };

@@ -14,7 +14,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with the command that the user may have meant.
+    /// Returns `Usage` if there is none, with the command that the user may have meant, if any.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();

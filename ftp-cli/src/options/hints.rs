@@ -63,7 +63,7 @@ fn nearest(name: &str, is_known: impl Fn(&Row) -> bool) -> Option<&'static str> 
 }
 
 /// Returns the commands that accept an option of this name, long or short: `get, put`. A short name
-/// may mean different options: `mkdir (--parents), get (--preserve)`.
+/// may mean different options: `get (--preserve), mkdir (--parents)`.
 fn takers(name: &str) -> String {
     let rows = || TABLE.iter().filter(|row| row.is_called(name));
     let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));

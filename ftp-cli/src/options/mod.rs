@@ -67,7 +67,7 @@ impl GivenOption {
 /// # Errors
 ///
 /// Returns `Usage` for an unknown command, and for an option that is unknown, is not accepted by
-/// the command, or lacks its value.
+/// the command, lacks its value, or has a value but takes none.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
@@ -248,7 +248,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with that message after the name of the option.
+    /// Returns `Usage` with that message after the name of the option, or if the value is not
+    /// UTF-8.
     pub(crate) fn parsed<T>(
         &self,
         long: &str,
