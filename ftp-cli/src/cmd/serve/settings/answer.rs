@@ -41,7 +41,7 @@ impl Settings {
         }
         settings.users.resolve();
         let user = settings.users.iter().next().map(|(_, user)| user.clone()).unwrap_or_default();
-        // The program has checked the password, so no hash is needed.
+        // `auth.program` has checked the password, so no hash is needed.
         if let Some(lack) = user.lacks().find(|lack| *lack != "password") {
             return Err(format!("{lack} is missing"));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct AuthSettings {
     /// Program to run for each login, with its arguments; empty for none.
     pub(crate) program: Vec<String>,
-    /// Time for which an accepted login is remembered; the program does not run again.
+    /// Time for which an accepted password is remembered, so that the program does not run again.
     pub(crate) cache: Duration,
     /// Timeout of one process.
     pub(crate) timeout: Duration,

@@ -42,7 +42,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the file cannot be read, or `Usage` if it is too large or not UTF-8.
+    /// Returns `Local` if the file cannot be read, or if a reload finds that it is not a regular
+    /// file. Returns `Usage` if the file is too large or not UTF-8.
     pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, Failure> {
         let name = Escaped(path.as_bytes()).to_string();
         let failed = |error| Failure::local(&name, &error);
@@ -78,7 +79,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Returns a line `FILE:LINE:COLUMN: KEY: REASON` per error, from top to bottom.
+    /// Returns a line `FILE:LINE:COLUMN: KEY: REASON` for each of the first 100 errors, from top to
+    /// bottom, and a line with the number of the others.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();

@@ -10,18 +10,18 @@ use crate::cmd::serve::hooks::HookEvent;
 pub(crate) struct HookSettings {
     /// Program to run after each completed upload, with its arguments; empty for none.
     pub(crate) stored: Vec<String>,
-    /// Timeout of both programs.
+    /// Timeout of one process of either program.
     pub(crate) timeout: Duration,
     /// Program that gets events as JSON.
     pub(crate) program: Option<PathBuf>,
-    /// Events that the program gets.
+    /// Events that `program` gets.
     pub(crate) events: Vec<HookEvent>,
-    /// Largest number of simultaneous processes of the program.
+    /// Largest number of simultaneous processes of `program`.
     pub(crate) processes: usize,
-    /// Number of retries after a failure, and the pause before the first retry.
+    /// Largest number of retries of `program` after a failure, and the pause before the first one.
     pub(crate) retries: u32,
     pub(crate) retry_delay: Duration,
-    /// Directory for events that the program did not handle.
+    /// Directory for events that `program` did not handle.
     pub(crate) dead_letters: Option<PathBuf>,
 }
 

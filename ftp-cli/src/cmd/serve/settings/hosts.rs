@@ -28,7 +28,8 @@ pub(crate) struct Host {
     /// PEM files of the certificate and its key.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// Text of the reply to `HOST`; empty for the default text.
+    /// Text of the reply to `HOST`, and of the greeting under implicit TLS; empty for the default
+    /// texts.
     pub(crate) banner: String,
     /// Root of all users at this host; `%u` stands for the user's name.
     pub(crate) root: Option<Root>,
@@ -42,7 +43,7 @@ pub(crate) struct Host {
 pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
-    row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted)."),
+    row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted), and of the greeting under implicit TLS (empty: server.banner)."),
     row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: their own)."),
     row!(Host, "users",       USERS, users,       "Names of users who may log in here, or anonymous (empty: none; without this key: all)."),
 ];
@@ -210,7 +211,7 @@ impl Settings {
 
     /// Returns what is wrong if there is no user of this name, with a hint to a similar name.
     fn objection_to_user(&self, user: &str) -> Option<String> {
-        // The program may accept the user.
+        // `auth.program` may accept the user.
         if !self.auth.program.is_empty() {
             return None;
         }

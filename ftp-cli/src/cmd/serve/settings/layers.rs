@@ -118,7 +118,7 @@ impl Layer {
         }
     }
 
-    /// Returns the values of this layer only, with the defaults of the program for all other keys.
+    /// Returns the values of this layer only, with the default values of all other keys.
     fn alone(&self) -> User {
         let mut user = User::default();
         self.apply(&mut user, None);

@@ -23,7 +23,7 @@ impl<T> Setting<T> {
         self.kind.literal(unquoted(&(self.show)(values)))
     }
 
-    /// Returns the table that holds the key; empty for a key of a user.
+    /// Returns the table that holds the key; empty for a key of a user, a virtual host or a store.
     pub(crate) fn table(&self) -> &'static str {
         self.key.split_once('.').map_or("", |(table, _)| table)
     }
