@@ -3,8 +3,8 @@
 
 use std::fmt::Debug;
 
-/// Runs `decode` on `input` split in each of these ways, and expects `want` each time. `decode`
-/// takes the pieces in order and returns the whole result.
+/// Runs `decode` on `input` as a whole, byte by byte, and split in two at each point, and expects
+/// `want` each time. `decode` takes the pieces in order and returns the whole result.
 pub(crate) fn any_chunking<T: Debug + PartialEq>(
     input: &[u8],
     decode: impl Fn(&[&[u8]]) -> T,

@@ -1,4 +1,4 @@
-//! `FromStr` and `TryFrom<&[u8]>` for all values that are parsed from bytes.
+//! `FromStr` and `TryFrom<&[u8]>` for values that are parsed from bytes.
 
 use std::str::FromStr;
 

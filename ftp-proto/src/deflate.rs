@@ -170,8 +170,8 @@ impl DeflateDecoder {
 
     /// Decodes some of `input` into the beginning of `out`.
     ///
-    /// If a step fills `out`, the next one may write more even without input. A step that takes and
-    /// writes nothing needs more input.
+    /// If a step fills `out`, the next one may write more even without input. Before the end of the
+    /// stream, a step that takes and writes nothing needs more input.
     ///
     /// # Errors
     ///

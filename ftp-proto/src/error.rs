@@ -1,12 +1,12 @@
-//! The crate's only error: the value, the position and the kind.
+//! The error of all parsers and encoders: the value, the position and the kind.
 
 /// Why bytes cannot be parsed or encoded.
 ///
-/// `Display` writes one line, such as `invalid host-port: number out of range`.
+/// `Display` writes one line, such as `invalid host-port: malformed or out of range`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid {what}: {kind}")]
 pub struct ParseError {
-    /// The value that was parsed or encoded, in the RFC's words: `host-port`, `pathname`, `reply`.
+    /// The value that was parsed or encoded, such as `host-port`, `pathname` or `reply`.
     pub what: &'static str,
     /// The byte offset at which the input becomes invalid; for a field that is invalid as a whole,
     /// the start of the field.
@@ -33,8 +33,9 @@ pub enum ParseErrorKind {
     /// A byte that the grammar does not allow here, or any byte after a complete value.
     #[error("unexpected character")]
     UnexpectedByte,
-    /// A number that contains characters other than digits, or is outside its range.
-    #[error("number out of range")]
+    /// A number that contains characters other than digits or is outside its range, or an invalid
+    /// address, date or digest.
+    #[error("malformed or out of range")]
     BadNumber,
     /// A word that the grammar does not list.
     #[error("unknown word")]
@@ -42,7 +43,7 @@ pub enum ParseErrorKind {
     /// A value longer than its limit in [`limits`](crate::limits).
     #[error("too long")]
     TooLong,
-    /// CR, LF or NUL in a part of a command line. Such a byte would end the line early and turn the
+    /// CR, LF or NUL in a part of a command line. Such a byte could end the line early and turn the
     /// rest into a second command, so it is never written (RFC 2640 §3.1).
     #[error("contains CR, LF or NUL")]
     LineBreak,

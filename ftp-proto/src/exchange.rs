@@ -13,8 +13,7 @@ pub enum Progress {
     Final,
 }
 
-/// A reply that RFC 959 §6 does not allow at this point. Later replies can no longer be matched to
-/// commands.
+/// A reply that is not valid at this point. Later replies can no longer be matched to commands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("unexpected reply {code} to {verb}")]
 #[non_exhaustive]
@@ -53,8 +52,8 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// Returns [`UnexpectedReply`] for a 1xx, 2xx or 3xx that the diagrams of RFC 959 §6 do not
-    /// allow, and for any reply after the final one.
+    /// Returns [`UnexpectedReply`] for a 1xx, 2xx or 3xx if no reply with that first digit is valid
+    /// for the command, and for any reply after the final one.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
@@ -85,13 +84,14 @@ impl Exchange {
 }
 
 /// Codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1): the end of the service, a
-/// syntax error, an unknown command, a bad sequence, or a missing login or protection.
+/// syntax error, an unknown or unsupported command or parameter, a bad sequence, or a missing login
+/// or protection.
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
 /// 959 §5.4 and its extensions. Codes of later RFCs, and codes that servers borrow from a neighbour
-/// in the table of §5.4, are included; a comment on the group names them. Unknown verbs have no
-/// codes.
+/// in the table of §5.4, are included; comments on the groups name many of them. Unknown verbs have
+/// no codes.
 const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     use Verb::{
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
@@ -101,7 +101,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Sscn, Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
     };
     Some(match verb {
-        // Login; 232, 235, 334, 335 and 336 are from RFC 2228.
+        // Login; 232, 234, 235, 334, 335, 336 and 431 are from RFC 2228.
         User => &[230, 232, 331, 332, 336, 431],
         Pass => &[202, 230, 332, 451],
         Acct => &[202, 230, 451],
@@ -110,7 +110,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Host => &[220, 550],
         Rein => &[120, 220],
         Quit => &[221],
-        // Directories; servers also use 200 for CDUP, and 250 for all these commands.
+        // Directories; servers also use 250 for CDUP and MKD.
         Cwd | Smnt => &[202, 250, 450, 550],
         Cdup => &[200, 250, 550],
         Pwd => &[257, 550],

@@ -71,7 +71,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// All facts, in the order of the RFC.
+    /// All known facts: those of the RFC, then those of Unix.
     pub const ALL: &[Self] = &[
         Self::Type,
         Self::Size,
@@ -144,8 +144,7 @@ impl Facts {
 
     /// Adds a fact after the others, and returns the entry.
     ///
-    /// Neither argument may contain the separators `;`, SP and TAB, and `fact` must not contain
-    /// `=`.
+    /// Neither argument may contain a separator (`;`, SP or TAB), and `fact` must not contain `=`.
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
         let name = self.line.split_off(self.space);
@@ -161,8 +160,8 @@ impl Facts {
     /// pathname, which may begin or end with SP.
     ///
     /// A line that begins with SP has no facts. Names of facts match in any case (RFC 3659 §7.5).
-    /// If a fact occurs twice, the first one counts. A fact without `=` is ignored, like unknown
-    /// facts.
+    /// If a fact occurs twice, the first one counts. Unknown facts are kept; a fact without `=` is
+    /// ignored.
     ///
     /// Two violations of the RFC are accepted, since servers send them. The last fact may lack its
     /// `;`. The value of an owner, a group or an unknown fact may contain SP if the facts end with

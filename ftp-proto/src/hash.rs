@@ -37,9 +37,10 @@ impl FileDigest {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if a field is missing, and `BadNumber` for an invalid range or
-    /// digest. Returns `UnexpectedByte` for an algorithm with characters that the draft does not
-    /// allow.
+    /// - `UnexpectedEnd` if a field is missing.
+    /// - `UnexpectedByte` for an algorithm with characters that the draft does not allow.
+    /// - `BadNumber` for an invalid range or digest.
+    /// - `LineBreak` for CR, LF or NUL in the pathname.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("HASH reply", at, kind);
         let end = error(text.len(), ParseErrorKind::UnexpectedEnd);

@@ -5,7 +5,8 @@
 //! clock and writes no log: you pass bytes in and get values out, or the other way round. Clients
 //! and servers share the same types, so each parses what the other encodes.
 //!
-//! Input is not trusted: every decoder has a limit in [`limits`], and no input causes a panic.
+//! Input is not trusted: decoders hold a bounded amount of it (see [`limits`]), and no input causes
+//! a panic.
 //! Names follow RFC 959, so the RFC serves as the manual.
 //!
 //! # What is in it
@@ -35,7 +36,7 @@
 //! for piece in [&line[..3], &line[3..]] {
 //!     let mut rest = piece;
 //!     while !rest.is_empty() {
-//!         // It takes what it has room for; push the rest again.
+//!         // The decoder takes what it has room for; push the rest again.
 //!         let taken = lines.push(rest);
 //!         rest = &rest[taken..];
 //!         while let Some(event) = lines.next() {

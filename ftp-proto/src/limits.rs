@@ -1,4 +1,4 @@
-//! All limits of this crate, each with its unit and its reason.
+//! The limits of this crate's decoders, each with its unit.
 
 /// The longest accepted command line, in bytes without its line ending and without Telnet commands.
 ///
@@ -10,13 +10,13 @@ pub const COMMAND_LINE: usize = 8_192;
 /// Telnet commands, only subnegotiations count.
 pub const UNTERMINATED: usize = 65_536;
 
-/// The number of unread bytes that a [`LineDecoder`](crate::LineDecoder) or
-/// [`ReplyDecoder`](crate::ReplyDecoder) holds.
+/// The maximum number of unread bytes in a [`LineDecoder`](crate::LineDecoder),
+/// [`ReplyDecoder`](crate::ReplyDecoder) or [`ListReader`](crate::ListReader).
 ///
 /// Further bytes stay in the socket, so TCP flow control pauses the peer.
 pub const READ_AHEAD: usize = 16_384;
 
-/// The longest verb, in bytes: the longest known one, `XSHA512`, has 7.
+/// The longest verb, in bytes. The longest known ones, such as `XSHA512`, have 7.
 pub const VERB: usize = 12;
 
 /// The longest user name, in bytes.

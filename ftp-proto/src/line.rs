@@ -22,7 +22,7 @@ const SE: u8 = 240;
 #[non_exhaustive]
 pub enum LineEvent<'a> {
     /// A complete line, without its line ending and without Telnet commands. It contains no CR, LF
-    /// or NUL. It is borrowed if the line was pushed as a whole and nothing had to be removed.
+    /// or NUL. It is usually borrowed if all of it was pushed before the call.
     Line(Cow<'a, [u8]>),
     /// A complete line that is not a valid command; discard it.
     Malformed(ParseError),
@@ -200,7 +200,7 @@ impl LineDecoder {
     }
 
     /// Returns the length of the next line and of its line ending, if the line is complete and has
-    /// no special bytes, as most lines do.
+    /// no special bytes. This is so for most lines.
     fn plain_line(&self) -> Option<(usize, usize)> {
         let waiting = self.input.waiting();
         let length = plain_run(waiting);
@@ -250,7 +250,7 @@ impl LineDecoder {
                 };
                 if byte < SE {
                     // Not a Telnet command: the client does not double the 0xFF of a name. The byte
-                    // is processed again as data.
+                    // after the 0xFF is processed again as data.
                     return self.take_data(IAC);
                 }
                 self.input.take(1);

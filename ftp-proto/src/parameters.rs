@@ -206,7 +206,7 @@ pub enum TransferMode {
     Stream,
     /// Blocks with headers, `MODE B`.
     Block,
-    /// Blocks with runs of equal bytes shortened, `MODE C`.
+    /// Bytes with runs of equal bytes shortened, `MODE C`.
     Compressed,
     /// A stream compressed by zlib, `MODE Z` (draft-preston-ftpext-deflate).
     Deflate,

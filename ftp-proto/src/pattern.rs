@@ -9,7 +9,8 @@
 ///   first place and an unclosed `[` match themselves.
 /// - Everything else matches itself, including `\`, `{a,b}`, `~` and two or more `*` in sequence.
 ///
-/// Unlike in a shell, `*` and `?` match a leading dot: names with dots are listed anyway.
+/// Unlike in a shell, `*` and `?` match a leading dot, since names that begin with a dot are listed
+/// anyway.
 ///
 /// ```
 /// use ftp_proto::Pattern;
@@ -77,8 +78,8 @@ impl Pattern {
     /// Returns whether the pattern matches all of `name`.
     ///
     /// After a mismatch, only the last `*` needs to take one more byte: whatever an earlier `*`
-    /// could take, the last one can take too. The number of steps is at most the length of the name
-    /// times that of the pattern.
+    /// could take, the last one can take too. The number of steps grows at most with the length of
+    /// the name times that of the pattern.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut tokens = self.0.as_slice();

@@ -1,8 +1,9 @@
-//! Bytes that were pushed and not yet processed: the bounded input of every decoder.
+//! Bytes that were pushed and not yet processed: the bounded input of the decoders of lines,
+//! replies and listings.
 
 use crate::limits;
 
-/// The memory that an idle decoder keeps, in bytes.
+/// The most memory that an idle decoder keeps for its input, in bytes.
 const KEPT: usize = 1_024;
 
 /// At most [`limits::READ_AHEAD`] bytes, appended at the end and processed from the beginning.

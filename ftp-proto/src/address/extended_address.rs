@@ -34,8 +34,8 @@ impl ExtendedAddress {
     /// - `UnsupportedProtocol` for a net-prt that is a number other than 1 and 2.
     /// - `UnexpectedEnd` if the last delimiter or a field is missing.
     /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last delimiter.
-    /// - `BadNumber` for an address that is not of its family or has a scope, or a port outside 0
-    ///   to 65535.
+    /// - `BadNumber` for a net-prt that is not a number, an address that is not of its family or
+    ///   has a scope, or a port that is not a number from 0 to 65535.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("net-addr", at, kind);
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
@@ -85,7 +85,8 @@ impl ExtendedAddress {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` if the bracket or a field is missing, `UnexpectedByte` for a
-    /// delimiter outside 33 to 126, and `BadNumber` for a port outside 1 to 65535.
+    /// delimiter outside 33 to 126, and `BadNumber` for a port that is not a number from 1 to
+    /// 65535.
     pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
         Self::find(text).map(|(_, port)| port)
     }
@@ -123,10 +124,10 @@ impl ExtendedAddress {
         }
     }
 
-    /// Returns the network protocol in the text of a 229 reply; `None` if the server leaves that
-    /// field empty.
+    /// Returns the network protocol in the first field of the tuple in a 229 reply; `None` if the
+    /// field is empty or names no known protocol, or if there is no valid tuple.
     ///
-    /// RFC 2428 §3 requires that field to be empty. A server that fills it names the protocol on
+    /// RFC 2428 §3 requires the field to be empty. A server that fills it names the protocol on
     /// which it listens.
     ///
     /// ```

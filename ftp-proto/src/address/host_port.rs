@@ -52,9 +52,9 @@ impl HostPort {
 
     /// Finds the tuple in the text of a 227 reply.
     ///
-    /// The tuple is the first run of six numbers with commas between them. Brackets are optional,
-    /// since servers differ in the surrounding text (RFC 1123 §4.1.2.6). If there is no such run,
-    /// SP is allowed after the commas.
+    /// The tuple begins the first run of six or more numbers with commas between them. Brackets are
+    /// optional, since servers differ in the surrounding text (RFC 1123 §4.1.2.6). If there is no
+    /// such run, SP is allowed after the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -67,7 +67,7 @@ impl HostPort {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` if there are no six numbers in a row, and `BadNumber` if a number is
-    /// above 255 or the port is 0.
+    /// above 255 or longer than three digits, or the port is 0.
     pub fn find(text: &[u8]) -> Result<Self, ParseError> {
         match Self::find_with(text, false) {
             Err(ParseError { kind: ParseErrorKind::UnexpectedEnd, .. }) => {

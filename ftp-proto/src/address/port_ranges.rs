@@ -23,8 +23,8 @@ use crate::number;
 pub struct PortRanges(Vec<RangeInclusive<u16>>);
 
 impl PortRanges {
-    /// Parses a list of ports from 1 to 65535 and ranges `first-last`, separated by commas; SP is
-    /// ignored.
+    /// Parses a list of ports from 1 to 65535 and ranges `first-last`, separated by commas; SP
+    /// around numbers is ignored.
     ///
     /// # Errors
     ///

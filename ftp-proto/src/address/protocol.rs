@@ -61,9 +61,9 @@ impl NetworkProtocol {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct NetworkProtocols {
-    /// Number 1.
+    /// Whether the list has number 1.
     pub ipv4: bool,
-    /// Number 2.
+    /// Whether the list has number 2.
     pub ipv6: bool,
 }
 

@@ -62,9 +62,12 @@ impl ProxyHeader {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedByte` if the bytes are not a header, `BadNumber` for an invalid address
-    /// or port, and `UnexpectedEnd` if addresses are missing. Returns `UnknownWord` for an unknown
-    /// family, command or protocol, and `TooLong` beyond [`PROXY_LINE`] or [`PROXY_HEADER`].
+    /// - `UnexpectedByte` if the bytes are not a header.
+    /// - `BadNumber` for an invalid address or port in version 1.
+    /// - `UnexpectedEnd` if addresses are missing in version 2.
+    /// - `UnknownWord` for an unknown version, command, family or protocol, and for a line of
+    ///   version 1 with a wrong number of words.
+    /// - `TooLong` beyond [`PROXY_LINE`] or [`PROXY_HEADER`].
     pub fn parse(input: &[u8]) -> Result<ProxyProgress, ParseError> {
         match input.first() {
             None => Ok(ProxyProgress::Needs(SHORTEST)),

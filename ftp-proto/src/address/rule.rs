@@ -1,5 +1,5 @@
-//! Chooses the host of a data connection if the server announces a host other than its own, as
-//! behind a NAT (curl's CVE-2020-8284 and similar).
+//! Chooses the host of a data connection if the server announces a host other than that of the
+//! control connection, as behind a NAT (curl's CVE-2020-8284 and similar).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ pub enum AddressRule {
     ///
     /// The announced host is rejected if its address is not that of a host, or if only the host of
     /// the control connection is public. It is also rejected if it is loopback or link-local and
-    /// the host of the control connection is of another class. Otherwise a server could direct a
-    /// client to the client's own services, or to cloud metadata at 169.254.169.254.
+    /// the host of the control connection is of another class. Without this check, a server could
+    /// direct a client to the client's own services, or to cloud metadata at 169.254.169.254.
     Smart,
     /// Always use the announced host, even if it is not plausible.
     Reply,

@@ -121,8 +121,8 @@ impl BlockHeader {
 /// The text of a restart marker: 1 to [`limits::BLOCK_MARKER`] printable characters of ASCII,
 /// without space (RFC 959 §3.5 and §5.3.2).
 ///
-/// Only the server that sent a marker knows its meaning. This project sends the byte offset in the
-/// file, in decimal digits.
+/// Only the sender of a marker knows its meaning. This project sends the byte offset in the file,
+/// in decimal digits.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct BlockMarker {
     text: [u8; limits::BLOCK_MARKER],

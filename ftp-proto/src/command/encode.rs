@@ -152,7 +152,7 @@ impl RawCommand {
     }
 }
 
-/// Rejects bytes that would end the line early.
+/// Rejects bytes that would end or break the line.
 pub(super) fn check(line: &[u8]) -> Result<(), ParseError> {
     match line.iter().position(|&byte| is_line_break(byte)) {
         Some(at) => Err(ParseError::new("command line", at, ParseErrorKind::LineBreak)),
@@ -206,7 +206,7 @@ fn put(line: &mut Vec<u8>, word: &[u8]) {
     line.extend_from_slice(word);
 }
 
-/// Appends SP and a word of the argument, unless it is empty.
+/// Appends SP and a word of the argument, unless the word is empty.
 fn put_some(line: &mut Vec<u8>, word: &[u8]) {
     if !word.is_empty() {
         put(line, word);

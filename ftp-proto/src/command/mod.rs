@@ -195,7 +195,7 @@ pub enum Command {
     /// `NOOP`.
     Noop,
     /// A known verb without its own variant, such as `LPRT` and `XCRC`, with its argument as
-    /// received. The server of this project refuses these commands.
+    /// received. Of these commands, the server of this project supports only `SSCN`.
     Known(Verb, Vec<u8>),
 }
 

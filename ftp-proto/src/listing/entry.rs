@@ -129,8 +129,8 @@ impl Permissions {
         self.0
     }
 
-    /// Parses the nine letters of `ls`; `None` if one is invalid at its position. `L` for mandatory
-    /// locking (Solaris) is set-group-ID without execute.
+    /// Parses the nine letters of `ls`; `None` if one is invalid at its position. `l` or `L` for
+    /// mandatory locking (Solaris) is set-group-ID without execute.
     pub(super) fn read(letters: &[u8; 9]) -> Option<Self> {
         let mut mode = 0;
         for (at, &letter) in letters.iter().enumerate() {
@@ -210,7 +210,7 @@ impl Entry {
         self.kind == Some(EntryKind::File)
     }
 
-    /// Returns whether the server says that the object is a symbolic link.
+    /// Returns whether the server says that the object is a symbolic link or a Windows junction.
     #[must_use]
     pub fn is_link(&self) -> bool {
         self.kind == Some(EntryKind::Link)
@@ -249,9 +249,9 @@ impl Entry {
     }
 }
 
-/// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5. Also uses `UNIX.mode`,
-/// `UNIX.owner` and `UNIX.group` with their variants, which many servers send without a standard.
-/// An unreadable fact counts as missing.
+/// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5. Also uses `sizd`,
+/// `UNIX.mode`, `UNIX.owner` and `UNIX.group` with their variants, which many servers send without
+/// a standard. An unreadable fact counts as missing.
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());

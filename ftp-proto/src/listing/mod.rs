@@ -44,7 +44,7 @@ pub enum ListForm {
     Unix,
     /// `MM-DD-YY hh:mmAM <DIR> name` and its variants.
     Dos,
-    /// IBM's server for OS/2: size, attributes, date, name.
+    /// IBM's server for OS/2: size, attributes, date, time, name.
     Os2,
     /// `+facts<TAB>name`.
     Eplf,
@@ -73,7 +73,8 @@ impl ListLine {
     /// Parses one line of an `MLSD` listing (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// Returns `Unparsed` if [`Facts::parse`] fails.
+    /// Returns `Skipped` for an empty line or a single blank, and `Unparsed` for any other line for
+    /// which [`Facts::parse`] fails.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
         match Facts::parse(line) {

@@ -212,8 +212,8 @@ fn read_size(
 }
 
 /// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
-/// 2000`, `jan 20 4096`). That is so if only an apparent size precedes it and another date follows
-/// directly.
+/// 2000`, `jan 20 4096`). That is so if at most an apparent size precedes it and another date
+/// follows, directly or after a number.
 fn is_owner(
     line: &[u8],
     start: usize,
@@ -255,7 +255,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
         entry.links = crate::number::decimal(links.bytes);
         columns = owner;
     }
-    // The same server shows a directory as `folder` and the number of its entries.
+    // NetPresenz shows a directory as `folder` and the number of its entries.
     if columns == b"folder" && entry.links.is_none() {
         entry.size = None;
         return;

@@ -70,8 +70,8 @@ impl Reply {
     /// Replaces each occurrence of `secret` in the text by `****`: servers repeat the text they
     /// refuse, and replies are shown to users.
     ///
-    /// A secret of fewer than four bytes is replaced only as a whole word. Otherwise the words in
-    /// which `****` replaces a part would reveal it.
+    /// A secret of fewer than four bytes is replaced only as a whole word. If `****` replaced a
+    /// part of a word, the rest of that word would reveal the secret.
     pub fn conceal(&mut self, secret: &[u8]) {
         const WHOLE: usize = 4;
         let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);

@@ -10,7 +10,7 @@ use crate::reply::{Reply, ReplyCode, Severity};
 /// Why `EPSV` or `PASV` failed.
 pub(super) struct Refusal {
     pub(super) fault: SetupFault,
-    /// The server does not know the command, so the other one may work.
+    /// The server does not know the command or answers it wrongly, so the other one may work.
     pub(super) is_unknown: bool,
     /// The same command may work with this protocol as its argument.
     pub(super) wants_protocol: Option<NetworkProtocol>,
@@ -45,7 +45,8 @@ pub(super) fn read(
     })
 }
 
-/// Returns whether a reply means that the server does not know a command of RFC 2428.
+/// Returns whether a reply means that the server does not know the command, such as `EPSV`, `EPRT`
+/// or `PRET`.
 pub(super) fn is_unknown(reply: &Reply) -> bool {
     [
         ReplyCode::UNKNOWN_COMMAND,

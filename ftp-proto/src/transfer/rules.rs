@@ -46,7 +46,7 @@ pub enum Extended {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DataRules {
-    /// Which side opens them (default: passive).
+    /// Which side opens data connections (default: passive).
     pub mode: Mode,
     /// The choice between `EPSV` and `PASV`.
     pub epsv: Extended,
@@ -56,8 +56,8 @@ pub struct DataRules {
     pub epsv_all: bool,
     /// How the host in a 227 reply is used.
     pub passive_address: AddressRule,
-    /// Whether `TYPE`, `EPSV` and the command of a download or listing are sent in one write. If a
-    /// reply is not as expected, they are sent again one by one.
+    /// Whether the commands of a download or listing, such as `TYPE`, `EPSV` and `RETR`, are sent
+    /// in one write. If a reply is not as expected, they are sent again one by one.
     pub pipeline: bool,
     /// The server's address on the control connection. `None` means an unknown IPv4 address, so
     /// that only the ports in replies are used.
@@ -99,7 +99,7 @@ fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Ver
 }
 
 /// Facts that a client keeps between transfers: the state of the session at the server, and the
-/// commands that the server is known to support.
+/// commands that are known to work there or to fail.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerState {
@@ -130,7 +130,7 @@ pub struct ServerState {
 }
 
 impl ServerState {
-    /// Records that the server accepted a `REST` or `RANG` that was not sent by
+    /// Records that the server accepted a `REST` or `RANG` that did not come from
     /// [`RangeSetup`](crate::RangeSetup). The next transfer then selects its part again. Other
     /// verbs change nothing.
     pub const fn forget_range(&mut self, by: Verb) {

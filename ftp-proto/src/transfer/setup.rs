@@ -160,7 +160,7 @@ impl TransferSetup {
         self
     }
 
-    /// Returns the modification time; `None` if it was not requested or the server does not report
+    /// Returns the modification time; `None` if it was not requested or the server has not reported
     /// it.
     #[must_use]
     pub const fn modified(&self) -> Option<TimeVal> {
@@ -211,7 +211,7 @@ impl TransferSetup {
     ///
     /// # Errors
     ///
-    /// Returns the [`SetupFault`] if nothing is left to try.
+    /// Returns the [`SetupFault`] if nothing is left to try, or if no command waits for a reply.
     pub fn reply(
         &mut self,
         reply: &Reply,
@@ -449,7 +449,7 @@ impl TransferSetup {
     }
 
     /// Returns the commands that can be sent in one write; `None` if they must be sent one by one.
-    /// They must change nothing on the server, since they are sent again after a failure.
+    /// They must not change files on the server, since they are sent again after a failure.
     fn together(&self, server: &ServerState) -> Option<Vec<Command>> {
         let whole = FileRange::default();
         let is_whole = self.range == Some(whole) && server.range == whole;

@@ -62,11 +62,11 @@ pub enum SetupFault {
     /// The server refused the command.
     #[error("the server refused the command")]
     Refused,
-    /// A 2xx to `EPSV` or `PASV` names no port.
+    /// A 2xx to `EPSV` or `PASV` names no valid port.
     #[error(transparent)]
     Unreadable(ParseError),
     /// A 229 names a protocol other than that of the control connection.
-    #[error("a 229 for another protocol than the control connection's")]
+    #[error("the 229 reply names a protocol other than the control connection's")]
     OtherProtocol,
     /// No command waits for a reply now.
     #[error("a reply that no command waits for")]

@@ -71,8 +71,8 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or ended the transfer with a 4xx or 5xx. This has priority over any fault
-    /// of the data connection.
+    /// The server refused or ended the transfer with a 3xx, 4xx or 5xx. This has priority over any
+    /// fault of the data connection.
     #[error("the server refused or ended the transfer")]
     Refused,
     /// The data connection did not end cleanly, whatever the reply says.
@@ -86,7 +86,7 @@ pub enum TransferFault {
     #[error("the transfer was confirmed before its end")]
     Early,
     /// The number of bytes is wrong.
-    #[error("incomplete: {bytes} bytes")]
+    #[error("incomplete transfer: {bytes} bytes")]
     Incomplete {
         /// The actual number of bytes.
         bytes: u64,
@@ -177,7 +177,7 @@ impl TransferEvidence {
     }
 }
 
-/// Returns whether a 2xx is a greeting, a status, a login, an address or a directory.
+/// Returns whether a 2xx is a greeting, a goodbye, a status, a login, an address or a directory.
 const fn answers_another_command(reply: ReplyCode) -> bool {
     matches!(reply.value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
 }

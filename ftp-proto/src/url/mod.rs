@@ -36,8 +36,8 @@ impl Scheme {
 
 /// A parsed, percent-decoded FTP URL.
 ///
-/// `Display` writes it in ASCII, and the result parses to the same URL. Neither `Display` nor
-/// `Debug` shows the password.
+/// `Display` writes it in ASCII without the password; the result parses to the same URL, except for
+/// the password. `Debug` does not show the password either.
 ///
 /// ```
 /// use ftp_proto::FtpUrl;
@@ -73,20 +73,22 @@ impl FtpUrl {
     /// Parses a URL or the short form.
     ///
     /// The path is split at `/` before it is percent-decoded. It is relative to the login
-    /// directory, unless it begins with `%2F`: then it is absolute. `;type=` takes `a`, `i` or `d`
-    /// in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#` as `%23`, since
-    /// it begins a fragment (§3.5), which has no meaning for files. Brackets contain an IPv6
-    /// address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is
-    /// accepted too.
+    /// directory, unless it begins with `%2F` or another `/`: then it is absolute. `;type=` takes
+    /// `a`, `i` or `d` in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#`
+    /// as `%23`, since it begins a fragment (§3.5), which has no meaning for files. Brackets contain
+    /// an IPv6 address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone
+    /// is accepted too.
     ///
     /// # Errors
     ///
     /// - `UnknownWord` for another scheme or type.
-    /// - `UnexpectedEnd` for a missing host or zone, or an incomplete escape.
-    /// - `BadNumber` for a port outside 1 to 65535, or an escape that is not hexadecimal.
+    /// - `UnexpectedEnd` for a missing host, zone or closing bracket, an incomplete escape, or a
+    ///   short form without its colon.
+    /// - `BadNumber` for a port that is not a number from 1 to 65535, or an escape that is not
+    ///   hexadecimal.
     /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
-    /// - `UnexpectedByte` for a `#` in a URL, an invalid character in a host, or brackets around
-    ///   anything but an IPv6 address.
+    /// - `UnexpectedByte` for a `#` in a URL, an invalid character in a host, brackets around
+    ///   anything but an IPv6 address, or text other than a port after the brackets.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
@@ -335,7 +337,8 @@ impl FtpUrl {
         self.parts.iter().map(Vec::as_slice)
     }
 
-    /// Returns whether the path names a directory: it is empty, ends in `/`, or has `;type=d`.
+    /// Returns whether the URL names a directory: its path is empty or ends in `/`, or it has
+    /// `;type=d`.
     #[must_use]
     pub fn is_directory(&self) -> bool {
         self.lists || matches!(self.path.last(), None | Some(b'/'))

@@ -137,8 +137,9 @@ impl Date {
     }
 }
 
-/// Parses the text after a month and a day, in either order: a time, a year, or both for a day with
-/// a comma (`Oct 08, 2002 09:47`). `last` is the later of the words for month and day.
+/// Parses the text after a month and a day, in either order: a time, a year, or both. Both are
+/// possible after a day with a comma (`Oct 08, 2002 09:47`), or if the time has seconds. `last` is
+/// the later of the words for month and day.
 fn month_and_day(
     month: u16,
     day: u16,
@@ -173,7 +174,8 @@ fn month_and_day(
     }
 }
 
-/// Parses a date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and the text after it.
+/// Parses a date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and the time, year or zone
+/// after it.
 fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let mark = *first.bytes.iter().find(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
     if first.bytes.len() > 11 {
@@ -216,7 +218,8 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
             let (word, clock) = time.map_or((first, None), |(word, clock)| (word, Some(clock)));
             Some(Date::at(ymd, clock, reference, word))
         }
-        // `24-04-2003 17:12`: the numbers must allow only one order of day and month.
+        // `24-04-2003 17:12`: with `.`, the day comes first. With another separator, the numbers
+        // must allow only one order of day and month, or the date has no value.
         (1 | 2, Some(c), None) => {
             let a = short(a, 2)?;
             let b = short(b, 2)?;
