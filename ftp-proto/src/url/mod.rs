@@ -75,9 +75,9 @@ impl FtpUrl {
     /// The path is split at `/` before it is percent-decoded. It is relative to the login
     /// directory, unless it begins with `%2F` or another `/`: then it is absolute. `;type=` takes
     /// `a`, `i` or `d` in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#`
-    /// as `%23`, since it begins a fragment (§3.5), which has no meaning for files. Brackets contain
-    /// an IPv6 address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone
-    /// is accepted too.
+    /// as `%23`, since it begins a fragment (§3.5), which has no meaning for files. Brackets
+    /// contain an IPv6 address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before
+    /// the zone is accepted too.
     ///
     /// # Errors
     ///
