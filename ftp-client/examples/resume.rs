@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
     // Bytes of an earlier run are kept only if nothing shows that they belong to another file. New
-    // bytes go to `LOCAL.part` until the file is complete.
+    // bytes go to `LOCAL.part` until the file is complete, unless they extend a shorter `LOCAL`.
     let options = FileOptions::new().resume(true);
     let done = client.download_to(url.path(), local, options, &mut Watch::new())?;
     client.quit()?;

@@ -192,6 +192,7 @@
 //! - `progress`: show the progress of an upload
 //! - `queue`: retry a queue of downloads
 //! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
+//! - `client_test`: test a program that uploads files
 //!
 //! # Security
 //!
@@ -201,7 +202,8 @@
 //!   unless the [`ClientBuilder`] says otherwise.
 //! - Arguments with CR, LF or NUL are rejected before anything is sent, so a file name cannot
 //!   inject commands.
-//! - The length and duration of everything the server sends are limited.
+//! - Replies, lines of listings and collected listings are limited in length, and each wait in
+//!   time.
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
 //!   in a local path.
 

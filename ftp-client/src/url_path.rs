@@ -138,7 +138,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Returns only errors that end the connection.
+    /// Returns the errors of [`Client::cwd`], except [`Error::Refused`].
     pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<Entered, Error> {
         let is_not_found = matches!(
             error,
@@ -160,7 +160,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses a directory; the current directory is then
+    /// Returns the errors of [`Client::cwd`]. After [`Error::Refused`], the current directory is
     /// the last one that was entered.
     pub fn go(&mut self, client: &mut Client) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.directories) {

@@ -15,7 +15,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] for a 4xx or 530 reply, or if the server refuses type image.
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, or if the server refuses type image, and
+    /// [`Error::Argument`] if `path` cannot be sent.
     pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
         let command = Command::Size(self.pathname(path.as_ref())?);
         self.settle()?;
@@ -32,7 +33,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] for a 4xx or 530 reply.
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
+    /// be sent.
     pub fn modified(&mut self, path: impl AsRef<[u8]>) -> Result<Option<TimeVal>, Error> {
         let command = Command::Mdtm(self.pathname(path.as_ref())?);
         self.settle()?;
@@ -71,16 +73,16 @@ impl Client {
         Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
     }
 
-    /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server lists
-    /// only that).
+    /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server does
+    /// not know `MFMT` and lists `UTIME`).
     ///
     /// Returns the time that the server says it stored, which may be coarser, or `None` if the
     /// server does not report it.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`], with 500 or 502 if the server knows neither command, and
-    /// [`Error::Argument`] if `path` cannot be sent.
+    /// Returns [`Error::Refused`] if the server refuses the command, with 500 or 502 if it knows
+    /// neither command, and [`Error::Argument`] if `path` cannot be sent.
     pub fn set_modified(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -152,7 +154,8 @@ impl Client {
 }
 
 /// Returns the entry in a reply to `MLST`: a line between the first and the last, after one SP (RFC
-/// 3659 §7.2). Some servers send it without the SP, after a repeated code, or as the only line.
+/// 3659 §7.2). Some servers send it without the SP, after a repeated code, as the last of two
+/// lines, or as the only line.
 fn facts_in(reply: &Reply) -> Option<Facts> {
     let count = reply.lines().count();
     let after_first = usize::from(count > 1);

@@ -231,7 +231,7 @@ impl ClientBuilder {
     /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
     ///
     /// Use it for a server that serves several names at one address. If the server does not know
-    /// the command, the client assumes that it serves one host.
+    /// the command, the client assumes that the server has one host.
     pub const fn host_command(mut self, on: bool) -> Self {
         self.config.host_command = on;
         self
@@ -270,8 +270,10 @@ impl ClientBuilder {
     ///   address.
     /// - [`Error::Proxy`] if the proxy cannot be reached, or does not connect to the server.
     /// - [`Error::Timeout`] if a phase takes too long.
-    /// - [`Error::Tls`] if TLS is demanded and fails.
+    /// - [`Error::Tls`] if TLS fails, if the server refuses it although it is demanded, or if the
+    ///   TLS settings cannot be met.
     /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
+    /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
     /// - [`Error::Protocol`] if the peer is not an FTP server.
     /// - [`Error::Cancelled`] after a cancel.
     pub fn connect(self, server: &str) -> Result<Client, Error> {

@@ -30,7 +30,7 @@ impl Client {
         }
         let takes_bytes = names_itself(&self.welcome) || is_known(&self.features()?);
         if takes_bytes {
-            trace::note(format_args!("this server does not double 0xFF: sending it once"));
+            trace::note(format_args!("this server reads each 0xFF as itself: sending it once"));
         }
         self.double_telnet_byte(!takes_bytes);
         Ok(())

@@ -121,10 +121,14 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`Argument`](Error::Argument) if `url` is not the URL of a file; in that case
-    /// nothing is sent. Returns [`Local`](Error::Local) if `writer` fails, and the errors of
-    /// [`open`](Self::open) and [`Client::retrieve`]. `writer` keeps the bytes received before the
-    /// error.
+    /// - [`Argument`](Error::Argument) if `url` is not the URL of a file; in that case nothing is
+    ///   sent.
+    /// - [`Local`](Error::Local) if `writer` fails.
+    /// - [`Incomplete`](Error::Incomplete) if the length differs from the one that `SIZE` reports.
+    /// - The errors of [`open`](Self::open), [`Client::retrieve`] and
+    ///   [`Download::finish`](crate::Download::finish).
+    ///
+    /// `writer` keeps the bytes received before the error.
     pub fn get(
         self,
         url: impl IntoUrl,
@@ -163,9 +167,13 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get`](Self::get), except that [`Local`](Error::Local) means that
-    /// `reader` failed, and those of [`Client::store`]. If `reader` fails, the upload is aborted,
-    /// so that the server does not take the partial file for a complete one.
+    /// - [`Argument`](Error::Argument) if `url` is not the URL of a file; in that case nothing is
+    ///   sent.
+    /// - [`Local`](Error::Local) if `reader` fails. The upload is then aborted, so that the server
+    ///   does not take the partial file for a complete one.
+    /// - [`Incomplete`](Error::Incomplete) if the server reports another length.
+    /// - The errors of [`open`](Self::open), [`Client::store`] and
+    ///   [`Upload::finish`](crate::Upload::finish).
     pub fn put(
         self,
         url: impl IntoUrl,

@@ -17,7 +17,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`retrieve`](Self::retrieve).
+    /// Returns the errors of [`list_with`](Self::list_with).
     pub fn list(&mut self, directory: impl AsRef<[u8]>) -> Result<Entries<'_>, Error> {
         self.list_with(directory, ListOptions::default())
     }
@@ -30,8 +30,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`retrieve`](Self::retrieve), and [`Error::ListingCut`] if a short
-    /// listing is not proved complete. For longer listings that error comes after the last entry.
+    /// Returns the errors of [`retrieve`](Self::retrieve), and may return [`Error::ListingCut`] if
+    /// a short listing is not proved complete. Otherwise that error comes after the last entry.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -232,7 +232,7 @@ impl Client {
                         .contains(&reply.code()) =>
             {
                 self.no_mlsd = is_unknown(&reply);
-                trace::note(format_args!("MLSD does not work for this path: using LIST"));
+                trace::note(format_args!("MLSD was refused: using LIST"));
                 Ok(None)
             }
             Err(error) => Err(error),

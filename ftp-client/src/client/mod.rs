@@ -94,7 +94,7 @@ pub struct Client {
     knows_iac: bool,
     /// The algorithm set by `OPTS HASH`.
     hash: Option<String>,
-    /// `MLSD` is listed by the server, but refused as unknown.
+    /// The server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
     /// `LIST -a` was refused, but `LIST` works.
     no_flags: bool,
@@ -171,7 +171,8 @@ impl Client {
     ///
     /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if the
     ///   server wants an account and the builder has none.
-    /// - [`Error::Argument`] for an empty name, or CR, LF or NUL in any argument.
+    /// - [`Error::Argument`] for an empty or too long name, an empty account, or CR, LF or NUL in
+    ///   any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
     /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
     pub fn login(
@@ -206,8 +207,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] for
-    /// CR, LF or NUL.
+    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] if the
+    /// account is empty or contains CR, LF or NUL.
     pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
@@ -265,8 +266,9 @@ impl Client {
     ///
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
     /// neither closed the connection nor sent anything unasked. A transfer that was dropped early
-    /// is aborted first. The check sends no command; the server can still close the connection
-    /// before the next one.
+    /// is aborted first; otherwise the check sends no command. The server can still close the
+    /// connection before the next command. The replies to
+    /// [planned downloads](Self::plan_downloads) may be outstanding.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         if self.plan.is_requested() && self.kept.is_some() {
@@ -442,7 +444,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns [`Error::Refused`] if the server refuses, and the errors of the control connection
-    /// except [`Error::Closed`].
+    /// except [`Error::Closed`] and [`Error::ServiceClosing`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
         let answer = self.settle().and_then(|()| {

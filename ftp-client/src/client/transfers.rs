@@ -25,8 +25,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`retrieve`](Self::retrieve), and [`Error::Refused`] if the server
-    /// cannot restart.
+    /// Returns the errors of [`retrieve`](Self::retrieve), [`Error::Refused`] if the server cannot
+    /// restart, and [`Error::Argument`] for an offset beyond 2^63 - 1.
     pub fn retrieve_from(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -62,8 +62,8 @@ impl Client {
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.
-    /// Otherwise the names have no effect. Any other call in between drops what was requested, and
-    /// closes the data connection.
+    /// Otherwise the names have no effect. Any other call in between discards the requested files,
+    /// and closes the data connection.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -109,8 +109,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`store`](Self::store), and [`Error::Refused`] if the server cannot
-    /// restart.
+    /// Returns the errors of [`store`](Self::store), [`Error::Refused`] if the server cannot
+    /// restart, and [`Error::Argument`] for an offset beyond 2^63 - 1.
     pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
         let begun = self.begin(&Command::Stor(path.clone()), FileRange::from_offset(offset)?)?;
@@ -210,10 +210,10 @@ impl Client {
     /// Begins to resume a download of the file at `path`, whose first `there` bytes you already
     /// have.
     ///
-    /// The download resumes only if the file is not known to have changed. `SIZE` must not be
-    /// smaller than `there`, and `MDTM` must not be later than `unchanged_since`. Pass the
-    /// modification time that the server gave for the first download, or the time of that
-    /// download's last byte. With `None`, `MDTM` is not sent.
+    /// The download resumes only if the file is not known to have changed. The server must report
+    /// a `SIZE` that is not smaller than `there`, and no `MDTM` that is later than
+    /// `unchanged_since`. Pass the modification time that the server gave for the first download,
+    /// or the time of that download's last byte. With `None`, `MDTM` is not sent.
     ///
     /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
     /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.

@@ -52,7 +52,7 @@ pub(crate) struct ControlConnection {
     takes_bytes: bool,
 }
 
-/// Interpret As Command (RFC 854), which encoded commands contain twice.
+/// Interpret As Command (RFC 854), a byte that encoded commands double.
 const IAC: u8 = 0xff;
 
 impl ControlConnection {
@@ -416,7 +416,7 @@ impl ControlConnection {
         if control.has_unread() {
             return self.go_on(deadline).map(|()| false);
         }
-        // The kernel looks at them in this order: data that arrived before a reply is ready too.
+        // The kernel checks the two in this order: data that arrived before a reply is ready too.
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![PollFd::new(control, PollFlags::IN), other];
         self.waiter.wait(&mut fds, deadline)?;

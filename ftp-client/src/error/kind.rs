@@ -12,12 +12,12 @@ use crate::security::TlsError;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument that FTP cannot carry, or contradictory settings. Nothing was sent.
+    /// An argument that FTP cannot carry, or TLS settings that cannot be met. Nothing was sent.
     Usage,
     /// A local file or disk, or the caller's own reader or writer.
     Local,
-    /// A name without an address, an unreachable address, a reset, or a proxy that does not
-    /// connect.
+    /// A name without an address, an unreachable address, a lost connection, or a proxy that does
+    /// not connect.
     Network,
     /// The server demands or refuses TLS, a handshake or certificate check failed, or protected
     /// data was truncated.
@@ -26,17 +26,18 @@ pub enum ErrorKind {
     Login,
     /// A reply that is not FTP, or not allowed at that point.
     Protocol,
-    /// A 5xx reply to a command.
+    /// A 5xx reply to a command or as the greeting.
     Refused,
-    /// A 4xx reply to a command, including 421 but not 425.
+    /// A 4xx reply to a command or as the greeting, including 421 but not 425.
     Temporary,
     /// A phase or the whole session took too long.
     Timeout,
-    /// Too few or too many bytes, a listing that is not proved complete, or a file that changed.
+    /// Too few, too many or corrupt bytes, a listing that is not proved complete, or a file that
+    /// changed.
     Integrity,
     /// The control connection works, but a data connection cannot be opened (also 425).
     Data,
-    /// The server or this library lacks the requested feature.
+    /// The server or this library lacks the requested feature, or other settings exclude it.
     Unsupported,
     /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,

@@ -1,4 +1,4 @@
-//! The crate's only error type: each variant shows who must act.
+//! The error of client calls: each variant shows who must act.
 
 mod kind;
 mod proxy;
@@ -42,8 +42,8 @@ pub enum Error {
     /// The greeting was neither 220 nor 421.
     #[error("unexpected greeting: {0}")]
     Greeting(Reply),
-    /// A reply that RFC 959 §6 does not allow for this command, or one that confirms an upload
-    /// before its end. Only the latter leaves the connection open.
+    /// A reply that is not valid for this command, or one that confirms an upload before its end.
+    /// Only the latter leaves the connection open.
     #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
     /// The server sent something that is not FTP, or a reply without its required value.
@@ -112,20 +112,20 @@ pub enum Error {
     /// A connection could not be protected as the caller demands.
     #[error("{0}")]
     Tls(#[source] TlsError),
-    /// The caller's own reader or writer failed while a whole file was transferred.
+    /// A local file, or the caller's own reader or writer, failed.
     #[error("local error: {0}")]
     Local(#[source] io::Error),
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
-    /// The request is not possible with this server or over this connection.
+    /// The request is not possible with this server, over this connection or with these settings.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later unchanged: after network trouble, timeouts,
-    /// 421 and other 4xx replies.
+    /// Returns whether the same call may succeed later unchanged: after network trouble, incomplete
+    /// transfers, timeouts, 421 and other 4xx replies.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

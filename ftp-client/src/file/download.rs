@@ -23,11 +23,12 @@ impl Client {
     ///
     /// The local file gets its name only when it is complete. The server must have confirmed the
     /// download, the length must match the one that the server reports, and the file must be synced
-    /// to disk. Until then, an existing file is unchanged.
+    /// to disk. Until then, an existing file is unchanged, unless the download resumes it.
     ///
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
-    /// later download [resumes](LocalFile::resume). If the server cannot restart, or its file has
-    /// changed, the download starts at byte 0.
+    /// later download [resumes](LocalFile::resume). If there is no `NAME.part`, a shorter file at
+    /// `target` that seems to be the beginning of the server's file is extended in place. If the
+    /// server cannot restart, or its file has changed, the download starts at byte 0.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -45,10 +46,13 @@ impl Client {
     /// - The errors of [`retrieve`](Self::retrieve) and
     ///   [`Download::finish`](crate::Download::finish).
     /// - [`Error::Local`] if the local file fails.
-    /// - [`Error::Incomplete`] if the server's file differs in length from the local one;
-    ///   `NAME.part` is removed.
+    /// - [`Error::Incomplete`] if the server confirms the download, but its file differs in length
+    ///   from the local one; `NAME.part` is removed.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
+    /// - With [`hash`](FileOptions::hash), [`Error::Unsupported`] if the server lists no suitable
+    ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
+    ///   mismatch.
     pub fn download_to(
         &mut self,
         path: impl AsRef<[u8]>,

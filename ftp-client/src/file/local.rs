@@ -217,7 +217,8 @@ impl LocalFile {
         }
     }
 
-    /// Removes the bytes that arrived after the offset at which the download resumed.
+    /// Removes the bytes that arrived after the offset at which the download resumed. Does nothing
+    /// if the offset is 0.
     fn restore(&self) {
         if let Some(partial) = self.partial() {
             partial.restore();
@@ -230,7 +231,8 @@ impl LocalFile {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Removes all received bytes, because they are known to be wrong, and `NAME.part` itself.
+    /// Removes received bytes, because they are known to be wrong: `NAME.part` or the temporary
+    /// file as a whole, or the bytes after the offset at which a download in place resumed.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0

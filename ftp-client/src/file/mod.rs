@@ -65,8 +65,10 @@ impl FileOptions {
         self
     }
 
-    /// Sets whether the new file gets the modification time of the original, if the server supports
-    /// it (default: no).
+    /// Sets whether the new file gets the modification time of the original (default: no).
+    ///
+    /// If the server does not report the time, a download succeeds without it. If the server
+    /// refuses to set the time, an upload fails with [`Error::Refused`](crate::Error::Refused).
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self

@@ -35,7 +35,8 @@ pub enum Salvage {
     /// It holds only the bytes from before this download. The server accepted `REST` but sent the
     /// file from byte 0, so download the file from byte 0.
     SentFromStart,
-    /// Some of its bytes are wrong: the server confirmed a file of a different length.
+    /// Some of its bytes may be wrong: the server confirmed a file of a different length, or sent
+    /// corrupt data.
     Wrong,
 }
 
@@ -87,7 +88,7 @@ impl PartialFile {
         Ok(&mut self.file)
     }
 
-    /// Removes the received bytes and keeps the earlier ones.
+    /// Removes the received bytes and keeps the earlier ones, if there are any.
     pub(super) fn restore(&self) {
         if self.start.is_none() && self.offset > 0 {
             // If truncating fails, the next try truncates the file or finds it too long.

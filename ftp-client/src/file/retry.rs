@@ -144,10 +144,10 @@ impl Retry {
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// Another try resumes the server's file only if it seems to come from the earlier tries. It
-    /// must not be longer than the bytes that they sent, as long as the file to be replaced, or
-    /// older than `source`. Otherwise the try starts at byte 0. So does a try after
-    /// [`Error::Incomplete`], or with a server that cannot restart.
+    /// Without [`resume`](FileOptions::resume), another try resumes the server's file only if the
+    /// file seems to come from the earlier tries. It must not be longer than the bytes that they
+    /// sent, as long as the file to be replaced, or older than `source`. Otherwise the try starts
+    /// at byte 0. So does a try after [`Error::Incomplete`], or with a server that cannot restart.
     ///
     /// # Errors
     ///

@@ -68,7 +68,8 @@ impl Client {
     /// meanwhile. The server's size, if known, must equal that of the local file.
     ///
     /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
-    /// that the server has (`APPE`). It starts at byte 0 if the server cannot do so.
+    /// that the server has (`APPE`). It starts at byte 0 if the server's file is older than the
+    /// local one, or if the server cannot append.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -83,9 +84,14 @@ impl Client {
     ///
     /// - The errors of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish).
     /// - [`Error::Local`] if the local file fails.
-    /// - [`Error::Changed`] if the local file changed during the upload, or if the server's file is
-    ///   already longer than the local file.
+    /// - [`Error::Changed`] if the local file changed during the upload, or, with
+    ///   [`resume`](FileOptions::resume), if the server's file is already longer than the local
+    ///   file.
     /// - [`Error::Incomplete`] if the server reports a different length afterwards.
+    /// - With [`hash`](FileOptions::hash), [`Error::Unsupported`] if the server lists no suitable
+    ///   algorithm, and [`Error::Mismatch`] if the digests differ.
+    /// - With [`preserve`](FileOptions::preserve), [`Error::Refused`] if the server refuses to set
+    ///   the modification time.
     pub fn upload_from(
         &mut self,
         source: impl AsRef<Path>,

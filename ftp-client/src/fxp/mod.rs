@@ -126,7 +126,8 @@ impl Default for Options {
 pub struct Report {
     /// The offset in bytes at which the copy began.
     pub offset: u64,
-    /// The size of both files in bytes; `None` if the sizes were not compared.
+    /// The size of both files in bytes; `None` if the sizes were not compared or a server did not
+    /// report one.
     pub size: Option<u64>,
     /// The transfer; `None` if the target already had the whole file.
     pub moved: Option<Moved>,

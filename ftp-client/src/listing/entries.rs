@@ -187,7 +187,8 @@ impl<'a> Entries<'a> {
     /// Returns whether the lines read so far show that names with a leading dot are listed.
     ///
     /// This is the case for `MLSD`, for a listing in DOS or OS/2 form, and once a name with a
-    /// leading dot (or `.` itself) was listed. Otherwise the server may have left such names out.
+    /// leading dot, such as `.` itself, was listed. Otherwise the server may have left such names
+    /// out.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden

@@ -10,11 +10,11 @@ use crate::transfer::{Begun, Transfer};
 
 /// The lines of a listing: bytes without line endings. Empty lines are left out, except in `LIST`.
 ///
-/// The last item is an error if the listing is not proved complete ([`Error::ListingCut`]). A
-/// listing is not proved complete if the server does not confirm it or if the last line has no line
-/// ending. The final reply can also say that entries are missing. A loop that ends without an error
-/// has seen all that the server lists. Dropping the iterator early does no I/O; the next call on
-/// the client aborts the transfer first.
+/// The last item is an error if the listing is not proved complete. It is [`Error::ListingCut`] if
+/// the last line has no line ending, or if the final reply says that entries are missing. It is
+/// another error if the server does not confirm the listing. A loop that ends without an error has
+/// seen all that the server lists. Dropping the iterator early does no I/O; the next call on the
+/// client aborts the transfer first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;

@@ -85,7 +85,8 @@ impl<'a> Target<'a> {
 pub enum Purpose {
     /// Commands and replies.
     Control,
-    /// One transfer.
+    /// The data of a transfer, or of several with
+    /// [`reuse_data`](crate::ClientBuilder::reuse_data).
     Data,
 }
 

@@ -25,7 +25,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The time for the closing dialogue (`ABOR`, `QUIT`) after a cancel.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
-/// The number of abandoned threads that may still look up names or run a caller's connector.
+/// The maximum number of abandoned threads that still look up names or run a caller's connector.
 /// Threads that are not abandoned need no limit: each has a caller that waits for it.
 const MOST_LEFT: usize = 64;
 

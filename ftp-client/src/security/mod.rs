@@ -209,8 +209,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns `UnknownWord` if the prefix is another, and `UnexpectedByte` or `UnexpectedEnd` if
-    /// the rest is not the base64 of 32 bytes.
+    /// Returns `UnknownWord` for another prefix, and `UnexpectedByte` or `UnexpectedEnd` if the
+    /// rest is not the base64 of 32 bytes.
     pub fn pin(mut self, pin: &str) -> Result<Self, ParseError> {
         self.pins.push(Pin::parse(pin)?);
         Ok(self)
@@ -249,8 +249,8 @@ impl Tls {
 
     /// Accepts any certificate (insecure; default: off).
     ///
-    /// An attacker on the network can then impersonate the server. Data connections must still show
-    /// the certificate of the control connection.
+    /// An attacker on the network can then impersonate the server, since [pins](Self::pin) and CAs
+    /// are ignored. Data connections must still show the certificate of the control connection.
     pub const fn accept_invalid_certificates(mut self, on: bool) -> Self {
         self.accepts_anything = on;
         self

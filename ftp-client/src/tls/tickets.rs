@@ -7,8 +7,8 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
 
-/// The number of tickets to keep. In TLS 1.3 each is good for one data connection, and a server
-/// that requires resumption may send all its tickets at login.
+/// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a
+/// server that requires resumption may send all its tickets at login.
 const MOST: usize = 128;
 
 /// The sessions of one control connection, never used for another. All of them belong to one

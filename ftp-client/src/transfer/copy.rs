@@ -255,8 +255,8 @@ fn receive(
 impl Upload<'_> {
     /// Sends a local file from its position to its end, or a whole stream, and finishes the upload.
     ///
-    /// In type image without TLS, the kernel sends a file directly if the file system allows it
-    /// (`sendfile` on Linux).
+    /// In type image and mode S, without TLS, the kernel sends a file directly if the file system
+    /// allows it (`sendfile` on Linux).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -144,7 +144,7 @@ impl<'a> Download<'a> {
 
     /// Returns the number of bytes that the server announced: the `(n bytes)` in its 150 reply.
     ///
-    /// Returns `None` if there is no such text, and in an ASCII transfer, where the number does not
+    /// Returns `None` if there is no such text, and in an ASCII transfer, where the number may not
     /// match. After [`retrieve_from`](crate::Client::retrieve_from), some servers announce the
     /// bytes from the offset on, and others the bytes of the whole file.
     #[must_use]
@@ -159,9 +159,10 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] with the server's reason for ending early, 426 or 451.
+    /// - [`Error::Refused`] with the server's reason for ending early, such as 426 or 451.
     /// - [`Error::Incomplete`] if fewer or more bytes arrived than were announced or expected, or
-    ///   if there is more data to read. The next call on the client then aborts the transfer.
+    ///   if there is more data to read. In the latter case, the next call on the client aborts the
+    ///   transfer.
     /// - [`Error::Timeout`] if the server does not answer.
     /// - The error of an earlier read that failed.
     pub fn finish(mut self) -> Result<Report, Error> {

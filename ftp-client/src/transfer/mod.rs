@@ -169,8 +169,8 @@ impl<'a> Transfer<'a> {
         let _ = self.client.control.waiter().sleep(length);
     }
 
-    /// Returns the stall deadline. It is short if the server has confirmed the transfer, because
-    /// the remaining data is already in transit.
+    /// Returns the stall deadline. It may be shorter if the server has confirmed the transfer,
+    /// because the remaining data is already in transit.
     fn deadline(&self) -> Deadline {
         let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
         let limit = if self.ended.is_some() { data_connect.min(stall) } else { stall };

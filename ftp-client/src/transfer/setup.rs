@@ -212,7 +212,7 @@ fn error_of(fault: SetupFault, verb: Verb, reply: Reply) -> Error {
         SetupFault::Refused => Error::Refused(verb, reply),
         SetupFault::Unreadable(error) => Error::Protocol(error),
         SetupFault::OtherProtocol => {
-            Error::Unsupported("a 229 for another protocol than the control connection's")
+            Error::Unsupported("a 229 that names a protocol other than the control connection's")
         }
         _ => Error::Unexpected(verb, reply),
     }

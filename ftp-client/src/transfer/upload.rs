@@ -1,4 +1,4 @@
-//! `Upload`: the data of `STOR` and `APPE`.
+//! `Upload`: the data of `STOR`, `APPE` and `STOU`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -235,7 +235,7 @@ impl Write for Upload<'_> {
         Ok(count)
     }
 
-    /// Does nothing: nothing is buffered.
+    /// Does nothing: [`finish`](Self::finish) sends any bytes that are held back.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

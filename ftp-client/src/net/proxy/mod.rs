@@ -134,8 +134,8 @@ impl fmt::Debug for Proxy {
 ///
 /// - Returns `Unsupported` for `https`, `socks4` and `socks4a`.
 /// - Returns `UnknownWord` for any other scheme that is not supported.
-/// - Returns `UnexpectedByte` for anything after the port, and for a colon in the user of an HTTP
-///   proxy.
+/// - Returns `UnexpectedByte` for anything but a `/` after the port, and for a colon in the user of
+///   an HTTP proxy.
 /// - Returns `TooLong` for a user or password of more than 255 bytes with SOCKS5.
 /// - Returns the errors of [`FtpUrl::parse`] for the rest.
 impl FromStr for Proxy {
