@@ -40,7 +40,7 @@ pub enum ParseErrorKind {
     /// A word that the grammar does not list.
     #[error("unknown word")]
     UnknownWord,
-    /// A value longer than its limit in [`limits`](crate::limits).
+    /// A value longer than its limit, such as one of [`limits`](crate::limits).
     #[error("too long")]
     TooLong,
     /// CR, LF or NUL in a part of a command line. Such a byte could end the line early and turn the

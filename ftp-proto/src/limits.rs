@@ -1,4 +1,4 @@
-//! The limits of this crate's decoders, each with its unit.
+//! Limits of this crate, each with its unit.
 
 /// The longest accepted command line, in bytes without its line ending and without Telnet commands.
 ///
