@@ -65,7 +65,7 @@
 //! # Retries
 //!
 //! [`Retry`] transfers any number of files over one connection. After a transient error it waits,
-//! reconnects, logs in and resumes the file.
+//! connects and logs in again if necessary, and resumes the file.
 //!
 //! ```no_run
 //! use ftp_client::{Client, FileOptions, Retry, Watch};

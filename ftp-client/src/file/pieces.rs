@@ -66,13 +66,14 @@ impl Piece {
         self.start
     }
 
-    /// Returns the position after the bytes that the piece had when it was opened.
+    /// Returns the position after the bytes that were kept when the piece was opened.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.start + self.growing.partial.offset()
     }
 
-    /// Removes bytes that may be wrong after the download of the last `rest` bytes failed.
+    /// Removes bytes that may be wrong after the download of the last `rest` bytes failed with
+    /// `error`.
     pub fn salvage(&self, error: &Error, rest: u64) -> Salvage {
         self.growing.partial.salvage(error, Some(rest))
     }

@@ -14,7 +14,7 @@ const PIECE: usize = 16_384;
 
 /// A running upload: write the data, then call [`finish`](Self::finish).
 ///
-/// Each write goes to the socket at once; for small pieces wrap it in a
+/// In mode S, each write goes to the socket at once; for small pieces wrap the upload in a
 /// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). An
 /// upload borrows the client, so no other command can be sent during the transfer:
 ///
