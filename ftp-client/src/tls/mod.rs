@@ -157,7 +157,7 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
             builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
                 path: key.clone(),
                 reason: format!(
-                    "not the key for {}: {}",
+                    "not a usable key for {}: {}",
                     certificate.display(),
                     words::failure(&error)
                 ),

@@ -244,7 +244,7 @@ impl Setup<'_> {
         if !is_usable || !self.dialogue.data_failed(&self.client.state) {
             return Err(Error::DataConnection(std::mem::take(&mut self.attempts)));
         }
-        trace::note(format_args!("the EPSV port is unreachable: trying PASV"));
+        trace::note(format_args!("the EPSV port cannot be used: trying PASV"));
         Ok(())
     }
 }

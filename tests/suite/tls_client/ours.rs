@@ -248,7 +248,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     }
     // Before anything is sent.
     for (certificate, key, words) in [
-        (&ca, &files.key, "not the key for"),
+        (&ca, &files.key, "not a usable key for"),
         (&files.key, &files.key, "no certificate"),
         (&files.certificate, &files.certificate, "no private key"),
     ] {
