@@ -35,7 +35,8 @@ fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
     }
 }
 
-/// Formats a number of bytes with about three digits: `17 B`, `1.5 KiB`, `64.0 MiB`.
+/// Formats a number of bytes in its largest unit, with one decimal from 1 KiB: `17 B`, `1.5 KiB`,
+/// `64.0 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut tenths = u128::from(bytes) * 10;

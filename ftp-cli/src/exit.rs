@@ -40,8 +40,8 @@ pub(crate) enum Exit {
     Data = 13,
     /// The server or this build does not support the request.
     Unsupported = 14,
-    /// An option's limit would be exceeded, or another run has the lock or the file, so nothing was
-    /// done.
+    /// Nothing was done: an option's limit would be exceeded, the source is empty, or another run
+    /// has the lock or the file.
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
@@ -191,7 +191,8 @@ impl Failure {
         Self { recovery: Recovery::Impossible, ..self }
     }
 
-    /// Returns whether the control connection is unusable. A signal leaves it usable.
+    /// Returns whether nothing more is done over the control connection, because it is unusable or
+    /// other files would fail too. False after a signal, which leaves the connection usable.
     pub(crate) fn is_end_of_connection(&self) -> bool {
         self.fatal && self.exit != Exit::Interrupted
     }

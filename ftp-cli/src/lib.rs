@@ -37,7 +37,8 @@ use options::{Command, Options};
 use report::events::Events;
 
 /// Runs the program with `arguments`, which do not include the program name. Prints errors on
-/// standard error. Returns one of the exit codes that `help` prints.
+/// standard error. Returns one of the exit codes that `help` prints, or 141 if the captured
+/// standard output has no reader.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let hidden = Hidden::among(&arguments);

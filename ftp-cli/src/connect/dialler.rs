@@ -34,7 +34,7 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value.
+    /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         // An option without effect is probably a mistake.
         let mode = mode(options);
@@ -58,7 +58,7 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value.
+    /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
         let limit = |long| options.parsed(long, values::waiting_time);
         let timeouts = timeouts(options)?;
@@ -126,7 +126,8 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if an option applies to none of the servers, if URLs contradict the options,
-    /// or for an FTP proxy, which makes its own data connections.
+    /// for an invalid variable that names a proxy, or for an FTP proxy, which makes its own data
+    /// connections.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
             if let Way::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
@@ -204,7 +205,8 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns the client's error.
+    /// Returns `Usage` if the URL or its proxy contradicts an option or a variable is invalid, and
+    /// the client's errors.
     pub(crate) fn connect_as(
         &self,
         credentials: &Credentials,

@@ -35,8 +35,8 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if the user types nothing, `Local` if the terminal fails, `Interrupted` if a
-    /// signal is ending the process.
+    /// Returns `Login` if the user types nothing, `Usage` if the line is too long or cannot be
+    /// sent, `Local` if the terminal fails, `Interrupted` if a signal is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
         watch().map_err(failed)?;

@@ -165,8 +165,8 @@ impl Chosen {
     }
 }
 
-/// Returns whether a list of exceptions contains a host, by curl's rules. `*` stands for every
-/// host. A name, with or without a leading dot, stands for itself and all names below it. An
+/// Returns whether a list of exceptions contains a host, by curl's rules. A `*` alone stands for
+/// every host. A name, with or without a leading dot, stands for itself and all names below it. An
 /// address stands for itself, or for a network if `/` and a number of bits follow. Commas and
 /// spaces separate the items.
 fn is_listed(host: &str, list: &str) -> bool {

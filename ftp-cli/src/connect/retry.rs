@@ -23,7 +23,7 @@ pub(crate) struct Retrying {
     delay: Option<Duration>,
 }
 
-/// Receives retry messages, and knows the signal that ends a pause.
+/// Receives retry messages, and holds the canceller that ends a pause.
 pub(crate) struct Witness<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) events: &'a Events,
@@ -45,7 +45,7 @@ impl Retrying {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value.
+    /// Returns `Usage` for an invalid value, or for `--retry-delay` without `--retry`.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let number = |text: &str| {
             text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
@@ -115,7 +115,7 @@ impl Tries {
     ///
     /// # Errors
     ///
-    /// Returns the failure if no attempt is left.
+    /// Returns the failure if there is no further attempt.
     fn await_next(
         &mut self,
         failure: Failure,

@@ -64,7 +64,7 @@ impl<'a> Sessions<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value of an option.
+    /// Returns the errors of [`Dialler::from_options`].
     pub(crate) fn new(
         options: &'a Options,
         stdio: &Stdio,
@@ -103,7 +103,8 @@ impl<'a> Sessions<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the client's error; `Login` without a password, before anything is sent.
+    /// Returns the errors of [`Finder::find`], before anything is sent, and of
+    /// [`Dialler::connect_as`].
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let has_moved = |(open, client): &mut (ServerKey, Client)| {
             open.is_of(url) && client.has_moved() && client.is_ready()
@@ -155,7 +156,7 @@ impl<'a> Sessions<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if no password is found.
+    /// Returns the errors of [`Finder::find`].
     pub(crate) fn user(&self, url: &FtpUrl) -> Result<Vec<u8>, Failure> {
         self.credentials(url).map(|credentials| credentials.user)
     }

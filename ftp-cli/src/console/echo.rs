@@ -1,7 +1,7 @@
 //! Hides input on the terminal.
 //!
-//! Restores the echo whatever ends or stops the process, because it handles all catchable signals
-//! that do so. A continued process prompts again.
+//! Restores the echo before one of the usual signals ends or stops the process. A continued process
+//! prompts again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl EchoOff {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if `terminal` cannot be changed.
+    /// Returns the system's error if `terminal` cannot be changed or written to.
     pub(crate) fn begin(terminal: &File, prompt: String, bell: UnixStream) -> io::Result<Self> {
         let shown = tcgetattr(terminal)?;
         let mut hidden = shown.clone();
@@ -91,7 +91,7 @@ impl Hiding {
     }
 }
 
-/// Restores the echo, and wakes the reader. Called before the process ends.
+/// Restores the echo, and wakes the reader. Called after the input, and before the process ends.
 pub(crate) fn restore() {
     if let Some(hiding) = lock(&HIDING).take() {
         hiding.show();

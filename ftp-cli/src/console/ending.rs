@@ -10,8 +10,8 @@ use super::echo;
 
 use crate::lock::lock;
 
-/// Time for a server to notice the end of the connection. Together with the time for the last
-/// message, it is less than a second.
+/// Maximum time for the main thread to abort its transfers and release its resources. Together with
+/// the time for the last message, it is less than a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
 /// Stage of ending by a signal.

@@ -47,7 +47,8 @@ impl Hidden {
     }
 }
 
-/// Returns the value of an argument that may be an option: the part after `--NAME=` or `-N`.
+/// Returns the value of an argument that may be an option: the part after `--NAME=` or `-N`, else
+/// the whole argument.
 fn value(argument: &[u8]) -> &[u8] {
     let value = match argument {
         [b'-', b'-', rest @ ..] => {

@@ -41,7 +41,7 @@ struct Log {
     has_failed: bool,
 }
 
-/// Time that the program waits at its end for queued messages.
+/// Maximum time that the program waits at its end for queued messages.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
@@ -138,7 +138,7 @@ impl Messages {
         self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
     }
 
-    /// Returns text without hidden arguments and system error numbers.
+    /// Returns text without hidden arguments, numbers of system errors, and byte positions.
     pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = display::plain(text);
         match self.hidden.get() {

@@ -52,7 +52,7 @@ impl ResultLines {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if standard output is closed or full.
+    /// Returns `BrokenPipe` if standard output has no reader, and `Local` if it is closed or full.
     pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
         let written = match self.escapes {
             true => writeln!(self.output, "{}", Escaped(line)),
@@ -75,7 +75,7 @@ impl ResultLines {
 ///
 /// # Errors
 ///
-/// Returns `Local` if standard output is closed or full.
+/// Returns `BrokenPipe` if standard output has no reader, and `Local` if it is closed or full.
 pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
     written.map_err(|error| Failure::output(&error))

@@ -56,7 +56,7 @@ impl Proof {
 ///
 /// # Errors
 ///
-/// Returns errors of the connection, 4xx replies, and an incomplete listing.
+/// Returns errors of the connection, 4xx and 530 replies, and an incomplete listing.
 pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
     match list(client, directory, ListingForm::List)? {
         Err(error @ Error::ListingCut(_)) => Err(error),
@@ -69,7 +69,7 @@ pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Li
 ///
 /// # Errors
 ///
-/// Returns errors of the connection, and 4xx replies.
+/// Returns errors of the connection, and 4xx and 530 replies.
 pub(crate) fn list(
     client: &mut Client,
     directory: &[u8],

@@ -10,7 +10,8 @@ use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
 ///
 /// # Errors
 ///
-/// Returns 4xx and 530 replies, and errors of the connection.
+/// Returns 4xx and 530 replies, errors of the connection, and an incomplete listing that does not
+/// contain the object.
 pub(crate) fn look(
     client: &mut Client,
     path: &[u8],
@@ -115,7 +116,7 @@ pub(crate) fn is_no(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal to enter the directory.
+/// Returns the server's refusal to enter the directory or to return, and errors of the connection.
 pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     let here = match client.pwd() {
         Err(Error::Refused(..)) => None,

@@ -17,8 +17,8 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns a path without a trailing `/`, because some servers treat a path with one as another
-/// name.
+/// Returns a path other than the root without a trailing `/`, because some servers treat a path
+/// with one as another name.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()
@@ -33,8 +33,8 @@ pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Returns the names from the server's root to an object, or `None` if the server does not report
-/// the login directory.
+/// Returns the names from the server's root to an object, or `None` if the path is relative and the
+/// server does not report the current directory.
 pub(crate) fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let directory = match path.starts_with(b"/") {
         true => Vec::new(),

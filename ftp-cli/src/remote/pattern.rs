@@ -21,7 +21,7 @@ pub(crate) enum Named {
     Itself,
     /// The objects that the pattern matches.
     Matches {
-        /// Their directory, relative to the current directory.
+        /// Path of their directory, absolute or relative to the current directory.
         directory: Vec<u8>,
         /// Sorted by name.
         entries: Vec<Entry>,

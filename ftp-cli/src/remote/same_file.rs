@@ -32,7 +32,7 @@ pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl
 ///
 /// # Errors
 ///
-/// Returns 4xx and 530 replies, and errors of the connection.
+/// Returns the same errors as [`look`].
 pub(crate) fn compare(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],

@@ -100,8 +100,9 @@ fn date(time: TimeVal) -> String {
 }
 
 /// Returns the columns of `ls -l` before the name: `-rw-r--r-- 1024 2024-02-29 13:45 `. The time is
-/// UTC if the server reports UTC (`MLSD`), else its local time; an unknown type or permission is
-/// `?`, an unknown size or time `-`. If `human` is set, sizes have units.
+/// UTC if the server reports UTC (`MLSD`), else its local time; an unknown or special type is `?`,
+/// each unknown permission `?`, and an unknown size or time `-`. If `human` is set, sizes have
+/// units.
 pub(crate) fn columns(entry: &Entry, human: bool) -> String {
     let kind = match entry.kind {
         Some(EntryKind::File) => '-',

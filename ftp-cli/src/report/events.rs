@@ -136,7 +136,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if a line could not be written.
+    /// Returns `BrokenPipe` if standard output has no reader, and `Local` if a line could not be
+    /// written for another reason.
     pub(crate) fn close(&self, exit: Exit) -> Result<(), Failure> {
         self.with(|stream| {
             if stream.closed {

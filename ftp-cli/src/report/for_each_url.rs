@@ -81,8 +81,8 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for an invalid URL, before anything is sent; then the errors of
-/// [`Tally::finish`].
+/// Before anything is sent, returns `Usage` for an invalid URL or option, and the errors of
+/// [`trace::start`] and [`Cleanup::watch`]. Then returns the errors of [`Tally::finish`].
 pub(crate) fn for_each_url(
     options: &Options,
     stdio: &mut Stdio,
@@ -164,7 +164,7 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for the first URL that fails this check.
+/// Returns `Usage` for the first operand that is not a valid URL, or that fails this check.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
     urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }

@@ -12,7 +12,8 @@ use crate::lock::lock;
 /// Reason why a worker has no connection for an item.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
-    /// The server accepted another worker, but allows no more connections.
+    /// This worker ends: the server accepted another worker but allows no more connections, or it
+    /// accepted none, which another worker reports.
     OneFewer(Failure),
     /// The server accepted no connection: the item fails with this failure.
     Failed(Failure),
@@ -43,7 +44,8 @@ impl<K: Eq + Hash> Doors<K> {
     ///
     /// # Errors
     ///
-    /// Returns the failure of `connect`, and its meaning for the item.
+    /// Returns the failure of `connect`, or the earlier one that excludes more attempts, and its
+    /// meaning for the item.
     pub(crate) fn enter(
         &self,
         server: K,

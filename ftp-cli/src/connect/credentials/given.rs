@@ -40,8 +40,8 @@ impl PasswordSource {
     ///
     /// # Errors
     ///
-    /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number, `Login`
-    /// for a command that fails.
+    /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number or too
+    /// much output, `Login` for a command that fails.
     pub(super) fn open(options: &Options) -> Result<Option<Self>, Failure> {
         let Some(option) = option(options) else { return Ok(None) };
         let Some(value) = options.value(option) else { return Ok(None) };
@@ -73,7 +73,7 @@ impl PasswordSource {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read, `Usage` if it is empty or too long.
+    /// Returns `Local` if it cannot be read, `Usage` if it is empty or too long, or cannot be sent.
     pub(super) fn line(&mut self) -> Result<Secret, Failure> {
         read_line(&mut self.input, &self.name)
     }

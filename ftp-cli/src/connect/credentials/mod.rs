@@ -32,7 +32,7 @@ pub(crate) struct Credentials {
     pub(crate) password: Secret,
     /// Account for servers that ask for one.
     pub(crate) account: Option<Secret>,
-    /// Whether the password is from the URL, where other local users can read it.
+    /// Whether a named user's password is from the URL, where other local users can read it.
     pub(crate) from_url: bool,
     /// Whether the user is named, not anonymous.
     pub(crate) is_personal: bool,
@@ -72,7 +72,9 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if no password is found for a user, `Local` or `Usage` for a broken source.
+    /// Returns `Login` if no password is found for a user or a password command fails, `Usage` if
+    /// the options contradict each other or the URL, `Local` or `Usage` for a broken source, and
+    /// `Interrupted` if a signal ends a prompt.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         if named.is_some_and(|user| user.contains(&b':')) {
@@ -94,7 +96,8 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`find`](Self::find).
+    /// Returns the errors of the sources as [`find`](Self::find) does, and `Usage` for an option
+    /// that neither login needs.
     pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2], Failure> {
         let lacks = |url: &FtpUrl| {
             url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))

@@ -44,7 +44,8 @@ impl Secret {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
+/// Returns `Local` if the file cannot be read, `Usage` if its first line is empty or too long, or
+/// cannot be sent.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
@@ -64,14 +65,14 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
         match byte.map_err(|error| Failure::local(name, &error))? {
             b'\n' => break,
             _ if line.len() == LONGEST => {
-                return Err(Failure::usage(format!("{name}: the first line is too long")));
+                return Err(Failure::usage(format!("{name}: the password line is too long")));
             }
             byte => line.push(byte),
         }
     }
     let line = line.strip_suffix(b"\r").unwrap_or(&line);
     if line.is_empty() {
-        return Err(Failure::usage(format!("{name}: the first line is empty")));
+        return Err(Failure::usage(format!("{name}: the password line is empty or missing")));
     }
     let secret = Secret::new(line);
     secret.is_sendable(name).map(|()| secret)

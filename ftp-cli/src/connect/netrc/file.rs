@@ -50,7 +50,8 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     Ok(Loaded { netrc, name, unfit })
 }
 
-/// Returns why `user` should not trust the passwords in a file, if others own it or can access it.
+/// Returns why `user` should not trust the passwords in a file, if another user except root owns
+/// it, or others can access it.
 pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;

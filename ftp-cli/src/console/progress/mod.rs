@@ -38,7 +38,8 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Reads `--progress`. Progress is off with `--quiet`, and while a trace uses the terminal.
+    /// Reads `--progress`. Without it, progress is off with `--quiet`, and while the trace goes to
+    /// standard error.
     ///
     /// # Errors
     ///
