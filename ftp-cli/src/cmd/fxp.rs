@@ -57,7 +57,8 @@ impl FxpOptions {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid URL or value, or an option without effect.
+    /// Returns `Usage` for an invalid URL or value, and for options that contradict each other or
+    /// have no effect.
     fn from_options(options: &Options) -> Result<Self, Failure> {
         let [source, target] = options.operands.as_slice() else {
             return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
@@ -242,7 +243,7 @@ fn check_relation(
         Relation::Two => Ok(()),
         Relation::Same => Err(same_file(source)),
         Relation::Unknown => Err(Failure::usage(format!(
-            "{source}: {target} has the same size and time and may be the same file; use --temp to copy it"
+            "{source}: {target} may be the same file: no difference in size or time is known; use --temp to copy it"
         ))),
     }
 }

@@ -105,7 +105,7 @@ impl How {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for contradicting options.
+    /// Returns `Usage` for an invalid value, or for contradicting options.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
         let form = form.unwrap_or_default();
@@ -289,7 +289,7 @@ impl Lister {
                     self.lines.print(&line)
                 }
                 Ok(Listed::Unparsed(line)) => {
-                    self.leave_out(&format!("left out, not understood: {}", Escaped(&line)));
+                    self.leave_out(&format!("left out a line of the listing that cannot be parsed: {}", Escaped(&line)));
                     Ok(())
                 }
                 Err(error) => Err(error.into()),

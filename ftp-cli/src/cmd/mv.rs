@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             reporter.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
             return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
         }
-        // The new path is relative to the login directory, so no directory is entered.
+        // The new path may be relative to the login directory, so no directory is entered.
         client.rename(path::without_slash(url.path()), &to)?;
         Ok(Outcome::Done("moved"))
     })
@@ -47,8 +47,8 @@ fn is_there(client: &mut Client, path: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Returns the new path, which is relative to the login directory. If it ends in `/`, the object
-/// keeps its name and moves to that directory. A URL of the same server is accepted too.
+/// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,
+/// the object keeps its name and moves to that directory. A URL of the same server is accepted too.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
@@ -57,7 +57,7 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {
             let message =
-                format!("{target} is on another server than {url}; use ftp-cli fxp to copy");
+                format!("{target} has another server or user than {url}; use ftp-cli fxp to copy");
             return Err(Failure::usage(message));
         }
         target.path().to_vec()

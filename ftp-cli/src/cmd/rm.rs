@@ -159,7 +159,8 @@ pub(super) struct How {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal, or `Partial` if only a part of a tree was removed.
+/// Returns the server's refusal, `Unsupported` for a directory that may be a link, `Partial` if
+/// only a part of a tree was removed, and errors of the connection.
 pub(super) fn remove(
     client: &mut Client,
     url: &FtpUrl,
@@ -241,7 +242,7 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     /// Removes a directory and its content. Returns whether the directory was removed; an error
-    /// ends the run.
+    /// ends the removal of the whole tree.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
         let Seen { depth, links, proof } = seen;
         // An empty directory needs no listing.
@@ -300,7 +301,7 @@ impl Tree<'_> {
         let mut all_gone = true;
         for entry in &listing.entries {
             self.left = self.left.checked_sub(1).ok_or_else(|| {
-                Failure::new(Exit::Unsupported, format!("more than {OBJECTS} objects"))
+                Failure::new(Exit::Unsupported, format!("the tree has more than {OBJECTS} objects"))
             })?;
             let path = join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {

@@ -54,8 +54,8 @@ fn has_several(command: Command, options: &Options) -> bool {
     }
 }
 
-/// Returns whether `--verify` can apply. Files are not compared in ASCII, after `--append`, or in
-/// trees.
+/// Returns whether `--verify` can apply and contradicts no other option. ASCII allows only `none`;
+/// `--append` excludes `hash`, `--remove-source` excludes `none`, and trees exclude the option.
 fn can_verify(choice: &Choice, options: &Options) -> bool {
     let is_ascii = |operand: &OsStr| {
         let url = FtpUrl::parse(operand.as_bytes()).ok();

@@ -59,7 +59,8 @@ impl Host {
 /// # Errors
 ///
 /// Returns `Local` if the file cannot be read or others may write to it, and `Usage` with line and
-/// column for a mistake in it.
+/// column for a mistake in it. Also returns `Usage` for a bookmark that is the name of a local file
+/// too, and for URLs with different options.
 pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(), Failure> {
     let Some(command) = command.filter(|command| command.rows().any(|row| row.long == SKIP)) else {
         return Ok(());

@@ -45,8 +45,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read, is not a regular file, or can be changed by others,
-    /// and `Usage` if it is not UTF-8.
+    /// Returns `Local` if it cannot be read, is too large or not a regular file, or can be changed
+    /// by others, and `Usage` if it is not UTF-8.
     pub(super) fn read(&self) -> Result<Option<(String, String)>, Failure> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));

@@ -141,7 +141,7 @@ const fn row(
 
 const CLIENT: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror];
-/// Commands that connect to one server, doctor included.
+/// All commands that connect to servers, except fxp.
 const REMOTE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];

@@ -66,7 +66,8 @@ pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Formats a time in the largest unit of which it is a multiple.
+/// Formats a time in hours, minutes or seconds: the largest unit of which it is a multiple. A
+/// fraction of a second is shown in milliseconds or decimals.
 pub(crate) fn show(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds, time.subsec_millis()) {

@@ -27,8 +27,8 @@ use crate::report::json::Object;
 ///
 /// # Errors
 ///
-/// Returns the failure. The target is then unchanged, except with `--continue` or `--in-place`, or
-/// if it is a stream.
+/// Returns the failure. The target is then unchanged, except with `--continue`, `--in-place` or
+/// `--remove-source`, or if it is a stream.
 pub(crate) fn download(
     context: &Context<'_>,
     client: &mut Client,
@@ -53,8 +53,8 @@ pub(crate) fn download(
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, and the errors
-/// of the client.
+/// Returns `Unsupported` if the server does not report a fact that an option needs, `Refused` if
+/// it lacks the file, and the errors of the client.
 pub(crate) fn skipped(
     context: &Context<'_>,
     client: &mut Client,

@@ -1,5 +1,5 @@
-//! `put --remove-source` and `put --temp`: uploads a file under a temporary name, renames it when
-//! it is complete, and then removes it here.
+//! `put --temp` and `put --remove-source`: the first uploads a file under a temporary name and
+//! renames it when it is complete; the second removes the local file after the upload.
 //!
 //! With both options, a kill at any moment loses no file. A lock excludes other runs during these
 //! steps:
@@ -73,9 +73,10 @@ fn rename(
 ///
 /// # Errors
 ///
-/// Returns the failures of the upload, and `Limit` if another run moves the file. Returns
-/// `Integrity` or `Local` if the local file changed or cannot be removed; the server's file is
-/// complete then.
+/// Returns the failures of the upload, `Limit` if another run moves the file, `Local` if another
+/// file has replaced it or the journal fails, and `Unsupported` if the server does not report the
+/// size. Returns `Integrity` or `Local` if the local file changed during the upload or cannot be
+/// removed; the server's file is complete then.
 pub(crate) fn give(
     context: &Context<'_>,
     client: &mut Client,

@@ -111,7 +111,8 @@ impl Drop for MoveLock {
 ///
 /// # Errors
 ///
-/// Returns `Limit` if another run has the lock, and `Local` if the lock file cannot be created.
+/// Returns `Limit` if another run has the lock, and `Local` if the lock file cannot be created or
+/// locked.
 pub(super) fn hold(local: &Path) -> Result<MoveLock, Failure> {
     let name = local.file_name().unwrap_or_default();
     let digest = Sha256::digest(name.as_encoded_bytes());

@@ -137,12 +137,13 @@ impl Sink {
         }
     }
 
-    /// Syncs the file and renames it to its final name: the download is complete. Replaces an
-    /// existing file if `replaces` is set.
+    /// Completes the download: syncs a file and renames it to its final name, or flushes a stream.
+    /// Replaces an existing file if `replaces` is set.
     ///
     /// # Errors
     ///
-    /// Returns `Local` if that fails; an existing file is then unchanged.
+    /// Returns `Local`, or `BrokenPipe` for standard output without a reader, if that fails. An
+    /// existing file is then unchanged, unless it was opened in place.
     pub(crate) fn commit(self, replaces: bool) -> Result<Committed, Failure> {
         let shown = self.shown();
         let done = match self {

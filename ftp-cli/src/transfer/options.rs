@@ -1,5 +1,5 @@
-//! The parsed options of transfers. `get`, `put` and `batch` accept all of them, `mirror` and `fxp`
-//! some. Each option is read only here.
+//! The parsed options of transfers. `get`, `put`, `batch`, `mirror` and `fxp` accept different
+//! ones.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -156,8 +156,8 @@ impl TransferOptions {
         })
     }
 
-    /// Returns whether each download of a single job sends nothing but its `RETR`, so that several
-    /// can be requested at once.
+    /// Returns whether each download of a single job sends only its `RETR`, and at most a `SIZE`
+    /// after it, so that several can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
         let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
         let verifies = matches!(self.verify, Verify::Hash);

@@ -1,7 +1,7 @@
 //! Finds the local target of `get`.
 //!
 //! If the user's path is a symbolic link, its target is replaced. A FIFO or device is written to.
-//! An existing file stays until the new one is complete.
+//! An existing file stays until the new one is complete, except with `--in-place`.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -37,7 +37,7 @@ pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
         return Err(Failure::usage(format!(
-            "\"{name}\" at the end of the URL does not name a file"
+            "\"{name}\" at the end of the path does not name a file"
         )));
     }
     Ok(OsStr::from_bytes(name))

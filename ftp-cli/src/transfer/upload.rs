@@ -38,7 +38,7 @@ pub(crate) fn upload(
     }
 }
 
-/// Uploads a file under its own name, whatever the server has.
+/// Uploads a file under the current name of `remote`, whatever the server has.
 ///
 /// # Errors
 ///
@@ -59,8 +59,8 @@ pub(super) fn upload_plain(
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, and the errors
-/// of the client.
+/// Returns `Unsupported` if the server does not report a fact that an option needs, `Local` if the
+/// local file cannot be read, and the errors of the client.
 pub(super) fn skipped(
     context: &Context<'_>,
     client: &mut Client,
@@ -211,7 +211,8 @@ impl Uploading<'_, '_> {
         Ok(Start { way, offset, before, is_there })
     }
 
-    /// Verifies that a local file has not changed since its upload started, up to byte `sent`.
+    /// Verifies that a local file has not changed since its upload started, and that the upload
+    /// ended at its end, byte `sent`.
     fn check_unchanged(&self, file: &File, then: &Metadata, sent: u64) -> Result<(), Failure> {
         let settings = self.context.settings;
         if settings.verify == Verify::None {
@@ -348,7 +349,7 @@ impl Uploading<'_, '_> {
         self.remote.place.go(self.client)?;
         let mut path = self.remote.place.path().to_vec();
         if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
-            // In a path of one part (%2F) the directory comes first.
+            // One part of a URL can contain directories, separated by %2F.
             let name = path.split_off(slash + 1);
             self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
             self.remote.place = Place::at(&name);

@@ -29,7 +29,7 @@ impl Verified {
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if there is no such algorithm.
+/// Returns `Unsupported` if there is no such algorithm, and the errors of the client.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
         let message = "--verify hash: the server offers no supported digest";

@@ -57,7 +57,7 @@ impl Count {
     /// # Errors
     ///
     /// Returns `Partial` if only some lines failed, or the exit code of the last failure if no line
-    /// succeeded.
+    /// succeeded or a signal ended the batch.
     pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
         reporter.events.not_tried(left);

@@ -125,7 +125,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the line is invalid, with the usage of its command.
+    /// Returns `Usage` if the line is invalid, with a hint such as the usage of its command.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };

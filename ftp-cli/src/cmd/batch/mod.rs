@@ -28,7 +28,7 @@ use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::source::Interruptible;
 
-/// Largest length of a line in bytes.
+/// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;
 
 /// Largest size of a file in bytes: it is parsed as a whole before its first command is sent.

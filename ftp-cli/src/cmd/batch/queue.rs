@@ -47,7 +47,8 @@ pub(super) struct Queue<'a> {
 type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Outcome, Failure> + 'a;
 
 impl<'a> Queue<'a> {
-    /// Runs a line. A failure ends the batch only if the connection cannot be restored.
+    /// Runs a line. A failure ends the batch only if the connection cannot be restored, or after a
+    /// signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
             let message = format!("not tried: cd failed in line {line}");
@@ -130,7 +131,8 @@ impl<'a> Queue<'a> {
             }
             Order::Cd(path) => self.cd(number, path),
             Order::Ascii if self.counts_bytes() => {
-                let message = "ascii cannot be combined with --continue or --verify; use binary";
+                let message = "ascii cannot be combined with --continue, --verify size or \
+                               --verify hash; use binary";
                 Err(Failure::item(Exit::Usage, message))
             }
             Order::Ascii => {

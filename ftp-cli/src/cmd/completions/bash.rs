@@ -19,7 +19,7 @@ _ftp_cli() {
     elif [[ $prev == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD-2]}
     fi
-    # So is `@` by default, with which bookmarks begin.
+    # By default, `@` is a separate word too; bookmarks begin with it.
     local mark=
     if [[ $COMP_WORDBREAKS == *@* && $cur == @ ]]; then
         mark=apart cur=

@@ -30,8 +30,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 ///
-/// Returns `Network` if no server listens, or `Refused` if the server refuses the request or finds
-/// no matching session or ban.
+/// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or does not
+/// answer, or `Refused` if the server refuses the request or finds no matching session or ban.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let request = request(command, options)?;
     let answer = ask(&path(options), &request)?;

@@ -22,7 +22,7 @@ pub(super) struct Advice {
     pub(super) kept: Vec<String>,
 }
 
-/// Options that are kept: TLS checks, user, local address and proxy.
+/// Options that are kept: TLS checks, login, local address and proxy.
 const KEPT: [&str; 13] = [
     "ca-file",
     "pin",

@@ -224,10 +224,10 @@ diagnoses! {
         "EPSV works, but PASV does not: a firewall or NAT that reads FTP commands to open ports misreads PASV.",
         Between: "open the passive ports permanently; clients can use EPSV, the default";
     PasvPrivateAddress "pasv-private-address" Data,
-        "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection.",
+        "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, unless --passive-address says otherwise.",
         Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PasvOtherAddress "pasv-other-address" Data,
-        "The PASV reply announces another host than the control connection's. Clients that trust the reply connect to that host; this client does not.",
+        "The PASV reply announces another host than the control connection's. Clients that trust the reply connect to that host; this client does so only with --passive-address.",
         Server: "if this is not intended, make the server announce its own address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PassiveBlocked "passive-blocked" Data,
         "Connections to the server's passive ports get no answer: a firewall drops them, or the NAT of the server does not forward them.",
@@ -278,7 +278,7 @@ diagnoses! {
         "The login works, but the path of the URL does not exist for this user.",
         Here: "check the spelling of the path, upper and lower case included; the best command line below is for the login directory";
     MlsdBroken "mlsd-broken" Protocol,
-        "The server lists MLSD among its features, but refuses the command.",
+        "The server lists MLST among its features, but refuses MLSD, or sends lines in an unknown format.",
         Server: "update the server; clients can use --listing list";
     ListingUnreadable "listing-unreadable" Protocol,
         "The server's listing has lines in an unknown format, so programs cannot read names, sizes and times.",

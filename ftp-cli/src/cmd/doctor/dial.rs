@@ -21,8 +21,8 @@ use crate::exit::{Exit, Failure};
 /// Time for the whole examination without `--timeout`.
 pub(super) const WHOLE: Duration = Duration::from_secs(30);
 
-/// Share of the remaining time that one wait may take, so that a series of waits never uses it up.
-/// The second value is the shortest wait, which a good network may need.
+/// Divisor of the remaining time: one wait may take a quarter of it, so that a series of waits
+/// never uses it up. `SHORTEST` is always allowed, because a good network may need it.
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 

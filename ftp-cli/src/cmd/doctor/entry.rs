@@ -25,7 +25,7 @@ pub(super) struct Entered<'a> {
 ///
 /// # Errors
 ///
-/// Returns `Local` if standard output fails, `Interrupted` after a signal, or `Timeout` if the time
+/// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
 /// for the whole examination is over.
 pub(super) fn enter<'a>(
     dial: &'a Dial<'_>,

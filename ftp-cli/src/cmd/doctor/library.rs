@@ -78,7 +78,7 @@ impl From<Failure> for Undiagnosed {
     }
 }
 
-/// Examines a server as `ftp-cli doctor` does, and returns what is wrong, without printing.
+/// Examines a server as `ftp-cli doctor` does, and returns the findings, without printing.
 ///
 /// `arguments` are the options of `doctor` and its URL. The environment has the same effect as for
 /// the program: `FTP_PASSWORD`, `.netrc`, and the proxy variables. `--watch`, `--report` and the

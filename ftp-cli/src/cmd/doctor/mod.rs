@@ -125,7 +125,7 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
 ///
 /// # Errors
 ///
-/// Returns `Local` if standard output fails, `Interrupted` after a signal, or `Timeout` if the time
+/// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
 /// for the whole examination is over.
 fn examine(
     dial: &mut Dial<'_>,

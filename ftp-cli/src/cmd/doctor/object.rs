@@ -27,7 +27,8 @@ pub(super) fn path(url: &FtpUrl) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// Returns 4xx and 530 replies, and errors of the connection.
+/// Returns 4xx and 530 replies, errors of the connection, and an incomplete listing that does not
+/// contain the object.
 pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> {
     if path.is_empty() {
         return Ok(PathKind::Login);

@@ -8,7 +8,7 @@ use ftp_client::{Client, Error, Phase, Verb};
 
 use crate::lock::lock;
 
-/// Number of retries if the only connection is refused, and the pause between them: a server may
+/// Number of attempts if the only connection is refused, and the pause between them: a server may
 /// still count a connection that has just ended.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -35,7 +35,8 @@ struct PlacesState {
     /// Accepted connections now, and their highest number at a time.
     inside: usize,
     peak: usize,
-    /// Number of open connections when the server first refused one; 0 if it refused none.
+    /// Highest number of open connections, with the refused one, at which the server refused one; 0
+    /// if it refused none.
     refused_at: usize,
     /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
@@ -149,8 +150,8 @@ impl Places {
         drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
     }
 
-    /// Returns the highest number of simultaneously accepted connections, and the number of open
-    /// connections when the server first refused one. The second number is `None` if the server
+    /// Returns the highest number of simultaneously accepted connections, and the highest number of
+    /// open connections at which the server refused one. The second number is `None` if the server
     /// refused none, or refused even a single connection.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();

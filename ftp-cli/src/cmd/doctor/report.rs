@@ -50,7 +50,7 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if standard output fails.
+    /// Returns the failure of standard output.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
@@ -109,7 +109,7 @@ impl<'a> Report<'a> {
 ///
 /// # Errors
 ///
-/// Returns `Local` if standard output fails.
+/// Returns the failure of standard output.
 pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result<(), Failure> {
     if stdio.events.is_on() {
         stdio.events.done(|| Object::event("done").text("command", command), 0);

@@ -64,7 +64,7 @@ pub(super) fn pause(
 ///
 /// # Errors
 ///
-/// Returns `Local` if standard output fails.
+/// Returns the failure of standard output.
 pub(super) fn tell(
     before: &[Finding],
     now: &[Finding],

@@ -31,7 +31,7 @@ pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<
         outcomes,
         wanted: Mode::Passive,
     });
-    // The unknown protocol was never sent, so it has no finding.
+    // EPRT with an unknown protocol was never sent, so it has no finding.
     findings.retain(|finding| finding.check != Check::Families);
     (findings, best)
 }
@@ -251,7 +251,8 @@ fn active(tried: Tried<'_>) -> Finding {
     }
 }
 
-/// Returns whether the server ignores commands that need no data connection.
+/// Returns whether the server leaves both EPSV and PASV, or a listing in passive mode, without a
+/// reply.
 fn leaves_unanswered(seen: &WaysSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
     let is_unfinished = |outcome| matches!(outcome, &WayOutcome::Unfinished(_));
@@ -285,7 +286,7 @@ const fn is_ipv4(address: IpAddr) -> bool {
 fn families(reply: Option<&Reply>) -> Finding {
     let check = Check::Families;
     let Some(reply) = reply else {
-        return Finding::skip(check, format_args!("an unknown protocol got no reply"));
+        return Finding::skip(check, format_args!("EPRT with an unknown protocol got no reply"));
     };
     let list = NetworkProtocols::find(reply.text())
         .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
@@ -294,7 +295,7 @@ fn families(reply: Option<&Reply>) -> Finding {
         Some((true, false)) => Finding::ok(check, format_args!("522 lists IPv4")),
         Some((false, true)) => Finding::ok(check, format_args!("522 lists IPv6")),
         _ => {
-            let seen = "the reply to an unknown protocol lists no supported protocol";
+            let seen = "the reply to EPRT with an unknown protocol lists no supported protocol";
             Finding::ok(check, format_args!("{seen}: {reply}"))
         }
     }

@@ -90,7 +90,7 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// Returns `Interrupted` after a signal.
+/// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure here.
 pub(super) fn attempt(
     dial: &Dial<'_>,
     way: Way,

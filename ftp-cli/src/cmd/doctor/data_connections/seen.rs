@@ -17,7 +17,7 @@ pub(crate) enum WayOutcome {
     Refused(Reply),
     /// The command got no reply.
     Unanswered,
-    /// The connection was rejected if `closed`, and timed out otherwise.
+    /// The connection was rejected if `closed`; otherwise it timed out or failed.
     Unreachable { closed: bool, at: Option<SocketAddr> },
     /// The connection opened, but no data arrives.
     Stalled,

@@ -24,8 +24,8 @@ use crate::exit::Failure;
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if this build has no TLS, `Usage` for wrong files in the options, or
-/// `Interrupted` after a signal.
+/// Returns `Unsupported` if this build has no TLS, `Local` or `Usage` for wrong files in the
+/// options, or `Interrupted` after a signal.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),

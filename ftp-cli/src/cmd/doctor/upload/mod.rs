@@ -1,5 +1,5 @@
-//! Tries storing, appending, resuming, renaming and deleting with two small files, which are
-//! removed afterwards.
+//! Tries storing, appending, resuming, renaming and deleting with small files, which are removed
+//! afterwards.
 
 mod judge;
 mod seen;
@@ -28,12 +28,13 @@ const SMALL: usize = 256;
 /// Time limit for cleaning up over a new connection. After a signal, half a second is left.
 const CLEANING: Duration = Duration::from_millis(450);
 
-/// Tries all steps in a directory and judges them. Always removes the files that it stored.
+/// Tries all steps in a directory and judges them. Then removes the files that it stored, as far as
+/// possible.
 ///
 /// # Errors
 ///
-/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over. Before that,
-/// the files are removed as far as possible; a message names the rest.
+/// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
+/// over. Before that, a message names the files that could not be removed.
 pub(super) fn examine(
     dial: &Dial<'_>,
     way: Way,
