@@ -243,7 +243,8 @@ fn check_relation(
         Relation::Two => Ok(()),
         Relation::Same => Err(same_file(source)),
         Relation::Unknown => Err(Failure::usage(format!(
-            "{source}: {target} may be the same file: no difference in size or time is known; use --temp to copy it"
+            "{source}: {target} may be the same file: no difference in size or time is known; \
+             use --temp to copy it"
         ))),
     }
 }

@@ -289,7 +289,8 @@ impl Lister {
                     self.lines.print(&line)
                 }
                 Ok(Listed::Unparsed(line)) => {
-                    self.leave_out(&format!("left out a line of the listing that cannot be parsed: {}", Escaped(&line)));
+                    let what = "left out a line of the listing that cannot be parsed";
+                    self.leave_out(&format!("{what}: {}", Escaped(&line)));
                     Ok(())
                 }
                 Err(error) => Err(error.into()),

@@ -314,9 +314,9 @@ fn what_passwd_prints_is_a_password_of_the_file() {
 fn no_client_could_send_what_passwd_refuses() {
     let here = TempRoot::new();
     for (typed, words) in [
-        (&b""[..], "standard input: the password line is empty or missing"),
-        (b"\n", "standard input: the password line is empty or missing"),
-        (b"\r\n", "standard input: the password line is empty or missing"),
+        (&b""[..], "standard input: expected a secret: the line is empty or missing"),
+        (b"\n", "standard input: expected a secret: the line is empty or missing"),
+        (b"\r\n", "standard input: expected a secret: the line is empty or missing"),
         (b"a\0b\n", "standard input: invalid password: NUL cannot be sent"),
         (b"a\rb\n", "standard input: invalid password: CR cannot be sent"),
         (b"a\r\r\n", "standard input: invalid password: CR cannot be sent"),

@@ -97,7 +97,7 @@ fn stored(session: &mut RawSession) -> usize {
 
 fn two_servers_keep_limits(configured: &Configured) {
     wait_until("the store takes objects", || check(configured).code() == Some(0));
-    assert_eq!(checked(configured), ["ok    ledger.url: the ledger replaces records safely"]);
+    assert_eq!(checked(configured), ["ok    ledger.url: the ledger answers and is suitable"]);
     let (mut one, other) = (configured.serve(), configured.serve());
     let mut first = login(&one);
     let mut second = login(&other);

@@ -209,7 +209,7 @@ diagnoses! {
         "The login failed for a temporary reason, according to the server's reply.",
         Server: "wait and try again; if it keeps failing, check the server's log";
     LoginAgain "login-again" Temporary,
-        "The server accepted this user at first, but refuses the login now. It limits sessions or logins per address, or bans frequent clients.",
+        "The server accepted a connection or login at first, but refuses one now. It limits sessions or logins per address, or bans frequent clients.",
         Server: "wait some minutes and run doctor again; raise the limits per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in the ban lists";
     ClockSkew "clock-skew" Integrity,
         "The clocks of the two computers differ, so programs that compare modification times (mirror, --continue, make) may skip or repeat files.",
@@ -266,8 +266,8 @@ diagnoses! {
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
         Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
-        "The server sends a listing, but never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
-        Server: "check the server's log and processes for this time; if the server sent the reply (226), look for a proxy or firewall that loses it";
+        "The server does not answer the command of a transfer, or never confirms the end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
+        Server: "check the server's log and processes for this time; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
@@ -311,7 +311,7 @@ diagnoses! {
         "The server does not let this user delete files, so the test files are still there.",
         Server: "delete the test files on the server; allow this user to delete, if you want that";
     ConnectionLost "connection-lost" Network,
-        "The control connection broke during the checks.",
+        "The control connection broke during the checks, or could not be opened again.",
         Server: "check the server's log for this time; if the log shows nothing, a device on the path cut the connection";
 }
 

@@ -168,7 +168,8 @@ type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
 ///
 /// # Errors
 ///
-/// Returns a failure that ends the run, or `Usage` if two files have the same target.
+/// Returns a failure that ends the run, or `Usage` if two files have the same target or an option
+/// needs a regular file.
 fn expand(
     requests: Requests<'_>,
     settings: &TransferOptions,

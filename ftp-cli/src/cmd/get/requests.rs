@@ -29,7 +29,7 @@ pub(super) struct Requests<'o> {
     globs: bool,
 }
 
-/// A URL of the command line.
+/// A URL of the command line or of a list.
 pub(super) enum Wanted {
     File(GetItem),
     /// The last part may be a pattern; the server's listing decides.

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::transfer::options::TemporaryName;
 
 impl Mirror<'_> {
-    /// Checks by their names that the local backup and the tree do not contain each other.
+    /// Checks by their names that neither the local backup nor the tree contains the other.
     ///
     /// # Errors
     ///
@@ -30,8 +30,8 @@ impl Mirror<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the backup cannot be created or opened, or `Usage` if the backup and the
-    /// tree contain each other.
+    /// Returns `Local` if the backup cannot be created or opened, or `Usage` if the backup or the
+    /// tree contains the other.
     pub(super) fn open_backup(&self, here: &Path) -> Result<Option<Backup>, Failure> {
         let Some(backup) = &self.wanted.backup else { return Ok(None) };
         let backup = Path::new(backup);

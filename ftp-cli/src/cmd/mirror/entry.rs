@@ -3,10 +3,10 @@
 use ftp_client::{Entry, EntryKind, LocalFile, Modified, Precision, Zone};
 use rustix::fs::{FileType, Stat};
 
-/// Largest differences between local time and UTC, east and west of it, in seconds.
+/// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
 const AHEAD: i64 = 14 * 3_600;
 const BEHIND: i64 = 12 * 3_600;
-/// Difference between time zones in seconds.
+/// Smallest difference between time zones in seconds.
 const ZONES: i64 = 15 * 60;
 
 /// Permission bits that are copied.

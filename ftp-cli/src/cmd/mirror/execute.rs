@@ -1,4 +1,5 @@
-//! Executes a plan: directories first, then copies in parallel jobs, removals last.
+//! Executes a plan: directories first, then copies in parallel jobs, links, removals and
+//! permissions. Files of the source are removed last.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -94,6 +95,7 @@ const TICK: Duration = Duration::from_millis(2_100);
 /// # Errors
 ///
 /// Returns `Usage` if a directory is the same on both sides, because both would lose the files.
+/// Also returns the failures of the checks.
 fn prepare_moves(
     plan: &Plan,
     copier: &mut Copier<'_>,
@@ -126,11 +128,12 @@ fn prepare_moves(
 }
 
 /// Verifies that no file is uploaded onto itself: most servers empty a file when its upload begins.
-/// If the server sets times, the files of such a tree are equal already.
+/// If the server sets times, the files of a tree that is mirrored onto itself count as equal, and
+/// are not uploaded.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if a directory is the same on both sides.
+/// Returns `Usage` if a directory is the same on both sides, and the failures of the checks.
 fn prepare_copies(
     plan: &Plan,
     copier: &mut Copier<'_>,
@@ -166,10 +169,10 @@ fn prepare_copies(
 }
 
 /// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk;
-/// it is called before any source is removed, and at the end.
+/// it is called once, at the end, but before any source is removed.
 ///
-/// Nothing is removed from a directory in which anything failed, nor anywhere after a fatal
-/// failure.
+/// Nothing is removed from a directory of the target in which anything failed, nor anywhere after a
+/// fatal failure.
 pub(super) fn act(
     plan: &Plan,
     jobs: &mut [Copier<'_>],

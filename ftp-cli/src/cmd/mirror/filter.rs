@@ -16,8 +16,8 @@ use crate::transfer::selection::Selection;
 /// A pattern without `/` matches names at any depth. A pattern with `/` matches whole paths from
 /// the top of the tree, and its `*` and `?` do not match `/`. A pattern that ends in `/` matches
 /// only directories. Excluded directories are not entered. Objects that match no pattern are
-/// included, unless the first pattern is an `--include`: then only directories are entered, and
-/// other files are left out.
+/// included, unless the first pattern is an `--include`: then directories are still entered, but
+/// other objects are left out.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     globs: Vec<Glob>,
@@ -42,7 +42,7 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for a pattern that cannot match anything.
+    /// Returns `Usage` for a pattern that cannot match anything, or for an invalid size or age.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let given = options.in_order(&["include", "exclude"]);
         let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;

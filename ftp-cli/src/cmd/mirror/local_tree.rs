@@ -1,6 +1,6 @@
-//! The local side: a tree below a descriptor. Paths are opened part by part and never through a
-//! symbolic link. So neither a server nor a local user who changes the tree can make a mirror leave
-//! the tree (CVE-2014-4877).
+//! The local side: a tree below a descriptor. Paths are opened part by part, and through a symbolic
+//! link only in a source with `--links follow`. So neither a server nor a local user who changes
+//! the tree can make a mirror leave the tree (CVE-2014-4877).
 
 mod backup;
 mod links;
@@ -77,7 +77,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors. A part that is a symbolic link counts as not a directory.
+    /// Returns the system's errors. A part that is a symbolic link counts as not a directory,
+    /// unless links are followed.
     pub(super) fn below(&self, path: &[u8]) -> io::Result<Self> {
         let mut directory =
             Self { descriptor: self.descriptor.try_clone()?, follows: self.follows };

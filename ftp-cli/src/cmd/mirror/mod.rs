@@ -356,7 +356,7 @@ impl<'a> Mirror<'a> {
         Witness { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
-    /// Creates the top of the target, and its parents if requested.
+    /// Creates the top of the target if it is missing, and its parents if requested.
     fn make_top(
         &self,
         mut plan: Plan,
@@ -420,7 +420,9 @@ impl<'a> Mirror<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Limit` if more objects would be removed than allowed: nothing is done then.
+    /// Returns `Limit` if more objects would be removed than allowed, or if the source has no
+    /// files: nothing is done then. With `--dry-run`, returns `Partial` if objects cannot be
+    /// mirrored.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
         if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {

@@ -1,4 +1,4 @@
-//! Typed options of trees.
+//! The parsed options of trees.
 
 use std::ffi::{OsStr, OsString};
 
@@ -51,7 +51,8 @@ impl MirrorOptions {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value, or an option without effect.
+    /// Returns `Usage` for an invalid value, and for options that contradict each other or have no
+    /// effect.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let forms =
             [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];

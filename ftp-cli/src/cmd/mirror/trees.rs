@@ -468,7 +468,7 @@ pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
         Err(failure) if is_refused(&failure) && source.is_file()? => {}
         Err(failure) => return Err(failure),
     }
-    let message = "is a file, not a directory; use ftp-cli get";
+    let message = "is a file, not a directory; use ftp-cli get, or fxp without -r";
     Err(Failure::new(Exit::Refused, message))
 }
 

@@ -87,7 +87,7 @@ mod tests {
             assert!(lock(&answered.0)[&root("/kept")].len() <= SETTINGS);
         }
         assert!(Arc::ptr_eq(&kept, &home("/kept", 0)));
-        // A user of the program shares the directory with a user of the file.
+        // A user of `auth.program` shares the directory with a user of the file.
         let of_file = [home("/file", 0)];
         let file = root("/file");
         let other = Answered::default();

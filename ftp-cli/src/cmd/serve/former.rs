@@ -15,8 +15,8 @@ pub(super) const CHECK: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The users and hosts that were removed by reloads, while connections from before can still log
-/// in. It holds only names: even after many reloads, it keeps neither directories open nor copies
-/// of the configuration.
+/// in. This value holds only names: even after many reloads, it keeps neither directories open nor
+/// copies of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct FormerUsers {
     /// The time until which connections from before a reload can log in.
@@ -66,7 +66,7 @@ impl FormerUsers {
     }
 
     /// Returns whether this session began before a reload that removed its user. In a later
-    /// session, the same name may be that of an anonymous login or of a user of the program.
+    /// session, the same name may be that of an anonymous login or of a user of `auth.program`.
     pub(super) fn has(&self, number: u64, name: &[u8]) -> bool {
         let anonymous = self.anonymous.filter(|_| is_anonymous_name(name));
         let user = self.users.get(name).copied();

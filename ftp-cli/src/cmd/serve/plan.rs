@@ -123,7 +123,8 @@ impl ServePlan {
         users.any(|(other, _)| other == name.as_bytes())
     }
 
-    /// Returns a warning for each user of the file whom a `--user` option overrides.
+    /// Returns a warning for each user of the file whom a `--user` option overrides, and one if
+    /// `--anonymous` overrides the file.
     pub(super) fn overridden(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, user) in self.settings.users.iter().filter(|(name, _)| self.is_overridden(name))
@@ -345,8 +346,8 @@ fn nobody() -> Failure {
 }
 
 impl Quick {
-    /// Reads the users and the directory of the command line. If there is no file with users,
-    /// anyone may read.
+    /// Reads the users and the directory of the command line. If neither the options nor the file
+    /// name users, anyone can log in anonymously.
     fn new(
         options: &Options,
         settings: &Settings,

@@ -430,7 +430,8 @@ impl<'a> Running<'a> {
     }
 
     /// Ends the sessions of users who are no longer in the plan, each after its transfer. Also ends
-    /// the session of a removed user whose name now belongs to anonymous logins or to the program.
+    /// the session of a removed user whose name is now that of anonymous logins, or may be that of
+    /// a user of `auth.program`.
     fn dismiss_former_users(&self) {
         let homes = &self.homes;
         let asks = !self.plan.settings.auth.program.is_empty();

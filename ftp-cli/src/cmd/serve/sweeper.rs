@@ -13,7 +13,7 @@ use super::user_storage;
 use super::users::Homes;
 use crate::console::threads;
 
-/// Shortest time that an interrupted upload is kept.
+/// Pause between two walks over the directories.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Removes abandoned partial uploads from writable directories, at startup and each day.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ftp_proto::AddressClass;
 use ftp_server::TlsPolicy;
 
-/// Number of URLs in a line.
+/// Largest number of URLs in a line.
 const MOST: usize = 6;
 
 /// Ports that a URL can leave out.

@@ -45,9 +45,9 @@ pub(super) struct Homes {
     stores: Arc<Stores>,
     /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
-    /// Checks the logins of all other users.
+    /// `auth.program`, which checks the logins of all other users.
     program: Option<Arc<Program>>,
-    /// Directories of the program's users.
+    /// Directories of the users of `auth.program`.
     answered: Answered,
     /// Some of the directories, kept open; not all, because each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
@@ -117,7 +117,7 @@ impl Homes {
         self.users.keys().map(Vec::as_slice)
     }
 
-    /// Sets the program that checks the logins of all other users.
+    /// Sets `auth.program`, which checks the logins of all other users.
     pub(super) fn asking(self, program: Option<Arc<Program>>) -> Self {
         Self { program, ..self }
     }
@@ -269,7 +269,7 @@ impl Homes {
         Home::among(there, &[], &self.stores, root, config, role)
     }
 
-    /// Asks the program about a user who is not in the configuration.
+    /// Asks `auth.program` about a user who is not in the configuration.
     fn ask(&self, program: &Program, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         let mut user = program.user(attempt)?;
         if let Some(host) = attempt.host.and_then(|name| self.hosts.get(name)) {
@@ -299,7 +299,7 @@ impl Homes {
         let mut walls = None;
         let mut failure = None;
         let mut is_usable = false;
-        // The program names the directories of its users only when they log in.
+        // `auth.program` names the directories of its users only when they log in.
         if let Some(why) = self.program.as_ref().and_then(|_| lack_of_walls(self.config)) {
             return Err(Failure::new(Exit::Local, format!("cannot confine sessions: {why}")));
         }
@@ -366,7 +366,7 @@ impl Authenticator for Homes {
 
     fn offer(&self) -> Offer {
         match self.program {
-            // Users of the program may have any right.
+            // Users of `auth.program` may have any right.
             Some(_) => Offer::ALL,
             None => self.table.offer(),
         }

@@ -65,14 +65,15 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
         match byte.map_err(|error| Failure::local(name, &error))? {
             b'\n' => break,
             _ if line.len() == LONGEST => {
-                return Err(Failure::usage(format!("{name}: the password line is too long")));
+                return Err(Failure::usage(format!("{name}: the line is too long for a secret")));
             }
             byte => line.push(byte),
         }
     }
     let line = line.strip_suffix(b"\r").unwrap_or(&line);
     if line.is_empty() {
-        return Err(Failure::usage(format!("{name}: the password line is empty or missing")));
+        let message = format!("{name}: expected a secret: the line is empty or missing");
+        return Err(Failure::usage(message));
     }
     let secret = Secret::new(line);
     secret.is_sendable(name).map(|()| secret)

@@ -336,7 +336,7 @@ fn replaced_and_deleted_files_move_to_the_backup_of_a_server() {
         assert_eq!(site.root.read("www/a"), b"version 3", "{name}");
         for wrong in ["www", "www/old", "./www/../www/x", "/"] {
             let ran = mirror(&["--backup-dir", wrong], shown(&source), &url);
-            failed(&ran, 2, "contain each other");
+            failed(&ran, 2, "one contains the other");
         }
         let ran = mirror(&["-c", "--backup-dir", "old"], shown(&source), &url);
         failed(&ran, 2, "--backup-dir and --continue exclude each other");
@@ -425,11 +425,11 @@ fn replaced_and_deleted_files_move_to_a_local_backup() {
         (b"version 1".into(), b"version 3".into())
     );
     for wrong in ["to", "to/kept", ".", "to/../to/x"] {
-        failed(&mirror(&["--backup-dir", wrong]), 2, "contain each other");
+        failed(&mirror(&["--backup-dir", wrong]), 2, "one contains the other");
     }
     // A link does not hide that, either.
     symlink("to", here.join("alias")).unwrap();
-    failed(&mirror(&["--backup-dir", "alias/x"]), 2, "contain each other");
+    failed(&mirror(&["--backup-dir", "alias/x"]), 2, "one contains the other");
     assert_eq!(here.read("to/a"), b"version 3");
 }
 

@@ -96,9 +96,10 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let year = not_after.year();
     let month = not_after.month();
     let day = not_after.day();
-    let words = format!("accepted; it expires on {year:04}-{month:02}-{day:02}");
+    let date = format!("{year:04}-{month:02}-{day:02}");
+    let words = format!("accepted; it expires on {date}");
     match days {
-        days if days < 0 => Finding::ok(check, format_args!("{words}: expired")),
+        days if days < 0 => Finding::ok(check, format_args!("accepted; it expired on {date}")),
         days if days < SOON => {
             let diagnosis = Diagnosis::CertificateEndsSoon;
             Finding::warn(check, diagnosis, format_args!("{words}, in {days} days"))

@@ -16,7 +16,7 @@ use crate::remote::path::{absolute, join, split};
 
 /// Message for a backup that is part of the tree, or contains it.
 pub(crate) const OVERLAP: &str =
-    "--backup-dir: DIR and DST contain each other; choose a directory beside DST";
+    "--backup-dir: DIR is DST, or one contains the other; choose a directory beside DST";
 
 /// A directory for replaced and deleted files, which keep their relative paths in it.
 pub(crate) struct RemoteBackup {

@@ -184,8 +184,8 @@ pub(super) fn prove_same(
     }
 }
 
-/// Verifies that the server's file at `path` has the size of a local file, and that its time is
-/// still the `listed` one.
+/// Verifies that the server's file at `path` has the size and time of a local file, and that this
+/// is still the `listed` time.
 pub(super) fn prove_unchanged(
     client: &mut Client,
     path: &[u8],

@@ -36,9 +36,9 @@ pub(super) const NO_LINKS: &str =
 /// Result of a copy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copied {
-    /// Size in bytes.
+    /// Transferred bytes; between servers, the size of the file.
     pub(super) bytes: u64,
-    /// The source's file, if it is local.
+    /// Identity of the source's file, if it is local.
     source: Option<Identity>,
 }
 

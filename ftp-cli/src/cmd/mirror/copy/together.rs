@@ -22,8 +22,8 @@ use crate::report::json::Object;
 use crate::transfer::options::Verify;
 use crate::transfer::segments::{Gathered, Order, Whole, gather};
 
-/// Longest name, in bytes, of a file that is copied in pieces: a name has at most 255 bytes, and
-/// pieces add `.part.segment-` and a position.
+/// Longest result of [`name_of_pieces`] in bytes: a name has at most 255 bytes, and pieces add
+/// `.part.segment-` and a position.
 const LONGEST: usize = 255 - 14 - 20;
 
 /// Rate limit of a file, and receivers of its progress.

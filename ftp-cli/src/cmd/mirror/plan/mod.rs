@@ -53,7 +53,8 @@ pub(super) struct Wish<'a> {
     pub(super) perms: bool,
 }
 
-/// Steps of a mirror, in order: directories, copies, removals.
+/// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the
+/// source are removed last.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// All directories of the source that are mirrored, parents first. The first is the top.
@@ -553,7 +554,7 @@ fn name_of(path: &[u8]) -> String {
 }
 
 fn too_many() -> Failure {
-    let message = "too many objects for memory; mirror its directories one by one";
+    let message = "too many objects for memory; mirror the directories one by one";
     Failure::new(Exit::Protocol, message)
 }
 

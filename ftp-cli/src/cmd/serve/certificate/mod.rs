@@ -102,8 +102,8 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with the file and the problem, or `Local` if the self-signed certificate can
-    /// neither be read nor created.
+    /// Returns `Usage` with the file and the problem, `Local` if the self-signed certificate can
+    /// neither be read nor created, or `Unsupported` if this build cannot create one.
     pub(super) fn load(&mut self, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
         match self.load_own(settings)? {
             Some(own) => with_hosts(own, settings, former),
@@ -357,10 +357,11 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding about the validity of a certificate, and its expiry if a CA issued it.
+/// Adds a finding with the pin of a loaded certificate, and one about its expiry unless the server
+/// has a self-signed certificate.
 fn valid(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
-    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
+    findings.ok(format_args!("{shown} was loaded; clients can use --pin {pin}"));
     let Some(left) = seconds_left(tls).filter(|_| !settings.tls.self_signed) else { return };
     let validity = in_days(left);
     if left >= SOON {

@@ -144,9 +144,9 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
     }
 }
 
-/// Checks for directories of a user that contain each other, or are the same. Clients can rename
-/// the inner directory, so that the next login finds another one. Files that are stored through a
-/// mount count against the quota of the root only later.
+/// Checks for directories of a user of which one contains the other, or which are the same. Clients
+/// can rename the inner directory, so that the next login finds another one. Files that are stored
+/// through a mount count against the quota of the root only later.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
@@ -208,7 +208,7 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
     if changes && !may(Access::WRITE_OK) {
         return Some(format!(
-            "{who} cannot write here: fix the owner or mode, or remove the right"
+            "{who} cannot write here: fix the owner or mode, or remove the rights to change files"
         ));
     }
     None
@@ -226,7 +226,7 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
     })
 }
 
-/// Checks for settings of users that have no effect.
+/// Checks for settings of users that have no effect, or another effect than they seem to have.
 pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let mut users = plan.users_of_file();
     for (name, user) in users.iter().filter(|(_, user)| !user.all_rights().contains(Rights::MKDIR))

@@ -26,8 +26,8 @@ use super::settings::{HookSettings, Settings};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Time that the shutdown leaves for killed programs and dead letters. Longer than a killed program
-/// has to end.
+/// Time that the shutdown leaves for killed programs and dead letters. It is longer than the time
+/// that a killed program has to end.
 const LAST_LETTERS: Duration = Duration::from_secs(3);
 
 /// Hooks that were killed but have not ended.

@@ -24,7 +24,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Opens or creates the file. `owner` is the user of the process after dropping privileges. If
-    /// the process has dropped them already, it may lack the permission.
+    /// the process has dropped them already, it may lack the permission to open the file.
     ///
     /// # Errors
     ///

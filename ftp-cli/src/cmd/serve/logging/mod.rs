@@ -25,10 +25,10 @@ use crate::console::trace;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Target of the `log` crate for messages of the command line.
+/// Target of the `log` crate for messages of `serve` itself.
 pub(super) const LOG: &str = "ftp_server";
 
-/// Time that the shutdown waits for a log to be written.
+/// Maximum time that the shutdown waits for a log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Returns the failure to start a thread.

@@ -32,7 +32,7 @@ impl Transfers {
     }
 
     /// Opens the new log file, unless it is open already; [`set`](Self::set) starts using it. If
-    /// the process has dropped privileges, it may lack the permission.
+    /// the process has dropped privileges, it may lack the permission to open the file.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ use crate::lock::lock;
 /// Largest number of logins.
 const MOST: usize = 1_000;
 
-/// Accepted logins. It holds no passwords: the key of a login is a digest of a random key and of
-/// all facts that the program received. Refused logins are never in it.
+/// A cache of accepted logins. It holds no passwords: the key of a login is a digest of a random
+/// key and of all facts that `auth.program` received. Refused logins are never in it.
 pub(super) struct Cache {
     lifetime: Duration,
     /// `None` if there are no random numbers; then nothing is remembered.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Messages in a period.
+/// Largest number of messages in a period, and the length of a period.
 const MESSAGES: u64 = 20;
 
 const PERIOD: Duration = Duration::from_secs(10);

@@ -110,7 +110,7 @@ impl Program {
     /// # Errors
     ///
     /// Returns `Refused` if the program refuses the login, or `Unavailable` if there is no valid
-    /// answer. A missing answer is logged, unless the client has gone.
+    /// answer. A missing or invalid answer is logged, unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
         // The configuration cannot contain such a user either.
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(more.idle_timeout, Some(Duration::from_secs(300)));
         assert_eq!((more.create_home, more.overwrite), (true, Some(false)));
         assert_eq!((more.networks.len(), more.directories.len()), (1, 1));
-        // A user of the file is not a user of the program.
+        // A user of the file is not a user of `auth.program`.
         assert_eq!(user("carl", "{\"ok\":true}").root.shown(), "/srv/carl");
         let odd = user("a \"b\".c = 1 [x]", "{\"ok\":true,\"root\":\"/x\",\"rights\":\"full\"}");
         assert_eq!((odd.root.shown(), odd.rights), ("/x".to_owned(), Rights::FULL));

@@ -1,4 +1,4 @@
-//! A question to the program about one login: a line of JSON for one process, and its answer.
+//! A question to `auth.program` about one login: a line of JSON for one process, and its answer.
 
 use std::net::IpAddr;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use crate::cmd::serve::programs::queue::Queued;
 use crate::lock::lock;
 use crate::report::json::Object;
 
-/// Programs of logins that cannot be killed.
+/// Processes of `auth.program` that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
 /// The facts about a login that the program gets.

@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure};
 /// The time in which a client must send its request and read the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Number of waiting connections.
+/// Largest number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
 /// Maximum length of a request head in bytes, and maximum number of header fields.

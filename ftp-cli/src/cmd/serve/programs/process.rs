@@ -24,7 +24,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Time that a killed program has to end.
 const KILLED: Duration = Duration::from_secs(2);
 
-/// Number of programs of one kind that could not be killed at which no more are started.
+/// While this number of programs of one kind cannot be killed, no more of that kind are started.
 const STUCK_AT_MOST: usize = 16;
 
 /// Programs of one kind that were killed but have not ended. They are reaped when they end. Each

@@ -52,7 +52,7 @@ fn is_redis(_url: &str) -> bool {
 }
 
 impl Settings {
-    /// Returns whether quotas are counted in a ledger.
+    /// Returns whether there is a ledger, which counts quotas.
     pub(crate) fn has_ledger(&self) -> bool {
         self.ledger.url != LedgerUrl::None
     }

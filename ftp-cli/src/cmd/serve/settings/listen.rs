@@ -57,7 +57,7 @@ impl Listen {
     }
 }
 
-/// Reads addresses separated by commas, without duplicates.
+/// Reads addresses separated by commas. A duplicate is an error.
 pub(super) fn addresses(text: &str) -> Result<Vec<Listen>, String> {
     let mut all: Vec<Listen> = Vec::new();
     for item in text.split(',').filter(|item| !item.trim().is_empty()) {

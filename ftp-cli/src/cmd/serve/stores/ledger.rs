@@ -103,7 +103,7 @@ impl Ledger {
     /// Tests the ledger for `--check`.
     pub(super) fn check(&self, findings: &mut Findings) {
         match self.try_out() {
-            Ok(()) => findings.ok(format_args!("ledger.url: the ledger replaces records safely")),
+            Ok(()) => findings.ok(format_args!("ledger.url: the ledger answers and is suitable")),
             Err(error) if self.goes_on_without(&error) => {
                 findings.warn(format_args!("ledger.url: {error}; {NOT_KEPT}"));
             }

@@ -8,7 +8,7 @@ use ftp_server::{Activity, Event, EventKind, Observer, SessionInfo, Verb};
 
 use crate::display;
 
-/// Bytes of all transfers that have ended.
+/// Bytes of all transfers that have ended, including listings.
 #[derive(Debug, Default)]
 pub(crate) struct Moved(AtomicU64);
 

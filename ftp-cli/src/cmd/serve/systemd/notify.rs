@@ -42,7 +42,7 @@ impl Notifier {
         Ok(Self { socket, to, has_failed: false })
     }
 
-    /// Sends assignments, one per line. Logs the first failure only.
+    /// Sends assignments, one per line. Logs only the first of several failures in a row.
     pub(super) fn send(&mut self, text: &str) {
         match self.socket.send_to_addr(text.as_bytes(), &self.to) {
             Ok(_) => self.has_failed = false,

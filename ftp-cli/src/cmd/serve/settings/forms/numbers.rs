@@ -9,7 +9,7 @@ use crate::options::values::{duration, show, show_size, size, waiting_time};
 /// Largest number of failures: the server counts no more failed logins of a host than this.
 const MOST_FAILURES: u32 = 1_000;
 
-/// Largest number of processes of a hook.
+/// Largest number of processes of a hook or of `auth.program`.
 const MOST_PROCESSES: usize = 64;
 
 pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);

@@ -19,7 +19,7 @@ use crate::options::values;
 pub(crate) const LINE: Form<String> = Form::new(
     Kind::Text,
     |text| match text.chars().any(char::is_control) {
-        true => Err("invalid greeting: expected one line without control characters".to_owned()),
+        true => Err("invalid text: expected one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     },
     |text| format!("\"{text}\""),
