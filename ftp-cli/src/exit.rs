@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Login = 6,
     /// A reply that is not FTP, or not allowed at this point.
     Protocol = 7,
-    /// 5xx reply to a command.
+    /// 5xx reply to a command other than a login.
     Refused = 8,
     /// 4xx reply to a command, including 421, but not 425.
     Temporary = 9,
@@ -145,8 +145,8 @@ pub(crate) struct Failure {
     /// Phase of a timeout.
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
-    /// Whether events of `--json` have already reported the failure, because it sums up several
-    /// failures.
+    /// Whether events of `--json` have already reported the failure, or the failures that it sums
+    /// up.
     pub(crate) reported: bool,
     /// Whether the message names its server.
     pub(crate) names_server: bool,
@@ -159,7 +159,7 @@ pub(crate) enum Recovery {
     Impossible,
     /// The failure may be transient.
     TryAgain,
-    /// The local bytes may be wrong, so one more attempt starts at byte 0.
+    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
     StartOver,
 }
 
@@ -236,7 +236,8 @@ impl Failure {
         matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
-    /// Returns the failure of a login: every refusal here concerns the login.
+    /// Returns the failure of a login. A 530, 331 or 332 counts as a refused login after any
+    /// command, and a 534 as missing TLS.
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };

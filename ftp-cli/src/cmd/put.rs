@@ -93,8 +93,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let board = Board::new(when, stdio, items.len(), total(&items));
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
-    // If there are several files, none can be standard input.
     let escapes = stdio.output_is_terminal();
+    // If there are several files, none can be standard input.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Doors::new();
     jobs::run(settings.jobs, items.len(), || Putter {

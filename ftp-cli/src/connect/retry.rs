@@ -60,7 +60,8 @@ impl Retrying {
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. `attempt`
     /// receives whether to start from byte 0: after an integrity failure, which is retried once,
-    /// the local bytes may be wrong. `fields` adds to each event the fields that identify the item.
+    /// the bytes at the target may be wrong. `fields` adds to each event the fields that identify
+    /// the item.
     ///
     /// # Errors
     ///

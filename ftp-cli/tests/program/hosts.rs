@@ -417,7 +417,7 @@ fn what_is_odd_about_a_host_is_said_by_check() {
         &*format!("hosts.\"{A}\".banner = \"Files of A\""),
         &format!("hosts.\"{A}\".users = [\"anna\", \"anonymous\"]"),
         "hosts.localhost.certificate = \"\"",
-        &format!("ok    {} was loaded; clients can use --pin {}", file("a.crt"), hosted.a.pin()),
+        &format!("ok    {} is valid; clients can use --pin {}", file("a.crt"), hosted.a.pin()),
         &format!("ok    {} expires in ", file("a.crt")),
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}\n{said}");

@@ -139,7 +139,7 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     let at = home.join("server.crt");
     let line = |kind: &str, rest: &str| format!("{kind:<5} {}{rest}", at.display());
     let (pin, said) = check(Kind::Good, &[]);
-    let good = line("ok", &format!(" was loaded; clients can use --pin {pin}"));
+    let good = line("ok", &format!(" is valid; clients can use --pin {pin}"));
     assert!(said.lines().any(|line| line == good), "{said}");
     let key = format!("warn  {}: all users", home.join("server.key").display());
     assert!(said.lines().any(|line| line.starts_with(&key)), "{said}");
@@ -203,7 +203,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     assert_eq!(shown(served.address, &TlsClient::trusting_anybody()), certificate);
     assert_eq!(fs::read(&file).unwrap(), content);
     assert!(
-        check().contains(&format!("{} was loaded; clients can use --pin {first}", file.display()))
+        check().contains(&format!("{} is valid; clients can use --pin {first}", file.display()))
     );
     // A damaged file is not replaced: clients may have pinned its key.
     fs::write(&file, b"garbage").unwrap();

@@ -1,4 +1,5 @@
-//! Finds the user and the password for a login. No option takes a password itself.
+//! Finds the user and the password for a login. No option of a client command takes a password
+//! itself.
 //!
 //! The first source wins. The order is: an option, the URL, the environment, netrc, a prompt on the
 //! terminal.
@@ -305,7 +306,7 @@ mod tests {
         find(&mut finder, &urls).map_err(|failure| failure.exit)
     }
 
-    /// Returns `user password`, followed by the account if there is one. A `!` before it marks a
+    /// Returns `user password`, followed by the account if there is one. A leading `!` marks a
     /// password from the URL.
     fn text(found: &Credentials) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

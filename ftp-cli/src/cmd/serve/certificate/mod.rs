@@ -357,11 +357,11 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding with the pin of a loaded certificate, and one about its expiry unless the server
-/// has a self-signed certificate.
+/// Adds a finding about the validity of a certificate, and one about its expiry unless the server's
+/// own certificate is self-signed.
 fn valid(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
-    findings.ok(format_args!("{shown} was loaded; clients can use --pin {pin}"));
+    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
     let Some(left) = seconds_left(tls).filter(|_| !settings.tls.self_signed) else { return };
     let validity = in_days(left);
     if left >= SOON {
