@@ -40,8 +40,8 @@ pub(crate) enum Exit {
     Data = 13,
     /// The server or this build does not support the request.
     Unsupported = 14,
-    /// Nothing was done: an option's limit would be exceeded, the source is empty, or another run
-    /// has the lock or the file.
+    /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
+    /// or another run has the lock or the file.
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,

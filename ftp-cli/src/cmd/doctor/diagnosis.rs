@@ -266,7 +266,7 @@ diagnoses! {
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
         Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
-        "The server does not answer the command of a transfer, or never confirms the end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
+        "The server does not answer the command of a transfer, or never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
         Server: "check the server's log and processes for this time; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",

@@ -1,8 +1,8 @@
 //! `mirror [--delete] SRC DST`: copies what differs in a tree, from a server to this computer or
 //! back. Also copies trees from server to server, for `fxp -r`.
 //!
-//! Both trees are listed first, one listing per directory, to make a [`Plan`], which is then
-//! executed. Files that an interrupted run has copied count as equal in the next run.
+//! Both trees are listed first, directory by directory, to make a [`Plan`], which is then executed.
+//! Files that an interrupted run has copied count as equal in the next run.
 
 mod backup;
 mod compare;

@@ -34,7 +34,7 @@ const CLEANING: Duration = Duration::from_millis(450);
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
-/// over. Before that, a message names the files that could not be removed.
+/// over. In both cases, a message names the files that could not be removed.
 pub(super) fn examine(
     dial: &Dial<'_>,
     way: Way,
@@ -90,7 +90,7 @@ pub(super) fn examine(
         _ => dial.in_time(),
     };
     if is_over.is_err() && !seen.left.is_empty() {
-        dial.messages.say(format_args!("still on the server: {}", seen.left.join(", ")));
+        dial.messages.say(format_args!("test files still on the server: {}", seen.left.join(", ")));
     }
     is_over.map(|()| judge::judge(&seen))
 }

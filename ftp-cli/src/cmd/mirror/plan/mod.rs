@@ -1,5 +1,5 @@
-//! Plans a mirror by listing both trees before any change. So `--dry-run` is exact, `--max-delete`
-//! is checked before any removal, and the progress display knows the total.
+//! Plans a mirror by listing both trees before any change. So `--dry-run` can show the plan,
+//! `--max-delete` is checked before any removal, and the progress display knows the total.
 
 mod large;
 mod links;

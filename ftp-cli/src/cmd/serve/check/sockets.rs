@@ -23,7 +23,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         settings.control_group.as_ref().filter(|_| settings.control_socket.is_some())
         && !group.is_ours()
     {
-        let what_to_do = "add it to the group, or use another group";
+        let what_to_do = "add the user to the group, or use another group";
         let words =
             format_args!("control.group: the server's user is not in {group}; {what_to_do}");
         findings.fail(Exit::Local, words);
