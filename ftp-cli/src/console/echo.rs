@@ -61,7 +61,7 @@ impl EchoOff {
         let hiding = Hiding { terminal, shown, hidden, prompt, bell };
         let mut slot = lock(&HIDING);
         // From now on, a signal undoes the following change.
-        hiding.hide()?;
+        hiding.hide().inspect_err(|_| hiding.show())?;
         *slot = Some(hiding);
         Ok(Self)
     }
