@@ -49,10 +49,6 @@ pub(crate) const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 /// How long a starting server waits for the first lookup.
 pub(crate) const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
-/// How long the data connection of a refused transfer stays open, unless a command arrives first. A
-/// busy client must read the reply before its TLS handshake on that connection fails.
-pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(3);
-
 /// How long a connection is read after its last reply. Closing it with unread input could reset the
 /// connection before the reply arrives.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);

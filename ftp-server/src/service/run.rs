@@ -274,9 +274,9 @@ impl Runner {
     /// prepared for a transfer closes earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         // With the next command, the client has got the reply. One that first waits for the end of
-        // the data connection gets that after three seconds.
+        // the data connection gets that after a second.
         if let Some(_refused) = self.session.refused.take() {
-            match self.control.next(Instant::now(), limits::REFUSED_WAIT) {
+            match self.control.next(Instant::now(), limits::LAST_WAIT) {
                 Arrival::TimedOut => {}
                 arrival => return arrival,
             }
