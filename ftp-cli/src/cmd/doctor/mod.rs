@@ -284,7 +284,8 @@ fn used(
         (reuse, listed, upload.map(|upload| upload.and_then(joined)))
     });
     let listed = listed.map(|PathSeen { object, may_not_list, findings }| {
-        advice.may_not_list = may_not_list;
+        // An upload to the URL of a file would replace the file.
+        advice.may_not_list = may_not_list && object != Some(PathKind::File);
         match object {
             Some(PathKind::Missing(_)) => advice.url = top(dial.url),
             // An upload needs the slash, and a listing does not.
