@@ -5,7 +5,7 @@
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
-    sudo python3 -B tests/campaign months [--days N] [--seed N] [--program FILE]
+    sudo python3 -B tests/campaign months [--days N] [--program FILE]
     sudo python3 -B tests/campaign differences [--write] [--program FILE]
 
 soak     runs all kinds of clients against our server, while one action in ten goes wrong on purpose: resets,
@@ -25,8 +25,9 @@ differences
          reply codes, and fails if a difference has no verdict. --write updates docs/differences.md.
 
 --minutes  duration of the run (default: 3); with 0, watch only tests its fixed promises
---days     days of the camera (default: 30)
---seed     seed of the random choices (default: from the clock)
+--days     days of the camera (default: {days})
+--seed     seed of the random choices (default: from the clock); a soak with an odd seed does not confine
+           sessions, so that they too see changes to the clock
 --first    stop at the first finding
 --actions  only these, separated by commas: {actions}
 --clients  only these: {clients}; our client does what none of them can do
@@ -61,6 +62,8 @@ import watch
 from findings import Findings, say
 
 
+# Days of the camera in months.
+DAYS = 30
 # By default a soak does everything.
 ALL = soak.Scope()
 
@@ -91,11 +94,11 @@ def up_to(most: int) -> Callable[[str], int]:
 
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
-    parser = argparse.ArgumentParser(description=__doc__.format(**shown), formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["soak", "watch", "planted", "differences", "power", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--days", type=up_to(99), default=30)
+    parser.add_argument("--days", type=up_to(99))
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--first", action="store_true")
@@ -109,6 +112,9 @@ def arguments() -> argparse.Namespace:
         parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
     if wanted.names and wanted.part != "planted":
         parser.error("names are for planted")
+    if wanted.days is not None and wanted.part != "months":
+        parser.error("--days is for months")
+    wanted.days = wanted.days or DAYS
     return wanted
 
 
@@ -130,7 +136,7 @@ def run(wanted: argparse.Namespace) -> Findings:
     if wanted.part == "power":
         return power.Power(program, place.Place(), wanted.seed).run()
     if wanted.part == "months":
-        return months.Months(program, place.Place(), wanted.seed, wanted.days).run()
+        return months.Months(program, place.Place(), wanted.days).run()
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
     return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
 
@@ -151,10 +157,12 @@ def main() -> None:
         sys.exit(2)
     status = 1 if found.found else 0
     seconds = f"{found.seconds():.0f} s"
-    print(f"{found.title}: {len(found.found)} findings in {seconds}, seed {wanted.seed}, exit {status}")
+    seed = "" if wanted.part == "months" else f", seed {wanted.seed}"
+    print(f"{found.title}: {len(found.found)} findings in {seconds}{seed}, exit {status}")
     if found.found:
-        length = ["--days", str(wanted.days)] if wanted.part == "months" else ["--minutes", f"{wanted.minutes:g}"]
-        again = [*length, "--seed", str(wanted.seed), *options(wanted.scope)]
+        again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
+        if wanted.part == "months":
+            again = ["--days", str(wanted.days)]
         print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
     sys.exit(status)
 

@@ -20,7 +20,7 @@ import time
 
 import camera
 from findings import Findings, say
-from place import CONTROL, HOST, IMPLICIT, Place, ending_with_us, run
+from place import CONTROL, HOST, IMPLICIT, Authority, Place, ending_with_us, run
 from server import HIDDEN, Figures, Server
 
 DAY = 86_400
@@ -72,34 +72,14 @@ def digits(when: float) -> str:
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(when))
 
 
-class Authority:
-    """Issues certificates whose validity begins and ends at any date."""
-
-    def __init__(self, top: pathlib.Path) -> None:
-        self.top, self.file, self._count = top, top / "months-ca.pem", 0
-        self._key = top / "months-ca.key"
-        self._new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        self._openssl("2010-01-01 00:00:00", "req", "-x509", *self._new, "-days", "60000", "-subj", "/CN=Months",
-            "-keyout", str(self._key), "-out", str(self.file))  # fmt: skip
-
-    @staticmethod
-    def _openssl(when: str, *command: str) -> None:
-        run("faketime", "-f", when, "openssl", *command)
-
-    def issue(self, server: Server, begin: str, days: int) -> int:
-        """Installs a new certificate on the server, and returns its serial number."""
-        self._count += 1
-        request, names = self.top / "months.csr", self.top / "months.cnf"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        certificate, key = self.top / "server.pem", self.top / "server.key"
-        begin = begin.rstrip("Z").replace("T", " ")
-        self._openssl(begin, "req", *self._new, "-subj", "/CN=localhost", "-keyout", f"{key}.new", "-out", str(request))
-        self._openssl(begin, "x509", "-req", "-in", str(request), "-days", str(days), "-CA", str(self.file), "-CAkey",
-            str(self._key), "-set_serial", str(self._count), "-extfile", str(names),
-            "-out", f"{certificate}.new")  # fmt: skip
-        for file in (certificate, key):
-            pathlib.Path(f"{file}.new").rename(file)
-        return self._count
+def log_in(address: str, user: str, password: str) -> str:
+    """Logs in from an address, and returns the last reply."""
+    try:
+        with ftplib.FTP(timeout=20, source_address=(address, 0)) as session:
+            session.connect(HOST, CONTROL)
+            return session.login(user, password)
+    except (ftplib.Error, EOFError) as error:
+        return str(error)
 
 
 def serial_of() -> int:
@@ -116,10 +96,11 @@ def serial_of() -> int:
 class Months:
     """A run: the life of a camera, the end of a certificate, and the dates."""
 
-    def __init__(self, program: str, place: Place, seed: int, days: int) -> None:
-        self.program, self.place, self.seed, self.days = program, place, seed, days
+    def __init__(self, program: str, place: Place, days: int) -> None:
+        self.program, self.place, self.days = program, place, days
         self.findings = Findings("months")
-        self.authority = Authority(place.path)
+        self.authority = Authority(place.path / "months.pem", "2010-01-01 00:00:00", 60_000)
+        self._issued = 0
 
     def run(self) -> Findings:
         self.live()
@@ -130,9 +111,17 @@ class Months:
         return self.findings
 
     def server(self, users: dict[str, str], when: str, *settings: str, zone: str = "UTC") -> Server:
-        server = Server(self.program, self.place, users, self.seed, settings, {"TZ": zone})
+        server = Server(self.program, self.place, users, 0, settings, {"TZ": zone})
         self.set_clock(server, seconds(when))
         return server
+
+    def install(self, server: Server, begin: str, days: int) -> int:
+        """Installs a new certificate, and returns its serial number."""
+        self._issued += 1
+        files = self.place.path / "issued.pem", self.place.path / "issued.key"
+        self.authority.issue(self._issued, *files, begin.rstrip("Z").replace("T", " "), days)
+        server.install(*files)
+        return self._issued
 
     @staticmethod
     def set_clock(server: Server, when: float) -> None:
@@ -150,7 +139,7 @@ class Months:
         begin = seconds(BEGIN)
         server = self.server(users, stamp(begin - 60), *settings)
         server.configure("Service ready", f'expires = "{stamp(begin + (EXPIRED - 1) * DAY)[:10]}"\n')
-        self.authority.issue(server, "2027-02-01T00:00:00Z", 9 + ENDS)
+        self.install(server, "2027-02-01T00:00:00Z", 9 + ENDS)
         server.start()
         command = [*ending_with_us("KILL"), sys.executable, "-B", camera.__file__, HOST, str(CONTROL),
             str(server.clock), str(begin), "cam", str(self.authority.file), str(self.days)]  # fmt: skip
@@ -165,7 +154,7 @@ class Months:
             last = self.check_log(server, day, last)
             self.look_at_guest(server, day)
             if day == RENEWED:
-                serial = self.authority.issue(server, stamp(begin + day * DAY), 90)
+                serial = self.install(server, stamp(begin + day * DAY), 90)
                 self.wait_for(lambda: serial_of() == serial, "the new certificate is not shown")
             self.forget(day - KEPT_DAYS)
             # The hourly session is open both times.
@@ -228,24 +217,9 @@ class Months:
     def look_at_guest(self, server: Server, day: int) -> None:
         """Checks that the second account is accepted until its last day."""
         # The camera has set the clock to the end of its day.
-        wanted = "230" if day < EXPIRED else "530"
-        with ftplib.FTP(timeout=20, source_address=("127.0.0.9", 0)) as session:
-            session.connect(HOST, CONTROL)
-            try:
-                said = session.login("guest", server.passwords["guest"])
-            except ftplib.error_perm as error:
-                said = str(error)
+        wanted, said = "230" if day < EXPIRED else "530", log_in(HOST, "guest", server.passwords["guest"])
         if not said.startswith(wanted):
             self.findings.add(f"day {day}: guest: {said}; must be {wanted}")
-
-    @staticmethod
-    def log_in_from(address: str, password: str) -> str:
-        try:
-            with ftplib.FTP(timeout=20, source_address=(address, 0)) as session:
-                session.connect(HOST, CONTROL)
-                return session.login("cam", password)
-        except (ftplib.Error, EOFError) as error:
-            return str(error)
 
     def restart(self, server: Server, day: int, before: Figures) -> None:
         """Ends the server and starts it, as an upgrade does. `before` is what it held on the first day."""
@@ -289,20 +263,20 @@ class Months:
         run("ip", "address", "add", f"{STRANGER}/32", "dev", "lo")
         lasting = f"limits.ban_for={BAN:.0f} s"
         server = self.server({"cam": "resume"}, BEGIN, NO_CONFINEMENT, "limits.ban_after=3", lasting)
-        self.authority.issue(server, BEGIN, 30)
+        self.install(server, BEGIN, 30)
         server.start()
         begun = time.monotonic()
         for _ in range(WRONG_PASSWORDS):
-            self.log_in_from(STRANGER, "wrong")
+            log_in(STRANGER, "cam", "wrong")
         for ahead in (0, 2 * 3_600, 40 * DAY, -40 * DAY):
             self.set_clock(server, seconds(BEGIN) + ahead)
-            said = self.log_in_from(STRANGER, server.passwords["cam"])
+            said = log_in(STRANGER, "cam", server.passwords["cam"])
             if time.monotonic() < begun + BAN and not said.startswith("421"):
                 self.findings.add(f"a ban ended when the clock was moved by {ahead} s: {said}")
-        said = self.log_in_from(HOST, server.passwords["cam"])
+        said = log_in(HOST, "cam", server.passwords["cam"])
         if not said.startswith("230"):
             self.findings.add(f"another host is banned too: {said}")
-        is_over = lambda: self.log_in_from(STRANGER, server.passwords["cam"]).startswith("230")
+        is_over = lambda: log_in(STRANGER, "cam", server.passwords["cam"]).startswith("230")
         self.wait_for(is_over, "a ban does not end after the clock was set back")
         self.end(server)
         say("months: a ban")
@@ -312,7 +286,7 @@ class Months:
     def end_of_certificate(self) -> None:
         begin = "2027-05-01T00:00:00Z"
         server = self.server({"cam": "resume"}, begin, "tls.watch=1 s", NO_CONFINEMENT)
-        self.authority.issue(server, begin, 30)
+        self.install(server, begin, 30)
         server.start()
         self.expect_get(server, 0, "before the end of the certificate")
         session = ftplib.FTP(timeout=20)
@@ -326,7 +300,7 @@ class Months:
         said = self.check(server)
         if "expired" not in said:
             self.findings.add(f"serve --check does not report the end of the certificate: {said}")
-        serial = self.authority.issue(server, stamp(seconds(begin) + 31 * DAY), 30)
+        serial = self.install(server, stamp(seconds(begin) + 31 * DAY), 30)
         self.wait_for(lambda: serial_of() == serial, "the new certificate is not shown")
         self.expect_get(server, 0, "after the renewal")
         self.end(server)
@@ -358,7 +332,7 @@ class Months:
         change = seconds(when)
         server = self.server({"cam": "resume"}, when, NO_CONFINEMENT, zone=zone)
         self.set_clock(server, change - 30)
-        self.authority.issue(server, "2020-01-01T00:00:00Z", 50_000)
+        self.install(server, "2020-01-01T00:00:00Z", 50_000)
         server.start()
         session = ftplib.FTP(timeout=20)
         session.connect(HOST, CONTROL)

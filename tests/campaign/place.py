@@ -67,6 +67,32 @@ def worker_address(number: int) -> str:
     return f"127.0.0.{10 + number}"
 
 
+class Authority:
+    """Issues certificates of the server. A begin is a time of faketime, such as `-20d` or `2030-01-01 00:00:00`."""
+
+    _NEW = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+    def __init__(self, file: pathlib.Path, begin: str, days: int) -> None:
+        """Makes the authority's own certificate in `file`, and its key beside it."""
+        self.file, self._key = file, file.with_suffix(".key")
+        self._names = file.with_suffix(".cnf")
+        self._names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        self._openssl(begin, "req", "-x509", *self._NEW, "-days", str(days), "-subj", "/CN=Campaign",
+            "-keyout", str(self._key), "-out", str(file))  # fmt: skip
+
+    @staticmethod
+    def _openssl(begin: str, *command: str) -> None:
+        run("faketime", "-f", begin, "openssl", *command)
+
+    def issue(self, serial: int, certificate: pathlib.Path, key: pathlib.Path, begin: str, days: int) -> None:
+        """Writes a new certificate and its key."""
+        request = self.file.with_suffix(".csr")
+        self._openssl(begin, "req", *self._NEW, "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(request))
+        self._openssl(begin, "x509", "-req", "-in", str(request), "-days", str(days), "-CA", str(self.file), "-CAkey",
+            str(self._key), "-set_serial", str(serial), "-extfile", str(self._names),
+            "-out", str(certificate))  # fmt: skip
+
+
 class Place:
     """A directory in memory with the files of a run."""
 
@@ -93,20 +119,10 @@ class Place:
 
     def _make_certificates(self) -> None:
         # Valid since some days ago, because the server's clock is also set back.
-        openssl = ("faketime", "-f", "-20d", "openssl")
-        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        key = str(self.path / "authority.key")
-        names = self.path / "names.cnf"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        signed = ("-days", "90", "-CA", str(self.authority), "-CAkey", key)
-        run(*openssl, "req", "-x509", *new_key, "-days", "90", "-subj", "/CN=Campaign", "-keyout", key,
-            "-out", str(self.authority))  # fmt: skip
+        begin, days = "-20d", 90
+        authority = Authority(self.authority, begin, days)
         for number in range(CERTIFICATES):
-            certificate, private = map(str, self.certificate(number))
-            request = str(self.path / "request.pem")
-            run(*openssl, "req", *new_key, "-subj", "/CN=localhost", "-keyout", private, "-out", request)
-            run(*openssl, "x509", "-req", "-in", request, *signed, "-set_serial", str(number + 1),
-                "-extfile", str(names), "-out", certificate)  # fmt: skip
+            authority.issue(number + 1, *self.certificate(number), begin, days)
 
 
 @contextlib.contextmanager

@@ -144,10 +144,13 @@ class Server:
         }
 
     def set_certificate(self, number: int, key: Optional[int] = None) -> None:
-        """Installs a certificate, then its key, or instead the key of certificate number `key`."""
+        """Installs a certificate of the place, then its key, or instead the key of certificate number `key`."""
         certificate, own = self.place.certificate(number)
-        private = own if key is None else self.place.certificate(key)[1]
-        for found, name in ((certificate, "server.pem"), (private, "server.key")):
+        self.install(certificate, own if key is None else self.place.certificate(key)[1])
+
+    def install(self, certificate: pathlib.Path, key: pathlib.Path) -> None:
+        """Installs a certificate, then its key."""
+        for found, name in ((certificate, "server.pem"), (key, "server.key")):
             written = self.place.path / f"{name}.new"
             shutil.copyfile(found, written)
             written.rename(self.place.path / name)
