@@ -293,6 +293,7 @@ impl Iterator for Walk<'_> {
         if matches!(item, Some(Err(_))) {
             self.ready.clear();
             self.open.clear();
+            self.cut = None;
         }
         item
     }

@@ -169,6 +169,28 @@ fn a_walk_ends_with_what_ends_it() {
 }
 
 #[test]
+fn nothing_follows_the_error_that_ends_a_walk() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        mlsd(&mut peer, "", "type=dir; a\ntype=dir; b\n");
+        // The listing of `a` breaks off within a line, and `b` ends the session.
+        peer.epsv();
+        peer.answer("MLSD a", "150 ok");
+        peer.send_data(b"type=file; half");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("MLSD b", "421 enough");
+    });
+    let mut walked = client.walk("", by(ListingForm::Mlsd));
+    let is_closing = |item: &_| matches!(item, Err(Error::ServiceClosing(_)));
+    assert_eq!(
+        walked.by_ref().take_while(|item| !is_closing(item)).filter(Result::is_err).count(),
+        0
+    );
+    assert!(walked.next().is_none());
+    server.end();
+}
+
+#[test]
 fn a_walk_by_list_goes_on_behind_a_cut_directory() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         for (directory, lines, last) in [
