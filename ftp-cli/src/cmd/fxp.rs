@@ -30,7 +30,7 @@ use crate::transfer::publish::publish;
 use crate::transfer::target::name_of;
 
 /// Options that apply only to trees.
-const ONLY_OF_TREES: [&str; 9] = [
+const ONLY_OF_TREES: [&str; 10] = [
     "jobs",
     "create-dirs",
     "include",
@@ -40,6 +40,7 @@ const ONLY_OF_TREES: [&str; 9] = [
     "listing",
     "delete",
     "max-delete",
+    "stats",
 ];
 
 /// Source and target of a copy.
@@ -335,6 +336,22 @@ fn copy(
         };
         if !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
             return copied;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, Group, Row};
+
+    #[test]
+    fn no_option_of_trees_is_ignored_for_a_file() {
+        let is_of_trees = |row: &&Row| {
+            row.group == Group::Mirror || row.commands == [Command::Mirror, Command::Fxp]
+        };
+        for row in Command::Fxp.rows().filter(is_of_trees) {
+            assert!(ONLY_OF_TREES.contains(&row.long), "--{}", row.long);
         }
     }
 }
