@@ -158,7 +158,8 @@ def main() -> None:
     status = 1 if found.found else 0
     seconds = f"{found.seconds():.0f} s"
     seed = "" if wanted.part == "months" else f", seed {wanted.seed}"
-    print(f"{found.title}: {len(found.found)} findings in {seconds}{seed}, exit {status}")
+    excused = f", {len(found.excused)} excused" if found.excused else ""
+    print(f"{found.title}: {len(found.found)} findings{excused} in {seconds}{seed}, exit {status}")
     if found.found:
         again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
         if wanted.part == "months":

@@ -14,7 +14,7 @@ class Findings:
 
     def __init__(self, title: str, stops: bool = False) -> None:
         """`stops`: whether the run ends at the first finding."""
-        self.title, self.stops, self.found = title, stops, []
+        self.title, self.stops, self.found, self.excused = title, stops, [], []
         self.counts: collections.Counter = collections.Counter()
         self._lock, self._began = threading.Lock(), time.monotonic()
 
@@ -22,6 +22,13 @@ class Findings:
         with self._lock:
             self.found.append(what)
             print(f"FOUND after {time.monotonic() - self._began:.1f} s: {what}", flush=True)
+
+    def excuse(self, why: str, what: str) -> None:
+        """Prints what would be a finding, but is proved not to be the toolkit's fault, and counts it under `why`."""
+        with self._lock:
+            self.excused.append(what)
+            self.counts.update([why])
+            print(f"EXCUSED after {time.monotonic() - self._began:.1f} s, {why}: {what}", flush=True)
 
     def is_over(self) -> bool:
         """Returns whether the run can stop, because one finding is enough."""
@@ -45,7 +52,12 @@ class Findings:
 def shown(said: bytes) -> str:
     """Returns the end of a program's output as an indented block."""
     text = said[-SHOWN:].decode(errors="backslashreplace").strip()
-    return "".join(f"\n    {line}" for line in text.splitlines())
+    return indented(text.splitlines())
+
+
+def indented(lines: list[str]) -> str:
+    """Returns lines as an indented block."""
+    return "".join(f"\n    {line}" for line in lines)
 
 
 def say(text: str) -> None:

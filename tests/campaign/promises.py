@@ -9,12 +9,15 @@ import time
 from typing import Callable, Optional
 
 import peers
-from findings import Findings
+import programs
+from findings import Findings, say
 from place import Place
 from proxy import Plan, Proxy, reset
 
 # Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
 TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
+# How often a promise is tested at most if the machine stands still meanwhile.
+TRIES = 3
 # Bytes of a quota that an empty file or a directory uses, according to docs/server.md.
 COST = 4096
 
@@ -36,14 +39,12 @@ class Scene:
         words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
         login = ["-u", server.user, "--no-netrc", *limits]
         command = [self.program, words[0], *(login if words[0] != "fxp" else ["--no-netrc"]), *words[1:]]
-        environment = {**os.environ, "FTP_PASSWORD": server.password, "HOME": str(self.local)}
-        try:
-            ran = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, env=environment, cwd=self.local
-            )
-        except subprocess.TimeoutExpired as error:
-            return 999, (error.stdout or b"") + (error.stderr or b"")
-        return ran.returncode, ran.stdout + ran.stderr
+        environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        ended = programs.run(command, LONGEST, environment, self.local)
+        if ended.evidence:
+            dialogue = "\n".join(proxy.dialogue) if proxy else "no proxy"
+            say(f"{words} still ran after {LONGEST:.0f} s:\n{dialogue}\n{ended.evidence}")
+        return ended.code, ended.said
 
     def bytes(self, least: int = 100_000, most: int = 300_000) -> bytes:
         return self.random.randbytes(self.random.randint(least, most))
@@ -272,7 +273,7 @@ def deadlines(scene: Scene) -> Optional[str]:
         for name, moment, plan in cases:
             with Proxy(server.port, plan, moment) as proxy:
                 code, said = scene.client(server, *jobs[name], proxy=proxy)
-                if code == 999:
+                if code == programs.KILLED:
                     return f"{name} still ran after {LONGEST:.0f} s; silence after {moment!r}, {plan}"
                 sent = b"".join(proxy.lines)
             if code == 0 and plan.kind == "stall" and name != "ls":
@@ -387,11 +388,18 @@ def check_all(program: str, place: Place, chance: random.Random, findings: Findi
     for promise in ALL:
         if findings.is_over():
             return
-        clean(place.local)
-        try:
-            problem = promise(Scene(program, place, chance))
-        except OSError as error:
-            problem = f"{type(error).__name__}: {error}"
+        for again in range(TRIES, 0, -1):
+            clean(place.local)
+            begin = time.monotonic()
+            try:
+                problem = promise(Scene(program, place, chance))
+            except OSError as error:
+                problem = f"{type(error).__name__}: {error}"
+            paused = programs.WITNESS.paused(begin)
+            if not problem or not paused or again == 1:
+                break
+            why = f"the machine stood still for {paused:.1f} s"
+            findings.excuse("pause", f"{promise.__name__} is repeated: {problem}; {why}")
         findings.count(promise.__name__)
         if problem:
             findings.add(f"{promise.__name__}: {problem}")

@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from typing import NamedTuple, Optional
 
 HOST = "127.0.0.1"
@@ -59,7 +60,9 @@ class Proxy:
         self.target, self.plan, self.silent_after = port, plan, silent_after
         self.struck: Optional[Struck] = None
         self.lines: list[bytes] = []
-        self._turns = 0
+        # Commands, replies and transfers, each with the seconds since the proxy's start.
+        self.dialogue: list[str] = []
+        self._turns, self._began = 0, time.monotonic()
         self._listener = socket.create_server((HOST, 0))
         self._open: list[socket.socket] = [self._listener]
         self._lock = threading.Lock()
@@ -91,6 +94,10 @@ class Proxy:
                 server = self._keep(socket.create_connection((HOST, self.target), timeout=10))
                 session = Session(self, client, server)
                 threading.Thread(target=session.run, daemon=True).start()
+
+    def note(self, what: str) -> None:
+        """Adds a line to the dialogue."""
+        self.dialogue.append(f"{time.monotonic() - self._began:.3f} {what}")
 
     def next_plan(self, verb: bytes) -> Plan:
         """Returns the plan for a transfer that begins now."""
@@ -134,12 +141,14 @@ class Session:
         if side is self.client:
             word = line.split()[0].upper() if line.split() else b""
             self.proxy.lines.append(line)
+            self.proxy.note(f"> {'PASS' if word == b'PASS' else line.decode(errors='backslashreplace').rstrip()}")
             if word in MOVERS:
                 self.verb = word
             if word == self.proxy.silent_after:
                 self.is_mute = True
             self.server.sendall(line)
         else:
+            self.proxy.note(f"< {line.decode(errors='backslashreplace').rstrip()}")
             if line[:1] == b"1":
                 self.has_begun = True
             elif self.has_begun and FINAL.match(line):
@@ -186,8 +195,10 @@ class Session:
                 plan = self.proxy.next_plan(self.verb)
             if plan.kind and moved + len(data) >= plan.at:
                 other.sendall(data[: plan.at - moved])
+                self.proxy.note(f"{plan.kind} after {plan.at} bytes of {self.verb.decode()}")
                 return self.strike(plan.kind, side, other, data[plan.at - moved :])
             if not data:
+                self.proxy.note(f"end after {moved} bytes of {self.verb.decode()}")
                 other.shutdown(socket.SHUT_WR)
                 self.carried.set()
                 return self.drain(other, side)

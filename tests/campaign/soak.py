@@ -15,10 +15,11 @@ import time
 from typing import NamedTuple, Optional
 
 import faults
+import programs
 import server as servers
 from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
 from clients import CLIENTS, Client, Connection, all_clients
-from findings import Findings, say, shown
+from findings import Findings, indented, say, shown
 from model import State, Torn, Tree, described, verdict
 from place import Place, Unavailable, worker_address
 
@@ -63,6 +64,8 @@ class Ran(NamedTuple):
     fault: Optional[str]
     harmed: bool
     is_tls: bool
+    # What the kernel knew about the client when its time was over.
+    evidence: str
 
 
 class Worker:
@@ -121,7 +124,7 @@ class Worker:
         title += f", exit {ran.code} after {ran.end - ran.begin:.1f} s"
         problem = self.judge(client, action, ran, before)
         if problem:
-            self.soak.findings.add(f"{title}: {problem}{shown(ran.said)}")
+            self.soak.findings.add(f"{title}: {problem}{shown(ran.said)}{indented(ran.evidence.splitlines())}")
         counted = [action.name, client.name, connection.security, "done" if ran.code == 0 else "failed"]
         self.soak.findings.count(*counted, "active" if connection.active else "passive")
 
@@ -139,22 +142,20 @@ class Worker:
                 if kind in faults.GLOBAL:
                     length = min(length, 1.0)
                 struck = self.soak.faults.strike(kind, self.address, process, delay, length)
-            try:
-                code = process.wait(LONGEST)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                code = 999
+            code, evidence = programs.wait(process, LONGEST)
         end, said = time.monotonic(), output.read_bytes()
         common = self.soak.faults.between(begin, end)
         own = kind if struck and kind in faults.LOCAL else None
-        fault = own or common or (kind if struck else None)
-        return Ran(code, said, begin, end, fault, bool(own or common), is_tls)
+        paused = "a pause of the machine" if programs.WITNESS.paused(begin) else None
+        if paused:
+            self.soak.findings.count("run during a pause")
+        harm = own or common or paused
+        return Ran(code, said, begin, end, harm or (kind if struck else None), bool(harm), is_tls, evidence)
 
     def judge(self, client: Client, action: Action, ran: Ran, before: State) -> Optional[str]:
         """Returns what is wrong, if anything. Afterwards the model matches the disk."""
         done, problems = ran.code == 0, []
-        if ran.code == 999 and not (client.name == "lftp" and ran.fault):
+        if ran.code == programs.KILLED and not (client.name == "lftp" and ran.fault):
             problems.append(f"still ran after {LONGEST:.0f} s")
         if client.name == "ours" and any(secret in ran.said for secret in self.soak.secrets):
             problems.append("said a password")
@@ -235,9 +236,9 @@ class Worker:
 
     def settle(self) -> bool:
         """Waits until the server has ended all sessions of this worker."""
-        end = time.monotonic() + SETTLED
+        limit = programs.Limit(SETTLED)
         while servers.sessions(self.address):
-            if time.monotonic() > end:
+            if limit.is_over():
                 return False
             time.sleep(0.01)
         return True

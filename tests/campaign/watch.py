@@ -11,14 +11,14 @@ import pathlib
 import random
 import secrets
 import shutil
-import subprocess
 import time
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import peers
+import programs
 import promises
-from clients import Connection, Curl, Ftplib, Lftp, Order, Rclone
-from findings import Findings, say, shown
+from clients import Command, Connection, Curl, Ftplib, Lftp, Order, Rclone
+from findings import Findings, indented, say, shown
 from model import Content, describe
 from place import Place
 from proxy import KINDS, Plan, Proxy, Struck
@@ -28,8 +28,8 @@ NAMES = ("a", "b.bin", "with space", ".dot")
 SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
 # Timeouts of our client, in seconds: short, so that runs reach each of them.
 TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
-# Maximum seconds of a program: twice the longest sum of timeouts, for a busy machine.
-LONGEST = 60.0
+# Maximum seconds of our client: twice the longest sum of timeouts, for a busy machine. And of other clients.
+LONGEST, LONGEST_OF_OTHERS = 60.0, 120.0
 VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror down", "mirror up")
 PEER_VERBS = ("get", "put", "rename", "delete")
 # Minimum number of turns of each server.
@@ -38,15 +38,30 @@ TURNS = 3
 TREE = ("one", "two.bin", ".three", "sub/four", "sub/.five")
 # Seconds within which a server must notice the end of its client.
 SETTLED = 20.0
+# Maximum number of lines of a dialogue that a finding shows.
+DIALOGUE = 60
 # Exit codes that no fault excuses: internal error and usage.
 NEVER = (1, 2)
 
 
 class Ran(NamedTuple):
-    code: int
-    said: bytes
-    seconds: float
+    """How a program ended, and what the proxy did and saw."""
+
+    ended: programs.Ended
     struck: Optional[Struck]
+    dialogue: list[str]
+
+    @property
+    def code(self) -> int:
+        return self.ended.code
+
+    @property
+    def said(self) -> bytes:
+        return self.ended.said
+
+    def shown(self) -> str:
+        """Returns what was said and seen, as the lines of a finding."""
+        return shown(self.said) + indented(self.dialogue[-DIALOGUE:] + self.ended.evidence.splitlines())
 
 
 def put(path: pathlib.Path, content: Content) -> None:
@@ -89,21 +104,15 @@ class Eyes:
 
     # Running programs.
 
-    def run(self, words: list[str], plan: Plan, environment: dict[str, str]) -> Ran:
-        """Runs a client, with the proxy's port for `{port}`."""
+    def run(self, plan: Plan, longest: float, command: Callable[[int], Command]) -> Ran:
+        """Runs a client, whose command depends on the proxy's port."""
         with Proxy(self.server.port, plan) as proxy:
-            words = [word.replace("{port}", str(proxy.port)) for word in words]
-            environment = {**os.environ, "HOME": str(self.watch.home), **environment}
-            begin = time.monotonic()
-            try:
-                ran = subprocess.run(
-                    words, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, env=environment,
-                    cwd=self.local,
-                )  # fmt: skip
-                code, said = ran.returncode, ran.stdout + ran.stderr
-            except subprocess.TimeoutExpired as error:
-                code, said = 999, (error.stdout or b"") + (error.stderr or b"")
-            return Ran(code, said, time.monotonic() - begin, proxy.struck)
+            words, environment = command(proxy.port)
+            environment = {"HOME": str(self.watch.home), **environment}
+            ended = programs.run(words, longest, environment, self.local)
+            if ended.paused:
+                self.watch.findings.count("run during a pause")
+            return Ran(ended, proxy.struck, list(proxy.dialogue))
 
     def words(self, *words: str) -> list[str]:
         """Returns a command line of our client."""
@@ -123,23 +132,30 @@ class Eyes:
     def content(self) -> bytes:
         return self.random.randbytes(self.random.choice(SIZES))
 
+    def report(self, what: str, ran: Ran, problems: list[str]) -> None:
+        """Adds a finding if there are problems. Counts a failure for which only a pause of the machine is a reason."""
+        if problems:
+            self.watch.findings.add(f"{what}: {'; '.join(problems)}{ran.shown()}")
+        elif ran.code and not ran.struck:
+            why = f"the machine stood still for {ran.ended.paused:.1f} s"
+            self.watch.findings.excuse("pause", f"{what}: {why}{ran.shown()}")
+
     def judge(self, title: str, ran: Ran, problems: list[Optional[str]]) -> None:
         """Adds the checks that apply to every run of our client, and reports problems."""
         found = [problem for problem in problems if problem]
-        if ran.code == 999:
+        if ran.code == programs.KILLED:
             found.append(f"still ran after {LONGEST:.0f} s")
         if ran.code in NEVER:
             found.append("this exit code must never be seen")
-        if ran.code and not ran.struck:
+        if ran.code and not ran.struck and not ran.ended.paused:
             found.append("failed without a reason")
         if self.server.password.encode() in ran.said and len(self.server.password) > 8:
             found.append("said the password")
         self.watch.findings.count(title.split(" '")[0], self.kind.name, "done" if ran.code == 0 else "failed")
         if ran.struck:
             self.watch.findings.count(ran.struck.kind)
-        if found:
-            what = f"{title} with {self.kind.name}, {ran.struck}, exit {ran.code} after {ran.seconds:.1f} s"
-            self.watch.findings.add(f"{what}: {'; '.join(found)}{shown(ran.said)}")
+        what = f"{title} with {self.kind.name}, {ran.struck}, exit {ran.code} after {ran.ended.seconds:.1f} s"
+        self.report(what, ran, found)
 
     # Our client.
 
@@ -149,7 +165,10 @@ class Eyes:
         getattr(self, "_" + verb.replace(" ", "_"))()
 
     def ours(self, words: list[str], plan: Plan) -> Ran:
-        return self.run(words, plan, {"FTP_PASSWORD": self.server.password})
+        environment = {"FTP_PASSWORD": self.server.password}
+        return self.run(
+            plan, LONGEST, lambda port: Command([word.replace("{port}", str(port)) for word in words], environment)
+        )
 
     def _get(self) -> None:
         name, content = self.random.choice(NAMES), self.content()
@@ -177,7 +196,8 @@ class Eyes:
             later = time.time() + 5
             os.utime(self.up / name, (later, later))
         second = self.ours(words, Plan())
-        self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), [content])])
+        wanted = [content] if second.ended.is_proof else [None, content]
+        self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted)])
         put(self.local / "down.part", None)
 
     def _put(self, *options: str) -> None:
@@ -200,9 +220,9 @@ class Eyes:
 
     def settle(self) -> Optional[str]:
         """Waits until the server has ended all sessions. Returns what is wrong if it does not."""
-        end = time.monotonic() + SETTLED
+        limit = programs.Limit(SETTLED)
         while sessions(self.server.port):
-            if time.monotonic() > end:
+            if limit.is_over():
                 return f"sessions of the server are left after {SETTLED:.0f} s"
             time.sleep(0.01)
         return None
@@ -220,7 +240,8 @@ class Eyes:
         done = second.code == 0
         problem = wrong("remote file", held(self.up / name), [new]) if done else None
         # Our client may refuse to resume a part that is not provably of this file.
-        second = second._replace(struck=second.struck or first.struck)
+        paused = first.ended.paused + second.ended.paused
+        second = second._replace(struck=second.struck or first.struck, ended=second.ended._replace(paused=paused))
         self.judge(f"put -c again '{name}'", second, [problem])
 
     def fill(self) -> None:
@@ -253,15 +274,18 @@ class Eyes:
         put(self.up / name, content)
         put(self.up / to, None)
         ran = self.ours(self.words("mv", self.url(name), f"up/{to}"), Plan())
-        state = (held(self.up / name), held(self.up / to))
-        problem = None if state == (None, content) else f"{describe(state[0])}, {describe(state[1])}"
+        state, wanted = (held(self.up / name), held(self.up / to)), [(None, content)]
+        if not ran.ended.is_proof:
+            wanted.append((content, None))
+        problem = None if state in wanted else f"{describe(state[0])}, {describe(state[1])}"
         self.judge(f"mv '{name}'", ran, [problem])
 
     def _delete(self) -> None:
-        name = self.random.choice(NAMES)
-        put(self.up / name, self.content())
+        name, content = self.random.choice(NAMES), self.content()
+        put(self.up / name, content)
         ran = self.ours(self.words("rm", self.url(name)), Plan())
-        self.judge(f"rm '{name}'", ran, [wrong("remote file", held(self.up / name), [None])])
+        wanted = [None] if ran.ended.is_proof else [None, content]
+        self.judge(f"rm '{name}'", ran, [wrong("remote file", held(self.up / name), wanted)])
 
     def _mirror_down(self) -> None:
         self.fill()
@@ -315,29 +339,22 @@ class Eyes:
         put(self.local / "down", None)
         local = str(self.local / ("up" if verb == "put" else "down"))
         order = Order(verb, f"/up/{name}", to=f"/up/{to}", local=local)
-        with Proxy(self.server.port, self.plan(b"STOR" if verb == "put" else b"RETR")) as proxy:
-            connection = Connection("127.0.0.1", self.server.user, self.server.password, port=proxy.port)
-            command = client.command(connection, order)
-            environment = {**os.environ, "HOME": str(self.watch.home), **command.environment}
-            try:
-                ran = subprocess.run(
-                    command.words, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, env=environment,
-                    cwd=self.local,
-                )  # fmt: skip
-                code, said = ran.returncode, ran.stdout + ran.stderr
-            except subprocess.TimeoutExpired:
-                code, said = 999, b"still ran after 120 s"
-            struck = proxy.struck
+        plan = self.plan(b"STOR" if verb == "put" else b"RETR")
+        user, password = self.server.user, self.server.password
+        ran = self.run(
+            plan, LONGEST_OF_OTHERS,
+            lambda port: client.command(Connection("127.0.0.1", user, password, port=port), order),
+        )  # fmt: skip
         left = self.settle()
         found, moved = held(self.up / name), held(self.up / to)
         files = (old, new), (found, moved), held(self.local / "down")
-        problem = left or judge_peer(client.name, verb, code, struck, *files)
-        if code and not struck:
+        what = f"{client.name} {verb} '{name}' with ours, {ran.struck}, exit {ran.code}"
+        problem = judge_peer(client.name, verb, ran.code, ran.struck, *files)
+        problem = left or problem
+        if ran.code and not ran.struck and not ran.ended.paused:
             problem = problem or "failed without a reason"
-        self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if code == 0 else "failed")
-        if problem:
-            what = f"{client.name} {verb} '{name}' with ours, {struck}, exit {code}: {problem}"
-            self.watch.findings.add(what + shown(said))
+        self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if ran.code == 0 else "failed")
+        self.report(what, ran, [problem] if problem else [])
 
 
 def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:
