@@ -23,9 +23,14 @@ PATIENCE = 5
 KINDS = ("swallow", "reset", "stall", "error", "lost control", "mute")
 # The final reply of a transfer.
 FINAL = re.compile(rb"[2-5]\d\d ")
+# The final replies that confirm an upload.
+CONFIRMED = (b"226 ", b"250 ")
 PASSIVE = re.compile(rb"227 .*?(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
 EXTENDED = re.compile(rb"229 .*\(\|\|\|(\d+)\|\)")
 MOVERS = (b"RETR", b"STOR", b"APPE", b"LIST", b"NLST", b"MLSD")
+UPLOADS = (b"STOR", b"APPE")
+# Commands after which the file of an upload can be another one.
+CHANGES = (*UPLOADS, b"DELE", b"RNFR", b"RNTO")
 
 
 class Plan(NamedTuple):
@@ -62,6 +67,10 @@ class Proxy:
         self.lines: list[bytes] = []
         # Commands, replies and transfers, each with the seconds since the proxy's start.
         self.dialogue: list[str] = []
+        # The number of uploads that began, and the bytes of the last one, if the server has confirmed that it stored
+        # them as a whole file, and no later command can have changed that file.
+        self.uploads = 0
+        self.confirmed: Optional[bytes] = None
         self._turns, self._began = 0, time.monotonic()
         self._listener = socket.create_server((HOST, 0))
         self._open: list[socket.socket] = [self._listener]
@@ -114,6 +123,9 @@ class Session:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
         self.verb, self.is_mute, self.breaks_reply = b"", False, False
+        # Whether the next transfer begins at an offset, whether the last one was an upload of a whole file, and what
+        # the server has received in it.
+        self.has_offset, self.is_whole, self.received = False, False, bytearray()
         # Whether a transfer has begun, and whether its last byte was relayed: the final reply must not overtake it.
         self.has_begun, self.carried = False, threading.Event()
 
@@ -142,8 +154,15 @@ class Session:
             word = line.split()[0].upper() if line.split() else b""
             self.proxy.lines.append(line)
             self.proxy.note(f"> {'PASS' if word == b'PASS' else line.decode(errors='backslashreplace').rstrip()}")
+            if word in CHANGES:
+                self.proxy.confirmed = None
+            if word == b"REST":
+                self.has_offset = line.split()[1:] != [b"0"]
             if word in MOVERS:
-                self.verb = word
+                self.verb, self.is_whole = word, word == b"STOR" and not self.has_offset
+                self.has_offset = False
+            if word in UPLOADS:
+                self.proxy.uploads += 1
             if word == self.proxy.silent_after:
                 self.is_mute = True
             self.server.sendall(line)
@@ -153,7 +172,8 @@ class Session:
                 self.has_begun = True
             elif self.has_begun and FINAL.match(line):
                 self.has_begun = False
-                self.carried.wait(PATIENCE)
+                if self.carried.wait(PATIENCE) and self.is_whole and line[:4] in CONFIRMED:
+                    self.proxy.confirmed = bytes(self.received)
                 if self.breaks_reply and line[:1] == b"2":
                     self.breaks_reply, line = False, b"426 The transfer is broken\r\n"
             if not self.is_mute:
@@ -167,6 +187,7 @@ class Session:
         port = int(extended[1]) if extended else int(passive[5]) * 256 + int(passive[6])
         listener = self.proxy._keep(socket.create_server((HOST, 0)))
         self.carried.clear()
+        self.received = bytearray()
         threading.Thread(target=self.data, args=(listener, port), daemon=True).start()
         own = listener.getsockname()[1]
         if extended:
@@ -194,7 +215,7 @@ class Session:
                 # By now the client has sent the command.
                 plan = self.proxy.next_plan(self.verb)
             if plan.kind and moved + len(data) >= plan.at:
-                other.sendall(data[: plan.at - moved])
+                self.relay(data[: plan.at - moved], other)
                 self.proxy.note(f"{plan.kind} after {plan.at} bytes of {self.verb.decode()}")
                 return self.strike(plan.kind, side, other, data[plan.at - moved :])
             if not data:
@@ -202,17 +223,23 @@ class Session:
                 other.shutdown(socket.SHUT_WR)
                 self.carried.set()
                 return self.drain(other, side)
-            other.sendall(data)
+            self.relay(data, other)
             moved += len(data)
+
+    def relay(self, data: bytes, other: socket.socket) -> None:
+        """Relays bytes, and keeps those of an upload."""
+        other.sendall(data)
+        if self.verb in UPLOADS:
+            self.received += data
 
     def strike(self, kind: str, side: socket.socket, other: socket.socket, rest: bytes) -> None:
         """Causes the fault; `side` is the sender."""
         self.proxy.struck = Struck(kind, self.verb)
         if kind == "mute":
             self.is_mute = True
-            other.sendall(rest)
+            self.relay(rest, other)
             while data := side.recv(BLOCK):
-                other.sendall(data)
+                self.relay(data, other)
             other.shutdown(socket.SHUT_WR)
         elif kind in ("swallow", "error"):
             self.breaks_reply = kind == "error"

@@ -50,6 +50,9 @@ class Ran(NamedTuple):
     ended: programs.Ended
     struck: Optional[Struck]
     dialogue: list[str]
+    # The number of uploads, and the bytes that the server has confirmed, if they must be the whole file.
+    uploads: int
+    confirmed: Content
 
     @property
     def code(self) -> int:
@@ -112,7 +115,8 @@ class Eyes:
             ended = programs.run(words, longest, environment, self.local)
             if ended.paused:
                 self.watch.findings.count("run during a pause")
-            return Ran(ended, proxy.struck, list(proxy.dialogue))
+            seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed)
+            return Ran(ended, proxy.struck, *seen)
 
     def words(self, *words: str) -> list[str]:
         """Returns a command line of our client."""
@@ -216,7 +220,7 @@ class Eyes:
         elif self.kind.name == "ours" and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
             # Without TLS, no server can detect that the network dropped the end.
             problem = self.settle() or wrong("remote file", held(self.up / name), [old, new])
-        self.judge(title, ran, [problem])
+        self.judge(title, ran, [self.unlike_confirmed(ran, name) or problem])
 
     def settle(self) -> Optional[str]:
         """Waits until the server has ended all sessions. Returns what is wrong if it does not."""
@@ -242,7 +246,7 @@ class Eyes:
         # Our client may refuse to resume a part that is not provably of this file.
         paused = first.ended.paused + second.ended.paused
         second = second._replace(struck=second.struck or first.struck, ended=second.ended._replace(paused=paused))
-        self.judge(f"put -c again '{name}'", second, [problem])
+        self.judge(f"put -c again '{name}'", second, [self.unlike_confirmed(second, name) or problem])
 
     def fill(self) -> None:
         for path in list(self.up.iterdir()):
@@ -350,11 +354,29 @@ class Eyes:
         files = (old, new), (found, moved), held(self.local / "down")
         what = f"{client.name} {verb} '{name}' with ours, {ran.struck}, exit {ran.code}"
         problem = judge_peer(client.name, verb, ran.code, ran.struck, *files)
-        problem = left or problem
+        if problem and client.name == "lftp" and is_second_try(ran, found):
+            self.watch.findings.excuse("second try of lftp", f"{what}: {problem}{ran.shown()}")
+            problem = None
+        problem = left or (self.unlike_confirmed(ran, name) if verb == "put" else None) or problem
         if ran.code and not ran.struck and not ran.ended.paused:
             problem = problem or "failed without a reason"
         self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if ran.code == 0 else "failed")
         self.report(what, ran, [problem] if problem else [])
+
+    def unlike_confirmed(self, ran: Ran, name: str) -> Optional[str]:
+        """Returns what is wrong if our server confirmed an upload and stored other bytes than it had received."""
+        found = held(self.up / name)
+        if self.kind.name != "ours" or ran.confirmed in (None, found):
+            return None
+        return f"the server confirmed {describe(ran.confirmed)}, and stored {describe(found)}"
+
+
+def is_second_try(ran: Ran, found: Content) -> bool:
+    """Returns whether a file holds what a client sent when it tried a disturbed upload again: then the server is right.
+
+    lftp can send wrong bytes in its second try: see docs/reliability.md.
+    """
+    return bool(ran.struck) and ran.uploads > 1 and found is not None and found == ran.confirmed
 
 
 def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:
