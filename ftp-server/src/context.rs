@@ -185,7 +185,7 @@ impl Context {
         if self.is_denied(peer) {
             return Some(Refusal::Denied);
         }
-        self.bans.hold(peer, Instant::now()).then_some(Refusal::Banned)
+        self.bans.is_banned(peer, Instant::now()).then_some(Refusal::Banned)
     }
 }
 

@@ -67,7 +67,7 @@ fn login(
 ) -> Outcome {
     let start = Instant::now();
     let bans = Arc::clone(&session.current.get().bans);
-    if bans.hold_anywhere(session.peer.ip(), start) {
+    if bans.is_banned_anywhere(session.peer.ip(), start) {
         return refuse_banned(session, &name);
     }
     let peer = session.peer;
@@ -116,7 +116,7 @@ fn login(
 
 /// Returns whether too many logins from the client's host failed, in any session.
 fn is_banned(session: &Session, now: Instant) -> bool {
-    session.current.get().bans.hold(session.peer.ip(), now)
+    session.current.get().bans.is_banned(session.peer.ip(), now)
 }
 
 /// Closes a connection that is older than the ban, so that its client cannot guess again.

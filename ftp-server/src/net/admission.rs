@@ -17,8 +17,9 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Connections that one host may have without a login, if that leaves half of these places to other
-/// hosts. A client that transfers several files in parallel may log in this many times at once.
+/// Lowest limit on connections without a login from one host, unless that is more than half of all
+/// places for such connections. A client that transfers files in parallel can log in this many
+/// times at once.
 const AT_ONCE: usize = 4;
 
 /// Counts connections against their limits.
@@ -27,7 +28,7 @@ pub(crate) struct Admission {
     total: usize,
     per_host: AtomicUsize,
     held: Mutex<Occupancy>,
-    /// Connections whose client is not known yet.
+    /// Connections from balancers that have not named their client yet.
     pub(crate) waiting: Arc<WaitingRoom>,
 }
 
@@ -40,24 +41,25 @@ struct Occupancy {
     pending: usize,
     /// Connections that have returned their place but are not closed yet.
     leaving: usize,
-    /// Counted connections of each host.
+    /// Number of connections of each host whose connections are limited.
     hosts: HashMap<IpAddr, usize>,
-    /// Connections without a login in each network, by address and prefix length.
+    /// Number of connections without a login in each network, by address and prefix length.
     networks: HashMap<(IpAddr, u32), usize>,
 }
 
 #[derive(Debug)]
 struct Occupant {
-    /// The client's address; `None` for loopback, where a proxy or tunnel may stand for any client.
+    /// The address of the client or the balancer; `None` for a client on loopback, which may be a
+    /// proxy or tunnel for any client.
     peer: Option<IpAddr>,
     /// The client's host, if the connections of a host are limited.
     host: Option<IpAddr>,
     is_pending: bool,
-    /// The connection, once other clients may close it.
+    /// The connection, once the server may close it to make room for others.
     line: Option<Arc<SessionHandle>>,
 }
 
-/// A place for one connection; dropping it returns the place.
+/// A place for one connection. Dropping the permit returns the place.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
@@ -65,13 +67,13 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    /// Allows `total` connections, and `per_host` from one host (0: unlimited).
+    /// Creates the limits: `total` connections, and `per_host` from one host (0: unlimited).
     pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
         let waiting = WaitingRoom::new(total.div_ceil(2));
         Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default(), waiting })
     }
 
-    /// Changes the limit for each host.
+    /// Changes the limit per host for new connections (0: unlimited).
     pub(crate) fn set_per_host(&self, per_host: usize) {
         self.per_host.store(per_host, Ordering::Relaxed);
     }
@@ -83,15 +85,16 @@ impl Admission {
     }
 
     /// Returns the maximum number of connections without a login from one host: an eighth of
-    /// [`pending`](Self::pending), or [`AT_ONCE`] if that is more, but at most half.
+    /// [`pending`](Self::pending). The maximum is at least [`AT_ONCE`] or half of `pending`,
+    /// whichever is less, and never 0.
     fn pending_of_host(&self) -> usize {
         (self.pending() / 8).max(AT_ONCE.min(self.pending() / 2)).max(1)
     }
 
-    /// Takes a place for a connection. If all places are taken, closes a connection without a
-    /// login: the oldest one of the host that has the most of them. If several hosts have equally
-    /// many, the /56 with the most of them decides, then the /48. Returns `None` if there is no
-    /// place.
+    /// Takes a place for a connection, which has no login yet. If no place is free, closes another
+    /// connection without a login: the oldest of the host that has the most of them. If several
+    /// hosts have equally many, the /56 with the most of them decides, then the /48. Returns `None`
+    /// if the host already has its share, or if no connection can be closed.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();
@@ -99,7 +102,8 @@ impl Admission {
     }
 
     /// Takes a place for a connection of a balancer itself, such as a health check. The limits per
-    /// host do not apply to a balancer, but it counts as a host when a connection must be closed.
+    /// host do not apply to a balancer, but the balancer counts as a host when the server must
+    /// close a connection.
     pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
         let peer = Some(balancer.to_canonical());
         self.seat(self.held(), Occupant { peer, host: None, is_pending: true, line: None })
@@ -121,8 +125,7 @@ impl Admission {
             || client.peer.is_some_and(|peer| held.pending_from(peer, 64) >= self.pending_of_host())
     }
 
-    /// Gives a place to a connection without a login, and closes another one if all places are
-    /// taken.
+    /// Gives a place to a connection without a login, and closes another one if no place is free.
     fn seat(
         self: &Arc<Self>,
         mut held: MutexGuard<'_, Occupancy>,
@@ -150,8 +153,8 @@ impl Admission {
 }
 
 impl Permit {
-    /// Sets the connection of this place. From now on it can be closed to make room, unless it is
-    /// logged in.
+    /// Sets the connection of this place. From now on, the server may close it to make room, unless
+    /// it is logged in.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
@@ -168,9 +171,9 @@ impl Permit {
         }
     }
 
-    /// Returns the place now, for a connection that only has to be closed: its client may reconnect
-    /// as soon as it sees the end. If too many connections are being closed at once, the place
-    /// stays taken until the permit is dropped, because each still has a thread.
+    /// Returns the place of a connection that only needs to be closed, because its client may
+    /// reconnect as soon as it sees the end. If [`limits::LEAVING`] connections are being closed
+    /// already, the place stays taken until the permit is dropped: each of them still has a thread.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {
@@ -255,11 +258,12 @@ pub(crate) fn count_down<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: 
     }
 }
 
-/// IPv6 prefixes in which one client may have many addresses: those of a host, a home and a site.
+/// Lengths of the IPv6 prefixes in which one client may have many addresses, in bits: a host, a
+/// home and a site.
 const NETWORKS: [u32; 3] = [64, 56, 48];
 
-/// Returns the network with this prefix length that contains an IPv6 address. An IPv4 address
-/// stands for itself.
+/// Returns the network with this prefix length that contains an IPv6 address. Returns an IPv4
+/// address unchanged.
 fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -270,7 +274,8 @@ fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-/// Returns the address that stands for a host: an IPv4 address, or the /64 that one IPv6 user has.
+/// Returns the address that identifies a host: the IPv4 address itself, or the /64 network of an
+/// IPv6 address.
 pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     masked(peer, 64)
 }
@@ -281,11 +286,13 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
     Network::around(peer, 64)
 }
 
-/// Returns the number of sessions this system can carry, and the name of the limit that sets it.
+/// Returns the maximum number of sessions on this system, at least 1, and the name of the limit
+/// that sets it. Without a known limit, the maximum is 256. Raises the soft limit of descriptors to
+/// the hard limit.
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
 /// connection and a file. A mapping that fails while a thread starts would abort the whole process,
-/// so the limit leaves a reserve.
+/// so most limits leave a reserve.
 pub(crate) fn system_cap() -> (usize, &'static str) {
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
@@ -300,8 +307,8 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 
-/// Returns the number of sessions that the descriptors allow: four per session. The soft limit is
-/// raised to the hard limit.
+/// Returns the number of sessions that the descriptors allow: four per session, and 64 in reserve.
+/// Raises the soft limit to the hard limit.
 fn descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -310,7 +317,8 @@ fn descriptors() -> Option<u64> {
     current.map(|descriptors| descriptors.saturating_sub(64) / 4)
 }
 
-/// Returns the number of sessions that the mappings allow: four per thread.
+/// Returns the number of sessions that the unused mappings allow: four per session, and a reserve
+/// for 256 sessions.
 fn mappings() -> Option<u64> {
     let count = number_in("/proc/sys/vm/max_map_count")?;
     let maps = std::fs::read("/proc/self/maps").ok()?;
@@ -332,13 +340,13 @@ fn number_in_cgroup(file: &str) -> Option<u64> {
     number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
-/// Returns the number of sessions that the memory allows: 20 KiB per session.
+/// Returns the number of sessions that the available memory allows: 20 KiB per session.
 fn memory() -> Option<u64> {
     memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
 }
 
-/// Returns the most memory that this process could have, in bytes: that of the machine, or less if
-/// the control group of this process has a limit.
+/// Returns the maximum memory of this process in bytes: that of the machine, or the limit of the
+/// process's control group if that is less.
 pub(crate) fn memory_in_all() -> Option<u64> {
     let machine = memory_info("MemTotal:");
     let group = number_in_cgroup("memory.max");

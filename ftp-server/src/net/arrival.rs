@@ -18,7 +18,7 @@ use crate::service::session_handle::SessionHandle;
 use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 
-/// The next step of a connection that was let in.
+/// The next step of an admitted connection.
 pub(crate) enum Entry {
     /// Begin a session: the client has a place.
     Client(Permit),
@@ -27,7 +27,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// Sets the connection. From now on it can be closed to make room for others.
+    /// Sets the connection. From now on, the server may close it to make room for others.
     pub(super) fn is_for(&self, line: &Arc<SessionHandle>) {
         match self {
             Self::Client(permit) => permit.is_for(line),
@@ -40,7 +40,7 @@ impl Entry {
 pub(crate) struct Arrival {
     pub(super) registration: Registration,
     pub(super) entry: Entry,
-    /// The peer address, which is that of the client or of its balancer.
+    /// The peer address: that of the client or of its balancer.
     pub(super) from: SocketAddr,
     pub(super) greeting: Greeting,
 }
@@ -55,9 +55,9 @@ impl Arrival {
         }
     }
 
-    /// Returns the addresses of the connection; `None` if it is refused or closed. The wait for the
-    /// header is in this separate function, because an idle session keeps each page of stack that
-    /// was used.
+    /// Returns the addresses of the connection, or `None` if the connection was refused or closed.
+    /// This is a separate function because a session keeps each page of stack that its thread has
+    /// used.
     #[inline(never)]
     fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
         let line = Arc::clone(&self.registration.line);
@@ -80,7 +80,7 @@ impl Arrival {
                     None
                 }
             },
-            // A balancer has only checked that the port is open.
+            // The balancer only checked that the port is open.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
             Err(error) => {
                 log::debug!("{}: no PROXY header: {error}", self.from);
@@ -96,8 +96,8 @@ impl Arrival {
         balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
     }
 
-    /// Takes a place for the client. Returns the reason to refuse the client; `None` if the client
-    /// has a place.
+    /// Takes a place for the client. Returns the reason to refuse the client, or `None` if the
+    /// client has a place.
     fn objection(
         &mut self,
         header: ProxyHeader,
@@ -119,8 +119,8 @@ impl Arrival {
     }
 }
 
-/// Refuses a connection and reports it. Before a TLS handshake there is no reply, since the client
-/// would not understand it.
+/// Refuses a connection and reports it. With implicit TLS, sends no reply, because the client
+/// expects a handshake.
 pub(super) fn turn_away(
     stream: &TcpStream,
     peer: SocketAddr,

@@ -19,7 +19,7 @@ pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
-    /// The address that the client connected to: one of this server, or of its balancer.
+    /// The address that the client connected to: this server's, or its balancer's.
     pub(crate) reached: SocketAddr,
     /// The server's own address, which data connections use too.
     pub(crate) local: SocketAddr,
@@ -36,7 +36,7 @@ impl Ends {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`client_of`].
+    /// Returns the error of [`client_of`] if the header names an invalid client.
     pub(crate) fn of(header: ProxyHeader, from: SocketAddr, local: SocketAddr) -> io::Result<Self> {
         let direct = Self::direct(from, local);
         Ok(match header {
@@ -54,8 +54,9 @@ impl Ends {
 ///
 /// # Errors
 ///
-/// Returns `InvalidData` for an address that no client can have, such as loopback. On the balancer,
-/// a loopback address means the balancer, but here it would mean this computer.
+/// Returns `InvalidData` if the header names an address that no client can have: unspecified,
+/// multicast, or loopback from a balancer on another computer. That balancer means itself, but here
+/// loopback means this computer.
 pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<SocketAddr> {
     let ProxyHeader::Client { source, .. } = header else { return Ok(from) };
     let is_host = match AddressClass::of(source.ip()) {
@@ -63,7 +64,7 @@ pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<Soc
         AddressClass::Loopback => from.ip().to_canonical().is_loopback(),
         _ => true,
     };
-    let why = || format!("the PROXY header names {source}, which is not a client's address here");
+    let why = || format!("the PROXY header names {source}, which cannot be a client's address");
     if is_host { Ok(source) } else { Err(io::Error::new(io::ErrorKind::InvalidData, why())) }
 }
 
@@ -71,9 +72,13 @@ pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<Soc
 ///
 /// # Errors
 ///
-/// Returns the error of `until_readable`. Returns `InvalidData` for bytes that are not a header,
-/// `UnexpectedEof` if the connection ends inside the header, and `ConnectionAborted` if it ends
-/// without a byte.
+/// Returns:
+///
+/// - the error of `until_readable` if it fails;
+/// - `InvalidData` if the bytes are not a header;
+/// - `ConnectionAborted` if the connection ends or is reset before the first byte;
+/// - `UnexpectedEof` if the connection ends inside the header;
+/// - the error of recv(2) if it fails otherwise.
 pub(crate) fn receive_header<E: From<io::Error>>(
     stream: &TcpStream,
     mut until_readable: impl FnMut() -> Result<(), E>,
@@ -102,11 +107,11 @@ pub(crate) fn receive_header<E: From<io::Error>>(
     }
 }
 
-/// Waits until `stream` is readable.
+/// Waits until `stream` is readable. A signal can end the wait early.
 ///
 /// # Errors
 ///
-/// Returns `TimedOut` at `deadline`, or the error of poll(2).
+/// Returns `TimedOut` if `deadline` passes, or the error of poll(2) if it fails.
 pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
     let rest = deadline.saturating_duration_since(Instant::now());
     let mut one = [PollFd::new(stream, PollFlags::IN)];
@@ -117,7 +122,7 @@ pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Resul
     }
 }
 
-/// Returns whether one of `networks` contains this address, which then belongs to a balancer.
+/// Returns whether this address belongs to a balancer: one of `networks` contains it.
 pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }

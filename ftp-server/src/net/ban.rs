@@ -1,5 +1,5 @@
 //! Bans of hosts with too many failed logins (RFC 2577 §5). No user is locked out: a failed login
-//! counts only against its own host.
+//! counts only against the client's host.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission::network_of;
 
-/// Counts the failed logins of each host.
+/// The failed logins and the ban of each host.
 #[derive(Debug)]
 pub(crate) struct Bans {
     after: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Bans {
 struct Record {
     /// Times of failed logins within the window, the oldest first.
     failures: VecDeque<Instant>,
-    /// Time of the last failed login.
+    /// Time of the last failed login, or of the ban if another server began it.
     last: Option<Instant>,
     /// End of the ban.
     banned_until: Option<Instant>,
@@ -43,10 +43,10 @@ impl Bans {
         Self { after, window, lasting, hosts: Mutex::default(), shared }
     }
 
-    /// Counts a failed login. Returns the duration of the ban if the login leads to one, otherwise
-    /// `None`.
+    /// Counts a failed login. Returns the duration of the ban if one begins on this server now,
+    /// otherwise `None`.
     ///
-    /// Loopback is not counted, because a proxy or tunnel may stand for any client.
+    /// Does not count logins from loopback, because a proxy or tunnel there may serve any client.
     pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         if self.after == 0 || peer.to_canonical().is_loopback() {
             return None;
@@ -62,7 +62,7 @@ impl Bans {
         }
     }
 
-    /// Counts a failed login on this server.
+    /// Counts a failed login on this server. Returns the duration of the ban if one begins.
     fn count(&self, host: IpAddr, now: Instant) -> Option<Duration> {
         let mut hosts = self.hosts();
         if !self.has_room(&mut hosts, host, now) {
@@ -99,21 +99,21 @@ impl Bans {
 
     /// Returns whether the host of `peer` is banned, on this server or on another server of the
     /// ledger.
-    pub(crate) fn hold_anywhere(&self, peer: IpAddr, now: Instant) -> bool {
-        if self.hold(peer, now) {
+    pub(crate) fn is_banned_anywhere(&self, peer: IpAddr, now: Instant) -> bool {
+        if self.is_banned(peer, now) {
             return true;
         }
         let is_counted = self.after > 0 && !peer.to_canonical().is_loopback();
         let Some(shared) = self.shared.as_ref().filter(|_| is_counted) else { return false };
         let host = network_of(peer);
         let Ok(Some(left)) = shared.ban_of(host) else { return false };
-        // From now on, its connections are refused without asking the ledger.
+        // From now on, this server refuses the host's connections without asking the ledger.
         self.learn(host, now, left);
         true
     }
 
     /// Returns whether the host of `peer` is banned on this server.
-    pub(crate) fn hold(&self, peer: IpAddr, now: Instant) -> bool {
+    pub(crate) fn is_banned(&self, peer: IpAddr, now: Instant) -> bool {
         if self.after == 0 {
             return false;
         }
@@ -122,15 +122,16 @@ impl Bans {
             && hosts.get(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
-    /// Returns the banned hosts, and how long each ban still lasts.
+    /// Returns the hosts that are banned on this server, and the remaining time of each ban.
     pub(crate) fn list(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
         let left = |record: &Record| record.banned_until.filter(|until| now < *until);
         let hosts = self.hosts();
         hosts.iter().filter_map(|(host, record)| Some((*host, left(record)? - now))).collect()
     }
 
-    /// Forgets the failed logins and the ban of the host of `peer`. Returns whether the host was
-    /// banned on this server.
+    /// Forgets the failed logins and the ban of the host of `peer`, here and in the ledger. Other
+    /// servers that already know of the ban keep it. Returns whether the host was banned on this
+    /// server.
     pub(crate) fn lift(&self, peer: IpAddr, now: Instant) -> bool {
         if let Some(shared) = &self.shared {
             shared.forgive(network_of(peer));
@@ -146,8 +147,9 @@ impl Bans {
         hosts.contains_key(&host) || hosts.len() < limits::BAN_HOSTS
     }
 
-    /// Removes expired records. If there are none, removes the unbanned host whose last failure is
-    /// oldest. Bans stay: if all remembered hosts are banned, no other host can be banned.
+    /// Removes expired records. If the table is still full, removes the unbanned host whose last
+    /// failure is oldest. Bans stay: if all remembered hosts are banned, no other host can be
+    /// banned.
     fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
         hosts.retain(|_, record| {
             let is_past = |at| now.saturating_duration_since(at) >= self.window;
@@ -221,12 +223,12 @@ mod tests {
             (host, 15, false),
             (other, 10, false),
         ] {
-            assert_eq!(bans.hold(peer, at(minute)), want, "{peer} {minute}");
+            assert_eq!(bans.is_banned(peer, at(minute)), want, "{peer} {minute}");
         }
         // The count has started again.
         assert_eq!([15, 15, 15].map(|minute| note(&bans, host, at(minute))), [false, false, true]);
-        assert!(bans.hold(host, at(19)));
-        assert!(!bans.hold(host, at(20)));
+        assert!(bans.is_banned(host, at(19)));
+        assert!(!bans.is_banned(host, at(20)));
     }
 
     #[test]
@@ -235,11 +237,11 @@ mod tests {
         let now = Instant::now();
         assert!(!note(&bans, address("2001:db8::1"), now));
         assert!(note(&bans, address("2001:db8::ffff:1"), now));
-        assert!(bans.hold(address("2001:db8::2"), now));
-        assert!(!bans.hold(address("2001:db8:0:1::1"), now));
+        assert!(bans.is_banned(address("2001:db8::2"), now));
+        assert!(!bans.is_banned(address("2001:db8:0:1::1"), now));
         for text in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             assert!(!(0..9).any(|_| note(&bans, address(text), now)), "{text}");
-            assert!(!bans.hold(address(text), now));
+            assert!(!bans.is_banned(address(text), now));
         }
     }
 
@@ -252,7 +254,7 @@ mod tests {
         });
         for bans in [bans(0), Bans::new(&zero, None)] {
             assert!(!note(&bans, address("192.0.2.1"), now));
-            assert!(!bans.hold(address("192.0.2.1"), now));
+            assert!(!bans.is_banned(address("192.0.2.1"), now));
             assert!(bans.hosts().is_empty());
         }
         let forever = zero.with(|config| {
@@ -261,7 +263,7 @@ mod tests {
         });
         let bans = Bans::new(&forever, None);
         assert!(note(&bans, address("192.0.2.1"), now));
-        assert!(bans.hold(address("192.0.2.1"), now + 100_000 * MINUTE));
+        assert!(bans.is_banned(address("192.0.2.1"), now + 100_000 * MINUTE));
     }
 
     #[test]
@@ -278,7 +280,7 @@ mod tests {
             assert!(!note(&bans, host(number), later(number)));
         }
         assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
-        assert!(bans.hold(host(0), start + MINUTE));
+        assert!(bans.is_banned(host(0), start + MINUTE));
         // The table contains the last hosts.
         assert!(!note(&bans, host(1), start + MINUTE));
         assert!(note(&bans, host(hosts - 1), start + MINUTE));
@@ -292,7 +294,7 @@ mod tests {
         }
         assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
         assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
-        assert!(bans.hold(host(most - 2), start + 31 * MINUTE));
+        assert!(bans.is_banned(host(most - 2), start + 31 * MINUTE));
     }
 
     #[test]
@@ -310,15 +312,17 @@ mod tests {
         let (host, now) = (address("192.0.2.1"), Instant::now());
         let ends = [&one, &other, &one, &other].map(|bans| note(bans, host, now));
         assert_eq!(ends, [false, false, false, true]);
-        assert!(other.hold(host, now) && !one.hold(host, now) && !third.hold(host, now));
+        assert!(
+            other.is_banned(host, now) && !one.is_banned(host, now) && !third.is_banned(host, now)
+        );
         // A server learns of the ban at the next login.
-        assert!(one.hold_anywhere(host, now) && one.hold(host, now));
-        assert!(!third.hold_anywhere(address("192.0.2.11"), now));
-        assert!(!third.hold_anywhere(address("127.0.0.1"), now));
+        assert!(one.is_banned_anywhere(host, now) && one.is_banned(host, now));
+        assert!(!third.is_banned_anywhere(address("192.0.2.11"), now));
+        assert!(!third.is_banned_anywhere(address("127.0.0.1"), now));
         assert!(one.lift(host, now));
         state.flush();
-        assert!(!one.hold_anywhere(host, now) && !third.hold_anywhere(host, now));
+        assert!(!one.is_banned_anywhere(host, now) && !third.is_banned_anywhere(host, now));
         // Another server keeps its own ban.
-        assert!(other.hold(host, now));
+        assert!(other.is_banned(host, now));
     }
 }

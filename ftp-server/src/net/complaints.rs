@@ -6,14 +6,15 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Limits each kind of message to a few lines per second, and counts the suppressed ones.
+/// The kinds of messages so far. Each kind is limited to a few lines per second, and the suppressed
+/// ones are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(Vec<Kind>);
 
 #[derive(Debug)]
 struct Kind {
     name: &'static str,
-    /// Beginning of the second that is counted.
+    /// Beginning of the current second.
     since: Instant,
     said: u32,
     unsaid: u64,
@@ -24,13 +25,14 @@ impl Complaints {
     pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn Display) {
         match self.due(kind, 1, Instant::now()) {
             Some(0) => log::warn!("{kind}: {detail}"),
-            Some(unsaid) => log::warn!("{kind}: {detail} (and {unsaid} times before)"),
+            Some(unsaid) => log::warn!("{kind}: {detail} ({unsaid} earlier messages suppressed)"),
             None => {}
         }
     }
 
-    /// Returns the number of suppressed messages before this one, or `None` if this one is
-    /// suppressed too. That happens if its kind already had `most` messages in this second.
+    /// Returns the number of messages of this kind that were suppressed since the last logged one.
+    /// Returns `None` if this message must be suppressed too, because its kind already had `most`
+    /// messages in this second.
     pub(crate) fn due(&mut self, kind: &'static str, most: u32, now: Instant) -> Option<u64> {
         let Some(known) = self.0.iter_mut().find(|known| known.name == kind) else {
             self.0.push(Kind { name: kind, since: now, said: 1, unsaid: 0 });
@@ -54,7 +56,7 @@ impl Complaints {
     }
 }
 
-/// Limits messages about one client, since a client can cause any number of them.
+/// The messages about one client, which are limited because a client can cause any number of them.
 #[derive(Debug)]
 pub(crate) struct SessionComplaints {
     peer: SocketAddr,
@@ -81,7 +83,8 @@ impl SessionComplaints {
         match self.due(kind, 1) {
             Some(0) => log::warn!("{}: {kind}: {detail}", self.peer),
             Some(unsaid) => {
-                log::warn!("{}: {kind}: {detail} (and {unsaid} times before)", self.peer);
+                let peer = self.peer;
+                log::warn!("{peer}: {kind}: {detail} ({unsaid} earlier messages suppressed)");
             }
             None => {}
         }

@@ -16,13 +16,13 @@ const NONE: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Entrance {
     socket: TcpListener,
-    /// Wakes the accept loop on a socket that another process may hold too, such as a service
-    /// manager: shutdown(2) would end that socket for all. The server's own sockets do not need
-    /// this.
+    /// An event descriptor that wakes the accept loop of a shared socket; `None` for the server's
+    /// own sockets. Another process, such as a service manager, may hold a shared socket, and
+    /// shutdown(2) would end the socket for all processes.
     bell: Option<OwnedFd>,
-    /// Number of accept(2) calls.
+    /// Number of calls of [`accept`](Self::accept).
     turns: AtomicU64,
-    /// The number of turns when a connection was last found waiting.
+    /// The number of turns at the last call of [`responds`](Self::responds), or [`NONE`].
     waited: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ impl Entrance {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it is out of descriptors.
+    /// Returns the system's error if it cannot create an event descriptor, such as `EMFILE`.
     pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
         // Another process may take a connection between poll(2) and accept(2).
         socket.set_nonblocking(true)?;
@@ -48,7 +48,8 @@ impl Entrance {
     ///
     /// # Errors
     ///
-    /// Returns the error of accept(2), or `EAGAIN` after [`close`](Self::close).
+    /// Returns the error of poll(2) or accept(2). After [`close`](Self::close), a shared socket
+    /// returns `EAGAIN`.
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.turns.fetch_add(1, Ordering::Relaxed);
         if let Some(bell) = &self.bell {
@@ -63,7 +64,7 @@ impl Entrance {
         self.socket.accept()
     }
 
-    /// Makes [`accept`](Self::accept) return at once, now and in later calls.
+    /// Makes [`accept`](Self::accept) fail at once, in the current call and in later ones.
     pub(crate) fn close(&self) {
         // Neither call can fail: the socket listens, and the counter is at 0.
         match &self.bell {

@@ -18,8 +18,8 @@ use crate::log::Refusal;
 use crate::service::Greeting;
 use crate::{limits, threads};
 
-/// Pause of the loop when the system lacks a resource.
-const REST: Duration = Duration::from_millis(50);
+/// Pause of the loop after an error that may repeat.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts a thread that accepts connections until the entrance is closed.
 pub(crate) fn start(
@@ -50,11 +50,11 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
             Trouble::Passing => {}
             Trouble::Descriptors => {
                 complaints.log("out of descriptors", &error);
-                // The spare descriptor lets one client get a 421 instead of waiting.
+                // Closing the spare descriptor lets the server accept one client and send it a 421.
                 if spare.take().is_some() {
                     if let Ok((stream, peer)) = entrance.accept() {
-                        // accept(2) reports the lack even before a client connects; by now there
-                        // may be enough descriptors.
+                        // accept(2) may have failed before this client connected. By now, there may
+                        // be enough descriptors.
                         spare = open_spare();
                         match spare {
                             Some(_) => receive(stream, peer, greeting, current, &mut complaints),
@@ -65,7 +65,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
                         }
                     }
                 } else {
-                    thread::sleep(REST);
+                    thread::sleep(PAUSE);
                 }
                 if spare.is_none() {
                     spare = open_spare();
@@ -73,7 +73,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
             }
             Trouble::Lasting(what) => {
                 complaints.log(what, &error);
-                thread::sleep(REST);
+                thread::sleep(PAUSE);
             }
         }
     }
@@ -82,7 +82,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
 /// The effect of a failed accept(2) on the next calls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
-    /// No effect: the error concerned one connection, which no longer exists.
+    /// No effect: a signal interrupted the call, or the connection no longer exists.
     Passing,
     /// The process or the system has no descriptor left.
     Descriptors,
@@ -96,9 +96,9 @@ impl Trouble {
             Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => Self::Passing,
             Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,
             Some(Errno::NOBUFS | Errno::NOMEM) => Self::Lasting("out of memory"),
-            // Other errors are due to a changing network or a firewall (EPERM), or undocumented;
-            // the next connection may well succeed.
-            _ => Self::Lasting("cannot accept"),
+            // Other errors come from a changing network or a firewall (EPERM), or are undocumented.
+            // The next call may succeed.
+            _ => Self::Lasting("cannot accept connections"),
         }
     }
 }
@@ -108,7 +108,7 @@ fn open_spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Starts the thread of a connection, or refuses it with 421.
+/// Starts the thread of a connection, or refuses the connection.
 fn receive(
     stream: TcpStream,
     from: SocketAddr,
@@ -155,10 +155,10 @@ mod tests {
             (Errno::NFILE, Trouble::Descriptors),
             (Errno::NOBUFS, Trouble::Lasting("out of memory")),
             (Errno::NOMEM, Trouble::Lasting("out of memory")),
-            (Errno::PROTO, Trouble::Lasting("cannot accept")),
-            (Errno::NETDOWN, Trouble::Lasting("cannot accept")),
-            (Errno::PERM, Trouble::Lasting("cannot accept")),
-            (Errno::BADF, Trouble::Lasting("cannot accept")),
+            (Errno::PROTO, Trouble::Lasting("cannot accept connections")),
+            (Errno::NETDOWN, Trouble::Lasting("cannot accept connections")),
+            (Errno::PERM, Trouble::Lasting("cannot accept connections")),
+            (Errno::BADF, Trouble::Lasting("cannot accept connections")),
         ] {
             assert_eq!(Trouble::of(&errno.into()), want, "{errno}");
         }

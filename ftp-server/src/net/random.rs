@@ -7,8 +7,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::lock::unpoisoned;
 
-/// Number of random numbers to fetch at once, since each data connection needs one. Linux returns
-/// up to 256 bytes as a whole.
+/// Numbers fetched with one system call. Each data connection needs a number, and Linux returns up
+/// to 256 bytes without interruption.
 const BLOCK: usize = 32;
 
 /// Random numbers that are not used yet.

@@ -1,4 +1,4 @@
-//! Sets up sockets, and closes one with a last reply.
+//! Options of sockets, and the last reply to a refused client.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -7,11 +7,11 @@ use std::time::Duration;
 use ftp_proto::Reply;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-/// Connections that wait in the kernel to be accepted.
+/// Maximum number of connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Opens a listening socket. With `free`, the computer need not have the address yet. Accepted
-/// sockets inherit the options of this socket, so that a session needs no calls for them.
+/// Opens a listening socket. If `free` is set, the computer need not have the address yet. Accepted
+/// sockets inherit the options of this socket, which saves system calls in each session.
 pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -33,7 +33,7 @@ pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Sets the options of [`bind`] on a listening socket of the embedder.
+/// Sets the options of [`bind`] on a listening socket that the embedder has opened.
 pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;
@@ -61,10 +61,10 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Sends a last reply on a connection that is then dropped.
+/// Sends a last reply on a connection that the caller then drops.
 pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
     // A new socket has room for one line, and a peer that has disconnected needs no reply. Only the
-    // sending side is closed here; the drop closes the rest.
+    // sending side is closed here; dropping the connection closes the rest.
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&reply.encode());
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);

@@ -7,8 +7,8 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Limits the connections that wait for their header. They do not count as sessions yet, so that a
-/// client that will be refused does not end another client's session.
+/// The connections that wait for their header, and their limit. They do not count as sessions yet,
+/// so a client that the server then refuses does not end another client's session.
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {
     most: usize,
@@ -17,14 +17,14 @@ pub(crate) struct WaitingRoom {
 
 #[derive(Debug, Default)]
 struct Occupancy {
-    /// Connections that wait, the oldest first; `None` as long as they cannot be closed.
+    /// Connections that wait, the oldest first; `None` for a connection that cannot be closed yet.
     waiting: BTreeMap<u64, Option<Arc<SessionHandle>>>,
     next: u64,
     /// Connections that were closed to make room, but still have a thread.
     leaving: usize,
 }
 
-/// A connection in the room; it leaves the room when this value is dropped.
+/// A connection in the room. Dropping this value takes it out of the room.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     room: Arc<WaitingRoom>,
@@ -32,13 +32,13 @@ pub(crate) struct Waiting {
 }
 
 impl WaitingRoom {
-    /// Lets `most` connections wait, at most [`limits::WAITING`].
+    /// Creates a room for `most` connections, but at most for [`limits::WAITING`].
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.min(limits::WAITING), held: Mutex::default() })
     }
 
-    /// Lets a connection wait. If too many connections wait, closes the oldest one. Returns `None`
-    /// if too many are being closed already.
+    /// Lets a connection wait. If the room is full, closes the oldest connection in it. Returns
+    /// `None` if no connection can be closed now.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Waiting> {
         let mut held = self.held();
         let mut closed = None;
@@ -75,7 +75,7 @@ impl Occupancy {
 }
 
 impl Waiting {
-    /// Sets the connection. From now on it can be closed to make room for others.
+    /// Sets the connection. From now on, the server may close it to make room for others.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.room.held().waiting.get_mut(&self.number) {
             *place = Some(Arc::clone(line));
