@@ -17,8 +17,8 @@ use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
 
-/// Time for cut sessions to reply before their connections are closed. Afterwards, they get the
-/// same time again to end.
+/// Time for cut sessions to send a last reply. After that, the server closes their connections, and
+/// gives them the same time again to end.
 const CUT: Duration = Duration::from_secs(2);
 
 /// A running server. Dropping it shuts it down without grace, like `shutdown(Duration::ZERO)`.
@@ -46,7 +46,8 @@ struct Listening {
 pub struct ShutdownReport {
     /// Sessions that ended by themselves: idle ones at once, others after their transfer.
     pub drained: usize,
-    /// Sessions that were cut at the deadline, and then ended.
+    /// Sessions that were cut, and then ended: at the deadline, or earlier because their transfer
+    /// stalled.
     pub cut: usize,
     /// Sessions that had not ended a few seconds after they were cut, because a storage or
     /// authenticator does not return. Their threads end when that call returns.
@@ -71,7 +72,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Server {
-    /// Accepts connections on all `endpoints`; the builder ensures that there is at least one.
+    /// Starts the server's threads, and accepts connections on all `endpoints`. The builder ensures
+    /// that there is at least one.
     pub(crate) fn start(context: &Arc<Context>, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
         let first = endpoints.first().expect("the builder refuses to start without one");
         let address = first.socket.local_addr().map_err(Error::Address)?;
@@ -82,7 +84,7 @@ impl Server {
         let mut server = Self { current, address, listeners: Vec::new(), relay };
         server.warn_of_ports(context);
         for endpoint in endpoints {
-            // A failure drops `server`, which stops the threads that have started.
+            // A failure drops `server`, which stops the threads that it has started.
             let listening = Listening::start(endpoint, &server.current)?;
             let greeting = listening.greeting;
             let how = if greeting == Greeting::Tls { ", with TLS from the start" } else { "" };
@@ -104,8 +106,8 @@ impl Server {
         self.addresses(Greeting::Clear)
     }
 
-    /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): those of
-    /// given sockets first, otherwise in the order given.
+    /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): first the
+    /// addresses of given sockets, then the others in the order given.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
@@ -146,14 +148,14 @@ impl Server {
     /// ```
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        // Asks all loops, so that each remembers this call.
+        // Asks all loops without stopping at the first, so that each remembers this call.
         self.listeners.iter().filter(|listening| !listening.is_accepting()).count() == 0
     }
 
     /// Ends the session with this number as a shutdown at its deadline does: a transfer is cut with
     /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
-    /// Does not wait: the session ends as soon as its storage or authenticator lets it.
+    /// Does not wait for the end: the session ends as soon as its storage or authenticator returns.
     #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended too")]
     pub fn kick(&self, number: u64) -> bool {
         self.current.get().register.kick(number)
@@ -166,9 +168,9 @@ impl Server {
         self.current.get().register.dismiss(number)
     }
 
-    /// Closes the listening sockets; a socket that is open elsewhere too stays open there. Running
-    /// sessions continue; [`sessions`](Self::sessions) shows when the last one has ended, and
-    /// [`shutdown`](Self::shutdown) ends them earlier.
+    /// Closes the listening sockets. A socket that another process or the embedder also holds stays
+    /// open there. Running sessions continue: [`sessions`](Self::sessions) shows when the last one
+    /// has ended, and [`shutdown`](Self::shutdown) ends them earlier.
     pub fn stop_listening(&mut self) {
         self.current.get().register.close();
         for listening in &mut self.listeners {
@@ -178,20 +180,21 @@ impl Server {
             if let Some(thread) = listening.thread.take()
                 && thread.join().is_err()
             {
-                log::error!("the accepting thread of {} panicked", listening.address);
+                log::error!("{}: the accept loop panicked", listening.address);
             }
         }
     }
 
-    /// Returns the hosts that are banned for failed logins, and how long each ban still lasts. For
-    /// IPv6, a host is a /64 network.
+    /// Returns the hosts that this server bans for failed logins, and the remaining time of each
+    /// ban. For IPv6, a host is a /64 network.
     #[must_use]
     pub fn bans(&self) -> Vec<(IpAddr, Duration)> {
         self.current.get().bans.list(Instant::now())
     }
 
-    /// Ends the ban of the host of `address`, and forgets its failed logins. Returns whether the
-    /// host was banned.
+    /// Ends the ban of the host of `address`, and forgets its failed logins. Other servers that
+    /// share a ledger keep a ban that they already know of. Returns whether this server banned the
+    /// host.
     #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect, too")]
     pub fn unban(&self, address: IpAddr) -> bool {
         let context = self.current.get();
@@ -203,8 +206,8 @@ impl Server {
         was_banned
     }
 
-    /// Changes settings and users for sessions that begin from now on, by a connection or by
-    /// `REIN`; running sessions keep theirs.
+    /// Changes settings and users for sessions that begin from now on, with a connection or with
+    /// `REIN`. Running sessions keep theirs.
     ///
     /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
     /// [`sessions`](crate::Limits::sessions) keeps its value from the start.
@@ -225,7 +228,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Thread`] if a thread for lookups cannot be started; the configuration then
+    /// Returns [`Error::Thread`] if a thread for lookups cannot be started. The configuration then
     /// stays as it was.
     pub fn reconfigure(
         &self,
@@ -242,7 +245,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns the errors of both methods; nothing has changed then.
+    /// Returns [`Error::Thread`] or [`Error::Tls`] if one of the two methods would. Nothing has
+    /// changed then.
     pub fn reconfigure_with_tls(
         &self,
         config: ServerConfig,
@@ -261,8 +265,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Tls`] if a thread for handshakes cannot be started; nothing has changed
-    /// then.
+    /// Returns [`Error::Tls`] if a thread for handshakes cannot be started, or if rustls rejects
+    /// the settings. Nothing has changed then.
     pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
         let former = self.current.get();
         let acceptor = acceptor(tls, &former)?;
@@ -306,12 +310,13 @@ impl Server {
     }
 
     /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
-    /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
-    /// 426 and 421. A socket of [`listener`](crate::ServerBuilder::listener) that is open elsewhere
-    /// too stays open there: clients can still connect to it, and wait until another process
-    /// accepts the connection.
+    /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then the server cuts
+    /// them with 426 and 421. The server cuts a transfer earlier if no byte moves for 5 s, or for
+    /// [`stall`](crate::Timeouts::stall) if that is less. A socket of
+    /// [`listener`](crate::ServerBuilder::listener) that another process holds too stays open
+    /// there. Clients can still connect to it, and wait until that process accepts the connection.
     ///
-    /// Returns when all sessions have ended, at most some seconds after the deadline.
+    /// Returns when all sessions have ended, or a few seconds after the deadline.
     #[expect(clippy::must_use_candidate, reason = "most callers do not need the result")]
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
@@ -339,7 +344,7 @@ impl Server {
         if let Some(relay) = self.relay.take()
             && relay.join().is_err()
         {
-            log::error!("the thread that moves sessions panicked");
+            log::error!("the thread that moves sessions to new threads panicked");
         }
         if let Some(shared) = &self.current.get().shared {
             shared.flush();
@@ -384,7 +389,7 @@ impl Listening {
 
 impl ShutdownHandle {
     /// Cuts all sessions of the running shutdown, or of the next one, as if its deadline had
-    /// passed. Returns at once; the shutdown still gives sessions a moment to reply, and to keep or
+    /// passed. Returns at once. The shutdown still gives sessions a moment to reply, and to keep or
     /// discard received data.
     ///
     /// ```
@@ -407,7 +412,8 @@ impl ShutdownHandle {
     }
 }
 
-/// Returns an acceptor for `tls` that keeps the threads for handshakes, or `None` without TLS.
+/// Returns an acceptor for `tls` that takes over the handshake threads of `former`, or `None`
+/// without TLS.
 fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>, Error> {
     let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
     Ok(acceptor.map_err(Error::Tls)?.map(Arc::new))
@@ -415,7 +421,7 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After a shutdown, the thread is no longer here.
+        // After a shutdown, the thread has been taken already.
         if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }

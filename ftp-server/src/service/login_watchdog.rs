@@ -58,7 +58,7 @@ impl Watchdog {
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
-        // Usually the thread is going to wake up earlier anyway, for a login that ended long ago.
+        // Usually the thread wakes up earlier anyway, for a login that ended long ago.
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }
@@ -76,7 +76,8 @@ impl Watchdog {
         }
     }
 
-    /// Reports now the end of the bans caused by the peers for which `is_over` returns `true`.
+    /// Ends the bans of the peers for which `is_over` returns `true`, and lets the thread report
+    /// their end.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
         let mut state = self.shared.state();

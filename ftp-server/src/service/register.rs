@@ -13,8 +13,8 @@ use crate::lock::unpoisoned;
 use crate::net::socket;
 use crate::tls::Resumed;
 
-/// The sessions of a server, in any context. The register holds only the parts of a session that
-/// are needed to list and end it.
+/// The sessions of a server, whatever their settings. The register holds only the parts of a
+/// session that are needed to list and end it.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     draining: AtomicBool,
@@ -101,7 +101,7 @@ impl Register {
         self.sessions().get(&number).is_some_and(|line| line.dismiss())
     }
 
-    /// Ends all sessions: a transfer sees its control connection end. Returns the number of
+    /// Ends all sessions. To a transfer, its control connection seems to end. Returns the number of
     /// sessions.
     pub(crate) fn cut(&self) -> usize {
         let sessions = self.sessions();
@@ -111,7 +111,7 @@ impl Register {
         sessions.len()
     }
 
-    /// Closes connections whose sessions cannot even write their last reply.
+    /// Closes the connections of all remaining sessions, which cannot even write their last reply.
     pub(crate) fn break_off(&self) {
         for line in self.sessions().values() {
             // Fails if the peer has disconnected already, which is the intended state.
@@ -149,7 +149,8 @@ impl Register {
         (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
     }
 
-    /// Waits until no session is left, up to `limit`; returns the number of remaining sessions.
+    /// Waits until no session is left, for at most `limit`. Returns the number of remaining
+    /// sessions.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
         let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
         unpoisoned(woken).0.len()

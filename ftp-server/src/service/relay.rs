@@ -17,9 +17,9 @@ pub(crate) trait Handover: Send {
     fn give_up(self: Box<Self>);
 }
 
-/// Moves sessions to new threads. A thread that is confined to a user's files stays confined
-/// forever, and so do the threads that it starts. So after its user has logged out, a session
-/// continues in a new thread. The thread of this module that starts the new thread is never
+/// The queue of sessions that must move to new threads. A thread that is confined to a user's files
+/// stays confined forever, and so do the threads that it starts. So after its user has logged out,
+/// a session continues in a new thread. The relay's thread, which starts that new thread, is never
 /// confined.
 #[derive(Default)]
 pub(crate) struct Relay {

@@ -76,7 +76,7 @@ impl EndNotice {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
-    /// In another thread: this one is confined to a user who has logged out.
+    /// Continue in another thread, because this thread is confined to a user who has logged out.
     Elsewhere,
     End,
 }
@@ -88,8 +88,9 @@ pub(crate) struct Runner {
     /// The session's place among the connections.
     permit: Permit,
     registration: Registration,
-    /// Number of lines so far, and number of consecutive invalid lines at the end.
+    /// Number of lines so far.
     lines: u64,
+    /// Number of invalid lines since the last valid one.
     bad_lines: u32,
     /// Whether a storage was entered, so that the thread may be confined to that storage.
     is_inside: bool,
@@ -100,8 +101,8 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Allocates the runner in a separate function. An idle session keeps every page of its stack
-    /// that was ever touched, and moving the runner would touch several copies.
+    /// Returns a new runner on the heap. An idle session keeps every page of stack that its thread
+    /// has touched. Copies of the runner in the caller would touch several more pages.
     #[inline(never)]
     fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
         Box::new(Self::new(registration, session, permit))
@@ -124,7 +125,7 @@ impl Runner {
         }
     }
 
-    /// Returns the control connection as the register knows it.
+    /// Returns the session's handle in the register.
     pub(super) fn line(&self) -> &Arc<SessionHandle> {
         &self.registration.line
     }
@@ -206,14 +207,14 @@ impl Runner {
         let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // When the client sees the end, the session must have freed its passive port, its place in
-        // the user's count, and its place among the connections.
+        // The client may reconnect as soon as it sees the end. By that time, the session must have
+        // freed its passive port, and its places among the user's sessions and the connections.
         drop(session);
         permit.leave();
         if served.is_ok() {
             control.hang_up();
         }
-        // As long as the register knows the session, other threads can wake and cut it.
+        // Until it leaves the register, other threads can wake and cut the session.
         drop(registration);
     }
 
@@ -270,18 +271,18 @@ impl Runner {
         self.session.context.is_draining() || line.is_cut() || line.is_dismissed()
     }
 
-    /// Waits for the next event until `limit` has passed since `start`. A passive port that was
-    /// prepared for a transfer closes earlier than an idle session.
+    /// Waits for the next event until `limit` has passed since `start`. A passive port without a
+    /// transfer closes earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        // With the next command, the client has got the reply. One that first waits for the end of
-        // the data connection gets that after a second.
+        // The next command shows that the client has got the reply. If the client first waits for
+        // the end of the data connection, that end comes after [`limits::LAST_WAIT`].
         if let Some(_refused) = self.session.refused.take() {
             match self.control.next(Instant::now(), limits::LAST_WAIT) {
                 Arrival::TimedOut => {}
                 arrival => return arrival,
             }
         }
-        // Input that arrived in time is handled, even after a long digest.
+        // Waiting lines have arrived in time, even if a long digest has delayed them.
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel
         {
@@ -476,7 +477,7 @@ impl Handover for Runner {
         let ending = self.ending();
         let session = move || self.contained(Self::serve_here);
         if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
-            log::warn!("cannot start a thread for a session: {error}");
+            log::warn!("{}: cannot start a thread for the session: {error}", handle.shown.peer());
             if !handle.is_protected() {
                 socket::refuse(&handle.stream, &Refusal::Resources.reply());
             }

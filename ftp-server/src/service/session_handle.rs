@@ -22,14 +22,16 @@ const DISMISSED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) stream: TcpStream,
-    /// Whether a transfer is running. A shutdown then ends the session only after the grace period.
+    /// Whether a transfer or other long work is running. A shutdown then ends the session only
+    /// after the grace period.
     busy: AtomicBool,
     /// Whether the transfer depends on the client: it waits for data, for room to send, or for a
     /// connection.
     moving: AtomicBool,
     /// Whether the session must end, whatever it is doing.
     cut: AtomicBool,
-    /// [`WORKING`] and [`DISMISSED`], in one value so that no command begins unnoticed.
+    /// [`WORKING`] and [`DISMISSED`], in one value so that no command can begin unnoticed during a
+    /// dismissal.
     turn: AtomicU8,
     /// Whether the connection was closed to make room for another connection.
     gave_way: AtomicBool,
@@ -54,13 +56,13 @@ impl SessionHandle {
         }
     }
 
-    /// Sets whether a transfer is running.
+    /// Sets whether a transfer or other long work is running.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
         self.moving.store(false, Ordering::SeqCst);
     }
 
-    /// Returns whether a transfer is running.
+    /// Returns whether a transfer or other long work is running.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
@@ -116,7 +118,7 @@ impl SessionHandle {
         before & DISMISSED == 0
     }
 
-    /// Returns whether a transfer that depends on the client has moved no byte for `stall`; `seen`
+    /// Returns whether a transfer that depends on the client has moved no byte for `stall`. `seen`
     /// keeps the state of the last call.
     pub(super) fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
         let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
@@ -156,7 +158,7 @@ impl SessionHandle {
 
     /// Ends a blocked read of the control connection; writing the last 421 still works.
     pub(super) fn wake(&self) {
-        // Fails if the peer has disconnected already; then the read has ended too.
+        // Fails if the peer has disconnected already, but then the read has ended too.
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 

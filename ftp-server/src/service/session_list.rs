@@ -28,7 +28,8 @@ pub struct SessionInfo {
     pub since: SystemTime,
     /// TLS version of the control connection; `None` in plaintext.
     pub tls: Option<TlsVersion>,
-    /// Time since the last command or transfer ended; zero during a transfer.
+    /// Time since the last command or transfer ended, or since the client connected; zero during a
+    /// transfer.
     pub idle: Duration,
     /// Current activity.
     pub activity: Activity,
@@ -47,16 +48,16 @@ pub enum Activity {
         verb: Verb,
         /// Path of the file or directory.
         path: VirtualPath,
-        /// Bytes moved so far, updated every 4 MiB or quarter of a second.
+        /// Bytes moved so far, updated every 4 MiB or every 250 ms, whichever comes first.
         bytes: u64,
         /// Time since the command arrived.
         elapsed: Duration,
     },
 }
 
-/// The published state of a session. The session writes this state at a login, when TLS begins or
-/// ends, and at the beginning and end of a transfer. During a transfer, it updates only the number
-/// of bytes, and after a command only the time.
+/// The published state of a session. The session writes this state at a login or logout, when TLS
+/// begins or ends, and when a transfer begins or ends. During a transfer, it updates only the
+/// number of bytes, and after a command only the time.
 #[derive(Debug)]
 pub(crate) struct Shown {
     /// The peer address of the connection; after a balancer's header was read, the client's

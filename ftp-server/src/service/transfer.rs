@@ -80,7 +80,7 @@ impl Runner {
         let tls = watch.tls;
         let is_end_confirmed = watch.is_end_confirmed;
         let refused = watch.refused;
-        // Data that a test has cut has no end.
+        // After data that a test has cut, the connection cannot stay open.
         let open = watch.open.filter(|_| fault.is_none());
         let failed = watch.failed;
         let result = match fault {
@@ -174,7 +174,7 @@ impl Runner {
         Ok(next)
     }
 
-    /// Returns the conclusion for a result at this path.
+    /// Returns the conclusion for the result of a transfer or other long work at this path.
     fn conclude(&self, path: &VirtualPath, result: &TransferResult) -> Conclusion {
         match result {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
@@ -294,7 +294,8 @@ impl Session {
         }));
     }
 
-    /// Reports a refused transfer of a file if this command was one, and a user is logged in.
+    /// Reports a refused file transfer. Does nothing if the command does not transfer files, or if
+    /// no user is logged in.
     pub(super) fn tell_of_refusal(
         &self,
         verb: Verb,

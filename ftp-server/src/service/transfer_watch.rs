@@ -52,14 +52,14 @@ impl From<OpenError> for TransferResult {
     }
 }
 
-/// Watches the control connection during a transfer, and answers `STAT`.
+/// A running transfer, which watches the control connection and answers `STAT`.
 pub(super) struct TransferWatch<'a> {
     control: &'a mut Control,
     session: &'a Session,
     /// Whether the 150 was sent, so that a transfer is running. Before the 150, an answer to `STAT`
     /// would look like the reply to the command.
     running: bool,
-    /// Bytes moved, after the transfer.
+    /// Bytes that the transfer has moved, set when its data ends.
     pub(super) moved: u64,
     /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
@@ -69,7 +69,7 @@ pub(super) struct TransferWatch<'a> {
     pub(super) refused: Option<TcpStream>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
-    /// The error if an answer could not be written.
+    /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
 
@@ -199,9 +199,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Lets the storage finish an upload, and checks that the client still wants it. If a client is
-    /// killed, its data ends too, and its control connection may end a moment later. `took` is how
-    /// long the data took.
+    /// Lets the storage finish an upload, and checks that the client is still connected. When a
+    /// client is killed, its data ends too, and its control connection may end a moment later.
+    /// `took` is the duration of the data.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
         if !matches!(end, PumpEnd::Complete) {
             return end;
@@ -248,8 +248,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work before the 150: finding a converted byte in a file, copying the beginning
-    /// of a file, or finding a name for a pattern.
+    /// Does the slow work before the 150. It finds a restart offset in converted data or a name
+    /// that matches a pattern, or copies the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;

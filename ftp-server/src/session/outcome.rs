@@ -38,7 +38,7 @@ pub(crate) trait Work {
     /// Works for a fraction of a second. Returns the reply once the work is complete.
     fn step(&mut self) -> Option<Reply>;
 
-    /// Returns the bytes read or gathered so far, for the log.
+    /// Returns the number of bytes read or collected so far, for the log.
     fn done(&self) -> u64;
 
     /// Returns whether the work has a place among the processor-bound jobs from the start. If not,

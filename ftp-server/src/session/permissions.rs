@@ -1,4 +1,4 @@
-//! What the user of a session may do at a path.
+//! Permissions of a session's user at a path.
 
 use std::ops::BitOr;
 use std::sync::Arc;
@@ -62,9 +62,14 @@ impl Session {
         fixed.unwrap_or_default().iter().any(|name| Some(&**name) == path.name())
     }
 
-    /// Returns whether the user's rights allow a rename. A directory with a rule cannot move. An
-    /// object cannot move to a place where the user may list or read it if that was not allowed at
-    /// the old place. A directory can move only to a place where the user may create directories.
+    /// Returns whether the user's rights allow a rename. It needs the right `RENAME` at both paths,
+    /// and no rule may be at or below either path. If different rules apply to the two paths, the
+    /// rename also needs:
+    ///
+    /// - `DELETE` at the old path and `CREATE` at the new path;
+    /// - for a directory, `MKDIR` at the new path;
+    /// - `LIST` and `RETRIEVE` at the old path, if the user has them at the new path: a rename must
+    ///   not reveal an object.
     pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
         let Some(user) = self.user() else { return false };
         if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {

@@ -37,7 +37,7 @@ pub(crate) struct Session {
     pub(crate) peer: SocketAddr,
     /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
-    /// The address that the client connected to: one of this server, or of its balancer.
+    /// The address that the client connected to: this server's, or its balancer's.
     pub(crate) reached: SocketAddr,
     /// The server's own address on the control connection.
     pub(crate) local: SocketAddr,
@@ -64,8 +64,8 @@ pub(crate) struct Session {
     pub(crate) directory: VirtualPath,
     /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
     pub(crate) channel: Option<DataChannel>,
-    /// The data connection of a refused transfer. Closing it while the client sends, which it does
-    /// in a TLS handshake, resets it: curl and lftp then lose the reply.
+    /// The data connection of a refused transfer. Closing it while the client sends, for example in
+    /// a TLS handshake, would reset it. curl and lftp would then lose the reply.
     pub(crate) refused: Option<TcpStream>,
     /// Whether `EPSV ALL` was sent.
     pub(crate) epsv_all: bool,
@@ -188,8 +188,9 @@ impl Session {
         }
     }
 
-    /// Resets the session to its beginning, with the current settings and users. Failed logins and
-    /// the client's name stay. If no user was logged in, the login timeout does not start again.
+    /// Resets the session to its beginning, with the current settings and users. The number of
+    /// failed logins stays, and so does the fact that `CLNT` was sent. If no user was logged in,
+    /// the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
         let Self { peer, is_unknown, reached, local, .. } = *self;
         let ends = Ends { peer, is_unknown, reached, local };
@@ -205,8 +206,8 @@ impl Session {
             Self { number, login_failures, is_client_known, complaints, logged_out_since, ..new };
     }
 
-    /// Forgets everything sent in plaintext, which an attacker may have sent, except the host and
-    /// the failed logins (RFC 4217 §4.2).
+    /// Forgets everything sent in plaintext, because an attacker may have sent it (RFC 4217 §4.2).
+    /// The host, the number of failed logins, and the fact that `CLNT` was sent stay.
     pub(crate) fn forget_for_tls(&mut self) {
         let context = Arc::clone(&self.context);
         let host = self.host.take();
@@ -214,8 +215,9 @@ impl Session {
         (self.context, self.host) = (context, host);
     }
 
-    /// Lets the TLS server name choose the host: unlike a `HOST` in plaintext, it cannot be changed
-    /// on the network path (RFC 7151 §3.2.2). Without a name, the host of `HOST` stays.
+    /// Lets the TLS server name choose the host. Unlike a `HOST` in plaintext, that name cannot be
+    /// changed on the network path (RFC 7151 §3.2.2). If the client sent no name, the host of
+    /// `HOST` stays.
     pub(crate) fn choose_host_by_tls(&mut self) {
         let chosen = match self.asked_name() {
             AskedName::Missing => return,
@@ -311,7 +313,8 @@ impl Session {
         }
     }
 
-    /// Logs a warning that the client can cause as often as it likes.
+    /// Logs a warning, at most once per second for each kind, because the client can cause any
+    /// number of them.
     pub(crate) fn warn(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
         self.complaints.warn(kind, detail);
     }
@@ -397,7 +400,8 @@ impl Session {
         !config.fxp_networks.is_empty() && self.context.tls.as_ref().is_some_and(is_possible)
     }
 
-    /// Returns the rights and capabilities of the user, or before login those of any user.
+    /// Returns the rights and capabilities of the user. Before login, returns the rights and
+    /// capabilities that any user has.
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
             Some(user) => {

@@ -53,7 +53,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Starts a check, which answers `STAT` at once if `status` is set, and otherwise in its turn.
+    /// Starts a check. If `status` is set, the check reports a `STAT` at once; otherwise `STAT`
+    /// waits for its turn.
     pub(super) const fn new(status: bool) -> Self {
         Self { reads: READS_A_LOOK, status }
     }
@@ -74,9 +75,9 @@ pub(super) struct Control {
     ended: bool,
     /// Whether more than [`limits::WAITING_LINES`] lines arrived during a transfer.
     flooded: bool,
-    /// The receive timeout of the socket; changing it costs a call.
+    /// The receive timeout of the socket, kept here because each change costs a system call.
     timeout: Option<Duration>,
-    /// How long the peer may leave a reply unread.
+    /// Maximum time that the peer may leave a reply unread.
     patience: Duration,
     /// Time at which the session must end, even while replies are unread.
     end: Option<Instant>,
@@ -128,8 +129,8 @@ impl Control {
             // Usually the whole limit is left, and the socket has that timeout already.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
-            // A shorter timeout is enough at first, because a command usually arrives before it
-            // ends.
+            // At first, a shorter timeout is enough, because a command usually arrives before that
+            // timeout ends.
             let will_do = !has_waited && self.timeout.is_some_and(|timeout| timeout <= wait);
             has_waited = true;
             let is_set = if will_do { Ok(()) } else { self.set_timeout(wait) };
@@ -167,13 +168,13 @@ impl Control {
         if self.protection.is_some() {
             return self.decrypt(bytes);
         }
-        // `next` and `look` empty the decoder before they read again, and read less than fits.
+        // All callers empty the decoder before they read again, and read less than fits into it.
         let taken = self.decoder.push(bytes);
         debug_assert_eq!(taken, bytes.len());
     }
 
     /// Passes more decrypted bytes to the decoder, because one record may exceed its room. Returns
-    /// `false` if there are no more. poll(2) does not see these bytes.
+    /// `false` if the decoder took none. poll(2) does not see these bytes.
     fn decode_more(&mut self) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -187,8 +188,8 @@ impl Control {
         taken > 0
     }
 
-    /// Waits until `until`, and keeps incoming lines for later. Returns `false` if the peer closes
-    /// its side, or the session must end, before then.
+    /// Waits until `until`, and keeps incoming lines for later. Returns `false` if the session must
+    /// end before then, or if the peer closes its side without a `QUIT`.
     pub(super) fn pause(&mut self, until: Instant) -> bool {
         loop {
             let has_room = loop {
@@ -217,7 +218,7 @@ impl Control {
                     let mut one = [PollFd::new(&self.line.stream, flags)];
                     poll(&mut one, Timespec::try_from(rest).ok().as_ref())
                 }
-                // Input that may not be read would make the socket ready all the time.
+                // A socket whose input has ended is always ready, so it is not polled.
                 true => poll(&mut [], Timespec::try_from(rest.min(limits::TICK)).ok().as_ref()),
             };
             match polled {
@@ -298,8 +299,8 @@ impl Control {
     }
 
     /// Closes the connection after the last reply. Closing a socket with unread bytes resets it,
-    /// and the reset can overtake the reply. So the rest of the input is read first, for a short
-    /// time and up to a limit.
+    /// and the reset can overtake the reply. So this function first reads the rest of the input,
+    /// for [`limits::LAST_WAIT`] and up to [`limits::LAST_INPUT`] bytes.
     pub(super) fn hang_up(&mut self) {
         if self.close_protection().is_err() {
             return;
@@ -344,7 +345,7 @@ impl Control {
         !self.waiting.is_empty()
     }
 
-    /// Returns whether more lines arrived during a transfer than may wait.
+    /// Returns whether more than [`limits::WAITING_LINES`] lines arrived during a transfer.
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded
     }
@@ -355,8 +356,8 @@ impl Control {
         self.has_room().then(|| self.line.stream.as_fd())
     }
 
-    /// Waits up to `limit` for input during a transfer. Returns `false` if there is nothing more to
-    /// wait for.
+    /// Waits up to `limit` for input during a transfer. Returns `false` at once if the queue is
+    /// full or the input has ended.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let Some(descriptor) = self.descriptor() else { return false };
         let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];

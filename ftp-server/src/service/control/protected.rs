@@ -39,13 +39,13 @@ impl Control {
         let wait = &mut |flags| wait_until(&line, flags, deadline);
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
         self.protection = Some(Box::new(connection));
-        // Data that arrived together with the end of the handshake.
+        // Decrypts data that arrived together with the end of the handshake.
         self.decrypt(&mut []);
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends TLS, and continues in plaintext once the client has ended TLS too, within `limit`.
-    /// Keeps the client's input before that end, up to the limit on waiting input.
+    /// Ends TLS, and continues in plaintext once the client has ended TLS too. The client has
+    /// `limit` to do so. Keeps the client's input before that end, up to [`READ_AHEAD`] bytes.
     pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
@@ -63,7 +63,7 @@ impl Control {
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            // The queue is not read while this loop runs.
+            // Nothing else takes bytes out of `plain` while this loop runs.
             if self.plain.len() > READ_AHEAD {
                 let why = "too much input under TLS before the client ended it";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -101,7 +101,7 @@ impl Control {
         });
         *ended |= connection.is_closed();
         if let Err(error) = received {
-            log::debug!("{:?}: TLS: {error}", line.stream.peer_addr());
+            log::debug!("{}: TLS: {error}", line.shown.peer());
             *ended = true;
         }
         if !answer.is_empty() && self.write(&answer).is_err() {
@@ -130,7 +130,8 @@ impl Control {
 /// Longest reply that is encrypted on the stack, in bytes.
 const SHORT: usize = 512;
 
-/// Waits until the socket is ready, at most until `deadline`; a session that is cut does not wait.
+/// Waits until the socket is ready. Fails with `TimedOut` at `deadline`, or at once if the session
+/// was cut.
 fn wait_until(line: &SessionHandle, flags: PollFlags, deadline: Instant) -> io::Result<()> {
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
