@@ -15,10 +15,10 @@ use ftp_server::{
     Upload, VirtualPath, WriteMode,
 };
 
-/// Largest upload in bytes: it is held in memory.
+/// Maximum size of an upload in bytes: each upload is held in memory.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// A name and its content.
+/// The name and the content of an upload.
 type Delivery = (Vec<u8>, Vec<u8>);
 
 /// One empty directory. Uploads to it arrive at the other end of the channel.
@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Uploads a file as a camera does; returns the last reply.
+/// Uploads a file as a camera does. Returns the last reply.
 fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box<dyn Error>> {
     let mut control = BufReader::new(TcpStream::connect(server)?);
     let mut ask = |line: &str| {

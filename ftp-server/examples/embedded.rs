@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Starts the server. With port 0, the system chooses a port.
 fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
-    // A separate thread writes the lines to standard error: no session waits for a pipe.
+    // A separate thread writes the lines, so that no session waits for standard error.
     let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
     let config = ServerConfig::default().with(|config| {
         config.limits.per_address = 8;

@@ -1,5 +1,5 @@
-//! A server as a test fixture: once created, it accepts connections on a free port, and dropping it
-//! stops it. The test waits for an event, not for a fixed time.
+//! A server as a test fixture. A new fixture accepts connections on a free port; dropping the
+//! fixture stops the server. The test waits for an event, not for a fixed time.
 //!
 //! `cargo run -p ftp-server --example test_fixture`
 
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 /// A server with one user, `u` with the password `p`, over an empty directory.
 struct Fixture {
-    // In this order: the server ends before its directory is removed.
+    // Fields are dropped in this order: the server ends before its directory is removed.
     server: Server,
     root: TempDir,
-    /// The name of each file, once it is complete.
+    /// The path of each uploaded file, sent when the file is complete.
     arrivals: Receiver<Vec<u8>>,
 }
 
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Stands for the program under test: it uploads a file to a server.
+/// Uploads a file to a server, in place of the program under test.
 fn upload(server: SocketAddr, name: &str, content: &[u8]) -> Result<(), Box<dyn Error>> {
     let mut control = BufReader::new(TcpStream::connect(server)?);
     let mut ask = |line: &str| {

@@ -2,7 +2,7 @@
 //! and descriptors of the whole process.
 #![expect(
     clippy::unwrap_used,
-    reason = "in tests it is wanted, and clippy's own exception is for test functions alone"
+    reason = "tests may unwrap, but clippy exempts only test functions, not their helpers"
 )]
 
 use std::fs;

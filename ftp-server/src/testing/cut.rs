@@ -59,7 +59,7 @@ impl Upload for CutUpload {
         self.inner.ready()
     }
 
-    /// Fails without publishing the upload, whose data ended before the cut.
+    /// Fails without publishing the upload, even if its data ended before the cut.
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.inner.abort(StreamEnd::Cut);
         Err(StorageErrorKind::Io.into())

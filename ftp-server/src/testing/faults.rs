@@ -7,14 +7,14 @@ use ftp_proto::Verb;
 
 use crate::lock::unpoisoned;
 
-/// A fault of a command.
+/// A fault that replaces or breaks a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProtocolFault {
     /// Reply 421 instead of carrying out the command, and close the connection.
     Close,
-    /// Close the data connection after N bytes, or at the end of shorter data, and reply 426. An
-    /// upload is not published.
+    /// Close the data connection after `after` bytes, or at the end of shorter data, and reply 426.
+    /// An upload is not published.
     Abort {
         /// Bytes over the data connection.
         after: u64,
@@ -39,7 +39,7 @@ pub enum ProtocolFault {
 /// use ftp_server::testing::{ProtocolFault, Faults};
 /// use ftp_server::{MemoryStorage, Rights, Server, Verb};
 ///
-/// // The first download ends after 1,000 bytes, the second upload is refused by 421.
+/// // The first download ends after 1,000 bytes; the second upload is refused with 421.
 /// let faults = Faults::new()
 ///     .on(Verb::Retr, 1, ProtocolFault::Abort { after: 1_000 })
 ///     .on(Verb::Stor, 2, ProtocolFault::Close);

@@ -10,7 +10,7 @@ use crate::lock::unpoisoned;
 use crate::log::{Event, EventKind, LoginRefusal, Observer, Refusal, TransferEnd};
 use crate::storage::VirtualPath;
 
-/// Records the commands and events of a server. Clones share the records.
+/// A recorder of the commands and events of a server. Clones share the records.
 ///
 /// [`ServerBuilder::recorder`](crate::ServerBuilder::recorder) attaches a recorder to a server. The
 /// recorder records each command when the server receives it, and each event after it happened.
@@ -30,7 +30,8 @@ struct Kept {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
-    /// Number of the session, from 1; `None` for a refused connection.
+    /// Number of the session, from 1; `None` for events without a session, such as a refused
+    /// connection.
     pub session: Option<u64>,
     /// The command or event.
     pub what: Recorded,
@@ -40,13 +41,13 @@ pub struct Record {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Recorded {
-    /// A command line. During a transfer only `ABOR` is recorded at once; the server reads other
-    /// commands after the transfer.
+    /// A command line. During a transfer, only `ABOR` is recorded at once, because the server
+    /// carries out other commands after the transfer.
     #[non_exhaustive]
     Command {
-        /// Its verb.
+        /// The verb of the command.
         verb: Verb,
-        /// Its argument, byte for byte; `***` for `PASS` and `ACCT`.
+        /// The argument of the command, byte for byte; `***` for `PASS` and `ACCT`.
         argument: Vec<u8>,
     },
     /// A session began.
@@ -78,7 +79,7 @@ pub enum Recorded {
         path: VirtualPath,
         /// Bytes moved.
         bytes: u64,
-        /// How the transfer ended.
+        /// End of the transfer.
         end: TransferEnd,
         /// Code of the first reply after the 150, or of the only reply; `None` if none was sent.
         reply: Option<ReplyCode>,
@@ -111,12 +112,12 @@ pub enum Recorded {
     Changed(VirtualPath),
     /// The session ended.
     Ended,
-    /// Another event: the Debug form of its [`EventKind`].
+    /// Another event: the `Debug` form of its [`EventKind`].
     Other(String),
 }
 
-/// Error of a wait: no record matched in time. Display and Debug show the records, so that `unwrap`
-/// prints them.
+/// Error of a wait: no record matched in time. `Display` and `Debug` show the records, so that
+/// `unwrap` prints them.
 #[derive(Clone, Eq, PartialEq)]
 pub struct NotRecorded {
     waited: Duration,
@@ -206,7 +207,7 @@ impl Recorder {
         self.kept.arrived.notify_all();
     }
 
-    /// Records a command line; an invalid line is ignored.
+    /// Records a command line. Ignores an invalid line.
     pub(crate) fn hear(&self, session: u64, line: &[u8]) {
         let Ok((verb, argument)) = Verb::split(line) else { return };
         let is_secret = matches!(verb, Verb::Pass | Verb::Acct);

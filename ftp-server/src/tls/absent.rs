@@ -1,4 +1,5 @@
-//! Replacement of TLS without the feature `tls`: the same names, without any value.
+//! Replacement for TLS without the feature `tls`. It has the same names, but no value of its types
+//! can exist.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -28,65 +29,65 @@ enum Never {}
 pub struct Tls(Never);
 
 impl Tls {
-    /// Always fails.
+    /// Fails, because TLS is not available.
     ///
     /// # Errors
     ///
-    /// Returns [`TlsError::Absent`].
+    /// Returns [`TlsError::Absent`] in every case.
     pub fn from_files(_certificate: &Path, _key: &Path) -> Result<Self, TlsError> {
         Err(TlsError::Absent)
     }
 
-    /// Always fails.
+    /// Fails, because TLS is not available.
     ///
     /// # Errors
     ///
-    /// Returns [`TlsError::Absent`].
+    /// Returns [`TlsError::Absent`] in every case.
     pub fn from_pem(_certificate: &[u8], _key: &[u8]) -> Result<Self, TlsError> {
         Err(TlsError::Absent)
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn host(self, _name: HostName, _identity: &Self) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn control(self, _policy: TlsPolicy) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn data(self, _policy: TlsPolicy) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn session_reuse(self, _reuse: SessionReuse) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn allow_missing_close_notify(self, _allow: bool) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn min_version(self, _version: TlsVersion) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     ///
     /// # Errors
     ///
-    /// None.
+    /// Returns no error, because no value exists.
     pub fn client_ca_file(
         self,
         _path: &Path,
@@ -95,67 +96,67 @@ impl Tls {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn cert_user(self, _needed: bool) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn exempt(self, _networks: Vec<Network>) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn auth_ssl_alias(self, _served: bool) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     ///
     /// # Errors
     ///
-    /// None.
+    /// Returns no error, because no value exists.
     pub fn sscn_ca_file(self, _path: &Path) -> Result<Self, TlsError> {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     ///
     /// # Errors
     ///
-    /// None.
+    /// Returns no error, because no value exists.
     pub fn sscn_pin(self, _pin: &str) -> Result<Self, TlsError> {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn sscn_any(self, _any: bool) -> Self {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn pin(&self) -> Option<String> {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn not_after(&self) -> Option<TimeVal> {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn is_for(&self, _host: &str) -> bool {
         match self.0 {}
     }
 
-    /// Never called.
+    /// Cannot be called, because no value exists.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
         match self.0 {}

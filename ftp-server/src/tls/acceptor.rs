@@ -1,5 +1,5 @@
-//! Starting TLS on connections, and the TLS state that a control connection shares with its data
-//! connections.
+//! The start of TLS on connections, and the TLS state that a control connection shares with its
+//! data connections.
 
 use std::fmt;
 use std::io;
@@ -28,7 +28,7 @@ use super::resumption::Resumption;
 use super::settings::{Identity, Settings, Tls};
 use crate::deadline;
 
-/// Starts TLS on connections of a server.
+/// The TLS settings of a server, and the threads that compute its handshakes.
 pub(crate) struct Acceptor {
     settings: Tls,
     /// The part of the configuration that all connections share.
@@ -39,7 +39,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Returns an acceptor, which takes over the handshake threads of `former`, if given.
+    /// Returns an acceptor. It takes over the handshake threads of `former`, if given; otherwise it
+    /// starts its own.
     pub(crate) fn new(settings: Tls, former: Option<&Self>) -> io::Result<Self> {
         let pool = match former {
             Some(former) => Arc::clone(&former.pool),
@@ -99,8 +100,8 @@ impl Acceptor {
     }
 
     /// Prepares TLS on a control connection, within `limit`. If the client sends no name, it gets
-    /// the certificate of `host`. Dedicated threads do the handshakes, because the C library keeps
-    /// freed memory for the thread that freed it.
+    /// the certificate of `host`. The work is done in a handshake thread, because the C library
+    /// keeps freed memory for the thread that freed it.
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         limit: Duration,
@@ -141,7 +142,7 @@ fn versions(settings: &Tls) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-/// Returns the configuration for these settings.
+/// Returns the configuration of rustls for these settings.
 fn config_of(settings: &Tls) -> io::Result<ServerConfig> {
     let config = ServerConfig::builder_with_provider(Arc::clone(&settings.0.provider))
         .with_protocol_versions(versions(settings))
@@ -187,9 +188,9 @@ impl Secured {
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Prepares TLS on a data connection. For an upload, the server sends no tickets: the client
-    /// may not read them, and closing a connection with unread tickets would reset it while data is
-    /// in transit.
+    /// Prepares TLS on a data connection. For an upload, the server sends no tickets, because the
+    /// client may not read them. If the client closed a connection with unread tickets, it would
+    /// reset the connection while data is in transit.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
     }
@@ -217,7 +218,7 @@ impl Secured {
     }
 }
 
-/// Presents a certificate of the server, and keeps the requested name.
+/// The choice of the server's certificate in a handshake, which keeps the requested name.
 struct Named {
     settings: Tls,
     /// The host that `HOST` chose before the handshake.

@@ -17,7 +17,7 @@ use super::steps::{Output, Reading, greet, process, write};
 /// which cost the peer less than the server.
 const SILENT_RECORDS: u32 = 32;
 
-/// Maximum length of a record with its header (RFC 5246 §6.2.3).
+/// Maximum length of a record with its header, in bytes (RFC 5246 §6.2.3).
 pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 
 /// Maximum bytes of records for a message of a handshake, such as a long certificate chain of a
@@ -28,13 +28,14 @@ const MESSAGE: usize = 4 * RECORD;
 /// the thread that freed them, and each session has a thread.
 pub(super) const UNKEPT: usize = 2_048;
 
-/// Maximum plain text of one record.
+/// Maximum plain text of one record, in bytes.
 const FRAGMENT: usize = 16 * 1_024;
 
 /// Maximum overhead of a sent record over its plain text, in bytes.
 const OVERHEAD: usize = 64;
 
-/// Returns the maximum size of the records for `plain` bytes, including a key update before them.
+/// Returns the maximum size of the records for `plain` bytes of plain text, including a key update
+/// before them.
 pub(crate) const fn size_of_records(plain: usize) -> usize {
     plain + (plain / FRAGMENT + 3) * OVERHEAD
 }
@@ -53,7 +54,7 @@ pub(crate) struct Connection {
     silent: (u32, Instant),
 }
 
-/// The side of this server.
+/// This server's side of the connection.
 enum Side {
     Server(Box<UnbufferedServerConnection>),
     /// The server begins the handshake (`SSCN ON`).
@@ -96,7 +97,7 @@ impl Connection {
         matches!(self.side, Side::Client(_))
     }
 
-    /// Appends the first message of a handshake that this server begins to `answer`.
+    /// Appends the first message to `answer` if this server begins the handshake.
     pub(super) fn greet(&mut self, answer: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.side {
             Side::Server(_) => Ok(()),
@@ -108,7 +109,7 @@ impl Connection {
         self.state().is_handshaking()
     }
 
-    /// Returns whether a whole record has been received: a partial record is useless for a step.
+    /// Returns whether a whole record has been received, so that the handshake can continue.
     pub(super) fn has_record(&self) -> bool {
         record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
@@ -250,7 +251,7 @@ impl Connection {
         self.write(records, Output::Plain(plain))
     }
 
-    /// Encrypts a `close_notify` into `records`.
+    /// Encrypts a `close_notify` into `records`. Returns the number of bytes written.
     pub(crate) fn close(&mut self, records: &mut [u8]) -> io::Result<usize> {
         self.write(records, Output::CloseNotify)
     }

@@ -1,4 +1,4 @@
-//! A handshake: the session's thread reads and writes, and threads of the pool compute (`pool.rs`).
+//! A handshake. The session's thread reads and writes, and the threads of `pool.rs` compute.
 
 use std::io;
 use std::net::TcpStream;
@@ -28,8 +28,8 @@ impl Handshake {
         Self { connection, pool }
     }
 
-    /// Carries out the handshake over `stream`, until `deadline` at most. `wait` waits until the
-    /// socket is ready, and fails with `E` if waiting is useless.
+    /// Carries out the handshake over `stream`. `wait` waits until the socket is ready, and fails
+    /// if the handshake must end, for example at `deadline`.
     ///
     /// A failed handshake sends an alert if the socket has room for it.
     pub(crate) fn carry_out<E: From<io::Error>>(

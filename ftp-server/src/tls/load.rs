@@ -18,10 +18,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::certificate::Certificate;
 use super::policy::TlsError;
 
-/// Maximum length of a PEM file in bytes: far longer than any certificate chain.
+/// Maximum length of a PEM file in bytes, far more than any certificate chain needs.
 const LONGEST: u64 = 1 << 20;
 
-/// Content of a file, and its name for errors.
+/// The content of a PEM file, and its name for errors.
 pub(super) struct Pem {
     name: String,
     bytes: Vec<u8>,
@@ -72,16 +72,16 @@ impl Pem {
                 unusable(&self.name, &"a section has no end: the file is truncated")
             }
             pem::Error::IllegalSectionStart { .. } => {
-                unusable(&self.name, &"a section does not begin as in PEM")
+                unusable(&self.name, &"a section does not begin with a PEM header")
             }
-            pem::Error::Base64Decode(_) => unusable(&self.name, &"a section is not base64"),
+            pem::Error::Base64Decode(_) => unusable(&self.name, &"a section is not valid base64"),
             error => unusable(&self.name, error),
         }
     }
 }
 
-/// Returns the content of a file. An endless file is truncated, and so is invalid. Does not wait
-/// for a pipe without a writer.
+/// Returns the content of a file. A file that exceeds [`LONGEST`] is truncated, and so is probably
+/// invalid. Does not wait for a pipe without a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
@@ -105,8 +105,9 @@ pub(super) fn pair(
     let leaf = Certificate::parse(leaf).map_err(|error| {
         unusable(&certificate.name, &format_args!("not an X.509 certificate: {error}"))
     })?;
-    let now = TimeVal::try_from(SystemTime::now())
-        .map_err(|_| unusable(&certificate.name, &"the clock of this machine is wrong"))?;
+    let now = TimeVal::try_from(SystemTime::now()).map_err(|_| {
+        unusable(&certificate.name, &"the system clock is wrong: expected a year up to 9999")
+    })?;
     let file = certificate.name.clone();
     if leaf.not_after < now {
         return Err(TlsError::Expired { file, end: format!("{}Z", leaf.not_after) });
@@ -134,7 +135,7 @@ pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
     for certificate in pem.certificates()? {
         roots
             .add(certificate)
-            .map_err(|_| unusable(&pem.name, &"a certificate in it cannot be read"))?;
+            .map_err(|_| unusable(&pem.name, &"a certificate in the file is invalid"))?;
     }
     Ok(Arc::new(roots))
 }

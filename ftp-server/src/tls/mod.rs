@@ -2,7 +2,7 @@
 //!
 //! A few threads (`pool.rs`) compute the slow parts of a handshake. Sessions wait for their sockets
 //! themselves, so that a stalling client delays only its own session. Without the feature `tls`,
-//! `absent.rs` has the same names without values.
+//! `absent.rs` replaces all other files except `asked_name.rs` and `policy.rs`.
 
 mod asked_name;
 mod policy;

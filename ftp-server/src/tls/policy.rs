@@ -152,7 +152,7 @@ pub struct Resumptions {
     pub missed: u64,
 }
 
-/// Counts data connections under TLS.
+/// Counters of data connections under TLS.
 #[derive(Debug, Default)]
 pub(crate) struct Resumed {
     resumed: AtomicU64,
@@ -160,7 +160,7 @@ pub(crate) struct Resumed {
 }
 
 impl Resumed {
-    /// Counts one data connection, and returns the counts including it.
+    /// Counts one data connection. Returns the counts, including this connection.
     pub(crate) fn count(&self, is_resumed: bool) -> Resumptions {
         let count = if is_resumed { &self.resumed } else { &self.missed };
         count.fetch_add(1, Ordering::Relaxed);

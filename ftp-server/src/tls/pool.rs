@@ -29,16 +29,17 @@ pub(super) struct Pool {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// The place for the result of some work.
+/// The result of a piece of work, and the notification of the thread that waits for it.
 struct Desk<T> {
     result: Mutex<Result<Option<T>, Gone>>,
     changed: Condvar,
 }
 
-/// The work ended without a result.
+/// The sign that the work ended without a result.
 struct Gone;
 
-/// Reports work that ends without a result, usually by a panic.
+/// The worker's side of a [`Desk`]. Dropping it without a result, usually in a panic, reports
+/// [`Gone`].
 struct Worker<T>(Arc<Desk<T>>);
 
 impl<T> Desk<T> {
@@ -79,7 +80,7 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let desk = Arc::new(Desk { result: Mutex::new(Ok(None)), changed: Condvar::new() });
-        let gone = || io::Error::other("a defect ended the handshake");
+        let gone = || io::Error::other("the thread of the handshake panicked");
         let worker = Worker(Arc::clone(&desk));
         let work = move || worker.0.put(Ok(Some(work())));
         self.queue.send(Box::new(work)).map_err(|_| gone())?;

@@ -11,18 +11,19 @@ use rustls::server::{ProducesTickets, StoresServerSessions};
 use super::provider::ring;
 use crate::lock::unpoisoned;
 
-/// TLS 1.2 sessions that a control connection remembers for clients without tickets.
+/// Maximum number of TLS 1.2 sessions that a control connection remembers for a client without
+/// tickets.
 const REMEMBERED: usize = 4;
 
 /// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1). A session that only uploads gets
-/// no tickets except those of its control connection.
+/// tickets only on its control connection.
 const LIFETIME: u32 = 7 * 24 * 60 * 60;
 
 const KEY_LEN: usize = 32;
 
-/// Seals the tickets of one control connection with a key that exists only as long as that
-/// connection. Tickets of other control connections are useless here (RFC 4217 §15.2.6); the
-/// connection's own tickets stay valid as long as it lasts.
+/// The sessions of one control connection that can be resumed. Their tickets are sealed with a key
+/// that exists only as long as the connection. Tickets of other control connections are useless
+/// here (RFC 4217 §15.2.6).
 pub(super) struct Resumption {
     key: [u8; KEY_LEN],
     /// TLS 1.2 sessions of clients without tickets, the oldest first.
@@ -32,12 +33,15 @@ pub(super) struct Resumption {
 impl Resumption {
     pub(super) fn new() -> io::Result<Self> {
         let mut key = [0; KEY_LEN];
-        ring().secure_random.fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
+        ring()
+            .secure_random
+            .fill(&mut key)
+            .map_err(|_| io::Error::other("the system returns no random bytes"))?;
         Ok(Self { key, remembered: Mutex::default() })
     }
 
-    /// Creates the cipher on demand, because a cipher is larger than its key, and there are many
-    /// sessions.
+    /// Returns a new cipher. It is created on demand, because a cipher is larger than its key, and
+    /// there are many sessions.
     fn seal(&self) -> Option<LessSafeKey> {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)
     }
@@ -62,7 +66,7 @@ impl ProducesTickets for Resumption {
         LIFETIME
     }
 
-    /// Returns the nonce and the sealed text.
+    /// Returns the nonce, followed by the sealed text.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         ring().secure_random.fill(&mut nonce).ok()?;

@@ -10,11 +10,11 @@ use super::settings::Tls;
 
 impl Tls {
     /// Creates a new key and a self-signed certificate for these host names and IP addresses, valid
-    /// until the end of 9999. Clients that know the [`pin`](Self::pin) of the key accept the
-    /// certificate. Each call creates another key: for a permanent server, keep the files and use
-    /// [`from_files`](Self::from_files).
+    /// until 31 December 9999. Clients that know the [`pin`](Self::pin) of the key accept the
+    /// certificate. Each call creates another key. For a permanent server, keep certificate and key
+    /// in files, and use [`from_files`](Self::from_files).
     ///
-    /// Needs the feature `self-signed`.
+    /// Requires the feature `self-signed`.
     ///
     /// ```
     /// use ftp_server::{MemoryStorage, Rights, Server, Tls};
@@ -32,7 +32,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns [`TlsError::Unusable`] if a name is not ASCII, or the system has no random numbers.
+    /// Returns [`TlsError::Unusable`] if a name is not ASCII, or if the system returns no random
+    /// bytes.
     pub fn self_signed<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
     ) -> Result<Self, TlsError> {

@@ -84,8 +84,8 @@ impl Tls {
     ///
     /// Returns a [`TlsError`] that names the file if:
     ///
-    /// - a file is unreadable or empty, or lacks a certificate or key;
-    /// - the key belongs to another certificate;
+    /// - a file is unreadable, empty or invalid, or lacks a certificate or key;
+    /// - the key is encrypted, or belongs to another certificate;
     /// - the certificate has expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
@@ -96,8 +96,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_files`](Self::from_files), with `the certificate` and `the key`
-    /// as names.
+    /// Returns an error of [`from_files`](Self::from_files), with `the certificate` or `the key` in
+    /// place of the file.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         Self::from_pem_with_provider(certificate, key, ring())
     }
@@ -107,8 +107,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_pem`](Self::from_pem), or `Unusable` if the provider cannot use
-    /// the key.
+    /// Returns an error of [`from_pem`](Self::from_pem), or [`TlsError::Unusable`] if the provider
+    /// cannot use the key.
     pub fn from_pem_with_provider(
         certificate: &[u8],
         key: &[u8],
@@ -121,10 +121,11 @@ impl Tls {
     /// Uses a configuration of rustls: its certificates, versions, cipher suites and verifier of
     /// client certificates.
     ///
-    /// [`min_version`](Self::min_version) and [`client_ca_file`](Self::client_ca_file) have no
-    /// effect then. Sessions and tickets follow [`session_reuse`](Self::session_reuse), since
-    /// resumption identifies the client of a data connection. Early data is disabled, and a
-    /// configuration without ALPN protocols gets `ftp`.
+    /// [`client_ca_file`](Self::client_ca_file) has no effect then, and
+    /// [`min_version`](Self::min_version) applies only to handshakes that this server begins
+    /// ([`sscn_ca_file`](Self::sscn_ca_file)). Sessions and tickets follow
+    /// [`session_reuse`](Self::session_reuse), because resumption identifies the client of a data
+    /// connection. Early data is disabled, and a configuration without ALPN protocols gets `ftp`.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         let provider = Arc::clone(config.crypto_provider());
@@ -160,7 +161,7 @@ impl Tls {
     /// The TLS server name of the control connection chooses the host (RFC 6066). Without a server
     /// name, the last `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of
     /// `self`. Data connections use the same certificate as their control connection, whatever name
-    /// the client sends. Whole names are compared, ignoring case; there are no wildcards.
+    /// the client sends. The server compares whole names and ignores case; there are no wildcards.
     ///
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists the names that `HOST` accepts.
     ///
@@ -229,11 +230,11 @@ impl Tls {
         self
     }
 
-    /// Asks clients for certificates issued by one of the CAs in this PEM file.
+    /// Asks clients for certificates that one of the CAs in this PEM file has issued.
     ///
     /// # Errors
     ///
-    /// Returns a [`TlsError`] that names the file and the reason.
+    /// Returns a [`TlsError`] that names the file and the reason if the file cannot be used.
     pub fn client_ca_file(
         mut self,
         path: &Path,
@@ -292,7 +293,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns a [`TlsError`] that names the file and the reason.
+    /// Returns a [`TlsError`] that names the file and the reason if the file cannot be used.
     pub fn sscn_ca_file(mut self, path: &Path) -> Result<Self, TlsError> {
         let roots = load::roots(&Pem::read(path)?)?;
         self.settings().other_servers.roots = Some(roots);

@@ -1,4 +1,4 @@
-//! Single steps of a TLS connection, which are the same on both sides except for the types of
+//! Single steps of a TLS connection. They are the same on both sides, except for the types of
 //! rustls.
 
 use std::io;
@@ -53,7 +53,7 @@ pub(super) struct Reading {
     pub(super) is_closed: bool,
 }
 
-/// Something to send.
+/// Data to encrypt.
 #[derive(Clone, Copy)]
 pub(super) enum Output<'a> {
     Plain(&'a [u8]),
