@@ -11,7 +11,7 @@ use landlock::{
 
 use super::{StorageError, StorageErrorKind};
 
-/// How strictly a local storage confines the threads of its sessions.
+/// Policy of a local storage for confining the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConfinementPolicy {
@@ -51,7 +51,7 @@ impl fmt::Display for ConfinementStatus {
     }
 }
 
-/// Confines threads to one or more directories.
+/// A confinement of threads to one or more directories.
 ///
 /// A confined thread cannot open, create, remove or rename anything outside the directories, and
 /// cannot run programs. Open files stay open, and sockets are unaffected. The confinement of a
@@ -88,25 +88,25 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// Prepares to confine threads to an open directory; a descriptor opened with `O_PATH` is
+    /// Prepares to confine threads to an open directory. A descriptor opened with `O_PATH` is
     /// enough.
     ///
     /// # Errors
     ///
     /// Returns `Unsupported` if Landlock is missing, disabled, or available only in its first
-    /// version, which forbids renames between directories. Returns `Io` for other failures, such as
-    /// a lack of file descriptors.
+    /// version, which forbids renames between directories. Returns `Io` if anything else fails, for
+    /// example if no file descriptor is left.
     pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
         Self::beneath_all(&[directory.as_fd()])
     }
 
     /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
-    /// to one. A thread confined to separate directories one after another could access none of
+    /// to one. If a thread were confined to one directory after another, it could access none of
     /// them.
     ///
     /// # Errors
     ///
-    /// As [`beneath`](Self::beneath).
+    /// Returns an error of [`beneath`](Self::beneath).
     pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
         // The rights of the second version are required. Rights that the kernel does not know are
         // left out.
@@ -114,7 +114,8 @@ impl Confinement {
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
             .map_err(|_| {
-                let text = "this system has no Landlock, or it is too old or disabled";
+                let text =
+                    "this system has no Landlock of Linux 5.19 or later, or Landlock is disabled";
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
@@ -141,12 +142,12 @@ impl Confinement {
         self.abi
     }
 
-    /// Confines the calling thread permanently, with four system calls.
+    /// Confines the calling thread permanently.
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the kernel refuses, for example because the thread is already confined 16
-    /// times. Returns `Denied` if the kernel did not confine the thread.
+    /// Returns `Io` if the kernel refuses, for example if the thread is already confined 16 times.
+    /// Returns `Denied` if the kernel did not confine the thread.
     pub fn enter(&self) -> Result<(), StorageError> {
         let ruleset = self.ruleset.try_clone()?;
         let status = ruleset.restrict_self().map_err(io::Error::other)?;

@@ -62,7 +62,7 @@ pub enum StorageErrorKind {
     /// The new name is in another storage or file system.
     #[error("cannot be moved to another file system")]
     CrossesMounts,
-    /// The storage of this directory is not connected.
+    /// The storage of this directory is not available, such as a disk that is not connected.
     #[error("not available")]
     Unavailable,
     /// The storage does not support the operation.

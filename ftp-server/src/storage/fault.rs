@@ -22,7 +22,7 @@ pub enum StorageCall {
     Stat,
     /// [`Storage::check_directory`].
     CheckDirectory,
-    /// [`Storage::list`].
+    /// [`Storage::list`] and [`Storage::list_names`].
     List,
     /// The next entry of a listing, or its end.
     NextEntry,
@@ -78,15 +78,15 @@ pub enum StorageCall {
 /// Number of kinds of calls.
 const CALLS: usize = StorageCall::Quota as usize + 1;
 
-/// What a fault does to a call.
+/// Effect of a fault on a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Fails with this kind before the call does anything. Has no effect on `UploadAbort`, which
-    /// cannot fail.
+    /// Fails with this kind before the call does anything. An `UploadAbort` cannot fail, so it
+    /// takes place.
     Fail(StorageErrorKind),
     /// Fails with EINTR before the call does anything. Sessions retry `SourceRead`, `UploadWrite`
-    /// and `UploadFlush`. Other calls fail with `Io`.
+    /// and `UploadFlush`. Other calls fail with `Io`, except `UploadAbort`, which takes place.
     Interrupt,
     /// Delays the call.
     Delay(Duration),
@@ -114,7 +114,7 @@ pub enum Fault {
 ///     WriteMode,
 /// };
 ///
-/// // A disk that is full after the second write, for as long as it lives.
+/// // A disk that is full from the third write on.
 /// let storage = FaultStorage::new(MemoryStorage::new()).from(
 ///     StorageCall::UploadWrite,
 ///     3,
@@ -143,8 +143,9 @@ struct Plan {
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     call: StorageCall,
-    /// Number of the first affected call, and the interval of the later ones (0: none).
+    /// Number of the first affected call.
     first: u64,
+    /// Interval of the later affected calls (0: none).
     step: u64,
     fault: Fault,
 }
@@ -219,7 +220,7 @@ impl Plan {
 
     /// Counts a call and applies its faults. Returns how many of `wanted` bytes may move, and
     /// whether the call is ready.
-    #[expect(clippy::panic, reason = "`Fault::Panic` asks for a panic")]
+    #[expect(clippy::panic, reason = "`Fault::Panic` requests a panic")]
     fn apply(&self, call: StorageCall, wanted: usize) -> io::Result<(usize, bool)> {
         let number = self.count(call).map_or(0, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
         let mut most = wanted;
@@ -231,7 +232,7 @@ impl Plan {
                 Fault::Delay(delay) => std::thread::sleep(delay),
                 Fault::Short(bytes) => most = most.min(bytes),
                 Fault::NotYet => is_ready = false,
-                Fault::Panic => panic!("the fault that was asked for at {call:?} {number}"),
+                Fault::Panic => panic!("scripted panic at call {number} of {call:?}"),
             }
         }
         Ok((most, is_ready))

@@ -60,8 +60,9 @@ pub enum EntryKind {
 }
 
 impl Metadata {
-    /// Returns metadata of an empty object of this kind: modified at 1970-01-01T00:00:00Z, one
-    /// name, unknown owner, identity (0, 0), mode `0o755` for a directory and `0o644` otherwise.
+    /// Returns metadata of an empty object of this kind. It was modified at 1970-01-01T00:00:00Z,
+    /// and has one name, no known owner and the identity (0, 0). The mode is `0o755` for a
+    /// directory, otherwise `0o644`.
     #[must_use]
     pub const fn new(kind: EntryKind) -> Self {
         let mode = match kind {

@@ -43,8 +43,8 @@ use std::os::fd::BorrowedFd;
 ///
 /// The server checks rights before it calls a method, so a storage need not check them. The default
 /// of an optional method returns `Unsupported`, unless the method's documentation says otherwise,
-/// and the client gets 502. A storage needs only [`stat`](Self::stat), [`list`](Self::list),
-/// [`read`](Self::read) and [`write`](Self::write).
+/// and the client gets 502. [`StorageErrorKind`] describes the errors. A storage needs only
+/// [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read) and [`write`](Self::write).
 ///
 /// # Objects in place of files
 ///
@@ -68,7 +68,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Any error ends the session with 421.
+    /// Returns an error if the thread cannot be prepared. Any error ends the session with 421.
     fn enter(&self) -> Result<(), StorageError> {
         Ok(())
     }
@@ -88,27 +88,29 @@ pub trait Storage: Send + Sync {
         Vec::new()
     }
 
-    /// Returns what the storage lets clients do in a directory, whatever rights they have (default:
-    /// [`DirectoryUse::Full`]). `MLST` shows this in its `perm` fact; `MLSD` does so only for
-    /// [`fixed_names`](Self::fixed_names).
+    /// Returns the operations that the storage allows in a directory, whatever rights the client
+    /// has (default: [`DirectoryUse::Full`]). `MLST` shows this in its `perm` fact; `MLSD` does so
+    /// only for [`fixed_names`](Self::fixed_names).
     fn directory_use(&self, _directory: &VirtualPath) -> DirectoryUse {
         DirectoryUse::Full
     }
 
-    /// Returns the metadata of the object at `path`. A symbolic link is followed if its target
-    /// exists below the root; otherwise its kind is [`EntryKind::Symlink`].
+    /// Returns the metadata of the object at `path`. Follows a symbolic link if its target exists
+    /// below the root; otherwise the kind is [`EntryKind::Symlink`].
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `Denied` or `Io`.
+    /// Returns `NotFound` if there is no object, `Denied` if access is forbidden, or `Io` if the
+    /// storage fails.
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError>;
 
-    /// Checks that the directory at `path` can be the current directory. By default any existing
+    /// Checks that the directory at `path` can be the current directory. By default, any existing
     /// directory can.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
+    /// Returns `NotFound` if there is no object, `NotDirectory` if it is not a directory, `Denied`
+    /// if access is forbidden, or `Io` if the storage fails.
     fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
         match self.stat(path)?.kind {
             EntryKind::Directory => Ok(()),
@@ -122,7 +124,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`. An item of the iterator that is an
+    /// Returns `NotFound` if there is no object, `NotDirectory` if it is not a directory, `Denied`
+    /// if listing is forbidden, or `Io` if the storage fails. An item of the iterator that is an
     /// error ends the listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
@@ -132,7 +135,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`list`](Self::list).
+    /// Returns an error of [`list`](Self::list).
     fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
         Ok(Box::new(self.list(path)?.map(|entry| entry.map(|entry| entry.name))))
     }
@@ -141,7 +144,12 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `IsDirectory`, `NotFile`, `Denied` or `Io`.
+    /// Returns:
+    ///
+    /// - `NotFound` if there is no object;
+    /// - `IsDirectory` or `NotFile` if the object is not a regular file;
+    /// - `Denied` if reading is forbidden;
+    /// - `Io` if the storage fails.
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
 
     /// Begins an upload to `path`. The new content appears only at the end, in
@@ -149,8 +157,16 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
-    /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota` or `Io`.
+    /// Returns:
+    ///
+    /// - `NameNotAllowed` if clients may not create this name;
+    /// - `NotFound` if the parent is missing;
+    /// - `IsDirectory` or `NotFile` if the existing object is not a regular file;
+    /// - `Exists` if there is an object and the mode is [`WriteMode::Create`];
+    /// - `BadRestart` if the file is shorter than the offset of [`WriteMode::From`];
+    /// - `Denied` if writing is forbidden, or `Busy` if another session writes to the file;
+    /// - `NoSpace` or `OverQuota` if there is no room;
+    /// - `Io` if the storage fails.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
 
     /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login. A
@@ -162,8 +178,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`write`](Self::write), or `Busy` while another session resumes the
-    /// upload.
+    /// Returns an error of [`write`](Self::write), or `Busy` if another session resumes the upload.
     fn write_as(
         &self,
         path: &VirtualPath,
@@ -176,7 +191,7 @@ pub trait Storage: Send + Sync {
     /// Returns the number of bytes after which [`write_as`](Self::write_as) can resume `user`'s
     /// partial upload to `path`, if no file exists there. The number must be above 0 and less than
     /// the number of received bytes. Otherwise a client that sent everything but got no reply would
-    /// see the length of its own file, and assume that the file was stored.
+    /// see the full length, and assume that the file was stored.
     ///
     /// By default nothing is kept.
     ///
@@ -194,7 +209,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if no partial upload is kept, `Busy` while a session resumes it, or `Io`.
+    /// Returns `NotFound` if no partial upload is kept, `Busy` if a session resumes it, or `Io` if
+    /// the storage fails.
     fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
@@ -213,7 +229,12 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `IsDirectory`, `Denied`, `Busy` or `Io`.
+    /// Returns:
+    ///
+    /// - `NotFound` if there is no object;
+    /// - `IsDirectory` if the object is a directory;
+    /// - `Denied` if the removal is forbidden;
+    /// - `Busy` if the object is in use, or `Io` if the storage fails.
     fn remove(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -222,8 +243,12 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `NotEmpty`, `Denied` (also for the root), `Busy` or
-    /// `Io`.
+    /// Returns:
+    ///
+    /// - `NotFound` if there is no object;
+    /// - `NotDirectory` if the object is not a directory, or `NotEmpty` if it has entries;
+    /// - `Denied` if the removal is forbidden, or if `path` is the root;
+    /// - `Busy` if the directory is in use, or `Io` if the storage fails.
     fn rmdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -232,19 +257,31 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `Exists`, `NotFound` for a missing parent, `NameNotAllowed`, `Denied`, `NoSpace`,
-    /// `OverQuota` or `Io`.
+    /// Returns:
+    ///
+    /// - `Exists` if there is an object with this name;
+    /// - `NotFound` if the parent is missing;
+    /// - `NameNotAllowed` if clients may not create this name;
+    /// - `Denied` if the directory may not be created;
+    /// - `NoSpace` or `OverQuota` if there is no room;
+    /// - `Io` if the storage fails.
     fn mkdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
     /// Renames the object at `from` to `to`, in one step unless the documentation of the storage
-    /// says otherwise. An existing file is replaced if `replace` is set.
+    /// says otherwise. Replaces an existing file if `replace` is set.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `Exists`, `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NotEmpty`,
-    /// `CrossesMounts`, `Denied` or `Io`.
+    /// Returns:
+    ///
+    /// - `NotFound` if there is no object at `from`, or if the parent of `to` is missing;
+    /// - `NameNotAllowed` if clients may not create the name `to`;
+    /// - `Exists` if there is an object at `to` and `replace` is not set;
+    /// - `IsDirectory`, `NotDirectory` or `NotEmpty` if the object at `to` cannot be replaced;
+    /// - `CrossesMounts` if `to` is in another storage or file system;
+    /// - `Denied` if the rename is forbidden, or `Io` if the storage fails.
     fn rename(
         &self,
         _from: &VirtualPath,
@@ -261,7 +298,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotFile`, `Denied` or `Io`.
+    /// Returns `NotFound` if there is no object, `NotFile` if its time cannot be set, `Denied` if
+    /// the change is forbidden, or `Io` if it fails.
     fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -272,19 +310,20 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotFile`, `Denied` or `Io`. Changing the root is always `Denied`:
-    /// without the right to search the root, no client could undo the change.
+    /// Returns `NotFound` if there is no object, `NotFile` if it is neither a file nor a directory,
+    /// or `Io` if the storage fails. Returns `Denied` if the change is forbidden, and always for
+    /// the root: without the right to search the root, no client could undo the change.
     fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Returns how many bytes are free in the directory at `path`, regardless of quotas. Needs
+    /// Returns the number of free bytes in the directory at `path`, regardless of quotas. Needs
     /// [`Capabilities::SPACE`].
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`, or `Unsupported` if the free space is
-    /// unknown.
+    /// Returns an error of [`check_directory`](Self::check_directory), or `Unsupported` if the free
+    /// space is unknown.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -295,7 +334,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`space`](Self::space).
+    /// Returns an error of [`space`](Self::space).
     fn make_room(
         &self,
         path: &VirtualPath,
@@ -311,7 +350,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if the usage is not known yet, or `Io`.
+    /// Returns `Busy` if the usage is not known yet, `Uncounted` if it cannot be determined now, or
+    /// `Io` if the storage fails.
     fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
         Ok(None)
     }
@@ -361,7 +401,7 @@ impl BitOr for Capabilities {
     }
 }
 
-/// Iterator over the entries of a directory.
+/// Iterator over the entries of a directory. After an error there are no more items.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
 
 /// Iterator over the names in a directory. After an error there are no more items.
@@ -378,7 +418,7 @@ pub trait Source: io::Read {
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the storage cannot seek.
+    /// Returns `BadRestart` if `offset` is beyond the size, or `Io` if the storage cannot seek.
     fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
 
     /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
@@ -425,8 +465,8 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Returns `BadRestart`, `NoSpace`, `OverQuota`, `Busy` or `Io`, or an error of
-    /// [`Storage::write`] if the upload begins only here. After an error, the upload is useless.
+    /// Returns an error of [`Storage::write`] if the upload begins only here, or if this work
+    /// fails. After an error, the upload cannot continue.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
@@ -441,7 +481,8 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Returns the error that the next write would return. After an error, the upload is useless.
+    /// Returns the error that the next write would return. After an error, the upload cannot
+    /// continue.
     fn ready(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
@@ -456,7 +497,7 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// As [`commit`](Self::commit).
+    /// Returns an error of [`commit`](Self::commit).
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
@@ -476,14 +517,15 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Returns any error. The old file, if any, then still exists.
+    /// Returns any error if the content could not be published. The old file, if any, then still
+    /// exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
 }
 
-/// What free space is needed for.
+/// Purpose of free space.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RoomFor {
@@ -493,28 +535,28 @@ pub enum RoomFor {
     More,
 }
 
-/// What a storage lets clients do in a directory, whatever rights they have.
+/// The operations that a storage allows in a directory, whatever rights the client has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DirectoryUse {
-    /// All that their rights allow.
+    /// All operations that the client's rights allow.
     #[default]
     Full,
-    /// They can enter and list the directory, but not create or remove anything in it.
+    /// Clients can enter and list the directory, but not create or remove anything in it.
     Browse,
-    /// Nothing.
+    /// No operation.
     Unavailable,
 }
 
-/// How the data of an incomplete upload ended.
+/// Reason for the end of an incomplete upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The user sent `ABOR`.
+    /// The user sent `ABOR`, or the data was malformed. A storage must not keep the received bytes.
     Abort,
     /// The connection broke or stalled, or the session ended. The bytes received so far are valid.
     Cut,
-    /// The storage itself failed.
+    /// The storage failed, or refused the upload.
     Failed,
 }
 
@@ -526,8 +568,8 @@ pub enum WriteMode {
     Create,
     /// The new content replaces the old.
     Replace,
-    /// Append to the old content; restore the old length if the upload fails. A missing file is
-    /// created.
+    /// Append to the old content; restore the old length if the upload fails. Create a missing
+    /// file.
     Append,
     /// Keep the first N bytes of the old content, append the new bytes, and drop the rest. Fails
     /// with `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload

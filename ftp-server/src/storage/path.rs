@@ -89,8 +89,8 @@ impl VirtualPath {
         }
     }
 
-    /// Returns this path with `directory` as its root; `None` if this path is not `directory` or
-    /// below it.
+    /// Returns this path as seen from `directory` as the root; `None` if this path is neither
+    /// `directory` nor below it.
     ///
     /// ```
     /// use ftp_server::VirtualPath;

@@ -1,6 +1,6 @@
-//! The usage of a user's quota.
+//! The usage and limits of a user's quota.
 
-/// Usage and limits of a user: bytes, and number of files and directories.
+/// Usage and limits of a user, in bytes and in the number of files and directories.
 ///
 /// ```
 /// use ftp_server::Quota;
@@ -29,25 +29,26 @@ impl Quota {
         Self { bytes, max_bytes: None, files, max_files: None }
     }
 
-    /// Limits the bytes.
+    /// Sets the maximum of `bytes`.
     #[must_use]
     pub const fn max_bytes(self, bytes: u64) -> Self {
         Self { max_bytes: Some(bytes), ..self }
     }
 
-    /// Limits the number of files and directories.
+    /// Sets the maximum of `files`.
     #[must_use]
     pub const fn max_files(self, files: u64) -> Self {
         Self { max_files: Some(files), ..self }
     }
 
-    /// Returns the bytes left; `None` if they are unlimited.
+    /// Returns the number of bytes left; `None` if bytes are unlimited.
     #[must_use]
     pub fn bytes_left(self) -> Option<u64> {
         self.max_bytes.map(|most| most.saturating_sub(self.bytes))
     }
 
-    /// Returns how many more files and directories can be created; `None` if they are unlimited.
+    /// Returns the number of files and directories that can still be created; `None` if it is
+    /// unlimited.
     #[must_use]
     pub fn files_left(self) -> Option<u64> {
         self.max_files.map(|most| most.saturating_sub(self.files))

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use ftp_proto::Escaped;
 use rustix::fs::{Mode, OFlags, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
 
@@ -72,7 +73,7 @@ impl Appending {
         Ok(Self { directory, name, output, identity, length, is_done: false })
     }
 
-    /// Returns whether the file still has the name that the client used.
+    /// Returns whether the file still has the name under which it was found.
     fn has_its_name(&self) -> bool {
         let found = self.directory.metadata(&self.name);
         found.is_ok_and(|found| found.identity == self.identity)
@@ -96,8 +97,8 @@ impl Upload for Appending {
         names.and_then(|names| names.sync()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        // The file was removed, renamed, or replaced by another upload. A client that reads the
-        // name would not find the appended data.
+        // If the file was removed, renamed or replaced, a client that reads the name would not find
+        // the appended data.
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
@@ -125,7 +126,7 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Restores the old length. Meanwhile no other command can remove or replace the file, so its
+    /// Restores the old length. Until then, no other command can remove or replace the file, so its
     /// size is counted correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
@@ -139,7 +140,8 @@ impl Appending {
         if let Err(errno) = cut {
             // Some file systems cannot release space, such as a read-only one or btrfs above its
             // quota. The appended bytes then stay.
-            log::warn!("cannot roll back an interrupted append: {errno}");
+            let name = Escaped(&self.name);
+            log::warn!("{name}: cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
             // Either a command that removed the file subtracted a temporary length, or the old

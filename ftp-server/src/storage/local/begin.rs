@@ -12,8 +12,8 @@ use super::waiting::{self, Waiting};
 use super::{hidden, name, quota};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// Begins an upload once the remaining quota is known. `user` is the owner of the partial upload;
-/// `None` if none is kept.
+/// Begins an upload once the remaining quota is known. If the upload is interrupted, `user` can
+/// resume it; with `None`, no partial upload is kept.
 pub(super) fn begin(
     files: &Files,
     path: &VirtualPath,
@@ -26,7 +26,7 @@ pub(super) fn begin(
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
     let wanted = name_of(&target).plus(Cost::BYTE);
-    match files.knows_what_is_used(wanted, waiting::STEP)? {
+    match files.knows_usage(wanted, waiting::STEP)? {
         true => begin_at(files, target, mode, user),
         false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
     }
@@ -37,8 +37,8 @@ fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
 }
 
-/// Returns an upload that begins once it is known whether the quota permits `wanted`. It looks up
-/// the path again when it begins.
+/// Returns an upload that begins once it is known whether the quota permits `wanted`. When the
+/// upload begins, it looks up the path again.
 fn begin_later(
     files: &Files,
     path: &VirtualPath,
@@ -50,7 +50,7 @@ fn begin_later(
     let path = path.clone();
     let user = user.map(<[u8]>::to_vec);
     Waiting::new(move || {
-        if !files.knows_what_is_used(wanted, waiting::STEP)? {
+        if !files.knows_usage(wanted, waiting::STEP)? {
             return Ok(None);
         }
         let target = Target::find(&files.root, &path, mode)?;
@@ -74,7 +74,8 @@ fn begin_at(
             }
         }
         (_, Some(user)) => {
-            // Nothing resumes an older partial upload after this one. It would only occupy space.
+            // After this upload, no user can resume an older partial upload, which would only occupy
+            // space.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

@@ -9,9 +9,10 @@ use super::output::Output;
 use crate::pace::Pace;
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// Bytes to copy per step, at first and at most. File systems that share blocks copy any number of
-/// bytes at once.
+/// Bytes to copy in the first step.
 const COPY: u64 = 1024 * 1024;
+
+/// Maximum bytes to copy in one step. File systems that share blocks copy any number at once.
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Size of the copy buffer for file systems that cannot copy by themselves, in bytes.

@@ -49,12 +49,12 @@ impl Directory {
         self.path == other.path
     }
 
-    /// Returns the metadata of a name; a symbolic link is not followed.
+    /// Returns the metadata of a name. Does not follow a symbolic link.
     pub(super) fn metadata(&self, name: &[u8]) -> Result<Metadata> {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Returns how to sync the names in this directory to disk, if the policy requires that. Call
+    /// Returns the way to sync the names in this directory to disk, as the policy requires. Call
     /// this method before the names change. `file` is an open file in this directory, if there is
     /// one.
     pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
@@ -63,7 +63,7 @@ impl Directory {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
-            // A directory that may be written but not read, such as a drop box.
+            // The server may write but not read the directory, such as a drop box.
             Err(Errno::ACCESS) => match file {
                 Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
                 None => Ok(Names::Everything),
@@ -122,10 +122,10 @@ fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
 
-/// How the names of a directory are synced to disk.
+/// A way to sync the names of a directory to disk.
 #[derive(Debug)]
 pub(super) enum Names {
-    /// Not at all: the system decides when to write them.
+    /// No sync: the system decides when to write the names.
     Left,
     /// By a sync of the directory.
     Directory(OwnedFd),

@@ -12,8 +12,8 @@ use super::root::Root;
 use super::shelf::Part;
 
 /// Removes partial uploads of the same user, the oldest first, until `new` fits within `bounds`.
-/// Returns `false` if `new` cannot fit, because it is too large or sessions are resuming the
-/// others.
+/// Returns `false` if `new` cannot fit, because it is too large or the other uploads cannot be
+/// removed.
 pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let size = new.file.size;
     let mut parts = root.usage().shelf().by_age(Some(new.owner()));

@@ -14,8 +14,8 @@ pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
 
-/// Converts an error from a path lookup: a name that is too long, or is below a file, does not
-/// exist.
+/// Converts an error from a path lookup. A name that is too long, or is below a file, counts as
+/// missing.
 pub(super) fn lookup(errno: Errno) -> StorageError {
     match errno {
         Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => {

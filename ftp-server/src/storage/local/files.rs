@@ -53,7 +53,7 @@ impl Files {
         Ok((directory, name))
     }
 
-    /// Returns the state of the file system of a directory.
+    /// Returns the size and the free space of a directory's file system.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Files {
 
     /// Waits for at most `longest`, and returns whether the usage is known well enough to decide if
     /// the quota permits `wanted`.
-    pub(super) fn knows_what_is_used(
+    pub(super) fn knows_usage(
         &self,
         wanted: Cost,
         longest: Duration,

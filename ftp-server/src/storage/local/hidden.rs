@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, ftruncate, openat, unlinkat};
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -59,7 +60,8 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
     }
 }
 
-/// Returns the metadata of a hidden file; `None` if the file is missing or too old.
+/// Returns the metadata of a hidden file; `None` if the file is missing, too old, or not a file of
+/// an upload.
 pub(super) fn kept(directory: &Directory, name: &[u8]) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
     let is_kept = found.kind == EntryKind::File && found.links <= 1 && !is_old(&found);
@@ -90,12 +92,15 @@ pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
 
 /// Frees the space of an upload that was replacing a file when its server was killed. The empty
 /// file stays, to record the interruption. Returns the file's metadata, or `None` if the upload is
-/// still running.
+/// still running or the file is missing.
 pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
     let (file, found) = open_locked(directory, name).ok()?;
     // Truncating an empty file would update its modification time.
-    if found.size > 0 && retry_on_intr(|| ftruncate(&file, 0)).is_err() {
-        log::warn!("cannot free the space of an interrupted upload");
+    if found.size > 0
+        && let Err(errno) = retry_on_intr(|| ftruncate(&file, 0))
+    {
+        let name = Escaped(name);
+        log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
     }
     let found = root::metadata_of(&file);
     unlock(&file);

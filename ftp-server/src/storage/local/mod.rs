@@ -63,17 +63,17 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - A symbolic link is followed if it stays below the root. An absolute link is treated as leading
-///   out of the root, even if its target is in the tree.
+/// - The storage follows a symbolic link that stays below the root. An absolute link counts as
+///   leading out of the root, even if its target is in the tree.
 /// - An upload goes to a temporary file in the directory of its target. When complete, the file
 ///   takes the target's name in one step. If the target is a symbolic link, the upload replaces or
 ///   creates the file that the link leads to, in that file's directory. The new file has the
 ///   permission bits of the replaced file, without set-id bits. If no file is replaced, they are
 ///   `0o666` less the [umask](LocalConfig::umask). Owner, group and extended attributes are those
 ///   of any new file. A file that the server has no right to write is not replaced.
-/// - A partial upload of a new file is handled according to the [`PartialPolicy`]. If it is kept,
-///   it is hidden in the directory of the file. One session at a time can resume it; a second
-///   session gets `Busy`.
+/// - The [`PartialPolicy`] determines the handling of a partial upload of a new file. A kept upload
+///   is hidden in the directory of the file. One session at a time can resume it; a second session
+///   gets `Busy`.
 /// - [`WriteMode::Append`], and [`WriteMode::From`] with the size of the file, write in place. Only
 ///   one such upload of a file can run at a time; a second one gets `Busy`. Received bytes stay in
 ///   the file if the process is killed or the disk becomes read-only. They also stay if the file
@@ -130,7 +130,12 @@ impl LocalStorage {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
+    /// Returns:
+    ///
+    /// - `NotFound` if `root` does not exist;
+    /// - `NotDirectory` if `root` is not a directory;
+    /// - `Denied` if the server may not search `root` or a parent of it;
+    /// - `Io` if anything else fails.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
         // Reads the umask now, because a confined thread cannot.
@@ -189,7 +194,7 @@ impl LocalStorage {
         self.files.config
     }
 
-    /// Starts a thread that removes abandoned files of uploads: those of a server that was killed,
+    /// Starts a thread that removes abandoned files of uploads: files of a server that was killed,
     /// and partial uploads older than a day. The thread walks the tree now, and again when the next
     /// partial upload is a day old, at most once an hour. The thread ends when the last clone of
     /// this storage is dropped. A second call does nothing.
@@ -201,7 +206,7 @@ impl LocalStorage {
     ///
     /// # Errors
     ///
-    /// Returns an error if the thread cannot be started.
+    /// Returns the system's error if the thread cannot be started.
     pub fn start_sweeper(&self) -> std::io::Result<()> {
         if self.files.root.sweeper().get().is_none() {
             // If there are two parallel calls, the second thread ends at once, because its sender
@@ -221,8 +226,8 @@ impl LocalStorage {
     /// Walks the tree once and removes abandoned files of uploads, as
     /// [`start_sweeper`](Self::start_sweeper) does repeatedly. Use this method to tidy up many
     /// trees from one thread, which must not be confined to another directory. Returns whether the
-    /// whole tree could be read; if not, abandoned files may remain.
-    #[expect(clippy::must_use_candidate, reason = "callers may need the removal alone")]
+    /// whole tree could be read. If not, abandoned files may remain.
+    #[expect(clippy::must_use_candidate, reason = "many callers need only the removal")]
     pub fn tidy_up(&self) -> bool {
         let root = Arc::clone(&self.files.root);
         sweep::once(&root)
@@ -378,7 +383,7 @@ impl Storage for LocalStorage {
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        // Compares identities and not names, because a link can lead to the root.
+        // Compares identities instead of paths, because a symbolic link can lead to the root.
         if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }

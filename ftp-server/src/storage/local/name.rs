@@ -9,11 +9,11 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// Follows the prefix in the names of kept partial uploads. Names of running uploads have 16 digits
-/// instead.
+/// The word after the prefix in the names of kept partial uploads. Names of running uploads have no
+/// such word, but 16 digits.
 const KEPT: &[u8] = b"kept-";
 
-/// Follows the prefix in the names of uploads that replace a file.
+/// The word after the prefix in the names of uploads that replace a file.
 const REPLACING: &[u8] = b"replacing-";
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
@@ -45,7 +45,7 @@ fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
     path.relative().split(|&byte| byte == b'/').filter(|_| !path.is_root())
 }
 
-/// Returns whether a component is a temporary name, or one that [`VirtualPath::resolve`] never
+/// Returns whether a component is a temporary name, or a name that [`VirtualPath::resolve`] never
 /// returns.
 fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
@@ -62,14 +62,14 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
 pub(super) type Owner = [u8; 12];
 
 /// Returns the hidden name of `user`'s partial upload of the file `name`. The hidden name depends
-/// only on these two, and reveals neither.
+/// only on user and name, and reveals neither.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     of_user(KEPT, user, &[name])
 }
 
 /// Returns the hidden name of `user`'s upload that replaces the file `name`, whose metadata is
-/// `old`. All shared logins count as one user. If the file is changed or replaced, the hidden name
-/// is a different one.
+/// `old`. All shared logins count as one user. Another size, modification time or inode of the file
+/// gives another hidden name.
 pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec<u8> {
     let (_device, inode) = old.identity;
     let (inode, size) = (inode.to_be_bytes(), old.size.to_be_bytes());

@@ -98,8 +98,8 @@ impl Output {
         }
     }
 
-    /// Syncs the content to disk if the policy says so. A failure is final, because the system may
-    /// have dropped data that it could not write.
+    /// Syncs the content to disk if the policy requires that. A failure is final, because the
+    /// system may have dropped data that it could not write.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.sync != SyncPolicy::None && !self.is_synced {
             phase::next(Phase::Sync);

@@ -24,8 +24,8 @@ pub enum SyncPolicy {
     /// old or the complete new content, or a new file is missing.
     File,
     /// The content and then the name. After a power failure, the name has the new content. Renames,
-    /// removals and new directories are on disk too when they are confirmed. If the sync of the
-    /// name fails, the command fails although it took effect.
+    /// removals and new directories are on disk too when the server confirms them. If the sync of
+    /// the name fails, the command fails although it took effect.
     #[default]
     FileAndDirectory,
 }
@@ -33,9 +33,9 @@ pub enum SyncPolicy {
 /// Handling of interrupted uploads of new files.
 ///
 /// If an upload that replaces a file is interrupted, the old file stays and the partial upload is
-/// discarded. For a day, an empty hidden file records the interruption. An upload is also discarded
-/// if the user aborted it with `ABOR`, if the storage could not store it, or if the login is
-/// shared.
+/// discarded. For a day, an empty hidden file records the interruption. The storage also discards
+/// an upload if the user sent `ABOR`, the data was malformed, the storage failed, or the login is
+/// shared. If a resumed upload exceeds the quota, the bytes of earlier sessions stay.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {
@@ -64,8 +64,8 @@ pub enum PartialPolicy {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LocalConfig {
-    /// Data that is on disk when an upload, a rename, a removal or a new directory is confirmed
-    /// (default: [`SyncPolicy::FileAndDirectory`]).
+    /// Data that is on disk when the server confirms an upload, a rename, a removal or a new
+    /// directory (default: [`SyncPolicy::FileAndDirectory`]).
     pub sync: SyncPolicy,
     /// Confinement of sessions by the kernel (default: [`ConfinementPolicy::BestEffort`]).
     pub confine: ConfinementPolicy,
@@ -107,8 +107,8 @@ pub struct LocalConfig {
     /// the tree is counted again, unless an upload is running:
     ///
     /// - when an upload begins and the count is a day old;
-    /// - when an upload needs bytes or a name, and a count that is at least ten minutes old leaves
-    ///   none; the upload then waits;
+    /// - when an upload needs bytes or a name, but a count that is at least ten minutes old leaves
+    ///   none (the upload then waits);
     /// - after the last storage and the last [`Tally`](crate::Tally) of the root are dropped.
     ///
     /// While a directory cannot be read, a new count is never lower than the old one. So

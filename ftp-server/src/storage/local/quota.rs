@@ -1,4 +1,4 @@
-//! The usage of quotas, which is counted first if necessary.
+//! The usage of quotas. The files are counted first if necessary.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use super::usage::{Charge, Cost, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
-/// Maximum time that a query waits for a necessary count. During the wait the session ignores its
-/// client.
+/// Maximum time that a query waits for a necessary count. During the wait, the session does not
+/// check on its client.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Returns the usage under `limit`. Counts first if there is no count, or if an old count leaves
@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes too long; the count continues.
+/// Returns `Busy` if the count takes longer than [`WAIT`]. The count then continues.
 pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, StorageError> {
     used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
@@ -46,7 +46,7 @@ pub(super) fn used_within(
 /// # Errors
 ///
 /// Returns `OverQuota` if no bytes are left or `cost` does not fit, or `Busy` if the count takes
-/// too long.
+/// longer than [`WAIT`].
 pub(super) fn begin(
     root: &Arc<Root>,
     limit: Option<Cost>,
@@ -67,7 +67,7 @@ pub(super) fn begin(
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes too long.
+/// Returns `Busy` if the count takes longer than [`WAIT`].
 pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+use ftp_proto::Escaped;
 use rustix::fs::{
     Access, AtFlags, CWD, Mode, OFlags, accessat, fchmod, ftruncate, linkat, openat, renameat,
     unlinkat,
@@ -23,7 +24,7 @@ use super::usage::{COST_OF_OBJECT, Charge, Cost};
 use super::{eviction, hidden, name, root};
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
-/// Number of random names to try.
+/// Maximum number of random names to try.
 const ATTEMPTS: u32 = 16;
 
 /// A new file in the directory of its target, or a resumed partial upload. Dropping the value
@@ -52,7 +53,7 @@ pub(super) struct Replacement {
     resumed: Option<Resumed>,
     /// Whether the upload failed only because it exceeded the quota.
     is_over_quota: bool,
-    /// How the data ended, if the upload is not committed.
+    /// The reason for the end, if the upload is not committed.
     end: StreamEnd,
 }
 
@@ -279,8 +280,8 @@ impl Replacement {
         }
     }
 
-    /// Keeps or publishes an interrupted upload of a new file. After an error or `false`, the
-    /// upload is discarded.
+    /// Keeps or publishes an interrupted upload of a new file. If it returns an error or `false`,
+    /// the caller discards the upload.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
             // If the file exceeds the limit, its beginning is still useful.
@@ -297,7 +298,7 @@ impl Replacement {
             WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
-        // The client learns this length, and sends only the rest.
+        // `SIZE` reports this length to the client, which then sends only the rest.
         self.output.sync()?;
         let Some(kept) = kept else {
             self.refusal = Some(StorageErrorKind::Exists);
@@ -436,7 +437,9 @@ impl Drop for Replacement {
         match kept {
             Ok(true) => return,
             Ok(false) => {}
-            Err(errno) => log::warn!("cannot keep a partial upload: {errno}"),
+            Err(errno) => {
+                log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
+            }
         }
         if self.leave_sign().unwrap_or(false) {
             return;
@@ -451,7 +454,8 @@ impl Drop for Replacement {
 }
 
 impl WhenCut {
-    /// Only uploads of new files by a user who does not share the login are kept or published.
+    /// Returns the handling of an interrupted upload. Only uploads of new files by a user who does
+    /// not share the login are kept or published.
     pub(super) fn of(target: &Target, config: LocalConfig, user: Option<&[u8]>) -> Self {
         match (user, target.existing, config.partial) {
             (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
@@ -516,7 +520,7 @@ pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Resul
 }
 
 /// Sets the permission bits of an open file or directory, if they differ. File systems without
-/// permission bits, or with one owner for all files, may refuse; the object then keeps its bits.
+/// permission bits, or with one owner for all files, may refuse. The object then keeps its bits.
 pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     let now = root::metadata_of(&object)?.mode;
     if now == bits.as_raw_mode() {

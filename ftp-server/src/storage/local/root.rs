@@ -14,8 +14,8 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use super::usage::Usage;
 use crate::storage::{EntryKind, Metadata};
 
-/// Retries of a lookup that the kernel gave up because of a simultaneous rename. Each takes a few
-/// microseconds.
+/// Maximum number of attempts at a lookup that the kernel gives up because of a simultaneous
+/// rename. Each takes a few microseconds.
 const ATTEMPTS: u32 = 64;
 
 /// The directory that clients see as `/`.
@@ -24,7 +24,7 @@ pub(super) struct Root {
     descriptor: OwnedFd,
     /// Device and inode.
     identity: (u64, u64),
-    /// Whether the kernel has `openat2`.
+    /// Whether this process can use `openat2`.
     kernel_confined: bool,
     /// Whether `/proc` shows the open files of this process.
     proc: bool,
@@ -145,8 +145,8 @@ impl Root {
         Ok(opened)
     }
 
-    /// Returns the metadata of the object at `path`. A symbolic link is followed if its target can
-    /// be opened; otherwise the metadata is that of the link itself.
+    /// Returns the metadata of the object at `path`. Follows a symbolic link if its target can be
+    /// opened; otherwise returns the metadata of the link itself.
     pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
         let error = match self.open_beneath(path, OFlags::PATH) {
             Ok(object) => return metadata_of(&object).map(|found| self.usage.settled(found)),
@@ -193,7 +193,7 @@ pub(super) fn metadata_of(object: impl AsFd) -> Result<Metadata> {
     retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)).map(metadata)
 }
 
-/// Returns the metadata of a name in a directory; a symbolic link is not followed.
+/// Returns the metadata of a name in a directory. Does not follow a symbolic link.
 pub(super) fn metadata_at(
     directory: impl AsFd,
     name: impl rustix::path::Arg + Copy,

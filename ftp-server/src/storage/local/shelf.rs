@@ -18,9 +18,9 @@ pub(super) struct Shelf(Mutex<Vec<Part>>);
 /// A kept partial upload.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// Its directory, relative to the root.
+    /// The directory of the upload, relative to the root.
     pub(super) directory: Vec<u8>,
-    /// Its hidden name.
+    /// The hidden name of the upload.
     pub(super) name: Vec<u8>,
     pub(super) file: Metadata,
 }

@@ -1,5 +1,5 @@
-//! Removes the files of unfinished uploads in a tree: those of a killed server, and partial uploads
-//! that no user has resumed.
+//! Removes the files of unfinished uploads in a tree: uploads of a killed server, and partial
+//! uploads that no user has resumed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,8 +25,8 @@ use crate::{limits, threads};
 /// Bytes of directory entries per call.
 const BUFFER: usize = 8 * 1024;
 
-/// Number of parent directories held open. In a deeper tree, the upper directories are closed, and
-/// reopened when the walk returns to them.
+/// Maximum number of directories held open. In a deeper tree, the walk closes the upper
+/// directories, and reopens them when it returns to them.
 const OPEN: usize = 64;
 
 /// Shortest time between two walks of a tree, because reading a million files takes a few seconds.
@@ -81,7 +81,7 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     let mut walk = Walk::new(root, Some(Cost::default()));
     walk.all();
     if !walk.is_whole {
-        log::warn!("quota: not all directories can be read, so the count may be too low");
+        log::warn!("quota: cannot read all directories: the count may be too low");
     }
     let is_whole = walk.is_whole;
     let seen = walk.cost.map(|cost| Seen { cost, is_whole });
@@ -111,7 +111,7 @@ struct Level {
     directory: Option<OwnedFd>,
     identity: (u64, u64),
     name: Vec<u8>,
-    /// Its subdirectories that are still to be walked.
+    /// The subdirectories that the walk has not entered yet.
     below: Vec<Vec<u8>>,
     /// Position of the next read.
     position: u64,
@@ -310,7 +310,8 @@ impl<'a> Walk<'a> {
             return;
         }
         let Some(what) = hidden else { return };
-        // The server never gives a file a second name, so another program did, and the file stays.
+        // Another program has given the file a second name, because the server never does. The file
+        // stays.
         if found.links > 1 {
             return;
         }
@@ -328,8 +329,8 @@ impl<'a> Walk<'a> {
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
-            // Without locks, it is unknown whether an upload still writes the file, but a day is
-            // long enough.
+            // Without locks, it is unknown whether an upload still writes to the file. After a day,
+            // no upload does.
             Err(_) if is_old(found) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
@@ -347,7 +348,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         return false;
     };
     let usage = parent.root().usage();
-    // Nothing is removed if anything would stay.
+    // The first pass removes nothing, so that no file is removed if any other would stay.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
         let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();

@@ -22,7 +22,7 @@ const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum age of a count that is used to refuse an upload.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 
-/// Number of walks to try while directories are being moved.
+/// Maximum number of walks to try while directories are being moved.
 const WALKS: u32 = 3;
 
 /// The counts in use, by device and inode of the root.
@@ -37,7 +37,7 @@ pub(super) struct Usage {
     /// Lock held while names change. Without a count, many sessions share it. With a count, a
     /// session holds it exclusively, so that the size of a removed file is certain. A walk holds it
     /// exclusively at its beginning and end, so that each change happens before, during or after
-    /// the walk. It is locked before `state`.
+    /// the walk. Code that needs both locks takes `names` before `state`.
     names: RwLock<()>,
     state: Mutex<UsageState>,
     /// Signals the end of a count.
@@ -349,7 +349,7 @@ impl Drop for Counting {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_counting = false;
-        // It is still set only after a panic.
+        // This is still set only after a panic.
         state.meanwhile = None;
         drop(state);
         self.0.counted.notify_all();
@@ -411,7 +411,7 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// Marks the file as one that has a name while it is written.
+    /// Marks the file as having a name while it is written.
     pub(super) fn in_place(mut self) -> Self {
         self.in_place = true;
         self
@@ -474,7 +474,7 @@ impl Charge {
         state.add(cost);
     }
 
-    /// Records that the written data is now a file, which replaces one that cost `replaced`.
+    /// Records that the written data is now a file. It replaces a file that cost `replaced`.
     pub(super) fn keep_as_file(&mut self, replaced: Cost) {
         let cost = std::mem::take(&mut self.cost);
         // In one step, so that no other upload uses quota that is not free.

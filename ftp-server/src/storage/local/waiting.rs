@@ -8,7 +8,7 @@ use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 /// Maximum time that an upload waits for a necessary count.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Duration of one step of the wait, during which the session ignores its client.
+/// Duration of one step of the wait. During a step, the session does not check on its client.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
 /// The upload, or `None` if it cannot begin yet.

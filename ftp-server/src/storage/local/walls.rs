@@ -6,8 +6,8 @@ use super::root::Root;
 use crate::storage::{Confinement, StorageError, StorageErrorKind};
 
 /// The confinement to one root. The ruleset, which takes a file descriptor, is created only when a
-/// session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not: they are
-/// confined to several roots at once.
+/// session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not need it:
+/// they are confined to several roots at once.
 #[derive(Debug)]
 pub(super) struct Walls {
     abi: u8,
@@ -19,7 +19,8 @@ impl Walls {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the system does not support it, or `Io` for other failures.
+    /// Returns `Unsupported` if the system does not support confinement, or `Io` if the check fails
+    /// otherwise.
     pub(super) fn of(root: &Root) -> Result<Self, StorageError> {
         let confinement = Confinement::beneath(root)?;
         Ok(Self { abi: confinement.abi(), made: OnceLock::new() })
@@ -29,7 +30,7 @@ impl Walls {
     ///
     /// # Errors
     ///
-    /// Returns `Io` for other failures.
+    /// Returns `Io` if the check fails otherwise.
     pub(super) fn if_any(root: &Root) -> Result<Option<Self>, StorageError> {
         match Self::of(root) {
             Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),

@@ -36,9 +36,9 @@ const LONGEST: usize = 255;
 /// committed. Readers see a file as it was when they opened it.
 ///
 /// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
-/// the contents of all files, of running uploads, and of deleted files that are being read. For
-/// each object, it also covers the name and 256 bytes. Exceeding it fails with `NoSpace`. A growing
-/// file may take twice its size in memory.
+/// the contents of all files, of running and partial uploads, and of deleted files that are being
+/// read. For each object, it also covers the name and 256 bytes. A call that would exceed the limit
+/// fails with `NoSpace`. A growing file may take twice its size in memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,7 +50,7 @@ const LONGEST: usize = 255;
 ///
 /// let server =
 ///     Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
-/// // Clients of server.local_addr() find /pub/hello, and what they upload is found here.
+/// // Clients of server.local_addr() can read /pub/hello, and their uploads appear in the storage.
 /// server.shutdown(Duration::ZERO);
 /// assert_eq!(storage.get("/pub/hello").as_deref(), Some(&b"hello\n"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -94,7 +94,12 @@ impl MemoryStorage {
     ///
     /// # Errors
     ///
-    /// Returns `NameNotAllowed`, `IsDirectory`, `NotDirectory` or `NoSpace`.
+    /// Returns:
+    ///
+    /// - `NotDirectory` if a parent is a file;
+    /// - `IsDirectory` if `path` is a directory;
+    /// - `NameNotAllowed` if clients may not create the path;
+    /// - `NoSpace` if the limit is reached.
     pub fn put(
         &self,
         path: impl Into<VirtualPath>,
@@ -200,9 +205,9 @@ impl MemoryStorage {
             let first = usize::try_from(restart).ok().and_then(|count| old.get(..count));
             content.add(first.ok_or(Kind::BadRestart)?)?;
         }
-        let stood = old.is_some();
+        let existed = old.is_some();
         let (storage, path) = (self.clone(), path.clone());
-        let upload = MemoryUpload { storage, path, mode, stood, keep_as, content: Some(content) };
+        let upload = MemoryUpload { storage, path, mode, existed, keep_as, content: Some(content) };
         Ok(Box::new(upload))
     }
 }
@@ -252,7 +257,7 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // Never reports the full length that a client may have sent.
+        // A client that has sent everything must see that a byte is missing.
         size.and_then(|size| size.checked_sub(1))
             .filter(|&told| told > 0)
             .ok_or_else(|| Kind::NotFound.into())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// The limit and the bytes in use.
+/// The limit of a tree and its bytes in use.
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) limit: u64,

@@ -11,7 +11,7 @@ use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind
 /// Time for which a partial upload is kept for its user.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Name of a user and a path.
+/// The name of a user, and a path.
 pub(super) type UserPath = (Vec<u8>, Vec<u8>);
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
@@ -142,8 +142,8 @@ impl Tree {
         }
     }
 
-    /// Returns the length of a user's partial upload to a path; `None` if there is none. Drops
-    /// partial uploads that are too old.
+    /// Returns the length of a user's partial upload to a path; `None` if there is none. Drops the
+    /// partial uploads of all users that are older than [`KEPT`].
     pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
         self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
         self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)

@@ -45,10 +45,10 @@ pub(super) struct MemoryUpload {
     pub(super) path: VirtualPath,
     pub(super) mode: WriteMode,
     /// Whether the file existed when the upload began.
-    pub(super) stood: bool,
+    pub(super) existed: bool,
     /// The key under which the upload is kept if it is interrupted; `None` if it is not kept.
     pub(super) keep_as: Option<UserPath>,
-    /// The received content; taken at the end.
+    /// The received content; `None` once the upload has ended.
     pub(super) content: Option<Content>,
 }
 
@@ -67,7 +67,7 @@ impl io::Write for MemoryUpload {
 
 impl Upload for MemoryUpload {
     fn replaces(&self) -> bool {
-        self.stood
+        self.existed
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
@@ -76,16 +76,16 @@ impl Upload for MemoryUpload {
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
         match tree.object_mut(&self.path) {
-            Err(_) if appends && self.stood => return Err(Kind::NotFound.into()),
+            Err(_) if appends && self.existed => return Err(Kind::NotFound.into()),
             Err(_) => {
                 let file = Node::File(Arc::new(content));
                 storage.make(&mut tree, &self.path, file, 0o644)?;
             }
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
-            Ok(_) if appends && !self.stood => return Err(Kind::Busy.into()),
+            Ok(_) if appends && !self.existed => return Err(Kind::Busy.into()),
             // The upload resumed a new file, which must not replace an existing one.
-            Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.stood => {
+            Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.existed => {
                 return Err(Kind::Exists.into());
             }
             Ok(Object { node: Node::File(old), modified, .. }) => {

@@ -85,8 +85,8 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// Returns `Denied` for `/`, `Exists` if a storage is already mounted there, or
-    /// `NameNotAllowed` if the path is too long for clients.
+    /// Returns `Denied` if the path is `/`, `Exists` if it is already a mount point, or
+    /// `NameNotAllowed` if it is too long for clients.
     pub fn mount(
         self,
         path: impl Into<VirtualPath>,
@@ -99,7 +99,7 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// As [`mount`](Self::mount).
+    /// Returns an error of [`mount`](Self::mount).
     pub fn unavailable(self, path: impl Into<VirtualPath>) -> Result<Self, StorageError> {
         self.with(Mount { path: path.into(), storage: None })
     }
@@ -140,8 +140,8 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// Returns `Denied` for a directory that exists only because there is a mount point below it,
-    /// `Unavailable`, or an error of the storage.
+    /// Returns `Denied` if the directory exists only because there is a mount point below it.
+    /// Returns `Unavailable` if the storage is unavailable, or an error of the storage.
     fn existing(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
         match self.is_made_up(path)? {
             true => Err(Kind::Denied.into()),
@@ -213,8 +213,8 @@ impl MountedStorage {
         names.iter().map(entry).collect()
     }
 
-    /// Returns metadata for a mount point or a directory above one that no storage has. Nothing can
-    /// be stored in it.
+    /// Returns the metadata of a directory that no storage has: a mount point, or a directory above
+    /// one. Nothing can be stored in it.
     fn made_up(&self, path: &VirtualPath) -> Metadata {
         // No device has such a number. At each depth, only one directory is above the same mount.
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
