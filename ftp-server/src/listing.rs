@@ -1,8 +1,6 @@
 //! Formats of entries on the wire: `LIST` lines, facts of `MLSD` and `MLST` (RFC 3659 §7), and
 //! flags in arguments. This module handles only bytes, and uses neither sockets nor storage.
 
-use std::io::Write as _;
-
 use ftp_proto::TimeVal;
 
 use crate::storage::{EntryKind, Metadata};
@@ -39,24 +37,59 @@ pub(crate) fn list_line(
         EntryKind::Special => b's',
     });
     permissions(mode, out);
-    // Writing to a vector does not fail, here and below.
-    let _ = match ids.filter(|_| show_ids) {
-        Some((owner, group)) => write!(out, " {links:>3} {owner} {group} {size:>10} "),
-        None => write!(out, " {links:>3} ftp ftp {size:>10} "),
-    };
+    out.push(b' ');
+    number::<10>(links, 3, b' ', out);
+    match ids.filter(|_| show_ids) {
+        Some((owner, group)) => {
+            out.push(b' ');
+            number::<10>(owner.into(), 1, b' ', out);
+            out.push(b' ');
+            number::<10>(group.into(), 1, b' ', out);
+            out.push(b' ');
+        }
+        None => out.extend_from_slice(b" ftp ftp "),
+    }
+    number::<10>(size, 10, b' ', out);
+    out.push(b' ');
     let known = TimeVal::from_unix_seconds(modified);
     if let Some(time) = known.or_else(|| TimeVal::from_unix_seconds(0)) {
         let month = MONTHS.get(usize::from(time.month()).wrapping_sub(1)).unwrap_or(&"Jan");
-        let _ = write!(out, "{month} {:02} ", time.day());
+        out.extend_from_slice(month.as_bytes());
+        out.push(b' ');
+        number::<10>(time.day().into(), 2, b'0', out);
+        out.push(b' ');
         let is_recent = modified <= now && now.saturating_sub(modified) <= RECENT;
-        let _ = if known.is_some() && is_recent {
-            write!(out, "{:02}:{:02} ", time.hour(), time.minute())
+        if known.is_some() && is_recent {
+            number::<10>(time.hour().into(), 2, b'0', out);
+            out.push(b':');
+            number::<10>(time.minute().into(), 2, b'0', out);
         } else {
-            write!(out, "{:>5} ", time.year())
-        };
+            number::<10>(time.year().into(), 5, b' ', out);
+        }
+        out.push(b' ');
     }
     out.extend_from_slice(name);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a number, with `fill` in front of it if it has fewer than `width` digits. A directory can
+/// have a million entries, and `write!` would take half of the processor time of its listing.
+fn number<const BASE: u64>(number: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
+    // The largest number has 22 digits to the base 8.
+    let mut text = [fill; 22];
+    let mut rest = number;
+    let mut start = text.len();
+    for byte in text.iter_mut().rev() {
+        let digit = u8::try_from(rest % BASE).unwrap_or_default();
+        *byte = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+        start -= 1;
+        rest /= BASE;
+        if rest == 0 {
+            break;
+        }
+    }
+    let start = start.min(text.len().saturating_sub(width));
+    out.extend_from_slice(text.get(start..).unwrap_or_default());
 }
 
 const MONTHS: [&str; 12] =
@@ -166,22 +199,37 @@ pub(crate) fn mlsx_facts(
         });
     }
     if selection.has(Fact::Size) && kind == EntryKind::File {
-        let _ = write!(out, "size={size};");
+        out.extend_from_slice(b"size=");
+        number::<10>(size, 1, b'0', out);
+        out.push(b';');
     }
     if selection.has(Fact::Modify)
         && let Some(time) = TimeVal::from_unix_seconds(modified).filter(|time| time.year() >= 1970)
     {
-        let _ = write!(out, "modify={time};");
+        out.extend_from_slice(b"modify=");
+        number::<10>(time.year().into(), 4, b'0', out);
+        for part in [time.month(), time.day(), time.hour(), time.minute(), time.second()] {
+            number::<10>(part.into(), 2, b'0', out);
+        }
+        out.push(b';');
     }
     if selection.has(Fact::Perm) {
-        let _ = write!(out, "perm={perm};");
+        out.extend_from_slice(b"perm=");
+        out.extend_from_slice(perm.as_bytes());
+        out.push(b';');
     }
     if selection.has(Fact::Unique) {
         // The letter separates the device and the inode.
-        let _ = write!(out, "unique={device:x}g{inode:x};");
+        out.extend_from_slice(b"unique=");
+        number::<16>(device, 1, b'0', out);
+        out.push(b'g');
+        number::<16>(inode, 1, b'0', out);
+        out.push(b';');
     }
     if selection.has(Fact::UnixMode) {
-        let _ = write!(out, "UNIX.mode={mode:04o};", mode = mode & 0o7777);
+        out.extend_from_slice(b"UNIX.mode=");
+        number::<8>((mode & 0o7777).into(), 4, b'0', out);
+        out.push(b';');
     }
     out.push(b' ');
     out.extend_from_slice(name);
@@ -285,6 +333,28 @@ mod tests {
             assert_eq!(line(b"name", metadata), want);
         }
         assert!(line(b" -> a\"", FILE).ends_with(" 14:03  -> a\"\r\n"));
+    }
+
+    #[test]
+    fn numbers_have_all_digits_and_are_filled_up() {
+        for (value, width, fill, want) in [
+            (0, 1, b'0', ["0", "0", "0"]),
+            (0, 3, b' ', ["  0", "  0", "  0"]),
+            (42, 4, b'0', ["0042", "002a", "0052"]),
+            (
+                u64::MAX,
+                3,
+                b' ',
+                ["18446744073709551615", "ffffffffffffffff", "1777777777777777777777"],
+            ),
+        ] {
+            let mut found = [const { Vec::new() }; 3];
+            let [decimal, hexadecimal, octal] = &mut found;
+            number::<10>(value, width, fill, decimal);
+            number::<16>(value, width, fill, hexadecimal);
+            number::<8>(value, width, fill, octal);
+            assert_eq!(found.map(|text| String::from_utf8(text).unwrap()), want);
+        }
     }
 
     #[test]
