@@ -1,6 +1,7 @@
 //! The entries of a directory, read one buffer at a time.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::vec;
@@ -23,8 +24,11 @@ pub(super) struct DirectoryEntries {
     path: VirtualPath,
     directory: OwnedFd,
     buffer: Vec<u8>,
-    /// The rest of the names in the last buffer, with the kinds that the directory reports.
-    names: vec::IntoIter<(CString, FileType)>,
+    /// The names in the last buffer, each with a NUL at its end. They have one allocation together:
+    /// allocating each name would take almost half of the processor time of `NLST`.
+    text: Vec<u8>,
+    /// The places in `text` of the names that are left, with the kinds that the directory reports.
+    names: vec::IntoIter<(Range<usize>, FileType)>,
     ended: bool,
 }
 
@@ -41,6 +45,7 @@ impl DirectoryEntries {
             path: path.clone(),
             directory,
             buffer: Vec::with_capacity(BUFFER),
+            text: Vec::new(),
             names: Vec::new().into_iter(),
             ended: false,
         }
@@ -48,6 +53,7 @@ impl DirectoryEntries {
 
     /// Reads the next buffer of entries, which may contain none to show.
     fn fill(&mut self) -> Result<()> {
+        self.text.clear();
         let mut names = Vec::new();
         let mut entries = RawDir::new(&self.directory, self.buffer.spare_capacity_mut());
         loop {
@@ -56,7 +62,9 @@ impl DirectoryEntries {
                     let name = entry.file_name();
                     let bytes = name.to_bytes();
                     if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
-                        names.push((name.to_owned(), entry.file_type()));
+                        let start = self.text.len();
+                        self.text.extend_from_slice(name.to_bytes_with_nul());
+                        names.push((start..self.text.len(), entry.file_type()));
                     }
                 }
                 Some(Err(Errno::INTR)) => continue,
@@ -71,8 +79,8 @@ impl DirectoryEntries {
         }
     }
 
-    /// Returns the next name, with the kind that the directory reports.
-    fn next_name(&mut self) -> Option<Result<(CString, FileType)>> {
+    /// Returns the place of the next name, with the kind that the directory reports.
+    fn next_name(&mut self) -> Option<Result<(Range<usize>, FileType)>> {
         loop {
             if let Some(name) = self.names.next() {
                 return Some(Ok(name));
@@ -84,6 +92,12 @@ impl DirectoryEntries {
                 return Some(Err(errno));
             }
         }
+    }
+
+    /// Returns the name at a place in the last buffer.
+    fn name_at(&self, place: Range<usize>) -> &CStr {
+        let text = self.text.get(place).unwrap_or_default();
+        CStr::from_bytes_with_nul(text).unwrap_or_default()
     }
 
     /// Ends the listing with an error.
@@ -120,11 +134,14 @@ impl Iterator for DirectoryEntries {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let found = self.next_name()?;
-            match found.and_then(|(name, _)| Ok((self.metadata(&name)?, name))) {
-                Ok((Some(metadata), name)) => {
-                    return Some(Ok(Entry { name: name.into(), metadata }));
-                }
-                Ok((None, _)) => {}
+            let listed = found.and_then(|(place, _)| {
+                let name = self.name_at(place);
+                let metadata = self.metadata(name)?;
+                Ok(metadata.map(|metadata| Entry { name: name.to_bytes().to_vec(), metadata }))
+            });
+            match listed {
+                Ok(Some(entry)) => return Some(Ok(entry)),
+                Ok(None) => {}
                 Err(errno) => return Some(Err(self.end(errno))),
             }
         }
@@ -138,15 +155,16 @@ impl Iterator for DirectoryNames {
         let Self(entries) = self;
         loop {
             let found = entries.next_name()?;
-            let listed = found.and_then(|(name, kind)| {
+            let listed = found.and_then(|(place, kind)| {
+                let name = entries.name_at(place);
                 // Links are looked up as in a listing with metadata, and some file systems report
                 // no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
-                let is_listed = !needs_look || entries.metadata(&name)?.is_some();
-                Ok(is_listed.then_some(name))
+                let is_listed = !needs_look || entries.metadata(name)?.is_some();
+                Ok(is_listed.then(|| name.to_bytes().to_vec()))
             });
             match listed {
-                Ok(Some(name)) => return Some(Ok(name.into())),
+                Ok(Some(name)) => return Some(Ok(name)),
                 Ok(None) => {}
                 Err(errno) => return Some(Err(entries.end(errno))),
             }
