@@ -164,6 +164,10 @@ impl Register {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.register.sessions().remove(&self.number);
-        self.register.gone.notify_all();
+        // Threads wait only during a shutdown. With the lock above, a thread that has not seen this
+        // session leave began to wait after it started the shutdown.
+        if self.register.is_draining() {
+            self.register.gone.notify_all();
+        }
     }
 }
