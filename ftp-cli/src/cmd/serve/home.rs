@@ -107,8 +107,8 @@ impl Home {
 
     /// Creates the directory if it is missing and its role allows that.
     pub(super) fn make(&self) -> Result<(), StorageError> {
-        let missing = self.root.directory().filter(|path| !path.exists());
-        if let Some(path) = missing.filter(|_| self.role == Role::MadeRoot)
+        if self.role == Role::MadeRoot
+            && let Some(path) = self.root.directory().filter(|path| !path.exists())
             && user_storage::create(path)?
         {
             log::info!(target: LOG, "created {}", shown_path(path));
