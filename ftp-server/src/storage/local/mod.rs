@@ -174,7 +174,8 @@ impl LocalStorage {
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
         let walls = match config.confine {
             ConfinementPolicy::Off => None,
-            ConfinementPolicy::BestEffort => Walls::if_any(&self.files.root)?,
+            ConfinementPolicy::BestEffort if self.walls.is_some() => self.walls,
+            ConfinementPolicy::BestEffort => Walls::if_any(&self.files.root)?.map(Arc::new),
             ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
                 let source = std::io::Error::other("this system has no openat2");
                 return Err(StorageError {
@@ -182,10 +183,10 @@ impl LocalStorage {
                     source: Some(source),
                 });
             }
-            ConfinementPolicy::Require => Some(Walls::of(&self.files.root)?),
+            ConfinementPolicy::Require => Some(Arc::new(Walls::of(&self.files.root)?)),
         };
         let files = Files { config, ..self.files };
-        Ok(Self { files, walls: walls.map(Arc::new) })
+        Ok(Self { files, walls })
     }
 
     /// Returns the settings.
