@@ -17,7 +17,7 @@ the best peer by a factor of more than 1.5 is left out of the other rounds. A me
 --bounds   measure only our program, and only the rows that have a bound in rows.py
 --program  measure this release build of ftp-cli (default: cargo builds one)
 
-ROUNDS, MIB (size of the large file, default: 1024) and MINUTES (default: 20) are environment variables.
+ROUNDS, MIB (size of the large file, default: 1024) and MINUTES (default: 25) are environment variables.
 A round that would not end within MINUTES is not started. Exit status: 1 if a goal or bound is missed, 2 if
 nothing can be measured.
 """
@@ -234,7 +234,7 @@ def main():
     sizes = QUICK if wanted.quick else Sizes(mib=int(os.environ.get("MIB", Sizes().mib)))
     with Place(sizes, kinds["servers"][0]) as place:
         run = Run(place, tables, kinds)
-        run.rounds(1 if wanted.quick else rounds(), float(os.environ.get("MINUTES", 20)))
+        run.rounds(1 if wanted.quick else rounds(), float(os.environ.get("MINUTES", 25)))
     if wanted.verbose:
         run.say_seconds()
     verdicts = {title: run.verdicts(title) for title, table in tables.items() if table}

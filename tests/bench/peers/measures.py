@@ -18,8 +18,8 @@ import servers
 from place import LOAD
 
 MS, US = 1e3, 1e6
-# Maximum seconds while system calls are counted: a server that needs longer makes too many of them.
-COUNTED_WITHIN = 30
+# Maximum seconds while system calls are counted: a peer that needs longer makes too many of them.
+COUNTED_WITHIN = 10
 # The cipher and version that every connection under TLS must use.
 CIPHER = ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
 
