@@ -12,7 +12,8 @@ use super::{S3Storage, keys, multipart, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
-    /// Begins an upload. `user` is the owner of the partial upload; `None` if none is kept.
+    /// Begins an upload. If the upload is interrupted, `user` can resume it; with `None`, no
+    /// partial upload is kept.
     pub(super) fn begin(
         &self,
         path: &VirtualPath,
@@ -27,7 +28,8 @@ impl S3Storage {
             None => (find_old(), Ok(None)),
             Some(note_key) => work::both(find_old, || partial::find(&self.inner, note_key))?,
         };
-        // The note may have changed meanwhile, so only its existence is used here.
+        // Only the existence of the note is used here, because its content may have changed in the
+        // meantime.
         let (old, has_note) = (old?, kept?.is_some());
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
@@ -51,14 +53,14 @@ impl S3Storage {
             key,
         };
         match old {
-            Some(old) => Self::over(begun, has_note, &old, mode, from),
-            None => Self::anew(begun, has_note, mode, from),
+            Some(old) => Self::begin_over(begun, has_note, &old, mode, from),
+            None => Self::begin_new(begun, has_note, mode, from),
         }
     }
 
-    /// Begins an upload to an existing file. `has_note` says whether the user has a partial upload
+    /// Begins an upload to an existing file. `has_note` is set if the user has a partial upload
     /// with this name.
-    fn over(
+    fn begin_over(
         mut begun: Begun,
         has_note: bool,
         old: &Object,
@@ -68,7 +70,7 @@ impl S3Storage {
         if from > old.size {
             return Err(Kind::BadRestart.into());
         }
-        // The partial upload does not belong to the file that has been stored since.
+        // The partial upload does not belong to the file, which was stored later.
         if let Some(note_key) = begun.note_key.take()
             && has_note
             && !discard_kept(&begun.store, &note_key)?
@@ -88,7 +90,7 @@ impl S3Storage {
     }
 
     /// Begins an upload of a new file, or resumes a partial one.
-    fn anew(
+    fn begin_new(
         mut begun: Begun,
         has_note: bool,
         mode: WriteMode,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::{Memory, Pool};
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// Bytes that an upload may hold without a share of the common memory. Small files therefore never
+/// Bytes that an upload may hold without a share of the common memory, so that small files never
 /// wait for memory.
 pub(super) const FREE: usize = 1024 * 1024;
 
@@ -41,8 +41,7 @@ impl Buffer {
         self.bytes.len() >= part
     }
 
-    /// Returns whether the next write of a session fits, or can at least proceed without waiting
-    /// for memory.
+    /// Returns whether the next write of a session can proceed without waiting for memory.
     pub(super) fn is_roomy(&self) -> bool {
         self.memory.is_some() || self.bytes.len() + WRITE <= FREE
     }
@@ -52,7 +51,7 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if the system has no memory.
+    /// Returns `Busy` if the system has no memory left.
     pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> Result<bool, StorageError> {
         if self.memory.is_none() {
             self.memory = self.pool.take(part as u64, limit);

@@ -1,5 +1,5 @@
-//! Ends uploads that were not published. A thread does this, so that a slow store does not delay
-//! the session.
+//! Ends uploads that were not published. A thread does this work, so that a slow store does not
+//! delay the session.
 
 use super::buffer::Buffer;
 use super::error::S3Error;
@@ -21,7 +21,7 @@ pub(super) struct Closing {
     pub(super) committing: Option<Job<Result<(), StorageError>>>,
     /// Whether the upload is kept, to be resumed later.
     pub(super) is_kept: bool,
-    /// Whether it is possible that the client does not know how the upload ended.
+    /// Whether the client may not know how the upload ended.
     pub(super) is_cut: bool,
 }
 
@@ -29,10 +29,11 @@ impl Closing {
     /// Ends the upload in a thread, and waits briefly for that thread.
     pub(super) fn begin(self) {
         let key = self.begun.key.clone();
+        let own_key = key.clone();
         let patience = self.begun.store.patience;
         let ended = Job::begin(move || {
             if let Err(error) = self.end() {
-                log::warn!("cannot end an interrupted upload: {error}");
+                log::warn!("{own_key:?}: cannot end the interrupted upload: {error}");
             }
         });
         match ended {
@@ -40,17 +41,18 @@ impl Closing {
                 let _: Option<_> = job.wait(patience);
             }
             // The store keeps the parts, as if the server had died.
-            Err(error) => log::warn!("cannot end the interrupted upload of {key:?}: {error}"),
+            Err(error) => log::warn!("{key:?}: cannot end the interrupted upload: {error}"),
         }
     }
 
     fn end(mut self) -> Result<(), S3Error> {
         if let Some(replaced) = self.begun.replaced.as_ref().filter(|_| self.is_cut)
-            // If the file is published after all, the sign names an older version and has no
+            // If the store still publishes the file, the sign names an older version and has no
             // effect.
             && let Err(error) = replaced.sign(&self.begun.store)
         {
-            log::warn!("cannot store the marker of an interrupted upload: {error}");
+            let key = &self.begun.key;
+            log::warn!("{key:?}: cannot store the marker of the interrupted upload: {error}");
         }
         if let Some(committing) = self.committing.take() {
             // A request to publish cannot be withdrawn.
@@ -61,7 +63,7 @@ impl Closing {
             // the lease has expired.
             return if self.is_kept { Ok(()) } else { self.discard() };
         }
-        // These bytes follow those of the part that is being stored.
+        // These bytes follow the bytes of the part that is being stored.
         let mut tail = self.buffer.take();
         if let Some(sending) = self.sending.take() {
             let mut sent = sending.finish()?;

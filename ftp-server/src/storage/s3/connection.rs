@@ -14,7 +14,7 @@ use super::names::Addresses;
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Connections to one server, whose name is resolved in advance.
+/// The connections to one server, whose name is resolved in advance.
 pub(super) struct Connections {
     pub(super) agent: Agent,
     /// `http` or `https`.
@@ -25,7 +25,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Prepares connections to `place`. `ca` contains the trusted CAs, in PEM; if it is `None`, the
+    /// Prepares connections to `place`. `ca` contains the trusted CAs in PEM; with `None`, the
     /// system's CAs are trusted.
     pub(super) fn to(
         place: &Place,
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-/// Returns the TLS settings, with the given CAs or those of the system.
+/// Returns the TLS settings, with the given CAs or the system's CAs.
 fn tls(scheme: &str, ca: Option<&[u8]>) -> Result<TlsConfig, S3Error> {
     let builder = TlsConfig::builder()
         .provider(TlsProvider::Rustls)

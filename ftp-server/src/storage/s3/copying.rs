@@ -10,7 +10,7 @@ use super::upload::Begun;
 use super::work::Job;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// Bytes that one request copies.
+/// Number of bytes that one request copies, unless the object is very large.
 const STEP: u64 = 256 * 1024 * 1024;
 
 /// A copy of the first bytes of an object. The store itself copies the bytes, unless they are too
@@ -109,7 +109,7 @@ fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<Content, S3Error> {
         Some((object, bytes)) if object.tag == tag && bytes.len() as u64 == length => {
             Ok(Content::Bytes(bytes))
         }
-        _ => Err(wrong("the object has changed")),
+        _ => Err(wrong("the object changed during the copy")),
     }
 }
 

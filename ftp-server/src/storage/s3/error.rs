@@ -44,10 +44,10 @@ pub enum S3Error {
     Wrong {
         /// The S3 operation.
         operation: &'static str,
-        /// What is wrong with the response.
+        /// Description of the defect.
         reason: String,
     },
-    /// There are no access keys, because requesting those of a
+    /// There are no access keys, because the request for the keys of a
     /// [role](crate::S3StoreBuilder::web_identity) failed for this reason.
     #[error("no access keys: {0}")]
     NoKeys(String),

@@ -23,8 +23,8 @@ const ANSWER: u64 = 16 * 1024 * 1024;
 /// Maximum length of an error message of the store, in characters.
 const MESSAGE: usize = 200;
 
-/// The wait before the second attempt. Each later wait is four times as long as the one before,
-/// plus a random share.
+/// The wait before the second attempt. Each later wait is four times as long. Up to the same time
+/// again is added to each wait, at random.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Timeouts for the phases of a request to an object store.
@@ -33,14 +33,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub struct S3Timeouts {
     /// Maximum time to connect, including the TLS handshake (default: 10 s).
     pub connect: Duration,
-    /// Maximum time without a byte sent or received (default: 30 s).
+    /// Maximum time without a byte sent or received (default: 30 s). The body of a request must be
+    /// sent within this time plus 1 s for each 64 KiB.
     pub idle: Duration,
     /// Maximum wait for the response to a request (default: 30 s).
     pub answer: Duration,
     /// Maximum wait for the response to a copy or to the completion of a multipart upload; stores
     /// may need minutes for these (default: 600 s).
     pub commit: Duration,
-    /// Time after which a failed request is no longer retried (default: 60 s).
+    /// Time after which a failed request is no longer retried (default: 60 s). A request is retried
+    /// three times at most.
     pub retries: Duration,
     /// Maximum wait of an upload for memory that other uploads use (default: 60 s).
     pub memory: Duration,
@@ -94,7 +96,7 @@ pub(super) struct Request<'a> {
     /// The key of the object; `None` for the bucket itself.
     pub(super) key: Option<&'a str>,
     pub(super) query: Vec<(&'a str, &'a str)>,
-    /// Headers other than those of the signature, with names in lower case.
+    /// Headers other than the headers of the signature, with names in lower case.
     pub(super) headers: Vec<(&'a str, String)>,
     /// The body; `None` for methods without one.
     pub(super) body: Option<&'a [u8]>,
@@ -163,7 +165,8 @@ impl Client {
         }
     }
 
-    /// Sends a request. An error contains the store's time, if the response had one.
+    /// Sends a request. An error comes with the store's time in seconds since 1970, if the response
+    /// had one.
     fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, (S3Error, Option<i64>)> {
         let operation = request.operation;
         let signed = self.signed(request).map_err(|error| (error, None))?;
@@ -256,7 +259,7 @@ pub(super) fn retried<T>(
     }
 }
 
-/// The waits between the attempts of a request.
+/// The attempts of a request, and the waits between them.
 pub(super) struct Retries {
     begun: Instant,
     limit: Duration,

@@ -28,7 +28,7 @@ pub(super) struct Inner {
     /// Maximum size of a part, which the memory limits.
     pub(super) largest_part: u64,
     pub(super) lease: Duration,
-    /// How long a session waits for the end of its interrupted upload.
+    /// Maximum time that a session waits for the end of its interrupted upload.
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
@@ -38,7 +38,7 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// Returns an unpredictable name.
+    /// Returns an unpredictable name: 32 hexadecimal digits.
     pub(super) fn unique() -> Result<String, S3Error> {
         let number = || random::number().map_err(|errno| S3Error::Local(errno.into()));
         Ok(format!("{:016x}{:016x}", number()?, number()?))
@@ -108,7 +108,8 @@ impl Inner {
         };
         for lease in leases {
             if let Err(error) = lease.renew(self) {
-                log::warn!("cannot renew the record of a partial upload: {error}");
+                let key = &lease.note_key;
+                log::warn!("{key:?}: cannot renew the record of a partial upload: {error}");
             }
         }
     }

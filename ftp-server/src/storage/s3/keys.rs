@@ -33,7 +33,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// Returns `NameNotAllowed` for a path without a key, and `IsDirectory` for the root.
+    /// Returns `NameNotAllowed` if the path cannot have a key, or `IsDirectory` if it is the root.
     pub(super) fn file(&self, path: &VirtualPath) -> Result<String, StorageError> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
@@ -51,7 +51,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// Returns `NameNotAllowed` for a path without a key.
+    /// Returns `NameNotAllowed` if the path cannot have a key.
     pub(super) fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
     }

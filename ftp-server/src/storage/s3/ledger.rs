@@ -13,7 +13,7 @@ use super::probe;
 use super::store::S3Store;
 use crate::ledger::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 
-/// Maximum length of a record, in bytes. A lease has about 100.
+/// Maximum length of a record, in bytes. A lease takes about 100 bytes.
 const LONGEST: u64 = 1024 * 1024;
 
 /// A [`Ledger`] in an object store that supports conditional writes. Each change to a record takes
@@ -34,12 +34,12 @@ pub struct S3Ledger {
 
 impl S3Ledger {
     /// Opens the ledger named `name` in a bucket. All servers that share state need the same name.
-    /// Sessions ignore their clients while they wait for the ledger, so use a store with short
-    /// [timeouts](crate::S3StoreBuilder::timeouts).
+    /// While a session waits for the ledger, it does not check on its client. So use a store with
+    /// short [timeouts](crate::S3StoreBuilder::timeouts).
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`new`](Self::new) and [`prove`](Self::prove).
+    /// Returns an error of [`new`](Self::new) or [`prove`](Self::prove).
     pub fn open(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
         let ledger = Self::new(store, name)?;
         ledger.prove()?;
@@ -51,7 +51,7 @@ impl S3Ledger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] for a name that cannot be part of a key.
+    /// Returns [`LedgerError::Unfit`] if the name cannot be part of a key.
     pub fn new(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
         let hidden = &store.inner.hidden;
         if Keys::new(name, hidden).is_none() {
@@ -70,9 +70,9 @@ impl S3Ledger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the store ignores conditional writes, and so would
-    /// silently lose changes, or if the store refuses the test. Returns [`LedgerError::Away`] if
-    /// the store does not respond.
+    /// Returns [`LedgerError::Unfit`] if the store refuses the test, or ignores conditional writes,
+    /// and so would silently lose changes. Returns [`LedgerError::Away`] if the store does not
+    /// respond or fails for a while.
     pub fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());

@@ -80,7 +80,8 @@ impl Listing {
         }
         for directory in &page.directories {
             let key = directory.strip_suffix('/').unwrap_or(directory);
-            // If another program has stored an object with the same name, that object is served.
+            // If another program has stored an object with the same name, the listing shows only
+            // the object.
             if let Some(name) = name_of(key)
                 && !names.contains(&name)
             {
@@ -90,7 +91,8 @@ impl Listing {
         entries
     }
 
-    /// Returns the entry with its requested time; `None` if the object was removed meanwhile.
+    /// Returns the entry with its requested time; `None` if the object has been removed in the
+    /// meantime.
     fn asked(&self, entry: Entry) -> Result<Option<Entry>, S3Error> {
         if !self.asks_times || entry.metadata.kind != crate::storage::EntryKind::File {
             return Ok(Some(entry));

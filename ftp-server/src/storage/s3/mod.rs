@@ -69,7 +69,8 @@ use super::{
 ///   the store supports conditional requests (see [`S3Store::probe`]). For files of several parts,
 ///   many stores let both sessions succeed if they finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] let the store copy the old bytes to a new
-///   object, because objects cannot grow. They fail with `Busy` if the object changes meanwhile.
+///   object, because objects cannot grow. They fail with `Busy` if the object changes in the
+///   meantime.
 /// - An interrupted upload of a new file is kept for a day. Every server that uses the bucket can
 ///   resume it for the same user. An offset inside the stored parts fails with `BadRestart`,
 ///   because stores do not return parts.
@@ -80,9 +81,9 @@ use super::{
 ///
 /// # Renaming
 ///
-/// A rename copies the object, checks the copy, and removes the original. Meanwhile, and if the
-/// server dies, both names exist. If the original changes meanwhile, both objects stay, and the
-/// rename fails with `Busy`.
+/// A rename copies the object, checks the copy, and removes the original. Until then, both names
+/// exist; if the server dies, they stay. If the original changes in the meantime, both objects
+/// stay, and the rename fails with `Busy`.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. Then the files are moved one by one, and an error leaves the directory in two places.
@@ -100,7 +101,7 @@ pub struct S3Storage {
     rename_trees: usize,
     keeps_times: bool,
     keeps_partials: bool,
-    /// How strictly the threads of sessions are confined.
+    /// Policy for confining the threads of sessions.
     policy: ConfinementPolicy,
     /// The confinement that [`Storage::enter`] applies, if any.
     confinement: Option<Arc<Confinement>>,
@@ -130,7 +131,7 @@ impl S3Storage {
         }
     }
 
-    /// Allows renaming directories with up to `objects` objects, which are moved one by one
+    /// Allows renaming directories with up to `objects` objects, which the storage moves one by one
     /// (default: 0).
     #[must_use]
     pub const fn rename_trees(mut self, objects: usize) -> Self {
@@ -160,8 +161,8 @@ impl S3Storage {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if `policy` requires confinement and the system has no Landlock, or
-    /// `Io` if the system refuses for another reason.
+    /// Returns `Unsupported` if `policy` requires confinement and the system has no usable
+    /// Landlock, or `Io` if the system refuses for another reason.
     pub fn confine(mut self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
         self.policy = policy;
         self.confinement = match (policy, Confinement::beneath_all(&[])) {
@@ -200,7 +201,8 @@ impl S3Storage {
     ///
     /// # Errors
     ///
-    /// Returns `IsDirectory` or `NotFound`.
+    /// Returns `IsDirectory` if the path is a directory, `NotFound` if there is neither a file nor
+    /// a directory, or an error of the store.
     fn object(&self, path: &VirtualPath) -> Result<(String, Object), StorageError> {
         let key = self.existing(path)?;
         match self.inner.client.head(&key)? {
@@ -209,7 +211,7 @@ impl S3Storage {
         }
     }
 
-    /// Returns the error for a path without an object.
+    /// Returns the kind of error for a path without an object.
     fn no_object(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
         let is_directory = self.inner.has_directory(&self.directory(path)?)?;
         Ok(if is_directory { Kind::IsDirectory } else { Kind::NotFound })
@@ -219,7 +221,7 @@ impl S3Storage {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if there is no note.
+    /// Returns `NotFound` if there is no note, or an error of the store.
     fn note(
         &self,
         path: &VirtualPath,
@@ -233,7 +235,7 @@ impl S3Storage {
         Ok((note_key, found))
     }
 
-    /// Returns the error for a path that is not a directory.
+    /// Returns the kind of error for a path that is not a directory.
     fn no_directory(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
         let file = self.inner.client.head(&self.existing(path)?)?;
         Ok(if file.is_some() { Kind::NotDirectory } else { Kind::NotFound })
@@ -250,7 +252,7 @@ impl S3Storage {
     }
 }
 
-/// Returns numbers that identify a key uniquely.
+/// Returns numbers that identify a key uniquely, among all stores.
 fn identity(store: &Inner, key: &str) -> (u64, u64) {
     let client = &store.client;
     let digest = sha256(format!("{}/{}/{key}", client.authority, client.bucket).as_bytes());
@@ -280,8 +282,8 @@ impl Storage for S3Storage {
         self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
     }
 
-    /// Returns no directories: sessions read no files on disk, because the endpoint is resolved in
-    /// advance.
+    /// Returns no directories, because sessions need no files on disk: the endpoint is resolved in
+    /// advance. Returns `None` if the policy is [`ConfinementPolicy::Off`].
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         (self.policy != ConfinementPolicy::Off).then(Vec::new)
     }
@@ -361,7 +363,8 @@ impl Storage for S3Storage {
         Ok(partial::discard(&self.inner, &note_key, &found)?)
     }
 
-    /// Misses uploads of a server that died before their first part was stored.
+    /// Returns `false` for an upload of a server that died before the upload's first part was
+    /// stored.
     fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
         let user = user.filter(|_| self.keeps_partials);
         // If the store fails, the client must send the whole file.

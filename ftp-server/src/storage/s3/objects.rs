@@ -39,8 +39,10 @@ impl Condition {
 pub(super) struct Object {
     pub(super) size: u64,
     pub(super) tag: String,
-    /// Times of the last change and of the response, both by the store's clock.
+    /// Time of the last change by the store's clock, in seconds since 1970.
     pub(super) modified: i64,
+    /// Time of the response by the store's clock, in seconds since 1970. It is this computer's time
+    /// if the response has none.
     pub(super) answered: i64,
     /// The digest of the whole content in base64, if the store knows it.
     pub(super) sum: Option<String>,
@@ -89,7 +91,7 @@ impl Object {
         own.unwrap_or(self.modified)
     }
 
-    /// Returns the seconds since the last change, by the store's clock alone.
+    /// Returns the time since the last change in seconds, by the store's clock.
     pub(super) const fn age(&self) -> i64 {
         self.answered.saturating_sub(self.modified)
     }

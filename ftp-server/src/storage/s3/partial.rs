@@ -1,9 +1,9 @@
-//! Interrupted uploads. Notes in the store allow any server to resume them; leases ensure that only
-//! one session at a time does.
+//! Interrupted uploads. Notes in the store allow any server to resume an upload. Leases ensure that
+//! only one session at a time resumes it.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
 //! too few for a part. A session that writes renews its note. Other sessions compare the age of the
-//! note, by the store's clock, with the lease. The clocks of the servers do not matter.
+//! note, by the store's clock, with the lease. The servers' own clocks do not matter.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
 //! belong together. The last part can be the end of the whole file. A client that learned this
@@ -21,10 +21,10 @@ use super::objects::Condition;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// How long a partial upload is kept.
+/// Time for which a partial upload is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
-/// Maximum length of a note, in bytes. An upload id has a few hundred.
+/// Maximum length of a note, in bytes. An upload id takes a few hundred bytes.
 const LONGEST: u64 = 4_096;
 
 const TITLE: &str = "ftp-server partial upload 1";
@@ -34,15 +34,17 @@ const TITLE: &str = "ftp-server partial upload 1";
 pub(super) struct Note {
     /// A random number that identifies the session that wrote the note.
     pub(super) owner: String,
-    /// The key of the object, and the metadata that identifies it once it is stored.
+    /// The key of the object.
     pub(super) key: String,
+    /// The metadata that identifies the object once it is stored.
     pub(super) object: String,
     /// The id of the multipart upload, if one was begun.
     pub(super) upload: Option<String>,
     /// Whether a session is writing.
     pub(super) is_active: bool,
-    /// The number of parts before the last bytes, and the total size of these parts.
+    /// The number of parts before the last bytes.
     pub(super) parts: u32,
+    /// The total size of these parts, in bytes.
     pub(super) stored: u64,
     /// The owner who stored the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
@@ -135,7 +137,7 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     Ok(Some(Found { note, tag: object.tag, is_running }))
 }
 
-/// Returns the partial upload of a note; `None` if none of its bytes are left.
+/// Returns the partial upload of a note; `None` if none of its bytes can be resumed.
 pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error> {
     let note = &found.note;
     let listed = match &note.upload {
@@ -240,7 +242,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if another session was faster.
+    /// Returns `Busy` if another session has taken over the upload first, or an error of the store.
     pub(super) fn take_up(
         store: &Inner,
         note_key: &str,
@@ -271,7 +273,7 @@ impl Lease {
         lease
     }
 
-    /// Returns `Busy` if another session is known to have taken over the upload.
+    /// Returns `Busy` if the lease is known to be lost to another session.
     pub(super) fn check(&self) -> Result<(), StorageError> {
         if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
     }

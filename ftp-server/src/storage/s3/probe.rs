@@ -1,4 +1,4 @@
-//! Tests what a store supports, because some stores silently ignore conditions.
+//! Tests the features of a store, because some stores silently ignore conditions.
 
 use super::encode::base64;
 use super::error::S3Error;
@@ -67,7 +67,7 @@ pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     let probed = with_objects(store, &key, &id);
     for key in [key.clone(), format!("{key}-parts"), format!("{key}-copy")] {
         let removed = store.client.delete(&key, &Condition::None);
-        // An earlier error is more useful than this one.
+        // The earlier error is more useful than the error of the removal.
         if probed.is_ok() {
             removed?;
         }
@@ -91,13 +91,13 @@ pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
     found.and_then(|found| removed.map(|()| found))
 }
 
-/// Stores a new object. Returns whether the store refuses to replace it if a condition is not met,
-/// and the entity tag of the object.
+/// Stores a new object. Returns whether the store refuses to replace the object if a condition is
+/// not met, and the entity tag of the object.
 fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Error> {
     let put = |id: &str, condition| store.client.put(key, CONTENT, &condition, id, store.checksums);
     let tag = put(id, Condition::New)?;
     // Another id, so that an ignored condition does not look like a lost response.
-    let refused = |condition| held(put(&Inner::unique()?, condition));
+    let refused = |condition| is_refused(put(&Inner::unique()?, condition));
     let is_kept = refused(Condition::New)? && refused(Condition::Is(format!("\"{id}\"")))?;
     Ok((is_kept, tag))
 }
@@ -125,7 +125,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     Ok(S3Features {
         conditional_writes,
         conditional_completion,
-        copies: lacks(copied.map(drop))?,
+        copies: is_supported(copied.map(drop))?,
         part_copies: part_copies(store, key, &tag)?,
         checksums: checksums(store, key)?,
         removes_abandoned: client.removes_abandoned().or_else(|error| match error.status() {
@@ -156,7 +156,7 @@ fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
         done
     };
     complete(id, &Condition::New)?;
-    held(complete(&Inner::unique()?, &Condition::New))
+    is_refused(complete(&Inner::unique()?, &Condition::New))
 }
 
 fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<bool, S3Error> {
@@ -167,7 +167,7 @@ fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<bool, S3Error> {
     match copied {
         // A store may refuse because this object is too small. It still supports the operation.
         Err(error) if error.status() == Some(400) && LEAST > 5 => Ok(true),
-        copied => lacks(copied.map(drop)),
+        copied => is_supported(copied.map(drop)),
     }
 }
 
@@ -190,7 +190,7 @@ fn checksums(store: &Inner, key: &str) -> Result<bool, S3Error> {
 }
 
 /// Returns whether the store refused a request because of its condition.
-fn held<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
+fn is_refused<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
     match result {
         Ok(_) => Ok(false),
         Err(error) if error.is_precondition() => Ok(true),
@@ -199,7 +199,7 @@ fn held<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
 }
 
 /// Returns whether the store supports an operation.
-fn lacks(result: Result<(), S3Error>) -> Result<bool, S3Error> {
+fn is_supported(result: Result<(), S3Error>) -> Result<bool, S3Error> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.status(), Some(405 | 501)) => Ok(false),

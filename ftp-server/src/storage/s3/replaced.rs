@@ -41,8 +41,8 @@ impl Replaced {
     }
 }
 
-/// Returns whether the object at `key` has the sign of this user. The object is requested only if
-/// there is a sign, because most files have none.
+/// Returns whether the object at `key` has the sign of this user. Requests the object only if there
+/// is a sign, because most files have none.
 pub(super) fn has_sign(
     store: &Inner,
     keys: &Keys,

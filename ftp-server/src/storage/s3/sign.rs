@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::encode::{Sum, hex, percent, sha256};
 
-/// Bytes of a block of SHA-256, for HMAC (RFC 2104).
+/// Length of a block of SHA-256 in bytes, for HMAC (RFC 2104).
 const BLOCK: usize = 64;
 
 /// Access keys of an account. `Debug` masks the secrets.

@@ -17,10 +17,10 @@ use super::objects::Object;
 use super::work::{Job, STEP};
 use crate::storage::{Source, StorageError, StorageErrorKind as Kind};
 
-/// Bytes that the thread passes on at once.
+/// Maximum number of bytes that the thread passes on at once.
 const PIECE: u64 = 128 * 1024;
 
-/// Number of pieces that may wait for the client.
+/// Maximum number of pieces that wait for the client.
 const WAITING: usize = 4;
 
 type Piece = Result<Vec<u8>, S3Error>;
@@ -34,8 +34,9 @@ pub(super) struct S3Source {
     content: Option<Body>,
     /// Offset of the next byte for the caller.
     at: u64,
-    /// Received bytes, and the number of those that the caller has read.
+    /// Received bytes.
     piece: Vec<u8>,
+    /// Number of bytes of `piece` that the caller has read.
     used: usize,
     /// Further pieces, if the thread is running.
     pieces: Option<Receiver<Piece>>,
@@ -132,7 +133,7 @@ struct Fetch {
     sender: SyncSender<Piece>,
 }
 
-/// The receiver of the pieces was dropped.
+/// The sign that the receiver of the pieces was dropped.
 struct Unwanted;
 
 impl Fetch {

@@ -31,13 +31,17 @@ const MEMORY: u64 = 128 * 1024 * 1024;
 /// client that reconnects at once finds its partial upload.
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 
-/// Intervals of the background thread of a store.
+/// Interval at which the background thread resolves the endpoint.
 const LOOK_UP: Duration = Duration::from_secs(300);
+
+/// Interval at which the background thread removes abandoned partial uploads.
 const SWEEP: Duration = Duration::from_secs(3_600);
+
+/// Maximum interval at which the background thread renews leases.
 const LONGEST_TICK: Duration = Duration::from_secs(20);
 
-/// Stack size of this thread, in bytes. It is large, because it is unknown how much name resolution
-/// needs.
+/// Stack size of the background thread, in bytes. It is large, because the needs of name resolution
+/// are unknown.
 const STACK: usize = 2 * 1024 * 1024;
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
@@ -260,7 +264,7 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets how long a session waits for the end of its interrupted upload.
+    /// Sets the maximum time that a session waits for the end of its interrupted upload.
     #[cfg(test)]
     pub(super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -381,7 +385,8 @@ impl S3StoreBuilder {
 /// Does the background work of a store, until the store is dropped.
 fn keep(store: &Weak<Inner>, tick: Duration) {
     let mut looked_up = Instant::now();
-    // The first sweep comes soon, so that a server that never runs for long sweeps too.
+    // The first sweep comes soon, so that even a server that never runs for long removes old
+    // uploads.
     let mut swept: Option<Instant> = None;
     loop {
         std::thread::sleep(tick);
@@ -395,10 +400,15 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
         }
         if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             swept = Some(Instant::now());
+            let bucket = &store.client.bucket;
             match partial::sweep(&store) {
                 Ok(0) => {}
-                Ok(removed) => log::info!("removed {removed} abandoned partial uploads"),
-                Err(error) => log::warn!("cannot remove abandoned partial uploads: {error}"),
+                Ok(removed) => {
+                    log::info!("bucket {bucket}: {removed} abandoned partial uploads removed");
+                }
+                Err(error) => {
+                    log::warn!("bucket {bucket}: cannot remove abandoned partial uploads: {error}");
+                }
             }
         }
     }

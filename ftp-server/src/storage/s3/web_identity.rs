@@ -21,7 +21,7 @@ use crate::lock::unpoisoned;
 
 const OPERATION: &str = "AssumeRoleWithWebIdentity";
 
-/// Maximum length of a token, in bytes. Those of Kubernetes have about 1,000.
+/// Maximum length of a token, in bytes. A token of Kubernetes has about 1,000 bytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
 
 /// Time after which a failed first request is not retried, because the start of a server may wait
@@ -31,7 +31,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The shortest time between two requests for keys.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The time between two checks whether the keys must be renewed.
+/// The interval of the checks whether the keys must be renewed.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A role, and the token that gives access to it.
@@ -116,7 +116,7 @@ impl Issuer {
         }
     }
 
-    /// Logs why there are no new keys, and returns the reason.
+    /// Logs the reason why there are no new keys, and returns it.
     fn reason(&self, error: S3Error) -> String {
         log::warn!("role {}: {error}", self.identity.role);
         match error {

@@ -63,5 +63,5 @@ pub(super) fn both<A, B: Send>(
 }
 
 fn panicked() -> S3Error {
-    S3Error::Local(io::Error::other("the thread of a request ended"))
+    S3Error::Local(io::Error::other("the thread of a request panicked"))
 }
