@@ -49,7 +49,7 @@ pub struct ShutdownReport {
     /// Sessions that were cut, and then ended: at the deadline, or earlier because their transfer
     /// stalled.
     pub cut: usize,
-    /// Sessions that had not ended a few seconds after they were cut, because a storage or
+    /// Sessions that did not end within a few seconds after they were cut, because a storage or
     /// authenticator does not return. Their threads end when that call returns.
     pub stuck: usize,
     /// TLS data connections of all sessions of this server.
@@ -163,7 +163,7 @@ impl Server {
 
     /// Ends the session with this number: an idle session gets 421 at once, a busy one after its
     /// transfer. Returns `false` if there is no such session, or if it was dismissed already.
-    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
+    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended too")]
     pub fn dismiss(&self, number: u64) -> bool {
         self.current.get().register.dismiss(number)
     }
@@ -195,7 +195,7 @@ impl Server {
     /// Ends the ban of the host of `address`, and forgets its failed logins. Other servers that
     /// share a ledger keep a ban that they already know of. Returns whether this server banned the
     /// host.
-    #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect, too")]
+    #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect too")]
     pub fn unban(&self, address: IpAddr) -> bool {
         let context = self.current.get();
         let was_banned = context.bans.lift(address, Instant::now());

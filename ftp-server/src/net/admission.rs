@@ -17,9 +17,9 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Lowest limit on connections without a login from one host, unless that is more than half of all
-/// places for such connections. A client that transfers files in parallel can log in this many
-/// times at once.
+/// Number of connections without a login that each host may have in any case, unless half of all
+/// places for such connections is less. It lets a client that transfers files in parallel log in
+/// over several connections at once.
 const AT_ONCE: usize = 4;
 
 /// Counts connections against their limits.
@@ -345,7 +345,7 @@ fn memory() -> Option<u64> {
     memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
 }
 
-/// Returns the maximum memory of this process in bytes: that of the machine, or the limit of the
+/// Returns the maximum memory of this process in bytes: the machine's memory, or the limit of the
 /// process's control group if that is less.
 pub(crate) fn memory_in_all() -> Option<u64> {
     let machine = memory_info("MemTotal:");

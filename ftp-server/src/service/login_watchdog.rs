@@ -32,7 +32,7 @@ struct Watched {
     /// End of each ban, and the peer that caused the ban: one entry per banned host.
     bans: Vec<(Instant, SocketAddr)>,
     next: u64,
-    /// The time of the next wakeup of the thread; `None`: only when notified.
+    /// The time at which the thread wakes up next; `None` if only a notification wakes it.
     wakes_at: Option<Instant>,
     is_over: bool,
 }

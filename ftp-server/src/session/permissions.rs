@@ -62,9 +62,9 @@ impl Session {
         fixed.unwrap_or_default().iter().any(|name| Some(&**name) == path.name())
     }
 
-    /// Returns whether the user's rights allow a rename. It needs the right `RENAME` at both paths,
-    /// and no rule may be at or below either path. If different rules apply to the two paths, the
-    /// rename also needs:
+    /// Returns whether the user's rights allow a rename. A rename needs the right `RENAME` at both
+    /// paths, and no rule may be at or below either path. If different rules apply to the two
+    /// paths, the rename also needs:
     ///
     /// - `DELETE` at the old path and `CREATE` at the new path;
     /// - for a directory, `MKDIR` at the new path;

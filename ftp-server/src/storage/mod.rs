@@ -53,8 +53,8 @@ use std::os::fd::BorrowedFd;
 /// of keys. An upload is a multipart upload, which `commit` completes. Leave out the methods that
 /// your store does not support.
 ///
-/// Do slow work in the methods that a session calls repeatedly (`prepare`, `ready`,
-/// `prepare_commit`, reads and writes): the session checks on its client in between.
+/// Do slow work in the methods that a session calls repeatedly: `prepare`, `ready`,
+/// `prepare_commit`, reads and writes. The session checks on its client in between.
 pub trait Storage: Send + Sync {
     /// Returns the optional abilities of this storage. The server refuses commands that need
     /// another ability, and `FEAT` does not list them.
@@ -174,7 +174,7 @@ pub trait Storage: Send + Sync {
     /// then resumes the partial upload like an existing file, and [`Upload::commit`] publishes it.
     /// Any other mode begins a new file, and discards the partial upload.
     ///
-    /// By default nothing is kept.
+    /// By default, a storage keeps nothing.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ pub trait Storage: Send + Sync {
     /// the number of received bytes. Otherwise a client that sent everything but got no reply would
     /// see the full length, and assume that the file was stored.
     ///
-    /// By default nothing is kept.
+    /// By default, a storage keeps nothing.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ pub trait Storage: Send + Sync {
     /// Discards `user`'s partial upload to `path`. The server calls this method when the user
     /// removes `path` or renames a file to `path`.
     ///
-    /// By default nothing is kept.
+    /// By default, a storage keeps nothing.
     ///
     /// # Errors
     ///
@@ -426,7 +426,7 @@ pub trait Source: io::Read {
     /// session waits 2 ms, checks on its client and calls this method again. Without this call, the
     /// read itself waits.
     ///
-    /// By default a read never waits for long.
+    /// By default, a read never waits for long.
     ///
     /// # Errors
     ///
@@ -461,7 +461,7 @@ pub trait Upload: io::Write {
     /// session calls this method repeatedly, and checks on its client in between. Without these
     /// calls, the first write or [`commit`](Self::commit) does all the work.
     ///
-    /// By default there is nothing to do.
+    /// By default, there is nothing to do.
     ///
     /// # Errors
     ///
@@ -477,7 +477,7 @@ pub trait Upload: io::Write {
     /// it before it reads more from its client, and checks on its client while the result is
     /// `false`. Without this call, the next write or [`commit`](Self::commit) waits.
     ///
-    /// By default there is nothing to wait for.
+    /// By default, there is nothing to wait for.
     ///
     /// # Errors
     ///
@@ -493,7 +493,7 @@ pub trait Upload: io::Write {
     /// content then stays, even if `commit` is never called. Without these calls, `commit` does all
     /// the work.
     ///
-    /// By default there is nothing to do.
+    /// By default, there is nothing to do.
     ///
     /// # Errors
     ///

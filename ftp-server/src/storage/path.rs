@@ -6,8 +6,8 @@ use ftp_proto::{Escaped, Pathname};
 
 use crate::limits;
 
-/// An absolute path in the user's tree. No component is empty, `.` or `..`, or contains `/`. If the
-/// path was resolved from a [`Pathname`], it contains no NUL, CR or LF either.
+/// An absolute path in the user's tree. No component is empty, `.` or `..`, and no component
+/// contains `/`. If the path was resolved from a [`Pathname`], it contains no NUL, CR or LF either.
 ///
 /// `..` removes the preceding component without a system call, and has no effect at the root. `//`,
 /// `/./` and a trailing `/` have no effect (RFC 3659 §6.2.1).
