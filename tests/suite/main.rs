@@ -15,6 +15,7 @@ mod daemons;
 mod deflate;
 mod documents;
 mod files;
+mod goals;
 mod haproxy;
 mod interop_curl;
 mod interop_ftplib;

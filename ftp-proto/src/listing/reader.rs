@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_for_any_chunking() {
+    fn lines_are_the_same_for_any_chunking_go_02() {
         for (input, want) in [
             ("", &[][..]),
             ("\r\n", &[""]),

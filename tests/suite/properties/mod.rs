@@ -196,7 +196,7 @@ fn values_read_back() {
 }
 
 #[test]
-fn text_reads_back() {
+fn text_reads_back_go_02() {
     each(19, |random| make::bytes(random, |_| true), check::ascii);
     let lines = |random: &mut Random| {
         let line = |random: &mut Random| [make::line(random), b"\r\n".to_vec()].concat();
@@ -225,7 +225,7 @@ fn compressed_data_reads_back_and_any_other_is_refused() {
 }
 
 #[test]
-fn blocks_read_back_and_any_other_is_refused() {
+fn blocks_read_back_and_any_other_is_refused_go_02() {
     each(63, |random| make::bytes(random, |_| true), check::block);
     // Blocks of every kind, some of them invalid.
     let blocks = |random: &mut Random| {
