@@ -8,10 +8,10 @@ use blowfish::Blowfish;
 use super::password::PasswordHashError;
 use crate::limits;
 
-/// Number of bytes of a password that count. Like crypt(3), this code ignores the rest.
+/// Number of bytes of a password that bcrypt uses. Like crypt(3), this code ignores the rest.
 const LONGEST: usize = 72;
 
-/// Bytes of a salt, and of the part of the hash that is stored.
+/// Bytes of a salt, and of the stored part of a hash.
 const SALT: usize = 16;
 const HASH: usize = 23;
 
@@ -24,7 +24,7 @@ const LEAST: u8 = 4;
 /// The kind and the cost of a hash: 2 to the power of the cost is the number of rounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bcrypt {
-    /// `a`, `b` or `y`, which mean the same for passwords of at most 255 bytes.
+    /// `a`, `b` or `y`, which give the same hash for passwords of at most 255 bytes.
     kind: char,
     cost: u8,
 }

@@ -34,7 +34,8 @@ use crate::tls::{TlsInfo, TlsPolicy};
 pub struct LoginAttempt<'a> {
     /// The argument of `USER`, byte for byte.
     pub user: &'a [u8],
-    /// The argument of `PASS`, byte for byte; may be empty.
+    /// The argument of `PASS`, byte for byte; may be empty. With
+    /// [`dash_password`](crate::ServerConfig::dash_password), a leading `-` is removed.
     pub password: &'a [u8],
     /// The argument of `ACCT`, byte for byte, once [`AuthError::NeedAccount`] has asked for it.
     pub account: Option<&'a [u8]>,
@@ -45,19 +46,19 @@ pub struct LoginAttempt<'a> {
     pub peer: SocketAddr,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// The time at which the session ends if there is no login; a later decision is useless.
+    /// The time at which the session ends without a login; a later decision is useless.
     pub deadline: Instant,
-    /// `None` if the server cannot find out whether the client has gone.
+    /// `None` if the server cannot tell whether the client has gone.
     pub(crate) is_client_gone: Option<&'a IsClientGone>,
 }
 
-/// Returns whether the client of a login has closed its connection.
+/// A function that returns whether the client of a login has closed its connection.
 pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
-    /// Returns whether the client has closed its connection, so that a decision is useless. An
-    /// authenticator that waits for another program can call this from time to time; each call
-    /// costs two system calls.
+    /// Returns whether the client has closed its connection, so that a decision is useless. Returns
+    /// `false` if the server cannot tell. An authenticator that waits for another program can call
+    /// this method from time to time: it makes at most two system calls.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
@@ -71,38 +72,39 @@ impl fmt::Debug for LoginAttempt<'_> {
     }
 }
 
-/// An accepted login: the storage, and what the user may do there.
+/// An accepted login: the storage, rights, limits and settings of the user.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Login {
     /// The files below the user's `/`.
     pub storage: Arc<dyn Storage>,
-    /// What the user may do.
+    /// Rights of the user, except in [`directories`](Self::directories).
     pub rights: Rights,
     /// Other rights of the user in certain directories; the longest path wins (default: empty).
     /// With [`Rights::NONE`] even `CWD` fails. For [`FXP`](Rights::FXP), only
     /// [`rights`](Self::rights) counts.
     ///
-    /// These directories, and those that contain them, cannot be renamed or removed. A rename
-    /// between directories with different rights needs `RENAME` in both, `DELETE` for the old name,
-    /// and `CREATE` for the new one. If a directory is renamed, the new name also needs `MKDIR`. If
-    /// the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
+    /// These directories, and those that contain them, cannot be renamed or removed. A rename into,
+    /// out of or between these directories needs `RENAME` for both names, `DELETE` for the old
+    /// name, and `CREATE` for the new one. If a directory is renamed, the new name also needs
+    /// `MKDIR`. If the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
     pub directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if that is refused.
     pub mkdir_existing_ok: bool,
-    /// Whether `STOR` creates missing parent directories (default: `false`). The user needs the
-    /// right [`MKDIR`](Rights::MKDIR) too.
+    /// Whether `STOR` and `APPE` create missing parent directories (default: `false`), except after
+    /// a `REST` offset. The user needs the right [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
-    /// Whether several people share this login (default: `false`). If so, the server keeps no
+    /// Whether several users share this login (default: `false`). If so, the server keeps no
     /// partial uploads, and interrupted uploads cannot be resumed. The same applies to every login
     /// in directories where the user can neither replace files nor append, such as a
     /// [`DROP_BOX`](Rights::DROP_BOX).
     pub is_shared: bool,
-    /// The name under which the user's sessions are counted, if not the argument of `USER`. Set it
-    /// if a user has several names, or may write the name in upper or lower case.
+    /// The name under which the server counts the user's sessions and keeps the user's partial
+    /// uploads. `None`: the argument of `USER`. Set it if a user has several names, or may write
+    /// the name in upper or lower case.
     pub name: Option<Vec<u8>>,
-    /// Limits of this user: sessions, rates and sizes.
+    /// Limits on the user's sessions, rates and file sizes.
     pub limits: UserLimits,
     /// Whether the user may log in (default: `true`). See [`objection`](Self::objection).
     pub enabled: bool,
@@ -114,16 +116,16 @@ pub struct Login {
     pub networks: Vec<Network>,
     /// Idle timeout of the user's sessions. `None`: [`Timeouts::idle`](crate::Timeouts::idle).
     pub idle: Option<Duration>,
-    /// Whether `STOR` and `RNTO` may replace a file. `None`:
-    /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
+    /// Whether `STOR` and `RNTO` may replace a file, and `STOR` the part of a file after a `REST`
+    /// offset. `None`: [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
     pub overwrite: Option<bool>,
     /// TLS for the user's control and data connections, in addition to the server's policy. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
-    /// transfer with 521. With `Off`, a login or transfer under TLS fails with 534.
+    /// transfer with 521. With `Off`, a login under TLS fails with 534.
     pub tls: TlsPolicy,
 }
 
-/// Limits of one user. They replace the server's limits of the same kind.
+/// Limits of one user. A limit that is not `None` replaces the server's limit of the same kind.
 ///
 /// ```
 /// use ftp_server::UserLimits;
@@ -137,57 +139,57 @@ pub struct Login {
 pub struct UserLimits {
     /// Maximum sessions at a time (0: unlimited). `None`: [`per_user`](crate::Limits::per_user).
     pub sessions: Option<usize>,
-    /// Bytes per second of each session (0: unlimited). `None`:
+    /// Bytes per second of each session, both directions together (0: unlimited). `None`:
     /// [`rate_per_session`](crate::Limits::rate_per_session).
     pub rate_per_session: Option<u64>,
-    /// Bytes per second of all sessions of the user together (0: unlimited). The value of the first
-    /// session applies until the last session has ended. `None`:
+    /// Bytes per second of all sessions of the user together (0: unlimited). The value of the
+    /// user's first session applies until the user's last session has ended. `None`:
     /// [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
-    /// Bytes per second that each session may upload, in addition to the limits above (default: 0,
+    /// Bytes per second that each session may upload; the limits above apply too (default: 0,
     /// unlimited).
     pub rate_up: u64,
-    /// Bytes per second of files and listings that each session may download, in addition to the
-    /// limits above (default: 0, unlimited).
+    /// Bytes per second of files and listings that each session may download; the limits above
+    /// apply too (default: 0, unlimited).
     pub rate_down: u64,
     /// Maximum size of a file that the user stores, in bytes, including the old part before `APPE`
-    /// or `REST` (default: 0, unlimited). `ALLO` of more fails with 552. An upload that exceeds it
-    /// fails with 552, and the old file stays.
+    /// or `REST` (default: 0, unlimited). `ALLO` with a larger size fails with 552. An upload that
+    /// exceeds the limit fails with 552, and the old file stays.
     pub file_size: u64,
 }
 
 impl UserLimits {
-    /// Limits the uploads of each session to N bytes per second (0: unlimited).
+    /// Limits the uploads of each session to `bytes` per second (0: unlimited).
     #[must_use]
     pub const fn rate_up(self, bytes: u64) -> Self {
         Self { rate_up: bytes, ..self }
     }
 
-    /// Limits the downloads of each session to N bytes per second (0: unlimited).
+    /// Limits the downloads of each session to `bytes` per second (0: unlimited).
     #[must_use]
     pub const fn rate_down(self, bytes: u64) -> Self {
         Self { rate_down: bytes, ..self }
     }
 
-    /// Limits each stored file to N bytes (0: unlimited).
+    /// Limits the size of each stored file, in bytes (0: unlimited).
     #[must_use]
     pub const fn file_size(self, bytes: u64) -> Self {
         Self { file_size: bytes, ..self }
     }
 
-    /// Limits the sessions of the user (0: unlimited).
+    /// Limits the number of the user's sessions at a time (0: unlimited).
     #[must_use]
     pub const fn sessions(self, sessions: usize) -> Self {
         Self { sessions: Some(sessions), ..self }
     }
 
-    /// Limits each session to N bytes per second (0: unlimited).
+    /// Limits each session to `bytes` per second, both directions together (0: unlimited).
     #[must_use]
     pub const fn rate_per_session(self, bytes: u64) -> Self {
         Self { rate_per_session: Some(bytes), ..self }
     }
 
-    /// Limits all sessions of the user together to N bytes per second (0: unlimited).
+    /// Limits all sessions of the user together to `bytes` per second (0: unlimited).
     #[must_use]
     pub const fn rate_per_user(self, bytes: u64) -> Self {
         Self { rate_per_user: Some(bytes), ..self }
@@ -230,13 +232,13 @@ impl Login {
         }
     }
 
-    /// Returns why a client at `peer` may not log in as this user at the time `now`, even with the
-    /// right password; `None` if the client may. The reason is that the user is disabled, has
-    /// expired, or may not connect from `peer`.
+    /// Returns the reason to refuse a login of this user from `peer` at the time `now`, even with
+    /// the right password. A user can be disabled, expired, or limited to other networks. Returns
+    /// `None` if there is no reason.
     ///
-    /// The server checks this after the [`Authenticator`] has accepted the login. The refusal looks
-    /// like that of a wrong password: same reply, same delay, and it counts as a failed login. Only
-    /// the log shows the difference.
+    /// The server checks this after the [`Authenticator`] has accepted the login. To the client,
+    /// the refusal looks like that of a wrong password: it has the same reply and delay, and counts
+    /// as a failed login. Only the log shows the difference.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -329,19 +331,20 @@ impl Login {
         Self { mkdir_existing_ok, ..self }
     }
 
-    /// Sets whether `STOR` creates missing parent directories.
+    /// Sets whether `STOR` and `APPE` create missing parent directories.
     #[must_use]
     pub fn mkdir_parents(self, mkdir_parents: bool) -> Self {
         Self { mkdir_parents, ..self }
     }
 
-    /// Sets whether several people share this login.
+    /// Sets whether several users share this login.
     #[must_use]
     pub fn shared(self, is_shared: bool) -> Self {
         Self { is_shared, ..self }
     }
 
-    /// Sets the name under which the user's sessions are counted.
+    /// Sets the name under which the server counts the user's sessions and keeps the user's partial
+    /// uploads.
     #[must_use]
     pub fn name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
@@ -354,7 +357,8 @@ impl Login {
     }
 }
 
-/// The rights and features that at least one user has; `FEAT` is built from them.
+/// The rights and features that at least one user has. They determine the replies to `FEAT` and
+/// `HELP` before login.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Offer {
@@ -365,13 +369,13 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Returns an offer with these rights and capabilities.
+    /// Returns an offer of these rights and capabilities.
     #[must_use]
     pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
         Self { rights, capabilities }
     }
 
-    /// All rights and capabilities.
+    /// All rights except [`FXP`](Rights::FXP), and all capabilities.
     pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
 }
 
@@ -392,26 +396,30 @@ impl BitOr for Offer {
     }
 }
 
-/// Reason why a login was refused; it determines the reply.
+/// Reason why a login was refused; it determines the reply. Once a connection has had
+/// [`LoginPolicy::failures`](crate::LoginPolicy::failures) failed logins, the reply is 421 instead
+/// of 530.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// Unknown user, or wrong password: 530. The client does not learn which.
+    /// Unknown user, or wrong password: 530. The client does not learn which of the two.
     #[error("login incorrect")]
     Refused,
     /// The user may not log in at this virtual host. The reply is that of
     /// [`Refused`](Self::Refused); only the log shows the difference.
     #[error("not a user of this host")]
     OtherHost,
-    /// The user's directory cannot be opened: 530, and an error in the log.
+    /// The user's directory cannot be opened: 530. The failure does not count towards a
+    /// [ban](crate::LoginPolicy::ban_after).
     #[error("home directory not available")]
     NoHome,
-    /// The user needs an account: 332. After `ACCT` the login is tried again with the account; the
-    /// same error is then a refusal.
+    /// The user needs an account: 332. After `ACCT`, the server calls the authenticator again with
+    /// the account. If that call returns this error too, the reply is that of
+    /// [`Refused`](Self::Refused).
     #[error("account needed")]
     NeedAccount,
-    /// The login cannot be checked at the moment: 451, after the delay of a first refusal. It does
-    /// not count as a failed login.
+    /// The login cannot be checked at the moment: 451, after the delay of a first refusal. The
+    /// attempt does not count as a failed login.
     #[error("user database not available")]
     Unavailable,
 }
@@ -420,19 +428,20 @@ pub enum AuthError {
 ///
 /// The session's thread calls [`login`](Self::login), which may block. If there is no decision by
 /// [`LoginAttempt::deadline`], the client gets 421, but the thread keeps its place among the
-/// sessions until the call returns. The server delays each refusal; on the same connection, each
-/// delay is longer than the previous one. The delay counts from the command, so the time of a call
-/// reveals nothing unless it exceeds the delay.
+/// sessions until the call returns. The server delays each refusal by
+/// [`LoginPolicy::delay`](crate::LoginPolicy::delay) or a multiple of it. The delay counts from the
+/// command, so the time of a call reveals nothing unless it exceeds the delay.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
     ///
     /// # Errors
     ///
-    /// Returns the [`AuthError`] whose reply the client gets.
+    /// Returns an [`AuthError`] if the login is refused or needs an account. The error determines
+    /// the reply.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
 
-    /// Returns the rights and features that at least one user has. `FEAT` shows them before login
-    /// (default: everything).
+    /// Returns the rights and features that at least one user has (default: [`Offer::ALL`]). Before
+    /// login, they determine the replies to `FEAT` and `HELP`.
     fn offer(&self) -> Offer {
         Offer::ALL
     }

@@ -13,13 +13,14 @@ use super::yescrypt::{self, Yescrypt};
 use crate::limits;
 use crate::net::random;
 
-/// Cost of a new hash, as OWASP recommends for small hosts: the memory in KiB, and the passes.
+/// Cost of a new hash, as OWASP recommends for small hosts: the memory in KiB, and the number of
+/// passes.
 const MEMORY: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 
-/// Smallest capacity of a vector, in blocks. glibc maps a vector of 32 MiB or more, and returns its
-/// memory to the system when it is dropped. glibc may keep the memory of a smaller vector for the
-/// thread.
+/// Minimum capacity of the vector for argon2id, in blocks of 1 KiB. When a vector of 32 MiB or more
+/// is dropped, glibc returns its memory to the system. glibc may keep the memory of a smaller
+/// vector for the thread.
 const MAPPED: usize = 33 * 1024;
 
 /// A hashed password, in one of these text forms:
@@ -31,8 +32,8 @@ const MAPPED: usize = 33 * 1024;
 /// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
 ///   `/etc/shadow`.
 ///
-/// [`limits`](crate::limits) bounds the cost of a hash, so that a line in a file cannot exhaust the
-/// machine.
+/// A hash with too high a cost is an error ([`TooCostly`](PasswordHashError::TooCostly)), so that a
+/// line in a file cannot exhaust the machine.
 ///
 /// ```
 /// use ftp_server::PasswordHash;
@@ -97,11 +98,11 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidInput` if the password has more than [`limits::PASSWORD`] bytes, or another
-    /// error if the system has no memory or random numbers left.
+    /// Returns `InvalidInput` if the password has more than [`limits::PASSWORD`] bytes. Returns
+    /// another error if the system lacks memory or random numbers.
     pub fn new(password: &[u8]) -> io::Result<Self> {
         if password.len() > limits::PASSWORD {
-            let text = format!("a password has at most {} bytes", limits::PASSWORD);
+            let text = format!("password too long: expected at most {} bytes", limits::PASSWORD);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let salt = [random::number()?.to_ne_bytes(), random::number()?.to_ne_bytes()].concat();
@@ -110,16 +111,18 @@ impl PasswordHash {
         Ok(Self { function, salt, hash })
     }
 
-    /// Returns whether `password` is right. The time does not depend on whether it is. A password
-    /// of more than [`limits::PASSWORD`] bytes is wrong; its rest is not hashed.
+    /// Returns whether `password` is right. The time does not depend on the result. A password of
+    /// more than [`limits::PASSWORD`] bytes is wrong; the bytes beyond that are not hashed. For
+    /// bcrypt, a password that contains NUL is wrong.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is not enough memory.
+    /// Returns an error if the system has too little memory.
     pub fn verify(&self, password: &[u8]) -> io::Result<bool> {
         let hashed = password.get(..limits::PASSWORD).unwrap_or(password);
         let computed = self.function.compute(hashed, &self.salt, self.hash.len())?;
-        // For bcrypt, `a` NUL `a` would be the same as `a`. No other program hashes a NUL.
+        // For bcrypt, `a` NUL `a` would have the same hash as `a`. Other programs cannot hash a
+        // NUL.
         let is_text = !matches!(self.function, Function::Bcrypt(_)) | !hashed.contains(&0);
         let is_whole = hashed.len() == password.len();
         Ok(equal_in_constant_time(&self.hash, &computed) & is_whole & is_text)
@@ -136,8 +139,8 @@ impl PasswordHash {
 }
 
 impl Function {
-    /// Computes the hash of a password; `length` is the size of the hash, for functions that allow
-    /// several sizes.
+    /// Computes the hash of a password; `length` is the size of the hash in bytes, for functions
+    /// that allow several sizes.
     fn compute(self, password: &[u8], salt: &[u8], length: usize) -> io::Result<Vec<u8>> {
         match self {
             Self::Argon2id { memory, passes, lanes } => {
@@ -254,7 +257,8 @@ fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHash
     Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
 }
 
-/// Parses a number without a sign or leading zeros. Returns `TooCostly` if the number does not fit.
+/// Parses a number without a sign or leading zeros. Returns `TooCostly` if the number exceeds 32
+/// bits, and `Malformed` if the text is not such a number.
 fn number(text: &str) -> Result<u32, PasswordHashError> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.is_empty()
@@ -287,7 +291,7 @@ impl fmt::Display for PasswordHash {
     }
 }
 
-/// Shows the cost but not the hash, which would reveal a weak password.
+/// Shows the cost but not the hash: an attacker could find a weak password from its hash.
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordHash({:?})", self.function)

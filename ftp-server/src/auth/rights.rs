@@ -18,32 +18,34 @@ pub struct Rights(u16);
 impl Rights {
     /// No rights.
     pub const NONE: Self = Self(0);
-    /// List names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, AVBL.
+    /// List names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT of a path, AVBL, SITE QUOTA.
     pub const LIST: Self = Self(1);
     /// Read files: RETR, HASH.
     pub const RETRIEVE: Self = Self(1 << 1);
-    /// Create new files: STOR, STOU. Part of [`WRITE`](Self::WRITE).
+    /// Create new files: STOR, STOU, and, with [`APPEND`](Self::APPEND), APPE to a missing file.
+    /// Part of [`WRITE`](Self::WRITE).
     pub const CREATE: Self = Self(1 << 8);
-    /// Create and replace files, and set their times: STOR, STOU, MFMT.
+    /// Create, replace and resume files, and set their times: STOR, STOU, REST with STOR or APPE,
+    /// MFMT, and `Modify` of MFF.
     pub const WRITE: Self = Self(1 << 2 | Self::CREATE.0);
     /// Append to existing files: APPE.
     pub const APPEND: Self = Self(1 << 3);
-    /// Delete files and directories: DELE, RMD.
+    /// Delete files and directories: DELE, RMD, and RNTO to an existing file.
     pub const DELETE: Self = Self(1 << 4);
     /// Rename files and directories: RNFR, RNTO.
     pub const RENAME: Self = Self(1 << 5);
     /// Make directories: MKD.
     pub const MKDIR: Self = Self(1 << 6);
-    /// List and read, change nothing.
+    /// List and read files, but change nothing.
     pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
     /// Set permission bits: SITE CHMOD, and `UNIX.mode` of MFF.
     pub const CHMOD: Self = Self(1 << 7);
-    /// Use data connections to other hosts in [`fxp_networks`](crate::ServerConfig::fxp_networks):
-    /// FXP (RFC 959 §5.2, RFC 2577 §3).
+    /// Use data connections with other hosts in
+    /// [`fxp_networks`](crate::ServerConfig::fxp_networks): FXP (RFC 959 §5.2, RFC 2577 §3).
     pub const FXP: Self = Self(1 << 15);
     /// All rights except [`FXP`](Self::FXP).
     pub const FULL: Self = Self((1 << 9) - 1);
-    /// Create new files and directories only: for cameras, scanners and upload forms.
+    /// Create new files and directories, and nothing else: for cameras, scanners and upload forms.
     ///
     /// Nothing can be listed or read, and existing names are refused with 553. The user can still
     /// learn that a name exists (553), that it is a directory (`CWD`), and how much space is left
@@ -65,7 +67,7 @@ impl Rights {
     ///
     /// # Errors
     ///
-    /// Returns [`UnknownRight`] with the first unknown word.
+    /// Returns [`UnknownRight`] if a word is unknown; the error contains the first such word.
     pub fn parse(text: &str) -> Result<Self, UnknownRight> {
         match text.trim() {
             "full" => Ok(Self::FULL),
@@ -75,11 +77,11 @@ impl Rights {
         }
     }
 
-    /// Parses the words of a list, which [`parse`](Self::parse) separates at commas.
+    /// Parses the words of a list. [`parse`](Self::parse) splits a list at commas.
     ///
     /// # Errors
     ///
-    /// Returns [`UnknownRight`] with the first unknown word.
+    /// Returns [`UnknownRight`] if a word is unknown; the error contains the first such word.
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownRight> {
         words.into_iter().map(str::trim).try_fold(Self::NONE, |sum, word| {
             let known = WORDS.iter().find(|(known, _)| *known == word);
@@ -87,10 +89,9 @@ impl Rights {
         })
     }
 
-    /// Returns the words of the single rights in this set, without `create` next to `write`, as
-    /// [`from_words`](Self::from_words) reads them.
+    /// Returns the words of the rights in this set, as [`from_words`](Self::from_words) reads them.
+    /// The word `create` is left out if `write` includes it.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        // The word `write` already includes `create`.
         let is_included = move |right| right == Self::CREATE && self.contains(Self::WRITE);
         let words = WORDS.iter().filter(move |(_, right)| self.contains(*right));
         words.filter(move |(_, right)| !is_included(*right)).map(|(word, _)| *word)
@@ -135,7 +136,8 @@ pub struct UnknownRight(
     pub String,
 );
 
-/// Returns what to write instead. A word for several rights is known, but not allowed in a list.
+/// Returns the hint for an unknown word. A word for several rights is valid, but only outside of a
+/// list.
 fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => ": use this word alone, not in a list",
@@ -146,6 +148,7 @@ fn hint(word: &str) -> &'static str {
     }
 }
 
+/// The words of single rights, in the order of [`Rights::words`].
 const WORDS: [(&str, Rights); 10] = [
     ("list", Rights::LIST),
     ("read", Rights::RETRIEVE),

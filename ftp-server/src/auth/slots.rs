@@ -1,5 +1,5 @@
-//! Slots for hashing passwords. Each hash occupies a processor and some MiB of memory for a moment,
-//! and any client can cause one.
+//! Slots for hashing passwords. Each hash occupies a processor and up to 256 MiB of memory for a
+//! moment, and any client can cause one.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -17,14 +17,14 @@ pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
 });
 
-/// At most `most` hashes at a time, with at most `memory` bytes together.
+/// The slots for at most `most` hashes at a time, which use at most `memory` bytes together.
 ///
-/// Hosts take turns: many logins from one host delay a login from another host by one hash at most.
-/// Logins from one host keep their order.
+/// Hosts take turns: while a login waits, each other host gets at most one more slot. Logins from
+/// one host keep their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
-    /// In bytes.
+    /// Maximum memory, in bytes.
     memory: u64,
     state: Mutex<SlotState>,
     changed: Condvar,
@@ -33,9 +33,11 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct SlotState {
     running: usize,
+    /// Memory of the running hashes, in bytes.
     memory: u64,
     /// Waiting logins by host, in the order of the hosts' turns; the oldest login of a host first.
     waiting: VecDeque<(IpAddr, VecDeque<u64>)>,
+    /// The number of the next login.
     next: u64,
 }
 
@@ -52,8 +54,8 @@ impl Slots {
 
     /// Runs `work` in a slot with `memory` bytes, when it is the turn of `peer`.
     ///
-    /// Returns `None` without running `work` if no slot was free by `deadline`. Work that needs
-    /// more than the whole memory runs alone.
+    /// Returns `None` without running `work` if no slot is free by `deadline`. Work that needs more
+    /// memory than all slots together have runs alone.
     pub(super) fn run<T>(
         &self,
         peer: IpAddr,

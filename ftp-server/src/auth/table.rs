@@ -12,24 +12,24 @@ use super::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, equal_in_constant_time,
 };
 
-/// The user who logs in without a password.
+/// The name of the user who logs in with any password.
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// A fixed table of users, with plain passwords (for tests and fixtures) or with password hashes.
+/// A fixed table of users, with plaintext passwords (for tests) or with password hashes.
 ///
 /// A login with an unknown name takes as much time as a login of one of the users, so that the time
-/// reveals nothing. For the same unknown name, this is always the same user, as long as the process
-/// runs and no user is added or removed.
+/// reveals nothing. The same unknown name always takes the time of the same user, until the process
+/// ends or a user is added or removed.
 ///
-/// Only a few hashes are computed at a time, and hosts take turns. A login that gets no turn before
-/// the session ends fails with [`AuthError::Unavailable`].
+/// The process computes at most four hashes at a time, and hosts take turns. A login that gets no
+/// turn before its [`deadline`](LoginAttempt::deadline) fails with [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
     anonymous: Option<Login>,
 }
 
-/// Chooses the user whose hash is computed for an unknown name. All tables share the choice: if
+/// Chooses the user whose password is compared for an unknown name. All tables share the choice: if
 /// each reload chose again, the time for an unknown name would change.
 static CHOICE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -78,7 +78,7 @@ impl UserTable {
         self.with(name.into(), Secret::Plain(password.into()), login)
     }
 
-    /// Adds a user by password hash instead of a plaintext password.
+    /// Adds a user by password hash, or replaces the user of this name.
     #[must_use]
     pub fn user_with_hash(
         self,
@@ -96,7 +96,8 @@ impl UserTable {
     }
 
     /// Adds the user `anonymous`, also called `ftp`, who logs in with any password (RFC 1635). The
-    /// login is marked as shared.
+    /// case of these names does not matter; a user of the table with the same name has priority.
+    /// The login is marked as [shared](Login::is_shared).
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
         self.anonymous = Some(login.name(ANONYMOUS).shared(true));

@@ -1,4 +1,4 @@
-//! Sessions of each user: their number and their common rate.
+//! The number of each user's sessions, and the rate that they share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::lock::unpoisoned;
 use crate::rate::Rate;
 
-/// The number of sessions of each user.
+/// The counted sessions of each user.
 #[derive(Debug, Default)]
 pub(crate) struct UserSessions {
     users: Mutex<HashMap<Vec<u8>, Common>>,
@@ -29,8 +29,8 @@ pub(crate) struct UserSession {
 impl UserSessions {
     /// Counts one more session, or returns `None` if the user already has `limit` sessions (0:
     /// unlimited). `bytes_per_second` (0: unlimited) is the rate of all sessions of the user
-    /// together. Names are compared byte for byte: the authenticator knows which names mean the
-    /// same user.
+    /// together; it applies only if no other session of the user is counted. Names are compared
+    /// byte for byte: the authenticator knows which names mean the same user.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],

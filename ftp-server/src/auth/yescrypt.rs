@@ -18,8 +18,8 @@ const SALT: usize = 64;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Yescrypt(Params);
 
-/// Parses the fields of a hash: parameters such as `j9T`, the salt and the hash. Returns these
-/// three.
+/// Parses the fields of a hash: parameters such as `j9T`, the salt and the hash. Returns the three
+/// in decoded form.
 pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), PasswordHashError> {
     use PasswordHashError::{Malformed, TooCostly};
     let [parameters, salt, hash] = fields else { return Err(Malformed) };
@@ -45,7 +45,7 @@ pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), Pas
 }
 
 impl Yescrypt {
-    /// Returns the memory for a hash, in bytes.
+    /// Returns the memory that a hash needs, in bytes.
     pub(super) fn memory(self) -> u64 {
         let Self(params) = self;
         params.n().saturating_mul(u64::from(params.r())).saturating_mul(128)
