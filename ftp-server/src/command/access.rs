@@ -27,17 +27,19 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::NEED_PASSWORD, "Password required").into()
 }
 
-/// `PASS <password>`: 230 if the authenticator accepts, 332 if it asks for an account, 530 if it
-/// refuses, 451 if it cannot decide. Refusals are delayed, the first three increasingly, and too
-/// many close the connection with 421. A 451 is delayed too, but does not count.
+/// `PASS <password>`: 230 if the authenticator accepts the login, 332 if it asks for an account,
+/// 530 if it refuses, 451 if it cannot decide.
+///
+/// The server delays refusals, the second and third longer than the first, and closes the
+/// connection with 421 after too many. A 451 is delayed too, but does not count.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
-        Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
+        Some(rest) if session.context.config.dash_password => Password(rest.to_vec()),
         _ => password.clone(),
     };
     match std::mem::replace(&mut session.access, Access::Greeted) {
         Access::Named(name) => login(session, name, password, None),
-        other => out_of_sequence(session, other, "USER comes first"),
+        other => out_of_sequence(session, other, "Use USER first"),
     }
 }
 
@@ -50,7 +52,7 @@ pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
             session.access = user;
             Reply::new(ReplyCode::SUPERFLUOUS, "No account is needed").into()
         }
-        other => out_of_sequence(session, other, "PASS comes first"),
+        other => out_of_sequence(session, other, "Use PASS first"),
     }
 }
 
@@ -85,7 +87,8 @@ fn login(
         is_client_gone: session.is_client_gone.as_deref(),
     };
     let answer = Arc::clone(&session.context).authenticator.login(&attempt);
-    // Logins in other sessions of the host may have failed while this login waited for its turn.
+    // Logins from the same host in other sessions may have failed while this login waited for its
+    // turn.
     if is_banned(session, Instant::now()) {
         return refuse_banned(session, &name);
     }
@@ -114,18 +117,20 @@ fn login(
     refuse(session, &name, error, reason, start)
 }
 
-/// Returns whether too many logins from the client's host failed, in any session.
+/// Returns whether the client's host is banned.
 fn is_banned(session: &Session, now: Instant) -> bool {
     session.current.get().bans.is_banned(session.peer.ip(), now)
 }
 
-/// Closes a connection that is older than the ban, so that its client cannot guess again.
+/// Refuses a login from a banned host, and closes the connection so that the client cannot guess
+/// again.
 fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Banned });
     Outcome::Close(Refusal::Banned.reply())
 }
 
-/// Returns whether the client has shown a certificate of this user, if the policy requires one.
+/// Returns whether the client may log in as this user: either no certificate is required, or the
+/// client has shown one of this user.
 fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
     match (&session.secured, &session.context.tls) {
         (Some(secured), _) => secured.may_be(user),
@@ -145,15 +150,15 @@ fn refuse(
     match error {
         AuthError::Unavailable => {
             let reply = Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now");
-            // Delayed although the failure is the server's: each attempt may cost as much as a
-            // guess.
+            // The reply is delayed although the server is at fault: each attempt may cost as much
+            // as a guess.
             let at = deadline::after(start, session.context.config.logins.delay);
             return Outcome::Late { reply, at, closes: false };
         }
-        // The failure is the server's, so it does not count as a guess.
+        // The server is at fault, so the failure does not count towards a ban.
         AuthError::NoHome => {}
         AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
-            // The current settings decide, even if the session began with older ones.
+            // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.current.get();
             if let Some(duration) = bans.note(session.peer.ip(), start) {
                 let network = admission::host_of(session.peer.ip());
@@ -169,7 +174,7 @@ fn refuse(
         2 => 2,
         _ => 4,
     });
-    // The delay counts from the command, so it hides how long the authenticator took.
+    // The delay counts from the command, so it hides the time that the authenticator took.
     let at = deadline::after(start, delay);
     let closes = session.login_failures >= policy.failures;
     let reply = match closes {
@@ -181,7 +186,7 @@ fn refuse(
 
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let why = match login.tls {
-        TlsPolicy::Required if session.secured.is_none() => Some("AUTH TLS comes first"),
+        TlsPolicy::Required if session.secured.is_none() => Some("Use AUTH TLS first"),
         TlsPolicy::Off if session.secured.is_some() => Some("Not permitted under TLS"),
         _ => None,
     };
@@ -262,9 +267,10 @@ fn logged_in(
 }
 
 /// `REIN`: 220, and the session returns to its state after the greeting; failed logins stay
-/// counted. 421 if the address may not connect any more.
+/// counted. 421 if the client's address may no longer connect.
 ///
-/// Under TLS the protection ends too (RFC 4217 §13), so the reply is 534 if TLS is required.
+/// Under TLS, the protection ends too (RFC 4217 §13). So the reply is 534 if TLS is required or
+/// implicit.
 pub(super) fn rein(session: &mut Session) -> Outcome {
     let is_protected = session.secured.is_some();
     if is_protected && (session.is_implicit || session.needs_tls()) {
@@ -282,9 +288,9 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 with the host's banner if this server has that host (RFC 7151 §3.2).
-/// Otherwise 504, and an earlier choice is cleared. A login in progress starts again, because the
-/// name may be that of another user on this host.
+/// `HOST <hostname>`: 220 with the host's banner if this server has that host, or if no hosts are
+/// configured (RFC 7151 §3.2). Otherwise 504, and an earlier `HOST` no longer applies. A login in
+/// progress starts again, because the user's name may belong to another user on this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();
@@ -294,7 +300,7 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
         HostName::Domain(_) => config.hosts.is_empty(),
         HostName::Address(address) => *address == session.reached.ip(),
     };
-    // The host whose certificate the client has seen (RFC 7151 §3.2.2).
+    // A client that has named a host in its handshake must stay with that host (RFC 7151 §3.2.2).
     let is_other = match session.asked_name() {
         AskedName::Missing => false,
         AskedName::Foreign => true,
@@ -315,12 +321,12 @@ pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
     if tag.is_none_or(|tag| tag.primary() == "en") {
         Reply::new(ReplyCode::OKAY, "Replies are in English").into()
     } else {
-        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Only English is spoken here").into()
+        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Only English is supported").into()
     }
 }
 
-/// `CLNT [<name>]`: 200; the name goes to the log and changes nothing. Only the first `CLNT` of a
-/// session is logged at info level, because a client can repeat it without end.
+/// `CLNT <name>`: 200; the server only logs the name. The first `CLNT` of a session is logged at
+/// info level, later ones at debug level, because a client can repeat the command without end.
 pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     let again = std::mem::replace(&mut session.is_client_known, true);
     let level = if again { log::Level::Debug } else { log::Level::Info };

@@ -13,13 +13,13 @@ use crate::storage::Capabilities;
 /// The attributes to change.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct AttributeChange {
-    /// New modification time, in seconds since 1970.
+    /// New modification time, in seconds since 1970-01-01T00:00:00Z.
     pub(super) modified: Option<i64>,
     /// New permission bits.
     pub(super) mode: Option<u32>,
 }
 
-/// Permission bits that clients can set. Set-id bits have no use in a tree of transferred files.
+/// Permission bits that clients can set. Set-id bits have no use on transferred files.
 const MODE: u32 = 0o777;
 
 /// `MFMT <time> <path>`: 213 with the stored time.
@@ -29,7 +29,7 @@ pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcom
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
-/// changed, 501 for an invalid value. If a fact has several values, the first counts.
+/// changed, 501 for an invalid value. If the client repeats a fact, the first value counts.
 pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
@@ -77,7 +77,8 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
-        // The mode comes first, because a storage that sets times may refuse modes.
+        // The mode is set first, because a storage that can set times may refuse modes. If it does,
+        // nothing has changed.
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();

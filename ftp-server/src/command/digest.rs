@@ -19,9 +19,12 @@ use crate::storage::Source;
 /// Bytes of one read.
 const PIECE: usize = 32 * 1024;
 
-/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. A digest reveals
-/// as much as the file itself, so it needs the right to read. 553 for a directory, 556 for a file
-/// that is too large. 450 if too many digests are in progress, in total or for the client's host.
+/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a
+/// directory, 556 for a file that is too large or takes too long. 450 if too many digests are in
+/// progress, in total or for the client's host.
+///
+/// The user needs the right to read the file: with a digest, a client can check a guess of the
+/// content.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
     let Some(storage) = session.storage_at(&resolved, Rights::RETRIEVE) else {
@@ -52,6 +55,7 @@ struct Digesting {
     /// Bytes read so far.
     done: u64,
     begun: Instant,
+    /// Maximum duration.
     limit: Duration,
     buffer: Vec<u8>,
     _place: Place,
@@ -79,7 +83,7 @@ impl Digesting {
 
     /// Reads the next piece. Returns `true` at the end of the file.
     fn read(&mut self) -> Result<bool, Reply> {
-        // The limit also ends a file that grows as fast as it is read.
+        // The limit also ends the digest of a file that grows as fast as it is read.
         if self.begun.elapsed() >= self.limit {
             return Err(reply::too_much_to_digest());
         }

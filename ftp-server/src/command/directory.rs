@@ -15,7 +15,7 @@ pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
     enter(session, path)
 }
 
-/// `CDUP`: 250 as for CWD; the root is its own parent.
+/// `CDUP`: changes to the parent directory, with the replies of CWD. The root is its own parent.
 pub(super) fn cdup(session: &mut Session) -> Outcome {
     let parent = session.directory.parent().unwrap_or_default();
     enter(session, parent)
@@ -39,7 +39,8 @@ pub(super) fn pwd(session: &Session) -> Outcome {
     reply::pathname(&session.directory, " is the current directory").into()
 }
 
-/// `MKD <directory>`: 257 with its absolute path, for some users even if the directory exists.
+/// `MKD <directory>`: 257 with the absolute path. An existing directory gets 550, or 257 if
+/// [`mkdir_existing_ok`](crate::Login::mkdir_existing_ok) is set.
 pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage_at(&path, Rights::MKDIR) else {
@@ -69,7 +70,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
 }
 
 /// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule cannot
-/// be removed: a new object with that name would get the rule's rights.
+/// be removed, because a new object with that name would get the rule's rights.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let storage = session.storage_at(&path, Rights::DELETE);

@@ -13,10 +13,10 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
-/// In type ASCII, the server must read the file to count, so only small files have an answer. In
+/// In type ASCII, the server must read the file to count the bytes, so a large file gets 550. In
 /// type image, `SIZE` also reports the length of a kept partial upload to its user. If an
 /// unfinished upload is to replace the file, a user who may write gets 554 instead of the length.
-/// It is not 550, because curl takes 550 for a missing file.
+/// The code is not 550, because curl takes a 550 for a missing file.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);
@@ -56,8 +56,8 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// Returns the length of this user's kept partial upload if there is no file. The client can resume
-/// the upload at that length, with `REST` and `STOR` or with `APPE`.
+/// Returns the length of this user's kept partial upload if there is no file; otherwise returns
+/// `error`. The client can resume the upload at that length, with `REST` and `STOR` or with `APPE`.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,
@@ -75,7 +75,7 @@ fn kept_size(
     }
 }
 
-/// `MDTM <file>`: 213 with the modification time.
+/// `MDTM <file>`: 213 with the modification time; 550 for a directory.
 pub(super) fn mdtm(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
@@ -99,8 +99,8 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user, whose
-/// length `SIZE` reports if there is no file.
+/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user; if
+/// there is no file, deletes only that.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);
@@ -109,7 +109,7 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     };
     let removed = match (storage.remove(&path), session.owner(&path)) {
         (Ok(()), Some(owner)) => {
-            // The call fails if there is no partial upload; then there is nothing to delete.
+            // If there is no partial upload, the call fails, and there is nothing to delete.
             let _ = storage.forget_partial(&path, owner);
             Ok(())
         }
@@ -146,11 +146,12 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNTO <to>`: 250; to replace a file, the user needs the right to delete it.
+/// `RNTO <to>`: 250. To replace a file, the user needs the right to delete it, and replacing must
+/// be allowed.
 pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let to = session.resolve(path);
     let Some(from) = session.rename_from.take() else {
-        return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
+        return Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first").into();
     };
     session.told_partials.retain(|(name, _)| ![&from, &to].contains(&name));
     let Some(storage) = session.storage().filter(|_| session.may_rename(&from, &to)) else {
@@ -160,7 +161,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
         Ok(()) => {
-            // A partial upload under either name would belong to another file now.
+            // A partial upload under either name would now belong to another file.
             for path in [&from, &to] {
                 if let Some(owner) = session.owner(path) {
                     let _ = storage.forget_partial(path, owner);

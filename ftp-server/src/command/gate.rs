@@ -1,12 +1,13 @@
-//! The gate: decides from the state of the session whether a command is handled at all.
+//! The gate, which every command passes before its argument is parsed.
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::rules::{After, Data, LoginState, Rule};
 use crate::session::{Access, Session};
 
-/// Decides from the state alone whether a command is handled, so that clients without a login reach
-/// as little code as possible.
+/// Decides by the rule of a command and the state of the session whether the command is handled. So
+/// clients without a login reach as little code as possible. Returns the rule, or the reply that
+/// refuses the command.
 pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     let refuse = |code, text| Err(Reply::new(code, text));
     let Some(rule) = Rule::of(verb).filter(|rule| rule.is_enabled(session)) else {
@@ -16,7 +17,7 @@ pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply
         return refuse(ReplyCode::SERVICE_CLOSING, "Service closing");
     }
     if session.secured.is_none() && !rule.is_harmless && session.needs_tls() {
-        return refuse(ReplyCode::DENIED_BY_POLICY, "AUTH TLS comes first");
+        return refuse(ReplyCode::DENIED_BY_POLICY, "Use AUTH TLS first");
     }
     match rule.login {
         LoginState::Needed if session.user().is_none() => {

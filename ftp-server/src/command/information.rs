@@ -23,8 +23,8 @@ pub(super) fn noop() -> Outcome {
     Reply::new(ReplyCode::OKAY, "Nothing done").into()
 }
 
-/// `FEAT`: 211 with the extensions to RFC 959 that this user (before login: any user) can use, one
-/// per line.
+/// `FEAT`: 211 with one line for each extension to RFC 959 that this user can use (before login:
+/// any user).
 pub(super) fn feat(session: &Session) -> Outcome {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
@@ -54,14 +54,15 @@ pub(super) fn feat(session: &Session) -> Outcome {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
-/// Returns the modes besides `S` that the configuration allows.
+/// Returns the modes that the configuration allows, except `S`.
 fn modes(session: &Session) -> impl Iterator<Item = &'static str> {
     let config = &session.context.config;
     let modes = [("B", config.block_mode), ("Z", config.compression)];
     modes.into_iter().filter(|(_, is_allowed)| *is_allowed).map(|(mode, _)| mode)
 }
 
-/// Returns all facts, the chosen ones marked with `*` (RFC 3659 §7.8).
+/// Returns the names of all facts, with a `*` after those that the client has selected (RFC 3659
+/// §7.8).
 fn fact_list(session: &Session) -> String {
     let mut list = String::new();
     for (name, chosen) in session.facts.names() {
@@ -70,7 +71,8 @@ fn fact_list(session: &Session) -> String {
     list
 }
 
-/// Returns all algorithms, the chosen one marked with `*` (draft-bryan-ftpext-hash-02 §3.1).
+/// Returns the names of all algorithms, with a `*` after the selected one
+/// (draft-bryan-ftpext-hash-02 §3.1).
 fn algorithm_list(session: &Session) -> String {
     let mut list = String::new();
     for algorithm in Algorithm::ALL {
@@ -96,10 +98,10 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
 }
 
-/// `OPTS UTF8 ON`: 200, without effect, because the server keeps the bytes of names.
-/// `OPTS MLST <facts>`: 200 with the facts shown from now on (RFC 3659 §7.9). `OPTS HASH [<name>]`:
-/// 200 with the chosen algorithm. `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression from
-/// now on.
+/// - `OPTS UTF8 ON`: 200, without effect, because the server never changes the bytes of names.
+/// - `OPTS MLST <facts>`: 200 with the facts that later replies show (RFC 3659 §7.9).
+/// - `OPTS HASH [<name>]`: 200 with the algorithm that is in force; 501 for an unknown name.
+/// - `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression that is in force.
 pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),

@@ -18,7 +18,7 @@ use crate::storage::{
     DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
-/// An item of a listing: an entry with its metadata, or a name alone, which costs less.
+/// An item of a listing: an entry with its metadata, or only a name, which costs less.
 trait Listed: Sized {
     /// Returns the items of a directory.
     fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError>;
@@ -60,17 +60,18 @@ impl Listed for Vec<u8> {
 /// The target of a `LIST`, `NLST` or `STAT`.
 struct ListingTarget<T> {
     path: VirtualPath,
-    /// Whether the argument names one object that is not a directory.
+    /// Whether the argument names a single object that is not a directory.
     is_single: bool,
     /// The directory part of the argument, which `NLST` puts before each name so that RETR accepts
     /// the line.
     prefix: Vec<u8>,
     items: Items<T>,
-    /// The pattern of the items to show, of which there must be at least one; `None` shows all.
+    /// The pattern that shown items match; at least one item must match. `None`: all items are
+    /// shown.
     pattern: Option<Pattern>,
 }
 
-/// `LIST [<path>]`: a line about each entry, in the form of `ls -l`.
+/// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let now = now();
     let show_ids = session.context.config.show_ids;
@@ -80,7 +81,7 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     show(session, path, Box::new(line))
 }
 
-/// `NLST [<path>]`: the names, in a form that RETR accepts (RFC 1123 §4.1.2.7).
+/// `NLST [<path>]`: sends the names, in a form that RETR accepts (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let line = |name: &Vec<u8>, prefix: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
@@ -90,7 +91,7 @@ pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     show(session, path, Box::new(line))
 }
 
-/// Appends the line of an item; the second argument goes before its name.
+/// A function that appends the line of an item; the second argument goes before the item's name.
 type LineWriter<T> = Box<dyn Fn(&T, &[u8], &mut Vec<u8>)>;
 
 fn show<T: Listed + 'static>(
@@ -112,7 +113,8 @@ fn show<T: Listed + 'static>(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: the lines of LIST in the reply: 212 for a directory, 213 for a file.
+/// `STAT <path>`: replies with the lines of LIST, at most [`limits::STAT_ENTRIES`]: 212 for a
+/// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage() else { return reply::no_right().into() };
     let target = match target(session, storage, Some(path)) {
@@ -133,13 +135,13 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     Working::new(path, listing).into()
 }
 
-/// A `STAT <path>` in progress. It works in steps, between which the session checks on its client:
-/// a search of a large directory for few matching entries can take long.
+/// A `STAT <path>` in progress. The session checks on its client between steps, because a search
+/// for few matching entries in a large directory can take long.
 struct StatListing {
     target: ListingTarget<Entry>,
     show_ids: bool,
     begun: Instant,
-    /// Seconds since 1970.
+    /// The current time, in seconds since 1970-01-01T00:00:00Z.
     now: i64,
     lines: Vec<Vec<u8>>,
     bytes: u64,
@@ -148,8 +150,8 @@ struct StatListing {
 }
 
 impl StatListing {
-    /// Takes the next entry. Returns `true` if the reply needs no more entries.
-    fn look_at_one(&mut self) -> Result<bool, Reply> {
+    /// Takes the next entry. Returns `true` at the end of the directory, or if the reply is full.
+    fn take_entry(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
         }
@@ -187,7 +189,7 @@ impl StatListing {
 
 impl Work for StatListing {
     fn step(&mut self) -> Option<Reply> {
-        match for_a_tick(|| self.look_at_one()) {
+        match for_a_tick(|| self.take_entry()) {
             Ok(true) => Some(self.finish()),
             Ok(false) => None,
             Err(refusal) => Some(refusal),
@@ -200,7 +202,7 @@ impl Work for StatListing {
 }
 
 /// Finds the target of an argument, without the flags for `ls`. A second word of flags counts as a
-/// name if such a file exists, otherwise as flags: some clients pass on `ls -l -a` unchanged.
+/// name if such an object exists, otherwise as flags: some clients pass on `-l -a` unchanged.
 fn target<T: Listed + 'static>(
     session: &Session,
     storage: &dyn Storage,
@@ -295,15 +297,15 @@ fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
     pattern.is_none_or(|pattern| pattern.matches(name)) && !listing::has_line_break(name)
 }
 
-/// `MLSD [<directory>]`: a line of facts about each entry (RFC 3659 §7). The directory itself and
-/// its parent have no line, as RFC 3659 §7.2 allows: clients such as rclone show a `type=cdir`
+/// `MLSD [<directory>]`: sends a line of facts about each entry (RFC 3659 §7). The directory itself
+/// and its parent have no line, as RFC 3659 §7.2 allows: clients such as rclone show a `type=cdir`
 /// entry as a subdirectory. `MLST` shows their facts.
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST).ok_or_else(reply::no_right)?;
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path),
-        // The link may lead to a directory, but one outside the root.
+        // If the link leads to a directory, that directory is outside the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
@@ -321,7 +323,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     Ok(PreparedTransfer::send(path, ListingOutgoing::new(entries, Box::new(line))))
 }
 
-/// `MLST [<path>]`: the facts of one object in the reply, with its absolute path.
+/// `MLST [<path>]`: replies with the facts of one object and its absolute path.
 pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
@@ -342,27 +344,28 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     }
 }
 
-/// The facts to show of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
+/// The data from which the facts of an entry are made; `perm` depends on the user's rights (RFC
+/// 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
     /// The listed directory.
     directory: VirtualPath,
     rights: Rights,
-    /// Rules that give the user other rights in directories at or below it.
+    /// Rules that give the user other rights in the listed directory or in directories below it.
     rules: Vec<DirectoryRights>,
-    /// Names of directories that users cannot rename or remove, and what users can do in each.
+    /// Names of directories that users cannot rename or remove, with the possible use of each.
     fixed: Vec<(Vec<u8>, DirectoryUse)>,
     /// Whether files may be replaced if the rights allow it.
     may_overwrite: bool,
     context: Arc<Context>,
 }
 
-/// What the storage lets users do with an object, whatever their rights.
+/// Limits on the use of an object that apply whatever the user's rights are.
 #[derive(Clone, Copy)]
 struct Bounds {
     /// Whether the object cannot be renamed and, if it is a directory, cannot be removed.
     is_fixed: bool,
-    /// What users can do in the object, if it is a directory.
+    /// The possible use of the object, if it is a directory.
     within: DirectoryUse,
 }
 
@@ -412,7 +415,8 @@ impl ShownFacts {
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
-    /// Returns a letter for each allowed command. `name` may have a directory part.
+    /// Returns the letters of `perm`, one for each allowed kind of command. `name` may have a
+    /// directory part.
     fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, bounds: Bounds) -> String {
         let Bounds { is_fixed, within } = bounds;
         let opens = within != DirectoryUse::Unavailable;
@@ -446,7 +450,7 @@ impl ShownFacts {
     }
 }
 
-/// Returns the fixed names in a directory, and what users can do in each of them.
+/// Returns the fixed names in a directory, with the possible use of each.
 fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
     let names = storage.fixed_names(directory).into_iter();
     let fixed = names.map(|name| {
@@ -456,7 +460,8 @@ fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, Direct
     fixed.collect()
 }
 
-/// Returns the current time in seconds since 1970; the date format of LIST depends on it.
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z. The date format of LIST depends
+/// on it.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

@@ -1,5 +1,5 @@
-//! Commands. `rules.rs` lists the served commands, `gate.rs` checks the state, and this module
-//! calls the handler.
+//! Commands. `rules.rs` lists the served commands, `gate.rs` checks the state of the session, and
+//! this module calls the handlers.
 
 mod access;
 mod attribute;
@@ -40,7 +40,7 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
         session.rename_from = None;
     }
     let renamed = session.rename_from.clone().filter(|_| verb == Verb::Rnto);
-    let outcome = match look_at(session, verb, argument) {
+    let outcome = match try_dispatch(session, verb, argument) {
         Ok(outcome) => outcome,
         Err(reply) if reply.code() == ReplyCode::SERVICE_CLOSING => Outcome::Close(reply),
         Err(reply) => reply.into(),
@@ -57,7 +57,8 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     outcome
 }
 
-fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome, Reply> {
+/// Returns the outcome of a command, or the reply if the command is refused before the work begins.
+fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome, Reply> {
     let rule = gate(session, verb)?;
     let command = Command::parse(verb, argument)
         .map_err(|error| parse_failure(session, verb, argument, error.kind))?;
@@ -65,8 +66,9 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
         return handle(session, &command).ok_or_else(not_implemented);
     }
     security::check_data(session)?;
-    // Any outcome uses up the prepared connection: a stale listener must not serve the next
-    // transfer. An open connection stays open, because clients send several commands at once.
+    // A command uses up the prepared connection even if it is refused: a stale listener must not
+    // serve the next transfer. An open connection stays open, because the client may have sent the
+    // next commands already.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.channel.take().ok_or_else(no_data)?;
@@ -113,8 +115,8 @@ fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     }
 }
 
-/// Handles every command except a login. It is a separate function so that idle sessions, which
-/// have only logged in, never touch the stack of the largest handler.
+/// Handles every command except those of a login. This is a separate function so that idle
+/// sessions, which have only logged in, never touch the stack of the largest handler.
 #[inline(never)]
 fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
     Some(match command {

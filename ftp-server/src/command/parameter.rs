@@ -15,7 +15,7 @@ use crate::session::{Outcome, Session};
 /// The lowest data port that clients can choose. Lower ports belong to services (RFC 2577 §3).
 const FIRST_PORT: u16 = 1_024;
 
-/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which have no meaning for files of
+/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which mean nothing for files of
 /// plain bytes.
 pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
     let Some(representation) = code.representation() else { return unsupported().into() };
@@ -33,7 +33,7 @@ pub(super) fn stru(session: &mut Session, structure: Structure) -> Outcome {
 }
 
 /// `MODE S | B | Z`: 200; 504 for the other modes, and for those that the configuration does not
-/// allow. An open data connection of another mode closes.
+/// allow. A change of the mode closes an open data connection.
 pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
     let text = match mode {
         TransferMode::Stream => "Mode is stream",
@@ -54,7 +54,7 @@ pub(super) fn unsupported() -> Reply {
 }
 
 /// `PASV`: listens, and replies 227 with the port and an address that the client can reach. IPv6
-/// clients get 522, because 227 cannot carry IPv6 addresses (RFC 2428 §2).
+/// clients get 522, because a 227 cannot carry an IPv6 address (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
     let IpAddr::V4(reached) = session.reached.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
@@ -111,8 +111,9 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 }
 
 /// `PORT h1,h2,h3,h4,p1,p2`: 200 for an unprivileged port of the client's own address (RFC 2577
-/// §3), or of a host that FXP allows; otherwise 504. If a balancer does not name the client, every
-/// address gets 504, because the client's address is unknown.
+/// §3), or of a host that FXP allows; otherwise 504. After `PROT P`, another host also gets 504 if
+/// the server does not serve `SSCN`. If a balancer does not name the client, every address gets
+/// 504, because the client's address is unknown.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -120,8 +121,8 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
 
-/// `EPRT |1 or 2|address|port|`: as PORT, for both families (RFC 2428 §2). A forbidden address of
-/// the other family gets 522, and the reply does not suggest that family.
+/// `EPRT |1 or 2|address|port|`: as PORT, for IPv4 and IPv6 (RFC 2428 §2). A forbidden address of
+/// the other protocol gets 522, and the reply does not suggest that protocol.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
@@ -136,18 +137,18 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
         let text = "Your address is unknown, use EPSV or PASV";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
-    // Without SSCN, neither of two servers would be the TLS client (RFC 4217 §7).
-    let is_lonely = session.protection == ProtectionLevel::Private
+    // Without SSCN, neither of the two servers would be the TLS client (RFC 4217 §7).
+    let lacks_tls_client = session.protection == ProtectionLevel::Private
         && host != session.peer.ip()
         && !session.serves_sscn();
-    if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {
+    if port < FIRST_PORT || lacks_tls_client || !session.may_have_data_with(host) {
         session.warn("data connection refused", &format_args!("to {host} port {port}"));
-        let text = "Only your own address and a port from 1024 on";
+        let text = "Use your own address and a port from 1024 to 65535";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
     let mut address = SocketAddr::new(host, port);
     if host == session.peer.ip() {
-        // `peer` has the scope that a link-local address needs.
+        // The peer address has the scope that a link-local address needs.
         address = session.peer;
         address.set_port(port);
     }
@@ -161,7 +162,7 @@ pub(super) fn protocol_not_supported(usable: NetworkProtocols) -> Reply {
     Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
 }
 
-/// Returns a set with only this protocol.
+/// Returns the set that contains only this protocol.
 pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
     NetworkProtocols {
         ipv4: protocol == NetworkProtocol::Ipv4,
@@ -170,8 +171,8 @@ pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
 }
 
 impl Session {
-    /// Returns the protocols of active data connections: the client's own, and for users with the
-    /// right `FXP` those of the FXP networks.
+    /// Returns the protocols of active data connections: that of the control connection, and for
+    /// users with the right `FXP` those of the FXP networks.
     pub(super) fn active_protocols(&self) -> NetworkProtocols {
         let networks = &self.context.config.fxp_networks;
         let may_use = |protocol| {

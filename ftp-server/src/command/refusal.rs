@@ -1,4 +1,4 @@
-//! Refused commands on files and directories, for the log.
+//! Events for refused commands on files and directories.
 
 use ftp_proto::{Pathname, Reply, Severity, Verb};
 
@@ -6,8 +6,8 @@ use crate::log::EventKind;
 use crate::session::Session;
 use crate::storage::VirtualPath;
 
-/// Notifies observers if a user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO` was
-/// refused. For `RNTO`, `renamed` is the path that `RNFR` named.
+/// Notifies observers if `reply` refuses a logged-in user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`,
+/// `RNFR` or `RNTO`. For `RNTO`, `renamed` is the path that `RNFR` named.
 pub(super) fn tell(
     session: &Session,
     verb: Verb,
@@ -31,7 +31,7 @@ pub(super) fn tell(
         Verb::Cdup => session.directory.parent().unwrap_or_default(),
         _ => match Pathname::new(argument) {
             Ok(path) => session.resolve(&path),
-            // If the argument is not a path, the log has nothing to name.
+            // Without a path, there is nothing to report.
             Err(_) => return,
         },
     };

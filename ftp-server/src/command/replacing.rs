@@ -1,11 +1,11 @@
 //! Uploads that replace a file, and protection against clients that resume them wrongly.
 //!
 //! Until the 226, the name has the old file. A client whose connection broke can mistake the length
-//! of the old file for the part of the new file that the server has. The client then sends only the
-//! rest, and the new file begins with old content. If the old file is not shorter than the new one,
-//! the client sends nothing at all. Servers that write files in place do not have this problem, and
-//! some clients resume without being asked to. So an upload from byte 0 that did not end with 226
-//! must be sent from byte 0 again, and its user does not learn the length of the old file.
+//! of the old file for that of a partial upload. The client then sends only the rest, and the new
+//! file begins with old content. If the old file is not shorter than the new one, the client sends
+//! nothing at all. Servers that write files in place do not have this problem, and some clients
+//! always resume. So a client must repeat an upload that did not end with 226 from byte 0. Until
+//! then, the client does not learn the length of the old file.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,7 +35,8 @@ struct State {
     running: Vec<Instant>,
     /// The last upload, if it was interrupted.
     interrupted: Option<Interrupted>,
-    /// When the last upload that stored the file began; forgotten when no other upload is running.
+    /// When the last upload that stored the file began. The server forgets this time when no other
+    /// upload is running.
     stored: Option<Instant>,
 }
 
@@ -43,7 +44,7 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 enum End {
     Stored,
-    /// Not stored, and the name has no file.
+    /// Not stored: the name has no file.
     WithoutFile,
     /// Not stored: the name still has the old file.
     Interrupted,
@@ -63,12 +64,12 @@ struct Interrupted {
 }
 
 impl State {
-    /// Returns the last upload if it was interrupted less than [`REMEMBERED`] ago.
+    /// Returns the interrupted upload if it ended less than [`REMEMBERED`] ago.
     fn interrupted(&self) -> Option<Interrupted> {
         self.interrupted.filter(|upload| upload.ended.elapsed() < REMEMBERED)
     }
 
-    /// Returns whether the file is older than an upload that is running or was interrupted.
+    /// Returns whether the file comes from before an upload that is running or was interrupted.
     fn is_old(&self) -> bool {
         let begun = self.interrupted().map(|upload| upload.begun);
         let mut unfinished = self.running.iter().copied().chain(begun);
@@ -128,8 +129,8 @@ impl Replacements {
     }
 
     /// Returns whether a session may learn the length of the file, or `None` if the server
-    /// remembers no upload of it. A client that aborted its upload knows that the file is the old
-    /// one.
+    /// remembers no upload of the file. A client that aborted its upload knows that the name still
+    /// has the old file.
     fn may_tell(&self, key: &Key, session: u64) -> Option<bool> {
         let states = self.states();
         let state = states.get(key)?;
@@ -156,8 +157,9 @@ fn key(session: &Session, path: &VirtualPath) -> Key {
 /// Refuses to report the length of a file that an upload of this user was to replace, or is
 /// replacing.
 ///
-/// A client that has just stored the file, and asks in order to verify it, knows which file it is.
-/// In that case, the storage is not asked, because an object store would need a request for that.
+/// A client that has just stored the file, and asks in order to verify the upload, knows which file
+/// it is. In that case, this function does not ask the storage, because an object store would need
+/// a request.
 pub(super) fn check_told(
     session: &Session,
     storage: &dyn Storage,
@@ -179,7 +181,7 @@ pub(super) fn forget(session: &Session, path: &VirtualPath) {
     session.context.replacements.forget(&key(session, path));
 }
 
-/// Refuses to resume an upload if the name still has the file that the upload was to replace.
+/// Refuses a restart offset if the name still has the file that the upload was to replace.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
@@ -194,7 +196,7 @@ pub(super) fn check(
     if is_unfinished { Err(old_file()) } else { Ok(()) }
 }
 
-/// Wraps an upload from byte 0, so that its interruption is remembered.
+/// Wraps an upload from byte 0, so that the server remembers if it is interrupted.
 pub(super) fn remembered(
     session: &Session,
     path: &VirtualPath,
@@ -218,8 +220,8 @@ struct Replacing {
 }
 
 impl Replacing {
-    /// Records how the upload ends if it is not stored. Once the upload has begun, the storage
-    /// knows whether it replaces a file.
+    /// Records the end of the upload in case it is not stored. Only the storage knows whether the
+    /// upload replaces a file.
     fn note(&mut self, end: End) {
         self.replacement.end = if self.upload.replaces() { end } else { End::WithoutFile };
     }

@@ -8,25 +8,25 @@ use crate::session::Session;
 use crate::storage::Capabilities;
 use crate::tls::TlsPolicy;
 
-/// The rule of one verb: when the gate lets it pass, what `HELP` and `FEAT` show, and its effect on
-/// the session.
+/// The rule of one verb: the conditions of the gate, the texts for `HELP` and `FEAT`, and the
+/// effect on the session.
 pub(crate) struct Rule {
     pub(super) verb: Verb,
     /// The text of the command in `HELP`.
     pub(super) help: &'static str,
     pub(super) login: LoginState,
-    /// The required state.
+    /// The state that the command requires.
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
-    /// Rights of which the user needs at least one (empty: no right is needed).
+    /// Rights of which the user needs at least one (empty: none).
     rights: &'static [Rights],
     /// Whether the command is allowed in plaintext even if TLS is required, because it contains
     /// nothing secret.
     pub(super) is_harmless: bool,
-    /// State that the command does not clear.
+    /// The pending state that the command keeps.
     keeps: Keeps,
-    /// Whether the command calls the authenticator, which may not return.
+    /// Whether the command calls the authenticator, which may never return.
     decides_login: bool,
     /// The line in `FEAT`, or the first word of that line; `None`: no line.
     pub(super) feature: Option<&'static str>,
@@ -35,34 +35,34 @@ pub(crate) struct Rule {
 /// Whether a command needs a login.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum LoginState {
-    /// Before and after login.
+    /// The command is served before and after login.
     Any,
-    /// After login only: 530 before.
+    /// The command is served only after login; before, it gets 530.
     Needed,
-    /// Before login only: 530 after.
+    /// The command is served only before login; after, it gets 530.
     Before,
 }
 
-/// The state that a command requires: 503 otherwise.
+/// The state that a command requires; in another state, it gets 503.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum After {
-    /// None.
+    /// Any state.
     Any,
-    /// `USER`.
+    /// `USER` was sent.
     User,
-    /// A correct `PASS`, whether or not an account is missing.
+    /// `PASS` was correct, whether or not an account is missing.
     Pass,
-    /// No finished login.
+    /// No user is logged in.
     NoLogin,
-    /// `RNFR`.
+    /// `RNFR` was accepted.
     Rnfr,
-    /// No `REST`.
+    /// No restart offset is set.
     NoRest,
-    /// A protected control connection.
+    /// The control connection is protected.
     Protection,
-    /// A plaintext control connection.
+    /// The control connection is in plaintext.
     NoProtection,
-    /// `PBSZ`.
+    /// The control connection is protected, and `PBSZ` was sent or TLS is implicit.
     Pbsz,
 }
 
@@ -80,8 +80,8 @@ pub(super) enum Data {
     Receives,
 }
 
-/// What a command requires of the configuration or the storage. If it is missing, the command gets
-/// 502.
+/// A requirement of a command on the configuration or the storage. If the requirement is not met,
+/// the command gets 502.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
@@ -97,8 +97,8 @@ enum Needs {
     Storage(&'static [Capabilities]),
 }
 
-/// Session state that survives a command, whether or not it succeeds. Normally `RNFR` and `REST`
-/// apply only to the next command.
+/// The pending state that a command keeps, whether or not it succeeds. By default, `RNFR` and
+/// `REST` apply only to the next command.
 #[derive(Clone, Copy, PartialEq)]
 enum Keeps {
     Nothing,
@@ -112,7 +112,7 @@ enum Keeps {
     AllIfBare,
 }
 
-/// Returns a rule for logged-in users without other requirements.
+/// Returns the rule of a command for logged-in users, without other requirements.
 const fn rule(verb: Verb, help: &'static str) -> Rule {
     Rule {
         verb,
@@ -129,7 +129,7 @@ const fn rule(verb: Verb, help: &'static str) -> Rule {
     }
 }
 
-/// Returns a rule for all clients, before and after login.
+/// Returns the rule of a command for all clients, before and after login.
 const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
     Rule { login: LoginState::Any, ..rule(verb, help) }
 }
@@ -281,7 +281,7 @@ impl Rule {
         }
     }
 
-    /// Returns whether a user with these rights can ever use the command.
+    /// Returns whether these rights allow the command for at least some paths or arguments.
     pub(super) fn is_permitted(&self, rights: Rights) -> bool {
         self.rights.is_empty() || self.rights.iter().any(|right| rights.contains(*right))
     }
@@ -310,7 +310,7 @@ impl Rule {
     }
 }
 
-/// Returns whether a command calls the authenticator, which may not return.
+/// Returns whether a command calls the authenticator, which may never return.
 pub(crate) fn decides_login(verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.decides_login)
 }
@@ -325,7 +325,7 @@ pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
 }
 
 impl Session {
-    /// Forgets `RNFR` and `REST`, unless this command may come between them and the command that
+    /// Forgets `RNFR` and `REST`, unless this command may stand between them and the command that
     /// uses them.
     pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
         let rule = Rule::of(verb);
@@ -338,7 +338,7 @@ impl Session {
     }
 
     /// Forgets `RNFR` and `REST` after a line with an unknown verb. A line without a verb, such as
-    /// an empty line, has no effect.
+    /// an empty line, changes nothing.
     pub(crate) fn forget_pending_of_unknown(&mut self, line: &[u8]) {
         if let Ok((verb, argument)) = Verb::split(line) {
             self.forget_pending(verb, argument);

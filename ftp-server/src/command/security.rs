@@ -7,8 +7,9 @@ use crate::log::EventKind;
 use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
-/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. `AUTH` ends a login (RFC 4217
-/// §4.2).
+/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. If
+/// [`Tls::auth_ssl_alias`](crate::Tls::auth_ssl_alias) is set, `AUTH SSL` also protects data
+/// connections. `AUTH` ends a login (RFC 4217 §4.2).
 pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
     let with_data = match mechanism {
         AuthMechanism::Tls => false,
@@ -30,14 +31,14 @@ pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome 
     Outcome::Protect { reply, with_data }
 }
 
-/// `PBSZ <size>`: 200 with the size for TLS, which is 0.
+/// `PBSZ <size>`: 200 with the buffer size, which is always 0 for TLS.
 pub(super) fn pbsz(session: &mut Session) -> Outcome {
     session.has_buffer_size = true;
     Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
 }
 
-/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other level, 536 for
-/// levels without an equivalent in TLS.
+/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other of the two, 536
+/// for levels without an equivalent in TLS.
 pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     match (level, session.data_policy()) {
@@ -64,8 +65,9 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
 /// After `SSCN ON`, the server is the TLS client, whichever side connects, and the other side must
 /// be a trusted server. This lets two servers exchange a file under TLS.
 ///
-/// `SSCN ON` gets 503 before `PROT P`. It stays in effect until `SSCN OFF`, `REIN` or `AUTH`. No
-/// RFC defines SSCN; the replies have the words of glftpd, drftpd and ioFTPD.
+/// `SSCN ON` gets 550 without the right `FXP`, and 503 before `PROT P`. It stays in effect until
+/// `SSCN OFF` or `REIN`. No RFC defines SSCN; the replies have the words of glftpd, drftpd and
+/// ioFTPD.
 pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
     let has_right = session.user().is_some_and(|user| user.rights.contains(Rights::FXP));
     let is_on = match argument.to_ascii_uppercase().as_slice() {
@@ -76,7 +78,7 @@ pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
                 .into();
         }
         b"ON" if session.protection != ProtectionLevel::Private => {
-            return Reply::new(ReplyCode::BAD_SEQUENCE, "PROT P comes first").into();
+            return Reply::new(ReplyCode::BAD_SEQUENCE, "Use PROT P first").into();
         }
         b"ON" => true,
         _ => return Reply::new(ReplyCode::BAD_ARGUMENT, "Use SSCN ON or SSCN OFF").into(),
@@ -89,8 +91,8 @@ pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
     Reply::new(ReplyCode::OKAY, format!("SSCN:{side} METHOD")).into()
 }
 
-/// `CCC`: always refused. 533 in plaintext, because there is no protection to clear (RFC 2228 §3);
-/// 534 under TLS, which stays on.
+/// `CCC`: always refused. 533 in plaintext, because there is no protection to end (RFC 2228 §3);
+/// 534 under TLS, which continues.
 pub(super) fn ccc(session: &Session) -> Outcome {
     match session.secured {
         None => {
@@ -104,15 +106,16 @@ pub(super) fn ccc(session: &Session) -> Outcome {
     }
 }
 
-/// Checks the protection level before a transfer: 521 if the policy forbids it (RFC 4217 §10.2).
+/// Checks the protection level before a transfer: 521 if the policy forbids that level (RFC 4217
+/// §10.2).
 pub(super) fn check_data(session: &Session) -> Result<(), Reply> {
     let is_protected = session.protection == ProtectionLevel::Private;
     match session.data_policy() {
         TlsPolicy::Required if !is_protected => {
-            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "PROT P comes first"))
+            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "Use PROT P first"))
         }
         TlsPolicy::Off if is_protected => {
-            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "PROT C comes first"))
+            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "Use PROT C first"))
         }
         _ => Ok(()),
     }

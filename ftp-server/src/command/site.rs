@@ -9,14 +9,14 @@ use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
-/// A `SITE` command of the server, for the help.
+/// A `SITE` command that the server handles itself, for the help.
 struct SiteWord {
     form: &'static str,
     /// Returns whether a user with this offer can use the command.
     is_offered: fn(Offer) -> bool,
 }
 
-/// Every `SITE` command that the server handles itself.
+/// Every `SITE` command that the server handles itself, in the order of the help.
 const SITE_WORDS: &[SiteWord] = &[
     SiteWord { form: "HELP", is_offered: |_offer| true },
     SiteWord { form: "CHMOD <mode> <path>", is_offered: may_chmod },
@@ -38,8 +38,9 @@ pub(super) fn forms(session: &Session) -> Vec<&'static str> {
     offered.map(|word| word.form).collect()
 }
 
-/// `SITE HELP`: 214 with the user's commands. `SITE CHMOD <mode> <path>`: 200. `SITE QUOTA`: 211.
-/// 504 for unknown words.
+/// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
+/// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the embedder; 504 for unknown
+/// words.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
@@ -54,7 +55,7 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
 }
 
 /// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz is not a final reply, so
-/// it is replaced by 451.
+/// the client gets 451 instead.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
     let Access::User(user) = &session.access else { return no_such_word() };

@@ -11,9 +11,9 @@ pub(super) fn allows(session: &Session, size: u64) -> bool {
     session.file_size().is_none_or(|most| size <= most)
 }
 
-/// Wraps an upload so that it fails with `OverQuota` at the user's limit. `present` bytes of the
-/// file exist already. If the upload `grows` the file in place, the file is measured again once the
-/// upload has begun.
+/// Wraps an upload so that it fails with `OverQuota` at the user's size limit. `present` bytes of
+/// the file exist already. If the upload appends, `grows` is the file, whose size is checked again
+/// once the upload has begun.
 pub(super) fn limited(
     session: &Session,
     present: u64,
@@ -26,7 +26,8 @@ pub(super) fn limited(
     }
 }
 
-/// Writes at most `left` bytes, and subtracts the written bytes from `left`. Returns their number.
+/// Writes at most `left` of `bytes`, and subtracts the number of written bytes from `left`. Returns
+/// that number.
 pub(super) fn write_up_to(
     left: &mut u64,
     upload: &mut dyn Upload,
@@ -43,7 +44,7 @@ struct Limited {
     most: u64,
     /// Bytes that may still be stored.
     left: u64,
-    /// The file to append to, until it is measured.
+    /// The file to append to, until its size is checked.
     grows: Option<(Arc<dyn Storage>, VirtualPath)>,
 }
 

@@ -15,15 +15,15 @@ use crate::storage::{
 
 /// Minimum bytes that an upload may store before the free space is checked again, unless less is
 /// left. With much free space, an upload may store more: the free space divided by [`SHARE`], at
-/// most [`STEP_MAX`]. So parallel uploads cannot fill the disk before the next check.
+/// most [`STEP_MAX`]. The division leaves room for parallel uploads, which check the same space.
 const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// `ALLO <size> [R <size>]`: 200. 552 if the user's size limit is lower, or if the quota is known
-/// to leave less. 452 if the disk is known to have less free space. No space is reserved.
+/// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the user's size limit is lower, or
+/// if the quota is known to leave less; 452 if the disk is known to have less free space.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
-    // An empty file always fits, even if less is free than should stay free.
+    // An empty file always fits, even if less than the configured minimum is free.
     if size > 0
         && let Some(storage) = session.storage()
     {
@@ -40,7 +40,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
 }
 
-/// Returns the free space at a directory, or at the nearest existing one above it.
+/// Returns the free space in bytes at a directory, or at its nearest existing parent.
 fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
     let mut nearest = directory.clone();
     loop {
@@ -77,23 +77,22 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
 pub(super) struct SpareRoom {
     /// The directory whose file system is checked.
     directory: VirtualPath,
-    /// Bytes known to be left above the space to keep free.
+    /// Bytes left above the space to keep free, at the time of the check.
     left: u64,
 }
 
 /// Checks the space in a directory for an upload, and removes kept partial uploads if that is
 /// necessary. Returns `None` if no space must be kept free, or if the storage does not know its
-/// free space; then only the upload itself can fail.
+/// free space. In these cases, no check is made during the upload either.
 ///
 /// # Errors
 ///
-/// Returns a 452 if less is left than should stay free.
+/// Returns a 452 if less than the configured minimum is free.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
     directory: VirtualPath,
 ) -> Result<Option<SpareRoom>, Reply> {
-    // Without a limit no check is necessary.
     let min_free = session.context.config.limits.min_free;
     if min_free == 0 {
         return Ok(None);
@@ -105,7 +104,8 @@ pub(super) fn check(
     }
 }
 
-/// Wraps an upload so that it fails with `NoSpace` when `room` is used up.
+/// Wraps an upload so that it fails with `NoSpace` when the space to keep free is reached. Returns
+/// the upload itself if `room` is `None`.
 pub(super) fn within(
     session: &Session,
     storage: Arc<dyn Storage>,
@@ -127,14 +127,14 @@ struct Within {
 }
 
 impl Within {
-    /// Checks the free space again.
+    /// Checks the free space again, and sets the bytes that may be stored before the next check.
     fn look(&mut self) -> Result<(), StorageError> {
         let wanted = self.min_free.saturating_add(1);
         self.left = match self.storage.make_room(&self.directory, wanted, RoomFor::More) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => step_of(free - self.min_free),
-            // The directory was removed or moved. The upload continues, because the free space is
-            // unknown.
+            // The free space is unknown, for example because the directory was removed or moved.
+            // The upload continues.
             Err(_) => STEP,
         };
         Ok(())
@@ -158,7 +158,8 @@ impl Upload for Within {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         let is_done = self.upload.prepare()?;
         if !is_done {
-            // The upload does not report how much it has stored, so the space is checked each time.
+            // The number of bytes that this step has copied is unknown, so the space is checked
+            // after each step.
             self.look()?;
         }
         Ok(is_done)
@@ -181,12 +182,12 @@ impl Upload for Within {
     }
 }
 
-/// Returns how many of `left` bytes may be stored before the next check.
+/// Returns how many of the `left` bytes an upload may store before the next check.
 fn step_of(left: u64) -> u64 {
     (left / SHARE).clamp(STEP, STEP_MAX).min(left)
 }
 
-/// Returns the usable part of the free space, if it is known.
+/// Returns the free bytes above the space to keep free, or `None` if the free space is unknown.
 fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
     let free = free.as_ref().ok()?;
     Some(free.saturating_sub(session.context.config.limits.min_free))

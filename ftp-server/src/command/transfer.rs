@@ -12,7 +12,8 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Payload, PreparedTransfer, Session};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
-/// `REST <offset>`: 350. The offset counts bytes in the type of the transfer that follows.
+/// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
+/// transfer.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
     session.restart = marker.offset();
     Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
@@ -45,10 +46,10 @@ fn open(
     })
 }
 
-/// `STOR <file>`: receives the file; a restart offset keeps the bytes before it. For some users it
-/// creates missing parent directories.
+/// `STOR <file>`: receives the file. A restart offset keeps the bytes before it. If
+/// [`mkdir_parents`](crate::Login::mkdir_parents) is set, missing parent directories are created.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    // Without REST the upload starts from the beginning.
+    // Without REST, the upload starts at byte 0.
     let told = take_told_partial(session, path).filter(|_| session.restart > 0);
     let may_write = session.may(&session.resolve(path), Rights::WRITE);
     let may_replace = may_write && session.may_overwrite();
@@ -56,16 +57,17 @@ pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     receive(session, path, Rights::CREATE, mode, told)
 }
 
-/// `APPE <file>`: appends to the file; with a restart offset it is `STOR` with that offset. A
-/// missing file is created. If `SIZE` has reported the length of a kept partial upload to the
+/// `APPE <file>`: appends to the file, and creates a missing one. With a restart offset, it acts as
+/// `STOR` with that offset. If `SIZE` has reported the length of a kept partial upload to the
 /// client, `APPE` resumes that upload instead.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let told = take_told_partial(session, path);
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// In mode Z, compresses the data to send, or returns a 450 if too many transfers are compressed at
-/// present. In mode B, divides the data to send into blocks, with restart markers if `is_file`.
+/// Encodes the data to send in the mode of the session. Mode Z compresses the data, or gets 450 if
+/// too many transfers use compression. Mode B divides the data into blocks, with restart markers if
+/// `is_file`.
 pub(super) fn in_mode(
     session: &Session,
     mut transfer: PreparedTransfer,
@@ -88,7 +90,7 @@ pub(super) fn in_mode(
 }
 
 /// Takes the length of a kept partial upload that `SIZE` has reported, so that only one upload
-/// command uses it. Returns `None` if `SIZE` has not reported any.
+/// command uses it. Returns `None` if `SIZE` has not reported a length.
 fn take_told_partial(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
     let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
@@ -156,15 +158,16 @@ fn receive(
     Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))
 }
 
-/// Refuses a name if the user's rights or the configuration forbid changes to its existing object.
+/// Refuses a path if the user's rights or the settings forbid to replace the existing object there,
+/// or to create a missing file.
 fn check_name(
     session: &Session,
     storage: &dyn Storage,
     path: &VirtualPath,
     mode: WriteMode,
 ) -> Result<(), Reply> {
-    // Keeping only the first bytes of a file counts as replacing it. Users of a drop box must not
-    // learn whether an existing name is a link that leads out of the root.
+    // Replacing the end of a file counts as replacing the file. Users of a drop box must not learn
+    // whether an existing name is a link that leads out of the root.
     let must_be_new = match mode {
         WriteMode::Create => session.rights_at(path).is_drop_box(),
         WriteMode::From(_) => !session.may_overwrite(),
@@ -174,7 +177,7 @@ fn check_name(
         let error = StorageError::from(StorageErrorKind::Exists);
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    // Appending does not include the right to create a file.
+    // The right to append does not include the right to create.
     let must_exist = mode == WriteMode::Append && !session.may(path, Rights::CREATE);
     let is_missing = |error: StorageError| error.kind == StorageErrorKind::NotFound;
     if must_exist && storage.stat(path).is_err_and(is_missing) {
@@ -183,8 +186,8 @@ fn check_name(
     Ok(())
 }
 
-/// Returns the write mode that resumes a partial upload for which `SIZE` has reported the length
-/// `told`.
+/// Returns the write mode of an upload. If `SIZE` has reported the length `told` of a partial
+/// upload, `APPE` resumes that upload. In that case, returns a 450 if the path has a file now.
 fn resumed_mode(
     storage: &dyn Storage,
     path: &VirtualPath,
@@ -193,8 +196,8 @@ fn resumed_mode(
 ) -> Result<WriteMode, Reply> {
     match (mode, told) {
         (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
-            // Another session has stored a file in the meantime, so the client's bytes would follow
-            // content that the client does not know.
+            // Another session has stored a file since then, so the client's bytes would follow
+            // unknown content.
             let error = StorageError::from(StorageErrorKind::Busy);
             Err(reply::storage_failure(&error, Purpose::MakeFile))
         }
@@ -215,7 +218,7 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
     nearest
 }
 
-/// Returns whether missing parent directories are created.
+/// Returns whether the server creates missing parent directories for this upload.
 fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
     // A partial upload to resume needs an existing directory.
     !matches!(mode, WriteMode::From(_))
@@ -223,7 +226,7 @@ fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) ->
         && session.may(directory, Rights::MKDIR)
 }
 
-/// Creates a directory and its missing parents.
+/// Creates a directory and its missing parents. Existing directories need no rights.
 fn make_all(
     session: &Session,
     storage: &dyn Storage,
@@ -236,7 +239,7 @@ fn make_all(
     let make = |directory: &VirtualPath| match check(directory) {
         Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
         _ => match storage.mkdir(directory) {
-            // Another session has just created it, or it existed.
+            // The directory exists, perhaps because another session has just created it.
             Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
@@ -258,8 +261,8 @@ fn make_all(
     missing.iter().rev().try_for_each(make)
 }
 
-/// `ABOR` without a transfer: 226 if it closes a prepared data connection, otherwise 225. During a
-/// transfer, the session's loop handles `ABOR`.
+/// `ABOR` without a transfer: 226 if a data connection was prepared, which it discards; otherwise
+/// 225. During a transfer, the session's loop handles `ABOR`.
 pub(super) fn abor(session: &mut Session) -> Outcome {
     match session.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),

@@ -11,17 +11,18 @@ use crate::reply::{self, Purpose};
 use crate::session::{PreparedTransfer, Session};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// Prefix of names if the client gives none.
+/// Prefix of the names if the client sends none.
 const PREFIX: &[u8] = b"stou";
 
-/// Number of names to try. One is enough, unless another program guesses names.
+/// Number of names to try. One is enough, unless another program guesses the names.
 const ATTEMPTS: u32 = 8;
 
 /// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 reply
 /// announces the name as RFC 1123 §4.1.2.9 requires: `150 FILE: name`.
 ///
 /// The part after the prefix is random, so that sessions do not compete for the next number. The
-/// file gets the name only if the name is still free when the upload is complete.
+/// file gets the name only if the name is still free when the upload is complete. A prefix that
+/// begins with a dot or contains a slash gets 553.
 pub(super) fn stou(
     session: &Session,
     prefix: Option<&Pathname>,
@@ -49,7 +50,7 @@ pub(super) fn stou(
     Ok(transfer.announce(announcement))
 }
 
-/// Begins an upload under a free name.
+/// Begins an upload under a free name. Returns the path and the upload.
 fn with_new_name(
     directory: &VirtualPath,
     prefix: &[u8],
@@ -63,6 +64,6 @@ fn with_new_name(
             begun => return begun.map(|upload| (path, upload)),
         }
     }
-    // Other programs took each name first; the next try may succeed.
+    // Each name was already taken; the client's next try may succeed.
     Err(StorageErrorKind::Busy.into())
 }
