@@ -10,8 +10,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::wait::{Monitor, OpenError, fd, wait};
 
-/// Connects from `local`, the address that the client connected to, to `address`. The source port
-/// is the one below that of `local` if `from_port_below` is set and that port is available;
+/// Connects from `local`, the server's address on the control connection, to `address`. If
+/// `from_port_below` is set and the port below that of `local` is available, it is the source port;
 /// otherwise the system chooses.
 pub(super) fn connect(
     local: SocketAddr,
@@ -39,7 +39,8 @@ fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<So
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if local.is_ipv4() != address.is_ipv4() {
-        // A third host of the other family: the system chooses the source address.
+        // The address is that of a third host with the other protocol: the system chooses the
+        // source address.
         local.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -12,12 +12,12 @@ use crate::config::{PassiveAddress, ServerConfig};
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Chooses the address for each client.
+/// Chooses the address that each client gets.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
-    /// Whether a warning was logged that external clients get an internal address.
+    /// Whether the warning was logged that an external client gets an internal address.
     warned: AtomicBool,
     /// Ends the lookup thread when this value is dropped.
     lookups: OnceLock<Sender<()>>,
@@ -51,7 +51,7 @@ impl Announcer {
         let special = self.overrides.iter().find(|(networks, _)| fits(networks));
         let announced = match special {
             Some((_, announced)) => Some(announced),
-            // Clients on this machine do not come through a NAT.
+            // Clients on the loopback interface do not come through a NAT.
             None => self.general.as_ref().filter(|_| !peer.to_canonical().is_loopback()),
         };
         if let Some(address) = announced.and_then(Announced::address) {
@@ -61,8 +61,8 @@ impl Announcer {
         let is_inside = AddressClass::of(local.into()) != AddressClass::Public;
         if is_outside && is_inside && !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "announcing {local}, which {peer} cannot reach: \
-                 PASV works from outside only with the public address configured"
+                "PASV: announcing {local}, which {peer} cannot reach: \
+                 set passive.address to the public address of this server"
             );
         }
         local
@@ -83,7 +83,12 @@ impl Announcer {
     }
 
     /// Starts a thread that looks up the names, if there are any. The thread ends when this value
-    /// is dropped. Returns after the first lookup, or if that lookup takes too long.
+    /// is dropped. Returns after the first lookup of all names, at the latest after
+    /// [`limits::FIRST_LOOKUP`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if the thread cannot be started.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         let has_names = self.all().any(|announced| matches!(announced, Announced::Name(..)));
         if !has_names || self.lookups.get().is_some() {
@@ -104,9 +109,10 @@ impl Announcer {
                 }
             }
         })?;
-        // This fails if another thread has started already; one is enough.
+        // This call fails if another thread has already been started. One is enough, so this one
+        // ends.
         let _ = self.lookups.set(stop);
-        // Without an answer the first sessions use the local address.
+        // Without an answer in time, the first sessions announce the local address.
         let _ = first.recv_timeout(limits::FIRST_LOOKUP);
         Ok(())
     }
@@ -134,8 +140,8 @@ impl Announced {
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };
-        // A name may have several addresses in changing order. The known address stays in use as
-        // long as the name has it.
+        // A name may have several addresses in changing order. The known address stays in use while
+        // it is one of them.
         if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
             log::info!("passive address {name} is {first}");
             *found = Some(first);

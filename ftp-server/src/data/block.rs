@@ -17,16 +17,17 @@ use crate::tls::{Connection, size_of_records};
 /// Bytes of a file after which a download gets a restart marker.
 const MARK: u64 = 1024 * 1024;
 
-/// Maximum bytes of one block. A listing may exceed this by a line, which still fits into a block.
+/// Maximum bytes of data in one block. A listing may exceed this by one line, and still fits into a
+/// block.
 const BLOCK: usize = 60 * 1024;
 
-/// Minimum room for another block in the same buffer.
+/// Minimum room for another block in the same buffer, in bytes.
 const LEAST: usize = 1024;
 
 /// Maximum time to gather blocks before sending them.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Why received data does not have the form that its mode requires.
+/// Reason why received data does not have the form that its mode requires.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum DataFault {
     /// The data is not one complete compressed stream.
@@ -36,15 +37,15 @@ pub(crate) enum DataFault {
     #[error(transparent)]
     Block(#[from] BlockFault),
     /// The data contains the end of a record, which the stored file would lose.
-    #[error("the data has records")]
+    #[error("the data contains records")]
     Record,
-    /// The sender suspects errors in a block. The stored file could not mark that block.
+    /// The sender marks a block as possibly wrong. The stored file could not keep that mark.
     #[error("the sender suspects errors in the data")]
     Suspect,
 }
 
 impl DataFault {
-    /// Returns whether the data only ended early.
+    /// Returns whether the data ended early but was valid until then.
     pub(crate) const fn is_truncation(&self) -> bool {
         matches!(self, Self::Deflate(DeflateFault::Truncated) | Self::Block(BlockFault::Truncated))
     }
@@ -58,8 +59,8 @@ pub(crate) struct DataConnection {
     /// Whether the connection stays open after a complete file. The data then marks the end of a
     /// file.
     pub(crate) stays_open: bool,
-    /// Received and decrypted data of the next files, which a client may send in advance. It fits
-    /// into a small buffer.
+    /// Received and decrypted data of later files, which a client may send in advance. The data
+    /// fits into a small buffer.
     pub(super) early: Vec<u8>,
 }
 
@@ -68,15 +69,16 @@ impl DataConnection {
         Self { stream, protection, stays_open: false, early: Vec::new() }
     }
 
-    /// Lets the connection stay open after a complete file.
+    /// Makes the connection stay open after a complete file.
     pub(crate) fn stay_open(&mut self) {
         self.stays_open = true;
-        // The end of a file must not wait until the client has acknowledged the data before it. If
-        // this call fails, transfers are only slower.
+        // Without this option, the last bytes of a file would wait until the client has
+        // acknowledged the earlier ones. If this call fails, transfers are only slower.
         let _ = self.stream.set_nodelay(true);
     }
 
-    /// Returns whether the client has closed its side and every byte before that was read.
+    /// Returns whether the client has closed its side, and the server has read every byte before
+    /// that.
     pub(crate) fn is_finished(&self) -> bool {
         if !self.early.is_empty() {
             return false;
@@ -90,14 +92,15 @@ impl DataConnection {
         }
     }
 
-    /// Returns whether the client has closed its side, even if bytes before that are unread.
+    /// Returns whether the client has closed its side, even if the server has not read every byte
+    /// before that.
     fn is_hung_up(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 }
 
-/// A data connection between two files. It closes when it is dropped.
+/// A data connection between two files. Dropping it closes the connection.
 pub(crate) struct IdleConnection(Option<Box<DataConnection>>);
 
 impl IdleConnection {
@@ -138,13 +141,14 @@ pub(crate) struct BlockOutgoing {
     inner: Box<dyn Outgoing>,
     /// Bytes read from `inner` so far.
     read: u64,
-    /// For a file: the offset at which `inner` begins, and the offset of the next restart marker.
+    /// For a file: the offset at which `inner` begins, and the offset of the next restart marker,
+    /// in bytes.
     marks: Option<(u64, u64)>,
 }
 
 impl BlockOutgoing {
     /// Returns `inner` in blocks. For a file, `offset` is the offset at which `inner` begins, and
-    /// the blocks include restart markers.
+    /// the blocks contain restart markers. For a listing, it is `None`.
     pub(crate) fn new(inner: Box<dyn Outgoing>, offset: Option<u64>) -> Self {
         let marks = offset.map(|offset| (offset, offset.saturating_add(MARK)));
         Self { inner, read: 0, marks }
@@ -201,8 +205,8 @@ impl Outgoing for BlockOutgoing {
             let room = full.saturating_sub(out.len() + BlockHeader::END_OF_FILE.encode().len());
             let (count, has_more) = self.block(room.max(LEAST), out)?;
             if !has_more {
-                // Checked before the end of the file is sent: a source that is too short must not
-                // look complete.
+                // This check comes before the end of the file is sent: a source that is too short
+                // must not look complete.
                 self.inner.check_end(self.read)?;
                 out.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
                 return Ok(false);

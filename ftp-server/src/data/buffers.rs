@@ -4,19 +4,19 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::lock::unpoisoned;
 
-/// Size of the first buffer of a transfer, in bytes. The transfer keeps it if no large buffer is
-/// left. A small file should not cost a large buffer.
+/// Size of the first buffer of a transfer, in bytes. A small file needs no larger one. The transfer
+/// keeps this buffer if no large one is left.
 pub(super) const SMALL: usize = 16 * 1024;
 
-/// Size of the buffer after a transfer has filled a small one, in bytes. A large file should not
-/// cost many calls.
+/// Size of the buffer that a transfer gets after it has filled a small one, in bytes. With it, a
+/// large file needs few system calls.
 pub(super) const LARGE: usize = 512 * 1024;
 
-/// Spare capacity for the rest of a line that exceeds the wanted size.
+/// Spare bytes in each buffer, for the end of a line that exceeds the wanted size.
 const MARGIN: usize = 4 * 1024;
 
-/// Number of large buffers to keep for the next transfers: a new one costs a page fault for each 4
-/// KiB.
+/// Maximum number of large buffers to keep for the next transfers: a new one costs a page fault for
+/// each 4 KiB.
 const IDLE: usize = 4;
 
 /// The large buffers of one server.
@@ -68,7 +68,7 @@ impl Buffers {
             state.lent += 1;
             return Some(idle);
         }
-        // Without memory, the transfer gets no large buffer and is only slower.
+        // If the system lacks memory, the transfer gets no large buffer and is only slower.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(LARGE).ok()?;
         state.lent += 1;
@@ -97,7 +97,8 @@ impl Buffer<'_> {
         &mut self.bytes
     }
 
-    /// Returns the bytes in the buffer, to append about [`room`](Self::room) bytes.
+    /// Returns the bytes in the buffer, so that the caller can append to them. The buffer should
+    /// hold at most [`room`](Self::room) bytes.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -107,7 +108,7 @@ impl Buffer<'_> {
         self.size - MARGIN
     }
 
-    /// Replaces a small buffer with a large one if the pool has one left. The content is not kept.
+    /// Replaces a small buffer with a large one if the pool has one left. The content is lost then.
     pub(super) fn grow(&mut self) {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()

@@ -13,14 +13,14 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::StorageError;
 
-/// Maximum bytes that are compressed, or result from decompression, in one turn: a millisecond or
-/// two.
+/// Maximum bytes to compress, or to produce by decompression, in one turn. A turn takes a
+/// millisecond or two.
 const TURN: usize = 32 * 1024;
 
-/// Maximum time to compress before sending: much data can become very little.
+/// Maximum time to compress before sending, because much data can become very little.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// The compression of all sessions of a server.
+/// The turns and encoders of all sessions of a server.
 #[derive(Debug)]
 pub(crate) struct Deflating {
     /// Maximum turns at a time: half the number of processors, rounded up.
@@ -52,8 +52,8 @@ impl Default for Deflating {
 }
 
 impl Deflating {
-    /// Waits for a turn. Other sessions keep their turn for a few milliseconds, and wait for no
-    /// client meanwhile.
+    /// Waits for a turn. The wait is short: a session keeps its turn for a few milliseconds, and
+    /// never waits for its client meanwhile.
     fn turn(&self) -> Turn<'_> {
         let mut state = self.state();
         while state.working >= self.turns {
@@ -95,6 +95,7 @@ pub(crate) struct DeflateOutgoing {
     inner: Box<dyn Outgoing>,
     /// `None` once the end of the stream is written.
     encoder: Option<DeflateEncoder>,
+    /// The bytes to compress next.
     plain: Vec<u8>,
     /// Bytes read from `inner` so far.
     read: u64,
@@ -125,7 +126,8 @@ impl DeflateOutgoing {
             encoder.encode(&self.plain, out);
         }
         if !has_more {
-            // Checked before the stream ends: a source that is too short must not look complete.
+            // This check comes before the stream ends: a source that is too short must not look
+            // complete.
             self.inner.check_end(self.read)?;
             if let Some(encoder) = self.encoder.take() {
                 encoder.finish(out);
@@ -144,8 +146,8 @@ impl Outgoing for DeflateOutgoing {
         let end = Instant::now() + GATHER;
         loop {
             let has_more = self.step(out)?;
-            // If the source has no bytes, the pump waits before it asks again. It does not
-            // wait because an encoder keeps bytes back.
+            // If the source has no bytes, the pump waits before it calls again. It must not wait
+            // only because the encoder has held back its output.
             let is_waiting = self.plain.is_empty();
             if !has_more || is_waiting || !out.is_empty() || Instant::now() >= end {
                 return Ok(has_more);
@@ -171,8 +173,8 @@ impl Inflating {
         Self { decoder, plain: vec![0; TURN], deflating: Arc::clone(deflating) }
     }
 
-    /// Decompresses some bytes from the beginning of `rest`, and advances `rest`. Returns no bytes
-    /// if the decoder needs more.
+    /// Decompresses some bytes from the beginning of `rest`, and removes them from `rest`. Returns
+    /// no bytes if the decoder needs more input.
     pub(super) fn next(&mut self, rest: &mut &[u8]) -> Result<&[u8], DeflateFault> {
         let turn = self.deflating.turn();
         let step = self.decoder.decode(rest, &mut self.plain);

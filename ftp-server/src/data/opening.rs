@@ -23,8 +23,8 @@ pub(crate) enum DataChannel {
 }
 
 impl DataChannel {
-    /// Opens the data connection of a session, with TLS if the session asks for it. Connections
-    /// from other hosts are closed (RFC 2577 §3).
+    /// Opens the data connection of a session, with TLS if the session requires it. Closes
+    /// connections from hosts that are not allowed (RFC 2577 §3).
     pub(crate) fn open(
         self,
         peer: &DataPeer<'_>,
@@ -46,8 +46,8 @@ impl DataChannel {
         Ok(DataConnection::new(stream, protection))
     }
 
-    /// Closes the port of a transfer that is refused. Returns the connection that has already
-    /// arrived there, if any.
+    /// Closes the port of a refused transfer. Returns the connection that has already arrived at
+    /// the port, if any.
     pub(crate) fn refuse(self) -> Option<TcpStream> {
         match self {
             Self::Passive(listener) => passive::accept_waiting(listener),
@@ -61,10 +61,11 @@ impl DataChannel {
     }
 }
 
-/// Starts TLS on a data connection if the session asks for it.
+/// Starts TLS on a data connection if the session requires it.
 ///
-/// This side is the TLS server, and the peer must be the logged-in client (RFC 4217 §7). After
-/// `SSCN ON` this side is the TLS client, and the peer must be a trusted server.
+/// This side is the TLS server (RFC 4217 §7); a resumed TLS session proves that the peer is the
+/// logged-in client. After `SSCN ON`, this side is the TLS client, and the peer must be a trusted
+/// server.
 fn protect(
     stream: &TcpStream,
     peer: &DataPeer<'_>,

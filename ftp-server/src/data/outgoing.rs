@@ -9,10 +9,11 @@ use ftp_proto::AsciiEncoder;
 use crate::pace::{before_asking_again, for_a_tick};
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
-/// Bytes of a file that are converted at a time, into twice as many at most.
+/// Maximum bytes of a file to convert at a time; the result has at most twice as many.
 const CONVERT: usize = 16 * 1024;
 
-/// Maximum time to gather lines before sending them: in a large directory, few entries may match.
+/// Maximum time to gather lines before sending them, because few entries of a large directory may
+/// match.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Bytes for the client, generated on demand.
@@ -27,8 +28,8 @@ pub(crate) trait Outgoing {
     /// the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
-    /// Returns the part of a file that the kernel may send directly, instead of
-    /// [`fill`](Self::fill), if there is one.
+    /// Returns the part of a file that the kernel may send directly. Returns `None` if the data
+    /// must come from [`fill`](Self::fill).
     fn file_range(&self) -> Option<FileRange<'_>> {
         None
     }
@@ -38,7 +39,8 @@ pub(crate) trait Outgoing {
         sent
     }
 
-    /// Checks at the end that `sent` is the expected number of bytes.
+    /// Checks at the end of the data that the source was complete. `sent` is the number of bytes
+    /// sent.
     fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
         Ok(())
     }
@@ -51,7 +53,7 @@ pub(crate) struct FileRange<'a> {
     pub(crate) length: u64,
 }
 
-/// An unchanged file, `TYPE I`.
+/// A file whose bytes are sent unchanged (`TYPE I`).
 pub(crate) struct ImageOutgoing {
     source: Box<dyn Source>,
     /// Bytes left, by the size of the file when it was opened.
@@ -59,7 +61,11 @@ pub(crate) struct ImageOutgoing {
 }
 
 impl ImageOutgoing {
-    /// Returns the file from `offset` on, or `BadRestart` if the file is shorter.
+    /// Returns the data of the file from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadRestart` if the file is shorter than `offset`.
     pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let expected = source.size().checked_sub(offset).ok_or(StorageErrorKind::BadRestart)?;
         if offset > 0 {
@@ -76,7 +82,7 @@ impl ImageOutgoing {
 
 impl Outgoing for ImageOutgoing {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
-        // Without bytes, the pump checks the control connection and asks again.
+        // If there are no bytes yet, the pump checks the control connection and calls again.
         Ok(!self.source.ready()? || read_some(&mut *self.source, room, out)? > 0)
     }
 
@@ -91,10 +97,12 @@ impl Outgoing for ImageOutgoing {
     }
 }
 
-/// A file with CR LF line endings, `TYPE A`.
+/// A file that is sent with CR LF line endings (`TYPE A`).
 pub(crate) struct AsciiOutgoing {
     source: Box<dyn Source>,
+    /// The size of the file in bytes when it was opened.
     size: u64,
+    /// Bytes read so far.
     read: u64,
     encoder: AsciiEncoder,
     raw: Vec<u8>,
@@ -105,12 +113,16 @@ pub(crate) struct AsciiOutgoing {
 }
 
 impl AsciiOutgoing {
-    /// Returns the file without its first `offset` converted bytes, or `BadRestart` if it cannot
-    /// have that many. [`prepare`](Outgoing::prepare) reads the file up to that point, because only
-    /// reading finds the point (RFC 3659 §5.3).
+    /// Returns the data of the file without its first `offset` converted bytes.
+    /// [`prepare`](Outgoing::prepare) reads the file up to that point, because the point is not
+    /// known before (RFC 3659 §5.3).
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadRestart` if the converted file cannot have `offset` bytes.
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
-        // Conversion at most doubles the size, so this check need not read the file.
+        // Conversion at most doubles the size, so this check does not read the file.
         if offset > size.saturating_mul(2) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -120,8 +132,8 @@ impl AsciiOutgoing {
         Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
-    /// Returns the size of the converted file, or `None` if the file has more than `most` bytes
-    /// before conversion, even by growing while it is read.
+    /// Returns the size of the converted file in bytes. Returns `None` if the file has more than
+    /// `most` bytes before conversion, or grows beyond that while it is read.
     pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
         let mut count = 0;
@@ -210,7 +222,7 @@ fn read_some(
 /// The items of a listing: entries, or names alone.
 pub(crate) type Items<T> = Box<dyn Iterator<Item = Result<T, StorageError>>>;
 
-/// Appends the line of an item, if it has one.
+/// A function that appends the line of an item, if the item has a line.
 pub(crate) type WriteLine<T> = Box<dyn Fn(&T, &mut Vec<u8>)>;
 
 /// The lines of a listing, one for each item that has a line.
@@ -228,8 +240,9 @@ impl<T> ListingOutgoing<T> {
         Self { head: Vec::new(), items, line, needs_line: false }
     }
 
-    /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) looks for the
-    /// first line, which decides between 150 and 550 and may be far down the directory.
+    /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) searches for the
+    /// first line, which can take long in a large directory: a listing without a line gets 550
+    /// instead of 150.
     pub(crate) fn not_empty(self) -> Self {
         Self { needs_line: true, ..self }
     }

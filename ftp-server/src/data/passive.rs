@@ -16,8 +16,8 @@ use super::wait::{Monitor, OpenError, fd, wait};
 use crate::net::balancer;
 use crate::{deadline, limits};
 
-/// Accepts the first connection from an allowed host, and closes the port. Connections from other
-/// hosts are closed, up to a limit (RFC 2577 §3).
+/// Accepts the first connection from an allowed host, and closes the port. Resets connections from
+/// other hosts (RFC 2577 §3); fails after [`limits::STRANGERS`] of them.
 pub(super) fn accept(
     passive: PassiveListener,
     peer: &DataPeer<'_>,
@@ -36,14 +36,14 @@ pub(super) fn accept(
                     Err(OpenError::Failed(error)) => format!("{from}: {error}"),
                     Err(error) => return Err(error),
                 };
-                // Closed with a reset, because to another server an orderly end would look like an
-                // empty file.
+                // The connection is reset, because an orderly end would look like an empty file to
+                // another server.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 peer.complaints
                     .warn("data connection turned away", &format_args!("from {stranger}"));
                 strangers += 1;
                 if strangers == limits::STRANGERS {
-                    let error = io::Error::other("too many connections from elsewhere");
+                    let error = io::Error::other("too many connections from other hosts");
                     return Err(OpenError::Failed(error));
                 }
             }
@@ -57,13 +57,13 @@ pub(super) fn accept(
     }
 }
 
-/// Closes the port, and returns a connection that has arrived there, from any host.
+/// Closes the port, and returns a connection that has arrived at the port from any host.
 pub(super) fn accept_waiting(passive: PassiveListener) -> Option<TcpStream> {
     let port = passive.open().ok()?;
     accept_one(&port.listener).ok().map(|(stream, _)| stream)
 }
 
-/// Returns the address of a connection's client: the peer's address, or the address in a balancer's
+/// Returns the address of a connection's client: the peer address, or the address in a balancer's
 /// header.
 fn client_of(
     stream: &TcpStream,

@@ -29,7 +29,7 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) secured: Option<&'a Secured>,
     /// Whether the server is the TLS client, which begins the handshake (`SSCN ON`).
     pub(crate) begins_handshake: bool,
-    /// The server's count of data connections under TLS.
+    /// The counter of the server's data connections under TLS.
     pub(crate) resumed: &'a Resumed,
     pub(crate) complaints: &'a SessionComplaints,
 }
@@ -38,8 +38,9 @@ impl DataPeer<'_> {
     /// Returns whether a data connection with `host` is allowed.
     ///
     /// The client's own host is allowed, and for users with the right `FXP` the hosts in the FXP
-    /// networks. Other addresses that mean a different host on each machine are not allowed (RFC
-    /// 2577 §3), except loopback if the client's own address is loopback.
+    /// networks. Addresses such as link-local ones, which mean a different host on each machine,
+    /// are never allowed for another host (RFC 2577 §3). Loopback is allowed if the client's own
+    /// address is loopback.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         let peer = self.peer.ip();

@@ -12,22 +12,23 @@ use crate::limits;
 
 /// Watches another connection during a transfer.
 pub(crate) trait Monitor {
-    /// Returns the descriptor that becomes readable when there is something to check, or `None` if
-    /// the caller must check regularly instead.
+    /// Returns the descriptor of the connection, which becomes readable when [`look`](Self::look)
+    /// must be called. Returns `None` if the caller must call it regularly instead.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Checks the connection without waiting. `moved` is the number of bytes moved so far.
+    /// Checks the connection without waiting. `moved` is the number of bytes moved so far. Returns
+    /// the reason to end the transfer, if there is one.
     fn look(&mut self, moved: u64) -> Option<Interruption>;
 
     /// Notifies the sender of an upload that its restart marker stands for the offset `at` in the
-    /// file.
+    /// file, in bytes. Returns the reason to end the transfer, if there is one.
     fn mark(&mut self, marker: &BlockMarker, at: u64) -> Option<Interruption>;
 }
 
 /// Reason to end a transfer before its data ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Interruption {
-    /// The user requested the end.
+    /// The client requested the end with `ABOR`.
     Abort,
     /// The control connection ended, or the server shuts down.
     ControlLost,
@@ -36,7 +37,7 @@ pub(crate) enum Interruption {
 /// Reason why there is no data connection.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The transfer was aborted.
+    /// The wait was interrupted.
     Interrupted(Interruption),
     /// The connection could not be opened: 425.
     Failed(io::Error),
@@ -63,8 +64,8 @@ pub(super) fn wait(
         if let Some(interruption) = monitor.look(moved) {
             return Err(OpenError::Interrupted(interruption));
         }
-        // Even after the deadline, the data connection is polled once: the server may have been
-        // suspended meanwhile, although the peer was in time.
+        // Even after the deadline, the data connection is polled once: the peer may have been in
+        // time while the server was suspended.
         let rest = deadline.saturating_duration_since(Instant::now());
         let data = PollFd::new(&descriptor, flags);
         let polled = if let Some(control) = monitor.descriptor() {
@@ -115,7 +116,8 @@ pub(crate) fn pause(
     }
 }
 
-/// Converts a duration for poll(2). Returns `None`, which means no timeout, if it does not fit.
+/// Converts a duration for poll(2). Returns `None`, which means no timeout, if the duration is too
+/// long.
 fn timespec(duration: Duration) -> Option<Timespec> {
     Timespec::try_from(duration).ok()
 }

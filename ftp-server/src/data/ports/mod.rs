@@ -1,5 +1,5 @@
-//! Ports of passive data connections: which exist, which sessions hold them, and the sockets that
-//! listen on them.
+//! Ports of passive data connections, the sessions that hold them, and the sockets that listen on
+//! them.
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,10 @@ use crate::net::random;
 /// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
 
-/// All ports for passive data connections. No two sessions have the same port at a time.
+/// All ports for passive data connections. No two sessions hold the same port at a time.
 #[derive(Debug)]
 pub(crate) struct PassivePorts {
-    /// `None`: the range of the system.
+    /// The configured ports; `None`: the range of the system.
     ranges: Option<PortRanges>,
     /// The range of the system, if it is known.
     system: Option<RangeInclusive<u16>>,
@@ -60,7 +60,8 @@ struct OpenedPort {
     listener: Option<TcpListener>,
 }
 
-/// One port, or the search for a port; dropping the lease returns the port.
+/// A client's right to one port, before and after a port was found. Dropping the lease returns the
+/// port.
 #[derive(Debug)]
 struct Lease {
     ports: Arc<PassivePorts>,
@@ -79,14 +80,19 @@ impl PassivePorts {
         Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
     }
 
-    /// Listens for `client` on the host of `local`. The first port to try is unpredictable (RFC
-    /// 2577 §8), and all ports are tried.
+    /// Listens for `client` on the address of `local`. Tries all ports, from an unpredictable one
+    /// on (RFC 2577 §8).
     ///
-    /// A session usually holds a port only until its client has connected. If all ports are held by
-    /// other sessions, this method waits briefly for a port, because clients that transfer many
-    /// files at once do not retry after a 425. If no port becomes free in that time, a port that no
-    /// transfer has used is closed: the oldest port of the host that holds the most, if that host
-    /// holds more than `client`.
+    /// A session usually holds a port only until its client has connected. If other sessions hold
+    /// all ports, this method waits up to [`limits::PORT_WAIT`]. Clients that transfer many files
+    /// at once do not retry after a 425. If no port becomes free in that time, this method closes a
+    /// port that no transfer has used for [`limits::PORT_UNUSED`]. It chooses the oldest such port
+    /// of the host that holds the most, if that host holds more than `client`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `AddrInUse` if no port is available or the client holds its share, or another error
+    /// of the system.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -107,7 +113,7 @@ impl PassivePorts {
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
-                // No session holds the port, but a copy of its socket may still be open; nothing
+                // If no session holds a port, a copy of its socket may still be open, and nothing
                 // signals when the copy closes.
                 let is_free = made_way.is_some() || held.ports.is_empty();
                 if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
@@ -129,7 +135,7 @@ impl PassivePorts {
     }
 
     /// Listens on a random port of the system's range. Asks the system for a port only if several
-    /// random ports are taken. The system looks for a port that no connection has used for a
+    /// random ports are taken. The system searches for a port that no connection has used for a
     /// minute, which takes milliseconds after some thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
@@ -162,7 +168,7 @@ impl PassivePorts {
             match PassiveListener::bind(local, port) {
                 Ok(listener) => return Ok(listener.leased(lease)),
                 Err(error) => match Errno::from_io_error(&error) {
-                    // The port is in use or forbidden: others may be free.
+                    // This port is in use or forbidden, but others may be free.
                     Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
                     _ => return Err(error),
                 },
@@ -189,8 +195,8 @@ impl PassivePorts {
     }
 }
 
-/// Returns the range of ports from which the system chooses for all programs, or `None` if the
-/// range is unknown or some of the ports are reserved.
+/// Returns the range of ports from which the system chooses for all programs. Returns `None` if the
+/// range is unknown, or if the system has reserved ports.
 fn of_the_system() -> Option<RangeInclusive<u16>> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     if !read("ip_local_reserved_ports")?.trim().is_empty() {
@@ -205,7 +211,7 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 impl HeldPorts {
     /// Closes a port that has been unused for [`limits::PORT_UNUSED`]: the oldest such port of the
     /// host that holds the most ports. Returns `false` if there is no such port, or if `network`
-    /// holds as many ports as that host.
+    /// holds as many ports as that host or its share of the `count` ports.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
         let of = |network| self.networks.get(network).copied().unwrap_or_default();
         let own = of(&network);
@@ -220,7 +226,7 @@ impl HeldPorts {
         most.is_some_and(|(_, Reverse(number))| self.give_back(number))
     }
 
-    /// Closes a port and makes it available. Returns `false` if it was given back already.
+    /// Closes a port and makes it available. Returns `false` if the port was returned already.
     fn give_back(&mut self, number: u64) -> bool {
         let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
             return false;
@@ -232,8 +238,8 @@ impl HeldPorts {
     }
 }
 
-/// Returns how many of `count` ports one host may hold: half, and at least one. The other half
-/// stays for all other hosts.
+/// Returns how many of `count` ports one host may hold: half, but at least one. The other half
+/// remains for other hosts.
 fn share_of(count: usize) -> usize {
     (count / 2).max(1)
 }
@@ -264,8 +270,8 @@ pub(super) struct OpenPort {
 }
 
 impl PassiveListener {
-    /// Listens on the host of `address`, which the client connected to, and on `port`; 0 lets the
-    /// system choose.
+    /// Listens on the IP address of `address`, the server's own on the control connection, and on
+    /// `port`; 0 lets the system choose.
     pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
         address.set_port(port);
         let kind = Type::STREAM.nonblocking();
@@ -291,12 +297,16 @@ impl PassiveListener {
 
     /// Returns the listener for a transfer. From then on, the port cannot be closed for another
     /// host.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the port was given to another client.
     pub(super) fn open(self) -> io::Result<OpenPort> {
         match self.socket {
             PassiveSocket::Own(listener) => Ok(OpenPort { listener, _lease: None }),
             PassiveSocket::Leased(lease) => match lease.listener() {
                 Some(listener) => Ok(OpenPort { listener, _lease: Some(lease) }),
-                None => Err(io::Error::other("the port was needed by others meanwhile")),
+                None => Err(io::Error::other("the port was given to another client")),
             },
         }
     }
@@ -331,7 +341,8 @@ impl Lease {
         true
     }
 
-    /// Records the listener of the port, which stays held until it is returned or must be given up.
+    /// Records the listener of the port. The session holds the port until it returns the port or
+    /// must give it up.
     fn open(&mut self, port: u16, listener: TcpListener) {
         let mut held = self.ports.held();
         let number = held.count;

@@ -1,4 +1,5 @@
-//! The pump without TLS: the kernel sends a file where it can, and a buffer moves everything else.
+//! The pump without TLS: the kernel sends files directly if possible; other data goes through a
+//! buffer.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -14,12 +15,12 @@ use crate::data::outgoing::FileRange;
 use crate::pace::Pace;
 
 /// Maximum bytes that the kernel sends from a file in the first call. That call does not wait: it
-/// sends as many as fit into the socket's send buffer.
+/// sends the bytes that fit into the socket's send buffer.
 const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
 
 /// Bytes that the kernel sends from a file in each later call, initially and at most. The timeout
-/// of the socket applies to each 64 KiB, so one call takes up to a second if a client becomes
-/// slower than 4 MiB per second. Larger steps would save few calls.
+/// of the socket applies to each 64 KiB. So a call for 4 MiB can take a second or more if the
+/// client becomes slow. Larger steps would save few calls.
 const SENDFILE: u64 = 64 * 1024;
 const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
 
@@ -29,7 +30,7 @@ impl Pump<'_> {
             self.send_from_buffer(outgoing)?;
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
-        // Closing the socket also ends the data, and saves a call.
+        // Closing the socket also ends the data, so shutdown(2) is usually not needed.
         if !self.stays_open && discard_input(self.data)? {
             self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
             discard_input(self.data)?;
@@ -37,8 +38,8 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Lets the kernel send the file. Returns `false` if the kernel cannot send this file; nothing
-    /// was sent then.
+    /// Lets the kernel send the file. Returns `false` if it cannot send this file; in that case,
+    /// nothing was sent.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
         let Some(FileRange { file, length }) = outgoing.file_range() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
@@ -107,7 +108,7 @@ impl Pump<'_> {
         loop {
             self.wait_for_storage(target)?;
             let data = self.data;
-            // Once calls may wait, each waits until the buffer is full.
+            // If calls may wait, each waits until the buffer is full.
             let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
             let space = buffer.space();
             let most = target.room(space.len());
@@ -129,7 +130,7 @@ impl Pump<'_> {
             if target.is_complete() {
                 break;
             }
-            // A conversion has a second buffer, so both stay small.
+            // A conversion needs a second buffer, so both stay small.
             if is_full && !target.converts() {
                 buffer.grow();
                 // On a connection that stays open, a call that waits for a full buffer would wait

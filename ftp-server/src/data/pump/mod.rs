@@ -29,11 +29,11 @@ use crate::pace::before_asking_again;
 use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
 
-/// Bytes after which the control connection is checked, if no call had to wait.
+/// Bytes after which the pump checks the control connection, if no call had to wait.
 const LOOK: u64 = 4 * 1024 * 1024;
 
-/// Time by which bytes may move before their reserved turn: waiting for every few bytes would cost
-/// more calls than moving them.
+/// Time by which bytes may move before their reserved turn. A wait for every few bytes would cost
+/// more system calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
 /// How a transfer of bytes ended.
@@ -41,10 +41,10 @@ const AHEAD: Duration = Duration::from_millis(5);
 pub(crate) enum PumpEnd {
     /// The data is complete.
     Complete,
-    /// The transfer was aborted.
+    /// The transfer was interrupted.
     Interrupted(Interruption),
-    /// The transfer was aborted while the storage published the upload: the file may have its new
-    /// content.
+    /// The transfer was interrupted while the storage published the upload: the file may have its
+    /// new content.
     Undecided(Interruption),
     /// The data connection broke.
     Broken(io::Error),
@@ -52,21 +52,22 @@ pub(crate) enum PumpEnd {
     Truncated,
     /// The data does not have the form that its mode requires.
     Malformed(DataFault),
-    /// No byte moved for the stall timeout.
+    /// No byte moved within the stall timeout.
     Stalled,
     /// The storage failed.
     Storage(StorageError),
 }
 
-/// Time limit, rate and buffers of a transfer.
+/// Stall timeout, rate limit and buffers of a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct PumpLimits<'a> {
-    /// Stall timeout: the longest time without a byte moved, waits for the rate limit excluded.
+    /// The stall timeout: the maximum time during which the client moves no byte. Waits for the
+    /// rate limit or the storage do not count.
     pub(crate) stall: Duration,
     pub(crate) throttle: &'a Throttle,
     /// The pool of large buffers.
     pub(crate) buffers: &'a Buffers,
-    /// Whether a TLS upload may end without `close_notify`.
+    /// Whether an upload under TLS may end without `close_notify`.
     pub(crate) may_be_cut: bool,
 }
 
@@ -84,13 +85,15 @@ struct Pump<'a> {
     early: Vec<u8>,
     /// Whether calls on the data connection wait for up to a [`limits::TICK`].
     is_blocking: bool,
-    /// Whether the system detects a dead peer.
+    /// Whether keepalive is on, so that the system detects a dead peer.
     is_kept_alive: bool,
+    /// Bytes moved so far.
     moved: u64,
     /// The value of `moved` at the last check of the control connection, and the time of that
     /// check.
     looked: u64,
     looked_at: Instant,
+    /// The time at which a byte last moved, or at which a wait ended that was not a stall.
     last: Instant,
 }
 
@@ -134,7 +137,7 @@ impl<'a> Pump<'a> {
         Ok(done)
     }
 
-    /// Waits until some of `most` bytes may move, and returns the number of these bytes.
+    /// Waits until some of `most` bytes may move, and returns their number.
     fn reserve(&mut self, most: usize) -> Result<usize, PumpEnd> {
         if self.throttle.is_off() {
             return Ok(most);
@@ -176,7 +179,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Lets calls on the data connection wait for up to a [`limits::TICK`], so that each call moves
-    /// more bytes. A small file does not need that.
+    /// more bytes. Small files are sent or received without this.
     fn let_calls_wait(&mut self) -> Result<(), PumpEnd> {
         if self.is_blocking {
             return Ok(());
@@ -189,8 +192,8 @@ impl<'a> Pump<'a> {
         self.keep_alive()
     }
 
-    /// Lets the system detect a dead peer. That takes several system calls, so a short transfer
-    /// does without.
+    /// Turns on keepalive, with which the system detects a dead peer. This takes several system
+    /// calls, so short transfers do without it.
     fn keep_alive(&mut self) -> Result<(), PumpEnd> {
         if self.is_kept_alive {
             return Ok(());
@@ -291,9 +294,9 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Sends all of `outgoing`. Returns the number of bytes moved, before compression, and how the
-/// transfer ended. Without TLS, closing the connection ends the data, unless the connection stays
-/// open.
+/// Sends all of `outgoing`. Returns the number of data bytes sent, before compression and division
+/// into blocks, and the end of the transfer. The data ends when the caller closes the connection,
+/// unless the connection stays open.
 pub(crate) fn send(
     connection: &mut DataConnection,
     outgoing: &mut dyn Outgoing,
@@ -311,7 +314,8 @@ pub(crate) fn send(
 }
 
 /// Receives until the client closes its side, under TLS by a `close_notify`; or until the end of
-/// the file, if the connection stays open. The upload is neither committed nor aborted here.
+/// the file, if the connection stays open. Returns the number of data bytes received, after
+/// decompression, and the end of the transfer. The caller must commit or abort the upload.
 pub(crate) fn receive(
     connection: &mut DataConnection,
     upload: &mut dyn Upload,
@@ -332,10 +336,11 @@ pub(crate) fn receive(
     (target.taken(), ended)
 }
 
-/// Reads unexpected bytes from a client that should only receive. Closing a socket with unread
-/// bytes resets it, and the reset can overtake data in transit. Returns whether there were any
-/// bytes, or the client has closed its side. If so, only shutdown(2) shows whether the connection
-/// is lost.
+/// Reads and discards unexpected bytes from a client that should only receive. Closing a socket
+/// with unread bytes resets the connection, and the reset can overtake data in transit.
+///
+/// Returns whether there were any bytes, or the client has closed its side. If so, only shutdown(2)
+/// shows whether the connection is lost.
 ///
 /// # Errors
 ///

@@ -17,20 +17,20 @@ use crate::limits;
 use crate::tls::{Connection, RECORD, size_of_records};
 
 impl Pump<'_> {
-    /// Sends all of `outgoing`. Unless the connection stays open, a `close_notify` follows, and the
-    /// sending side closes.
+    /// Sends all of `outgoing`. Unless the connection stays open, then sends a `close_notify` and
+    /// closes this side.
     ///
-    /// The last bytes are sent together with the `close_notify`. A client that knows the size
-    /// closes the connection as soon as it has all bytes, and a later write would reset it, which
-    /// looks like a loss. So a connection lost before the end counts as broken only while bytes are
-    /// missing, and never for an empty file.
+    /// The last bytes are sent together with the `close_notify`. A client that knows the size may
+    /// close the connection as soon as it has all bytes. A later write would then fail, as if the
+    /// connection were lost. If a client closes the connection before the end of an empty file, it
+    /// has lost nothing.
     pub(super) fn send_protected(
         &mut self,
         connection: &mut Connection,
         outgoing: &mut dyn Outgoing,
     ) -> Result<(), PumpEnd> {
         if !self.stays_open {
-            // If corking fails, everything is sent nevertheless.
+            // If corking fails, the data is sent nevertheless.
             let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
         }
         let mut buffer = self.buffers.small();
@@ -79,14 +79,14 @@ impl Pump<'_> {
         if connection.is_client() {
             return self.wait_for_end();
         }
-        // The client has everything, even if the connection breaks now.
+        // The data has been sent, even if the connection breaks now.
         let _ = discard_input(self.data);
         Ok(())
     }
 
     /// Waits until the other server, which is the TLS server, closes the connection too. Its
-    /// session tickets may still be in transit. If they reached a closed socket, the other system
-    /// would discard data that the other server has not read.
+    /// session tickets may still be in transit. If they reached a closed socket, the reset would
+    /// make the other system discard data that its server has not read.
     ///
     /// Unlike a client, the other server does not know the size, and waits for the end. So a reset
     /// means that the other server has not read everything, for example because it refused this
@@ -109,9 +109,9 @@ impl Pump<'_> {
         }
     }
 
-    /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
-    /// the answer, and some never read it. If the connection stays open, receives until the end of
-    /// the file.
+    /// Receives until the client's `close_notify`, and answers it without waiting: some clients
+    /// wait for the answer, and some never read it. If the connection stays open, receives until
+    /// the end of the file.
     pub(super) fn receive_protected(
         &mut self,
         connection: &mut Connection,
@@ -121,7 +121,8 @@ impl Pump<'_> {
             return target.finish();
         }
         let mut buffer = self.buffers.of_size(RECORD);
-        // Data that arrived together with the end of the handshake.
+        // Encrypted data that arrived together with the end of the handshake, or with the previous
+        // file.
         let mut kept = connection.take_kept();
         kept.truncate(RECORD);
         let mut end = kept.len();
@@ -179,7 +180,8 @@ impl Pump<'_> {
         target.finish()
     }
 
-    /// Reads available bytes into `space`, and waits for the first ones if necessary.
+    /// Reads the available bytes into `space`, and waits for the first ones if necessary. Returns
+    /// their number, or 0 at the end.
     fn read(&mut self, space: &mut [u8]) -> Result<usize, PumpEnd> {
         loop {
             let mut data = self.data;

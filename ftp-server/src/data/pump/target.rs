@@ -1,4 +1,4 @@
-//! The target of an upload. Stores the received bytes in the form of the file.
+//! The target of an upload, which stores received bytes in the form of the file.
 
 use ftp_proto::{AsciiDecoder, BlockEvent, BlockFault, BlockMarker};
 
@@ -8,21 +8,21 @@ use crate::data::buffers::SMALL;
 use crate::data::{Encoding, Inflating};
 use crate::storage::Upload;
 
-/// Target of received bytes, which converts them to the form of the file.
+/// Target of received bytes, which decodes and converts them.
 pub(super) struct UploadTarget<'a> {
     blocks: Option<Blocks>,
     deflate: Option<Box<Inflating>>,
     file: FileTarget<'a>,
 }
 
-/// Target of decompressed bytes.
+/// Target of decoded bytes: without blocks and compression.
 struct FileTarget<'a> {
     upload: &'a mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     converted: Vec<u8>,
-    /// Bytes taken so far, with line endings as sent.
+    /// Bytes taken so far, before conversion of line endings.
     taken: u64,
-    /// Bytes that were stored.
+    /// Bytes stored so far, after conversion of line endings.
     stored: u64,
 }
 
@@ -33,13 +33,14 @@ impl<'a> UploadTarget<'a> {
         Self { blocks, deflate, file }
     }
 
-    /// Returns whether received bytes are converted. Compressed bytes must arrive in small pieces:
-    /// each byte can expand to a thousand bytes, which are all stored before the next piece.
+    /// Returns whether received bytes are converted or decompressed. Compressed bytes must arrive
+    /// in small pieces. Each byte can expand to a thousand bytes, and all of these are stored
+    /// before the next check of the control connection.
     pub(super) const fn converts(&self) -> bool {
         self.file.ascii.is_some() || self.deflate.is_some()
     }
 
-    /// Returns the number of data bytes so far, before compression.
+    /// Returns the number of data bytes so far, after decompression.
     pub(super) const fn taken(&self) -> u64 {
         self.file.taken
     }
@@ -49,13 +50,13 @@ impl<'a> UploadTarget<'a> {
         self.file.upload.ready().map_err(PumpEnd::Storage)
     }
 
-    /// Returns whether the data contained its end.
+    /// Returns whether the end of the file was received. Only in mode B does the data contain it.
     pub(super) fn is_complete(&self) -> bool {
         self.blocks.as_ref().is_some_and(|blocks| blocks.is_complete)
     }
 
-    /// Returns the maximum number of bytes to read into a buffer of `size` bytes. Of later files,
-    /// at most a small buffer is read.
+    /// Returns the maximum number of bytes to read into a buffer of `size` bytes. The limit ensures
+    /// that bytes of later files fit into a small buffer.
     pub(super) fn room(&self, size: usize) -> usize {
         let blocks = self.blocks.as_ref();
         blocks.map_or(size, |blocks| size.min(blocks.decoder.block_left().max(SMALL)))
@@ -100,7 +101,8 @@ impl<'a> UploadTarget<'a> {
         Ok(None)
     }
 
-    /// Checks that the data is complete, and stores the bytes whose form depends on its end.
+    /// Checks that the data is complete, and stores the last bytes, whose conversion depends on the
+    /// end of the data.
     pub(super) fn finish(&mut self) -> Result<(), PumpEnd> {
         if let Some(deflate) = &self.deflate {
             deflate.finish().map_err(malformed)?;
