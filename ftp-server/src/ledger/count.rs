@@ -11,13 +11,14 @@ use crate::storage::cost::Cost;
 use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath};
 use crate::threads;
 
-/// Maximum time that a session waits for a count. The session ignores its client meanwhile.
+/// Maximum time that a session waits for a count. Meanwhile, the session does not check on its
+/// client.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
 const STACK: usize = 512 * 1024;
 
-/// Begins a count, unless one is running.
+/// Begins a count in a new thread, unless a count is running.
 ///
 /// # Errors
 ///
@@ -36,7 +37,8 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
 /// # Errors
 ///
 /// Returns `Busy` if the count takes too long or another server is counting; a slow count continues
-/// in its thread. Returns the error of the storage or the ledger if the count fails.
+/// in its thread. Returns the error of the storage or the ledger if the count fails, or the
+/// system's error if no thread can be started.
 pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     let (sender, result) = mpsc::sync_channel(1);
@@ -57,7 +59,7 @@ fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
     threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
 }
 
-/// Counts the files. Returns whether the record has the result; `false` if another server is
+/// Counts the files. Returns whether the result was recorded; `false` means that another server is
 /// counting.
 fn count(account: &Account) -> Result<bool, StorageError> {
     let (shared, record) = (account.shared(), &account.record);

@@ -7,26 +7,28 @@ use super::LedgerError;
 use super::record::{Later, Time};
 use super::shared::{SharedState, unique};
 
-/// The one record of all hosts: a host that fails only once must not leave its own record forever.
+/// Name of the only record for all hosts. With a record for each host, a host that failed once
+/// would leave its record forever.
 const RECORD: &str = "hosts";
 
-/// When a host is banned, and for how long.
+/// The conditions of a ban, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BanPolicy {
     /// Number of failed logins that lead to a ban.
     pub(crate) after: usize,
-    /// How long a failed login counts.
+    /// Time for which a failed login counts.
     pub(crate) window: Duration,
-    /// How long a ban lasts.
+    /// Duration of a ban.
     pub(crate) lasting: Duration,
 }
 
 impl SharedState {
-    /// Counts a failed login. Returns how long the host is banned from now on; `None` if it is not.
+    /// Counts a failed login of a host. Returns the remaining time of the host's ban; `None` if the
+    /// host is not banned.
     ///
     /// # Errors
     ///
-    /// Returns the error of the ledger.
+    /// Returns the error of the ledger if the record cannot be read or replaced.
     pub(crate) fn fail(
         &self,
         host: IpAddr,
@@ -40,11 +42,11 @@ impl SharedState {
         })
     }
 
-    /// Returns how long a host is still banned; `None` if it is not.
+    /// Returns the remaining time of a host's ban; `None` if the host is not banned.
     ///
     /// # Errors
     ///
-    /// Returns the error of the ledger.
+    /// Returns the error of the ledger if the record cannot be read or replaced.
     pub(crate) fn ban_of(&self, host: IpAddr) -> Result<Option<Duration>, LedgerError> {
         self.inner.change(RECORD, |record, (now, _)| {
             let until = record.ban_of(&host.to_string(), now)?;
@@ -52,7 +54,8 @@ impl SharedState {
         })
     }
 
-    /// Makes the ledger forget the failed logins and the ban of a host, without waiting for it.
+    /// Removes the failed logins and the ban of a host from the ledger, without waiting for the
+    /// ledger.
     pub(crate) fn forgive(&self, host: IpAddr) {
         self.inner.later(RECORD, Later::Forgive { host: host.to_string() });
     }

@@ -1,10 +1,10 @@
-//! State that several servers share: the quota of a directory, the sessions of a user, and the
-//! failed logins of hosts.
+//! State that several servers share: quotas of storages, sessions of users, and failed logins of
+//! hosts.
 //!
 //! A [`Ledger`] keeps small records, and replaces a record only if it has not changed meanwhile.
-//! Servers need nothing else to agree. [`MemoryLedger`] does this in the memory of this process,
-//! `S3Ledger` with the conditional writes of an object store, and `RedisLedger` with a script.
-//! [`record`] describes the content of a record, and [`shared`] when it changes.
+//! Servers need nothing else to agree. [`MemoryLedger`] keeps the records in the memory of this
+//! process, `S3Ledger` in an object store with conditional writes, and `RedisLedger` in Redis with
+//! a script. [`record`] has the content of a record, and [`shared`] makes the changes.
 
 mod count;
 mod hosts;
@@ -33,27 +33,30 @@ use std::time::Duration;
 
 /// A place for small records that several servers read and replace.
 ///
-/// A server changes a record by reading it, and by replacing exactly the version that it has read.
-/// If another server has changed the record in between, the first server begins again. So an
+/// To change a record, a server reads it and replaces exactly the version that it has read. If
+/// another server has changed the record in between, the first server begins again. So an
 /// implementation needs only one atomic operation: compare and replace. All calls block, and must
 /// return within a few seconds.
 pub trait Ledger: fmt::Debug + Send + Sync {
-    /// Returns a record, and the time.
+    /// Returns a record and the ledger's time.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] if the ledger does not answer.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer or refuses for the moment, and
+    /// [`LedgerError::Unfit`] if it cannot be used.
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError>;
 
-    /// Replaces a record if it still has this version; with `None`, creates a record if it does not
-    /// exist. Returns `false` if the record has changed meanwhile.
+    /// Replaces the content of a record if the record still has this version. If `version` is
+    /// `None`, creates the record if it does not exist. Returns `false` if the record has changed
+    /// meanwhile.
     ///
     /// If it is uncertain whether the record was replaced, either result is right: each change can
     /// safely be made twice.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] if the ledger does not answer.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer or refuses for the moment, and
+    /// [`LedgerError::Unfit`] if it cannot be used.
     fn replace(
         &self,
         name: &str,
@@ -82,8 +85,8 @@ impl<T: Ledger + ?Sized> Ledger for Arc<T> {
 pub struct LedgerAnswer {
     /// The record; `None` if it does not exist.
     pub record: Option<LedgerRecord>,
-    /// The time of the ledger's own clock, since any moment that is the same for all servers.
-    /// Leases end by this clock, so the clocks of servers do not matter.
+    /// The time of the ledger's own clock, since some moment that is the same for all servers.
+    /// Leases end by this clock, so the servers' clocks do not matter.
     pub time: Duration,
 }
 
@@ -92,24 +95,24 @@ pub struct LedgerAnswer {
 pub struct LedgerRecord {
     /// The content.
     pub content: Vec<u8>,
-    /// A value that differs for each different content.
+    /// A value that is different for different contents.
     pub version: Vec<u8>,
 }
 
-/// Error of a [`Ledger`]. It never contains a secret.
+/// Error of a [`Ledger`]. The text never contains a secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The ledger cannot be used: its URL is wrong, or it lacks a required feature.
+    /// The ledger cannot be used: its URL is invalid, or it lacks or forbids a required operation.
     #[error("{0}")]
     Unfit(String),
     /// The ledger does not answer, or refuses for the moment.
     #[error("the ledger does not answer: {0}")]
     Away(String),
-    /// A record does not have the format of this version of the server.
-    #[error("the record {0:?} of the ledger is damaged, or of another version")]
+    /// A record does not have the format that this version of the server writes.
+    #[error("ledger record {0:?}: damaged, or written by another version of the server")]
     Damaged(String),
-    /// Other servers change the record all the time.
-    #[error("the record {0:?} of the ledger changes too often")]
+    /// Other servers changed the record each time before this server could replace it.
+    #[error("ledger record {0:?}: cannot be replaced: other servers change it too often")]
     Contended(String),
 }

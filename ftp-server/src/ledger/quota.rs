@@ -15,18 +15,19 @@ use crate::storage::{
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
 ///
-/// Bytes are reserved in steps before they are stored. After the upload, its size is recorded. If a
-/// server dies, its reserved bytes count until its lease has expired and the files are counted
-/// again. So uploads never exceed the quota.
+/// The server reserves bytes in steps before it stores them, and records the size of the file after
+/// the upload. If a server dies, its reserved bytes count until its lease has expired and the files
+/// are counted again. So uploads never exceed the quota, except with
+/// [`WithoutLedger::Allow`](crate::WithoutLedger::Allow).
 ///
-/// Files of other programs, and of servers without this quota, are included from the next count on.
-/// The files are counted once a day, and before an upload is refused because of a count older than
-/// 10 minutes. Files that are stored during a count may count twice. So the files are also counted
-/// again before an upload is refused because of such a count. Bytes of interrupted uploads do not
-/// count.
+/// Files of other programs, and of servers without this quota, count from the next count of the
+/// files on. The files are counted at the first upload or `MKD`, and again at the first one after
+/// 24 hours. Files that are stored during a count may count twice. So the files are also counted
+/// again before an upload is refused because of such a count, or of one older than 10 minutes.
+/// Bytes of interrupted uploads do not count.
 ///
-/// If two servers change the same file at once, one change fails with `Busy`, because the size of
-/// the replaced file must be certain.
+/// The size of a replaced file must be certain. So if two sessions change the same file at once,
+/// one change fails with `Busy`; an upload first waits for up to 20 s.
 #[derive(Clone)]
 pub struct SharedQuota {
     account: Arc<Account>,
@@ -56,17 +57,17 @@ impl Account {
     }
 }
 
-/// The path that an upload changes.
+/// The path that an upload changes, and its quota.
 pub(super) struct Names {
     account: Arc<Account>,
     path: VirtualPath,
 }
 
 impl SharedState {
-    /// Returns a storage whose files all servers count together, in the record of `account`. All
-    /// storages of the same files need the same account. Other files need another account, because
-    /// files are counted by listing the storage. Set the limits with [`SharedQuota::max_bytes`] and
-    /// [`SharedQuota::max_files`].
+    /// Returns a storage with a quota that all servers share, in the record of `account`. All
+    /// servers must use the same account for the same files. Other files need another account,
+    /// because each server counts files by listing the storage. Set the limits with
+    /// [`SharedQuota::max_bytes`] and [`SharedQuota::max_files`].
     ///
     /// The storage itself must have no quota.
     #[must_use]
@@ -82,8 +83,8 @@ impl SharedState {
 }
 
 impl SharedQuota {
-    /// Limits the bytes of all files (default: unlimited). A directory or an empty file counts as 4
-    /// KiB.
+    /// Limits the total size of all files in bytes (default: unlimited). A directory or an empty
+    /// file counts as 4 KiB.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         Arc::make_mut(&mut self.account).limit.bytes = bytes;
@@ -116,7 +117,7 @@ impl SharedQuota {
             WriteMode::Create | WriteMode::Replace => 0,
         };
         let name = if old.is_some() { Cost::default() } else { Cost::NAME };
-        // Kept bytes of an interrupted upload were not counted so far.
+        // The kept bytes of an interrupted upload do not count yet.
         let resumed = if old.is_some() { 0 } else { kept };
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;
@@ -125,7 +126,8 @@ impl SharedQuota {
         Ok(Box::new(QuotaUpload::new(begin()?, reservation, target, (kept, left))))
     }
 
-    /// Makes a change that frees the objects at these paths, or moves them.
+    /// Makes a change that removes or moves the objects at these paths. `freed` returns the cost
+    /// that the change frees.
     fn change(
         &self,
         paths: &[&VirtualPath],
@@ -147,8 +149,8 @@ impl SharedQuota {
 }
 
 impl Names {
-    /// If the file exists, keeps other servers from changing it until the reservation ends. Returns
-    /// the cost of the file.
+    /// If the file exists, claims it until the reservation ends, so that no other session changes
+    /// it. Returns the cost of the file.
     pub(super) fn claim(&self, reservation: &mut Reservation) -> Result<Cost, StorageError> {
         let storage = &*self.account.storage;
         if size_of(storage, &self.path).is_none() {
@@ -159,19 +161,19 @@ impl Names {
     }
 }
 
-/// Returns the size of a file; `None` if there is no file, or it cannot be examined. Then the
-/// storage decides what happens, and nothing counts as freed.
+/// Returns the size of a file in bytes; `None` if there is no file, or if it cannot be examined. In
+/// these cases, the storage decides whether the change fails, and nothing counts as freed.
 fn size_of(storage: &dyn Storage, path: &VirtualPath) -> Option<u64> {
     let found = storage.stat(path).ok()?;
     (found.kind == EntryKind::File).then_some(found.size)
 }
 
-/// Returns the cost of a file; zero if there is none.
+/// Returns the cost of a file; zero if there is no file.
 fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
     size_of(storage, path).map_or(Cost::default(), Cost::of_file)
 }
 
-/// Forwards calls that cost nothing to the inner storage.
+/// Counts changes, and forwards all other calls to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
         self.inner().capabilities() | Capabilities::QUOTA

@@ -1,29 +1,30 @@
-//! The content of a record: what is used, what is reserved, and until when.
+//! The content of a record: the usage, the reservations, and the leases.
 //!
 //! Reservations and sessions are leases. The server that holds a lease renews it. If a lease has
-//! expired, its server may have died before or after it stored the bytes. So the bytes count until
-//! the files are counted again.
+//! expired, its server may have died before or after it stored the reserved bytes. So these bytes
+//! count until the files are counted again. Failed logins and bans are leases that no server
+//! renews.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::storage::cost::Cost;
 
-/// Milliseconds by the clock of the ledger.
+/// A time or duration in milliseconds, by the clock of the ledger.
 pub(super) type Time = u64;
 
 const TITLE: &str = "ftp-server ledger 1";
 
-/// Age from which a count is repeated.
+/// Age from which a count of the files is repeated.
 const OLD: Time = 24 * 60 * 60 * 1_000;
 
-/// Maximum age of an exact count that justifies a refusal.
+/// Age from which an exact count no longer justifies a refusal.
 const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
 
 /// Maximum number of remembered failed logins and bans.
 const MOST_HOSTS: usize = 4_096;
 
-/// The end of the id of a ban.
+/// The suffix of the id of a ban.
 const BAN: &str = "#ban";
 
 /// Minimum number of bytes to reserve ahead, even if few are left.
@@ -33,12 +34,12 @@ const LEAST_AHEAD: u64 = 4 * 1024;
 pub(super) struct Record {
     /// The cost of all files and directories.
     pub(super) used: Cost,
-    /// When the last count ended.
+    /// When the last count of the files ended.
     counted: Option<Time>,
-    /// When the last count ended during which nothing was stored. Files that are stored during a
+    /// When the last count ended, if nothing was stored during it. Files that are stored during a
     /// count may count twice.
     exact: Option<Time>,
-    /// The time since which the cost may be wrong.
+    /// The time since which `used` may be wrong.
     doubted: Option<Time>,
     count: Option<Count>,
     leases: BTreeMap<String, Lease>,
@@ -50,52 +51,52 @@ struct Count {
     id: String,
     began: Time,
     until: Time,
-    /// The cost of files that the count may have missed.
+    /// The cost of files that were stored during the count, which may have missed them.
     meanwhile: Cost,
 }
 
-/// A reservation, or a session.
+/// A reservation, a session, a failed login or a ban.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Lease {
     pub(super) until: Time,
     pub(super) cost: Cost,
-    /// Digests of the paths that no other server may change meanwhile.
+    /// Digests of the paths that no other session may change meanwhile.
     pub(super) names: Vec<String>,
 }
 
 /// The result of an attempt to reserve something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Reserved, with N bytes more than requested.
+    /// Reserved, with this number of bytes ahead in addition to those requested.
     Granted(u64),
-    /// Over the limit. `is_old` is whether the count is old or may be too high.
+    /// Over the limit. `is_old`: whether the count is old or may be too high.
     Over { is_old: bool },
     /// The files have not been counted yet.
     Uncounted,
 }
 
-/// A change that need not be made at once.
+/// A change that can be made later.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Later {
-    /// The reserved bytes are stored.
+    /// The reserved bytes are stored: `added` is used now, and `freed` no longer is.
     Settle { id: String, added: Cost, freed: Cost },
-    /// The reserved bytes are not stored, or the session has ended.
+    /// The reserved bytes will not be stored, or the session has ended.
     Release { id: String },
-    /// Something changed that was not recorded.
+    /// A change may not have been recorded.
     Doubt,
     /// The failed logins of this host no longer count.
     Forgive { host: String },
 }
 
 impl Record {
-    /// Returns the cost of all that is stored and reserved; `None` if nothing was counted yet.
+    /// Returns the cost of everything stored and reserved; `None` if the files were never counted.
     pub(super) fn total(&self) -> Option<Cost> {
         self.counted?;
         Some(self.leases.values().fold(self.used, |total, lease| total.plus(lease.cost)))
     }
 
-    /// Reserves `wanted`, and up to `more` further bytes, in addition to what the lease already
-    /// has.
+    /// Reserves `wanted` and up to `more` bytes ahead, in addition to the present cost of the
+    /// lease.
     pub(super) fn reserve(
         &mut self,
         id: &str,
@@ -109,7 +110,7 @@ impl Record {
             return Verdict::Over { is_old };
         }
         let left = limit.bytes.saturating_sub(total.plus(wanted).bytes);
-        // Near the limit, leaves something for other servers.
+        // Near the limit, some bytes are left for other servers.
         let more = more.min((left / 2).max(LEAST_AHEAD)).min(left);
         let lease = self.leases.entry(id.to_owned()).or_default();
         lease.cost = lease.cost.plus(wanted).plus(Cost::bytes(more));
@@ -117,7 +118,7 @@ impl Record {
         Verdict::Granted(more)
     }
 
-    /// Returns whether the files should be counted and no server is counting them.
+    /// Returns whether the files should be counted, and no server is counting them now.
     pub(super) fn needs_count(&self, now: Time) -> bool {
         let is_old = self.counted.is_none_or(|at| now.saturating_sub(at) >= OLD);
         let has_ended = || self.leases.values().any(|lease| lease.until < now);
@@ -128,7 +129,7 @@ impl Record {
         self.count.as_ref().is_some_and(|count| count.until >= now)
     }
 
-    /// Begins a count, unless another one is running.
+    /// Begins a count. Returns `false` if another count is running.
     pub(super) fn begin_count(&mut self, id: &str, (now, until): (Time, Time)) -> bool {
         if self.is_counting(now) {
             return false;
@@ -138,9 +139,9 @@ impl Record {
         true
     }
 
-    /// Records the result of a count; `found` is `None` if the count failed. Returns whether a
-    /// result was recorded. If this server did not renew the lease of its count, another server may
-    /// have begun its own count, and the result is not recorded.
+    /// Records the result of a count; `found` is `None` if the count failed. Returns whether the
+    /// result was recorded. If this server did not renew its count in time, another server may have
+    /// begun one, and the result is not recorded.
     pub(super) fn end_count(&mut self, id: &str, found: Option<Cost>, now: Time) -> bool {
         let Some(count) = self.count.take_if(|count| count.id == id) else { return false };
         let Some(found) = found else { return false };
@@ -148,8 +149,7 @@ impl Record {
         self.counted = Some(now);
         self.exact = (count.meanwhile == Cost::default()).then_some(now);
         self.doubted.take_if(|doubted| *doubted < count.began);
-        // Bytes of leases that ended before the count are stored and counted, or will never be
-        // stored.
+        // If a lease ended before the count began, its bytes were counted or will never be stored.
         self.leases.retain(|_, lease| lease.until >= count.began);
         true
     }
@@ -159,15 +159,15 @@ impl Record {
         self.leases.insert(id.to_owned(), lease);
     }
 
-    /// Renews a count.
+    /// Renews a count of this server.
     pub(super) fn renew_count(&mut self, id: &str, until: Time) {
         if let Some(count) = self.count.as_mut().filter(|count| count.id == id) {
             count.until = until;
         }
     }
 
-    /// Keeps all other servers from changing these paths. Returns `false` if another server is
-    /// changing one of them.
+    /// Claims these paths for this lease. Returns `false` if a lease of another session has claimed
+    /// one of them.
     pub(super) fn claim(&mut self, id: &str, names: &[String], (now, until): (Time, Time)) -> bool {
         let is_taken = |(other, lease): (&String, &Lease)| {
             other != id && lease.until >= now && lease.names.iter().any(|name| names.contains(name))
@@ -181,7 +181,8 @@ impl Record {
         true
     }
 
-    /// Counts one more session, unless `limit` sessions are running. Returns whether it is counted.
+    /// Counts one more session, unless `limit` sessions are running. Returns whether the session is
+    /// counted.
     pub(super) fn enter(&mut self, id: &str, limit: usize, (now, until): (Time, Time)) -> bool {
         self.leases.retain(|_, lease| lease.until >= now);
         let is_free = self.leases.len() < limit || self.leases.contains_key(id);
@@ -191,8 +192,9 @@ impl Record {
         is_free
     }
 
-    /// Counts a failed login of a host, for `window`. Returns the end of the host's ban; `None` if
-    /// the host is not banned now.
+    /// Counts a failed login of a host, which expires after `window`. At `after` failed logins,
+    /// bans the host for `lasting`. Returns the end of the host's ban; `None` if the host is not
+    /// banned.
     pub(super) fn fail(
         &mut self,
         host: &str,
@@ -241,8 +243,8 @@ impl Record {
                 self.used = self.used.plus(*added);
                 match self.leases.remove(id) {
                     Some(_) => self.used = self.used.minus(*freed),
-                    // The lease had expired, or the change was made before. Counting too much is
-                    // safe until the files are counted again.
+                    // The lease had expired, or the change was made before. Until the files are
+                    // counted again, too high a count is safe.
                     None => self.doubted = Some(now),
                 }
             }

@@ -1,4 +1,4 @@
-//! A ledger in Redis. Its protocol is RESP 2: commands are arrays of strings, and each reply begins
+//! A ledger in Redis. The protocol is RESP 2: commands are arrays of strings, and each reply begins
 //! with a byte for its type. <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 use std::fmt;
@@ -10,21 +10,22 @@ use std::time::Duration;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::unpoisoned;
 
-/// Maximum time to connect, and for each read and write: sessions wait meanwhile.
+/// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
 
 /// Maximum number of idle connections to keep.
 const IDLE: usize = 16;
 
-/// The longest reply, in bytes.
+/// Maximum length of a line or string in a reply, in bytes.
 const LONGEST: u64 = 1024 * 1024;
 
 const PORT: u16 = 6379;
 
-/// The beginning of the keys of records.
+/// The prefix of the keys of records.
 const PREFIX: &str = "ftp-server:";
 
-/// Replaces a record if it still has this content; empty content stands for a missing record.
+/// The script that replaces a record if it still has the old content. Empty content stands for a
+/// missing record.
 const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
@@ -35,7 +36,7 @@ const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
 /// The files are then counted again.
 pub struct RedisLedger {
     addresses: Vec<SocketAddr>,
-    /// The commands that each connection begins with.
+    /// The commands at the beginning of each connection.
     greeting: Vec<Vec<Vec<u8>>>,
     idle: Mutex<Vec<Connection>>,
 }
@@ -58,8 +59,8 @@ enum Reply {
 
 impl RedisLedger {
     /// Connects to `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` (default: port 6379, database
-    /// 0). Reserved characters of a user or password are percent-encoded. The host name is looked
-    /// up only once, in this call.
+    /// 0). Reserved characters in the user or password must be percent-encoded. The host name is
+    /// looked up only once, in this call.
     ///
     /// # Errors
     ///
@@ -70,20 +71,25 @@ impl RedisLedger {
         Ok(ledger)
     }
 
-    /// Returns a ledger as [`connect`](Self::connect) does, but does not connect yet.
+    /// Returns a ledger as [`connect`](Self::connect) does, but only looks up the host name and
+    /// does not connect yet.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the URL has another form, or if the host has no address.
+    /// Returns [`LedgerError::Unfit`] if the URL does not have the form of
+    /// [`connect`](Self::connect), or if the host has no address.
     pub fn new(url: &str) -> Result<Self, LedgerError> {
         let place = Place::of(url)?;
         let found = (&*place.host, place.port).to_socket_addrs();
         let unknown = |reason: String| {
-            LedgerError::Unfit(format!("{}: cannot find its address: {reason}", place.host))
+            LedgerError::Unfit(format!(
+                "redis: cannot find the address of {}: {reason}",
+                place.host
+            ))
         };
         let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
         if addresses.is_empty() {
-            return Err(unknown("none".to_owned()));
+            return Err(unknown("the name has none".to_owned()));
         }
         Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
     }
@@ -93,25 +99,28 @@ impl RedisLedger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the server refuses, or [`LedgerError::Away`] if it does
-    /// not answer.
+    /// Returns [`LedgerError::Unfit`] if the Redis server refuses a command, or
+    /// [`LedgerError::Away`] if it does not answer or refuses for the moment.
     pub fn prove(&self) -> Result<(), LedgerError> {
         let version = self.read("probe")?.record.map(|record| record.version);
         match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {
             true => Ok(()),
-            // Another server probes at the same time.
+            // Another server has just replaced the test record.
             false if self.read("probe")?.record.is_some() => Ok(()),
-            false => Err(LedgerError::Unfit("redis: EVAL does not store the record".to_owned())),
+            false => {
+                Err(LedgerError::Unfit("redis: EVAL did not store the test record".to_owned()))
+            }
         }
     }
 
-    /// Returns whether this is a URL for [`new`](Self::new).
+    /// Returns whether `text` is a URL for [`new`](Self::new).
     #[must_use]
     pub fn is_url(text: &str) -> bool {
         Place::parse(text).is_some()
     }
 
-    /// Sends commands, and returns their replies. A broken connection is replaced once.
+    /// Sends commands, and returns their replies. If an idle connection is broken, tries once more
+    /// on a new one.
     fn call(&self, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Reply>, LedgerError> {
         let kept = unpoisoned(self.idle.lock()).pop();
         if let Some(mut connection) = kept
@@ -183,7 +192,7 @@ impl Ledger for RedisLedger {
     }
 }
 
-/// A connection on which all replies so far were read completely.
+/// A connection on which every reply so far was read completely.
 struct Connection {
     stream: BufReader<TcpStream>,
 }
@@ -269,7 +278,7 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
         Reply::Error(text) => Some(text),
         _ => None,
     }) {
-        // The Redis server is loading its data, is full, or is a replica now.
+        // For example, the Redis server is loading its data, is full, or is now a replica.
         Some(text)
             if ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN"]
                 .iter()
@@ -283,7 +292,7 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
 }
 
 fn strange() -> LedgerError {
-    LedgerError::Unfit("redis: unexpected type of reply".to_owned())
+    LedgerError::Unfit("redis: unexpected reply".to_owned())
 }
 
 fn away(error: &io::Error) -> LedgerError {
@@ -303,7 +312,8 @@ impl Place {
     fn of(url: &str) -> Result<Self, LedgerError> {
         // The text is not shown: it could contain a password.
         Self::parse(url).ok_or_else(|| {
-            let text = "invalid URL of Redis: expected redis://[[USER]:PASSWORD@]HOST[:PORT][/N]";
+            let text =
+                "invalid URL of Redis: expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
             LedgerError::Unfit(text.to_owned())
         })
     }

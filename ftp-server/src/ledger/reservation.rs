@@ -1,4 +1,4 @@
-//! Bytes and names that one change of a storage reserves.
+//! Reservations: the bytes and paths that a change of a storage needs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use super::shared::{Held, WithoutLedger, unique};
 use crate::storage::cost::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// The minimum and maximum number of bytes to reserve ahead, and the divisor that derives it from
-/// the quota. While much is left, reservations of one server should not cause refusals on another.
+/// The number of bytes to reserve ahead: the quota divided by [`SHARE`], between these bounds.
+/// While much is left, reservations of one server should not cause refusals on another.
 const LEAST_STEP: u64 = 64 * 1024;
 const MOST_STEP: u64 = 64 * 1024 * 1024;
 const SHARE: u64 = 64;
 
-/// A reservation. It is released on drop.
+/// A reservation. Dropping it releases the bytes and paths.
 pub(super) struct Reservation {
     account: Arc<Account>,
     id: String,
@@ -49,13 +49,14 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota` if the quota has no room, `Busy` during a count, or `Uncounted` if the
-    /// ledger does not answer.
+    /// Returns `OverQuota` if the quota has no room, or `Busy` if the files are being counted.
+    /// Returns `Uncounted` if the ledger fails and [`WithoutLedger::Refuse`] is set. Returns the
+    /// error of the storage if a count of the files fails.
     pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
         self.reserve(wanted, 0)
     }
 
-    /// Reserves `wanted`, and further bytes ahead if any are left.
+    /// Reserves `wanted`, and more bytes ahead if any are left.
     ///
     /// # Errors
     ///
@@ -101,12 +102,12 @@ impl Reservation {
         }
     }
 
-    /// Keeps all other servers from changing these paths.
+    /// Claims these paths, so that no other session on any server changes them.
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if another server is changing one of them, or `Uncounted` if the ledger does
-    /// not answer.
+    /// Returns `Busy` if another session is changing one of them, or `Uncounted` if the ledger
+    /// fails and [`WithoutLedger::Refuse`] is set.
     pub(super) fn claim(&mut self, names: Vec<String>) -> Result<(), StorageError> {
         let shared = self.account.shared();
         let claimed = shared
@@ -121,7 +122,11 @@ impl Reservation {
         Ok(())
     }
 
-    /// Continues without the ledger if that is allowed, otherwise fails.
+    /// Continues without the ledger if that is allowed.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Uncounted` if [`WithoutLedger::Refuse`] is set.
     fn without(&self, error: LedgerError) -> Result<(), StorageError> {
         let (shared, record) = (self.account.shared(), &self.account.record);
         match shared.without() {
@@ -144,19 +149,19 @@ impl Reservation {
         self.account.shared().hold(&self.account.record, &self.id, held);
     }
 
-    /// Ends the reservation: `added` is stored now, and `freed` no longer is.
+    /// Ends the reservation: `added` is in use now, and `freed` no longer is.
     pub(super) fn settle(mut self, added: Cost, freed: Cost) {
         let id = self.id.clone();
         self.end(Some(Later::Settle { id, added, freed }));
     }
 
-    /// Lets the reservation expire, because it is unknown what is stored. The files are then
-    /// counted again.
+    /// Lets the reservation expire, because it is unknown whether its bytes are stored. The server
+    /// then counts the files again.
     pub(super) fn abandon(mut self) {
         self.end(None);
     }
 
-    /// Ends the reservation after an upload failed.
+    /// Ends the reservation after a change that adds bytes failed.
     pub(super) fn fail(self, error: &StorageError) {
         // The storage may have made the change without confirming it, or may still make it.
         if matches!(error.kind, Kind::Io | Kind::Busy) {
@@ -164,7 +169,7 @@ impl Reservation {
         }
     }
 
-    /// Ends the reservation after a change that frees something failed.
+    /// Ends the reservation after a change that frees bytes failed.
     pub(super) fn fail_to_free(self, error: &StorageError) {
         if matches!(error.kind, Kind::Io | Kind::Busy) {
             self.account.shared().later(&self.account.record, Later::Doubt);
@@ -189,7 +194,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Returns the error of a storage whose quota is unknown.
+/// Returns the storage error for a quota that cannot be checked.
 pub(super) fn unknown(error: LedgerError) -> StorageError {
     StorageError::caused_by(Kind::Uncounted, std::io::Error::other(error))
 }

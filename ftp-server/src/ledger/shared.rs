@@ -17,44 +17,49 @@ use crate::net::random;
 use crate::storage::cost::Cost;
 use crate::threads;
 
-/// How long a change is retried while other servers change the record.
+/// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after a failure all calls fail at once, so that not every session waits in vain.
+/// Time after a failure in which all calls fail at once, so that not every session waits in vain.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How long a server that ends waits until it has released what it holds.
+/// Maximum time that a server waits at its end until its delayed changes are made.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// The longest escaped name of a user or directory that is used in the name of a record, in bytes.
+/// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
+/// replaces a longer one.
 const LONGEST_NAME: usize = 120;
 
-/// Number of locks for changes to records. This server makes one change to a record at a time, so
-/// that its sessions do not compete.
+/// Number of locks for changes to records. This server makes only one change to a record at a time,
+/// so that its sessions do not compete.
 const TURNS: usize = 16;
 
-/// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
+/// Stack of the thread that renews leases, in bytes: enough for TLS to an object store in a debug
+/// build.
 const STACK: usize = 512 * 1024;
 
-/// What happens while the ledger does not answer.
+/// The behaviour of a server while the ledger does not answer. In any case, the server logs a
+/// warning, and failed logins count only on this server. In a storage with a quota, `AVBL` and
+/// `SITE QUOTA` fail with 452.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WithoutLedger {
-    /// Logins of users with limited sessions fail with 421, and uploads of users with a quota with
-    /// 452 (default).
+    /// Logins of users with limited sessions fail with 421. In a storage with a quota, uploads,
+    /// `MKD`, `RMD`, `DELE` and `RNTO` fail with 452 (default).
     #[default]
     Refuse,
-    /// The server continues without the limits, and logs a warning. Once the ledger answers again,
-    /// running sessions are recorded, and the files of the quotas are counted again.
+    /// The server continues without the limits. Once the ledger answers again, the server records
+    /// the running sessions, and counts the files of the quotas again.
     Allow,
 }
 
 /// A server's handle to the state that several servers share through a [`Ledger`]. Clones belong to
 /// the same server.
 ///
-/// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) limits the sessions of each
-/// user on all servers together, and [`quota`](Self::quota) the files of a storage. A thread renews
-/// the leases of this server; the thread ends with the last clone.
+/// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) counts the sessions of each
+/// user and the failed logins of each host on all servers together. [`quota`](Self::quota) limits
+/// the files of a storage. A thread renews the leases of this server; the thread ends with the last
+/// clone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,7 +86,7 @@ pub struct SharedState {
     _end: Arc<End>,
 }
 
-/// The part that all clones share.
+/// The part of a [`SharedState`] that all clones share.
 pub(super) struct Inner {
     ledger: Box<dyn Ledger>,
     lease: Duration,
@@ -90,16 +95,16 @@ pub(super) struct Inner {
     books: Mutex<Books>,
     /// Signals that the thread has work, or that the work is done.
     signal: Condvar,
-    /// The last failure, and until when calls fail with it.
+    /// The last failure, and the time until which all calls fail with it.
     failure: Mutex<Option<(LedgerError, Instant)>>,
 }
 
-/// The leases of this server in each record, and the changes that it has yet to make there.
+/// The leases of this server in each record, and its delayed changes to each record.
 #[derive(Debug, Default)]
 struct Books {
     held: BTreeMap<String, HashMap<String, Held>>,
     later: BTreeMap<String, Vec<Later>>,
-    /// Whether the thread makes changes that were taken out of `later`.
+    /// Whether the thread is making delayed changes.
     is_busy: bool,
     is_over: bool,
 }
@@ -111,7 +116,7 @@ pub(super) enum Held {
     Count,
 }
 
-/// Ends the thread when the last clone is dropped.
+/// Ends the thread when the last clone of a [`SharedState`] is dropped.
 struct End(Arc<Inner>);
 
 impl fmt::Debug for SharedState {
@@ -131,13 +136,13 @@ impl Drop for End {
 }
 
 impl SharedState {
-    /// Begins to share state. If a server dies, its sessions no longer count after `lease`, and its
-    /// reservations are released by the next count after that. All servers of a ledger need the
-    /// same lease; with an object store, the lease should be at least 10 s.
+    /// Begins to share state. If a server dies, its sessions no longer count after `lease`. Its
+    /// reservations count until the files are counted again after that time. All servers of a
+    /// ledger need the same lease. With an object store, it should be at least 10 s.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system has no thread left.
+    /// Returns the system's error if a thread cannot be started.
     pub fn start(
         ledger: impl Ledger + 'static,
         lease: Duration,
@@ -165,8 +170,8 @@ impl SharedState {
         self.inner.signal.notify_all();
     }
 
-    /// Waits at most 3 s until the ended sessions and transfers of this server are recorded.
-    /// Without this, the other servers count them until the lease expires.
+    /// Waits at most 3 s until the ledger has the ended sessions and transfers of this server.
+    /// Without this call, other servers may count them until the lease expires.
     pub fn flush(&self) {
         let until = Instant::now() + FAREWELL;
         let mut books = self.inner.books();
@@ -184,7 +189,7 @@ impl SharedState {
     ///
     /// # Errors
     ///
-    /// Returns the error of the ledger, if [`WithoutLedger::Refuse`] is set.
+    /// Returns the error of the ledger if [`WithoutLedger::Refuse`] is set.
     pub(crate) fn enter(&self, user: &[u8], limit: usize) -> Result<Option<Presence>, LedgerError> {
         let shared = &self.inner;
         let (record, id) = (record_name("sessions", user), unique()?);
@@ -247,17 +252,18 @@ impl Inner {
         }
     }
 
-    /// Makes a change soon, in the thread or with the next change to the record.
+    /// Makes a change soon: in the thread, or together with the next change to the record.
     pub(super) fn later(&self, record: &str, later: Later) {
         self.books().later.entry(record.to_owned()).or_default().push(later);
         self.signal.notify_all();
     }
 
-    /// Changes a record, and returns what `act` has returned for the version that was replaced.
+    /// Changes a record with `act`, and returns the result of `act`. If another server changes the
+    /// record meanwhile, calls `act` again with the new version.
     ///
     /// # Errors
     ///
-    /// Returns the error of the ledger; whether the record has changed is unknown then.
+    /// Returns the error of the ledger. In that case, it is unknown whether the record has changed.
     pub(super) fn change<T>(
         &self,
         name: &str,
@@ -274,8 +280,8 @@ impl Inner {
         }
         let waiting = self.books().later.remove(name).unwrap_or_default();
         let changed = self.try_change(name, &waiting, act);
-        // Changes to a damaged record are dropped: the files are counted once the record can be
-        // read again.
+        // If the record is damaged, the delayed changes are dropped: the files are counted once the
+        // record can be read again.
         if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
             let mut books = self.books();
             let newer = books.later.remove(name).unwrap_or_default();
@@ -309,24 +315,24 @@ impl Inner {
             if begun.elapsed() >= PATIENCE {
                 return Err(LedgerError::Contended(name.to_owned()));
             }
-            // After a random delay, the servers should not collide again.
+            // The delay is random, so that the servers do not collide again.
             tries = u32::min(tries + 1, 6);
             let spread = random::number().unwrap_or_default() % (2 << tries);
             std::thread::sleep(Duration::from_millis(spread));
         }
     }
 
-    /// Remembers whether the ledger answers, and logs when that changes.
+    /// Remembers whether the ledger answers, and logs each change of that.
     fn remember(&self, error: Option<&LedgerError>) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {
             Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
                 if failure.is_none() {
-                    let what = match self.without {
+                    let effect = match self.without {
                         WithoutLedger::Refuse => "sessions and uploads with limits are refused",
                         WithoutLedger::Allow => "limits across servers are not enforced",
                     };
-                    log::warn!("{error}; {what}");
+                    log::warn!("{error}; {effect}");
                 }
                 *failure = Some((error.clone(), Instant::now() + PAUSE));
             }
@@ -352,7 +358,7 @@ impl Inner {
         })
     }
 
-    /// Makes the pending changes. Returns `false` if one failed.
+    /// Makes the delayed changes. Returns `false` if one failed.
     fn settle(&self) -> bool {
         let names: Vec<String> = {
             let mut books = self.books();
@@ -397,8 +403,7 @@ fn keep(shared: &Inner) {
             renewed = Instant::now();
             let names: Vec<String> = shared.books().held.keys().cloned().collect();
             for name in names {
-                // `change` has logged the error. There are two attempts to renew a lease before it
-                // expires.
+                // `change` has logged the error. The next attempt comes before the lease expires.
                 let _ = shared.renew(&name);
             }
         }
@@ -406,7 +411,7 @@ fn keep(shared: &Inner) {
     }
 }
 
-/// Returns the name of the record of a user or directory.
+/// Returns the name of the record of a user or account.
 pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let escaped: String = name
@@ -422,12 +427,12 @@ pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     }
 }
 
-/// Returns a digest in hexadecimal, for use as a name.
+/// Returns the first 16 bytes of a SHA-256 digest in hexadecimal, for use as a name.
 pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns an unpredictable name.
+/// Returns an unpredictable id.
 pub(super) fn unique() -> Result<String, LedgerError> {
     let number =
         || random::number().map_err(|error| LedgerError::Away(io::Error::from(error).to_string()));

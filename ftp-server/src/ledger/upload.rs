@@ -9,18 +9,18 @@ use super::reservation::Reservation;
 use crate::storage::cost::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
 
-/// How long an upload waits while another session changes its file.
+/// Maximum time that an upload waits while another session changes its file.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one attempt lasts before the session checks its client.
+/// Pause between two attempts, after which the session also checks on its client.
 const STEP: Duration = Duration::from_millis(100);
 
 /// The progress of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
-    /// Nothing is visible.
+    /// The upload is not published.
     Writing,
-    /// The file may be visible.
+    /// The upload may be published.
     Publishing,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct QuotaUpload {
     inner: Option<Box<dyn Upload>>,
     reservation: Option<Reservation>,
     target: Names,
-    /// Number of bytes of the file before the first written byte.
+    /// Number of bytes of the file before the first byte to write.
     kept: u64,
     /// Number of reserved bytes that are not written yet.
     left: u64,
@@ -67,8 +67,8 @@ impl QuotaUpload {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
-    /// Determines the cost of the replaced file, before the new one is published. Returns `false`
-    /// while another session changes the file.
+    /// Determines the cost of the replaced file before the new one is published. Returns `false` if
+    /// the upload must wait, because another session changes the file.
     fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
         if self.phase == Phase::Writing
             && let Some(reservation) = &mut self.reservation
@@ -96,7 +96,8 @@ impl QuotaUpload {
         }
     }
 
-    /// Ends the reservation of an upload that is not confirmed.
+    /// Ends the reservation of an upload that was not confirmed. `error` is the reason, if
+    /// publishing failed.
     fn give_up(&mut self, error: Option<&StorageError>) {
         let Some(reservation) = self.reservation.take() else { return };
         match (self.phase, error) {
