@@ -1,4 +1,5 @@
-//! The event log: one line for each login, refusal and transfer. `docs/log.md` describes the lines.
+//! The event log: one line for each login, refusal, transfer and change. `docs/log.md` describes
+//! the lines.
 
 use std::fmt::Display;
 use std::sync::Mutex;
@@ -16,9 +17,10 @@ use crate::net::complaints::Complaints;
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
-    /// `2026-11-20T15:04:05.678Z login session=7 peer=192.0.2.9 port=50212 user="cam1"`.
+    /// Text: `2026-11-20T15:04:05.678Z login session=7 peer=192.0.2.9 port=50212 user="cam1"`.
     #[default]
     Text,
+    /// JSON:
     /// `{"time":"2026-11-20T15:04:05.678Z","event":"login","session":7,"peer":"192.0.2.9",…}`.
     Json,
 }
@@ -29,7 +31,7 @@ pub struct EventLog {
     /// JSON if `true`, otherwise text.
     is_json: AtomicBool,
     writer: LogWriter,
-    /// Whether to write lines for the beginning and end of sessions.
+    /// Whether the beginning and end of each session have lines.
     is_verbose: bool,
     /// Whether lines begin with a priority.
     has_priorities: bool,
@@ -59,7 +61,9 @@ impl EventLog {
         }
     }
 
-    /// Sets whether the beginning and end of each session have lines (default: `false`).
+    /// Sets whether the beginning and end of each session have lines (default: `false`). Without
+    /// this, an end has a line only if the session failed, or if the log left out some of its
+    /// refusals.
     #[must_use]
     pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }
@@ -74,7 +78,7 @@ impl EventLog {
         Self { has_priorities, ..self }
     }
 
-    /// Writes a sentence for the operator between the lines of events.
+    /// Writes a sentence for the operator as a separate line.
     pub fn message(&self, level: Level, text: impl Display) {
         let text = text.to_string();
         match self.format() {
@@ -102,7 +106,7 @@ impl EventLog {
 impl Event<'_> {
     /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time, and
     /// with the fields `more` at the end. `docs/log.md` describes the fields and their escapes.
-    /// Unlike in a log, names are not shortened, and there is no field `unsaid`.
+    /// Unlike in a log, names have their full length, and there is no field `unsaid`.
     ///
     /// ```
     /// use ftp_server::{Event, Observer};
@@ -139,7 +143,7 @@ impl Observer for EventLog {
     }
 }
 
-/// Returns the severity as a number (RFC 5424 §6.2.1).
+/// Returns the severity of a level as a number (RFC 5424 §6.2.1).
 const fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -189,14 +193,14 @@ fn level(event: &Event<'_>) -> Level {
     }
 }
 
-/// Limits the lines about refused connections, of which there may be very many, to one per second
-/// for each reason. Sessions limit their own events.
+/// Limits the lines about refused connections to one per second for each reason, because there may
+/// be very many. Each session limits its own events.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 
 impl Refusals {
-    /// Returns the number of similar events that were suppressed, or `None` if this event is
-    /// suppressed too.
+    /// Returns the number of similar events without a line since the last line, or `None` if this
+    /// event gets no line either.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
         let mut complaints = unpoisoned(self.0.lock());

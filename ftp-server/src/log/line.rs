@@ -22,18 +22,18 @@ enum Value {
     Seconds(Duration),
     /// A fixed word or an address, which never needs quotes.
     Word(String),
-    /// Text that a peer may have chosen: it is escaped and quoted.
+    /// Text that a peer may have chosen, already escaped; it is written in quotes.
     Quoted(String),
     /// A sentence for the operator, of any length.
     Message(String),
 }
 
 impl Line {
-    /// Returns the line of an event; `unsaid` is the number of similar events before it that have
-    /// no line.
+    /// Returns the line of an event. `unsaid` is the number of similar earlier events without a
+    /// line.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
-        // Enough for a login. Not larger, because the thread keeps the memory while the session
-        // waits.
+        // This capacity is enough for a login. It is not larger, because the thread keeps the
+        // memory while the session waits.
         let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(5) };
         if let Some(session) = event.session {
             line.number("session", session);
@@ -72,7 +72,7 @@ impl Line {
                 self.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
                     let text = error.to_string();
-                    // The error number would only repeat the words.
+                    // The error number only repeats the words.
                     let words = text.split(" (os error ").next().unwrap_or_default();
                     self.bytes("error", words.as_bytes());
                 }
@@ -104,7 +104,7 @@ impl Line {
         }
     }
 
-    /// Returns the line of a sentence for the operator.
+    /// Returns the line for a sentence to the operator.
     pub(super) fn message(level: Level, text: &str) -> Self {
         let level = level.as_str().to_ascii_lowercase();
         let fields = vec![("level", Value::Word(level)), ("text", Value::Message(printable(text)))];
@@ -154,7 +154,7 @@ impl Line {
         self.json_with_names(time, limits::LOG_NAME)
     }
 
-    /// Returns the JSON object with names of at most `longest` bytes.
+    /// Returns the line as a JSON object, with names of at most `longest` bytes.
     pub(super) fn json_with_names(&self, time: &Stamp, longest: usize) -> String {
         let mut json = format!("{{\"time\":\"{time}\",\"event\":\"{}\"", self.event);
         // Writing to a string does not fail, here and below.
@@ -164,7 +164,8 @@ impl Line {
                 Value::Number(number) => write!(json, "{number}"),
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
-                // For JSON, only quotes and backslashes must still be escaped.
+                // The text has no control characters left, so JSON only needs its quotes and
+                // backslashes escaped.
                 Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#, longest)),
                 Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
@@ -194,11 +195,13 @@ impl fmt::Display for Line {
     }
 }
 
-/// The end of a shortened name. In an escaped name, no backslash is followed by a dot.
+/// The end of a shortened name. It is unambiguous: in an escaped name, no dot follows a single
+/// backslash.
 const MARK: &str = r"\...";
 
-/// Returns an escaped name of at most `longest` bytes, to be put between quotes, with a backslash
-/// before each character of `special`. A longer name ends with [`MARK`], and no escape is split.
+/// Returns an escaped name for use between quotes, with a backslash before each character of
+/// `special`. If the result would exceed `longest` bytes, shortens it so that it ends with
+/// [`MARK`], without splitting an escape.
 fn cut(escaped: &str, special: &str, longest: usize) -> String {
     let write = |text: &str| {
         let mut written = String::with_capacity(text.len());
@@ -212,7 +215,7 @@ fn cut(escaped: &str, special: &str, longest: usize) -> String {
     };
     let mark = write(MARK);
     let mut written = String::new();
-    // The last place to cut that leaves room for the mark.
+    // The last place to cut at which there is room for the mark.
     let mut end = 0;
     let mut rest = escaped;
     while !rest.is_empty() {
@@ -229,8 +232,8 @@ fn cut(escaped: &str, special: &str, longest: usize) -> String {
     written
 }
 
-/// Returns the length of the first character of an escaped text, or of its escape: `\\\\`, `\\x1b`
-/// or `\\u{202e}`.
+/// Returns the length in bytes of the first character of an escaped text, or of its escape: `\\`,
+/// `\x1b` or `\u{202e}`.
 fn length_of_escape(text: &str) -> usize {
     let length = match text.as_bytes() {
         [b'\\', b'x', ..] => 4,
@@ -262,8 +265,8 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
     }
 }
 
-/// Returns a sentence with its control characters escaped, so that it is one line. Text from peers
-/// is already escaped, so backslashes stay.
+/// Returns a sentence with its control characters escaped, so that it fits into one line.
+/// Backslashes stay, because text from peers in it is already escaped.
 pub(super) fn printable(text: &str) -> String {
     let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
     parts.join("\\")
@@ -291,7 +294,7 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// Returns the date and time of day in UTC, and the milliseconds.
+/// Returns the date and time of day in UTC, and the milliseconds within the second.
 pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Events of a server, their observers, and the logs made of them.
+//! Events of a server, their observers, and the logs that some observers write.
 
 mod event_log;
 mod line;

@@ -14,10 +14,10 @@ use crate::tls::TlsInfo;
 ///
 /// The session's thread calls [`observe`](Self::observe) and waits. For slow work, copy the event
 /// and process it in another thread. The session's thread may be confined to its user's files, so
-/// open all files beforehand. For refused connections, the accepting thread makes the call, and
-/// other clients wait.
+/// open all files beforehand. For most refused connections, the thread that accepts connections
+/// makes the call, and new clients wait.
 ///
-/// A panic ends only the session that the event is about, like any other panic on its thread.
+/// A panic ends at most the session that the event is about.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,13 +63,13 @@ pub struct Event<'a> {
     pub user: Option<&'a [u8]>,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// The virtual host of the session, if [`ServerConfig::hosts`](crate::ServerConfig::hosts)
-    /// lists any; `None` for the server itself.
+    /// The virtual host of the session; `None` if it has none, or if
+    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) is empty.
     pub host: Option<&'a HostName>,
     /// Kind and details of the event.
     pub kind: EventKind<'a>,
-    /// Number of similar events without a log line since the last line; `None` if this event has no
-    /// line either.
+    /// Number of similar events without a log line since the last line; `None` if this event gets
+    /// no line either.
     pub(crate) unsaid: Option<u64>,
 }
 
@@ -90,7 +90,8 @@ pub enum EventKind<'a> {
         /// The server's address that the client connected to.
         local: SocketAddr,
     },
-    /// A connection was closed with 421 before it became a session.
+    /// A connection was closed before the greeting: with 421, or without a reply if TLS is
+    /// implicit.
     Refused(Refusal),
     /// A login was accepted.
     LoggedIn,
@@ -102,8 +103,8 @@ pub enum EventKind<'a> {
         /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// Too many logins from a host failed, the last one in this session. For the duration of the
-    /// ban, the server refuses new connections from that host, and logins over existing ones.
+    /// Too many logins from a host failed, the last one in this session. During the ban, the server
+    /// refuses new connections from the host, and logins over existing ones.
     #[non_exhaustive]
     Banned {
         /// The banned host: an IPv4 address, or a /64 of IPv6.
@@ -112,8 +113,8 @@ pub enum EventKind<'a> {
         duration: Duration,
     },
     /// A ban expired, or a new configuration or [`Server::unban`](crate::Server::unban) ended it.
-    /// The peer is that of the [`Banned`](Self::Banned) event; there is no session. A shutdown does
-    /// not report the end of bans.
+    /// The peer is that of the [`Banned`](Self::Banned) event, and there is no session. A shutdown
+    /// does not report the end of bans.
     #[non_exhaustive]
     BanEnded {
         /// The host that was banned.
@@ -121,7 +122,7 @@ pub enum EventKind<'a> {
     },
     /// The user logged out by `REIN`, and the session continues without a user.
     LoggedOut,
-    /// The session ended. A user may have been logged in until then.
+    /// The session ended, with or without a logged-in user.
     #[non_exhaustive]
     Ended {
         /// Duration of the session.
@@ -168,7 +169,7 @@ pub enum EventKind<'a> {
         path: &'a VirtualPath,
         /// The new path in `RNTO`; otherwise `None`.
         to: Option<&'a VirtualPath>,
-        /// The reply, whose text names the reason as far as the user may know it.
+        /// The reply. Its text names the reason, unless the user must not know it.
         reply: &'a Reply,
     },
     /// Attributes were set: `MFMT`, `MFF`, `SITE CHMOD`.
@@ -176,18 +177,19 @@ pub enum EventKind<'a> {
     Changed {
         /// Path of the file or directory.
         path: &'a VirtualPath,
-        /// Modification time as stored, in seconds since 1970; `None` if it was not set.
+        /// Modification time as stored, in seconds since 1970-01-01T00:00:00Z; `None` if it was not
+        /// set.
         modified: Option<i64>,
         /// Permission bits as stored; `None` if they were not set.
         mode: Option<u32>,
     },
 }
 
-/// A finished transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`; also a `HASH` or
-/// a `STAT` of a path, which can take as long.
+/// The end of a transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`; also of a
+/// `HASH` or a `STAT` of a path, which can take as long.
 ///
-/// A file that could not be opened counts as a refused transfer of 0 bytes; a refused listing is
-/// not an event.
+/// A refused `RETR`, `STOR`, `STOU` or `APPE` is a transfer of 0 bytes. A listing, `HASH` or `STAT`
+/// that is refused at once is not an event.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Transfer<'a> {
@@ -197,9 +199,10 @@ pub struct Transfer<'a> {
     pub path: &'a VirtualPath,
     /// Direction of the data.
     pub direction: Direction,
-    /// The type in force (`TYPE`).
+    /// The type of the transfer (`TYPE`).
     pub representation: RepresentationType,
-    /// Bytes moved over the data connection, or bytes read if the command needs none.
+    /// Bytes moved over the data connection, with line endings as sent, and without compression,
+    /// block headers and TLS. If the command needs no data connection: bytes read.
     pub bytes: u64,
     /// Time from the command to the end of the transfer.
     pub duration: Duration,
@@ -212,8 +215,8 @@ pub struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Returns whether a client can cause thousands of such events per second, since they need no
-    /// data connection.
+    /// Returns whether a client can cause thousands of events like this one per second, because
+    /// they need no data connection.
     pub(crate) const fn is_cheap(&self) -> bool {
         matches!(self.direction, Direction::Read)
             || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)
@@ -228,7 +231,7 @@ pub enum Direction {
     Sent,
     /// From the client.
     Received,
-    /// In neither direction: the server read the data for a reply.
+    /// Neither: the server only read the data, for a reply.
     Read,
 }
 
@@ -236,18 +239,19 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransferEnd {
-    /// `fin`: complete. A received file is published; a sent file was sent to its end.
+    /// `fin`: complete. A received file is published, or a file was sent to its end.
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload may be truncated. It ended without `close_notify` under TLS, or
-    /// before the end of its compressed stream in mode Z.
+    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated; or an
+    /// upload in mode B or Z ended before its data marked the end.
     Truncated,
-    /// `corrupt`: an upload in mode Z was not a valid compressed stream.
+    /// `corrupt`: an upload in mode Z was not a valid compressed stream, or an upload in mode B was
+    /// not a file in valid blocks.
     Corrupt,
     /// `reset`: the data connection broke.
     Reset,
-    /// `stall`: no byte moved for the stall timeout.
+    /// `stall`: no byte moved within the stall timeout.
     Stall,
     /// `abor`: the client sent `ABOR`.
     Abor,
@@ -256,7 +260,7 @@ pub enum TransferEnd {
     /// `cut`: the server ended the transfer, by a shutdown or
     /// [`Server::kick`](crate::Server::kick).
     Cut,
-    /// `no-data`: there was no data connection.
+    /// `no-data`: the data connection could not be opened.
     NoData,
     /// `no-tls`: the data connection could not be protected.
     NoTls,
@@ -270,7 +274,8 @@ pub enum TransferEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `full`: a limit of sessions is reached: in total, without a login, or for this host.
+    /// `full`: the maximum number of sessions is reached: in total, without a login, or for this
+    /// host.
     Full,
     /// `resources`: the system has no descriptor or thread left.
     Resources,
@@ -291,7 +296,8 @@ pub enum LoginRefusal {
     Credentials,
     /// `no-home`: the user's directory cannot be opened.
     NoHome,
-    /// `unavailable`: the authenticator could not decide.
+    /// `unavailable`: the authenticator could not decide, or the server could not count the user's
+    /// sessions on other servers.
     Unavailable,
     /// `too-many`: the user already has the maximum number of sessions.
     TooMany,
@@ -321,17 +327,19 @@ pub enum LoginRefusal {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum SessionEnd<'a> {
-    /// `closed`: the client or the server closed it, normally or after a timeout.
+    /// `closed`: the client or the server closed the session, normally or after a timeout.
     Closed,
-    /// `failed`: the connection broke, or the client did not read the replies.
+    /// `failed`: the connection broke, a TLS handshake failed, the client did not read the replies,
+    /// or the login took too long.
     Failed(&'a io::Error),
-    /// `panicked`: a defect ended the session's thread.
+    /// `panicked`: the session's thread panicked, because of a defect.
     Panicked,
 }
 
 impl TransferEnd {
-    /// Returns whether the transfer is complete: a received file is published, or a sent file was
-    /// sent to its end. Use it to act on complete transfers only; later versions may add variants.
+    /// Returns whether the transfer is complete: a received file is published, or a file was sent
+    /// to its end. Use this method to act only on complete transfers, because later versions may
+    /// add variants.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         match self {
@@ -350,7 +358,7 @@ impl TransferEnd {
         }
     }
 
-    /// Returns the word in logs.
+    /// Returns the word that logs contain.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -372,7 +380,7 @@ impl TransferEnd {
 }
 
 impl Refusal {
-    /// Returns the word in logs.
+    /// Returns the word that logs contain.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -397,7 +405,7 @@ impl Refusal {
 }
 
 impl LoginRefusal {
-    /// Returns the word in logs.
+    /// Returns the word that logs contain.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -417,7 +425,7 @@ impl LoginRefusal {
 }
 
 impl SessionEnd<'_> {
-    /// Returns the word in logs.
+    /// Returns the word that logs contain.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

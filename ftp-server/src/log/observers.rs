@@ -25,14 +25,14 @@ impl Observers {
         }
     }
 
-    /// Returns whether events of sessions have a receiver: an observer that was added, or an
-    /// enabled `log` crate.
+    /// Returns whether any observer receives events of sessions: one that was added, or the `log`
+    /// crate if it is enabled.
     pub(crate) fn are_listening(&self) -> bool {
         !self.others.is_empty() || LogCrate::is_listening()
     }
 
-    /// Sends an event as [`tell`](Self::tell) does, but catches panics of observers. Used in
-    /// threads that must survive a panic.
+    /// Sends an event as [`tell`](Self::tell) does, but catches panics of observers. For threads
+    /// that must survive a panic.
     pub(crate) fn tell_unharmed(&self, event: &Event<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| self.tell(event)));
         if told.is_err() {

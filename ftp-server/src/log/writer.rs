@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Target of a log. Writing never waits: a separate thread waits for a pipe without a reader, or
-/// for a slow disk. Up to 256 KiB of lines wait; more lines, and lines that cannot be written, are
-/// lost and counted. A message to the `log` crate reports when writing begins to fail. Once lines
+/// Target of a log. The caller never waits: a separate thread waits for a pipe without a reader, or
+/// for a slow disk. At most 256 KiB of lines wait; further lines, and lines that cannot be written,
+/// are lost and counted. When writing begins to fail, a message goes to the `log` crate. Once lines
 /// are written again, another message reports the number of lost lines.
 ///
 /// Clones write to the same target. Dropping the last clone writes waiting lines for at most 1 s;
@@ -33,10 +33,10 @@ struct Pending {
     waiting: Vec<u8>,
     /// A new target for the thread.
     target: Option<Box<dyn Write + Send>>,
-    /// Number of bytes of all accepted lines, and of the lines that are written or lost.
+    /// Number of bytes of all accepted lines, and of those that are written or lost.
     accepted: u64,
     finished: u64,
-    /// Bytes that the thread is writing at the moment.
+    /// Number of bytes that the thread is writing now.
     writing: Option<usize>,
     /// Whether the thread waits for a line without a timeout.
     is_idle: bool,
@@ -50,7 +50,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Returns whether the thread has work that must not wait until more lines collect.
+    /// Returns whether the thread must act now, without waiting for more lines.
     fn is_urgent(&self) -> bool {
         let has_room = self.waiting.len() <= limits::LOG_WAITING / 2;
         !has_room || self.target.is_some() || self.is_over || self.flushes > 0
@@ -75,15 +75,15 @@ impl Sink {
 /// Interval between retries of a write that would block.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Time in which lines collect after others were written. On a busy server, waking the thread for
-/// each line would cost more than writing the line.
+/// Time for which the thread collects lines after each write. On a busy server, waking the thread
+/// for each line would cost more than writing the line.
 const COLLECTING: Duration = Duration::from_millis(10);
 
-/// Time that the last clone waits for its lines to be written.
+/// Maximum time that dropping the last clone waits for lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl LogWriter {
-    /// Starts a log that writes to `target`; `name` is its name in messages.
+    /// Starts a log that writes to `target`. Messages call the log `name`.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl LogWriter {
         self.append(&[line.as_bytes(), b"\n"]);
     }
 
-    /// Waits until all earlier lines are written or lost, for at most `limit`. Other threads can
-    /// add lines meanwhile. Returns `false` after a timeout.
+    /// Waits until all earlier lines are written or lost, for at most `limit`. Returns `false`
+    /// after a timeout. Other threads can add lines meanwhile; the call does not wait for these.
     #[expect(clippy::must_use_candidate, reason = "most callers cannot act on it")]
     pub fn flush(&self, limit: Duration) -> bool {
         self.0.0.settle(limit)
@@ -144,7 +144,7 @@ impl Write for LogWriter {
         Ok(lines.len())
     }
 
-    /// Does nothing, so it does not wait: see [`LogWriter::flush`].
+    /// Does nothing. To wait for the lines, call [`LogWriter::flush`].
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -224,7 +224,7 @@ impl Channel {
             }
             return;
         }
-        // The message may go to this log too, so it needs room.
+        // The message may go to this log too, so the queue must have room for it.
         if state.waiting.len() > limits::LOG_WAITING / 2 {
             return;
         }
@@ -243,7 +243,7 @@ impl Channel {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process that shares the terminal or pipe may have set it to non-blocking.
+                // Another process that shares the terminal or pipe may have made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.is_given_up() => {
                     thread::sleep(RETRY);
                 }
@@ -253,8 +253,8 @@ impl Channel {
         target.flush()
     }
 
-    /// Returns whether to stop waiting for a target that accepts no bytes: a new target was set, or
-    /// the log ends.
+    /// Returns whether to give up on a target that accepts no bytes, because a new target was set
+    /// or the log ends.
     fn is_given_up(&self) -> bool {
         let state = self.state();
         state.is_over || state.target.is_some()

@@ -1,4 +1,4 @@
-//! The transfer log of wu-ftpd, xferlog(5), which most programs for transfer statistics read.
+//! The transfer log of wu-ftpd, xferlog(5). Most programs for transfer statistics read this format.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -10,12 +10,12 @@ use super::writer::LogWriter;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
 /// An [`Observer`] that writes a line in the format of xferlog(5) for each file that was sent or
-/// received, completely or not. There are no lines for listings, nor for transfers that never had a
-/// data connection.
+/// received, completely or not. Listings, and transfers that never had a data connection, have no
+/// lines.
 ///
-/// Times are UTC. The remote host is an address, and paths begin at the user's root. White space in
-/// names becomes `_`, as with other servers; characters that a terminal would interpret are
-/// escaped.
+/// Times are UTC. The remote host is an address, and paths begin at the user's root. Spaces in
+/// names become `_`, as in the logs of other servers. Control characters, such as tabs, and bytes
+/// that are not UTF-8 are escaped.
 #[derive(Debug)]
 pub struct Xferlog {
     writer: LogWriter,
