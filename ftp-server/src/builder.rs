@@ -20,7 +20,7 @@ use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::testing::{Faults, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
-/// Configures a server before it listens.
+/// Builder of a [`Server`], which collects its settings, users and addresses.
 #[must_use = "a builder does nothing before bind"]
 #[derive(Default)]
 pub struct ServerBuilder {
@@ -41,11 +41,11 @@ struct Parts {
     once_bound: Option<OnceBound>,
     hooks: Hooks,
     tls: Option<Tls>,
-    /// Addresses with TLS before the greeting.
+    /// Addresses with implicit TLS.
     implicit: Vec<SocketAddr>,
-    /// Whether to listen on addresses that the computer does not have yet.
+    /// Whether addresses that the computer does not have yet are allowed.
     freebind: bool,
-    /// Listening sockets of the embedder.
+    /// Listening sockets that the embedder has passed.
     given: Vec<Endpoint>,
 }
 
@@ -72,25 +72,25 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves the files below this directory.
+    /// Serves the files below this directory, unless [`storage`](Self::storage) is set.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.parts.root = Some(root.as_ref().to_owned());
         self
     }
 
-    /// Sets how files below [`root`](Self::root) are stored.
+    /// Sets the settings for the storage of files below [`root`](Self::root).
     pub fn local_config(mut self, config: LocalConfig) -> Self {
         self.parts.local = config;
         self
     }
 
-    /// Serves this storage instead of a directory.
+    /// Serves the files of this storage, instead of those below [`root`](Self::root).
     pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
         self.parts.storage = Some(Arc::new(storage));
         self
     }
 
-    /// Adds a user with a plaintext password.
+    /// Adds a user with a plaintext password, or replaces the user of this name.
     pub fn user(
         mut self,
         name: impl Into<Vec<u8>>,
@@ -101,27 +101,27 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds the users `anonymous` and `ftp`, who log in with any password (RFC 1635).
+    /// Adds the user `anonymous`, also called `ftp`, who logs in with any password (RFC 1635).
     pub fn anonymous(mut self, rights: Rights) -> Self {
         self.parts.anonymous = Some(rights);
         self
     }
 
-    /// Sets the authenticator, which decides who may log in and with which storage. It replaces the
-    /// users, root and storage of this builder.
+    /// Sets the authenticator, which decides about logins and chooses each user's storage. It
+    /// replaces the users, root and storage of this builder.
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
         self.parts.authenticator = Some(Arc::new(authenticator));
         self
     }
 
     /// Runs `act` after all addresses are bound, and before the root directory is opened and the
-    /// first thread starts. Use it to drop the privileges that ports below 1024 need.
+    /// first thread starts. Use this action to drop the privileges that ports below 1024 need.
     pub fn once_bound(mut self, act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
         self.parts.once_bound = Some(Box::new(act));
         self
     }
 
-    /// Enables TLS. Without TLS, the server rejects `AUTH`.
+    /// Enables TLS. Without TLS, the server rejects `AUTH` with 502.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.parts.tls = Some(tls);
         self
@@ -134,17 +134,18 @@ impl ServerBuilder {
         self
     }
 
-    /// Also listens on addresses that the computer does not have yet, such as one that the network
-    /// assigns later (default: `false`). Clients can connect once the computer has the address.
+    /// Sets whether the server can listen on addresses that the computer does not have yet, such as
+    /// one that the network assigns later (default: `false`). Clients can connect once the computer
+    /// has the address.
     pub fn freebind(mut self, enabled: bool) -> Self {
         self.parts.freebind = enabled;
         self
     }
 
     /// Accepts connections on this socket, for example one from a service manager. The socket must
-    /// be bound and listening. You can pass several sockets, in addition to the addresses of
+    /// be bound and listening. You can pass several sockets, either in addition to the addresses of
     /// [`bind`](Self::bind), or alone with [`start`](Self::start). If another process or a clone
-    /// also holds the socket, the socket stays open there when the server stops.
+    /// also holds the socket, it stays open there when the server stops.
     pub fn listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear, is_shared: true });
         self
@@ -177,26 +178,29 @@ impl ServerBuilder {
         self
     }
 
-    /// Limits the total of each user's sessions on all servers that share the ledger of `state`,
-    /// instead of on this server alone. [`Server::reconfigure`] does not change the ledger.
+    /// Counts the sessions of each user, and the failed logins of each host, on all servers that
+    /// share the ledger of `state`. The limits are those of [`ServerConfig`] and of the user.
+    /// [`Server::reconfigure`] does not change the ledger.
     pub fn shared_state(mut self, state: SharedState) -> Self {
         self.parts.hooks.shared = Some(state);
         self
     }
 
-    /// Adds an observer. Each event goes to all observers, in the order in which they were added.
+    /// Adds an observer. Each event goes to the `log` crate, and then to all observers in the order
+    /// in which they were added.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.parts.hooks.observers.add(Arc::new(observer));
         self
     }
 
-    /// Records commands and events in this recorder, for a test.
+    /// Adds a recorder, which records commands and events for a test.
     pub fn recorder(mut self, recorder: &Recorder) -> Self {
         self.script().recorders.push(recorder.clone());
         self.observer(recorder.clone())
     }
 
-    /// Sets the faults at chosen commands, for a test. They replace the faults of an earlier call.
+    /// Sets faults that the server shows at chosen commands, for a test. They replace the faults of
+    /// an earlier call.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.script().faults = faults;
         self
@@ -208,14 +212,15 @@ impl ServerBuilder {
     }
 
     /// Listens on the first of `addresses` that is available, as [`TcpListener::bind`] does, and
-    /// starts the server. When this method returns, clients can connect.
+    /// starts the server. Also uses the sockets of [`listener`](Self::listener) and the addresses
+    /// of [`implicit_tls`](Self::implicit_tls). When this method returns, clients can connect.
     ///
     /// # Errors
     ///
     /// Returns an [`Error`] if the server cannot start; in that case it listens on no address.
     pub fn bind(self, addresses: impl ToSocketAddrs) -> Result<Server, Error> {
         let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
-        let mut result = Err(Error::Address(io::ErrorKind::InvalidInput.into()));
+        let mut result = Err(no_address());
         for address in addresses {
             result = self.parts.listen(address);
             if result.is_ok() {
@@ -266,13 +271,13 @@ impl Parts {
     fn start(mut self: Box<Self>, plaintext: Vec<TcpListener>) -> Result<Server, Error> {
         let endpoints = self.endpoints(plaintext)?;
         if endpoints.is_empty() {
-            return Err(Error::Address(io::ErrorKind::InvalidInput.into()));
+            return Err(no_address());
         }
         if let Some(act) = self.once_bound.take() {
             act().map_err(Error::OnceBound)?;
         }
         let admission = admission(&self.config);
-        // The threads for handshakes belong to no session, so they are never confined.
+        // The threads for handshakes start here, outside of sessions, so they are never confined.
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
         let tls = tls.map_err(Error::Tls)?.map(Arc::new);
         let authenticator = match self.authenticator.take() {
@@ -347,7 +352,12 @@ impl Parts {
     }
 }
 
-/// Returns the limits on sessions. The total is the lower of the configured and the system's limit.
+fn no_address() -> Error {
+    Error::Address(io::Error::new(io::ErrorKind::InvalidInput, "no address given"))
+}
+
+/// Returns the limits on connections. The limit in total is the lower of the configured one and
+/// that of the system.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
     let (system_cap, system_reason) = admission::system_cap();
     let wanted = config.limits.sessions;

@@ -8,8 +8,8 @@ use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::name_pattern::NamePattern;
 
-/// Settings of a server, apart from those of its users. Each field names its default, which
-/// [`Default`] sets. Later versions may add fields.
+/// Settings of a server, except those of its users. [`Default`] sets the default that each field
+/// names. Later versions may add fields.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::name_pattern::NamePattern;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Text of the greeting, after `220 `. It should name neither product nor version (default:
+    /// Text of the greeting, after `220 `. It should name neither a product nor a version (default:
     /// `Service ready`).
     pub banner: String,
     /// Timeouts.
@@ -34,11 +34,12 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Delays and bans after failed logins.
     pub logins: LoginPolicy,
-    /// Networks that may connect (default: empty, any network).
+    /// Networks whose clients may connect (default: empty, all networks).
     pub allow: Vec<Network>,
-    /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
-    /// Their clients get 421 instead of the greeting, and no thread is started for them. For a
-    /// connection from a load balancer, a thread first reads the PROXY header.
+    /// Networks whose clients may not connect, even if [`allow`](Self::allow) lists them (default:
+    /// empty). A refused client gets 421 instead of the greeting, or no reply on a listener with
+    /// implicit TLS. The server starts no thread for it, except to read the PROXY header of a load
+    /// balancer.
     pub deny: Vec<Network>,
     /// Networks of this server's load balancers (default: empty). Each control or passive data
     /// connection from these networks must begin with a PROXY header of version 1 or 2, before any
@@ -47,14 +48,15 @@ pub struct ServerConfig {
     /// The client in the header is the peer of the session in every respect: log, limits, bans,
     /// [`allow`](Self::allow), [`deny`](Self::deny) and data connections. PASV replies (227)
     /// announce the balancer's address that the client connected to, unless
-    /// [`passive.address`](PassivePolicy::address) is set. A connection without a valid header
-    /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection from the
-    /// balancer itself (`LOCAL`), such as a health check, is accepted even if the balancer is
-    /// denied or banned. If the header does not name a client (`UNKNOWN`), the balancer counts as
-    /// the client, and `PORT` and `EPRT` fail with 504.
+    /// [`passive`](Self::passive) has an address for the client. A control connection without a
+    /// valid header within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)).
     ///
-    /// List only addresses of balancers: any host in these networks can name any client. A client
-    /// in these networks cannot connect without a header.
+    /// A connection from the balancer itself (`LOCAL`), such as a health check, is accepted even if
+    /// the balancer is denied or banned. If the header does not name a client (`UNKNOWN`), the
+    /// balancer counts as the client, and `PORT` and `EPRT` fail with 504.
+    ///
+    /// List only addresses of balancers, because any host in these networks can name any client. A
+    /// client in these networks cannot connect without a header.
     ///
     /// ```
     /// use std::io::{BufRead, BufReader, Write};
@@ -79,42 +81,43 @@ pub struct ServerConfig {
     /// ```
     pub proxy_protocol: Vec<Network>,
     /// Virtual hosts that `HOST` accepts (RFC 7151; default: empty, any name). The authenticator
-    /// gets the host that the client chose. See [`VirtualHost`].
+    /// learns the host that the client chose. See [`VirtualHost`].
     pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
     /// Active data connections.
     pub active: ActivePolicy,
-    /// Networks that users with the right [`FXP`](crate::Rights::FXP) may use for data connections,
-    /// in addition to the client's own host (default: empty).
+    /// Networks with which users with the right [`FXP`](crate::Rights::FXP) may have data
+    /// connections, in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
     /// Whether `STOR` and `RNTO` may replace a file, and `STOR` the part of a file after a `REST`
     /// offset (default: `true`). `APPE` can always append.
     pub overwrite: bool,
     /// Names that no command may create (default: empty). `STOR`, `STOU`, `APPE`, `MKD` and `RNTO`
-    /// to such a name fail, even if a file with that name exists. Existing files can be read,
-    /// renamed and deleted. The names of the targets of symbolic links are not checked, because FTP
-    /// cannot create links.
+    /// with such a name fail, even if a file with that name exists. Existing files can be read,
+    /// renamed and deleted. The server does not check the name of a symbolic link's target, because
+    /// FTP cannot create links.
     pub deny_names: Vec<NamePattern>,
     /// Whether clients may transfer files in blocks (`MODE B`; default: `true`).
     ///
     /// In mode B, a block marks the end of a file, and the data connection stays open for the next
-    /// file. The data connection closes with the session at the latest, so an idle session can have
-    /// two connections.
+    /// file. It stays open until the session ends at the latest, so an idle session can have two
+    /// connections.
     pub block_mode: bool,
     /// Whether clients may compress transfers and listings (`MODE Z`; default: `false`).
     ///
     /// Compression saves bandwidth but uses processor time, on at most half of the processors
     /// (rounded up). Rate limits count compressed bytes; quotas and file sizes count uncompressed
-    /// bytes. Under TLS, the length of compressed data reveals something about its content to
-    /// observers of the network. The length reveals more to attackers who can add data to the same
-    /// file or listing.
+    /// bytes.
+    ///
+    /// Under TLS, the length of compressed data reveals something about its content to observers of
+    /// the network. An observer who can add data to the same file or listing learns more.
     pub compression: bool,
     /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
     /// `false`).
     pub show_ids: bool,
-    /// Whether to remove a leading `-` from passwords (default: `false`). Old clients send it to
-    /// ask for short replies; all replies of this server are short.
+    /// Whether to remove a leading `-` from passwords (default: `false`). Old clients send the `-`
+    /// to ask for short replies; all replies of this server are short.
     pub dash_password: bool,
     /// Whether to reject command lines that end in LF without CR, with 500 (default: `false`). Some
     /// scripts and devices send such lines.
@@ -125,13 +128,15 @@ pub struct ServerConfig {
 ///
 /// A client chooses a host with `HOST` before login, or with the server name in its TLS handshake
 /// (RFC 6066). The name in the handshake has priority: it overrides an earlier `HOST`, and a later
-/// `HOST` with another name fails with 504. `REIN` clears the choice. A client that does not name a
-/// host has none. If a server has hosts, `HOST` with an unknown name fails with 504; the address
-/// that the client connected to is accepted too.
+/// `HOST` with another name fails with 504. `REIN` clears the choice. A client that names no host
+/// has none.
 ///
-/// Names are compared as a whole, ignoring case. Internationalised names are A-labels, such as
+/// If a server has hosts, `HOST` with another name fails with 504. `HOST` also accepts the IP
+/// address that the client connected to.
+///
+/// Names are compared as a whole, ignoring case. Internationalised names must be A-labels, such as
 /// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host. The
-/// authenticator decides which users a host has, and chooses their storage.
+/// authenticator decides which users may log in at a host, and chooses their storage.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Write};
@@ -180,8 +185,8 @@ pub struct ServerConfig {
 pub struct VirtualHost {
     /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
-    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS. `None`:
-    /// the server's own texts (default).
+    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
+    /// `None`, the texts for clients without a host).
     pub banner: Option<String>,
 }
 
@@ -203,16 +208,16 @@ impl VirtualHost {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Maximum time without a login, including the time that the authenticator takes (default: 60
-    /// s).
+    /// Maximum time without a logged-in user, including the authenticator's time (default: 60 s).
     pub login: Duration,
-    /// Maximum time without a command (default: 5 min, RFC 1123 §4.1.3.2).
+    /// Maximum time without a command of a logged-in user (default: 5 min, RFC 1123 §4.1.3.2).
     pub idle: Duration,
-    /// Maximum time to open a data connection after the 150 (default: 30 s).
+    /// Maximum time to open a data connection after the 150, without its TLS handshake (default: 30
+    /// s).
     pub data_connect: Duration,
     /// Maximum total time of a TLS handshake, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// Maximum time during which a transfer moves no bytes (default: 60 s).
+    /// Maximum time during which a client moves no byte of a transfer (default: 60 s).
     pub stall: Duration,
 }
 
@@ -220,29 +225,32 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Maximum sessions in total (default: 0, as many as the system's limits allow at startup).
+    /// Maximum number of sessions in total (default: 0, as many as the system's limits allow at
+    /// startup). A larger number than the system allows has the same effect as 0.
     pub sessions: usize,
-    /// Maximum connections from one IPv4 address or one /64 of IPv6 (default: 0, unlimited).
+    /// Maximum number of connections from one IPv4 address or one IPv6 /64 (default: 0, unlimited).
     /// Loopback is exempt.
     pub per_address: usize,
-    /// Maximum sessions of one user (default: 0, unlimited).
+    /// Maximum number of sessions of one user at a time (default: 0, unlimited).
     pub per_user: usize,
-    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB). When none is
-    /// left, a transfer uses a small buffer of at most 64 KiB.
+    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB). If no large
+    /// buffer is left, a transfer uses small ones of at most 64 KiB in total.
     pub buffers: u64,
     /// Maximum bytes of files and listings per second in one session, both directions together
     /// (default: 0, unlimited).
     pub rate_per_session: u64,
-    /// Maximum bytes per second of all sessions of one user (default: 0, unlimited).
+    /// Maximum bytes of files and listings per second in all sessions of one user together
+    /// (default: 0, unlimited).
     pub rate_per_user: u64,
-    /// Bytes to keep free on storages that know their free space (default: 0).
+    /// Bytes to keep free in storages that know their free space (default: 0).
     ///
-    /// Below this limit, uploads and `MKD` fail, and running uploads end with 452. `ALLO` rejects
-    /// sizes that do not fit above the limit, and `AVBL` subtracts the limit. Before an upload
-    /// fails, kept partial uploads are removed, the oldest first. Near the limit, each upload
-    /// checks again after at most 8 MiB, so each of several parallel uploads can exceed the limit
-    /// by that much. On file systems with a fixed number of inodes, a free inode counts as at most
-    /// 4 KiB. A rename needs no space.
+    /// If less is free, uploads and `MKD` fail with 452, and so do running uploads. Before an
+    /// upload fails, kept partial uploads are removed, the oldest first. `ALLO` fails for a size
+    /// that would leave less free, and `AVBL` does not count these bytes. A rename needs no space.
+    ///
+    /// Near the limit, each upload checks the free space again after at most 8 MiB. So each of
+    /// several parallel uploads can exceed the limit by that much. If a file system has few free
+    /// inodes, each counts as at most 4 KiB.
     pub min_free: u64,
 }
 
@@ -250,23 +258,25 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LoginPolicy {
-    /// Failed logins after which the server closes the connection (default: 3).
+    /// Number of failed logins after which the server closes the connection with 421 (default: 3; 0
+    /// has the effect of 1).
     pub failures: u32,
-    /// Delay of the reply to the first failed login of a connection, counted from its `PASS`
-    /// (default: 1 s, RFC 2577 §5). The reply to the second takes twice as long, and the replies to
-    /// all others four times as long. Zero: no delay.
+    /// Delay of the reply to the first failed login of a connection (default: 1 s, RFC 2577 §5;
+    /// zero: no delay). The delay counts from the `PASS` or `ACCT`. For the second failed login it
+    /// is twice as long, and for each later one four times as long.
     pub delay: Duration,
-    /// Failed logins from one IPv4 address or one /64 of IPv6 within
+    /// Number of failed logins from one IPv4 address or one IPv6 /64 within
     /// [`ban_window`](Self::ban_window) that lead to a ban (default: 20; 0: no bans).
     ///
-    /// During a ban, new connections and logins over existing ones get 421 for
-    /// [`ban_for`](Self::ban_for). Users who are logged in stay, and no user is locked out.
-    /// Loopback is exempt, because all clients of a local proxy or tunnel have its address. For a
-    /// proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if it sends
-    /// PROXY headers; otherwise set this to 0. The maximum is
+    /// For [`ban_for`](Self::ban_for), new connections from the host, and logins over existing
+    /// ones, get 421. Sessions with a logged-in user continue, and users can log in from other
+    /// hosts. Loopback is exempt, because all clients of a local proxy or tunnel have its address.
+    /// For a proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if the
+    /// proxy sends PROXY headers; otherwise set this field to 0. The maximum is
     /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
-    /// Window in which failed logins count (default: 10 min); see [`ban_after`](Self::ban_after).
+    /// Time for which a failed login counts towards a ban (default: 10 min); see
+    /// [`ban_after`](Self::ban_after).
     pub ban_window: Duration,
     /// Duration of a ban (default: 10 min; zero: no bans); see [`ban_after`](Self::ban_after).
     pub ban_for: Duration,
@@ -278,14 +288,15 @@ pub struct LoginPolicy {
 pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
-    /// Ports to listen on (default: `None`, the system chooses). A client (an IPv4 address or an
-    /// IPv6 /64) can hold at most half of these ports at a time, but always one.
+    /// Ports to listen on (default: `None`, ports of the system's range). A client (an IPv4 address
+    /// or an IPv6 /64) can hold at most half of the configured ports at a time, but always one.
     pub ports: Option<PortRanges>,
-    /// Address in PASV replies (227) instead of the one that the client connected to, for a server
-    /// behind a NAT. Clients on this machine do not get this address.
+    /// Address in PASV replies (227), for a server behind a NAT (default: `None`, the address that
+    /// the client connected to). Clients on the loopback interface do not get this address.
     pub address: Option<PassiveAddress>,
-    /// Addresses in PASV replies (227) for clients of certain networks, instead of
-    /// [`address`](Self::address). The first match counts.
+    /// Addresses in PASV replies (227) for clients in certain networks, instead of
+    /// [`address`](Self::address) (default: empty). The first entry that contains the client
+    /// applies.
     pub overrides: Vec<PassiveOverride>,
 }
 
@@ -296,13 +307,13 @@ pub struct ActivePolicy {
     /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
     pub enabled: bool,
     /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
-    /// §5.2) if that port is available (default: `false`). Ports below 1024 need root or
+    /// §5.2), if that port is available (default: `false`). Ports below 1024 need root or
     /// `CAP_NET_BIND_SERVICE`.
     pub source_port: bool,
 }
 
 impl ServerConfig {
-    /// Returns these settings with `change` applied.
+    /// Returns the settings after `change` has changed them.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
@@ -315,18 +326,19 @@ impl ServerConfig {
     }
 }
 
-/// Address of this server for clients, as PASV replies (227) announce it.
+/// Address of this server in PASV replies (227).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum PassiveAddress {
-    /// This IPv4 address.
+    /// A fixed IPv4 address.
     Address(Ipv4Addr),
-    /// The IPv4 address of this host name, looked up at startup and every five minutes, outside of
-    /// sessions. If a lookup fails, the last address stays in use; before the first success, the
-    /// address of the control connection is used.
+    /// The IPv4 address of this host name. A separate thread looks up the names at startup, then
+    /// every 10 s until it has found each name once, and then every 5 min. If a lookup fails, the
+    /// last address stays in use. Before the first success, the reply has the address that the
+    /// client connected to.
     Name(String),
 }
 
-/// PASV address for clients in certain networks.
+/// Address in PASV replies (227) for clients in certain networks.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PassiveOverride {
     /// Networks of the clients that get this address.
@@ -340,8 +352,9 @@ impl PassiveAddress {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` for an IPv6 address, which a 227 reply cannot carry, `UnexpectedByte`
-    /// for an invalid host name, or `BadNumber` for an invalid address.
+    /// Returns `Unsupported` if the input is an IPv6 address, which a 227 reply cannot carry.
+    /// Returns `UnexpectedByte` if the input contains a byte that no host name has, and `BadNumber`
+    /// if it is empty or an invalid IPv4 address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("passive address", at, kind);
         let text = std::str::from_utf8(input).unwrap_or_default();

@@ -23,12 +23,12 @@ use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
 
-/// Configuration, authenticator and shared counts. A session keeps the context that it started with
-/// until `REIN`.
+/// Settings, authenticator, and the state that sessions share. A session keeps the context that it
+/// began with until `REIN`.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    /// The acceptor of TLS connections, if there is a certificate.
+    /// The acceptor of TLS connections, if TLS is enabled.
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
@@ -38,25 +38,25 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of each logged-in user with a limit on sessions or a rate.
+    /// The sessions of logged-in users whose number of sessions or common rate is limited.
     pub(crate) user_sessions: Arc<UserSessions>,
     /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
-    /// Hosts with too many failed logins.
+    /// Failed logins and bans of hosts.
     pub(crate) bans: Arc<Bans>,
     /// Ends sessions that wait too long for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
     /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
-    /// The compression of all transfers.
+    /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// Digests in progress.
+    /// The places of digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// Searches in progress, for a restart offset or for matching names.
+    /// The places of searches in progress, for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
-    /// Moves sessions that must leave their own thread to new threads.
+    /// Moves sessions that must leave their thread to new threads.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }
@@ -116,8 +116,8 @@ impl Context {
         })
     }
 
-    /// Returns a context of the same server with other settings, users and certificates. Counts of
-    /// running sessions carry over.
+    /// Returns a context of the same server with other settings, users and certificates. Shared
+    /// state carries over, unless the settings that it depends on have changed.
     pub(crate) fn with(
         &self,
         config: ServerConfig,
@@ -132,7 +132,7 @@ impl Context {
             (config.logins.ban_after, config.logins.ban_window, config.logins.ban_for)
         };
         Arc::new(Self {
-            // The last known address of a name stays in use.
+            // If these settings are the same, the last known address of a name stays in use.
             announcer: match announces_the_same {
                 true => Arc::clone(&self.announcer),
                 false => Announcer::new(&config),
@@ -168,7 +168,7 @@ impl Context {
         })
     }
 
-    /// Returns whether the server is shutting down. Sessions must then end as soon as they can.
+    /// Returns whether the server is shutting down. If so, sessions must end as soon as they can.
     pub(crate) fn is_draining(&self) -> bool {
         self.register.is_draining()
     }
@@ -180,7 +180,7 @@ impl Context {
         is_in(deny) || !allow.is_empty() && !is_in(allow)
     }
 
-    /// Returns the reason to refuse connections from `peer`, if there is one.
+    /// Returns the reason to refuse connections from `peer` (denied or banned), if there is one.
     pub(crate) fn objection(&self, peer: IpAddr) -> Option<Refusal> {
         if self.is_denied(peer) {
             return Some(Refusal::Denied);

@@ -5,11 +5,11 @@ use sha2::digest::DynDigest;
 /// A digest algorithm.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Algorithm {
-    /// The default.
+    /// SHA-256, the default.
     #[default]
     Sha256,
     Sha512,
-    /// Insecure, but required by the draft.
+    /// SHA-1, which is insecure but required by the draft.
     Sha1,
 }
 
@@ -35,7 +35,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm with this name in upper case, or `None` if it is unknown.
+    /// Returns the algorithm with this upper-case name, or `None` if the name is unknown.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use crate::storage::StorageError;
 
-/// Reason why a server could not be started or reconfigured. Nothing that clients do makes a
-/// running server fail.
+/// Reason why a server could not be started or reconfigured. Clients cannot cause this error on a
+/// running server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,10 +19,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The address is invalid, or no address was given.
-    #[error("no address to listen on")]
+    /// No address was given, the address is invalid, or a given socket cannot be used.
+    #[error("cannot listen on the given addresses")]
     Address(#[source] io::Error),
-    /// The root directory cannot be opened.
+    /// The directory of [`ServerBuilder::root`](crate::ServerBuilder::root) cannot be opened.
     #[error("cannot open the root directory {root}")]
     Root {
         /// The directory.
@@ -31,8 +31,8 @@ pub enum Error {
         #[source]
         source: StorageError,
     },
-    /// The system lacks a mechanism to confine sessions
-    /// ([`ConfinementPolicy::Require`](crate::ConfinementPolicy::Require)).
+    /// The system lacks a mechanism that
+    /// [`ConfinementPolicy::Require`](crate::ConfinementPolicy::Require) needs to confine sessions.
     #[error("cannot confine sessions to {root}")]
     Confinement {
         /// The directory.
@@ -41,28 +41,27 @@ pub enum Error {
         #[source]
         source: StorageError,
     },
-    /// The action after binding the addresses
-    /// ([`ServerBuilder::once_bound`](crate::ServerBuilder::once_bound)) failed.
-    #[error("cannot prepare to serve")]
+    /// The action of [`ServerBuilder::once_bound`](crate::ServerBuilder::once_bound) failed.
+    #[error("cannot prepare the server")]
     OnceBound(#[source] io::Error),
     /// The builder has neither a root directory, nor a storage, nor an authenticator.
-    #[error("no root directory or storage for the users")]
+    #[error("cannot start: no files to serve; set a root directory, a storage or an authenticator")]
     NoStorage,
-    /// A listener for implicit TLS
-    /// ([`ServerBuilder::implicit_tls`](crate::ServerBuilder::implicit_tls)) has no certificate.
-    #[error("implicit TLS without a certificate")]
+    /// The builder has a listener for [implicit TLS](crate::ServerBuilder::implicit_tls), but no
+    /// [certificate](crate::ServerBuilder::tls).
+    #[error("cannot listen with implicit TLS: no certificate")]
     NoCertificate,
-    /// TLS could not be set up: a thread for handshakes could not be started.
-    #[error("cannot set up TLS")]
+    /// A thread for TLS handshakes could not be started.
+    #[error("cannot start a thread for TLS handshakes")]
     Tls(#[source] io::Error),
-    /// A thread could not be started.
+    /// Another thread of the server could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later without a change, because an address is in
-    /// use now or the system is out of threads.
+    /// Returns whether the same call may succeed later without a change. This is the case if an
+    /// address is in use, or if a thread could not be started.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

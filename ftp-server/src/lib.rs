@@ -1,4 +1,4 @@
-//! A blocking FTP server with one thread per connection, for small hosts and for embedding.
+//! A blocking FTP server with one thread per connection, for small machines and for embedding.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,17 +16,19 @@
 //! ```
 //!
 //! A [`Storage`] holds the files. [`LocalStorage`] keeps them below one directory,
-//! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store. In tests,
-//! [`FaultStorage`] makes any of them fail.
+//! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store.
+//! [`MountedStorage`] joins several storages in one tree. In tests, [`FaultStorage`] makes any
+//! storage fail.
 //!
-//! An [`Authenticator`] decides who may log in, and which storage they get. [`UserTable`] is a
-//! fixed table of users with passwords, in plaintext or as a [`PasswordHash`].
+//! An [`Authenticator`] decides about each login, and chooses the user's storage and rights.
+//! [`UserTable`] is a fixed table of users with passwords, in plaintext or as a [`PasswordHash`].
 //!
-//! An [`Observer`] receives the events of a server; [`EventLog`] and [`Xferlog`] write them to
-//! logs. The server also sends them to the `log` crate.
+//! An [`Observer`] receives the events of a server. [`EventLog`] and [`Xferlog`] are observers that
+//! write logs. The server also sends its events to the `log` crate.
 //!
-//! An upload is invisible until it is complete. The reply 226 means that the file is complete under
-//! its name; [`SyncPolicy`] explains what is on disk by then.
+//! An upload becomes visible when it is complete; only an `APPE` to an existing file extends the
+//! file in place. The reply 226 (in mode B, 250) means that the file is complete under its name.
+//! [`SyncPolicy`] sets which data is on disk by then.
 //!
 //! The server runs on Linux.
 

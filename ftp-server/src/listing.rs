@@ -5,18 +5,20 @@ use ftp_proto::TimeVal;
 
 use crate::storage::{EntryKind, Metadata};
 
-/// Maximum age at which `LIST` shows the time of day instead of the year, in seconds: 180 days.
+/// Maximum age in seconds at which `LIST` shows the time of day instead of the year: 180 days.
 const RECENT: i64 = 180 * 86_400;
 
-/// Writes one `LIST` line with CR LF, in the nine fields of `ls -l` that every client reads: mode,
-/// links, owner, group, size, month, day, time or year, name.
+/// Writes one `LIST` line with CR LF. It has the nine fields of `ls -l` that every client reads:
+/// mode, links, owner, group, size, month, day, time or year, name.
 ///
 /// `now` is in seconds since 1970-01-01T00:00:00Z. For times after `now`, or more than 180 days
-/// before it, the year replaces the time of day; both are UTC. Owner and group are `ftp`, or with
-/// `show_ids` their numbers if the storage has them. Names are not looked up, because a lookup
-/// could block, or read files that the session may not see. A symbolic link has an `l`, and its
-/// target is not shown. FIFOs, sockets and devices all appear as `s`, because FTP cannot use any of
-/// them.
+/// before it, the year replaces the time of day; both are UTC. A time without a four-digit year
+/// appears as the beginning of 1970.
+///
+/// Owner and group are `ftp`, or with `show_ids` their numbers if the storage has them. Names are
+/// not looked up, because a lookup could block, or read files that the session may not see. A
+/// symbolic link has an `l`, and its target is not shown. FIFOs, sockets and devices all appear as
+/// `s`, because FTP cannot use any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
@@ -117,19 +119,19 @@ fn permissions(mode: u32, out: &mut Vec<u8>) {
 pub(crate) enum Fact {
     /// Kind of object.
     Type,
-    /// Size, for files only.
+    /// Size in bytes, for files only.
     Size,
     /// Modification time.
     Modify,
     /// Commands that the user may use on the object.
     Perm,
-    /// Identity of the object, independent of its name.
+    /// Identity of the object, which does not depend on its name.
     Unique,
     /// Permission bits.
     UnixMode,
 }
 
-/// All facts with their names, in the order of the output.
+/// All facts with their names, in the order in which entries show them.
 const FACTS: [(Fact, &str); 6] = [
     (Fact::Type, "type"),
     (Fact::Size, "size"),
@@ -169,19 +171,20 @@ impl FactSelection {
         self.0 & Self::bit(fact) != 0
     }
 
-    /// Returns the name of every fact in order, and whether the fact is shown, for the replies to
+    /// Returns the name of every fact in order, with whether the fact is shown, for the replies to
     /// `FEAT` and `OPTS MLST`.
     pub(crate) fn names(self) -> impl Iterator<Item = (&'static str, bool)> {
         FACTS.iter().map(move |&(fact, name)| (name, self.has(fact)))
     }
 }
 
-/// Writes one entry of `MLSD` or `MLST` without line ending: the chosen facts, one SP, and `name`.
-/// `MLST` puts another SP before the entry.
+/// Writes one entry of `MLSD` or `MLST` without line ending: the selected facts, one SP, and
+/// `name`. For `MLST`, the caller puts another SP before the entry.
 ///
 /// `perm` has the letters of RFC 3659 §7.5.5 that the user's rights allow. `size` appears for files
-/// only, and `modify` only in the years 1970 to 9999. A symbolic link that leads out of the root or
-/// nowhere is of type `OS.unix=slink`; FIFOs, sockets and devices are `OS.unix=special`.
+/// only, and `modify` only for times in the years 1970 to 9999. A symbolic link that leads nowhere
+/// or out of the root has the type `OS.unix=slink`; FIFOs, sockets and devices have
+/// `OS.unix=special`.
 pub(crate) fn mlsx_facts(
     name: &[u8],
     metadata: &Metadata,
@@ -243,8 +246,8 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
 /// before the path. A word of flags is `-` and 1 to 8 characters, each a letter or `1`, followed by
-/// SP and a path or by nothing. The flags have no effect. For an object with such a name, clients
-/// must send `./-x`.
+/// SP or nothing. The flags have no effect. If a name looks like flags, clients must send it as
+/// `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };

@@ -4,10 +4,14 @@ use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
-/// A pattern for names of files and directories. `*` matches any number of bytes, `?` any one byte,
-/// `[a-z]` one byte of this range, and `[!a-z]` one byte outside it. Everything else matches
-/// itself. The case of ASCII letters does not matter, because other programs that use the files,
-/// such as web servers, often ignore case.
+/// A pattern for names of files and directories.
+///
+/// - `*` matches any number of bytes, and `?` any one byte.
+/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` one other byte.
+/// - Everything else matches itself.
+///
+/// The case of ASCII letters does not matter, because other programs that use the files, such as
+/// web servers, often ignore case.
 ///
 /// ```
 /// use ftp_server::NamePattern;
@@ -29,8 +33,8 @@ impl NamePattern {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for an empty pattern, `UnexpectedByte` for a `/`, or `LineBreak` for
-    /// CR, LF or NUL, which a name in a command cannot contain.
+    /// Returns `UnexpectedEnd` if the pattern is empty, and `UnexpectedByte` if it contains `/`.
+    /// Returns `LineBreak` if it contains CR, LF or NUL, which a name in a command cannot contain.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pattern of names", at, kind);
         if input.is_empty() {
@@ -55,7 +59,7 @@ impl NamePattern {
     }
 }
 
-/// Writes the original text; bytes that are not UTF-8 are replaced.
+/// Writes the original text, with U+FFFD in place of bytes that are not UTF-8.
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.text))

@@ -1,15 +1,15 @@
-//! Step sizes of long work that a session interrupts to check on its client.
+//! Steps of long work, between which a session checks on its client.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// Duration below which a step counts as quick, and the next step is larger. The check after a
-/// shorter step would cost more than the step.
+/// Duration below which a step counts as quick, so that the next step is larger. With shorter
+/// steps, the checks between them would cost too much.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// The step size in bytes: doubled while steps are quick, halved after a slow one.
+/// The size of the next step in bytes: doubled after a quick step, halved after a slow one.
 #[derive(Debug)]
 pub(crate) struct Pace {
     least: u64,
@@ -18,7 +18,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Starts with `least` bytes per step, and never exceeds `most`.
+    /// Returns a pace that begins with `least` bytes per step, and stays between `least` and
+    /// `most`.
     pub(crate) const fn new(least: u64, most: u64) -> Self {
         Self { least, most, now: least }
     }
@@ -28,7 +29,8 @@ impl Pace {
         self.now
     }
 
-    /// Runs `work`, which handles at most the given number of bytes.
+    /// Runs `work` with the size of the step, measures its time, and adjusts the next size. `work`
+    /// must handle at most that many bytes.
     pub(crate) fn step<T>(&mut self, work: impl FnOnce(u64) -> T) -> T {
         let start = Instant::now();
         let done = work(self.now);
@@ -44,8 +46,8 @@ impl Pace {
     }
 }
 
-/// Repeats the short step `piece` until it returns `true` or [`limits::TICK`] has passed. Returns
-/// whether `piece` returned `true`.
+/// Repeats the short step `piece` until it returns `true`, it fails, or [`limits::TICK`] has
+/// passed. Returns whether `piece` returned `true`.
 pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
     let start = Instant::now();
     while !piece()? {
@@ -56,7 +58,7 @@ pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Resul
     Ok(true)
 }
 
-/// Waits [`limits::ASK_AGAIN`] before a session asks an unready storage again.
+/// Waits for [`limits::ASK_AGAIN`], before a session asks a storage again that was not ready.
 pub(crate) fn before_asking_again() {
     thread::sleep(limits::ASK_AGAIN);
 }

@@ -1,4 +1,4 @@
-//! Limits on processor-bound work for clients, in total and per host.
+//! Limits on the number of processor-bound jobs, in total and per host.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,11 +7,11 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission;
 
-/// The taken places of one kind of work in the whole server, each with its host.
+/// The taken places for one kind of job in the whole server: the host of each.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<Vec<IpAddr>>);
 
-/// One of [`limits::HEAVY`] places; dropping it returns the place.
+/// One of [`limits::HEAVY`] places. Dropping it returns the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::lock::unpoisoned;
 
-/// Divisor of the bytes per second: the result is the maximum to move at a time, so that other
-/// sessions get turns in between.
+/// Divisor of the bytes per second. The result is the maximum number of bytes to move at a time, so
+/// that other sessions get turns in between.
 const SHARE: u64 = 16;
 
-/// Time that may be caught up after a pause or a late wakeup.
+/// Maximum unused time that a transfer may catch up after a pause or a late wakeup.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// A rate that any number of sessions share. Bytes are reserved before they move. Reservations are
-/// in order, so every session gets its turn.
+/// A rate limit that one or more sessions share. A session reserves bytes before they move.
+/// Reservations follow one another, so every session gets its turn.
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// Bytes per second, above 0.
@@ -23,13 +23,13 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Returns a rate, or `None` for 0 (unlimited).
+    /// Returns a rate limit, or `None` for 0 (unlimited).
     pub(crate) fn new(bytes_per_second: u64) -> Option<Arc<Self>> {
         let rate = Self { per_second: bytes_per_second, free_at: Mutex::new(Instant::now()) };
         (bytes_per_second > 0).then(|| Arc::new(rate))
     }
 
-    /// Returns the bytes that may move at a time.
+    /// Returns the maximum number of bytes to reserve at a time.
     fn share(&self) -> u64 {
         (self.per_second / SHARE).max(1)
     }
@@ -59,7 +59,7 @@ impl Rate {
     }
 }
 
-/// The rates of one session; none by default.
+/// The rate limits of one direction of a session (default: none).
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     rates: Vec<Arc<Rate>>,
@@ -79,8 +79,8 @@ impl Throttle {
         self.rates.is_empty()
     }
 
-    /// Reserves at most `most` bytes. Returns the number, and the time at which they may move. The
-    /// caller gives back the bytes that do not move.
+    /// Reserves at most `most` bytes. Returns their number, and the time at which they may move.
+    /// The caller must [give back](Self::give_back) the bytes that do not move.
     pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
         let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
         let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);
@@ -89,6 +89,7 @@ impl Throttle {
         (bytes, times.max().unwrap_or(now))
     }
 
+    /// Cancels the reservation of bytes that did not move.
     pub(crate) fn give_back(&self, bytes: usize) {
         if bytes > 0 {
             self.rates.iter().for_each(|rate| rate.give_back(bytes as u64));

@@ -1,5 +1,5 @@
-//! Texts of replies, and the reply codes of storage errors. Only MLSD uses a different code for one
-//! of them: 501 for a path that is not a directory (RFC 3659 §7.2.1).
+//! Replies that several commands share, and the reply codes of storage errors. Only MLSD uses a
+//! different code for one error: 501 for a path that is not a directory (RFC 3659 §7.2.1).
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
@@ -8,15 +8,15 @@ use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 /// The purpose of a call to the storage, on which the reply to an error depends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
-    /// Examining, reading or removing an existing object.
+    /// Examining, reading, changing or removing an existing object.
     Existing,
     /// Reading a file for its digest: HASH.
     Digest,
-    /// Making a file: STOR, STOU, APPE.
+    /// Storing a file: STOR, STOU, APPE.
     MakeFile,
     /// Making a directory: MKD.
     MakeDirectory,
-    /// Creating a name: RNTO.
+    /// Moving an object to a new name: RNTO.
     NewName,
 }
 
@@ -43,9 +43,10 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply for users of a drop box, who must not learn which objects exist. If an object
-/// with the new name exists, the reply is 553, whatever kind of object it is. Errors such as a full
-/// disk keep their reply; all others get "Permission denied".
+/// Returns the reply to a command that the storage refused, for a user of a drop box. The user must
+/// not learn more about existing objects than necessary. If an object with the new name exists, the
+/// reply is 553, whatever kind of object it is. Errors such as a full disk have their usual reply;
+/// all others have "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
@@ -60,12 +61,12 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     }
 }
 
-/// Returns the reply to a transfer if the storage fails after the 150.
+/// Returns the final reply of a transfer whose storage failed after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        // Another session has taken the name in the meantime.
+        // Another session has taken the name since the 150.
         Kind::Exists => ReplyCode::NAME_NOT_ALLOWED,
         _ => ReplyCode::LOCAL_ERROR,
     };
@@ -77,22 +78,22 @@ pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
 }
 
-/// Returns the reply for a time without a four-digit year.
+/// Returns the reply if a time has no four-digit year, so that no reply can show it.
 pub(crate) fn no_time() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
 }
 
-/// Returns the reply to `HASH` for a file that is too large or takes too long.
+/// Returns the reply to a `HASH` of a file that is too large or takes too long.
 pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large for HASH")
 }
 
-/// Returns the reply for a search before the first byte that takes too long.
+/// Returns the reply if the search before the first byte takes too long.
 pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
 }
 
-/// Returns the reply to a transfer in mode Z if too many others compress their data.
+/// Returns the reply to a transfer in mode Z if too many other transfers compress their data.
 pub(crate) fn too_much_to_compress() -> Reply {
     Reply::new(ReplyCode::FILE_BUSY, "Too many compressed transfers, use MODE S or try later")
 }
@@ -106,7 +107,7 @@ pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
             text.extend_from_slice(comment.as_bytes());
             Reply::new(ReplyCode::PATHNAME, text)
         }
-        // Such a name can only come from the disk, and no reply can carry it unchanged.
+        // Only a name on the disk can be like this, and no reply can carry it unchanged.
         Err(_) => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Path cannot be shown"),
     }
 }

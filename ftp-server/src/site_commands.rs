@@ -6,17 +6,18 @@ use ftp_proto::{Escaped, Reply};
 
 use crate::auth::Rights;
 
-/// A `SITE` command of a logged-in user that the server does not know.
+/// A logged-in user's `SITE` command that the server does not handle itself.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct SiteRequest<'a> {
-    /// The word after `SITE`, byte for byte; by convention, case does not matter.
+    /// The word after `SITE`, byte for byte. By convention, its case does not matter.
     pub word: &'a [u8],
     /// The text after the word and a space, byte for byte; may be empty.
     pub argument: &'a [u8],
     /// The argument of `USER`, byte for byte.
     pub user: &'a [u8],
-    /// Rights of the user. The server has checked none of them for this command.
+    /// Rights of the user, except in [`Login::directories`](crate::Login::directories). The server
+    /// has not checked any right for this command.
     pub rights: Rights,
     /// The client's address on the control connection.
     pub peer: SocketAddr,
@@ -35,16 +36,16 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// Handles the embedder's `SITE` commands; a closure can implement it.
+/// Handles the embedder's `SITE` commands. A closure can implement this trait.
 ///
-/// The session's thread calls the handler and waits. The thread may be confined to the user's
-/// files.
+/// The session's thread calls the handler and waits for its answer. The thread may be confined to
+/// the user's files.
 ///
-/// The server handles some words itself: `HELP`, `CHMOD`, and `QUOTA` if the user's storage has
-/// [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.
+/// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the user's
+/// storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.
 pub trait SiteCommands: Send + Sync {
-    /// Answers a command with one final reply: 2yz, 4yz or 5yz. `None` means an unknown word: the
-    /// client gets 504.
+    /// Answers a command with one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets
+    /// 451 instead. `None` means that the word is unknown: the client gets 504.
     fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply>;
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread with a stack of `stack` bytes. Without a name, it inherits the name of its
-/// parent thread.
+/// Starts a thread with a stack of `stack` bytes. Without a name, the thread inherits the name of
+/// its parent thread.
 pub(crate) fn start(
     name: Option<&str>,
     stack: usize,
