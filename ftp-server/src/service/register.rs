@@ -164,8 +164,8 @@ impl Register {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.register.sessions().remove(&self.number);
-        // Threads wait only during a shutdown. With the lock above, a thread that has not seen this
-        // session leave began to wait after it started the shutdown.
+        // Threads wait only during a shutdown. A thread that saw this session under the lock had
+        // set `draining` before, so it does not miss the notification.
         if self.register.is_draining() {
             self.register.gone.notify_all();
         }

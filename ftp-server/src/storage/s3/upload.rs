@@ -73,7 +73,7 @@ impl Begun {
         Ok(Note { owner: Inner::unique()?, key, object, is_active: true, ..Note::default() })
     }
 
-    /// Returns `Busy` if another session is known to have taken over the upload.
+    /// Returns `Busy` if the lease is known to be lost to another session.
     fn check(&self) -> Result<(), StorageError> {
         self.lease.as_ref().map_or(Ok(()), |lease| lease.check())
     }
@@ -106,7 +106,8 @@ pub(super) struct S3Upload {
     publishing: Publishing,
     copying: Option<Copying>,
     parts: Vec<Part>,
-    /// The bytes that follow the parts. It contains the last part too, until the file is published.
+    /// The bytes that follow the parts. If the last part is stored already, its bytes stay here
+    /// too, until the file is published.
     buffer: Buffer,
     sending: Option<Job<Sent>>,
     /// Whether the session has written all bytes.
@@ -181,7 +182,7 @@ impl S3Upload {
 
     fn take(&mut self, sent: Sent) -> Result<bool, StorageError> {
         self.begun = sent.begun;
-        // Keep the last part until the file is published, and a failed part for another attempt.
+        // The last part is kept until the file is published, and a failed part for another attempt.
         if self.is_last_stored || sent.part.is_err() {
             self.buffer = sent.buffer;
         }
@@ -300,8 +301,8 @@ impl S3Upload {
             // The upload can be resumed after the parts when the lease has expired.
             return;
         }
-        // Omits the last part, which stays at the store: with that part, the size could be that of
-        // the whole file.
+        // Omits the last part, which stays at the store. With that part, a client could see the
+        // size of its whole file.
         if self.is_last_stored && self.sending.is_none() {
             self.parts.pop();
         }
