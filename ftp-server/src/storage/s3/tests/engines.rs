@@ -101,11 +101,27 @@ fn decides_races(engine: &ObjectStore) {
     }
 }
 
+/// Lets four servers store the same name at once. At least one of them succeeds, and the file is
+/// that of a server that reported success.
+fn keeps_one_file_whole(engine: &ObjectStore) {
+    for size in [1_000, 2 * PART + 7] {
+        let name = format!("of{size}");
+        let stored = at_once(4, 0..4_u8, |number| {
+            let storage = on_engine(engine, "replaced");
+            put(&storage, &name, WriteMode::Replace, &vec![number; size]).map(|()| number)
+        });
+        let found = read(&on_engine(engine, "replaced"), &name).unwrap();
+        let winner = stored.iter().flatten().find(|number| found == vec![**number; size]);
+        assert!(winner.is_some(), "{}: {size} bytes, {stored:?}", engine.name);
+    }
+}
+
 #[test]
 fn moto_works_as_a_disk_does() {
     let Some(engine) = ObjectStore::moto() else { return };
     // moto checks a condition some time before it stores, so two sessions may both create a file.
     works(&engine);
+    keeps_one_file_whole(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(
@@ -119,6 +135,7 @@ fn seaweedfs_works_as_a_disk_does() {
     let Some(engine) = ObjectStore::seaweedfs() else { return };
     works(&engine);
     decides_races(&engine);
+    keeps_one_file_whole(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(features.missing(), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
