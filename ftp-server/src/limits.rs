@@ -173,6 +173,10 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes), in bytes.
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
+/// Time for which a session knows the size of a file that it has just stored. Another session may
+/// replace the file meanwhile.
+pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
+
 /// Maximum number of partial uploads whose length `SIZE` has reported in one session, and which
 /// that session has not resumed. `SIZE` then reports no other partial upload, because the server
 /// could not remember it for a later `APPE`.

@@ -17,16 +17,24 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// type image, `SIZE` also reports the length of a kept partial upload to its user. If an
 /// unfinished upload is to replace the file, a user who may write gets 554 instead of the length.
 /// The code is not 550, because curl takes a 550 for a missing file.
+///
+/// Clients verify an upload with `SIZE` as the next command. The storage need not be asked then if
+/// it has just proved the size.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
+    let proved = session.proved_size.take().filter(|(_, when)| {
+        session.stored.as_ref() == Some(&path) && when.elapsed() < limits::PROVED_SIZE
+    });
+    let proved = proved.map(|(size, _)| size);
     session.told_partials.retain(|(name, _)| *name != path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
     };
+    let found = || regular(storage, &path).map(|metadata| metadata.size);
     let mut partial = None;
     let size = match session.parameters.representation {
-        RepresentationType::Image => match regular(storage, &path) {
-            Ok(metadata) => Ok(Some(metadata.size)),
+        RepresentationType::Image => match proved.map_or_else(found, Ok) {
+            Ok(size) => Ok(Some(size)),
             Err(error) => {
                 let size = kept_size(session, storage, &path, error);
                 partial = size.as_ref().ok().copied();

@@ -39,6 +39,9 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     if verb == Verb::Rnfr {
         session.rename_from = None;
     }
+    if verb != Verb::Size {
+        session.proved_size = None;
+    }
     let renamed = session.rename_from.clone().filter(|_| verb == Verb::Rnto);
     let outcome = match try_dispatch(session, verb, argument) {
         Ok(outcome) => outcome,

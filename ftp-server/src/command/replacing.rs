@@ -265,6 +265,10 @@ impl Upload for Replacing {
         self.upload.prepare_commit()
     }
 
+    fn published_size(&self) -> Option<u64> {
+        self.upload.published_size()
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.note(End::Interrupted);
         let Self { upload, mut replacement, .. } = *self;

@@ -173,6 +173,10 @@ impl Upload for Within {
         self.upload.prepare_commit()
     }
 
+    fn published_size(&self) -> Option<u64> {
+        self.upload.published_size()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.upload.commit()
     }

@@ -78,6 +78,7 @@ impl Runner {
         let result = watch.carry_out(transfer, channel);
         let bytes = watch.moved;
         let tls = watch.tls;
+        let proved_size = watch.proved_size;
         let is_end_confirmed = watch.is_end_confirmed;
         let refused = watch.refused;
         // After data that a test has cut, the connection cannot stay open.
@@ -96,6 +97,8 @@ impl Runner {
         if direction == Direction::Received {
             let is_stored = matches!(result, TransferResult::Pumped(PumpEnd::Complete));
             self.session.stored = is_stored.then(|| subject.path.clone());
+            let proved_size = proved_size.filter(|_| is_stored);
+            self.session.proved_size = proved_size.map(|size| (size, Instant::now()));
         }
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();

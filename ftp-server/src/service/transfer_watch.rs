@@ -63,6 +63,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) moved: u64,
     /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
+    /// The size of the stored file, if the storage has proved it.
+    pub(super) proved_size: Option<u64>,
     /// Whether the sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
     /// The data connection of a transfer that the storage refused.
@@ -81,6 +83,7 @@ impl<'a> TransferWatch<'a> {
             running: false,
             moved: 0,
             tls: None,
+            proved_size: None,
             is_end_confirmed: false,
             refused: None,
             open: None,
@@ -190,6 +193,7 @@ impl<'a> TransferWatch<'a> {
         };
         match end {
             PumpEnd::Complete => {
+                self.proved_size = upload.published_size();
                 upload.commit().map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
             }
             end => {

@@ -77,6 +77,9 @@ pub(crate) struct Session {
     pub(crate) told_partials: Vec<(VirtualPath, u64)>,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
+    /// The size that the storage has proved for this file, and when. Only the next command may use
+    /// it.
+    pub(crate) proved_size: Option<(u64, Instant)>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
     /// Whether TLS was on from the start.
@@ -180,6 +183,7 @@ impl Session {
             restart: 0,
             told_partials: Vec::new(),
             stored: None,
+            proved_size: None,
             secured: None,
             is_implicit: false,
             has_buffer_size: false,

@@ -455,6 +455,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
         self.inner.replaces()
     }
 
+    fn published_size(&self) -> Option<u64> {
+        self.inner.published_size()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {
             self.inner.abort(StreamEnd::Failed);

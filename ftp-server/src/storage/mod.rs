@@ -512,6 +512,15 @@ pub trait Upload: io::Write {
         false
     }
 
+    /// Returns the size of the file after [`prepare_commit`](Self::prepare_commit) has published it,
+    /// if the storage has just learned this size and would need a request to learn it again. A
+    /// session then answers a `SIZE` that is the next command without asking the storage.
+    ///
+    /// By default, a session always asks the storage.
+    fn published_size(&self) -> Option<u64> {
+        None
+    }
+
     /// Publishes the received bytes as the content of the file. If the storage promises to sync,
     /// they are on disk before they are visible.
     ///

@@ -119,6 +119,8 @@ pub(super) struct S3Upload {
     committing: Option<Job<Result<(), StorageError>>>,
     /// Whether the request to publish the file was sent. The bytes are then no longer in `buffer`.
     is_tried: bool,
+    /// The size of the file, once the request to publish it was sent.
+    size: u64,
     /// Whether the file is published or the upload has ended.
     is_over: bool,
     /// Whether the store failed in a way that may be temporary.
@@ -140,6 +142,7 @@ impl S3Upload {
             waiting: None,
             committing: None,
             is_tried: false,
+            size: 0,
             is_over: false,
             is_broken: false,
         }
@@ -251,6 +254,10 @@ impl S3Upload {
         let parts = std::mem::take(&mut self.parts);
         let empty = self.buffer.another();
         let buffer = std::mem::replace(&mut self.buffer, empty);
+        self.size = match begun.multipart {
+            Some(_) => parts.iter().map(|part| part.size).sum(),
+            None => buffer.bytes().len() as u64,
+        };
         let Publishing { condition, refusal, .. } = &self.publishing;
         let (condition, refusal) = (condition.clone(), *refusal);
         self.committing =
@@ -423,6 +430,12 @@ impl Upload for S3Upload {
 
     fn replaces(&self) -> bool {
         self.publishing.replaces
+    }
+
+    /// The response that published the file has proved its size: the request contained the digest of
+    /// all bytes, or the tags of all parts.
+    fn published_size(&self) -> Option<u64> {
+        self.is_over.then_some(self.size)
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {

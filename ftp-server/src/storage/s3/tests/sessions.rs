@@ -198,6 +198,7 @@ fn each_command_costs_its_number_of_requests() {
         let large = content(20 << 20);
         for (command, bytes, want) in [
             ("STOR f", &b"new"[..], [2, 1, 0]),
+            ("SIZE f", b"", [0, 0, 0]),
             ("SIZE f", b"", [0, 1, 0]),
             ("STOR d/f", b"new", [3, 1, 0]),
             ("STOR d/g", b"new", [2, 1, 0]),
@@ -230,5 +231,54 @@ fn each_command_costs_its_number_of_requests() {
             let made: [u64; 3] = std::array::from_fn(|at| after[at] - before[at]);
             assert_eq!(made, want, "{command}");
         }
+    });
+}
+
+/// A client that verifies its upload asks at once. Any later question is for the store, because
+/// another program may have changed the file meanwhile.
+#[test]
+fn only_the_next_command_knows_the_size_of_a_stored_file_without_the_store() {
+    // The size is forgotten after a second.
+    patiently(Duration::from_secs(1), |_| {
+        let fake = Fake::start();
+        let server = serve(&fake);
+        let (mut session, mut other) = (login(&server), login(&server));
+        for (commands, want) in [
+            (&[][..], 0),
+            (&["NOOP"], 1),
+            (&["SIZE other"], 1),
+            (&["SIZE f"], 1),
+            (&["SIZE other", "SIZE f"], 1),
+        ] {
+            fake.store("other", b"bytes");
+            session.upload("STOR f", b"new");
+            for command in commands {
+                session.ask(*command);
+            }
+            let before = requests(&fake);
+            session.expect("SIZE f", 213);
+            let after = requests(&fake);
+            assert_eq!(after[1] - before[1], want, "{commands:?}");
+        }
+        session.upload("STOR f", b"new");
+        fake.store("f", b"of another program");
+        assert_eq!(other.expect("SIZE f", 213).text().trim_end(), "213 18");
+        session.expect("NOOP", 200);
+        assert_eq!(session.expect("SIZE f", 213).text().trim_end(), "213 18");
+        // A file of several parts.
+        let large = content(2 * PART + 1);
+        session.upload("STOR large", &large);
+        let before = requests(&fake);
+        let size = session.expect("SIZE large", 213).text();
+        assert_eq!(size.trim_end(), format!("213 {}", large.len()));
+        assert_eq!(requests(&fake), before);
+        // A failed upload proves nothing.
+        fake.fail("PutObject", 0, 99, Fault::Refuse(403, "AccessDenied"));
+        let mut data = session.passive();
+        session.expect("STOR g", 150);
+        data.write_all(b"some");
+        data.close();
+        session.expect_reply(451);
+        session.expect("SIZE g", 550);
     });
 }
