@@ -181,8 +181,9 @@ impl Fetch {
         let mut body = content.into_reader();
         let lost = |reason: String| Ok(Err(S3Error::Lost { operation, reason }));
         while self.at < self.size {
-            let mut piece = Vec::new();
             let most = PIECE.min(self.size - self.at);
+            // A vector that grows would copy its bytes several times.
+            let mut piece = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
             let read = body.by_ref().take(most).read_to_end(&mut piece);
             if piece.is_empty() {
                 return lost(
