@@ -1,11 +1,17 @@
 //! Attributes of one file or directory: `SIZE`, `MDTM`, `MLST` (RFC 3659), `MFMT`
 //! (draft-somers-ftp-mfxx), `SITE CHMOD`.
 
-use ftp_proto::{Command, Entry, Fact, Facts, OptsArgument, Permissions, Reply, ReplyCode};
+use ftp_proto::{
+    Command, Entry, Fact, Facts, OptsArgument, Pathname, Permissions, Reply, ReplyCode,
+};
 use ftp_proto::{RepresentationType, Severity, SiteArgument, TimeVal};
 
 use super::{Client, is_unknown};
 use crate::error::Error;
+use crate::transfer::FLIGHT;
+
+/// The maximum length of `MFMT` and its time, with the line ending, in bytes.
+const MFMT: usize = 32;
 
 impl Client {
     /// Returns the size of the file at `path` in bytes, as type image counts them (`SIZE`).
@@ -19,9 +25,16 @@ impl Client {
     /// [`Error::Argument`] if `path` cannot be sent.
     pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
         let command = Command::Size(self.pathname(path.as_ref())?);
-        self.settle()?;
-        self.put_in_force(RepresentationType::Image)?;
-        Ok(self.ask(&command)?.and_then(|reply| {
+        // If it was sent ahead, type image is in force.
+        let reply = match self.reply_ahead(&command)? {
+            Some(reply) => reply,
+            None => {
+                self.settle()?;
+                self.put_in_force(RepresentationType::Image)?;
+                self.control.request(&command)?
+            }
+        };
+        Ok(known(&command, reply)?.and_then(|reply| {
             let digits = reply.text().trim_ascii();
             let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
             std::str::from_utf8(digits).ok()?.parse().ok()
@@ -109,6 +122,33 @@ impl Client {
         }
     }
 
+    /// Announces the times that you set next by [`set_modified`](Self::set_modified), in this order.
+    ///
+    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
+    /// as many of the commands as fit into one write. Otherwise, or during a transfer, the names
+    /// have no effect.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub fn plan_times<P: AsRef<[u8]>>(
+        &mut self,
+        times: impl IntoIterator<Item = (P, TimeVal)>,
+    ) -> Result<(), Error> {
+        if !self.config.reuse_data || !self.plan.is_open() || self.control.is_outstanding() {
+            return Ok(());
+        }
+        let mut left = FLIGHT;
+        let commands = times.into_iter().map_while(|(path, time)| {
+            // The call itself reports a path that cannot be sent.
+            let path = Pathname::new(path.as_ref()).ok()?;
+            left = left.checked_sub(path.as_bytes().len() + MFMT)?;
+            (!self.needs_agreement(path.as_bytes())).then_some(Command::Mfmt(time, path))
+        });
+        let commands = commands.collect();
+        self.send_ahead(commands)
+    }
+
     /// Sets the permission bits of the object at `path` (`SITE CHMOD`).
     ///
     /// # Errors
@@ -144,12 +184,16 @@ impl Client {
     /// Returns the 2xx reply to a command. Returns `None` for any 5xx except 530: the value is then
     /// unknown.
     fn ask(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
-        let reply = self.control.request(command)?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(Some(reply)),
-            Severity::Permanent if reply.code() != ReplyCode::NOT_LOGGED_IN => Ok(None),
-            _ => Err(Error::Refused(command.verb(), reply)),
-        }
+        known(command, self.control.request(command)?)
+    }
+}
+
+/// Returns a 2xx reply to `command`, or `None` if the reply is any 5xx except 530.
+fn known(command: &Command, reply: Reply) -> Result<Option<Reply>, Error> {
+    match reply.code().severity() {
+        Severity::Completion => Ok(Some(reply)),
+        Severity::Permanent if reply.code() != ReplyCode::NOT_LOGGED_IN => Ok(None),
+        _ => Err(Error::Refused(command.verb(), reply)),
     }
 }
 

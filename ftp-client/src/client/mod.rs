@@ -81,7 +81,7 @@ pub struct Client {
     pub(crate) abandoned: Option<Stream>,
     /// The data connection that the next transfer in mode B uses.
     pub(crate) kept: Option<Kept>,
-    /// The downloads that the caller has planned.
+    /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: Plan,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
@@ -267,12 +267,13 @@ impl Client {
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
     /// neither closed the connection nor sent anything unasked. A transfer that was dropped early
     /// is aborted first; otherwise the check sends no command. The server can still close the
-    /// connection before the next command. The replies to
-    /// [planned downloads](Self::plan_downloads) may be outstanding.
+    /// connection before the next command. The replies to planned commands
+    /// ([`plan_downloads`](Self::plan_downloads), [`Upload::plan_next`](crate::Upload::plan_next))
+    /// may be outstanding.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         if self.plan.is_requested() && self.kept.is_some() {
-            // The replies to planned downloads arrive now.
+            // The replies to planned commands arrive now.
             return self.control.is_open();
         }
         self.settle().and_then(|()| self.control.check_clear()).is_ok()
@@ -282,7 +283,7 @@ impl Client {
     /// reading anything.
     ///
     /// After a failed transfer, the result is `true` if the server accepted the abort. The replies
-    /// to [planned downloads](Self::plan_downloads) may be outstanding.
+    /// to planned commands may be outstanding.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let is_outstanding = self.control.is_outstanding() && !self.plan.is_requested();
@@ -475,6 +476,9 @@ impl Client {
     }
 
     fn request(&mut self, command: &Command) -> Result<Reply, Error> {
+        if let Some(reply) = self.reply_ahead(command)? {
+            return Ok(reply);
+        }
         self.settle()?;
         self.control.request(command)
     }

@@ -92,6 +92,13 @@ impl Client {
         self.plan.len()
     }
 
+    /// Returns whether the server was asked for an upload that has not begun
+    /// ([`Upload::plan_next`]).
+    #[must_use]
+    pub fn has_planned_upload(&self) -> bool {
+        self.plan.is_upload_requested()
+    }
+
     /// Begins to upload a file to `path`, replacing an existing file (`STOR`).
     ///
     /// # Errors
@@ -279,7 +286,7 @@ impl Client {
         let (begun, offset) = self.begin_from(&Command::Stor(path.clone()), offset)?;
         let is_checked = is_image && (self.length_check || offset > 0);
         let wanted = self.wanted;
-        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, is_checked.then_some(path)))
+        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, Some(path), is_checked))
     }
 
     /// Sets whether to compare the length of transferred files with the server's (default: no).
@@ -352,11 +359,10 @@ impl Client {
         download
     }
 
-    /// Returns the upload. `path` is the file whose length can be checked afterwards.
+    /// Returns the upload. `path` is the file, if its length can be checked afterwards.
     fn upload(&mut self, begun: Begun, offset: u64, path: Option<Pathname>) -> Upload<'_> {
         let wanted = self.wanted;
         let is_checked = self.length_check && wanted == RepresentationType::Image;
-        let path = path.filter(|_| is_checked);
-        Upload::new(Transfer::new(self, begun), wanted, offset, path)
+        Upload::new(Transfer::new(self, begun), wanted, offset, path, is_checked)
     }
 }

@@ -1,16 +1,19 @@
-//! Downloads that are requested before their turn: in mode B the files follow one another on one
-//! data connection, so no round trip separates them.
+//! Commands that are sent before the replies to earlier ones: in mode B the files follow one another
+//! on one data connection, so no round trip separates downloads, and one separates uploads.
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, RepresentationType, Severity, TimeVal, Verb};
+use ftp_proto::{Command, Pathname, Reply, ReplyCode, RepresentationType, Severity};
+use ftp_proto::{TimeVal, Verb};
 
+use super::Transfer;
 use super::begin::Begun;
+use super::coding::Coding;
 use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::trace;
 
-/// The time for the replies to downloads that are no longer wanted.
+/// The time for the replies to commands that are no longer wanted.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Begins a transfer of a whole file if that transfer was requested ahead, otherwise returns
@@ -30,7 +33,7 @@ pub(super) fn begin(
         client.plan.begin(command, with_time);
         return Ok(None);
     }
-    match begin_next(client, with_time) {
+    match begin_next(client, command.verb(), with_time) {
         Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 425 | 426 | 503) => {
             // The server has closed the data connection, so it will refuse the other requests too.
             client.drop_requested()?;
@@ -40,8 +43,8 @@ pub(super) fn begin(
     }
 }
 
-/// Begins the download that was requested first.
-fn begin_next(client: &mut Client, with_time: bool) -> Result<Begun, Error> {
+/// Begins the transfer that was requested first.
+fn begin_next(client: &mut Client, verb: Verb, with_time: bool) -> Result<Begun, Error> {
     let is_running_out = client.plan.begin_requested();
     let started = Instant::now();
     let deadline = client.control.reply_deadline();
@@ -55,10 +58,42 @@ fn begin_next(client: &mut Client, with_time: bool) -> Result<Begun, Error> {
         let is_told = reply.code().severity() == Severity::Completion;
         modified = TimeVal::parse(reply.text().trim_ascii()).ok().filter(|_| is_told);
     }
-    client.begin_over_kept(Verb::Retr, started, deadline, modified)
+    client.begin_over_kept(verb, started, deadline, modified)
+}
+
+impl Transfer<'_> {
+    /// Returns whether the next upload, to `path`, can be requested before this one is confirmed.
+    /// The server must have shown that it keeps the data connection: it answers 125, not 150.
+    pub(super) fn may_go_ahead(&self, path: &Pathname) -> bool {
+        let client = &*self.client;
+        let is_image = client.state.representation == Some(RepresentationType::Image);
+        self.coding.as_deref().is_some_and(Coding::is_in_blocks)
+            && self.first.code() == ReplyCode::DATA_CONNECTION_OPEN
+            && client.plan.is_open()
+            && is_image
+            && !client.needs_agreement(path.as_bytes())
+    }
 }
 
 impl Client {
+    /// Sends commands whose replies are read later, each before the next one is used.
+    pub(crate) fn send_ahead(&mut self, commands: Vec<Command>) -> Result<(), Error> {
+        let deadline = self.control.reply_deadline();
+        self.control.send_more(&commands, deadline)?;
+        self.plan.request(commands);
+        Ok(())
+    }
+
+    /// Returns the reply to a command that was sent ahead, or `None` if it was not.
+    pub(crate) fn reply_ahead(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
+        self.control.check()?;
+        if !self.plan.take_requested(command) {
+            return Ok(None);
+        }
+        let deadline = self.control.reply_deadline();
+        self.control.final_reply(deadline).map(Some)
+    }
+
     /// Returns the commands of the next planned downloads, and counts these downloads as requested.
     pub(super) fn next_flight(&mut self) -> Vec<Command> {
         let mut plan = std::mem::take(&mut self.plan);
@@ -67,10 +102,14 @@ impl Client {
         flight
     }
 
-    /// Drops the downloads that were requested ahead: the server ends them once it has no data
+    /// Drops the transfers that were requested ahead: the server ends them once it has no data
     /// connection.
     pub(super) fn drop_requested(&mut self) -> Result<(), Error> {
-        trace::note(format_args!("dropping the downloads that were requested ahead"));
+        trace::note(format_args!("dropping the commands that were sent ahead"));
+        if self.plan.is_upload_requested() {
+            // A reset shows the server that this is not the end of a file.
+            self.kept = None;
+        }
         self.close_kept();
         let deadline = self.control.reply_deadline();
         let deadline = deadline.or(Some(self.control.deadline(LIMIT, Phase::Reply)));

@@ -30,6 +30,8 @@ impl Transfer<'_> {
         if is_upload {
             self.finish_coding()?;
             self.flush(has_sent)?;
+            let next = std::mem::take(&mut self.next);
+            self.client.send_ahead(next)?;
         }
         if has_sent && !is_in_blocks {
             self.reject_early_reply()?;

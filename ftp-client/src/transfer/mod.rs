@@ -27,7 +27,7 @@ pub(crate) use begin::{Begun, begin, begin_with_time};
 pub use copy::{Source, Watch};
 pub use download::Download;
 pub(crate) use kept::Kept;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{FLIGHT, Plan};
 pub use rate_limit::RateLimit;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
@@ -35,7 +35,7 @@ pub(crate) use verdict::{accepted, confirm};
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Pathname, Progress, Reply, Verb};
+use ftp_proto::{Command, Pathname, Progress, Reply, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -97,6 +97,8 @@ pub(crate) struct Transfer<'a> {
     /// The error that ended the transfer.
     failed: Option<Error>,
     started: Instant,
+    /// The commands to send together with the end of an upload.
+    next: Vec<Command>,
 }
 
 impl<'a> Transfer<'a> {
@@ -113,6 +115,7 @@ impl<'a> Transfer<'a> {
             drained: false,
             failed: None,
             started,
+            next: Vec::new(),
         }
     }
 

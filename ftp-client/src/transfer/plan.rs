@@ -1,8 +1,8 @@
-//! The downloads that a caller has named, and which of them are requested already.
+//! The transfers that a caller has named, and the commands that were sent ahead.
 
 use std::collections::VecDeque;
 
-use ftp_proto::{Command, Pathname};
+use ftp_proto::{Command, Pathname, Verb};
 
 /// The maximum number of requested downloads that have not begun, and the number below which more
 /// are requested.
@@ -11,20 +11,20 @@ const FEW: usize = 32;
 
 /// The maximum length of the commands in one write, in bytes. A server that sends data does not
 /// read all commands at once, so they must fit into the buffers of a connection.
-const FLIGHT: usize = 4_096;
+pub(crate) const FLIGHT: usize = 4_096;
 
-/// The number of times that requested downloads may have to be dropped. After that, downloads are
-/// requested one by one.
+/// The number of times that commands sent ahead may have to be dropped. After that, each command
+/// waits for the reply to the one before.
 const VAIN: u8 = 3;
 
-/// The downloads that the caller has named.
+/// The downloads that the caller has named, and all commands that were sent ahead.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The downloads that are not requested yet.
     planned: VecDeque<Planned>,
-    /// The requested downloads, in the order of the replies.
-    requested: VecDeque<Planned>,
-    /// The number of times that requested downloads had to be dropped.
+    /// The commands that were sent ahead, in the order of the replies.
+    requested: VecDeque<Command>,
+    /// The number of times that commands sent ahead had to be dropped.
     vain: u8,
 }
 
@@ -55,24 +55,56 @@ impl Plan {
 
     /// Returns the number of downloads that have not begun.
     pub(crate) fn len(&self) -> usize {
-        self.planned.len() + self.requested.len()
+        self.planned.len() + self.downloads()
     }
 
-    /// Returns whether the server was asked for downloads that have not begun.
+    /// Returns the number of requested downloads that have not begun.
+    fn downloads(&self) -> usize {
+        self.requested.iter().filter(|command| command.verb() == Verb::Retr).count()
+    }
+
+    /// Returns whether commands were sent ahead whose replies have not been read.
     pub(crate) fn is_requested(&self) -> bool {
         !self.requested.is_empty()
     }
 
-    /// Returns whether this transfer was requested and is the next one that the server begins.
-    pub(super) fn has_requested(&self, command: &Command, with_time: bool) -> bool {
-        self.requested.front().is_some_and(|next| next.is(command, with_time))
+    /// Returns whether an upload was requested that has not begun.
+    pub(crate) fn is_upload_requested(&self) -> bool {
+        self.requested.iter().any(|command| command.verb() == Verb::Stor)
     }
 
-    /// Records that the server begins the download that was requested first, and returns whether
-    /// more should be requested now.
+    /// Returns whether commands can be sent ahead now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.vain < VAIN && self.planned.is_empty() && self.requested.is_empty()
+    }
+
+    /// Records that these commands were sent ahead.
+    pub(super) fn request(&mut self, commands: impl IntoIterator<Item = Command>) {
+        self.requested.extend(commands);
+    }
+
+    /// Returns whether `command` was sent ahead and its reply is the next one. If so, the caller
+    /// reads that reply.
+    pub(super) fn take_requested(&mut self, command: &Command) -> bool {
+        let is_next = self.requested.front() == Some(command);
+        if is_next {
+            self.requested.pop_front();
+        }
+        is_next
+    }
+
+    /// Returns whether this transfer was requested and is the next one that the server begins.
+    pub(super) fn has_requested(&self, command: &Command, with_time: bool) -> bool {
+        let mut next = self.requested.iter();
+        let has_time = !with_time || next.next().is_some_and(|next| next.verb() == Verb::Mdtm);
+        has_time && next.next() == Some(command)
+    }
+
+    /// Records that the server begins the transfer that was requested first, and returns whether
+    /// more downloads should be requested now.
     pub(super) fn begin_requested(&mut self) -> bool {
-        self.requested.pop_front();
-        self.requested.len() < FEW
+        while self.requested.pop_front().is_some_and(|command| !command.verb().uses_data()) {}
+        self.downloads() < FEW
     }
 
     /// Records that a transfer begins that was not requested ahead. If it is not the next one in
@@ -89,7 +121,7 @@ impl Plan {
         self.planned.clear();
     }
 
-    /// Drops all downloads, because the requested ones do not arrive.
+    /// Drops everything, because the requested transfers do not arrive.
     pub(super) fn give_up(&mut self) {
         self.requested.clear();
         self.planned.clear();
@@ -102,7 +134,7 @@ impl Plan {
         let mut flight = Vec::new();
         let mut bytes = 0;
         while self.vain < VAIN
-            && self.requested.len() < MOST
+            && self.downloads() < MOST
             && let Some(next) = self.planned.front()
         {
             bytes += 2 * (next.path.as_bytes().len() + 8);
@@ -110,8 +142,8 @@ impl Plan {
                 break;
             }
             flight.extend(next.commands());
-            let next = self.planned.pop_front();
-            self.requested.extend(next);
+            self.requested.extend(next.commands());
+            self.planned.pop_front();
         }
         flight
     }

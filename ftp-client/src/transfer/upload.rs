@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ftp_proto::{AsciiEncoder, Pathname, RepresentationType, TransferLength};
+use ftp_proto::{AsciiEncoder, Command, Pathname, RepresentationType, TransferLength};
 
 use super::verdict::error_of;
 use super::{Report, Transfer};
@@ -100,8 +100,10 @@ pub struct Upload<'a> {
     pub(super) bytes: u64,
     /// The offset at which the transfer began.
     offset: u64,
-    /// The file whose length must be checked afterwards.
-    check: Option<Pathname>,
+    /// The file, unless the server chooses its name or adds to it.
+    path: Option<Pathname>,
+    /// Whether the length of the file must be checked afterwards.
+    is_checked: bool,
     pub(super) text: Option<AsciiOut>,
 }
 
@@ -117,13 +119,14 @@ impl<'a> Upload<'a> {
         transfer: Transfer<'a>,
         representation: RepresentationType,
         offset: u64,
-        check: Option<Pathname>,
+        path: Option<Pathname>,
+        is_checked: bool,
     ) -> Self {
         let text = match representation {
             RepresentationType::Image => None,
             RepresentationType::Ascii => Some(AsciiOut::default()),
         };
-        Self { transfer, bytes: 0, offset, check, text }
+        Self { transfer, bytes: 0, offset, path, is_checked, text }
     }
 
     /// Returns the offset in the file at which the upload began, in bytes.
@@ -151,6 +154,39 @@ impl<'a> Upload<'a> {
         self.bytes
     }
 
+    /// Announces the file that you upload next: after this upload, you call
+    /// [`size`](crate::Client::size) for this file, and then [`store`](crate::Client::store) for the
+    /// next one.
+    ///
+    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, both commands go
+    /// out together with the end of this file. So the server can begin the next upload at once, and
+    /// most servers then empty an existing file. Its data is sent only after the server has accepted
+    /// the upload. Any other call discards the upload, and closes the data connection. If a transfer
+    /// cannot follow over the same connection, the name has no effect.
+    ///
+    /// ```no_run
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// let names = ["a.txt", "b.txt", "c.txt"];
+    /// for (number, name) in names.iter().enumerate() {
+    ///     let file = std::fs::File::open(name)?;
+    ///     let mut upload = client.store(name)?;
+    ///     if let Some(next) = names.get(number + 1) {
+    ///         upload.plan_next(next);
+    ///     }
+    ///     let report = upload.copy_from(&file)?;
+    ///     assert_eq!(client.size(name)?, Some(report.bytes));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn plan_next(&mut self, next: impl AsRef<[u8]>) {
+        let Some(path) = self.path.clone().filter(|_| self.text.is_none()) else { return };
+        // The next upload itself reports a path that cannot be sent.
+        let next = Pathname::new(next.as_ref()).ok();
+        if let Some(next) = next.filter(|next| self.transfer.may_go_ahead(next)) {
+            self.transfer.next = vec![Command::Size(path), Command::Stor(next)];
+        }
+    }
+
     /// Ends the upload: marks the end of the data, and waits for the server's confirmation.
     ///
     /// # Errors
@@ -166,7 +202,7 @@ impl<'a> Upload<'a> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
         let report = self.transfer.conclude(length)?;
-        if let Some(path) = self.check.take() {
+        if let Some(path) = self.path.take().filter(|_| self.is_checked) {
             length.stored = self.transfer.client().length(path.as_bytes())?;
             let verb = self.transfer.verb;
             length.check().map_err(|fault| error_of(fault, verb, &report.reply))?;

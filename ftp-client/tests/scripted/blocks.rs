@@ -9,12 +9,12 @@ use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, BlockMarker};
 
 use crate::peer::{Peer, Server, get, timeouts, was_reset};
 
-fn builder() -> ClientBuilder {
+pub(crate) fn builder() -> ClientBuilder {
     Client::builder().timeouts(timeouts()).reuse_data(true)
 }
 
 /// Returns a file in blocks, with its end.
-fn blocks(content: &[u8]) -> Vec<u8> {
+pub(crate) fn blocks(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     BlockHeader::encode_data(content, &mut out);
     out.extend(BlockHeader::END_OF_FILE.encode());
@@ -22,7 +22,7 @@ fn blocks(content: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one file in blocks; none of the next one may follow.
-fn read_file(data: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn read_file(data: &mut TcpStream) -> Vec<u8> {
     let (mut decoder, mut file, mut piece) = (BlockDecoder::new(), Vec::new(), [0; 4_096]);
     loop {
         let count = data.read(&mut piece).expect("the client sends blocks");
@@ -49,7 +49,7 @@ fn features(peer: &mut Peer, feature: &str) {
 }
 
 /// The dialogue up to the first data connection.
-fn begin(peer: &mut Peer) {
+pub(crate) fn begin(peer: &mut Peer) {
     features(peer, "MODE B");
     peer.answer("TYPE I", "200 ok");
     peer.answer("MODE B", "200 ok");

@@ -25,5 +25,6 @@ mod retry;
 mod servers;
 mod trace;
 mod uploads;
+mod uploads_ahead;
 mod walks;
 mod watching;
