@@ -53,6 +53,7 @@ mod proxies;
 mod put;
 mod relay;
 mod reuse;
+mod reuse_up;
 mod scale;
 mod segments;
 mod serve;

@@ -463,9 +463,10 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     // end before they take any work.
     let is_alone = jobs.len() == 1;
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
+        let mut row = Vec::new();
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(copy) = plan.copies.get(number) else { return };
+            let Some(copy) = plan.copies.get(number) else { break };
             let Some(place) = plan.directories.get(copy.place) else { continue };
             // Without its directory, the copy counts as not tried.
             let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
@@ -473,7 +474,9 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                 continue;
             }
             let path = plan.path_of(copy);
-            if is_alone {
+            // A copy that will not be tried must not be announced.
+            let following = plan.copies.get(number + 1).map(|next| lock(&run).state(next.place));
+            if is_alone && following != Some(DirectoryState::Missing) {
                 copier.plan(plan, number);
             }
             let copied = with_retries(copier, reporter, &path, |copier| {
@@ -482,12 +485,18 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                 let mut watch = Watch { meter, rate_limit: reporter.rate_limit };
                 copier.copy(&place.path, copy, &mut watch)
             });
-            let mut run = lock(&run);
-            run.count_copy(number, copied);
-            if run.is_over {
+            match copied {
+                Ok(copied) => row.push((number, copied)),
+                Err(failure) => lock(&run).count_copy(number, Err(failure)),
+            }
+            if !copier.has_next() {
+                complete(&mut row, copier, &run);
+            }
+            if lock(&run).is_over {
                 is_over.store(true, Ordering::Relaxed);
             }
         }
+        complete(&mut row, copier, &run);
     };
     if let [only] = jobs {
         work(only, true);
@@ -499,6 +508,28 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
         });
     }
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the times that copies in a row do not have yet, and counts the copies.
+fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
+    let Run { plan, reporter, .. } = *lock(run);
+    let path_of = |number: usize| plan.copies.get(number).map(|copy| plan.path_of(copy));
+    let due: Vec<_> =
+        row.iter().filter_map(|(number, copied)| path_of(*number).zip(copied.due_time)).collect();
+    if !due.is_empty() && !lock(run).is_over {
+        copier.plan_times(&due);
+    }
+    for (number, copied) in row.drain(..) {
+        let mut set = Ok(());
+        if let Some((path, time)) = path_of(number).zip(copied.due_time) {
+            // The next run copies the file again.
+            if lock(run).is_over {
+                continue;
+            }
+            set = with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time));
+        }
+        lock(run).count_copy(number, set.map(|()| copied));
+    }
 }
 
 /// Runs one action on the object at `path`, with retries of transient failures if requested.

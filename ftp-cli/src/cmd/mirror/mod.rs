@@ -43,7 +43,7 @@ use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
-use copy::{Across, Copier, Down, Far, Near, Up};
+use copy::{Across, Ahead, Copier, Down, Far, Near, Up};
 use execute::{MirrorReporter, Naming, act};
 use local_tree::Directory;
 use options::{Comparison, LinkChoice, MirrorOptions};
@@ -241,13 +241,17 @@ impl<'a> Mirror<'a> {
         let names = learn_names(&mut sessions, url, &top, &plan)?;
         let is_watched =
             !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
+        let temporary = self.wanted.transfer.temporary.as_ref();
+        // Otherwise, other commands come between two uploads.
+        let is_plain = temporary.is_none() && !self.wanted.perms && !self.wanted.transfer.resume;
+        let goes_ahead = is_plain && self.options.has("reuse-data");
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
             let takes_times = seen.takes_times;
             let backup = backup.as_ref();
             let to = Far { takes_times, names, backup, ..Far::source(sessions, url, &top) };
             let resumes = self.wanted.transfer.resume;
-            let temporary = self.wanted.transfer.temporary.as_ref();
-            Copier::Up(Up { from: Near::new(&ground, None), to, is_watched, resumes, temporary })
+            let (from, ahead) = (Near::new(&ground, None), Ahead::new(goes_ahead));
+            Copier::Up(Up { from, to, is_watched, resumes, temporary, ahead })
         });
         let copiers = copiers.collect();
         let local = |path: &[u8]| below(here, path);

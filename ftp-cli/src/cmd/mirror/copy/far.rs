@@ -154,6 +154,16 @@ impl Far<'_> {
         Err(if failure.fatal { failure } else { failure.never_retried() })
     }
 
+    /// Announces the next calls of [`set_time`](Self::set_time), for paths from the top.
+    pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
+        let top = self.top;
+        let times = times.iter().filter_map(|(path, seconds)| {
+            TimeVal::from_unix_seconds(*seconds).map(|time| (join(top, path), time))
+        });
+        // The calls themselves report that there is no connection.
+        let _ = self.client().map(|client| client.plan_times(times));
+    }
+
     /// Sets the modification time of a copy.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
         let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);

@@ -15,7 +15,7 @@ pub(super) use down::Down;
 pub(super) use far::Far;
 pub(super) use near::Near;
 pub(super) use together::{Progress, copy_together};
-pub(super) use up::Up;
+pub(super) use up::{Ahead, Up};
 pub(super) use watch::Watch;
 
 use std::io::ErrorKind;
@@ -40,11 +40,13 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     /// Identity of the source's file, if it is local.
     source: Option<Identity>,
+    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
+    pub(super) due_time: Option<i64>,
 }
 
 impl Copied {
     fn far(bytes: u64) -> Self {
-        Self { bytes, source: None }
+        Self { bytes, source: None, due_time: None }
     }
 }
 
@@ -87,10 +89,39 @@ impl Copier<'_> {
     }
 
     /// Announces the copies from `number` on. With `--reuse-data`, several downloads are requested
-    /// at once.
+    /// at once, and each upload together with the end of the one before.
     pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
-        if let Self::Down(down) = self {
-            down.plan(plan, number);
+        match self {
+            Self::Down(down) => down.plan(plan, number),
+            Self::Up(up) => up.plan(plan, number + 1),
+            Self::Across(_) => {}
+        }
+    }
+
+    /// Returns whether the server already waits for the next copy, so that no other command should
+    /// be sent.
+    pub(super) const fn has_next(&self) -> bool {
+        matches!(self, Self::Up(Up { ahead: Ahead { is_requested: true, .. }, .. }))
+    }
+
+    /// Announces the next calls of [`set_time`](Self::set_time), in this order.
+    pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
+        if let Self::Up(Up { to, .. }) = self {
+            to.plan_times(times);
+        }
+    }
+
+    /// Sets the modification time of the copy at `path` of the target, in seconds since
+    /// 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), Failure> {
+        match self {
+            Self::Up(Up { to, .. }) => to.set_time(&join(to.top, path), Some(seconds)),
+            // These set the time with the copy.
+            Self::Down(_) | Self::Across(_) => Ok(()),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Copies from this computer to a server.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 
 use super::super::entry::MODE;
-use super::super::plan::PlannedCopy;
+use super::super::plan::{Plan, PlannedCopy};
 use super::super::trees::failed;
 use super::Copied;
 use super::far::{Far, about, prove, prove_content, prove_same};
@@ -27,9 +27,72 @@ pub(crate) struct Up<'a> {
     pub(crate) resumes: bool,
     /// `--temp`.
     pub(crate) temporary: Option<&'a TemporaryName>,
+    pub(crate) ahead: Ahead,
 }
 
+/// With `--reuse-data`, the upload that is requested before the current one is confirmed.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    is_on: bool,
+    /// Directory and name of the copy that follows the current one.
+    following: Option<(Vec<u8>, Vec<u8>)>,
+    /// The file of that copy. Only a file that can be read is requested ahead, because a server
+    /// may empty its old file at once.
+    opened: Option<Opened>,
+    /// Whether the server already waits for that copy.
+    pub(super) is_requested: bool,
+}
+
+impl Ahead {
+    /// Requests uploads ahead if `is_on` is set.
+    pub(crate) fn new(is_on: bool) -> Self {
+        Self { is_on, ..Self::default() }
+    }
+}
+
+/// An open local file.
+struct Opened {
+    /// Path from the top.
+    below: Vec<u8>,
+    file: File,
+    before: Metadata,
+}
+
+/// The number of uploads in a row that are requested ahead. Their times are set after the last one,
+/// because times must not be sent before the uploads are confirmed: if an upload failed, the old
+/// file would get the time of the new one, and seem to be a copy of it.
+const ROW: usize = 32;
+
+/// The size of the largest file that another upload follows at once. A copy without its time is
+/// sent again if the run is interrupted, so a row must be short.
+const SMALL: u64 = 64 * 1_024;
+
 impl Up<'_> {
+    /// Announces the copy `next`, which follows the current one.
+    pub(super) fn plan(&mut self, plan: &Plan, next: usize) {
+        let goes_ahead = self.ahead.is_on && !next.is_multiple_of(ROW);
+        let copy = plan.copies.get(next).filter(|_| goes_ahead);
+        self.ahead.following = copy.and_then(|copy| {
+            let place = plan.directories.get(copy.place)?;
+            Some((place.path.clone(), copy.name.clone()))
+        });
+    }
+
+    /// Opens the file of the copy that follows, if that may be requested ahead.
+    fn open_following(&mut self, path: &[u8], name: &[u8]) -> Option<Opened> {
+        // The copy itself reports a failure.
+        self.to.check(&join(path, name)).ok()?;
+        self.open(path, name).ok()
+    }
+
+    fn open(&mut self, path: &[u8], name: &[u8]) -> Result<Opened, Failure> {
+        let below = join(path, name);
+        let here = |error: io::Error| Failure { fatal: false, ..failed(&below, &error) };
+        let file = self.from.directory(path)?.read(name).map_err(here)?;
+        let before = file.metadata().map_err(here)?;
+        Ok(Opened { below, file, before })
+    }
+
     pub(super) fn copy(
         &mut self,
         path: &[u8],
@@ -44,16 +107,24 @@ impl Up<'_> {
             None => target,
         };
         let here = |error: &io::Error| Failure { fatal: false, ..failed(&below, error) };
-        let directory = self.from.directory(path)?;
-        let mut file = directory.read(&copy.name).map_err(|error| here(&error))?;
-        let before = file.metadata().map_err(|error| here(&error))?;
+        self.ahead.is_requested = false;
+        let Opened { mut file, before, .. } = match self.ahead.opened.take() {
+            Some(opened) if opened.below == below => opened,
+            _ => self.open(path, &copy.name)?,
+        };
+        let following = self.ahead.following.take().filter(|_| before.len() <= SMALL);
+        self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
+        let next = self.ahead.opened.as_ref().map(|next| join(self.to.top, &next.below));
         let client = self.to.client()?;
         let resumes = self.resumes && copy.may_continue && self.temporary.is_none();
         let upload = match resumes {
             true => client.store_rest(&there, before.len()),
             false => client.store(&there),
         };
-        let upload = upload.map_err(|error| about(&there, &error))?;
+        let mut upload = upload.map_err(|error| about(&there, &error))?;
+        if let Some(next) = next {
+            upload.plan_next(next);
+        }
         let offset = upload.offset();
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(|error| here(&error))?;
@@ -74,8 +145,13 @@ impl Up<'_> {
         }
         let client = self.to.client()?;
         prove(client, &there, before.len())?;
-        self.finish(&below, &there, copy, &before)?;
-        Ok(Copied { bytes, source: Some(Identity::of(&before)) })
+        self.ahead.is_requested = client.has_planned_upload();
+        let has_next = self.ahead.is_requested;
+        let due_time = (has_next && self.to.takes_times).then(|| before.mtime());
+        if !has_next {
+            self.finish(&below, &there, copy, &before)?;
+        }
+        Ok(Copied { bytes, source: Some(Identity::of(&before)), due_time })
     }
 
     /// Sets time and permissions of the complete upload `there`, and renames it to its final name.
