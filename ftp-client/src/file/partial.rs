@@ -218,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_corrupt_data_do_not_stay_before_a_resumed_part() {
+        for (error, salvage, left) in [
+            (Error::Compressed(DeflateFault::Corrupt), Salvage::Wrong, "hello"),
+            (Error::Compressed(DeflateFault::Trailing), Salvage::Wrong, "hello"),
+            (Error::Compressed(DeflateFault::Truncated), Salvage::Kept, "hello, wo"),
+            (Error::Blocks(BlockFault::Suspect), Salvage::Wrong, "hello"),
+            (Error::Blocks(BlockFault::Descriptor(1)), Salvage::Wrong, "hello"),
+            (Error::Blocks(BlockFault::Truncated), Salvage::Kept, "hello, wo"),
+        ] {
+            let partial = partial(b", wo");
+            assert_eq!(partial.salvage(&error, Some(7)), salvage, "{error}");
+            assert_eq!(content(partial), left, "{error}");
+        }
+    }
+
+    #[test]
     fn what_was_there_stays_until_the_first_byte_comes() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();
