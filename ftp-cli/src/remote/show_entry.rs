@@ -1,6 +1,8 @@
 //! Formats the facts about an object for events (`--json`) and users (`stat`, `ls -l`). The fields
 //! are those of docs/json.md, in its order, and absent if unknown.
 
+use std::fmt::{self, Write};
+
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::display;
@@ -75,17 +77,17 @@ fn rfc_3339(time: TimeVal) -> String {
         0 => String::new(),
         nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
     };
-    let date = date(time);
+    let date = Date(time);
     let clock = format!("{:02}:{:02}", time.hour(), time.minute());
     format!("{date}T{clock}:{:02}{fraction}Z", time.second())
 }
 
 /// Formats a server's local time with its precision: `2024-02-29`, `2024-02-29T13:45`.
 fn as_told(Modified { time, precision, .. }: Modified) -> String {
-    let date = date(time);
+    let date = Date(time);
     let clock = format!("{:02}:{:02}", time.hour(), time.minute());
     match precision {
-        Precision::Day => date,
+        Precision::Day => date.to_string(),
         Precision::Minute => format!("{date}T{clock}"),
         Precision::Second => format!("{date}T{clock}:{:02}", time.second()),
     }
@@ -95,8 +97,14 @@ fn name(bytes: Option<&Vec<u8>>) -> Option<Value<'_>> {
     bytes.map(|bytes| Value::Name(bytes))
 }
 
-fn date(time: TimeVal) -> String {
-    format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
+/// The date of a time, shown as `2024-02-29`.
+struct Date(TimeVal);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(time) = self;
+        write!(f, "{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
+    }
 }
 
 /// Returns the columns of `ls -l` before the name: `-rw-r--r-- 1024 2024-02-29 13:45 `. The time is
@@ -104,25 +112,37 @@ fn date(time: TimeVal) -> String {
 /// each unknown permission `?`, and an unknown size or time `-`. If `human` is set, sizes have
 /// units.
 pub(crate) fn columns(entry: &Entry, human: bool) -> String {
-    let kind = match entry.kind {
+    // One allocation for a line with a name: a directory can have a million entries.
+    let mut line = String::with_capacity(128);
+    write_columns(&mut line, entry, human).expect("a string takes everything");
+    line
+}
+
+fn write_columns(line: &mut String, entry: &Entry, human: bool) -> fmt::Result {
+    line.push(match entry.kind {
         Some(EntryKind::File) => '-',
         Some(EntryKind::Directory) => 'd',
         Some(EntryKind::Link) => 'l',
         _ => '?',
-    };
-    let permissions = entry.permissions.map_or_else(|| "?".repeat(9), |mode| mode.to_string());
-    let size = entry.size.map_or_else(
-        || "-".to_owned(),
-        |size| if human { display::size(size) } else { size.to_string() },
-    );
-    let time = entry.modified.map_or_else(
-        || "-".to_owned(),
-        |Modified { time, precision, .. }| match precision {
-            Precision::Day => date(time),
-            _ => format!("{} {:02}:{:02}", date(time), time.hour(), time.minute()),
-        },
-    );
-    format!("{kind}{permissions} {size:>12}  {time:<16}  ")
+    });
+    match entry.permissions {
+        Some(mode) => write!(line, "{mode}")?,
+        None => line.push_str("?????????"),
+    }
+    match entry.size {
+        Some(size) if human => write!(line, " {:>12}", display::size(size))?,
+        Some(size) => write!(line, " {size:>12}")?,
+        None => write!(line, " {:>12}", "-")?,
+    }
+    match entry.modified {
+        Some(Modified { time, precision: Precision::Day, .. }) => {
+            write!(line, "  {}        ", Date(time))
+        }
+        Some(Modified { time, .. }) => {
+            write!(line, "  {} {:02}:{:02}  ", Date(time), time.hour(), time.minute())
+        }
+        None => write!(line, "  {:<16}  ", "-"),
+    }
 }
 
 #[cfg(test)]
