@@ -462,6 +462,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_get_its_name_is_not_one_that_exists() {
+        for replaces in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = root.path().join("d");
+            fs::create_dir(&directory).unwrap();
+            let mut file = LocalFile::part(&directory.join("f"), 0, 0, None).unwrap();
+            file.write_all(b"new").unwrap();
+            fs::remove_dir_all(&directory).unwrap();
+            assert_eq!(file.commit(replaces).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
     fn a_file_in_place_is_not_emptied_before_a_byte_comes() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");

@@ -267,6 +267,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_with_the_name_of_a_piece_holds_no_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("f");
+        fs::create_dir(path_of(&target, 5)).unwrap();
+        assert_eq!(kept_ranges(&target, origin(1)).unwrap(), []);
+    }
+
+    #[test]
     fn a_piece_of_another_version_starts_empty() {
         let root = tempfile::tempdir().unwrap();
         if !has_attributes(root.path()) {

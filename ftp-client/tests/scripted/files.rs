@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::time::SystemTime;
 
-use ftp_client::{Error, FileOptions, Verified, Watch};
+use ftp_client::{Error, FileOptions, LocalFile, ResumeOptions, Verified, Watch};
 
 use crate::peer::{Server, reset};
 
@@ -47,6 +48,28 @@ fn a_download_gets_its_name_when_it_is_whole() {
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();
+}
+
+#[test]
+fn a_download_gets_the_time_of_the_servers_file_on_request() {
+    for (answer, seconds) in [(THEN, Some(1_577_836_800)), ("550 no time", None)] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "213 5");
+            peer.answer("MDTM a", answer);
+        });
+        let options = FileOptions::new().preserve(true);
+        client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(Some(modified) == seconds, seconds.is_some(), "{modified}");
+        server.end();
+    }
 }
 
 #[test]
@@ -122,6 +145,26 @@ fn what_may_be_of_another_file_is_begun_anew_as_09() {
     assert_eq!((done.resumed, done.size), (0, 12));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     server.end();
+}
+
+#[test]
+fn only_a_local_file_that_exists_is_rejected_as_09() {
+    for name in [None, Some("a"), Some("a.part")] {
+        let root = tempfile::tempdir().unwrap();
+        let local = name.map(|name| root.path().join(name));
+        // The local file is longer than the server's.
+        local.iter().for_each(|local| fs::write(local, "hello").unwrap());
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 4, THEN);
+        });
+        let target = root.path().join("a");
+        let resumed = LocalFile::resume(&mut client, "a", &target, ResumeOptions::default());
+        let resumed = resumed.unwrap();
+        assert_eq!((resumed.offset, resumed.is_whole), (0, false), "{name:?}");
+        assert_eq!(resumed.rejected, local, "{name:?}");
+        server.end();
+    }
 }
 
 #[test]
