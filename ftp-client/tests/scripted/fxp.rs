@@ -12,6 +12,7 @@ use ftp_client::{AddressRule, Canceller, Client, Error, RawCommand, Timeouts};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, Server, timeouts};
+use crate::trace;
 
 /// The final state of a control connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -216,6 +217,25 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
         assert_eq!(moved.direction, Direction::TargetListens);
         assert!(moved.source.text() == b"sent" && moved.target.text() == b"there");
     }
+}
+
+#[test]
+fn the_log_says_which_server_has_sent_a_reply_of_the_transfer() {
+    let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    let mut meeting = Meeting::new(&script, [Usable, Usable]);
+    trace::record();
+    meeting.copy(only(Direction::TargetListens)).unwrap();
+    let records = trace::records();
+    for (reply, server) in [
+        ("< 150 going", "source"),
+        ("< 150 go", "target"),
+        ("< 226 sent", "source"),
+        ("< 226 there", "target"),
+    ] {
+        let at = records.iter().position(|record| record == reply).unwrap();
+        assert_eq!(records[at + 1], format!("= from the {server}"), "{records:?}");
+    }
+    meeting.end(&script, [Usable, Usable]);
 }
 
 #[test]
