@@ -20,9 +20,12 @@ fn both(peer: &mut Peer, data: &[u8]) {
     peer.reply("226 done");
 }
 
-/// The usual dialogue.
+/// The usual dialogue: each command waits for the reply to the one before it.
 fn one_by_one(peer: &mut Peer) {
-    peer.epsv();
+    peer.expect("EPSV");
+    assert!(peer.listens_for(SHORT), "RETR waits for the answer to EPSV");
+    let port = peer.listen();
+    peer.reply(&format!("229 ok (|||{port}|)"));
     peer.answer("RETR a", "150 Opening");
     peer.send_data(b"hello");
     peer.reply("226 done");

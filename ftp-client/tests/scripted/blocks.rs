@@ -401,6 +401,38 @@ fn planned_downloads_are_requested_together_cl_75() {
 }
 
 #[test]
+fn planned_names_in_utf8_are_requested_once_the_server_reads_utf8_cl_75() {
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        peer.answer("FEAT", "211-Features:\r\n MODE B\r\n UTF8\r\n211 End");
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("MODE B", "200 ok");
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening");
+        let mut data = peer.data();
+        data.write_all(&blocks(b"a")).unwrap();
+        peer.reply("250 a");
+        peer.expect("RETR b");
+        data.write_all(&blocks(b"b")).unwrap();
+        peer.send("125 b\r\n250 b\r\n");
+        peer.answer("OPTS UTF8 ON", "200 ok");
+        peer.answer("RETR \u{e9}", "125 first");
+        data.write_all(&blocks("\u{e9}".as_bytes())).unwrap();
+        peer.reply("250 first");
+        peer.expect_together(&["RETR \u{ea}", "RETR c"]);
+        data.write_all(&[blocks("\u{ea}".as_bytes()), blocks(b"c")].concat()).unwrap();
+        peer.send("125 second\r\n250 second\r\n125 c\r\n250 c\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let names = ["a", "b", "\u{e9}", "\u{ea}", "c"];
+    client.plan_downloads(names.map(|name| (name, false)));
+    for name in names {
+        assert_eq!(fetch(&mut client, name).unwrap(), name.as_bytes());
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_change_of_the_plan_drops_what_was_requested_cl_75() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer, "250 done");

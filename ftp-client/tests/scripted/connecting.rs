@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{
     Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Timeouts, Transport,
 };
+use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
 
@@ -333,4 +334,31 @@ fn a_connector_that_hangs_or_fails_is_no_more_than_that() {
     let (connector, _asked, _) = pairs();
     let error = builder().connector(connector).connect("a").unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
+}
+
+/// Returns the kernel's timer of a control connection: `02` is that of keepalive probes.
+fn timer(client: &Client) -> String {
+    let hex = |port: u16| format!(":{port:04X}");
+    let local = hex(client.local_addr().unwrap().port());
+    let peer = hex(client.peer_addr().unwrap().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words[1].ends_with(&local) && words[2].ends_with(&peer)).unwrap();
+    line[5].split(':').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_silent_connection_is_probed_unless_that_is_turned_off() {
+    let by_default = Client::builder().timeouts(timeouts());
+    for (builder, want) in [
+        (by_default.clone(), "02"),
+        (by_default.clone().keepalive(Some(Duration::ZERO)), "02"),
+        (by_default.keepalive(None), "00"),
+    ] {
+        let (server, mut client) =
+            Server::logged_in_with(builder, |mut peer| peer.answer("NOOP", "200 ok"));
+        wait_until("the timer is that of probes or none", || timer(&client) == want);
+        client.noop().unwrap();
+        server.end();
+    }
 }

@@ -168,8 +168,11 @@ impl Peer {
         let _ = self.control.read_to_end(&mut Vec::new());
     }
 
-    /// Waits for this time; false if the client hangs up before.
+    /// Waits for this time; false if the client has sent more, or sends more or hangs up before.
     pub(crate) fn listens_for(&mut self, time: Duration) -> bool {
+        if !self.control.buffer().is_empty() {
+            return false;
+        }
         let control = self.control.get_mut();
         control.set_read_timeout(Some(time)).expect("a limit that is not zero");
         let result = control.read(&mut [0]);
