@@ -33,6 +33,8 @@ pub(super) struct Copied {
 enum Content {
     Part(Part),
     Bytes(Vec<u8>),
+    /// The object was replaced or removed.
+    Changed,
 }
 
 impl Copying {
@@ -70,6 +72,7 @@ impl Copying {
                 self.at = self.length;
                 buffer.set(bytes);
             }
+            Content::Changed => return Err(Kind::Busy.into()),
         }
         Ok(self.at >= self.length)
     }
@@ -103,14 +106,12 @@ fn part(begun: &mut Begun, tag: &str, number: u32, range: Range<u64>) -> Result<
 }
 
 fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<Content, S3Error> {
-    let operation = "GetObject";
-    let wrong = |reason: &str| S3Error::Wrong { operation, reason: reason.to_owned() };
-    match begun.store.client.get_small(&begun.key, length)? {
+    Ok(match begun.store.client.get_small(&begun.key, length)? {
         Some((object, bytes)) if object.tag == tag && bytes.len() as u64 == length => {
-            Ok(Content::Bytes(bytes))
+            Content::Bytes(bytes)
         }
-        _ => Err(wrong("the object changed during the copy")),
-    }
+        _ => Content::Changed,
+    })
 }
 
 fn changed(error: S3Error) -> StorageError {

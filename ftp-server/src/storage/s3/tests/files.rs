@@ -57,6 +57,7 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
     let storage = on(&fake);
     let (old, new) = (content(2 * PART + 5), content(PART + 9));
     for (length, mode, want) in [
+        (0, WriteMode::Append, 0),
         (10, WriteMode::Append, 10),
         (10, WriteMode::From(4), 4),
         (PART, WriteMode::Append, PART),
@@ -84,8 +85,41 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
         fake.store("f", b"other");
         assert_eq!(kind(upload.commit()), Some(Kind::Busy));
         assert_eq!(fake.content("f").unwrap(), b"other");
+        // The same, but before the old bytes are copied.
+        fake.store("f", &old[..length]);
+        let mut upload = storage.write(&path("f"), WriteMode::Append).unwrap();
+        fake.store("f", b"other");
+        let written = upload.write_all(b"more").map_err(StorageError::from);
+        assert_eq!(kind(written), Some(Kind::Busy), "{length}");
+        drop(upload);
+        assert_eq!(fake.content("f").unwrap(), b"other");
+        // The object was removed.
+        fake.store("f", &old[..length]);
+        let mut upload = storage.write(&path("f"), WriteMode::Append).unwrap();
+        storage.remove(&path("f")).unwrap();
+        let written = upload.write_all(b"more").map_err(StorageError::from);
+        assert_eq!(kind(written), Some(Kind::Busy), "{length}");
+        drop(upload);
+        assert_eq!(fake.content("f"), None);
     }
     assert_eq!(fake.uploads(), 0);
+}
+
+#[test]
+fn an_append_is_not_ready_while_the_old_bytes_are_copied() {
+    for (length, operation) in [(10, "GetObject"), (2 * PART, "UploadPartCopy")] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        let old = content(length);
+        fake.store("f", &old);
+        fake.fail(operation, 0, 1, fake::Fault::Delay(Duration::from_secs(1)));
+        let mut upload = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        assert!(!upload.ready().unwrap(), "{operation}");
+        while !upload.ready().unwrap() {}
+        upload.write_all(b"more").unwrap();
+        upload.commit().unwrap();
+        assert_eq!(fake.content("f").unwrap(), [&*old, b"more"].concat());
+    }
 }
 
 #[test]
@@ -195,6 +229,42 @@ fn long_listings_come_page_by_page() {
     assert_eq!(fake.count("ListObjectsV2"), 1);
     assert_eq!(entries.count(), 4_999);
     assert_eq!(fake.count("ListObjectsV2"), 5);
+}
+
+#[test]
+fn a_store_without_checksums_gets_none_if_they_are_off() {
+    for checksums in [true, false] {
+        let fake = Fake::start();
+        let store = settings(&fake.endpoint()).checksums(checksums).build().unwrap();
+        let storage = store.storage("").unwrap();
+        fake.refuse_checksums();
+        let stored = put(&storage, "f", WriteMode::Create, b"1");
+        assert_eq!(kind(stored), checksums.then_some(Kind::Io));
+        assert_eq!(kind(storage.mkdir(&path("d"))), checksums.then_some(Kind::Io));
+    }
+}
+
+#[test]
+fn an_upload_says_whether_it_replaces_an_object() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for mode in [WriteMode::Replace, WriteMode::Create, WriteMode::Append] {
+        assert!(!storage.write(&path("new"), mode).unwrap().replaces(), "{mode:?}");
+    }
+    fake.store("old", b"1");
+    assert!(storage.write(&path("old"), WriteMode::Replace).unwrap().replaces());
+}
+
+#[test]
+fn a_file_never_takes_the_name_of_a_directory() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    fake.store("f", b"1");
+    fake.store("d/g", b"2");
+    for (replace, want) in [(false, Kind::Exists), (true, Kind::IsDirectory)] {
+        assert_eq!(kind(storage.rename(&path("f"), &path("d"), replace)), Some(want));
+    }
+    assert_eq!(names(&storage, "/"), ["d", "f"]);
 }
 
 #[test]

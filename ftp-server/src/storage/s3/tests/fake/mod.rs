@@ -144,6 +144,16 @@ impl Fake {
         self.state().ignores_conditions = ignore;
     }
 
+    /// Makes each `GetObject` return the whole object.
+    pub(super) fn ignore_ranges(&self) {
+        self.state().ignores_ranges = true;
+    }
+
+    /// Makes each `PutObject` with a checksum fail.
+    pub(super) fn refuse_checksums(&self) {
+        self.state().refuses_checksums = true;
+    }
+
     /// Returns the tokens for which keys were issued. Only the last keys are valid.
     pub(super) fn tokens(&self) -> Vec<String> {
         unpoisoned(self.shared.issued.lock()).tokens.clone()

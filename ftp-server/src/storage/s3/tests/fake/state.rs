@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, Object>,
     pub(super) uploads: BTreeMap<String, Upload>,
     pub(super) ignores_conditions: bool,
+    pub(super) ignores_ranges: bool,
+    pub(super) refuses_checksums: bool,
     number: u64,
 }
 
@@ -123,7 +125,7 @@ impl State {
             let sum = if object.is_whole { sum } else { format!("{sum}-2") };
             answer = answer.with("x-amz-checksum-sha256", sum);
         }
-        if let Some(range) = asked.header("range") {
+        if let Some(range) = asked.header("range").filter(|_| !self.ignores_ranges) {
             let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
             let first: usize = first.parse().unwrap();
             if first >= length {
@@ -138,6 +140,9 @@ impl State {
     }
 
     fn put(&mut self, asked: &Asked) -> Answer {
+        if self.refuses_checksums && asked.header("x-amz-checksum-sha256").is_some() {
+            return Answer::refusal(501, "NotImplemented");
+        }
         if let Some(refusal) = self.refusal(asked) {
             return refusal;
         }
