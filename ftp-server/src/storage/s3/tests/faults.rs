@@ -76,6 +76,16 @@ fn downloads_survive_faults_that_pass() {
 }
 
 #[test]
+fn a_request_that_keeps_failing_is_sent_four_times() {
+    let fake = Fake::start();
+    let timeouts = S3Timeouts::default().with(|times| times.retries = BOUND);
+    let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+    fake.fail("HeadObject", 0, 99, Fault::Refuse(503, "SlowDown"));
+    let found = store.storage("").unwrap().stat(&path("f"));
+    assert_eq!((kind(found), fake.count("HeadObject")), (Some(Kind::Busy), 4));
+}
+
+#[test]
 fn downloads_fail_as_the_store_does() {
     let bytes = content(PART);
     at_once(6, LASTING, |(fault, want)| {
@@ -108,6 +118,21 @@ fn content_that_is_damaged_or_changes_is_not_given_out_as_whole() {
     put(&storage, "f", WriteMode::Replace, &content(2_000)).unwrap();
     let error = source.read_to_end(&mut Vec::new()).map_err(StorageError::from).unwrap_err();
     assert!(error.source.unwrap().to_string().contains("changed"));
+}
+
+#[test]
+fn a_store_that_ignores_the_offset_of_a_download_gives_no_bytes() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    put(&storage, "f", WriteMode::Replace, &content(1_000)).unwrap();
+    fake.ignore_ranges();
+    for offset in [1, 999] {
+        let mut source = storage.read(&path("f")).unwrap();
+        source.seek_to(offset).unwrap();
+        let error = StorageError::from(source.read(&mut [0; 10]).unwrap_err());
+        let said = error.source.unwrap().to_string();
+        assert!(said.contains(&format!("expected bytes {offset}-")), "{said}");
+    }
 }
 
 #[test]

@@ -41,6 +41,13 @@ fn keys_are_issued_for_a_token_and_renewed_when_they_expire() {
     wait_until("new keys", || put(&storage, "f", WriteMode::Replace, b"two").is_ok());
     assert_eq!(fake.tokens(), ["good token", "good+token=2"]);
     assert_eq!(read(&storage, "f").unwrap(), b"two");
+    // New keys that expire too are not renewed again for half a minute, however many requests fail.
+    fake.expire_keys();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(kind(put(&storage, "f", WriteMode::Replace, b"three")), Some(Kind::Io));
+    }
+    assert_eq!(fake.tokens().len(), 2);
 }
 
 #[test]

@@ -64,6 +64,23 @@ fn a_store_that_does_not_answer_is_away() {
     assert!(matches!(&error, LedgerError::Unfit(why) if why.contains("AccessDenied")), "{error}");
 }
 
+#[test]
+fn a_record_that_cannot_be_stored_is_not_one_that_has_changed() {
+    let fake = Fake::start();
+    let ledger = open(&fake.endpoint());
+    assert!(ledger.replace("r", None, b"1").unwrap());
+    assert!(!ledger.replace("r", None, b"2").unwrap());
+    for (fault, want) in [
+        (Fault::Refuse(403, "AccessDenied"), "AccessDenied"),
+        (Fault::Refuse(503, "SlowDown"), "SlowDown"),
+    ] {
+        fake.works();
+        fake.fail("PutObject", 0, 99, fault);
+        let error = ledger.replace("other", None, b"1").unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+    }
+}
+
 // moto checks a condition some time before it stores, so it sometimes loses changes.
 #[test]
 fn seaweedfs_is_a_ledger() {

@@ -213,6 +213,20 @@ fn what_was_kept_goes_with_its_reason_fs_15_cm_87() {
 }
 
 #[test]
+fn what_the_store_does_not_remove_is_an_error_unless_it_is_gone() {
+    for (fault, want) in [
+        (Fault::Refuse(404, "NoSuchUpload"), None),
+        (Fault::Refuse(403, "AccessDenied"), Some(Kind::Denied)),
+    ] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+        fake.fail("AbortMultipartUpload", 0, 99, fault);
+        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), want);
+    }
+}
+
+#[test]
 fn nothing_is_kept_that_should_not_be() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);
