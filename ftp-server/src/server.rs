@@ -433,3 +433,31 @@ impl std::fmt::Debug for Listening {
         write!(f, "Listening({})", self.address)
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::log::messages;
+    use crate::{MemoryStorage, Rights, Tls};
+
+    #[test]
+    fn the_log_names_each_address_and_those_with_implicit_tls() {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap().pem();
+        let tls = Tls::from_pem(certificate.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let builder = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::READ);
+        let builder = builder.tls(tls).implicit_tls(any);
+        let mut server = None;
+        let said = messages::of(log::Level::Info, || server = Some(builder.bind(any).unwrap()));
+        let server = server.unwrap();
+        let implicit = server.addresses(Greeting::Tls).next().unwrap();
+        let plain = format!("listening on {}", server.local_addrs().next().unwrap());
+        let implicit = format!("listening on {implicit}, with TLS from the start");
+        let said: Vec<_> = said.iter().filter(|line| line.starts_with("listening")).collect();
+        assert_eq!(said, [&plain, &implicit]);
+    }
+}

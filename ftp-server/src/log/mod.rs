@@ -2,6 +2,8 @@
 
 mod event_log;
 mod line;
+#[cfg(test)]
+pub(crate) mod messages;
 mod observer;
 mod observers;
 mod writer;

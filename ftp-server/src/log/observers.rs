@@ -40,3 +40,33 @@ impl Observers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{EventKind, messages};
+
+    struct Panicking;
+
+    impl Observer for Panicking {
+        fn observe(&self, _: &Event<'_>) {
+            panic!("as the test wants");
+        }
+    }
+
+    #[test]
+    fn an_observer_that_panics_is_reported_and_others_are_not() {
+        let peer = ([192, 0, 2, 1], 7).into();
+        let event = Event::of_peer(peer, EventKind::LoggedIn);
+        let mut observers = Observers::default();
+        assert_eq!(
+            messages::of(log::Level::Warn, || observers.tell_unharmed(&event)),
+            Vec::<String>::new()
+        );
+        observers.add(Arc::new(Panicking));
+        assert_eq!(
+            messages::of(log::Level::Warn, || observers.tell_unharmed(&event)),
+            ["an observer panicked"]
+        );
+    }
+}

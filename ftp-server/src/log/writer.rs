@@ -289,6 +289,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::log::messages;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -305,6 +306,20 @@ mod tests {
         assert!(log.flush(LONG));
         assert!(disk.0.lock().unwrap().0.ends_with(b"kept\n"));
         assert_eq!(log.lost(), 1);
+    }
+
+    #[test]
+    fn lost_lines_are_reported_once_and_written_ones_never_hf_14() {
+        let log = LogWriter::start("log", io::sink()).unwrap();
+        let write = || {
+            messages::of(log::Level::Warn, || {
+                log.0.0.write(&mut Sink::new(Box::new(io::sink())), b"a line\n");
+            })
+        };
+        assert_eq!(write(), Vec::<String>::new());
+        log.0.0.state().lost = 2;
+        assert_eq!(write(), ["2 lines of log were lost: writing was slow or failed"]);
+        assert_eq!(write(), Vec::<String>::new());
     }
 
     /// A pipe that is full, and was made non-blocking.

@@ -94,6 +94,7 @@ impl SessionComplaints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::messages;
 
     #[test]
     fn a_thousand_complaints_a_second_are_one_line_of_each_kind_ho_06() {
@@ -111,6 +112,18 @@ mod tests {
         assert_eq!(complaints.take_unsaid("a"), 999);
         assert_eq!(complaints.take_unsaid("a"), 0);
         assert_eq!(complaints.take_unsaid("c"), 0);
+    }
+
+    #[test]
+    fn a_warning_tells_how_many_were_left_out_before_it_ho_06() {
+        let mut complaints = Complaints::default();
+        let warn = |complaints: &mut Complaints| {
+            messages::of(log::Level::Warn, || complaints.log("cannot accept", &"no descriptors"))
+        };
+        assert_eq!(warn(&mut complaints), ["cannot accept: no descriptors"]);
+        assert_eq!(warn(&mut complaints), Vec::<String>::new());
+        complaints.0[0].since -= Duration::from_secs(1);
+        assert_eq!(warn(&mut complaints), ["cannot accept: no descriptors (and 1 times before)"]);
     }
 
     #[test]

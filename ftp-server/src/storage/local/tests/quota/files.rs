@@ -82,7 +82,7 @@ fn only_what_needs_a_further_file_counts_a_full_number_again_hp_23() {
     });
     tree.check(&storage, LIMIT, "before");
     let usage = storage.files.root.usage();
-    if !usage.seem_older(std::time::Duration::from_secs(11 * 60)) {
+    if !usage.seem_older(Duration::from_secs(11 * 60)) {
         return println!("skipped: the system has just started");
     }
     // Simulates a count that never ends.

@@ -3,11 +3,13 @@
 mod files;
 
 use std::io::Write as _;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::usage::{Cost, Seen};
 use super::*;
+use crate::log::messages;
 use crate::storage::StreamEnd;
 
 fn path(name: &str) -> VirtualPath {
@@ -280,7 +282,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
     tree.put("d0/moved", [b'm'; MOVED]);
     let free = tree.storage();
     let limited = tree.storage().with(|config| config.quota = LIMIT);
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let least = thread::scope(|scope| {
         scope.spawn(|| {
             let mut at = 0;
@@ -379,6 +381,47 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
 }
 
 #[test]
+fn a_count_of_the_whole_tree_warns_of_nothing() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("d/a", [b'a'; 100]);
+    let storage = tree.storage();
+    let warned = messages::of(log::Level::Warn, || {
+        let seen = sweep::count(&storage.files.root).unwrap();
+        assert!(seen.is_whole && seen.cost == tree.cost());
+    });
+    assert_eq!(warned, Vec::<String>::new());
+}
+
+#[test]
+fn a_count_that_loses_its_way_back_is_not_whole_hp_23() {
+    let tree = Tree::new();
+    let (one, other) = (tree.root.join("a/d"), tree.root.join("b/d"));
+    // Deeper than the directories that a walk keeps open.
+    let deep = (0..150).fold(one.clone(), |path, _| path.join("d"));
+    fs::create_dir_all(deep).unwrap();
+    fs::create_dir(tree.root.join("b")).unwrap();
+    let storage = tree.storage();
+    let is_over = AtomicBool::new(false);
+    let lost = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::rename(&one, &other).unwrap();
+                fs::rename(&other, &one).unwrap();
+            }
+        });
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut lost = false;
+        while !lost && Instant::now() < end {
+            lost = !sweep::count(&storage.files.root).unwrap().is_whole;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        lost
+    });
+    assert!(lost, "the directory moved away from the walk below it");
+}
+
+#[test]
 fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
@@ -403,7 +446,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     // A call that needs the count waits until the count is complete.
     thread::scope(|scope| {
         let waits = scope.spawn(|| storage.left());
-        thread::sleep(std::time::Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
         assert!(!waits.is_finished());
         usage.seem_to_count(false);
         assert_eq!(waits.join().unwrap().unwrap(), Some(LIMIT - 100));
@@ -545,7 +588,7 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     storage.files.root.usage().forget();
     tree.check(&storage, LIMIT, "kept, and counted anew");
     let kept = tree.root.join(&tree.names("")[0]);
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(25 * 60 * 60);
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
     tree.storage().tidy_up();
     assert!(tree.names("").is_empty());
