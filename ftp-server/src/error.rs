@@ -76,3 +76,28 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_transient_if_another_process_can_end_it() {
+        let bind = |kind: io::ErrorKind| Error::Bind {
+            address: SocketAddr::from(([127, 0, 0, 1], 21)),
+            source: kind.into(),
+        };
+        for (error, want) in [
+            (bind(io::ErrorKind::AddrInUse), true),
+            (bind(io::ErrorKind::PermissionDenied), false),
+            (Error::Thread(io::ErrorKind::WouldBlock.into()), true),
+            (Error::Tls(io::ErrorKind::WouldBlock.into()), true),
+            (Error::Address(io::ErrorKind::InvalidInput.into()), false),
+            (Error::OnceBound(io::ErrorKind::PermissionDenied.into()), false),
+            (Error::NoCertificate, false),
+            (Error::NoStorage, false),
+        ] {
+            assert_eq!(error.is_transient(), want, "{error}");
+        }
+    }
+}

@@ -487,4 +487,23 @@ mod tests {
         };
         assert!(!format!("{attempt:?}").contains("secret"));
     }
+
+    #[test]
+    fn each_setting_of_a_login_is_shown() {
+        let plain = || Login::new(Arc::new(crate::MemoryStorage::new()), Rights::READ);
+        for changed in [
+            plain().directory("/d", Rights::FULL),
+            plain().mkdir_existing_ok(true),
+            plain().mkdir_parents(true),
+            plain().shared(true),
+            plain().name("ann"),
+            plain().limits(UserLimits::default().sessions(1)),
+            plain().enabled(false),
+            plain().expires(SystemTime::UNIX_EPOCH),
+            plain().idle(Duration::from_secs(7)),
+            plain().overwrite(false),
+        ] {
+            assert_ne!(format!("{changed:?}"), format!("{:?}", plain()));
+        }
+    }
 }

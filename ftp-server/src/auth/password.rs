@@ -520,6 +520,8 @@ mod tests {
             (argon("m=65536,t=1,p=64"), TooCostly),
             ("$argon2id$v=19$m=256,t=2,p=1$c29t$nf65EOgLrQMR/uIPnA4rEg".to_owned(), Malformed),
             ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65".to_owned(), Malformed),
+            // 15 bytes: one less than the shortest hash.
+            ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4r".to_owned(), Malformed),
             ("$6$salt".to_owned(), Malformed),
             ("$6$salt$".to_owned(), Malformed),
             ("$6$salt$abc".to_owned(), Malformed),

@@ -294,6 +294,26 @@ mod tests {
         }
     }
 
+    /// A file without end, which fills all the room.
+    struct Endless;
+
+    impl Outgoing for Endless {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            out.resize(out.len() + room, b'x');
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn a_block_is_as_large_as_the_room_up_to_60_kib() {
+        for room in [8 * 1024, 16 * 1024, 512 * 1024] {
+            let mut out = Vec::new();
+            BlockOutgoing::new(Box::new(Endless), None).fill(room, &mut out).unwrap();
+            let length = usize::from(u16::from_be_bytes([out[1], out[2]]));
+            assert!((room.min(BLOCK) - 16..=BLOCK).contains(&length), "{room}: {length}");
+        }
+    }
+
     #[test]
     fn markers_tell_offsets_in_the_file() {
         let mib = 1 << 20;

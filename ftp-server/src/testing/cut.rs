@@ -70,3 +70,30 @@ impl Upload for CutUpload {
         self.inner.abort(if end == StreamEnd::Failed { StreamEnd::Cut } else { end });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data without end, in pieces of a few bytes.
+    struct Endless(usize);
+
+    impl Outgoing for Endless {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            out.resize(out.len() + self.0.min(room), b'x');
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn data_is_cut_at_the_exact_byte_however_it_comes() {
+        for piece in 1..=4 {
+            for left in 0..=9 {
+                let mut cut = CutOutgoing { inner: Box::new(Endless(piece)), left };
+                let mut out = Vec::new();
+                while cut.fill(4, &mut out).unwrap() {}
+                assert_eq!(out.len() as u64, left, "pieces of {piece}");
+            }
+        }
+    }
+}

@@ -282,6 +282,17 @@ fn a_change_whose_outcome_is_unknown_is_counted_again() {
 }
 
 #[test]
+fn the_ledger_is_let_go_with_the_last_handle() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let state = node(Arc::clone(&ledger), LONG);
+    let other = state.clone();
+    drop(state);
+    assert!(Arc::strong_count(&ledger) > 1);
+    drop(other);
+    wait_until("the thread of the lease has ended", || Arc::strong_count(&ledger) == 1);
+}
+
+#[test]
 fn names_of_records_are_plain() {
     use super::shared::record_name;
     assert_eq!(record_name("quota", b"store/ann"), "quota/store%2Fann");
