@@ -2,14 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_server::LogFormat;
 use ftp_tests::raw::{RawData, RawSession};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::data::passive_address;
-use super::{Fixture, events};
+use super::{Fixture, events, quick};
 
 /// The client whose log records are kept. Other tests run in this process too, and a port of theirs
 /// may be the same, but no other test has this address.
@@ -108,6 +108,30 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
         };
         assert!(message.chars().all(is_text), "{message:?}");
     }
+}
+
+#[test]
+fn refused_logins_do_not_fill_the_log_ho_06() {
+    let log = events::Log::new();
+    let config = quick().with(|config| {
+        (config.logins.delay, config.logins.failures) = (Duration::ZERO, u32::MAX);
+        config.logins.ban_after = 0;
+    });
+    let observer = log.in_format(LogFormat::Text);
+    let fixture = Fixture::with(|builder| builder.config(config).observer(observer));
+    let mut session = fixture.greeted();
+    let start = Instant::now();
+    for _ in 0..250 {
+        session.expect("USER u", 331);
+        session.expect("PASS wrong", 530);
+    }
+    let seconds = start.elapsed().as_secs();
+    session.expect("QUIT", 221);
+    session.expect_closed();
+    let lines = log.lines();
+    let refused = lines.iter().filter(|line| line.contains("login-refused ")).count();
+    let most = 10 * (usize::try_from(seconds).unwrap() + 1);
+    assert!((1..=most).contains(&refused), "{refused} lines in {seconds} s");
 }
 
 /// The names are as hostile as a command line allows.

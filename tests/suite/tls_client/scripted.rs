@@ -427,6 +427,33 @@ fn a_whole_download_ends_on_both_sides_tl_06_tl_08_tl_16_tl_17() {
 }
 
 #[test]
+fn a_server_that_stops_reading_under_tls_is_a_stall_hc_19() {
+    let (authority, _, tls) = sound();
+    let server = Server::secured(tls, |mut peer, tls| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 go on");
+        let _unread = peer.secure_data(tls);
+        peer.answer("ABOR", "426 cut");
+        peer.reply("226 aborted");
+        peer.answer("NOOP", "200 ok");
+    });
+    let stall = Duration::from_millis(150);
+    let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
+    let mut client = server.connect_with(builder, explicit(&authority)).unwrap();
+    client.login("u", "p").unwrap();
+    let mut file = client.store("a").unwrap();
+    let error = loop {
+        if let Err(error) = file.write_all(&[0; 65_536]) {
+            break Error::recover(error).unwrap();
+        }
+    };
+    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+    drop(file);
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_server_that_does_not_end_an_upload_is_not_waited_for_long_tl_16_ht_08() {
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, move |mut peer, tls| {
@@ -491,6 +518,23 @@ fn under_prot_c_bytes_stay_what_they_are_ht_18() {
     assert_eq!(get(&mut client).unwrap(), hello);
     assert_eq!(client.tls().unwrap().data_connections, 0);
     drop(client);
+    server.end();
+}
+
+#[test]
+fn a_refusal_is_heard_while_the_handshake_of_the_data_waits() {
+    let (authority, _, tls) = sound();
+    let server = Server::secured(tls, |mut peer, _| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 here it comes");
+        let _silent = peer.data();
+        peer.reply("451 no longer");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut client = server.log_in(explicit(&authority));
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 451 no longer");
+    client.noop().unwrap();
     server.end();
 }
 

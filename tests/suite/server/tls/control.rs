@@ -182,6 +182,25 @@ fn a_failed_handshake_closes_without_a_word_in_clear_cm_66_ht_12_ht_14_tl_07() {
     secure.session(&secure.client()).expect_in_step();
 }
 
+#[test]
+fn a_record_that_is_none_is_refused_before_its_end_comes_ht_12() {
+    let secure = Secure::new();
+    // Each head announces bytes that never come.
+    for (what, head) in [
+        ("a kind below all others", [19, 3, 3, 0, 9]),
+        ("a kind above all others", [25, 3, 3, 0, 9]),
+        ("another protocol", [0x16, 2, 0, 0, 9]),
+        ("a record that is too long", [0x16, 3, 1, 0xff, 0xff]),
+    ] {
+        let mut stream = connect_for_handshake(&secure);
+        stream.write_all(&head).unwrap();
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        // A client that is only slow gets no alert when its time is over.
+        assert!(said.starts_with(&[0x15, 3]), "{what}: {}", said.escape_ascii());
+    }
+}
+
 fn connect_for_handshake(secure: &Secure) -> TcpStream {
     let mut session = secure.fixture.greeted();
     session.expect("AUTH TLS", 234);
