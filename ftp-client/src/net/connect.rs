@@ -516,4 +516,17 @@ mod tests {
         let error = try_all(&[refused], late).unwrap_err();
         assert!(matches!(error, Error::Io(_)), "{error}");
     }
+
+    #[test]
+    fn an_address_is_left_alone_while_the_one_before_it_has_time() {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (first, second) = (listen(), listen());
+        let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());
+        let late = Duration::from_secs(60);
+        let deadline = Deadline::after(late, Phase::Connect);
+        let stream = race(addresses.to_vec(), None, late, &Waiter::default(), deadline).unwrap();
+        assert_eq!(stream.addresses().unwrap().1, addresses[0]);
+        second.set_nonblocking(true).unwrap();
+        assert_eq!(second.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
 }

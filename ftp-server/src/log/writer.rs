@@ -384,6 +384,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_written_without_a_flush_and_without_the_next_one() {
+        let disk = Disk::default();
+        disk.0.lock().unwrap().1 = usize::MAX;
+        let writer = LogWriter::start("a disk", disk.clone()).unwrap();
+        for line in ["one", "two", "three"] {
+            writer.line(line);
+            let is_written = || disk.0.lock().unwrap().0.ends_with(format!("{line}\n").as_bytes());
+            ftp_tests::wait::wait_until("the line is written", is_written);
+        }
+    }
+
+    #[test]
     fn lines_come_whole_and_in_order() {
         let disk = Disk::default();
         disk.0.lock().unwrap().1 = usize::MAX;
