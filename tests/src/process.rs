@@ -21,6 +21,19 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for output after the end of its program.
 const LAST_OUTPUT: Duration = Duration::from_secs(30);
 
+/// The variable with the path of the coverage profile that a measured program writes at its end.
+const PROFILE: &str = "LLVM_PROFILE_FILE";
+
+/// Clears the environment of a command, except for the path of its coverage profile. Without that
+/// path, a program that is built for coverage writes the profile to its current directory.
+pub fn clear_environment(command: &mut Command) -> &mut Command {
+    command.env_clear();
+    if let Some(path) = std::env::var_os(PROFILE) {
+        command.env(PROFILE, path);
+    }
+    command
+}
+
 /// The end of a program and its output.
 #[derive(Clone)]
 pub struct Ran {

@@ -12,7 +12,7 @@ use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};
 use ftp_tests::names::{NAMES, percent};
 use ftp_tests::peer::RealServer;
 use ftp_tests::port::OwnPort;
-use ftp_tests::process::{LIMIT, Ran, run, run_with};
+use ftp_tests::process::{LIMIT, Ran, clear_environment, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
@@ -25,7 +25,7 @@ const ACTIVE: [&[&str]; 2] = [&["--active", "--eprt", "always"], &["--active", "
 /// The binary with a minimal environment, and its dialogue on standard error.
 fn ftp(command: &str) -> Command {
     let mut ftp = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
+    clear_environment(&mut ftp).env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     ftp.args([command, "--trace"]);
     ftp
 }

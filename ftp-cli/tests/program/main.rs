@@ -80,7 +80,7 @@ use std::process::Command;
 
 use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
-use ftp_tests::process::{Ran, run};
+use ftp_tests::process::{Ran, clear_environment, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
@@ -90,7 +90,7 @@ use ftp_tests::site::{OurServer, Site};
 fn ftp(arguments: &[&str]) -> Command {
     let program = std::env::var_os("FTP_PROGRAM");
     let mut ftp = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_ftp-cli").into()));
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none").args(arguments);
+    clear_environment(&mut ftp).env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none").args(arguments);
     ftp
 }
 
@@ -98,7 +98,7 @@ fn ftp(arguments: &[&str]) -> Command {
 /// processes inherit ignored signals.
 fn ftp_with_hangup(arguments: &[&str]) -> Command {
     let mut ftp = Command::new("/usr/bin/env");
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
+    clear_environment(&mut ftp).env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     ftp.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_ftp-cli")]).args(arguments);
     ftp
 }

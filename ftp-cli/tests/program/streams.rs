@@ -4,7 +4,7 @@ use std::io::{PipeWriter, pipe};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use ftp_tests::process::run;
+use ftp_tests::process::{clear_environment, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
@@ -15,7 +15,7 @@ use crate::{failed, ftp};
 /// Returns the binary started by a shell, with a redirection.
 fn redirected(arguments: &[&str], how: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
+    clear_environment(&mut shell).env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     let program = env!("CARGO_BIN_EXE_ftp-cli");
     shell.args(["-c", &format!("exec \"$0\" \"$@\" {how}"), program]).args(arguments);
     shell

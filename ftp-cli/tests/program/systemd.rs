@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::Peer;
-use ftp_tests::process::{LIMIT, Ran, Running, run};
+use ftp_tests::process::{LIMIT, Ran, Running, clear_environment, run};
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::{at_last, wait_until};
@@ -43,7 +43,7 @@ impl Manager {
     /// `serve` with these sockets, at most two, and their names.
     fn command(&self, sockets: &[OwnedFd], names: Option<&str>, arguments: &[&str]) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin");
+        clear_environment(&mut command).env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin");
         command.env("HOME", "/proc/none").env("STATE_DIRECTORY", self.notes.path());
         command.args(["-c", SCRIPT, "sh", env!("CARGO_BIN_EXE_ftp-cli"), "serve"]);
         command.args(arguments).stdout(Stdio::null());
