@@ -99,7 +99,7 @@ pub(super) enum Grade {
     Ok,
     /// A problem that does not stop this client.
     Warn,
-    /// A problem that stops the examined use.
+    /// A problem that stops this client, as its options tell it to connect.
     Fail,
 }
 
@@ -142,7 +142,7 @@ impl Finding {
         Self { check, grade: Grade::Warn, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 
-    /// Returns a finding for a problem that stops the examined use.
+    /// Returns a finding for a problem that stops this client.
     pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }

@@ -68,11 +68,11 @@ stored = [\"/proc/none/hook\", \"x\"]
         "fail  user gone: /proc/none/gone: No such file or directory; logins fail until it exists"
             .to_owned(),
         format!("fail  anonymous: {root}/a file: not a directory; logins fail until it is one"),
-        "warn  user \"a b\": mkdir_parents has no effect without the right mkdir; add it to \
-         the rights"
+        "warn  user \"a b\": mkdir_parents has no effect: the rights lack mkdir; add mkdir \
+         to the rights"
             .to_owned(),
-        "warn  user \"a b\": mkdir_existing_ok has no effect without the right mkdir; add it to \
-         the rights"
+        "warn  user \"a b\": mkdir_existing_ok has no effect: the rights lack mkdir; add \
+         mkdir to the rights"
             .to_owned(),
         "warn  user ftp: this name in another letter case is an anonymous login without a \
          password; rename the user"

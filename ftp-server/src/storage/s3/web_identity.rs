@@ -31,7 +31,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The shortest time between two requests for keys.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The interval of the checks whether the keys must be renewed.
+/// The time between two checks of whether the keys must be renewed.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A role, and the token that gives access to it.

@@ -233,12 +233,12 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     {
         let name = shown(name);
         if user.mkdir_parents {
-            let why = "mkdir_parents has no effect without the right mkdir; add it to the rights";
+            let why = "mkdir_parents has no effect: the rights lack mkdir; add mkdir to the rights";
             findings.warn(format_args!("user {name}: {why}"));
         }
         if user.mkdir_existing_ok {
             let why =
-                "mkdir_existing_ok has no effect without the right mkdir; add it to the rights";
+                "mkdir_existing_ok has no effect: the rights lack mkdir; add mkdir to the rights";
             findings.warn(format_args!("user {name}: {why}"));
         }
     }

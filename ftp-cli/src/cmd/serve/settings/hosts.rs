@@ -45,7 +45,7 @@ pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted), and of the greeting under implicit TLS (empty: server.banner)."),
     row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: their own)."),
-    row!(Host, "users",       USERS, users,       "Names of users who may log in here, or anonymous (empty: none; without this key: all)."),
+    row!(Host, "users",       USERS, users,       "Names of users who may log in here; anonymous is such a name (empty: none; without this key: all)."),
 ];
 
 impl Host {

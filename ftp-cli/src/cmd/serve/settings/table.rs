@@ -162,7 +162,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "Client certificates: optional or required."),
     row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require USER to be the common name or mail address in the client certificate."),
     row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if it is required."),
-    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL and AUTH TLS-P: AUTH TLS with protected data from the start."),
+    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL and AUTH TLS-P, which also protect data from the start."),
     row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs of other servers, for FXP under TLS (SSCN)."),
     row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers, for FXP under TLS (SSCN)."),
     row!(Settings, "tls.sscn_any",                   SWITCH,       tls.sscn_any,                      "Trust any other server in FXP under TLS (SSCN), whatever its certificate."),
