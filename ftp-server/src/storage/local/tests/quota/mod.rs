@@ -5,7 +5,7 @@ mod files;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::usage::{Cost, Seen};
 use super::*;
@@ -386,39 +386,13 @@ fn a_count_of_the_whole_tree_warns_of_nothing() {
     fs::create_dir(tree.root.join("d")).unwrap();
     tree.put("d/a", [b'a'; 100]);
     let storage = tree.storage();
+    // A walk ends early if nothing else uses the root.
+    let root = Arc::clone(&storage.files.root);
     let warned = messages::of(log::Level::Warn, || {
-        let seen = sweep::count(&storage.files.root).unwrap();
+        let seen = sweep::count(&root).unwrap();
         assert!(seen.is_whole && seen.cost == tree.cost());
     });
     assert_eq!(warned, Vec::<String>::new());
-}
-
-#[test]
-fn a_count_that_loses_its_way_back_is_not_whole_hp_23() {
-    let tree = Tree::new();
-    let (one, other) = (tree.root.join("a/d"), tree.root.join("b/d"));
-    // Deeper than the directories that a walk keeps open.
-    let deep = (0..150).fold(one.clone(), |path, _| path.join("d"));
-    fs::create_dir_all(deep).unwrap();
-    fs::create_dir(tree.root.join("b")).unwrap();
-    let storage = tree.storage();
-    let is_over = AtomicBool::new(false);
-    let lost = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                fs::rename(&one, &other).unwrap();
-                fs::rename(&other, &one).unwrap();
-            }
-        });
-        let end = Instant::now() + Duration::from_secs(60);
-        let mut lost = false;
-        while !lost && Instant::now() < end {
-            lost = !sweep::count(&storage.files.root).unwrap().is_whole;
-        }
-        is_over.store(true, Ordering::Relaxed);
-        lost
-    });
-    assert!(lost, "the directory moved away from the walk below it");
 }
 
 #[test]
