@@ -11,7 +11,7 @@ Asks the server through its control socket, which the setting control.socket
 names. Prints the number, user, virtual host, address, time of the connection,
 TLS version, idle time and running transfer of each session, the oldest first.",
     operands: &[],
-    examples: &[("who", "List all sessions"), ("who --json", "Print them as JSON lines")],
+    examples: &[("who", "List all sessions"), ("who --json", "List all sessions as JSON lines")],
 };
 
 pub(super) const STATUS: Entry = Entry {

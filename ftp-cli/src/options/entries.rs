@@ -87,9 +87,9 @@ in the last 10 seconds, get waits 2 seconds before the download. With -r, other
 rules apply: see ftp-cli help mirror.
 
 If get --remove-source is killed, run the same command again: no file is lost.
-Without -r, a file is downloaded twice only if another program moves the first
-copy away at the moment of the kill, and small hidden files next to the target
-keep the state until the next run.
+Without -r, small hidden files next to the target keep the state until the next
+run. A file is then downloaded twice only if another program moves the first
+copy away at the moment of the kill.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -168,12 +168,12 @@ are several URLs, a line with the URL begins each listing.
 If the last part of a URL has *, ? or [a-z], it is a pattern for names, unless
 an object has exactly that name. With -g it is always a pattern.
 
--t sorts by time, newest first; -S by size, largest first; the last of -t, -S
-and --sort wins. With -R, the whole tree is sorted as one list.
+-t sorts by time, newest first, and -S by size, largest first. The last of -t,
+-S and --sort wins. With -R, the whole tree is sorted as one list.
 
-On a terminal, control characters in names are escaped; --raw-names turns that
-off. Servers with MLSD list names that begin with a dot; -a requests them from
-other servers.
+On a terminal, control characters in names are escaped. --raw-names turns that
+off. Names that begin with a dot are listed by servers with MLSD; -a requests
+them from other servers.
 
 Exit status: 11 if the listing may be incomplete; the entries that arrived are
 printed.",
@@ -225,12 +225,12 @@ content of a directory that a link leads to is copied too.
 Each uploaded file is checked against the server's SIZE, as in put. A file
 whose name the server would change fails.
 
--j N copies up to N files at a time, each over its own connection. A download of
-16 MiB or more that is over 1/N of the data comes first: it is split into N
-ranges, one for each connection. If the server ignores REST or does not report
-size and time, one connection downloads the whole file. After a kill, the same
-command resumes the ranges; a run that does not need them removes their files,
-.ftp-cli-pieces-NAME.part*.
+-j N copies up to N files at a time, each over its own connection. A download
+comes first if it has 16 MiB or more and makes up over 1/N of the data. It is
+split into N ranges, one for each connection. If the server ignores REST or does
+not report size and time, one connection downloads the whole file. After a kill,
+the same command resumes the ranges; a run that does not need them removes their
+files, .ftp-cli-pieces-NAME.part*.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
 counts as unchanged if it has the same size and was written after the source was
@@ -270,13 +270,14 @@ itself keeps its permissions, as with lftp. If the server lacks SITE CHMOD, or
 does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
-and is overwritten. Any other temporary name that exists in SRC or DST is an
-error: nothing is copied, and the exit status is 2.
+and is overwritten. A temporary name of another PATTERN that exists in DST, or
+any temporary name that exists in SRC, is an error: nothing is copied, and the
+exit status is 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
-the server lacks what --compare hash needs; 15 if --max-delete would be
-exceeded, or is needed and missing, or if another run holds the lock of --lock;
-nothing was done then.",
+the server lacks what --compare hash needs; 15 if nothing was done because
+--max-delete would be exceeded, or is needed and missing, or because another run
+holds the lock of --lock.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),
@@ -308,8 +309,8 @@ pub(super) const RM: Entry = Entry {
     about: "\
 With -r, directories and their contents are removed too. Symbolic links are
 removed, never followed. A directory that might be a link is not removed, and
-counts as a failure. If the server does not show whether it is one, a / at the
-end of the URL says that it is a directory.
+counts as a failure. If the server does not show whether it is a link, a / at
+the end of the URL says that it is a directory.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
 has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
@@ -427,7 +428,7 @@ connects. Both servers must allow this. If DST-URL ends in /, it is a directory.
 With -r both URLs are directories, and the tree is synchronized as mirror does.
 With --temp, the target renames each file when it is complete. An existing file
 with the temporary name is overwritten; for -r, see ftp-cli help mirror. If both
-URLs may lead to one file of one server, fxp copies it only with --temp.
+URLs may lead to the same file on one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The URLs name
@@ -454,13 +455,14 @@ side. The last line is the best command line for this server.
 
 With --watch, the checks are repeated until everything works, and only changes
 are printed. A refused login ends the run, because servers ban clients that try
-it again. --timeout TIME limits the run. --report FILE writes all findings
-without passwords to FILE, which you can send to the server's administrator.
+it again. --timeout TIME limits all rounds together. --report FILE writes all
+findings without passwords to FILE, which you can send to the server's
+administrator.
 
 Checks run in parallel if the server accepts several connections. Each round of
 checks ends after 30 s, unless --timeout sets another limit.
 
-Exit status: 0 if everything works that the URL and the options need, otherwise
+Exit status: 0 if everything that the URL and the options need works, otherwise
 the code of the first fail; 10 if the time runs out without a fail.",
     operands: &[Operand::Url],
     examples: &[
@@ -481,8 +483,8 @@ on this computer, at 127.0.0.1:2121. The URLs to type appear at startup.
 
 The password of a user is PASSWORD of -u (visible to other local users), else
 the first line of --password-file, else FTP_PASSWORD. With --config, FILE
-defines the users, and DIR is the root of the users that -u adds. Every key of
-FILE is listed below; ftp-cli serve --check shows the values in use.
+defines the users, and DIR is the root of the users that -u adds. ftp-cli help
+serve lists every key of FILE; ftp-cli serve --check shows the values in use.
 
 On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish,
 and exits with 0. A second signal aborts the transfers; a third exits at once.",
@@ -557,5 +559,5 @@ pub(super) const COMPLETIONS: Entry = Entry {
 SHELL is bash, zsh or fish. The first lines of the script say where to install
 it.",
     operands: &[Operand::Words(SHELLS)],
-    examples: &[("completions bash > ftp-cli.bash", "Write the script for bash to a file")],
+    examples: &[("completions bash > ftp-cli.bash", "Write the completions for bash to a file")],
 };

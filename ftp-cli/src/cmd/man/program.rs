@@ -31,7 +31,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),
     (
         "no_proxy, NO_PROXY",
-        "Hosts to connect to without a proxy: names, which include all names below them, addresses, networks such as 10.0.0.0/8, or *.",
+        "Hosts to connect to without a proxy: names (with all names below them), addresses, networks such as 10.0.0.0/8, or *.",
     ),
     (
         "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
@@ -53,7 +53,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     (
         "~/.config/ftp-cli/config.toml",
-        "Options and bookmarks. [defaults] holds options for all hosts, [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] for one: retry = 3, pin = [\"sha256//...\"], insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command must be in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
+        "Options and bookmarks. [defaults] holds options for all hosts, and [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] holds options for one host, such as retry = 3, pin = [\"sha256//...\"] or insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command must be in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
     ),
     ("~/.netrc", "Users and passwords, for URLs without a password."),
     ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
