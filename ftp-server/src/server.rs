@@ -87,7 +87,7 @@ impl Server {
             // A failure drops `server`, which stops the threads that it has started.
             let listening = Listening::start(endpoint, &server.current)?;
             let greeting = listening.greeting;
-            let how = if greeting == Greeting::Tls { ", with TLS from the start" } else { "" };
+            let how = if greeting == Greeting::Tls { ", with implicit TLS" } else { "" };
             log::info!("listening on {}{how}", listening.address);
             server.listeners.push(listening);
         }
@@ -456,7 +456,7 @@ mod tests {
         let server = server.unwrap();
         let implicit = server.addresses(Greeting::Tls).next().unwrap();
         let plain = format!("listening on {}", server.local_addrs().next().unwrap());
-        let implicit = format!("listening on {implicit}, with TLS from the start");
+        let implicit = format!("listening on {implicit}, with implicit TLS");
         let said: Vec<_> = said.iter().filter(|line| line.starts_with("listening")).collect();
         assert_eq!(said, [&plain, &implicit]);
     }

@@ -333,7 +333,7 @@ impl Lister {
                 }
                 Walked::Skipped { why: Skipped::Loop, .. } => Ok(()),
                 Walked::Skipped { directory, why } => {
-                    let what = if matches!(why, Skipped::Cut(_)) { "" } else { "left out, " };
+                    let what = if matches!(why, Skipped::Cut(_)) { "" } else { "left out " };
                     self.leave_out(&format!("{what}{}: {why}", Escaped(&directory)));
                     Ok(())
                 }

@@ -35,7 +35,7 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Ou
     };
     // The reply does not show whether the directory exists or a parent is missing.
     if object::is_directory(client, path)? {
-        return Ok(Outcome::Skipped("is there already"));
+        return Ok(Outcome::Skipped("exists already"));
     }
     let mut first = None;
     for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {

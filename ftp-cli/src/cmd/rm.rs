@@ -67,7 +67,7 @@ fn remove_named(
         Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
         Err(failure) if how.force && is_nothing(client, url, &failure)? => {
-            return Ok(Outcome::Skipped("is not there"));
+            return Ok(Outcome::Skipped("does not exist"));
         }
         Err(failure) => return Err(failure),
     };
@@ -190,7 +190,7 @@ pub(super) fn remove(
                 // An unlisted directory exists if it can be entered.
                 return match object::can_enter(client, &path) {
                     Ok(()) => Err(error.into()),
-                    Err(refused) if is_no(&refused) => Ok(Outcome::Skipped("is not there")),
+                    Err(refused) if is_no(&refused) => Ok(Outcome::Skipped("does not exist")),
                     Err(error) => Err(error.into()),
                 };
             }

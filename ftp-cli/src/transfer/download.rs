@@ -261,7 +261,7 @@ impl Downloading<'_, '_> {
         let replaces = !settings.no_clobber;
         Ok(match sink.commit(replaces)? {
             Committed::Done => Done { verified, ..Done::moved(moved.bytes, moved.time) },
-            Committed::Exists => Done::skipped("exists by now"),
+            Committed::Exists => Done::skipped("now exists"),
         })
     }
 

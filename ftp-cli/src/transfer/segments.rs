@@ -133,7 +133,7 @@ pub(crate) fn download(
     }
     Ok(Some(match file.commit(!settings.no_clobber).map_err(|error| failed_here(&error))? {
         Committed::Done => Done { verified, ..Done::moved(bytes, began.elapsed()) },
-        Committed::Exists => Done::skipped("exists by now"),
+        Committed::Exists => Done::skipped("now exists"),
     }))
 }
 

@@ -232,7 +232,7 @@ fn finish(
 fn not_published(journal: &Journal) -> Result<Done, Failure> {
     journal.remove()?;
     remove(&journal.taken())?;
-    Ok(Done::skipped("exists by now"))
+    Ok(Done::skipped("now exists"))
 }
 
 /// Returns the facts of a local file, if there is one.

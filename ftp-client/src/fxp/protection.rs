@@ -45,8 +45,8 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
         return Ok(Handshake::Passive);
     }
     Err(Error::Unsupported(
-        "a protected copy between servers without SSCN (at the connecting one) or CPSV (at the \
-         listening one); use unencrypted data (PROT C)",
+        "a protected copy if the connecting server lacks SSCN and the listening one lacks CPSV; \
+         use unencrypted data (PROT C)",
     ))
 }
 

@@ -83,7 +83,7 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
     };
     let [high, low] = port.to_be_bytes();
     trace::note(format_args!(
-        "227: {announced} port {port} = {high}*256+{low}; the other server is sent to {}: {}",
+        "227: {announced} port {port} = {high}*256+{low}; the other server connects to {}: {}",
         chosen.host, chosen.reason
     ));
     Ok(SocketAddr::new(chosen.host, port))

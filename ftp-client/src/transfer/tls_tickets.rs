@@ -113,7 +113,7 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
 
 /// Begins a listing, which is enough to get tickets, and reads it to its end.
 fn list(client: &mut Client) -> Result<(), Error> {
-    trace::note(format_args!("no TLS session left to resume: getting new ones by a listing"));
+    trace::note(format_args!("no TLS session left to resume: getting new ones with a listing"));
     let command = Command::Nlst(None);
     let line = command.encode()?;
     let mut dialogue = TransferSetup::new(command, client.config.rules);

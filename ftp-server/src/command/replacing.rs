@@ -172,7 +172,7 @@ pub(super) fn check_told(
 }
 
 fn old_file() -> Reply {
-    let text = "The name still has the old file; send the new one from byte 0";
+    let text = "The old file is still in place; send the new one from byte 0";
     Reply::new(ReplyCode::BAD_RESTART, text)
 }
 

@@ -303,7 +303,7 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
         (memory(), "memory"),
     ];
     let known = limits.iter().filter_map(|(limit, name)| limit.map(|limit| (limit, *name)));
-    let (cap, name) = known.min_by_key(|(limit, _)| *limit).unwrap_or((256, "no limit known"));
+    let (cap, name) = known.min_by_key(|(limit, _)| *limit).unwrap_or((256, "default"));
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 

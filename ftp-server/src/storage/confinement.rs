@@ -115,7 +115,7 @@ impl Confinement {
             .handle_access(AccessFs::from_all(ABI::V2))
             .map_err(|_| {
                 let text =
-                    "this system has no Landlock of Linux 5.19 or later, or Landlock is disabled";
+                    "this system has no Landlock (needs Linux 5.19), or Landlock is disabled";
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;

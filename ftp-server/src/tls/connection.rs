@@ -239,7 +239,7 @@ impl Connection {
         }
         *count += 1;
         if *count > SILENT_RECORDS {
-            let why = "too many records without plain text";
+            let why = "too many records without data";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         Ok(())

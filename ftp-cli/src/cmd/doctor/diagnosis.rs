@@ -174,7 +174,7 @@ diagnoses! {
         Server: "renew the certificate, then reload the server";
     CertificateUnusable "certificate-unusable" Tls,
         "The certificate is not a valid server certificate.",
-        Server: "issue a new server certificate (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
+        Server: "issue a new server certificate (extended key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
     TlsBroken "tls-broken" Tls,
         "The server lists AUTH TLS among its features, but refuses the command.",
         Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";

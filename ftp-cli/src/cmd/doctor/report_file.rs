@@ -53,7 +53,7 @@ fn text(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> Stri
     let names: Vec<String> = options.names().map(|long| format!("--{long}")).collect();
     field("options", &names.join(" "));
     let result = match &done.outcome {
-        Ok(()) => "everything that was asked for works".to_owned(),
+        Ok(()) => "everything requested works".to_owned(),
         Err(failure) => format!("exit code {}: {}", failure.exit.code(), failure.message),
     };
     field("result", &secrets.masked(&result));

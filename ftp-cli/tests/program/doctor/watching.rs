@@ -69,7 +69,7 @@ fn a_report_has_the_findings_and_no_password() {
         "Report of ftp-cli doctor\n\ntime      20",
         &first,
         "options   --json --connect-timeout ",
-        "result    everything that was asked for works\n",
+        "result    everything requested works\n",
         "\nProblems\n\n",
         "\nAll findings\n\nok    resolve ",
         "\nBest command line for this server\n\nftp-cli ls -l ",

@@ -65,7 +65,7 @@ impl Control {
             }
             // Nothing else takes bytes out of `plain` while this loop runs.
             if self.plain.len() > READ_AHEAD {
-                let why = "too much input under TLS before the client ended it";
+                let why = "too much input before the client ended TLS";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
         }

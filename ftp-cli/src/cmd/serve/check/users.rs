@@ -193,7 +193,9 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Some("not a directory; logins fail until it is one".to_owned()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
+            return Some(format!(
+                "{who} cannot read it: fix the owner or mode of the directory and its parents"
+            ));
         }
         Err(error) => {
             return Some(format!("{error}; logins fail until it exists"));
@@ -203,7 +205,9 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
     if reads && !may(Access::READ_OK) {
-        return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
+        return Some(format!(
+            "{who} cannot read it: fix the owner or mode of the directory and its parents"
+        ));
     }
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
     if changes && !may(Access::WRITE_OK) {
