@@ -342,9 +342,13 @@ fn timer(client: &Client) -> String {
     let local = hex(client.local_addr().unwrap().port());
     let peer = hex(client.peer_addr().unwrap().port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let line = lines.find(|words| words[1].ends_with(&local) && words[2].ends_with(&peer)).unwrap();
-    line[5].split(':').next().unwrap().to_owned()
+    let timer = table.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let is_ours = words.next()?.ends_with(&local) && words.next()?.ends_with(&peer);
+        // State and queues come first.
+        words.nth(2).filter(|_| is_ours)
+    });
+    timer.unwrap().split(':').next().unwrap().to_owned()
 }
 
 #[test]

@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(warn(&mut complaints), ["cannot accept: no descriptors"]);
         assert_eq!(warn(&mut complaints), Vec::<String>::new());
         complaints.0[0].since -= Duration::from_secs(1);
-        assert_eq!(warn(&mut complaints), ["cannot accept: no descriptors (1 earlier messages suppressed)"]);
+        assert_eq!(
+            warn(&mut complaints),
+            ["cannot accept: no descriptors (1 earlier messages suppressed)"]
+        );
     }
 
     #[test]
