@@ -120,7 +120,7 @@ pub enum EventKind<'a> {
         /// The host that was banned.
         network: Network,
     },
-    /// The user logged out by `REIN`, and the session continues without a user.
+    /// `REIN` or `AUTH` ended the login, and the session continues without a user.
     LoggedOut,
     /// The session ended, with or without a logged-in user.
     #[non_exhaustive]
