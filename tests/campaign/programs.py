@@ -143,7 +143,8 @@ def evidence(process: int) -> str:
     with contextlib.suppress(OSError):
         for descriptor in sorted((top / "fd").iterdir()):
             lines.append(f"fd {descriptor.name} {descriptor.readlink()}")
-    lines += _text(pathlib.Path("/proc/net/tcp")).splitlines()
+    # Connections in TIME_WAIT belong to no program.
+    lines += [line for line in _text(pathlib.Path("/proc/net/tcp")).splitlines() if line.split()[3:4] != ["06"]]
     return "\n".join(lines)
 
 
