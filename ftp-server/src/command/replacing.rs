@@ -286,3 +286,28 @@ impl Upload for Replacing {
         self.upload.abort(end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: usize) -> Key {
+        (b"user".to_vec(), VirtualPath::root().join(name.to_string().as_bytes()))
+    }
+
+    #[test]
+    fn of_too_many_interrupted_uploads_the_oldest_that_does_not_run_is_forgotten() {
+        let replacements = Replacements::default();
+        let running = Instant::now();
+        replacements.begin(key(0), running);
+        for name in 1..=limits::REPLACEMENTS {
+            let begun = Instant::now();
+            replacements.begin(key(name), begun);
+            replacements.end(&key(name), begun, End::Interrupted);
+        }
+        assert!(replacements.has(&key(0)), "the first one still runs");
+        assert!(!replacements.has(&key(1)), "the oldest of the others");
+        assert!((2..=limits::REPLACEMENTS).all(|name| replacements.has(&key(name))));
+        assert_eq!(replacements.states().len(), limits::REPLACEMENTS);
+    }
+}

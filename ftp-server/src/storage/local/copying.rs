@@ -78,3 +78,34 @@ fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<
     }
     Ok(u64::try_from(got).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_copy_through_a_buffer_has_the_bytes_from_the_offset_on() {
+        let content: Vec<u8> =
+            (0..3 * COPY_BUFFER + 5).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut old = tempfile::tempfile().unwrap();
+        old.write_all(&content).unwrap();
+        for (start, length) in [(0, content.len()), (7, COPY_BUFFER + 1), (content.len(), 9)] {
+            let mut new = tempfile::tempfile().unwrap();
+            new.write_all(b"first").unwrap();
+            let (mut at, end) = (start as u64, (start + length) as u64);
+            loop {
+                match copy_by_hand(&old, &new, at, end - at).unwrap() {
+                    0 => break,
+                    copied => at += copied,
+                }
+            }
+            let mut copied = Vec::new();
+            new.rewind().unwrap();
+            new.read_to_end(&mut copied).unwrap();
+            let wanted = &content[start..(start + length).min(content.len())];
+            assert!(copied == [b"first", wanted].concat(), "from {start}, {length} bytes");
+        }
+    }
+}
