@@ -112,8 +112,8 @@ fn an_append_is_not_ready_while_the_old_bytes_are_copied() {
         let storage = on(&fake);
         let old = content(length);
         fake.store("f", &old);
-        fake.fail(operation, 0, 1, fake::Fault::Delay(Duration::from_secs(1)));
         let mut upload = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        fake.fail(operation, 0, 1, fake::Fault::Delay(Duration::from_secs(1)));
         assert!(!upload.ready().unwrap(), "{operation}");
         while !upload.ready().unwrap() {}
         upload.write_all(b"more").unwrap();
