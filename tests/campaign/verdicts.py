@@ -74,7 +74,7 @@ ALL = [
     ),
     Verdict(
         "commands that need no login", "SYST",
-        "*ours*: 530 is not among their replies in RFC 959 §5.4; RFC 7151 §3 and RFC 2640 §4.1 have HOST and LANG before it",
+        "*ours*: RFC 959 §5.4 lists no 530 for these commands; RFC 7151 §3 and RFC 2640 §4.1 allow HOST and LANG before a login",
         lambda one: one.row.state == "G",
     ),
     Verdict(

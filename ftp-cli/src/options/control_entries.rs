@@ -48,7 +48,8 @@ pub(super) const DRAIN: Entry = Entry {
     about: "\
 The server accepts no more connections from now on, and stops when the last
 session has ended by itself. To end sessions earlier, use kick. To stop the
-server at once, send SIGTERM.",
+server without waiting for idle sessions, send SIGTERM; transfers still finish
+within timeouts.shutdown_grace.",
     operands: &[],
     examples: &[("drain", "Stop the server without interrupting anyone")],
 };

@@ -337,7 +337,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "proxy",            Needed("URL"),                 DIALOGUE, "use a socks5, socks5h, http or ftp proxy, or none (default: $ftp_proxy)"),
     row(Data,     "4", "ipv4",             No,                            DIALOGUE, "use IPv4 only"),
     row(Data,     "6", "ipv6",             No,                            DIALOGUE, "use IPv6 only"),
-    row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), &[Fxp],   "set the listening server's host: peer, reply or smart (default: peer)"),
+    row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), &[Fxp],   "use as the listener's address: peer, reply or smart (default: peer)"),
     row(Tls,      "",  "tls",              OneOf("MODE", "off|try|explicit|implicit"), DIALOGUE, "use TLS: off, try, explicit or implicit (default: from the URL)"),
     row(Tls,      "",  "ca-file",          Needed("FILE"),                DIALOGUE, "trust the CAs in FILE (PEM) instead of the system's"),
     row(Tls,      "",  "pin",              Needed("PIN"),                 DIALOGUE, "accept only this key (sha256//...), whatever its issuer (repeatable)"),

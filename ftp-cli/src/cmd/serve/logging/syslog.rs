@@ -26,8 +26,8 @@ pub(crate) enum SyslogFormat {
     Rfc5424,
 }
 
-/// A connection to the syslog daemon. Each line that is written begins with its priority, in the
-/// form of sd-daemon(3): `<6>text`.
+/// A connection to the syslog daemon. A line given to `write` can begin with its priority in the
+/// form of sd-daemon(3), `<6>text`; the daemon gets the priority in its own form.
 pub(super) struct Syslog {
     path: PathBuf,
     format: SyslogFormat,

@@ -53,7 +53,7 @@ pub(crate) fn directory_path(text: &str) -> Result<VirtualPath, String> {
     } else if text.trim_end_matches('/').ends_with(char::is_whitespace) {
         "remove the space at the end"
     } else if text.contains("%u") {
-        "%u stands for the user's name only in paths on disk"
+        "%u stands for the user's name only in roots and mount targets"
     } else {
         return Ok(path);
     };
@@ -82,7 +82,7 @@ mod tests {
             ("/in\u{a0}=read", "invalid directory \"/in\u{a0}\": remove the space at the end"),
             (
                 "/%u=read",
-                "invalid directory \"/%u\": %u stands for the user's name only in paths on disk",
+                "invalid directory \"/%u\": %u stands for the user's name only in roots and mount targets",
             ),
             ("/in", "invalid rule \"/in\": expected /DIRECTORY=RIGHTS"),
         ] {
