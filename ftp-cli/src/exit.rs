@@ -1,4 +1,4 @@
-//! Defines the exit codes: one cause, one code, frozen. Scripts depend on this table.
+//! Defines the exit codes. Each cause has one code, which never changes: scripts depend on it.
 
 use std::error::Error as _;
 use std::io;
@@ -32,7 +32,7 @@ pub(crate) enum Exit {
     Temporary = 9,
     /// A step, or the whole run, took too long.
     Timeout = 10,
-    /// Fewer or more bytes than announced, or an incomplete listing.
+    /// Wrong size or digest, a file that changed, or an incomplete listing.
     Integrity = 11,
     /// Some of several items failed.
     Partial = 12,

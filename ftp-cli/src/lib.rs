@@ -1,5 +1,5 @@
-//! Command line of the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve` and the other commands of
-//! `help`.
+//! Command line of the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve` and the other commands that
+//! `help` lists.
 //!
 //! This is the only crate that reads arguments and the environment, prints, or sets an exit code.
 //! Data goes to standard output, messages to standard error. [`run`] is the whole program with its

@@ -6,7 +6,7 @@ use std::fmt;
 pub(crate) const LETTERS: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Writes bytes as base64.
+/// Bytes that `Display` writes as base64.
 pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Base64<'_> {

@@ -29,7 +29,7 @@ pub struct Timeouts {
     pub resolve: Duration,
     /// Opening the control connection, over all addresses of the name together (default: 10 s).
     pub connect: Duration,
-    /// From connecting to the end of the server's greeting (default: 60 s).
+    /// Receiving the server's greeting, once the connection is open (default: 60 s).
     pub greeting: Duration,
     /// The TLS handshake, on the control connection and on each data connection (default: 10 s).
     pub handshake: Duration,
@@ -148,8 +148,8 @@ impl Config {
         Err(Error::Unsupported(excluded))
     }
 
-    /// Returns whether other hosts or the caller relay the connections, so that their addresses are
-    /// not the server's.
+    /// Returns whether a SOCKS5 or HTTP proxy or the caller's connector opens the connections. The
+    /// socket's peer address is then not the server's.
     pub(crate) fn is_relayed(&self) -> bool {
         self.connector.is_some() || self.route.as_ref().is_some_and(|route| !route.proxy.is_ftp())
     }

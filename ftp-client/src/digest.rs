@@ -17,8 +17,8 @@ pub enum HashAlgorithm {
     Sha1,
     /// MD5, 16 bytes. Detects only accidental changes, like SHA-1.
     Md5,
-    /// CRC-32, 4 bytes, most significant first. Detects only accidental changes, and misses about
-    /// one in four billion.
+    /// CRC-32, 4 bytes, most significant byte first. Detects only accidental changes, and misses
+    /// about one in four billion.
     Crc32,
 }
 
@@ -77,7 +77,8 @@ impl fmt::Display for HashAlgorithm {
     }
 }
 
-/// A digest of a whole file that the server computed. `Display` writes it in hexadecimal.
+/// A digest of a file, computed by the server or from local data. `Display` writes it in
+/// hexadecimal.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Digest {

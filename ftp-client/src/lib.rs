@@ -1,13 +1,14 @@
 //! A blocking FTP client that never reports an incomplete transfer as a success.
 //!
 //! It supports explicit and implicit TLS, passive and active mode, resumed and retried transfers,
-//! listings of all common servers, and server-to-server copies. It uses no async runtime: one
-//! thread per connection, a timeout for each phase, and a [`Canceller`] for other threads.
+//! listings of all common servers, and server-to-server copies. It needs no async runtime: a client
+//! works in the caller's thread. Each phase has a timeout, and another thread can stop the client
+//! with a [`Canceller`].
 //!
 //! # Transferring one file
 //!
 //! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add `ftp-client` to your
-//! dependencies, and:
+//! dependencies, then write:
 //!
 //! ```no_run
 //! let mut file = std::fs::File::create("a.bin")?;
@@ -38,15 +39,15 @@
 //!
 //! Always call [`Download::finish`] or [`Upload::finish`]. The end of the data does not prove
 //! success: after a lost connection or a full disk on the server it looks the same. `finish` waits
-//! for the server's confirmation and checks the number of bytes.
+//! for the server's confirmation, and checks the number of bytes if the expected number is known.
 //!
 //! A running transfer borrows the client, so a second command during a transfer does not compile.
-//! Dropping a transfer early does no I/O; the next call aborts it.
+//! Dropping a transfer early does no I/O; the next call on the client aborts the transfer.
 //!
 //! # Local files
 //!
-//! [`Client::download_to`] gives a local file its name only when it is complete, and can resume an
-//! interrupted download. [`Client::upload_from`] is its counterpart.
+//! [`Client::download_to`] gives a new local file its name only when the file is complete, and can
+//! resume an interrupted download. [`Client::upload_from`] is its counterpart.
 //!
 //! ```no_run
 //! use ftp_client::{FileOptions, RateLimit, Watch};
@@ -83,7 +84,8 @@
 //! # Resuming a download
 //!
 //! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
-//! already have. The server must be able to restart, and its file must be long enough:
+//! already have. If the server does not support `REST`, or does not report a sufficient size, the
+//! download starts at byte 0:
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -119,10 +121,10 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
-//! [`Client::list`] uses `MLSD`, which is exact, if the server has it. Otherwise it parses `LIST`,
-//! whose format differs between servers. The returned iterator holds one line at a time; if the
-//! listing was truncated, the last item is an error. [`Entries::gather`] collects a listing, and
-//! [`Client::walk`] lists a whole tree.
+//! [`Client::list`] uses `MLSD`, which has a standard format, if the server supports it. Otherwise
+//! it parses `LIST`, whose format differs between servers. The returned iterator usually holds one
+//! line at a time; if the listing was truncated, the last item is an error. [`Entries::gather`]
+//! collects a listing, and [`Client::walk`] lists a whole tree.
 //!
 //! # TLS
 //!
@@ -140,7 +142,7 @@
 //! # Proxies
 //!
 //! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With a
-//! [`Connector`], you open the connections in any other way.
+//! [`Connector`], you can open the connections in any other way.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Proxy};
@@ -153,13 +155,15 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`fxp::transfer`] copies a file directly between two servers. Both must allow it.
+//! [`fxp::transfer`] copies a file directly between two servers. Both servers must allow such
+//! copies.
 //!
 //! # Errors and timeouts
 //!
 //! The variants of [`Error`] show who must act, and [`Error::is_transient`] returns whether a retry
-//! makes sense. No call blocks forever: [`Timeouts`] limits each phase, and
-//! [`overall`](ClientBuilder::overall) the whole session.
+//! makes sense. Except in a server-to-server copy, a silent server cannot block a call forever:
+//! [`Timeouts`] limits each phase. [`overall`](ClientBuilder::overall) limits the whole session,
+//! such copies included.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -202,8 +206,8 @@
 //!   unless the [`ClientBuilder`] says otherwise.
 //! - Arguments with CR, LF or NUL are rejected before anything is sent, so a file name cannot
 //!   inject commands.
-//! - Replies, lines of listings and collected listings are limited in length, and each wait in
-//!   time.
+//! - Replies, lines of listings and collected listings have a maximum length, and waits have
+//!   timeouts.
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
 //!   in a local path.
 

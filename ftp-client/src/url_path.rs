@@ -35,12 +35,12 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The prefix of the name in the whole path.
+    /// The part of the whole path before the name.
     before: Vec<u8>,
     /// The arguments for `CWD`, one by one.
     directories: Vec<Vec<u8>>,
     name: Vec<u8>,
-    /// The current path of the object.
+    /// The path of the object for the next command.
     path: Vec<u8>,
     entered: Entered,
 }
@@ -62,8 +62,8 @@ pub enum Entered {
 impl Place {
     /// Returns the place of a URL's object.
     ///
-    /// For the URL of a directory, it is the place of the directory itself, without the final `/`.
-    /// The path is empty for the login directory.
+    /// For the URL of a directory, returns the place of the directory itself, without the final
+    /// `/`. The path is empty for the login directory.
     #[must_use]
     pub fn of(url: &FtpUrl) -> Self {
         let mut parts: Vec<_> = url.parts().collect();
@@ -89,7 +89,7 @@ impl Place {
         Self::new(before, &parts, name.as_ref())
     }
 
-    /// Returns the place of the object at exactly `path`, without entering directories.
+    /// Returns the place of the object at exactly `path`, for which no directory is entered.
     #[must_use]
     pub fn at(path: impl AsRef<[u8]>) -> Self {
         Self::new(Vec::new(), &[], path.as_ref())
@@ -116,8 +116,9 @@ impl Place {
         &self.path
     }
 
-    /// Returns the name of the object in its directory. It contains a `/` if the URL has `%2F`
-    /// there.
+    /// Returns the name of the object in its directory.
+    ///
+    /// The name can contain a `/`, for example if the last part of the URL has `%2F`.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name

@@ -52,7 +52,7 @@ impl AsciiDecoder {
         Self { held_cr: false }
     }
 
-    /// Converts `input` and appends the result to `out`: at most one byte more.
+    /// Converts `input` and appends the result to `out`: at most one byte more than `input`.
     ///
     /// A final CR is held back until the next byte is known.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {

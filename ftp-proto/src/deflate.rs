@@ -115,8 +115,8 @@ impl DeflateEncoder {
 
 /// Decompresses the data of one transfer in mode Z.
 ///
-/// It uses about 50 KiB of memory, and writes only as much as the caller has room for: a few bytes
-/// can expand to a thousand times as many.
+/// It uses about 50 KiB of memory. It writes only as much as the caller has room for, since a few
+/// bytes can expand to a thousand times as many.
 #[derive(Debug)]
 pub struct DeflateDecoder {
     stream: Decompress,

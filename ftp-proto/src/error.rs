@@ -11,7 +11,7 @@ pub struct ParseError {
     /// The byte offset at which the input becomes invalid; for a field that is invalid as a whole,
     /// the start of the field.
     pub at: usize,
-    /// What is wrong there.
+    /// What is wrong at that offset.
     pub kind: ParseErrorKind,
 }
 
@@ -43,8 +43,8 @@ pub enum ParseErrorKind {
     /// A value longer than its limit, such as one of [`limits`](crate::limits).
     #[error("too long")]
     TooLong,
-    /// CR, LF or NUL in a part of a command line. Such a byte could end the line early and turn the
-    /// rest into a second command, so it is never written (RFC 2640 §3.1).
+    /// CR, LF or NUL in a value that may become part of a command line. Such a byte could end the
+    /// line early and turn the rest into a second command, so it is never written (RFC 2640 §3.1).
     #[error("contains CR, LF or NUL")]
     LineBreak,
     /// A well-formed value that is not supported, such as `PROT X`. A server answers 504.

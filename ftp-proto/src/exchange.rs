@@ -53,7 +53,7 @@ impl Exchange {
     /// # Errors
     ///
     /// Returns [`UnexpectedReply`] for a 1xx, 2xx or 3xx if no reply with that first digit is valid
-    /// for the command, and for any reply after the final one.
+    /// for the command. Returns the same error for any reply after the final one.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
@@ -89,9 +89,9 @@ impl Exchange {
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
-/// 959 §5.4 and its extensions. Codes of later RFCs, and codes that servers borrow from a neighbour
-/// in the table of §5.4, are included; comments on the groups name many of them. Unknown verbs have
-/// no codes.
+/// 959 §5.4 and its extensions. The list also contains codes that servers send although §5.4 lists
+/// them only for similar commands. Comments on the groups name many of these. Unknown verbs have no
+/// codes.
 const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     use Verb::{
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,

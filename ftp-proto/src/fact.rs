@@ -40,11 +40,11 @@ impl FactType {
 }
 
 /// A known fact about an object: one of RFC 3659 §7.5, or a Unix fact that many servers send
-/// without a standard. Used to choose the facts that a server sends (`OPTS MLST`).
+/// without a standard. `OPTS MLST` chooses which of these facts a server sends.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Fact {
-    /// Its type: a file, a directory, the listed directory itself.
+    /// Its type, such as `file` or `dir`.
     Type,
     /// Its size in bytes.
     Size,
@@ -169,9 +169,10 @@ impl Facts {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if the SP or the name is missing, and `UnexpectedByte` if the text
-    /// before the SP does not consist of facts, for example because the line is a message. A TAB as
-    /// separator is rejected too, since a name with SP would lose its beginning.
+    /// - `UnexpectedEnd` if the SP or the name is missing.
+    /// - `UnexpectedByte` if the text before the SP does not consist of facts, for example because
+    ///   the line is a message. A TAB as separator is rejected too: otherwise, the first SP in the
+    ///   name would count as the separator.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
@@ -189,7 +190,7 @@ impl Facts {
         if name.len() == 1 {
             return Err(end());
         }
-        // If the facts are not closed by `;`, the last one must be a fact.
+        // If the last part does not end with `;`, it must contain a `=`.
         let last = facts.rsplit(|&byte| byte == b';').next().filter(|_| !closed);
         let has_facts = facts.is_empty() || last.unwrap_or(facts).contains(&b'=');
         if line.get(first) == Some(&b'\t') || !has_facts {

@@ -23,8 +23,9 @@ impl LanguageTag {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for an empty part, `UnexpectedByte` for a character that the part
-    /// may not contain, and `TooLong` for a part over 8 bytes or a tag over the limit.
+    /// - `UnexpectedEnd` for an empty part.
+    /// - `UnexpectedByte` for a character that the part may not contain.
+    /// - `TooLong` for a part over 8 bytes or a tag over the limit.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("lang-tag", at, kind);
         let mut at = 0;

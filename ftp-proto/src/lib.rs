@@ -7,7 +7,7 @@
 //!
 //! Input is not trusted: decoders hold a bounded amount of it (see [`limits`]), and no input causes
 //! a panic.
-//! Names follow RFC 959, so the RFC serves as the manual.
+//! The names of items follow RFC 959, so the RFC serves as the manual.
 //!
 //! # What is in it
 //!
@@ -15,7 +15,7 @@
 //! - [`Reply`], [`ReplyCode`] and [`ReplyDecoder`]: replies of one or more lines
 //! - [`Exchange`]: which replies are valid for a command, and which of them is final
 //! - [`HostPort`], [`ExtendedAddress`] and [`AddressRule`]: data connections
-//! - [`ProxyHeader`]: the client of a connection, as a load balancer names it
+//! - [`ProxyHeader`]: the address of a client, as a load balancer sends it
 //! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
 //! - [`TransferStart`] and [`TransferEvidence`]: how a transfer begins, and whether it succeeded
 //! - [`FtpUrl`]: URLs, and the short form `user@host:path`

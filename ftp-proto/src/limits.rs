@@ -2,8 +2,8 @@
 
 /// The longest accepted command line, in bytes without its line ending and without Telnet commands.
 ///
-/// This is twice the longest pathname (4,096 bytes), which leaves room for any verb and for escaped
-/// names.
+/// This is twice the longest pathname of most systems (4,096 bytes), which leaves room for the verb
+/// and further arguments.
 pub const COMMAND_LINE: usize = 8_192;
 
 /// The number of bytes without a line ending after which a peer is assumed not to speak FTP. Of
@@ -22,14 +22,14 @@ pub const VERB: usize = 12;
 /// The longest user name, in bytes.
 pub const USER_NAME: usize = 512;
 
-/// The number of Telnet option requests to answer in a session. Without a limit, two peers that
-/// answer each other's answers would never stop.
+/// The maximum number of Telnet option requests to answer in a session. Without a limit, two peers
+/// that answer each other's answers would never stop.
 pub const TELNET_ANSWERS: u32 = 16;
 
 /// The longest line of a reply, in bytes without its line ending.
 pub const REPLY_LINE: usize = 16_384;
 
-/// The longest text to keep from one reply, in bytes over all its lines.
+/// The longest text to keep from one reply by default, in bytes over all lines except the last.
 pub const REPLY_TEXT: usize = 65_536;
 
 /// The longest reply, in bytes over all its lines, before its sender counts as hostile.
@@ -51,15 +51,15 @@ pub const PROXY_HEADER: usize = 536;
 /// server sends longer lines.
 pub const LISTING_LINE: usize = 65_536;
 
-/// The highest restart marker, in bytes: the highest signed file offset (RFC 3659 §5.3).
+/// The highest restart marker, in bytes: the highest signed 64-bit file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
 
 /// The longest restart marker of block mode, in bytes. RFC 959 sets no limit; in practice a marker
 /// is one number, or a few.
 pub const BLOCK_MARKER: usize = 64;
 
-/// The maximum number of consecutive blocks without data; a block with a restart marker counts as
-/// one. No sender needs several.
+/// The maximum number of consecutive blocks without data, including blocks with a restart marker.
+/// Ordinary senders need only a few.
 pub const EMPTY_BLOCKS: u32 = 1_024;
 
 /// The maximum number of items in a list of ports.

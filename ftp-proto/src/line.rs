@@ -311,7 +311,7 @@ impl LineDecoder {
         self.count()
     }
 
-    /// Marks the line as malformed: it contains CR, LF or NUL and gets a 501 (RFC 2640 §3.1).
+    /// Marks the line as malformed, because it contains CR, LF or NUL (RFC 2640 §3.1).
     fn refuse(&mut self) {
         self.refuse_with(ParseErrorKind::LineBreak);
     }

@@ -1,4 +1,4 @@
-//! Converts decimal and octal digits to numbers, without signs, spaces and overflow.
+//! Converts decimal and octal digits to numbers; rejects signs, spaces and overflow.
 
 /// Parses one or more ASCII digits that fill all of `digits`; `None` for anything else or a value
 /// over `u64::MAX`.

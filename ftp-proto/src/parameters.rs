@@ -68,8 +68,10 @@ impl TypeCode {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for empty input, `Unsupported` for a byte size outside 1 to 255 or
-    /// an EBCDIC format that RFC 959 does not define, and `UnknownWord` for anything else.
+    /// - `UnexpectedEnd` for empty input.
+    /// - `Unsupported` for a byte size outside 1 to 255, or an EBCDIC format that RFC 959 does not
+    ///   define.
+    /// - `UnknownWord` for anything else.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| ParseError::new("type-code", 0, kind);
         let unknown = error(ParseErrorKind::UnknownWord);

@@ -1,5 +1,5 @@
 //! Name patterns, `*`, `?` and `[..]`, in the argument of `LIST` and `NLST`. No RFC defines them.
-//! They are shell patterns, except for forms that match several directories or can take more than
+//! They are a simple form of shell patterns: they match names in one directory, and matching takes
 //! polynomial time.
 
 /// A pattern for names in one directory, on bytes.

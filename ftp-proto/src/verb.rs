@@ -85,7 +85,7 @@ verbs! {
     Smnt "SMNT",
     /// RFC 959 §4.1.1: end of session.
     Quit "QUIT",
-    /// RFC 959 §4.1.1: restart the session after the greeting.
+    /// RFC 959 §4.1.1: reset the session to its state after the greeting.
     Rein "REIN",
     /// RFC 959 §4.1.2: the address to which the server must connect.
     Port "PORT",
@@ -161,9 +161,9 @@ verbs! {
     Eprt "EPRT",
     /// RFC 2428 §3: make the server listen, any address family.
     Epsv "EPSV",
-    /// RFC 1639: the long address form of 1994.
+    /// RFC 1639: `PORT` with an address of any length.
     Lprt "LPRT",
-    /// RFC 1639: the long passive form of 1994.
+    /// RFC 1639: `PASV` with an address of any length in the reply.
     Lpsv "LPSV",
     /// RFC 2640 §4: language of the replies.
     Lang "LANG",
@@ -199,7 +199,7 @@ verbs! {
     Dsiz "DSIZ",
     /// Join uploaded parts; in no RFC, but in common use.
     Comb "COMB",
-    /// The next transfer, before `PASV`; in no RFC, but distributed servers require it.
+    /// Announce the next transfer before `PASV`; in no RFC, but distributed servers require it.
     Pret "PRET",
     /// TLS client role for server-to-server copies; in no RFC, but in common use.
     Sscn "SSCN",

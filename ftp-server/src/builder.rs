@@ -20,7 +20,7 @@ use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::testing::{Faults, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
-/// Builder of a [`Server`], which collects its settings, users and addresses.
+/// Builder that collects the settings, users and addresses of a [`Server`].
 #[must_use = "a builder does nothing before bind"]
 #[derive(Default)]
 pub struct ServerBuilder {
@@ -72,7 +72,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves the files below this directory, unless [`storage`](Self::storage) is set.
+    /// Serves the files below this directory. Has no effect if [`storage`](Self::storage) or
+    /// [`authenticator`](Self::authenticator) is set.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.parts.root = Some(root.as_ref().to_owned());
         self
@@ -144,8 +145,8 @@ impl ServerBuilder {
 
     /// Accepts connections on this socket, for example one from a service manager. The socket must
     /// be bound and listening. You can pass several sockets, either in addition to the addresses of
-    /// [`bind`](Self::bind), or alone with [`start`](Self::start). If another process or a clone
-    /// also holds the socket, it stays open there when the server stops.
+    /// [`bind`](Self::bind), or alone with [`start`](Self::start). If another process or a clone of
+    /// this handle also holds the socket, the socket stays open when the server stops.
     pub fn listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear, is_shared: true });
         self
@@ -199,8 +200,8 @@ impl ServerBuilder {
         self.observer(recorder.clone())
     }
 
-    /// Sets faults that the server shows at chosen commands, for a test. They replace the faults of
-    /// an earlier call.
+    /// Sets faults that the server simulates at chosen commands, for a test. They replace the
+    /// faults of an earlier call.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.script().faults = faults;
         self
@@ -208,7 +209,7 @@ impl ServerBuilder {
 
     fn script(&mut self) -> &mut Script {
         let script = self.parts.hooks.script.get_or_insert_default();
-        Arc::get_mut(script).expect("the server gets it only when the builder is done")
+        Arc::get_mut(script).expect("the server gets the script only when the builder is done")
     }
 
     /// Listens on the first of `addresses` that is available, as [`TcpListener::bind`] does, and
@@ -254,8 +255,9 @@ impl ServerBuilder {
         self.parts.start(Vec::new())
     }
 
-    /// Listens on all `addresses` and starts the server. `addresses` may be empty after a call to
-    /// [`implicit_tls`](Self::implicit_tls) or [`listener`](Self::listener).
+    /// Listens on all `addresses` and starts the server. `addresses` may be empty if the builder
+    /// has another address or socket, from [`implicit_tls`](Self::implicit_tls) or
+    /// [`listener`](Self::listener).
     ///
     /// # Errors
     ///
@@ -356,8 +358,8 @@ fn no_address() -> Error {
     Error::Address(io::Error::new(io::ErrorKind::InvalidInput, "no address given"))
 }
 
-/// Returns the limits on connections. The limit in total is the lower of the configured one and
-/// that of the system.
+/// Returns the limits on connections. The total limit is the configured limit or the system's
+/// limit, whichever is lower.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
     let (system_cap, system_reason) = admission::system_cap();
     let wanted = config.limits.sessions;

@@ -55,8 +55,8 @@ pub struct ServerConfig {
     /// the balancer is denied or banned. If the header does not name a client (`UNKNOWN`), the
     /// balancer counts as the client, and `PORT` and `EPRT` fail with 504.
     ///
-    /// List only addresses of balancers, because any host in these networks can name any client. A
-    /// client in these networks cannot connect without a header.
+    /// List only addresses of balancers, because any host in these networks can pretend to be any
+    /// client. A client in these networks cannot connect without a header.
     ///
     /// ```
     /// use std::io::{BufRead, BufReader, Write};
@@ -90,8 +90,8 @@ pub struct ServerConfig {
     /// Networks with which users with the right [`FXP`](crate::Rights::FXP) may have data
     /// connections, in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
-    /// Whether `STOR` and `RNTO` may replace a file, and `STOR` the part of a file after a `REST`
-    /// offset (default: `true`). `APPE` can always append.
+    /// Whether `STOR` and `RNTO` may replace a file (default: `true`). If `false`, `STOR` after
+    /// `REST` cannot change an existing file either. `APPE` can always append.
     pub overwrite: bool,
     /// Names that no command may create (default: empty). `STOR`, `STOU`, `APPE`, `MKD` and `RNTO`
     /// with such a name fail, even if a file with that name exists. Existing files can be read,
@@ -113,7 +113,7 @@ pub struct ServerConfig {
     /// Under TLS, the length of compressed data reveals something about its content to observers of
     /// the network. An observer who can add data to the same file or listing learns more.
     pub compression: bool,
-    /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
+    /// Whether `LIST` and `STAT` show numeric owners and groups instead of `ftp` (default:
     /// `false`).
     pub show_ids: bool,
     /// Whether to remove a leading `-` from passwords (default: `false`). Old clients send the `-`
@@ -131,8 +131,8 @@ pub struct ServerConfig {
 /// `HOST` with another name fails with 504. `REIN` clears the choice. A client that names no host
 /// has none.
 ///
-/// If a server has hosts, `HOST` with another name fails with 504. `HOST` also accepts the IP
-/// address that the client connected to.
+/// If a server has virtual hosts, `HOST` with any other name fails with 504. `HOST` also accepts
+/// the IP address that the client connected to.
 ///
 /// Names are compared as a whole, ignoring case. Internationalised names must be A-labels, such as
 /// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host. The
@@ -186,7 +186,7 @@ pub struct VirtualHost {
     /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
     /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
-    /// `None`, the texts for clients without a host).
+    /// `None`, the reply `Host accepted` and the server's banner).
     pub banner: Option<String>,
 }
 
@@ -229,7 +229,7 @@ pub struct Limits {
     /// startup). A larger number than the system allows has the same effect as 0.
     pub sessions: usize,
     /// Maximum number of connections from one IPv4 address or one IPv6 /64 (default: 0, unlimited).
-    /// Loopback is exempt.
+    /// Connections without a login also have a fixed limit per host. Loopback is exempt from both.
     pub per_address: usize,
     /// Maximum number of sessions of one user at a time (default: 0, unlimited).
     pub per_user: usize,
@@ -268,8 +268,8 @@ pub struct LoginPolicy {
     /// Number of failed logins from one IPv4 address or one IPv6 /64 within
     /// [`ban_window`](Self::ban_window) that lead to a ban (default: 20; 0: no bans).
     ///
-    /// For [`ban_for`](Self::ban_for), new connections from the host, and logins over existing
-    /// ones, get 421. Sessions with a logged-in user continue, and users can log in from other
+    /// For [`ban_for`](Self::ban_for), the server refuses new connections from the host, and logins
+    /// over existing ones. Sessions with a logged-in user continue, and users can log in from other
     /// hosts. Loopback is exempt, because all clients of a local proxy or tunnel have its address.
     /// For a proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if the
     /// proxy sends PROXY headers; otherwise set this field to 0. The maximum is
@@ -353,8 +353,8 @@ impl PassiveAddress {
     /// # Errors
     ///
     /// Returns `Unsupported` if the input is an IPv6 address, which a 227 reply cannot carry.
-    /// Returns `UnexpectedByte` if the input contains a byte that no host name has, and `BadNumber`
-    /// if it is empty or an invalid IPv4 address.
+    /// Returns `UnexpectedByte` if the input contains a byte that no host name has. Returns
+    /// `BadNumber` if the input is not an IPv4 address and contains no letter.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("passive address", at, kind);
         let text = std::str::from_utf8(input).unwrap_or_default();

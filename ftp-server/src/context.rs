@@ -50,9 +50,9 @@ pub(crate) struct Context {
     pub(crate) buffers: Arc<Buffers>,
     /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// The places of digests in progress.
+    /// Limits the number of digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// The places of searches in progress, for a restart offset or for matching names.
+    /// Limits the number of searches in progress, for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,

@@ -1,4 +1,4 @@
-//! Errors of starting and reconfiguring a server.
+//! Errors when a server is started or reconfigured.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::storage::StorageError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The address is in use, belongs to another machine, or is not allowed.
+    /// The server cannot listen on the address, for example because the address is in use.
     #[error("cannot listen on {address}")]
     Bind {
         /// The requested address.
@@ -19,7 +19,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// No address was given, the address is invalid, or a given socket cannot be used.
+    /// No address was given, an address cannot be resolved, or a given socket cannot be used.
     #[error("cannot listen on the given addresses")]
     Address(#[source] io::Error),
     /// The directory of [`ServerBuilder::root`](crate::ServerBuilder::root) cannot be opened.
@@ -51,8 +51,8 @@ pub enum Error {
     /// [certificate](crate::ServerBuilder::tls).
     #[error("cannot listen with implicit TLS: no certificate")]
     NoCertificate,
-    /// A thread for TLS handshakes could not be started.
-    #[error("cannot start a thread for TLS handshakes")]
+    /// A thread for TLS handshakes could not be started, or rustls rejects the TLS settings.
+    #[error("cannot prepare TLS handshakes")]
     Tls(#[source] io::Error),
     /// Another thread of the server could not be started.
     #[error("cannot start a thread")]
@@ -60,8 +60,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later without a change. This is the case if an
-    /// address is in use, or if a thread could not be started.
+    /// Returns whether the same call may succeed later without a change. Returns `true` if an
+    /// address is in use, and for all [`Thread`](Self::Thread) and [`Tls`](Self::Tls) errors.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -26,14 +26,15 @@
 //! An [`Observer`] receives the events of a server. [`EventLog`] and [`Xferlog`] are observers that
 //! write logs. The server also sends its events to the `log` crate.
 //!
-//! An upload becomes visible when it is complete; only an `APPE` to an existing file extends the
-//! file in place. The reply 226 (in mode B, 250) means that the file is complete under its name.
-//! [`SyncPolicy`] sets which data is on disk by then.
+//! An upload becomes visible when it is complete. The exceptions write in place: an `APPE` to an
+//! existing file, and in [`LocalStorage`] also a `STOR` after a `REST` to the end of the file. The
+//! reply 226 (in mode B, 250) means that the file is complete under its name. [`SyncPolicy`] sets
+//! which data is on disk by then.
 //!
-//! The server runs on Linux.
+//! The server runs only on Linux.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux");
+compile_error!("ftp-server requires Linux: it uses openat2, O_TMPFILE and sendfile");
 
 mod auth;
 mod builder;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Maximum length of a path in bytes, from the `/` of the user's root on. Linux has the same limit
-/// for one system call.
+/// Maximum length of a path in bytes, including the `/` of the user's root. Linux has the same
+/// limit for one system call.
 pub const PATH: usize = 4_096;
 
 /// Maximum number of components of a path. Deeper trees break other programs and have no practical
@@ -13,7 +13,7 @@ pub const PATH_DEPTH: usize = 128;
 /// Interval at which a waiting transfer checks whether to continue.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// Pause before a session asks a storage again that was not ready. Most such storages wait before
+/// Pause before a session again asks a storage that was not ready. Most such storages wait before
 /// they answer, usually longer than this pause. A storage that answers at once must not keep a
 /// processor busy.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(2);
@@ -80,7 +80,7 @@ pub(crate) const WAITING_LINES: usize = 256;
 /// Number of connections from other hosts to a passive port after which the transfer fails.
 pub(crate) const STRANGERS: u32 = 16;
 
-/// Number of consecutive invalid command lines after which a session without a login ends.
+/// Number of consecutive invalid lines and unknown commands that end a session without a login.
 pub(crate) const BAD_LINES: u32 = 10;
 
 /// Stack of a session's thread, in bytes. Only touched pages use memory. The deepest calls of a
@@ -91,8 +91,8 @@ pub(crate) const SESSION_STACK: usize = 256 * 1024;
 /// plug-ins are unknown.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
-/// Maximum size in bytes of a file whose bytes in type ASCII `SIZE` counts. To count them, the
-/// server must read the file.
+/// Maximum size in bytes of a file for `SIZE` in type ASCII. For this reply, the server must read
+/// the file.
 pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 
 /// Maximum number of entries in the reply to `STAT` for a directory.
@@ -106,8 +106,8 @@ pub(crate) const ENCODERS: usize = 256;
 /// and two searches as [`PREPARE`] describes.
 pub(crate) const HEAVY: usize = 2;
 
-/// Maximum number of these jobs for one IPv4 address or one IPv6 /64: half of all, so that no host
-/// blocks the others.
+/// Maximum number of jobs of each kind for one IPv4 address or one IPv6 /64: half of [`HEAVY`], so
+/// that no host blocks the others.
 pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
 
 /// Maximum size of a file for `HASH`, in bytes. A digest of a larger file usually takes longer than
@@ -117,18 +117,19 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 /// Maximum duration of a digest: clients usually wait this long for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
-/// Maximum duration of a search for a restart offset in type ASCII, or for matching names, before
-/// the 150 or for `STAT`. A search costs processor time without network traffic. After a [`TICK`],
-/// it needs one of [`HEAVY`] places; the wait for a place is part of the duration.
+/// Maximum duration of a search. A download in type ASCII searches for its restart offset; a
+/// listing or a `STAT` searches for matching names. A search costs processor time without network
+/// traffic. After a [`TICK`], it needs one of [`HEAVY`] places; the wait for a place is part of the
+/// duration.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
-/// Maximum bytes of log lines that wait to be written: those of a few seconds of a busy server. A
+/// Maximum bytes of log lines that wait to be written: enough for a few seconds on a busy server. A
 /// larger queue would only delay the lines.
 pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
-/// Maximum number of log lines per second of one session for refused logins, and for refused
-/// commands and transfers without a data connection together. The next line has the number of
-/// omitted lines.
+/// Maximum number of log lines per second of one session for refused logins. Refused commands and
+/// transfers that move no data share another limit of the same size. The next line has the number
+/// of omitted lines.
 pub(crate) const REFUSAL_LINES: u32 = 10;
 
 /// Maximum length of a name in a log line in bytes, including its escapes.
@@ -173,7 +174,7 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes), in bytes.
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
-/// Time for which a session knows the size of a file that it has just stored. Another session may
+/// Time for which a session trusts the size of a file that it has just stored. Another session may
 /// replace the file meanwhile.
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 

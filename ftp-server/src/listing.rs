@@ -77,7 +77,7 @@ pub(crate) fn list_line(
 /// Writes a number, with `fill` in front of it if it has fewer than `width` digits. A directory can
 /// have a million entries, and `write!` would take half of the processor time of its listing.
 fn number<const BASE: u64>(number: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
-    // The largest number has 22 digits to the base 8.
+    // The largest number has 22 digits in base 8.
     let mut text = [fill; 22];
     let mut rest = number;
     let mut start = text.len();
@@ -152,8 +152,8 @@ impl Default for FactSelection {
 }
 
 impl FactSelection {
-    /// Reads the argument of `OPTS MLST`: names that each end with `;`, in any case. Unknown names
-    /// are ignored; an empty list selects no facts.
+    /// Reads the argument of `OPTS MLST`: names that each end with `;`, in upper or lower case.
+    /// Unknown names are ignored; an empty list selects no facts.
     pub(crate) fn parse(list: &[u8]) -> Self {
         let names = list.split(|&byte| byte == b';');
         Self(names.fold(0, |bits, name| {

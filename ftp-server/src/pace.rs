@@ -58,7 +58,7 @@ pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Resul
     Ok(true)
 }
 
-/// Waits for [`limits::ASK_AGAIN`], before a session asks a storage again that was not ready.
+/// Waits for [`limits::ASK_AGAIN`], before a session again asks a storage that was not ready.
 pub(crate) fn before_asking_again() {
     thread::sleep(limits::ASK_AGAIN);
 }

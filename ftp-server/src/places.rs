@@ -26,7 +26,7 @@ impl Places {
 
 impl Place {
     /// Takes a place for `peer`. Returns `None` if no place is left, or if the peer's host already
-    /// has [`limits::HEAVY_OF_HOST`].
+    /// has [`limits::HEAVY_OF_HOST`] places.
     pub(crate) fn get(places: &Arc<Places>, peer: IpAddr) -> Option<Self> {
         let host = admission::network_of(peer);
         let mut hosts = places.hosts();

@@ -43,10 +43,11 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply to a command that the storage refused, for a user of a drop box. The user must
-/// not learn more about existing objects than necessary. If an object with the new name exists, the
-/// reply is 553, whatever kind of object it is. Errors such as a full disk have their usual reply;
-/// all others have "Permission denied".
+/// Returns the reply to a command that the storage refused, for a user who may upload to a
+/// directory but not see its content (a drop box). The user must not learn more about existing
+/// objects than necessary. If the object to make already exists, the reply is 553, whatever kind of
+/// object it is. A name that may not be created, and errors such as a full disk, have their usual
+/// reply. All other errors have "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
@@ -78,7 +79,7 @@ pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
 }
 
-/// Returns the reply if a time has no four-digit year, so that no reply can show it.
+/// Returns the reply for a time without a four-digit year, which no reply can show.
 pub(crate) fn no_time() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
 }
@@ -107,7 +108,7 @@ pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
             text.extend_from_slice(comment.as_bytes());
             Reply::new(ReplyCode::PATHNAME, text)
         }
-        // Only a name on the disk can be like this, and no reply can carry it unchanged.
+        // The path has CR, LF or NUL, from a name on the disk, and no reply can carry it unchanged.
         Err(_) => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Path cannot be shown"),
     }
 }

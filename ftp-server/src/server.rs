@@ -46,11 +46,11 @@ struct Listening {
 pub struct ShutdownReport {
     /// Sessions that ended by themselves: idle ones at once, others after their transfer.
     pub drained: usize,
-    /// Sessions that were cut, and then ended: at the deadline, or earlier because their transfer
-    /// stalled.
+    /// Sessions that were cut at the deadline, or earlier because their transfer stalled, and that
+    /// then ended.
     pub cut: usize,
-    /// Sessions that did not end within a few seconds after they were cut, because a storage or
-    /// authenticator does not return. Their threads end when that call returns.
+    /// Sessions that did not end within a few seconds after they were cut. Usually, a call to a
+    /// storage or an authenticator does not return; the thread ends when that call returns.
     pub stuck: usize,
     /// TLS data connections of all sessions of this server.
     pub resumptions: Resumptions,
@@ -75,7 +75,7 @@ impl Server {
     /// Starts the server's threads, and accepts connections on all `endpoints`. The builder ensures
     /// that there is at least one.
     pub(crate) fn start(context: &Arc<Context>, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
-        let first = endpoints.first().expect("the builder refuses to start without one");
+        let first = endpoints.first().expect("the builder refuses to start without an endpoint");
         let address = first.socket.local_addr().map_err(Error::Address)?;
         context.watchdog.start(context.observers.clone()).map_err(Error::Thread)?;
         context.announcer.start().map_err(Error::Thread)?;
@@ -101,13 +101,14 @@ impl Server {
         self.address
     }
 
-    /// Returns all addresses with a plaintext greeting, in the order given.
+    /// Returns all addresses with a plaintext greeting: first the addresses of
+    /// [`bind`](crate::ServerBuilder::bind), then those of given sockets.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Clear)
     }
 
     /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): first the
-    /// addresses of given sockets, then the others in the order given.
+    /// addresses of given sockets, then the others in the order in which they were added.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
@@ -148,7 +149,7 @@ impl Server {
     /// ```
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        // Asks all loops without stopping at the first, so that each remembers this call.
+        // Asks all loops, even after one that does not accept, so that each remembers this call.
         self.listeners.iter().filter(|listening| !listening.is_accepting()).count() == 0
     }
 
@@ -174,7 +175,8 @@ impl Server {
     pub fn stop_listening(&mut self) {
         self.current.get().register.close();
         for listening in &mut self.listeners {
-            // Dropped here, so that no client waits on a socket without an accept loop.
+            // The socket is dropped here, so that no client waits on a socket without an accept
+            // loop.
             let Some(entrance) = listening.entrance.take() else { continue };
             entrance.close();
             if let Some(thread) = listening.thread.take()
@@ -212,8 +214,9 @@ impl Server {
     /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
     /// [`sessions`](crate::Limits::sessions) keeps its value from the start.
     /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
-    /// session ends. If the settings of bans change, existing bans end. A new host name for PASV
-    /// replies is looked up first, for a few seconds at most.
+    /// session ends. If the settings of bans change, existing bans end, and the new settings apply
+    /// to all sessions. A new host name for PASV replies is looked up first, for a few seconds at
+    /// most.
     ///
     /// ```
     /// use ftp_server::{Rights, Server, UserTable};
@@ -258,10 +261,10 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
     }
 
-    /// Changes or removes TLS for new connections. Existing control connections, and their data
-    /// connections, keep their TLS settings. Call this method and
-    /// [`reconfigure`](Self::reconfigure) from one thread at a time. Without TLS, implicit
-    /// listeners close each connection.
+    /// Changes or removes TLS for sessions that begin from now on, with a connection or with
+    /// `REIN`. Running sessions, and their data connections, keep their TLS settings. Call this
+    /// method and [`reconfigure`](Self::reconfigure) from one thread at a time. Without TLS,
+    /// implicit listeners close each connection.
     ///
     /// # Errors
     ///
@@ -327,7 +330,7 @@ impl Server {
         let register = Arc::clone(&self.current.get().register);
         let before = register.start_draining();
         self.stop_listening();
-        // Connections that were accepted in the meantime become normal sessions.
+        // Connections that were accepted in the meantime have become sessions, which must end too.
         let before = before.max(register.wake_idle());
         let stall = self.current.get().config.timeouts.stall.min(limits::DRAIN_STALL);
         let (left, stalled) = register.drain(deadline.saturating_sub(start.elapsed()), stall);
@@ -421,7 +424,7 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After a shutdown, the thread has been taken already.
+        // After a shutdown, the relay's thread has been taken already.
         if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }

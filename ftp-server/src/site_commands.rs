@@ -25,7 +25,7 @@ pub struct SiteRequest<'a> {
 
 impl std::fmt::Debug for SiteRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Some servers change passwords with `SITE PSWD`.
+        // The argument is not shown, because it may be a password, as in `SITE PSWD`.
         write!(
             f,
             "SiteRequest({} of {} from {})",

@@ -69,14 +69,14 @@ impl Mode {
     ///
     /// # Errors
     ///
-    /// Returns the server's refusal, or `Unsupported` if the current mode is needed but the server
-    /// does not report it.
+    /// Returns the server's refusal, errors of the connection, or `Unsupported` if the current mode
+    /// is needed but the server does not report it.
     pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Outcome, Failure> {
         outcome(self.set(client, path)?)
     }
 
-    /// Parses three or four octal digits, or the symbolic notation of POSIX: `u+w,go=`. Without u,
-    /// g or o, the change applies to all, regardless of the server's umask. Returns `None` for
+    /// Parses three or four octal digits, or symbolic notation such as `u+w,go=`. Without u, g, o
+    /// or a, the change applies to all, regardless of the server's umask. Returns `None` for
     /// anything else.
     fn parse(text: &str) -> Option<Self> {
         if let Some(bits) = Permissions::parse(text.as_bytes()) {
@@ -93,11 +93,11 @@ impl Mode {
             Self::Changes(changes) => {
                 let mut entry = object::look(client, path, ListingForm::Auto)?;
                 if entry.as_ref().is_some_and(|entry| entry.permissions.is_none()) {
-                    // MLST of many servers reports no mode, but their LIST does.
+                    // On many servers, MLST reports no mode, but LIST does.
                     entry = object::look(client, path, ListingForm::List)?;
                 }
                 let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
-                    // A missing object is refused with the server's reason.
+                    // For a missing object, this returns the server's reason.
                     if entry.is_none() {
                         object::can_enter(client, path)?;
                     }
@@ -149,7 +149,7 @@ impl Change {
         match self.how {
             b'+' => bits | letters & self.who,
             b'-' => bits & !(letters & self.who),
-            // The special bits stay unless they are named.
+            // `=` can set special bits, but never clears them.
             _ => bits & !(self.who & 0o777) | letters & self.who,
         }
     }

@@ -25,16 +25,16 @@ use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// A file that exists in every build.
+/// Content of a file that exists in every build.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
-/// Text whose line endings differ between systems.
+/// Text for transfers in text mode, with local line endings (LF).
 const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
 
 /// Size of the generated file in bytes.
 const LENGTH: u64 = 64 * 1_024 * 1_024;
 
-/// Number of bytes that are compared at a time.
+/// Largest number of bytes that are compared at a time.
 const BLOCK: usize = 256 * 1_024;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
-/// Time limit for everything that one client does.
+/// Time limit for a whole session of one client.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Time limit for removing the temporary directory after a signal.
@@ -110,7 +110,7 @@ fn connect(
     Ok(client)
 }
 
-/// Starts a server without TLS, which allows copies to and from other servers.
+/// Starts a server without TLS that permits copies to and from other servers.
 fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
     let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
     let config = ServerConfig::default().with(|config| config.fxp_networks = fxp_networks);
@@ -121,7 +121,7 @@ fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failur
 }
 
 impl Demo<'_> {
-    /// Runs everything. Returns the number of checks that passed.
+    /// Runs all steps, and returns the number of checks that passed.
     fn run(&mut self) -> Result<u32, Failure> {
         let start = Instant::now();
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
@@ -131,7 +131,7 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        // The password is the random path, which other users of this computer do not know.
+        // The password is the path of the directory, which contains random characters.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
         let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
@@ -152,14 +152,14 @@ impl Demo<'_> {
         Ok(self.checks)
     }
 
-    /// Makes a signal remove the directory before it ends the process.
+    /// Removes the directory after a signal, before the process ends.
     fn clean_up_at_a_signal(&self, directory: &Path) -> Result<(), Failure> {
         let directory = directory.to_owned();
         let messages = self.messages.clone();
         let ending = Arc::clone(&self.ending);
         signals::on_signals(false, move |signal| {
             let _until_the_end = lock(&ending);
-            // The server may be creating a file in the directory right now, so removing it is
+            // The server may be creating a file in the directory at this moment, so the removal is
             // retried.
             let start = Instant::now();
             while fs::remove_dir_all(&directory).is_err()
@@ -172,9 +172,9 @@ impl Demo<'_> {
         })
     }
 
-    /// Transfers a small file and text with PASV.
+    /// Transfers a small file and a text with PASV.
     fn simple(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
-        self.step(&"passive mode with PASV (RFC 959): the reply contains address and port")?;
+        self.step(&"passive mode with PASV (RFC 959): the reply contains an address and a port")?;
         let mut client = connect(address, password, builder().epsv(Extended::Never))?;
         self.licence(&mut client)?;
         self.step(&"text mode (TYPE A): lines end in CR LF on the wire, and in LF in local files")?;
@@ -201,7 +201,7 @@ impl Demo<'_> {
         generated: &Generated,
     ) -> Result<(), Failure> {
         self.step(
-            &"passive mode with EPSV (RFC 2428): the reply contains only a port; a larger file",
+            &"passive mode with EPSV (RFC 2428), for a larger file: the reply contains only a port",
         )?;
         let mut client = connect(address, password, builder())?;
         self.put(&mut client, "64 MiB.bin", &mut generated.from(0), LENGTH)?;
@@ -248,7 +248,8 @@ impl Demo<'_> {
         self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
 
-    /// Repeats transfers over TLS, with a new certificate verified by its pin.
+    /// Transfers a small file over TLS, and verifies the server's new certificate by its pin. Then
+    /// checks that the server refuses a login without TLS.
     fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
         let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
         let Ok(pem) = super::serve::self_signed(vec!["127.0.0.1".to_owned()]) else {
@@ -413,7 +414,7 @@ impl Demo<'_> {
         self.check(found == want, &format_args!("list: {}", found.join(", ")))
     }
 
-    /// Prints the dialogue since it was last printed, then one line about a step.
+    /// Prints the dialogue since the last call, then one line about a step or a check.
     fn step(&mut self, text: &dyn Display) -> Result<(), Failure> {
         let lines = self.dialogue.take();
         if self.quiet {
@@ -438,8 +439,8 @@ impl Demo<'_> {
     }
 }
 
-/// A directory that is removed on drop if it is empty. Unlike removing a tree, this needs no file
-/// descriptor.
+/// A directory that is removed on drop if it is empty. Unlike the removal of a tree, this needs no
+/// file descriptor.
 struct Empty(PathBuf);
 
 impl Drop for Empty {
@@ -492,7 +493,7 @@ impl Read for Generated {
     }
 }
 
-/// Dialogue since it was last printed.
+/// Dialogue that has not been printed yet.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

@@ -43,7 +43,7 @@ const ONLY_OF_TREES: [&str; 10] = [
     "stats",
 ];
 
-/// Source and target of a copy.
+/// Source, target and options of a copy.
 struct FxpOptions {
     source: FtpUrl,
     target: FtpUrl,
@@ -228,8 +228,8 @@ fn check_apart(
     if replaces_at_end { Ok(()) } else { check_relation([from, at], urls) }
 }
 
-/// Checks by the facts of the files that two URLs of one server name different files. Links, or the
-/// root directories of two users, can make different paths name the same file.
+/// Checks that two URLs of one server name different files, by identifiers, sizes and times. Links,
+/// or the root directories of two users, can make different paths name the same file.
 ///
 /// # Errors
 ///
@@ -314,8 +314,8 @@ fn in_words(report: &fxp::Report) -> String {
     }
 }
 
-/// Copies the file. If a server refuses the whole path, enters its directories one by one (RFC 1738
-/// §3.2.2).
+/// Copies the file. If a server refuses the whole path, enters the directories of the path one by
+/// one (RFC 1738 §3.2.2).
 fn copy(
     [from, at]: [&mut Client; 2],
     [source, target]: [&mut Place; 2],
@@ -326,7 +326,7 @@ fn copy(
         let Err(error) = &copied else { return copied };
         let Some(last) = error.last() else { return copied };
         let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-        // The cause is more useful than the error of the connection that was closed because of it.
+        // If this error closed a connection, another attempt would only hide the cause.
         if !is_refusal || !from.is_ready() || !at.is_ready() {
             return copied;
         }

@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the failure of standard output.
+/// Returns a failure if standard output cannot be written.
 pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), Failure> {
     let text = match command {
         Some(Command::Help) | None => program(),
@@ -108,7 +108,8 @@ fn about(command: Command) -> String {
     text
 }
 
-/// Lists the settings of `serve`, with their defaults.
+/// Lists the settings of `serve`. Only the settings outside of `users`, `hosts` and `stores` have
+/// defaults here.
 fn settings(text: &mut String) {
     text.push_str("\nSettings of --config and --set KEY=VALUE (commas separate items)\n");
     let default = Settings::default();

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
             }
-            // A retry would print lines again.
+            // If lines were printed, a retry would print them again.
             let is_silent = lister.shown == 0;
             let listed = listed.map_err(|failure| failure.context_unless_named(url));
             listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
@@ -133,7 +133,7 @@ pub(super) struct Lister {
     lines: ResultLines,
     messages: Messages,
     events: Events,
-    /// Number of lines that were printed, or left out.
+    /// Number of lines of the current listing that were printed or left out.
     shown: u64,
     /// Reason why entries were left out, if any were.
     left_out: Option<Failure>,
@@ -149,7 +149,7 @@ impl Lister {
         Self { how, pattern, lines, messages, events, shown: 0, left_out, held: Vec::new(), source }
     }
 
-    /// Prints the URL of the next listing.
+    /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
     fn name_source(&mut self, url: &FtpUrl, is_first: bool) -> Result<(), Failure> {
         self.source = Some(url.to_string());
         if self.events.is_on() {
@@ -188,7 +188,8 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns `refused`, the failure of the listing, if the object is not a file.
+    /// Returns `refused`, the failure of the listing, if the object is not a file, and the errors
+    /// of the client.
     fn list_file(
         &mut self,
         client: &mut Client,
@@ -208,8 +209,8 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns the failure that ended the listing early. [`finish`](Self::finish) reports entries
-    /// that were left out.
+    /// Returns the failure that prevented the listing or ended it early. [`finish`](Self::finish)
+    /// reports entries that were left out.
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
         self.held.clear();
         loop {
@@ -234,8 +235,8 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns a failure that ended the listing early or left entries out, or a failure of standard
-    /// output.
+    /// Returns the failure in `listed`, else a failure of standard output, else the reason why
+    /// entries were left out.
     pub(super) fn finish(
         &mut self,
         listed: Result<(), Failure>,
@@ -256,8 +257,8 @@ impl Lister {
         Ok(())
     }
 
-    /// Lists in one attempt. Returns `Err` if the listing could not begin, `Ok(Err)` if it could
-    /// not end.
+    /// Lists in one attempt. Returns `Err` if the listing could not begin or the directory is
+    /// missing, and `Ok(Err)` if the listing ended early.
     fn attempt(
         &mut self,
         client: &mut Client,
@@ -276,7 +277,7 @@ impl Lister {
             is_empty = false;
             let printed = match listed {
                 Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
-                // The listing of a file can show its path.
+                // If the path names a file, the server can list the file with its directory.
                 Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => self.name(&entry),
                 Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
                 // Shown unchanged, because users may understand the line.
@@ -324,7 +325,7 @@ impl Lister {
             let printed = match walked {
                 Walked::Entry { path, entry, .. } => {
                     let below = path.strip_prefix(directory).unwrap_or(&path);
-                    // In an absolute path, the leading `/` is the directory itself.
+                    // In the login directory, a leading `/` belongs to the name.
                     let below = match directory {
                         [] => below,
                         _ => below.strip_prefix(b"/").unwrap_or(below),
@@ -348,7 +349,7 @@ impl Lister {
         Ok(Ok(()))
     }
 
-    /// Lists a name from `NLST`, without the directory that some servers prepend.
+    /// Lists a name without the directory that some servers prepend. Skips `.` and `..`.
     fn name(&mut self, entry: &Entry) -> Result<(), Failure> {
         let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(&entry.name).to_vec().as_slice() {
@@ -374,7 +375,7 @@ impl Lister {
         Ok(())
     }
 
-    /// Prints an entry.
+    /// Prints an entry, or emits its event.
     fn show(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         self.shown += 1;
         if self.events.is_on() {

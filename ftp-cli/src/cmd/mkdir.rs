@@ -24,8 +24,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal. With `parents`, returns the refusal for the first missing
-/// directory that cannot be created.
+/// Returns the server's refusal, and errors of the connection. With `parents`, the refusal is that
+/// for the first missing directory that cannot be created.
 pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");
     let refusal = match client.mkdir(path) {
@@ -52,7 +52,8 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Ou
     }
     match client.mkdir(path) {
         Ok(_) => Ok(made),
-        // Another client has just created the directory, or the server hides its directories.
+        // The directory exists now: another client created it, or the loop did because `path` ends
+        // in `/`.
         Err(_) if object::is_directory(client, path)? => Ok(made),
         Err(error) if object::is_no(&error) => Err(first.unwrap_or(refusal)),
         Err(error) => Err(error),

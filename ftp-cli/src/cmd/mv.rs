@@ -57,7 +57,7 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {
             let message =
-                format!("{target} has another server or user than {url}; use ftp-cli fxp to copy");
+                format!("{target} differs from {url} in server or user; use ftp-cli fxp to copy");
             return Err(Failure::usage(message));
         }
         target.path().to_vec()

@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
 }
 
-/// Asks twice on the terminal.
+/// Asks for the password twice on the terminal.
 fn ask(stdio: &Stdio) -> Result<Secret, Failure> {
     let terminal = Terminal::find().map_err(|error| Failure::local("terminal", &error))?;
     let messages = stdio.messages.clone();

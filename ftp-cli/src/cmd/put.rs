@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     check_move(&settings, &paths)?;
     let when = When::from_options(options)?;
-    // An unreadable single file fails before anything is sent.
+    // If the only file cannot be opened, the command fails before it connects.
     let mut items: Vec<PutItem<'_>> =
         locals.iter().zip(paths).map(|(local, path)| PutItem { local, path, file: None }).collect();
     if let [item] = items.as_mut_slice()
@@ -130,7 +130,7 @@ struct PutItem<'a> {
     local: &'a OsStr,
     /// Target path.
     path: Vec<u8>,
-    /// The open file, if it is open already.
+    /// The file, if it is already open.
     file: Option<File>,
 }
 
@@ -146,7 +146,7 @@ impl PutItem<'_> {
         }
     }
 
-    /// Adds the fields that identify the file to an event.
+    /// Returns a function that adds the fields of the file to an event.
     fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
         let target = match url.is_directory() {
@@ -197,7 +197,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
-/// Checks `--temp` and `--remove-source` against the targets `paths`.
+/// Checks `--remove-source` against other options, and `--temp` against the targets `paths`.
 ///
 /// # Errors
 ///
@@ -206,7 +206,8 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
 fn check_move(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
     for (option, given) in [("newer", settings.newer), ("if-changed", settings.if_changed)] {
         if given && settings.removes_source {
-            // A skipped file has no proof of its copy, so its source could never be removed.
+            // A skipped upload does not prove that the server has the same file, so the source
+            // could never be removed.
             let message = format!(
                 "--remove-source and --{option} exclude each other in put: a skipped source would never be removed"
             );
@@ -232,7 +233,7 @@ fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// Opens a local file. Other files can still be tried after a failure.
+/// Opens a local file. The failure is not fatal, so other files can still be uploaded.
 pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
     let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
@@ -241,7 +242,7 @@ pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
     file.map_err(|error: io::Error| local(&error))
 }
 
-/// Opens an operand.
+/// Opens the file of an operand. For a directory, the failure suggests `put -r`.
 fn open_file(name: &OsStr) -> Result<File, Failure> {
     let mut opened = open(name);
     if let Err(failure) = &mut opened

@@ -121,8 +121,8 @@ pub(super) fn quote(
     }
 }
 
-/// Prints all lines of a reply unchanged, except for line endings; events contain the lines as
-/// text.
+/// Prints all lines of a reply. Only line endings and, on a terminal, control characters are
+/// changed. With `--json`, prints nothing, because the events contain the lines as text.
 fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), Failure> {
     if events.is_on() {
         return Ok(());

@@ -5,15 +5,15 @@
 //! "directory" must pass these checks before anything in it is removed:
 //!
 //! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
-//! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
-//! - `RMD` is refused for a reason other than that it is not a directory;
+//! - `DELE` is refused: if the server calls `unlink`, `DELE` removes a link but not a directory;
+//! - `RMD` is refused, and the reply does not say that the object is not a directory;
 //! - the server's reply says that the directory is not empty, or the link count of the parent
 //!   allows all listed directories. (A directory has two links, and one more per subdirectory; some
 //!   servers and file systems always report 1 or 2.)
 //!
 //! If a server reports neither reasons nor counts, nothing proves that a directory is not a link,
-//! and it stays. Examples are aioftp with a link in the login directory, and any directory on
-//! Btrfs. In these cases the user decides: a name that ends in `/` is a directory.
+//! and the directory stays. Examples are aioftp with a link in the login directory, and any
+//! directory on Btrfs. In these cases the user decides: a name that ends in `/` is a directory.
 
 use std::collections::HashMap;
 
@@ -159,8 +159,8 @@ pub(super) struct How {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal, `Unsupported` for a directory that may be a link, `Partial` if
-/// only a part of a tree was removed, and errors of the connection.
+/// Returns the server's refusal, and errors of the connection. Returns `Unsupported` for a
+/// directory that may be a link, and `Partial` if only a part of a tree was removed.
 pub(super) fn remove(
     client: &mut Client,
     url: &FtpUrl,
@@ -213,7 +213,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     let itself = match (beside.itself, path::split(directory)) {
         (Some(itself), _) => Some(itself),
-        // The top and the login directory have no known parent.
+        // The root directory and the login directory have no known parent.
         (None, (_, b"")) => None,
         (None, (above, name)) => {
             by_list(client, above)?.and_then(|above| named(above.entries, name))
@@ -356,12 +356,12 @@ impl Tree<'_> {
         object.text("source", &self.url.to_string()).name("name", path)
     }
 
-    /// Reports an object that was not removed, for this reason.
+    /// Reports that an object was kept, with the reason `why`.
     fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
         self.failed(path, Failure::item(Exit::Unsupported, why))
     }
 
-    /// Reports an object that could not be removed.
+    /// Reports an object that could not be removed. Returns a fatal failure instead.
     fn failed(&mut self, path: &[u8], failure: Failure) -> Result<bool, Failure> {
         if failure.fatal {
             return Err(failure);
@@ -388,7 +388,7 @@ const UNTOLD: &str = "it may be a symbolic link: its content was kept; add a / t
                       directory";
 
 /// Returns whether the server refused the removal, permanently or temporarily: some servers reply
-/// 4xx where others reply 5xx.
+/// 4xx where others reply 5xx. A 530 reply does not count, because the login is missing.
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
 }

@@ -40,8 +40,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Returns the object at `path`. An object that is not listed exists if it is a directory that can
-/// be entered.
+/// Returns the facts about the object at `path`. An unlisted object counts as a directory if the
+/// server can enter it.
 pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
     if let Some(entry) = object::look(client, path, form)? {
         return Ok(entry);

@@ -1,4 +1,4 @@
-//! Reads the text of a configuration file. Every mistake is reported with line and column.
+//! Reads the text of a configuration file. Reports the first mistake with its line and column.
 
 use std::sync::Arc;
 

@@ -177,7 +177,7 @@ impl Dialler {
         self.proxies.way_to(url)
     }
 
-    /// Returns the settings without TLS.
+    /// Returns the settings of the client library, without TLS and without a proxy.
     pub(crate) fn builder(&self) -> ClientBuilder {
         self.builder.clone().overall(self.left())
     }
@@ -272,8 +272,8 @@ impl Dialler {
     }
 }
 
-/// Returns the end of a message about a proxy: its name, unless the error contains the name, and
-/// what names the proxy.
+/// Returns the end of a message about a failed proxy: the proxy, unless the error names it, and the
+/// option or variable that sets it.
 fn about_proxy(error: &Error, way: &Way) -> String {
     match (error, way) {
         (Error::Timeout(Phase::Proxy), Way::Through(chosen)) => {

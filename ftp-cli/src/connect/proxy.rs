@@ -55,7 +55,7 @@ pub(crate) struct Chosen {
 pub(crate) enum Way {
     /// No proxy is named.
     Direct,
-    /// The variable excludes the server from the proxy of an option or variable.
+    /// `variable` excludes the server from the proxy that `by` names.
     Excepted {
         variable: &'static str,
         by: String,

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::lock::lock;
 use crate::options::Options;
 
-/// Open sessions; connects and logs in on demand.
+/// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
     options: &'a Options,
     dialler: Arc<Dialler>,
@@ -74,7 +74,7 @@ impl<'a> Sessions<'a> {
         Ok(Self::with(options, dialler, stdio.messages.clone()))
     }
 
-    /// Returns sessions with a dialler that was read before.
+    /// Returns sessions that `dialler` connects.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));

@@ -149,7 +149,8 @@ impl TlsOptions {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` naming the option, also for URLs that contradict the options.
+    /// Returns `Usage` for an option that applies to none of them, or a URL that contradicts the
+    /// options.
     fn check(&self, urls: &[&FtpUrl]) -> Result<(), Failure> {
         let mut is_of_use = false;
         for url in urls {

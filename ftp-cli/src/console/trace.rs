@@ -55,7 +55,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Logs a server's other messages among its events.
+/// Starts to write a server's messages, other than its events, to its event log.
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
     let level = level(options, LevelFilter::Info);
     let log = Arc::clone(log);

@@ -36,9 +36,9 @@ pub(crate) enum Command {
 /// The kind of an operand, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operand {
-    /// A file or directory here.
+    /// A local file or directory.
     File,
-    /// A directory here.
+    /// A local directory.
     Directory,
     /// An object on a server, for which completions have no suggestions.
     Url,

@@ -1,4 +1,4 @@
-//! The texts of the commands that ask a running server.
+//! The texts of the commands that use the control socket of a running server.
 
 use super::command::Entry;
 

@@ -52,34 +52,34 @@ pub(super) const GET: Entry = Entry {
     usage: "[OPTION]... URL [LOCAL] | URL... | -i FILE [URL]...",
     summary: "Download files",
     about: "\
-LOCAL is a file, a directory, or - for standard output. Without it, the file
-keeps its name and goes to the current directory. Several URLs, of one server or
-more, go to the current directory or to -P DIR. -i FILE adds the URLs in FILE;
-its empty lines and lines that begin with # are skipped.
+LOCAL is a file, a directory, or - for standard output. Without LOCAL, the file
+keeps its name and goes to the current directory. The files of several URLs, on
+one server or more, go to the current directory or to -P DIR. -i FILE adds the
+URLs in FILE; its empty lines and lines that begin with # are skipped.
 
 Without --in-place, a file appears under its name only when it is complete and
 on disk. Until then, and on any failure, an existing file of that name stays
 unchanged, unless -c resumes it.
 
-If the last part of a URL has *, ? or [a-z], it is a pattern, unless a file has
-exactly that name. With -g it is always a pattern. Put such URLs in quotes. As
-in a shell, * does not match a name that begins with a dot. Directories are
+If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
+has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
+As in a shell, * does not match a name that begins with a dot. Directories are
 skipped.
 
 With -r, URL is a directory. Its content goes to LOCAL, or to a directory of the
 same name, here or in -P DIR. As with mirror, files that are already the same
 are skipped. Local files that URL lacks are kept.
 
---segments N downloads a file of 512 KiB or more over up to N connections, each
-for one range. If the server ignores REST, or does not report size and time, one
+--segments N downloads a file of 512 KiB or more in ranges, over up to N
+connections. If the server ignores REST, or does not report size and time, one
 connection is used. NAME.part and NAME.part.segment-* keep the ranges. After a
 failure or a kill, the same command resumes them.
 
 With --segments, the file gets its name only if its size and time on the server
-did not change. If the server offers a digest, it must match too. Otherwise the
-exit status is 11.
+did not change. If the server offers a digest, the digest must match too, unless
+you use --verify size or none. If one of them differs, the exit status is 11.
 
---remove-source removes the server's file once the local one is complete, has
+--remove-source removes the server's file once the local file is complete, has
 the same size, and is on disk. If the server's file changes meanwhile, it stays.
 If the server does not report times, --verify hash is required; without it the
 server's file stays and the exit status is 14. If the server's file was written
@@ -87,9 +87,9 @@ in the last 10 seconds, get waits 2 seconds before the download. With -r, other
 rules apply: see ftp-cli help mirror.
 
 If get --remove-source is killed, run the same command again: no file is lost.
-Without -r, small hidden files next to the target keep the state until the next
-run. A file is then downloaded twice only if another program moves the first
-copy away at the moment of the kill.
+Without -r, small hidden files next to the target keep the state of a killed run
+for the next run. A file is then downloaded twice only if another program moves
+the first copy away at the moment of the kill.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -123,8 +123,10 @@ pub(super) const PUT: Entry = Entry {
 LOCAL is a file, or - for standard input. If URL ends in /, it is a directory
 and each file keeps its name. Several files need such a URL.
 
-After each upload the size on the server is compared with the local size, if
-the server reports sizes. A file that changes during the upload is an error.
+After each binary upload, put compares the local size with the size on the
+server, if the server reports sizes. For --append, it does so only with --verify
+size. If a local file changes during its upload, the upload fails. With --verify
+none, put checks neither.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
 with mirror, files that are already the same are skipped. Files on the server
@@ -140,9 +142,9 @@ If another run is moving the same file, the exit status is 15. If put
 other rules apply: see ftp-cli help mirror.
 
 With --remove-source and --temp, but without -r, small hidden files next to the
-local file keep the state until the next run. If the server reports times, a
-file is uploaded twice only if another program moves the first copy away at the
-moment of the kill.",
+local file keep the state of a killed run for the next run. If the server
+reports times, a file is uploaded twice only if another program moves the first
+copy away at the moment of the kill.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -172,8 +174,8 @@ an object has exactly that name. With -g it is always a pattern.
 -S and --sort wins. With -R, the whole tree is sorted as one list.
 
 On a terminal, control characters in names are escaped. --raw-names turns that
-off. Names that begin with a dot are listed by servers with MLSD; -a requests
-them from other servers.
+off. Servers with MLSD list names that begin with a dot; -a requests these names
+from other servers.
 
 Exit status: 11 if the listing may be incomplete; the entries that arrived are
 printed.",
@@ -210,15 +212,16 @@ is proved not to be a link; rm -r does the same.
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete too.
 
-GLOB is a name with *, ? and [a-z]. If it contains a /, it is a path from the
-top; if it ends in /, it matches directories only. The last GLOB that matches
-decides. A file that no GLOB matches is copied, unless the first GLOB belongs to
-an --include.
+GLOB is a name with *, ? and [a-z]. If it has a / before its end, it is a path
+from the top of the tree. If it ends in /, it matches directories only. The last
+GLOB that matches decides. A file that no GLOB matches is copied, unless the
+first GLOB belongs to an --include.
 
-FIFOs, devices and temporary files of ftp-cli are skipped on both sides. Without
---links, symbolic links are skipped too. --links keep creates links in a local
-DST, if the listing shows their targets and the targets are inside the tree. If
-DST is a URL, --links keep is an error, because FTP cannot create links.
+FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
+them from DST like any other object that SRC lacks. Without --links, symbolic
+links are not copied either. --links keep creates links in a local DST, if the
+listing shows their targets and the targets are inside the tree. If DST is a
+URL, --links keep is an error, because FTP cannot create links.
 --links follow copies the file that a link leads to. If SRC is local, the
 content of a directory that a link leads to is copied too.
 
@@ -240,10 +243,10 @@ or both sides are servers (fxp -r), files modified up to 14 hours before their
 copy are copied again. On file systems with two-second times, such as FAT, a
 time may differ by one second.
 
---remove-source removes a file from SRC once all copies are complete, downloads
-are on disk, and DST has been proved to have the same file. Directories stay. An
-uploaded file must be unchanged here and have the same size on the server, and
-the same time if the server can set times.
+After all copies, --remove-source removes each file of SRC that DST has been
+proved to have. Downloads are on disk by then. Directories stay. An uploaded
+file must be unchanged here and have the same size on the server, and the same
+time if the server can set times.
 
 With --remove-source, a downloaded file must match the server's digest. If the
 server has no digests, size and time must match, and the run waits two seconds
@@ -353,10 +356,10 @@ pub(super) const MV: Entry = Entry {
     about: "\
 NEWPATH is relative to the login directory, unless it begins with /. It is used
 byte for byte. If it ends in /, it is a directory and the object keeps its
-name. NEWPATH can also be a URL of the same server. Most servers replace an
-existing file. With -n, mv first checks whether NEWPATH exists; if so, it
-renames nothing. A file that appears between the check and the rename can still
-be replaced.",
+name. NEWPATH can also be a URL of the same server and user. Most servers
+replace an existing file. With -n, mv first checks whether NEWPATH exists; if
+so, it renames nothing. A file that appears between the check and the rename can
+still be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };
@@ -391,7 +394,7 @@ pub(super) const BATCH: Entry = Entry {
     usage: "[OPTION]... URL [FILE|-]",
     summary: "Run a list of commands over one connection",
     about: "\
-Reads one command per line and begins in the directory of the URL:
+Begins in the directory of the URL, and reads one command per line:
 
     get REMOTE [LOCAL]        put LOCAL [REMOTE]
     ls [-l] [-a] [-R] [PATH]  stat PATH...
@@ -403,11 +406,11 @@ Words are quoted as in a shell ('...', \"...\", \\). Nothing is expanded, and #
 begins a comment. FILE is checked first: if a line is wrong, nothing runs.
 Without FILE, lines are read from standard input and run one by one.
 
-A failed line does not stop the batch, unless you use --stop-on-error. After
-452 or 552 no more files are uploaded. After a failed cd, lines with relative
-names are skipped until a cd succeeds. The last message counts the lines that
-were done, that failed or were skipped, and that were not tried because the
-batch ended early.",
+A failed line does not stop the batch, unless you use --stop-on-error or the
+server cannot be reached again. After 452 or 552 no more files are uploaded.
+After a failed cd, lines with relative names are skipped until a cd succeeds.
+The last message counts the lines that were done, that failed or were skipped,
+and that were not tried because the batch ended early.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("batch ftp://me@host/inbox/ jobs.txt", "Run the commands in jobs.txt"),
@@ -425,14 +428,15 @@ pub(super) const FXP: Entry = Entry {
     about: "\
 The data goes directly from one server to the other: one listens, the other
 connects. Both servers must allow this. If DST-URL ends in /, it is a directory.
-With -r both URLs are directories, and the tree is synchronized as mirror does.
-With --temp, the target renames each file when it is complete. An existing file
-with the temporary name is overwritten; for -r, see ftp-cli help mirror. If both
-URLs may lead to the same file on one server, fxp copies it only with --temp.
+With -r, both URLs are directories, which fxp synchronizes as mirror does. With
+--temp, the target renames each file when it is complete. An existing file with
+the temporary name is overwritten; for -r, see ftp-cli help mirror. If both URLs
+may lead to the same file on one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
-unchanged. Only --timeout limits the time of the data transfer. The URLs name
-the users. FTP_PASSWORD is used only if exactly one URL lacks a password.",
+unchanged. Only --timeout limits the time of the data transfer. The users are
+those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is used
+for one user only.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "Copy a file to /pub of server two"),
@@ -447,17 +451,17 @@ pub(super) const DOCTOR: Entry = Entry {
     about: "\
 Checks the server's name and addresses, the protocol, TLS, the login, each kind
 of data connection and the listings. With --upload-dir it also checks uploads,
-and deletes its files afterwards. It connects to no other host.
+and deletes its files afterwards. It connects to no other host except a proxy.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
 (not checked). Each fault is explained: what it means, what to do, and on which
 side. The last line is the best command line for this server.
 
 With --watch, the checks are repeated until everything works, and only changes
-are printed. A refused login ends the run, because servers ban clients that try
-it again. --timeout TIME limits all rounds together. --report FILE writes all
-findings without passwords to FILE, which you can send to the server's
-administrator.
+are printed. A refused login ends the run, because servers ban clients whose
+logins fail repeatedly. --timeout TIME limits all rounds together. --report FILE
+writes all findings without passwords to FILE, which you can send to the
+server's administrator.
 
 Checks run in parallel if the server accepts several connections. Each round of
 checks ends after 30 s, unless --timeout sets another limit.
@@ -481,13 +485,15 @@ pub(super) const SERVE: Entry = Entry {
 Without options, serves DIR (default: the current directory) read-only to anyone
 on this computer, at 127.0.0.1:2121. The URLs to type appear at startup.
 
-The password of a user is PASSWORD of -u (visible to other local users), else
-the first line of --password-file, else FTP_PASSWORD. With --config, FILE
-defines the users, and DIR is the root of the users that -u adds. ftp-cli help
-serve lists every key of FILE; ftp-cli serve --check shows the values in use.
+The password of a user is PASSWORD of -u (visible to other local users). For one
+user without PASSWORD, it is the first line of --password-file, or else
+FTP_PASSWORD. With --config, FILE defines the users, and DIR is the root of the
+users that -u adds. ftp-cli help serve lists every key of FILE; ftp-cli serve
+--check shows the values in use.
 
-On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish,
-and exits with 0. A second signal aborts the transfers; a third exits at once.",
+On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish
+within timeouts.shutdown_grace, and exits with 0. A second signal aborts the
+transfers; a third exits at once.",
     operands: &[Operand::Directory],
     examples: &[
         ("serve /srv/pub", "Share a directory read-only on this computer"),
@@ -510,7 +516,8 @@ pub(super) const PASSWD: Entry = Entry {
     summary: "Print the hash of a password",
     about: "\
 Prints the argon2id hash of a password, for the configuration file of serve.
-The password is prompted for on a terminal, otherwise read from standard input.",
+Without --password-file, passwd prompts for the password on a terminal. If
+standard input is not a terminal, passwd reads the password from there.",
     operands: &[],
     examples: &[],
 };

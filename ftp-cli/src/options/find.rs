@@ -27,7 +27,7 @@ impl Command {
         if let Some(failure) = lacking(bytes) {
             return Err(failure);
         }
-        // Names are short: with more than a typing error, the guess would be an unrelated word.
+        // Names are short, so a word that differs by more than a typing error is unrelated.
         let most = (name.chars().count() / 4).max(1);
         let near = || {
             let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));

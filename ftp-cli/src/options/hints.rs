@@ -5,8 +5,8 @@ use getopts::Fail;
 use super::{Command, Row, TABLE, Value, foreign, values};
 use crate::exit::Failure;
 
-/// Explains an error of getopts, and says what to type instead. `command` is `None` before the
-/// command.
+/// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
+/// before the command.
 pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     Failure::usage(match fail {
         Fail::UnrecognizedOption(name) => {

@@ -48,7 +48,8 @@ pub(crate) struct Options {
 pub(crate) struct GivenOption {
     pub(crate) long: &'static str,
     pub(crate) value: Option<OsString>,
-    /// The place in the configuration file that contains the option: `FILE:LINE:COLUMN`.
+    /// The place of the option in the configuration file, as `FILE:LINE:COLUMN`; `None` for a typed
+    /// option.
     pub(crate) origin: Option<Arc<str>>,
 }
 
@@ -232,7 +233,7 @@ impl Options {
         given.filter_map(|given| given.value.as_deref())
     }
 
-    /// Returns the values of several options with their option, in the order of the command line.
+    /// Returns the values of several options, each with the name of its option, in order.
     pub(crate) fn in_order(&self, longs: &[&str]) -> impl Iterator<Item = (&'static str, &OsStr)> {
         let given = self.given.iter().filter(move |given| longs.contains(&given.long));
         given.filter_map(|given| Some((given.long, given.value.as_deref()?)))

@@ -156,7 +156,7 @@ const MIRRORS: &[Command] = &[Get, Put, Command::Mirror];
 const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Command::Mirror, Fxp];
 /// Commands that select objects of a tree.
 const CHOOSERS: &[Command] = &[Command::Mirror, Fxp, Get, Put];
-/// All commands whose `-h` shows help; in `ls` it is part of `-lh`.
+/// All commands whose `-h` shows help; for `ls`, `-h` means `--human-readable`.
 const HELPED: &[Command] = &[
     Get,
     Put,
@@ -211,7 +211,7 @@ const QUIET: &[Command] = &[
     Serve,
     Demo,
 ];
-/// Commands that ask a running server.
+/// Commands that use the control socket of a running server.
 const CONTROL: &[Command] = &[Who, Status, Kick, Drain, Reload, Unban];
 const ALL: &[Command] = Command::ALL;
 
@@ -232,8 +232,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Command::Mirror, Fxp], "upload as PATTERN, then rename; * is the name (default: .in.*)"),
     row(Transfer, "",  "newer",            No,                            FILES,    "skip files that are not newer than those at the target"),
     row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files of the same size and time; preserve times (implies -p)"),
-    row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files below SIZE bytes, such as 1, 500K or 10M"),
-    row(Transfer, "",  "max-size",         Needed("SIZE"),                MIRRORS,  "skip files above SIZE bytes"),
+    row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files smaller than SIZE bytes, such as 500, 500K or 10M"),
+    row(Transfer, "",  "max-size",         Needed("SIZE"),                MIRRORS,  "skip files larger than SIZE bytes, such as 500, 500K or 10M"),
     row(Transfer, "",  "min-age",          Needed("TIME"),                MIRRORS,  "skip files modified less than TIME ago, such as 5min, 2h or 7d"),
     row(Transfer, "",  "max-age",          Needed("TIME"),                MIRRORS,  "skip files modified more than TIME ago"),
     row(Transfer, "",  "lock",             Needed("FILE"),                LOCKERS,  "lock FILE during the run; do nothing if another run has the lock"),
@@ -245,7 +245,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",      No,                            &[Put],   "create missing directories on the server (MKD)"),
     row(Transfer, "p", "preserve",         No,                            &[Get],   "set the local modification time to the server's (MDTM)"),
     row(Transfer, "p", "preserve",         No,                            &[Put],   "set the server's modification time to the local one (MFMT)"),
-    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "verify each file by size or hash, or none (default: size if known)"),
+    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "verify each file: none, size or hash (default: size if known)"),
     row(Transfer, "",  "limit-rate",       Needed("RATE"),                CARRIERS, "limit the total rate in bytes per second, such as 500K or 2M"),
     row(Transfer, "j", "jobs",             Needed("N"),                   FILES,    "transfer up to N files in parallel, one connection each (default: 1)"),
     row(Transfer, "",  "segments",         Needed("N"),                   &[Get],   "download each large file over up to N connections (REST)"),
@@ -301,10 +301,10 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "tls-key",          Needed("FILE"),                &[Serve], "use the private key in FILE (PEM)"),
     row(Server,   "",  "tls-self-signed",  No,                            &[Serve], "create and keep a self-signed certificate; print its pin"),
     row(Server,   "u", "user",             Needed("NAME[:PASSWORD]"),     &[Serve], "accept logins of this user; turns anonymous login off (repeatable)"),
-    row(Server,   "",  "password-file",    Needed("FILE"),                &[Serve], "read passwords that -u does not give from the first line of FILE"),
-    row(Server,   "",  "anonymous",        No,                            &[Serve], "accept anonymous logins, read-only (default without --user)"),
+    row(Server,   "",  "password-file",    Needed("FILE"),                &[Serve], "read the password of one -u without PASSWORD from FILE's first line"),
+    row(Server,   "",  "anonymous",        No,                            &[Serve], "accept anonymous logins (default without --user)"),
     row(Server,   "",  "write",            No,                            &[Serve], "let users (without --user: anyone) change files"),
-    row(Server,   "",  "drop-box",         No,                            &[Serve], "let users (without --user: anyone) add new files, but see none"),
+    row(Server,   "",  "drop-box",         No,                            &[Serve], "let users and anonymous clients add new files, but see none"),
     row(Server,   "",  "passive-ports",    Needed("PORTS"),               &[Serve], "use these passive ports, such as 50000-50099,51000 (default: any)"),
     row(Server,   "",  "passive-address",  Needed("ADDR"),                &[Serve], "announce the NAT's public address or name in PASV replies"),
     row(Server,   "",  "config",           Needed("FILE"),                &[Serve], "read settings and users from FILE; SIGHUP reloads them"),

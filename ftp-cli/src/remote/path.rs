@@ -17,8 +17,8 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns a path other than the root without a trailing `/`, because some servers treat a path
-/// with one as another name.
+/// Returns a path without its trailing `/`, unless it is the root. Some servers treat a path with a
+/// trailing `/` as another name.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()

@@ -23,7 +23,7 @@ use crate::remote::object;
 use crate::remote::path;
 use crate::report::json::Object;
 
-/// Downloads a file. Replaces local bytes if the attempt starts from byte 0.
+/// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///
 /// # Errors
 ///
@@ -48,8 +48,8 @@ pub(crate) fn download(
     }
 }
 
-/// Returns the result for a file that the options exclude, by its facts and the local file, or
-/// `None` if they do not exclude it.
+/// Returns the result for a file that the options exclude, or `None` for other files. The file's
+/// facts on the server and the local file decide.
 ///
 /// # Errors
 ///
@@ -67,7 +67,8 @@ pub(crate) fn skipped(
     Ok(skips(context, client, remote, target)?.map(Done::skipped))
 }
 
-/// Returns why a file is not downloaded, by its facts on the server, or `None` if it is.
+/// Returns the reason to skip a file, or `None` to download it. The facts on the server and the
+/// local file decide.
 fn skips(
     context: &Context<'_>,
     client: &mut Client,
@@ -446,8 +447,8 @@ impl DownloadPump<'_> {
         let salvage = self.sink.file().map_or(Salvage::Kept, |file| file.salvage(&error, rest));
         let is_wrong = salvage == Salvage::Wrong;
         if is_wrong && !matches!(error, Error::Compressed(_) | Error::Blocks(_)) {
-            // The transfer was confirmed, but with another size than the file has: the final check
-            // rejects it.
+            // The server confirmed the transfer, but the number of bytes differs from the file's
+            // size: the final check rejects the download.
             return Ok(Moved { bytes, time: began.elapsed(), is_known });
         }
         let failure = match error {

@@ -73,10 +73,10 @@ fn rename(
 ///
 /// # Errors
 ///
-/// Returns the failures of the upload, `Limit` if another run moves the file, `Local` if another
-/// file has replaced it or the journal fails, and `Unsupported` if the server does not report the
-/// size. Returns `Integrity` or `Local` if the local file changed during the upload or cannot be
-/// removed; the server's file is complete then.
+/// Returns the failures of the upload, `Limit` if another run is moving the file, `Local` if
+/// another file has replaced it or the journal fails, and `Unsupported` if the server does not
+/// report the size. Returns `Integrity` or `Local` if the local file changed during the upload or
+/// cannot be removed; the server's file is complete then.
 pub(crate) fn give(
     context: &Context<'_>,
     client: &mut Client,

@@ -13,7 +13,7 @@ use crate::display::shown;
 use crate::exit::Failure;
 use crate::options::{Options, values};
 
-/// Largest number of connections for `--jobs`.
+/// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
 
 /// The value of `--verify`.

@@ -2,9 +2,9 @@
 //! `get --segments N`, and for the large files of `mirror -j N`.
 //!
 //! The file is complete if all ranges arrived, and if its size and time on the server are the same
-//! before and after. If the server offers a digest, it must match too, unless `--verify` asks for
-//! less. Each connection is tested before use: it must lead to the same version of the file, and
-//! must send from the requested byte. Some servers accept `REST` and send from byte 0.
+//! before and after. If the server offers a digest, the digest must match too, unless `--verify`
+//! asks for less. Each connection is tested before use: it must lead to the same version of the
+//! file, and must send from the requested byte. Some servers accept `REST` and send from byte 0.
 
 use std::io;
 use std::ops::ControlFlow;

@@ -88,7 +88,7 @@ impl Facts {
 ///
 /// Returns the failures of [`download::download`], and:
 ///
-/// - `Limit` if another run moves the file,
+/// - `Limit` if another run is moving the file,
 /// - `Unsupported` if the server does not report the facts that show a change,
 /// - `Integrity` if the file changes during the download,
 /// - `Refused` if the server does not remove the file; the local file is complete then.
@@ -164,8 +164,8 @@ fn settled(
     Err(Failure::item(Exit::Integrity, message))
 }
 
-/// Verifies that a downloaded file of `length` bytes equals the server's file, which did not
-/// change.
+/// Verifies that the server's file did not change during the download, and that its size is
+/// `length`, the size of the downloaded file. Returns its facts.
 fn prove(
     client: &mut Client,
     remote: &RemoteFile<'_>,

@@ -17,7 +17,7 @@ use crate::console::progress::Meter;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 
-/// Uploads a file. Replaces the server's bytes if the attempt starts from byte 0.
+/// Uploads a file. If the attempt must start from byte 0, does not resume an earlier upload.
 ///
 /// # Errors
 ///
@@ -54,8 +54,8 @@ pub(super) fn upload_plain(
         .run(source)
 }
 
-/// Returns the result for a file that must not be uploaded, by its facts and those of the server's
-/// file, or `None` for other files.
+/// Returns the result for a file that the options exclude, or `None` for other files. The facts of
+/// the local file and of the server's file decide.
 ///
 /// # Errors
 ///
@@ -190,8 +190,8 @@ impl Uploading<'_, '_> {
             (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
-        // A server may report the size of a hidden interrupted upload. Only a file with a name is
-        // complete; a hidden one still needs the final reply.
+        // A server may report the size of an interrupted upload that it still hides. Such a file
+        // gets its name only when another upload completes it.
         let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
         let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
@@ -228,9 +228,9 @@ impl Uploading<'_, '_> {
         Err(if settings.append { failure.never_retried() } else { failure })
     }
 
-    /// Returns the offset to resume at: the end of the server's file, unless that belongs to
-    /// another file. Also returns whether the server reported that file's time, as it does for
-    /// files with a name.
+    /// Returns the offset to resume at: the size of the server's file, or 0 if the server has no
+    /// file that can be the beginning of the local file. Also returns whether the server reported
+    /// the file's time, which shows that the file has its final name.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
@@ -402,7 +402,7 @@ impl Uploading<'_, '_> {
     }
 
     /// Creates the parent directories once, if the server refuses the name and `--create-dirs` is
-    /// set. Ignores that the server refuses to create existing directories. Returns whether any was
+    /// set. Ignores the server's refusals, because directories may exist. Returns whether any was
     /// created.
     fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
@@ -505,7 +505,7 @@ impl Uploading<'_, '_> {
     }
 }
 
-/// Adds a hint about `--append`: bytes may have been appended, all or in part, so a retry would
+/// Adds a hint about `--append`: the server may have appended some or all bytes, so a retry would
 /// append them again.
 fn added(mut failure: Failure) -> Failure {
     failure.message.push_str("; the number of appended bytes is unknown");

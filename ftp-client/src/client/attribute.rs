@@ -25,7 +25,7 @@ impl Client {
     /// [`Error::Argument`] if `path` cannot be sent.
     pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
         let command = Command::Size(self.pathname(path.as_ref())?);
-        // If it was sent ahead, type image is in force.
+        // If the command was sent ahead, type image is in force.
         let reply = match self.reply_ahead(&command)? {
             Some(reply) => reply,
             None => {
@@ -74,8 +74,8 @@ impl Client {
     /// Returns whether `MDTM` or `MLST` proves that an object exists at `path`.
     ///
     /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name reports
-    /// its size, so that the client can resume. `false` means that nothing proves the object, not
-    /// that it is missing.
+    /// its size, so that the client can resume. `false` means that nothing proves that the object
+    /// exists, not that the object is missing.
     ///
     /// # Errors
     ///
@@ -122,11 +122,12 @@ impl Client {
         }
     }
 
-    /// Announces the times that you set next by [`set_modified`](Self::set_modified), in this order.
+    /// Announces the times that you set next by [`set_modified`](Self::set_modified), in this
+    /// order.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
-    /// as many of the commands as fit into one write. Otherwise, or during a transfer, the names
-    /// have no effect.
+    /// as many of the commands as fit into one write. Otherwise, or while a dropped transfer or
+    /// other planned commands are pending, the call has no effect.
     ///
     /// # Errors
     ///
@@ -153,8 +154,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
-    /// argument cannot be sent.
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
+    /// `path` cannot be sent.
     pub fn chmod(&mut self, path: impl AsRef<[u8]>, mode: Permissions) -> Result<(), Error> {
         let path = self.pathname(path.as_ref())?;
         let chmod = SiteArgument::Chmod { mode: mode.mode(), path };

@@ -49,7 +49,9 @@ impl ClientBuilder {
 
     /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
     ///
-    /// Once the limit is reached, every call returns [`Error::Timeout`].
+    /// Once the limit is reached, every call that waits for the server fails: with
+    /// [`Error::Timeout`], or with [`Error::Closed`] if that timeout has already closed the
+    /// connection.
     pub const fn overall(mut self, limit: Option<Duration>) -> Self {
         self.config.overall = limit;
         self
@@ -83,8 +85,8 @@ impl ClientBuilder {
 
     /// Sets a connector that opens the connections in place of this client.
     ///
-    /// It excludes [`bind`](Self::bind), [`family`](Self::family) and active mode, and
-    /// [`keepalive`](Self::keepalive) has no effect on its connections.
+    /// It excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy) and
+    /// active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
         self
@@ -95,10 +97,11 @@ impl ClientBuilder {
     /// It excludes active mode and a [`connector`](Self::connector), and an FTP proxy also excludes
     /// TLS and [`host_command`](Self::host_command). [`bind`](Self::bind) and
     /// [`family`](Self::family) apply to the connection to the proxy. [`Timeouts::connect`] limits
-    /// the connection to the proxy and through it to the server together, and
-    /// [`Timeouts::data_connect`] does so for data connections.
+    /// the time to reach the server, the connection to the proxy included.
+    /// [`Timeouts::data_connect`] does the same for data connections.
     ///
-    /// Environment variables are not read; `Proxy` is parsed from the text that they usually hold.
+    /// Environment variables are not read, but a `Proxy` can be parsed from the text that they
+    /// usually hold.
     ///
     /// ```no_run
     /// use ftp_client::{Client, Proxy};
@@ -150,22 +153,22 @@ impl ClientBuilder {
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
     /// trips (default: off). `MDTM` comes first if the modification time is requested.
     ///
-    /// Uploads and transfers from an offset send one command at a time. After any unexpected reply,
-    /// the client starts the transfer again, and sends one command at a time for the rest of the
-    /// session. Leave pipelining off for servers that lose commands sent together, since they do
-    /// not answer at all. [`connect`](Self::connect) rejects it together with [`Mode::Active`] or
-    /// [`Extended::Never`].
+    /// Uploads and transfers from an offset send one command at a time. After an error reply that
+    /// pipelining may have caused, the client starts the transfer again, and sends one command at a
+    /// time for the rest of the session. Leave pipelining off for servers that lose commands sent
+    /// together, since they do not answer at all. [`connect`](Self::connect) rejects it together
+    /// with [`Mode::Active`] or [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
         self
     }
 
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
-    /// that (default: no).
+    /// the mode (default: no).
     ///
     /// The client asks for the server's features first ([`Client::features`]). Data that is already
     /// compressed does not become smaller. Under TLS, the length of compressed data reveals
-    /// something about its content. All lengths and offsets are those of the file.
+    /// something about its content. All lengths and offsets refer to the uncompressed file.
     /// [`Client::compresses`] returns whether data will be compressed.
     pub const fn compress(mut self, on: bool) -> Self {
         self.config.compress = on;
@@ -173,7 +176,7 @@ impl ClientBuilder {
     }
 
     /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
-    /// §3.4.2) if the server lists that (default: no).
+    /// §3.4.2) if the server lists the mode (default: no).
     ///
     /// Small files are then faster, above all under TLS, since only the first one needs a
     /// connection and a handshake. The end of a file is marked in its data, so a truncated file is
@@ -191,9 +194,9 @@ impl ClientBuilder {
     /// Sets which host data connections use after `PASV` (default: the host of the control
     /// connection).
     ///
-    /// `EPSV`, which is tried first, announces no host. [`connect`](Self::connect) rejects any
-    /// other rule together with a [`connector`](Self::connector) or a SOCKS5 or HTTP
-    /// [`proxy`](Self::proxy).
+    /// `EPSV`, which the client tries first by default, announces no host.
+    /// [`connect`](Self::connect) rejects any rule except the default together with a
+    /// [`connector`](Self::connector) or a SOCKS5 or HTTP [`proxy`](Self::proxy).
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {
         self.config.rules.passive_address = rule;
         self
@@ -210,7 +213,7 @@ impl ClientBuilder {
     /// Sets the ports to listen on in active mode, such as those that a firewall allows or a NAT
     /// forwards (default: any).
     ///
-    /// The client tries each port, starting at a random one. If all are taken, the transfer fails
+    /// The client tries each port, starting at a random one. If none is free, the transfer fails
     /// with [`Error::DataConnection`].
     pub fn active_ports(mut self, ports: PortRanges) -> Self {
         self.config.active_ports = Some(ports);
@@ -220,8 +223,8 @@ impl ClientBuilder {
     /// Sets the address that is announced to the server in active mode, in place of the local
     /// address.
     ///
-    /// It is the address or the name of the NAT in front of this host. The name is looked up for
-    /// each transfer, within [`Timeouts::resolve`]. The name must have an address of the control
+    /// Use the address or the name of the NAT in front of this host. The name is looked up for each
+    /// transfer, within [`Timeouts::resolve`]. The name must have an address of the control
     /// connection's family. Only connections from the server's own address are accepted.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
         self.config.active_address = Some(address.into());
@@ -258,9 +261,9 @@ impl ClientBuilder {
     /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
     /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
-    /// A name may have several addresses of both families. The client tries them in turn, each 250
-    /// ms after the previous one or as soon as that has failed. It uses the first address that
-    /// answers (RFC 8305).
+    /// A name may have several addresses of both families. The client tries them in turn, each at
+    /// most 250 ms after the previous one, or as soon as an attempt has failed. It uses the first
+    /// address that answers (RFC 8305).
     ///
     /// # Errors
     ///
@@ -276,6 +279,7 @@ impl ClientBuilder {
     /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
     /// - [`Error::Protocol`] if the peer is not an FTP server.
     /// - [`Error::Cancelled`] after a cancel.
+    /// - The other errors of the control connection that [`Client`] lists.
     pub fn connect(self, server: &str) -> Result<Client, Error> {
         self.connect_at(server, None)
     }

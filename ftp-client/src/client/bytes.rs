@@ -1,5 +1,5 @@
-//! Names with the byte 0xFF, which begins a Telnet command on the control connection: RFC 854
-//! doubles it, and some servers then read two bytes.
+//! Names with the byte 0xFF, which begins a Telnet command on the control connection. RFC 854
+//! requires clients to double the byte, but some servers then read two bytes.
 
 use ftp_proto::{Features, Reply};
 

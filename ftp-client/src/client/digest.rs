@@ -44,8 +44,9 @@ impl Client {
     /// Returns the server's digest of the file at `path`.
     ///
     /// If `algorithm` is `None`, the first of [`HashAlgorithm::ALL`] that the server lists in
-    /// `FEAT` is used. The client sends `HASH` if the server lists it, else `XSHA256`, `XSHA512`,
-    /// `XSHA1`, `XMD5` or `XCRC`. The reply may take as long as
+    /// `FEAT` is used. The client sends `HASH` if the server lists it with this algorithm, else a
+    /// command such as `XSHA256`. If the server does not know a command that it lists, the client
+    /// tries the next one. The reply may take as long as
     /// [`Timeouts::final_reply`](crate::Timeouts::final_reply).
     ///
     /// # Errors

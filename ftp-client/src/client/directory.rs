@@ -57,8 +57,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
-    /// argument cannot be sent.
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
+    /// `path` cannot be sent.
     pub fn rmdir(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Rmd(self.pathname(path.as_ref())?);
         self.order_in_a_form(&command).map(drop)

@@ -31,7 +31,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns the errors of [`retrieve`](Self::retrieve), and may return [`Error::ListingCut`] if
-    /// a short listing is not proved complete. Otherwise that error comes after the last entry.
+    /// a short listing is not proved complete. In other cases, that error is the last item of the
+    /// iterator.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -158,7 +159,7 @@ impl Client {
     ///
     /// Use [`Facts::parse`](crate::Facts::parse) to read `MLSD` lines with facts that
     /// [`Entry`](crate::Entry) has no field for. A directory that seems to contain only itself is
-    /// not listed again, and no command is repeated.
+    /// not listed again. If the server refuses `-a`, the command is not repeated without that flag.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! `Client`: one method per FTP service. The services for files and directories have their own
-//! modules.
+//! `Client`: one method per FTP service. Transfers, listings, directories and attributes have their
+//! own modules.
 
 mod attribute;
 pub(crate) mod builder;
@@ -34,8 +34,9 @@ use crate::transfer::{Kept, Plan};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
-/// Paths are bytes, since servers use any encoding. Before the first path that is non-ASCII UTF-8,
-/// the client asks for `FEAT`, and sends `OPTS UTF8 ON` if the server lists it.
+/// Paths are bytes, since servers use any encoding. Before the first path with non-ASCII characters
+/// in UTF-8, the client reads the server's features (`FEAT`), and sends `OPTS UTF8 ON` if they
+/// include `UTF8`.
 ///
 /// A client can move between threads, but only one thread can use it at a time. To share it, use a
 /// mutex, which keeps the commands of each dialogue together.
@@ -66,16 +67,16 @@ use crate::transfer::{Kept, Plan};
 /// # }
 /// ```
 ///
-/// Every method can return the errors of the control connection: [`Error::Closed`],
-/// [`Error::ServiceClosing`], [`Error::Timeout`], [`Error::Io`], [`Error::Protocol`],
-/// [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods document only errors other than
-/// these and [`Error::Cancelled`]. Dropping a client closes its connections without `QUIT`; use
-/// [`quit`](Self::quit) to end the session properly.
+/// Every method that sends a command can return the errors of the control connection:
+/// [`Error::Closed`], [`Error::ServiceClosing`], [`Error::Timeout`], [`Error::Io`], [`Error::Tls`],
+/// [`Error::Protocol`], [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods document
+/// only errors other than these and [`Error::Cancelled`]. Dropping a client closes its connections
+/// without `QUIT`; use [`quit`](Self::quit) to end the session properly.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) control: ControlConnection,
     pub(crate) config: Config,
-    /// The state of the session at the server, and what is known about its commands.
+    /// The state of the session at the server, and what is known about the server's commands.
     pub(crate) state: ServerState,
     /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
@@ -171,8 +172,8 @@ impl Client {
     ///
     /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if the
     ///   server wants an account and the builder has none.
-    /// - [`Error::Argument`] for an empty or too long name, an empty account, or CR, LF or NUL in
-    ///   any argument.
+    /// - [`Error::Argument`] for an empty name or account, an argument that is too long, or CR, LF
+    ///   or NUL in any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
     /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
     pub fn login(
@@ -208,7 +209,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] if the
-    /// account is empty or contains CR, LF or NUL.
+    /// account is empty, is too long, or contains CR, LF or NUL.
     pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
@@ -236,15 +237,16 @@ impl Client {
 
     /// Returns the server's greeting.
     ///
-    /// With [`Tls::explicit`](crate::Tls::explicit) it arrived in plaintext, so an attacker may
-    /// have written it.
+    /// Unless the client uses [`Tls::implicit`](crate::Tls::implicit), the greeting arrives in
+    /// plaintext, so an attacker may have written it.
     #[must_use]
     pub const fn welcome(&self) -> &Reply {
         &self.welcome
     }
 
     /// Returns the local address of the control connection; `None` if a
-    /// [`Connector`](crate::Connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) made it.
+    /// [`Connector`](crate::Connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) opened the
+    /// connection.
     ///
     /// Behind a NAT, the server sees a different address.
     #[must_use]
@@ -253,10 +255,10 @@ impl Client {
     }
 
     /// Returns the server's address; `None` if a [`Connector`](crate::Connector) or a SOCKS5 or
-    /// HTTP [`Proxy`](crate::Proxy) made the connection.
+    /// HTTP [`Proxy`](crate::Proxy) opened the connection.
     ///
-    /// If the name has several addresses, it is the one that answered. With an FTP proxy it is the
-    /// proxy's address.
+    /// If the server's name has several addresses, returns the one that answered. With an FTP
+    /// proxy, returns the proxy's address.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(_, peer)| peer)
@@ -265,8 +267,8 @@ impl Client {
     /// Returns whether the next command can be sent.
     ///
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
-    /// neither closed the connection nor sent anything unasked. A transfer that was dropped early
-    /// is aborted first; otherwise the check sends no command. The server can still close the
+    /// neither closed the connection nor sent anything unrequested. A transfer that was dropped
+    /// early is aborted first; otherwise the check sends no command. The server can still close the
     /// connection before the next command. The replies to planned commands
     /// ([`plan_downloads`](Self::plan_downloads), [`Upload::plan_next`](crate::Upload::plan_next))
     /// may be outstanding.
@@ -282,8 +284,8 @@ impl Client {
     /// Returns whether the connection is open and no reply is outstanding, without sending or
     /// reading anything.
     ///
-    /// After a failed transfer, the result is `true` if the server accepted the abort. The replies
-    /// to planned commands may be outstanding.
+    /// After an aborted transfer, the result is `true` if the server has answered the abort. The
+    /// replies to planned commands may be outstanding.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let is_outstanding = self.control.is_outstanding() && !self.plan.is_requested();
@@ -299,7 +301,8 @@ impl Client {
 
     /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
     ///
-    /// The client sends `TYPE` with the next transfer that needs it. Listings need none.
+    /// The client sends `TYPE` with the next transfer that needs it. Listings use the type in
+    /// force.
     pub const fn set_representation(&mut self, representation: RepresentationType) {
         self.wanted = representation;
     }
@@ -328,8 +331,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
-    /// argument cannot be sent.
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
+    /// `path` cannot be sent.
     pub fn delete(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Dele(self.pathname(path.as_ref())?);
         self.order(&command).map(drop)
@@ -371,7 +374,7 @@ impl Client {
         Ok(self.order(&Command::Syst)?.text().to_vec())
     }
 
-    /// Sends a command as typed and returns its final reply, whatever its code.
+    /// Sends a raw command and returns the final reply, whatever the reply code.
     ///
     /// The reply is kept whole, up to [`REPLY_TOTAL`](ftp_proto::limits::REPLY_TOTAL) bytes.
     ///
@@ -385,10 +388,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Argument`] for a verb that uses a data connection or changes how either
-    /// connection works. The latter are `AUTH`, `ADAT`, `CCC`, `MODE`, `STRU`, and under TLS `PROT`
-    /// and `REIN`. In that case nothing is sent. Returns [`Error::Protocol`] for a reply beyond
-    /// that limit.
+    /// - [`Error::Argument`] for a verb that uses a data connection; nothing is sent.
+    /// - [`Error::Argument`] for `AUTH`, `ADAT`, `CCC`, `MODE` and `STRU`, and under TLS also for
+    ///   `PROT` and `REIN`: these change how the connections work. Nothing is sent.
+    /// - [`Error::Protocol`] for a reply longer than
+    ///   [`REPLY_TOTAL`](ftp_proto::limits::REPLY_TOTAL) bytes.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -488,7 +492,8 @@ impl Client {
         self.control.order(command)
     }
 
-    /// Checks a path and, if it is non-ASCII UTF-8, makes sure that the server reads it as UTF-8.
+    /// Checks a path. Before the first path with non-ASCII characters in UTF-8, also sends
+    /// `OPTS UTF8 ON` if the server lists `UTF8`.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = Pathname::new(path)?;
         self.learn_iac(path)?;

@@ -1,4 +1,5 @@
-//! Transfers of whole files, from an offset, and of parts: `RETR`, `STOR`, `APPE`, `STOU`.
+//! Transfers of whole files, of files from an offset, and of parts of files: `RETR`, `STOR`,
+//! `APPE`, `STOU`.
 
 use ftp_proto::{Command, FileRange, Pathname, RepresentationType, Severity};
 use ftp_proto::{TimeVal, Verb};
@@ -15,6 +16,9 @@ impl Client {
     /// - [`Error::Refused`] with the server's reason: 550 for a missing or unreadable file, 425 if
     ///   the server could not open the data connection.
     /// - [`Error::DataConnection`] if the client could not open the data connection.
+    /// - [`Error::Tls`] if TLS fails on the data connection.
+    /// - [`Error::Unsupported`] for active mode with a
+    ///   [connector](crate::ClientBuilder::connector).
     /// - [`Error::Argument`] for a path that is empty, too long, or contains CR, LF or NUL.
     pub fn retrieve(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
         self.retrieve_from(path, 0)
@@ -62,8 +66,8 @@ impl Client {
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.
-    /// Otherwise the names have no effect. Any other call in between discards the requested files,
-    /// and closes the data connection.
+    /// Otherwise the call has no effect. Once the client has requested files, any other command
+    /// discards the rest of the plan, and closes the data connection.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -136,8 +140,8 @@ impl Client {
     }
 
     /// Begins to append to the first `offset` bytes of the file at `path` (`APPE`). If the server
-    /// cannot append to files, uploads the whole file; [`Upload::offset`] shows where the upload
-    /// began.
+    /// cannot append to files, begins to upload the whole file; [`Upload::offset`] shows where the
+    /// upload began.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
         match self.begin(&Command::Appe(path.clone()), FileRange::default()) {
@@ -151,7 +155,7 @@ impl Client {
 
     /// Begins to upload to a new file whose name the server chooses (`STOU`).
     ///
-    /// Some servers use `wish` as the beginning of the name, others refuse it. An empty `wish` is
+    /// Some servers use `wish` as the beginning of the name; others refuse it. An empty `wish` is
     /// not sent. [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name)
     /// return the chosen name.
     ///
@@ -178,7 +182,7 @@ impl Client {
     /// - [`Error::Argument`] for an empty part, or one that ends beyond 2^63 - 1.
     /// - [`Error::Incomplete`] when the download is finished, if the file ends before the part
     ///   does, or if a server that accepted `RANG` sends more. In the latter case, it is unknown
-    ///   where the data began, and `RANG` is not used with this server again.
+    ///   where the data began, and this client does not use `RANG` again.
     pub fn retrieve_range(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -297,7 +301,7 @@ impl Client {
     /// asks afterwards. The check applies to type image only; it is not an error if the server does
     /// not report the length.
     ///
-    /// Each check costs one command. [`Download::expect_length`] costs none.
+    /// Each check costs at least one command. [`Download::expect_length`] costs none.
     pub const fn set_length_check(&mut self, on: bool) {
         self.length_check = on;
     }

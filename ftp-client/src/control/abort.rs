@@ -9,8 +9,8 @@ use crate::net::wait::Deadline;
 use crate::trace;
 
 impl ControlConnection {
-    /// Sends `ABOR` during a transfer, after which its reply is outstanding too: Telnet's
-    /// "interrupt process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
+    /// Sends `ABOR` during a transfer: Telnet's "interrupt process" and "synch" as urgent data,
+    /// then the command (RFC 959 §4.1.3). Afterwards, the reply to `ABOR` is outstanding too.
     pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
         const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
         trace::sent(Verb::Abor, b"ABOR");

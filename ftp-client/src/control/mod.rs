@@ -33,7 +33,7 @@ const GOOD_BYE: Duration = Duration::from_secs(2);
 
 /// A stream of commands and replies, with the replies that are still outstanding.
 pub(crate) struct ControlConnection {
-    /// `None` once it is closed.
+    /// `None` once the connection is closed.
     stream: Option<Stream>,
     /// Buffer for reads from the stream.
     buffer: Box<[u8]>,
@@ -42,7 +42,7 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
-    /// The password or account in the last command, which must not appear in a reply.
+    /// The password or account in the last command, which is concealed in replies.
     secret: Vec<u8>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
@@ -102,7 +102,7 @@ impl ControlConnection {
         self.addresses
     }
 
-    /// Returns the waiter that ends every wait of this client.
+    /// Returns the waiter that limits every wait of this client.
     pub(crate) const fn waiter(&self) -> &Waiter {
         &self.waiter
     }
@@ -118,8 +118,8 @@ impl ControlConnection {
         deadline.remaining().map(drop)
     }
 
-    /// Checks as `go_on` does, while reading replies that may never end: at the deadline the
-    /// connection is closed.
+    /// Checks as `go_on` does, and closes the connection after the deadline. Use it while reading
+    /// replies that may never end.
     pub(crate) fn go_on_or_close(&mut self, deadline: Deadline) -> Result<(), Error> {
         let result = self.go_on(deadline);
         if matches!(result, Err(Error::Timeout(_))) {
@@ -144,7 +144,7 @@ impl ControlConnection {
         self.deadline(self.reply_limit, Phase::Reply)
     }
 
-    /// Returns whether this side has not closed the connection.
+    /// Returns whether the connection is open, as far as this client knows.
     pub(crate) const fn is_open(&self) -> bool {
         self.stream.is_some()
     }
@@ -231,7 +231,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends one command line in one write, if no reply is outstanding.
+    /// Sends a command line. No reply may be outstanding.
     pub(crate) fn send(
         &mut self,
         verb: Verb,
@@ -335,7 +335,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Checks that the server sent nothing unasked. A 421 and the end of the connection are
+    /// Checks that the server sent nothing unrequested. A 421 and the end of the connection are
     /// reported as such.
     pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;

@@ -15,7 +15,7 @@ use crate::trace;
 pub(crate) struct Secured {
     context: Context,
     pub(crate) info: TlsInfo,
-    /// The level requested for data connections, and whether it was sent to the server.
+    /// The level requested for data connections, and whether the server has accepted it.
     data: ProtectionLevel,
     is_agreed: bool,
     pub(crate) before_login: bool,
@@ -36,7 +36,7 @@ pub(crate) enum Demand {
 pub(crate) enum Asked {
     /// TLS is on.
     Secured(Box<Secured>),
-    /// The server does not know TLS, and the caller accepts plaintext.
+    /// The server refused TLS, and the caller accepts plaintext.
     Plaintext(Reply),
 }
 
@@ -65,9 +65,9 @@ impl Secured {
         })
     }
 
-    /// Requests TLS with `AUTH` (RFC 4217 §4). Only 234 counts as consent. The client does not
-    /// assume that it is logged in, and does not log in without TLS unless the caller allows
-    /// plaintext.
+    /// Requests TLS with `AUTH` (RFC 4217 §4). Only 234 counts as consent. After 500, 502, 504 or
+    /// 534, the client continues in plaintext if the caller allows that. Otherwise, it closes the
+    /// connection.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,

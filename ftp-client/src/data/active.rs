@@ -16,7 +16,8 @@ use crate::net::connect;
 use crate::net::wait::Waiter;
 use crate::trace;
 
-/// Room for the server's connection and a few from other hosts, so that they cannot keep it out.
+/// Room for the server's connection and a few others, so that other hosts cannot keep the server
+/// out.
 const BACKLOG: i32 = 4;
 
 /// A socket that listens for the data connection.

@@ -27,7 +27,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Agreed {
     way: Verb,
     epsv: EpsvArgument,
-    /// `None` if a proxy or a connector opens it.
+    /// The address of the data connection; `None` if a proxy or a connector opens the connection.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) announced: Option<AnnouncedHost>,
 }

@@ -17,16 +17,16 @@ pub enum ErrorKind {
     /// A local file or disk, or the caller's own reader or writer.
     Local,
     /// A name without an address, an unreachable address, a lost connection, or a proxy that does
-    /// not connect.
+    /// not connect. Also data in mode B or Z that ended early.
     Network,
     /// The server demands or refuses TLS, a handshake or certificate check failed, or protected
     /// data was truncated.
     Tls,
     /// The user, password or account was refused.
     Login,
-    /// A reply that is not FTP, or not allowed at that point.
+    /// A reply that is not FTP or not allowed at that point, or a listing beyond the limits.
     Protocol,
-    /// A 5xx reply to a command or as the greeting.
+    /// A 5xx reply to a command, or a greeting other than 220 and 4xx.
     Refused,
     /// A 4xx reply to a command or as the greeting, including 421 but not 425.
     Temporary,

@@ -46,7 +46,8 @@ pub enum Error {
     /// Only the latter leaves the connection open.
     #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
-    /// The server sent something that is not FTP, or a reply without its required value.
+    /// The server sent something that is not FTP, a reply without its required value, or a listing
+    /// beyond the limits.
     #[error("protocol error: {0}")]
     Protocol(#[source] ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
@@ -126,6 +127,9 @@ pub enum Error {
 impl Error {
     /// Returns whether the same call may succeed later unchanged: after network trouble, incomplete
     /// transfers, timeouts, 421 and other 4xx replies.
+    ///
+    /// If no data connection could be opened, the result is `true` unless the server refused
+    /// `EPSV ALL` or answered every attempt with 5xx.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -141,7 +145,7 @@ impl Error {
             | Self::Blocks(BlockFault::Truncated)
             | Self::ListingCut(ListingCut::LineEnd) => true,
             Self::Proxy(error) => error.fault.is_transient(),
-            // A server that does not know a promise or a command will not accept it later either.
+            // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
                     matches!(error, Self::Refused(_, reply)
@@ -167,11 +171,11 @@ impl Error {
     }
 
     /// Returns whether the server says that it cannot restart a transfer, so that the whole file
-    /// must be sent.
+    /// must be transferred.
     ///
     /// A server may accept `REST` and refuse the command after it: ProFTPD answers 451 to `STOR`
-    /// and `APPE` unless its configuration allows restarts. Ask only about a resumed transfer;
-    /// `STOR` alone may be refused for any reason.
+    /// and `APPE` unless its configuration allows restarts. Call this method only after a resumed
+    /// transfer: a server may refuse any other `STOR` for an unrelated reason.
     #[must_use]
     pub fn refuses_restart(&self) -> bool {
         const PROFTPD: &[u8] = b"Restart not permitted, try again";
@@ -316,7 +320,7 @@ impl From<Error> for io::Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DataAttempt {
-    /// `EPSV`, `PASV`, `EPRT` or `PORT`.
+    /// The command: `EPSV`, `PASV`, `EPRT` or `PORT`.
     pub way: Verb,
     /// The argument of `EPSV`; [`EpsvArgument::Default`] for the other commands.
     pub epsv: EpsvArgument,
@@ -423,7 +427,7 @@ pub enum ListingCut {
     Reply(Reply),
     /// The last line has no line ending, so its name may be truncated. That line is discarded.
     LineEnd,
-    /// The listing contains only the directory itself, and the directory cannot be entered to
+    /// The only entry has the name of the directory, and the client cannot enter the directory to
     /// check.
     OwnName,
 }
@@ -473,7 +477,7 @@ pub enum Phase {
     Reply,
     /// Opening a data connection.
     DataConnect,
-    /// Waiting for another byte on the data connection.
+    /// Waiting for progress on the data connection, in either direction.
     Stall,
     /// Waiting for the reply that ends a transfer.
     FinalReply,

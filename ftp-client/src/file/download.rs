@@ -22,8 +22,8 @@ impl Client {
     /// Downloads the file at `path` to the local file `target`, in type image.
     ///
     /// The local file gets its name only when it is complete. The server must have confirmed the
-    /// download, the length must match the one that the server reports, and the file must be synced
-    /// to disk. Until then, an existing file is unchanged, unless the download resumes it.
+    /// download, the length must match any length that the server reports, and the file must be
+    /// synced to disk. Until then, an existing file is unchanged, unless the download resumes it.
     ///
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download [resumes](LocalFile::resume). If there is no `NAME.part`, a shorter file at
@@ -47,7 +47,7 @@ impl Client {
     ///   [`Download::finish`](crate::Download::finish).
     /// - [`Error::Local`] if the local file fails.
     /// - [`Error::Incomplete`] if the server confirms the download, but its file differs in length
-    ///   from the local one; `NAME.part` is removed.
+    ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
     /// - With [`hash`](FileOptions::hash), [`Error::Unsupported`] if the server lists no suitable

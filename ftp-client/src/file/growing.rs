@@ -24,8 +24,9 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// Opens the file at `path`. The file has `length` bytes, and the first `offset` of them are
-    /// kept. `origin` describes the server's file and is recorded with the local one.
+    /// Opens the file at `path`. The file must have `length` bytes, or be missing if `length` is 0;
+    /// its first `offset` bytes are kept. `origin` describes the server's file and is recorded with
+    /// the local one.
     pub(super) fn open(
         path: PathBuf,
         length: u64,

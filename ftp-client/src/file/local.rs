@@ -21,9 +21,9 @@ const NAMES: usize = 16;
 
 /// A local file that receives a download.
 ///
-/// [`commit`](Self::commit) gives the complete file its name; until then an existing file is
-/// unchanged. If the `LocalFile` is dropped before that, the received bytes are removed or kept,
-/// depending on the constructor.
+/// [`commit`](Self::commit) gives the complete file its name. Until then, an existing file is
+/// unchanged, except with [`in_place`](Self::in_place). If the `LocalFile` is dropped before that,
+/// the received bytes are removed or kept, depending on the constructor.
 ///
 /// A file that replaces another takes over its permissions and, if allowed, its owner.
 ///
@@ -122,7 +122,7 @@ impl LocalFile {
     /// A program that was killed may leave such files; skip them when copying a directory.
     pub const TEMPORARY: &'static str = ".ftp-client-";
 
-    /// Creates a file that will be named `target` and replaces an existing file there.
+    /// Creates a temporary file, to which [`commit`](Self::commit) gives the name `target`.
     ///
     /// If it is dropped before [`commit`](Self::commit), nothing is left.
     ///
@@ -133,8 +133,8 @@ impl LocalFile {
         Temporary::make(target).map(Kind::Replacing).map(Self)
     }
 
-    /// Opens `NAME.part` for the file at `target`. `NAME.part` has `length` bytes, and the first
-    /// `offset` of them are kept.
+    /// Opens `NAME.part` for the file at `target`. `NAME.part` must have `length` bytes, or be
+    /// missing if `length` is 0; its first `offset` bytes are kept.
     ///
     /// Received bytes stay when the `LocalFile` is dropped. `origin` describes the server's file
     /// and is recorded with the local one.
@@ -157,8 +157,8 @@ impl LocalFile {
         Ok(Self(Kind::Part(Part { growing, target: target.to_owned() })))
     }
 
-    /// Opens the file at `path` itself. The file has `length` bytes, and the first `offset` of them
-    /// are kept.
+    /// Opens the file at `path` itself. The file must have `length` bytes, or be missing if
+    /// `length` is 0; its first `offset` bytes are kept.
     ///
     /// Received bytes stay when the `LocalFile` is dropped.
     ///
@@ -244,11 +244,13 @@ impl LocalFile {
 
     /// Syncs the file to disk and then gives it its name.
     ///
-    /// An existing file is replaced if `replaces` is true.
+    /// An existing file is replaced if `replaces` is true; otherwise the result is
+    /// [`Committed::Exists`]. A file opened by [`in_place`](Self::in_place) already has its name.
     ///
     /// # Errors
     ///
-    /// Returns the system's error; an existing file is then unchanged.
+    /// Returns the system's error. An existing file is then unchanged, except with
+    /// [`in_place`](Self::in_place).
     pub fn commit(mut self, replaces: bool) -> io::Result<Committed> {
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {

@@ -1,4 +1,4 @@
-//! Transfers of one local file: all or nothing, with resume and retries.
+//! Transfers of one local file, with resume, checks and retries.
 
 pub(crate) mod backoff;
 #[cfg(unix)]
@@ -52,7 +52,8 @@ impl FileOptions {
     /// Sets whether a download keeps an existing local file instead of replacing it (default: no).
     ///
     /// If the file exists once the download is complete, the download fails with
-    /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`.
+    /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`. With
+    /// [`resume`](Self::resume), a shorter file is still extended in place.
     pub const fn keep_existing(mut self, on: bool) -> Self {
         self.keep_existing = on;
         self

@@ -59,12 +59,12 @@ impl Origin {
         }
     }
 
-    /// Returns whether a local file of `length` bytes, last written at `written`, is the beginning
-    /// of this server's file.
+    /// Returns whether a local file of `length` bytes, last written at `written`, seems to be the
+    /// beginning of the server's file.
     ///
     /// That is so if the server's file is long enough and [unchanged](Self::is_still) since the
     /// first byte arrived; `known` is its size and time at that moment. If the times cannot be
-    /// compared, the server's file must not have been modified after the last byte arrived.
+    /// compared, the server must not report a modification after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)

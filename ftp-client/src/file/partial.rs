@@ -43,7 +43,8 @@ pub enum Salvage {
 impl PartialFile {
     /// Wraps `file`, which must be open for appending. Its first `offset` bytes are kept.
     ///
-    /// Repeated bytes can be detected only if the file is also open for reading.
+    /// If the file is not also open for reading, [`salvage`](Self::salvage) cannot compare bytes,
+    /// and removes those that arrived after the offset.
     #[must_use]
     pub const fn new(file: File, offset: u64) -> Self {
         Self { file, start: Some(offset), offset, origin: None }
@@ -72,7 +73,8 @@ impl PartialFile {
         &self.file
     }
 
-    /// Returns the file for writing. The first call truncates it to the position of the first byte.
+    /// Returns the file for writing. The first call truncates it to the position of the download's
+    /// first byte.
     ///
     /// # Errors
     ///

@@ -36,8 +36,8 @@ impl Piece {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if the piece cannot be created or opened, if it has several hard
-    /// links, or if another program is writing to it.
+    /// Returns the system's error if the piece cannot be created or opened. Also fails if the piece
+    /// is not a regular file, has several hard links, or is being written by another program.
     pub fn open(target: &Path, start: u64, origin: Origin) -> io::Result<Self> {
         let path = path_of(target, start);
         let (length, kept) = match fs::symlink_metadata(&path) {
@@ -103,7 +103,7 @@ fn kept_length(path: &Path, start: u64, length: u64, origin: Origin) -> u64 {
 ///
 /// # Errors
 ///
-/// Returns the system's error if the directory cannot be read.
+/// Returns the system's error if the directory or the metadata of a piece cannot be read.
 pub fn kept_ranges(target: &Path, origin: Origin) -> io::Result<Vec<(u64, u64)>> {
     let mut ranges = Vec::new();
     for start in starts(target)? {

@@ -26,9 +26,9 @@ pub struct ResumeOptions {
 pub struct Resumed {
     /// The file to write to.
     pub file: LocalFile,
-    /// The first missing byte.
+    /// The position of the first missing byte.
     pub offset: u64,
-    /// The server's file.
+    /// The size and modification time of the server's file.
     pub origin: Origin,
     /// Whether the file is complete.
     pub is_whole: bool,
@@ -49,9 +49,9 @@ impl LocalFile {
     /// server's file at `path`.
     ///
     /// The local file must not be longer than the server's file, whose size and time must be the
-    /// same as when the first byte arrived. If the size and time were not stored, the server's file
-    /// must not have been modified after the last byte arrived. Otherwise the download starts at
-    /// byte 0; the local bytes stay until its first byte arrives.
+    /// same as when the first byte arrived. If no time was stored, the server must not report a
+    /// modification after the last byte arrived. Otherwise the download starts at byte 0; the local
+    /// bytes stay until its first byte arrives.
     ///
     /// # Errors
     ///

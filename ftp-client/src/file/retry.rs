@@ -36,9 +36,10 @@ use crate::transfer::Watch;
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
 ///
-/// [`Error::is_transient`] decides what is retried: network trouble, timeouts, 421 and 4xx. These
-/// are never retried: a 5xx reply, a 452 (out of space), errors of the caller's own reader or
-/// writer, and [`Error::Cancelled`]. [`Backoff::scattered`] sets the pauses.
+/// [`Error::is_transient`] decides what is retried: network trouble, incomplete transfers,
+/// timeouts, 421 and other 4xx replies. These are never retried: a 5xx reply, a 452 (out of space),
+/// errors of the caller's own reader or writer, and [`Error::Cancelled`]. [`Backoff::scattered`]
+/// sets the pauses.
 ///
 /// The builder's [`overall`](ClientBuilder::overall) limits all calls together, pauses included,
 /// starting with the first call. If the next pause would exceed the limit, the last error is
@@ -118,7 +119,7 @@ impl Retry {
     /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does
     /// with [`resume`](FileOptions::resume).
     ///
-    /// Each try resumes the `NAME.part` of the previous one, or of an earlier program.
+    /// Each try resumes the `NAME.part` of the previous try, or of an earlier run of the program.
     ///
     /// # Errors
     ///
@@ -145,15 +146,16 @@ impl Retry {
     /// [`Client::upload_from`] does.
     ///
     /// Without [`resume`](FileOptions::resume), another try resumes the server's file only if the
-    /// file seems to come from the earlier tries. It must not be longer than the bytes that they
-    /// sent, as long as the file to be replaced, or older than `source`. Otherwise the try starts
-    /// at byte 0. So does a try after [`Error::Incomplete`], or with a server that cannot restart.
+    /// file seems to come from the earlier tries. It must be neither longer than the bytes that
+    /// they sent, nor equal in length to the file to be replaced, nor older than `source`.
+    /// Otherwise the try starts at byte 0. So does a try after [`Error::Incomplete`], or with a
+    /// server that cannot restart.
     ///
     /// # Errors
     ///
     /// Returns the last error if all tries failed, otherwise the first error that another try would
     /// not fix. The errors are those of [`client`](Self::client) and [`Client::upload_from`]. After
-    /// a 452 or 552, other uploads will fail too.
+    /// a 452 or 552, other uploads will probably fail too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,
@@ -169,9 +171,9 @@ impl Retry {
         })
     }
 
-    /// Calls `attempt` with the client, connected and logged in, until it succeeds.
+    /// Calls `attempt` with the client, connected and logged in, and again after transient errors.
     ///
-    /// Each call may get a new client without the settings that an earlier call made.
+    /// Each call of `attempt` may get a new client, without the settings that an earlier call made.
     ///
     /// ```no_run
     /// # let mut queue = ftp_client::Retry::new(ftp_client::Client::builder(), "ftp.example.org");

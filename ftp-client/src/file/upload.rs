@@ -68,8 +68,8 @@ impl Client {
     /// meanwhile. The server's size, if known, must equal that of the local file.
     ///
     /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
-    /// that the server has (`APPE`). It starts at byte 0 if the server's file is older than the
-    /// local one, or if the server cannot append.
+    /// that the server has (`APPE`). It starts at byte 0 if the server does not report the size of
+    /// its file, if that file is older than the local one, or if the server cannot append.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -122,7 +122,7 @@ pub(super) struct FileUpload<'a> {
     is_repeated: bool,
     /// The length of the server's file before the first byte of any try.
     replaced: Option<u64>,
-    /// The end of the bytes that the tries sent.
+    /// The position after the last byte that the tries sent.
     sent: u64,
 }
 
@@ -138,7 +138,7 @@ impl<'a> FileUpload<'a> {
         Self { source, path, options, is_repeated: false, replaced: None, sent: 0 }
     }
 
-    /// Marks the upload as one that is tried until it succeeds.
+    /// Prepares the upload for several tries.
     pub(super) const fn repeated(self) -> Self {
         Self { is_repeated: true, ..self }
     }

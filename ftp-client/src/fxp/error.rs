@@ -54,7 +54,7 @@ impl Error {
     }
 
     /// Returns whether every attempt failed because the servers could not connect to each other.
-    /// Whether they can depends on the servers' settings.
+    /// The servers' settings may forbid such connections.
     #[must_use]
     pub fn is_about_the_way(&self) -> bool {
         self.attempts.iter().all(Attempt::is_about_the_way)

@@ -48,12 +48,13 @@ pub enum Direction {
     /// listens.
     #[default]
     Auto,
-    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). Before the target
-    /// opens its file, the source's first reply shows whether the source can read its own.
+    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). Unless the data
+    /// is under TLS, the source's first reply arrives before the target opens its file. That reply
+    /// shows whether the source can read its own file.
     TargetListens,
     /// The source listens and the target connects to it. The source can then send 150 only after
-    /// the target has received `STOR`. The target's file stays unchanged only if the source refuses
-    /// `RETR` promptly.
+    /// the target has received `STOR`. If the source cannot read its file, the target's file stays
+    /// unchanged only if the source refuses `RETR` promptly.
     SourceListens,
 }
 

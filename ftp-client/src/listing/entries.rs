@@ -186,9 +186,9 @@ impl<'a> Entries<'a> {
 
     /// Returns whether the lines read so far show that names with a leading dot are listed.
     ///
-    /// This is the case for `MLSD`, for a listing in DOS or OS/2 form, and once a name with a
-    /// leading dot, such as `.` itself, was listed. Otherwise the server may have left such names
-    /// out.
+    /// This is the case for `MLSD` and for a listing in DOS or OS/2 form. It is also the case once
+    /// a name with a leading dot, such as `.` itself, was listed. Otherwise the server may have
+    /// left such names out.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden
@@ -294,7 +294,7 @@ pub struct Listing {
 pub struct ListLimits {
     /// The maximum number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
-    /// The maximum memory that they take, in bytes (default: 256 MiB).
+    /// The maximum memory of these entries and lines, in bytes (default: 256 MiB).
     pub bytes: usize,
 }
 

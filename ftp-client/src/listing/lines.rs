@@ -12,9 +12,9 @@ use crate::transfer::{Begun, Transfer};
 ///
 /// The last item is an error if the listing is not proved complete. It is [`Error::ListingCut`] if
 /// the last line has no line ending, or if the final reply says that entries are missing. It is
-/// another error if the server does not confirm the listing. A loop that ends without an error has
-/// seen all that the server lists. Dropping the iterator early does no I/O; the next call on the
-/// client aborts the transfer first.
+/// another error if a line is too long or the server does not confirm the listing. A loop that ends
+/// without an error has seen all that the server lists. Dropping the iterator early does no I/O;
+/// the next call on the client aborts the transfer first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;

@@ -19,7 +19,7 @@ pub enum ListingForm {
     Auto,
     /// `MLSD`: exact, but missing on old servers (RFC 3659 §7).
     Mlsd,
-    /// `LIST`: available everywhere, but in a form for human readers, which this library has to
+    /// `LIST`: available everywhere, but in a form for human readers, which this library must
     /// guess.
     List,
     /// `NLST`: names only. Some servers leave out directories, and some answer 550 for an empty
@@ -30,7 +30,7 @@ pub enum ListingForm {
 /// Options of a listing.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ListOptions {
-    /// Whether to ask for names that begin with a dot, by `-a` in `LIST` and `NLST` (default:
+    /// Whether to ask for names that begin with a dot, with `-a` in `LIST` and `NLST` (default:
     /// false).
     ///
     /// Servers may otherwise leave them out. If a server takes `-a` for a name and refuses it or

@@ -261,8 +261,8 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-/// Returns the time before the next address is tried, so that every address is tried within the
-/// limit.
+/// Returns the time before the next address is tried. Unless the limit is very short, every address
+/// is tried within it.
 fn stagger(limit: Duration, addresses: usize) -> Duration {
     let share = limit / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     share.clamp(LEAST_STAGGER, STAGGER)

@@ -44,8 +44,8 @@ impl Stream {
 
     /// Takes over a socket that has become writable because the attempt to connect has succeeded or
     /// failed. A reset means that the attempt succeeded and the peer has closed the connection
-    /// since; a refusal is another error. The first read or write returns the reset. The kernel
-    /// reports it only once, so a later read would look like the end of the data.
+    /// since; a refused attempt causes another error. The first read or write returns the reset.
+    /// The kernel reports it only once, so a later read would look like the end of the data.
     pub(crate) fn connected(socket: Socket) -> io::Result<Self> {
         let broken = match socket.take_error()? {
             Some(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),

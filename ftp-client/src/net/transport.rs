@@ -96,7 +96,7 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
 
     /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).
     ///
-    /// The client uses it to send files and urgent data.
+    /// The client uses the socket to set TCP options, and to send files and urgent data.
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
     }

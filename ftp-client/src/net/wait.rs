@@ -177,8 +177,8 @@ impl Waiter {
     }
 
     /// Runs blocking work in a thread. If the wait for the thread ends early, the thread is
-    /// abandoned. The inner error is the error of `work`, or the system's error if no thread can be
-    /// started.
+    /// abandoned. The inner error is the error of `work`, or another error if the thread panics or
+    /// cannot be started.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,
@@ -221,7 +221,7 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 /// State shared by a thread of [`Waiter::run`] and its caller.
 struct Aside {
     wakeup: Wakeup,
-    /// Whether the thread or its caller has finished, so that the other one is the last.
+    /// Whether the thread has finished, or its caller no longer waits for it.
     is_over: AtomicBool,
 }
 

@@ -54,11 +54,12 @@ pub enum TlsError {
         fault: CertificateFault,
         /// A description of the fault; may be empty.
         detail: String,
-        /// The pin with which [`Tls::pin`](crate::Tls::pin) would accept the certificate; `None` if
-        /// the certificate's key cannot be read.
+        /// The pin of the certificate's key for [`Tls::pin`](crate::Tls::pin). `None` if the key
+        /// cannot be read, or if the caller's own verifier refused the certificate.
         pin: Option<String>,
     },
-    /// The client and the server could not agree on parameters, or one of them broke the protocol.
+    /// The client and the server could not agree on parameters, one of them broke the protocol, or
+    /// the server closed the connection during the handshake.
     #[error("TLS failed: {0}")]
     Failed(String),
 }

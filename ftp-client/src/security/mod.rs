@@ -22,7 +22,7 @@ pub(crate) use pin::Pin;
 /// The server's certificate must be valid for the name that the caller gave, and be issued by a CA
 /// that the system trusts. [`ca_file`](Self::ca_file) sets other CAs; [`pin`](Self::pin) accepts a
 /// key instead. Data connections are protected too: they must show the same certificate as the
-/// control connection, and resume its session if the server allows it.
+/// control connection, and they resume its session if the server allows it.
 ///
 /// ```no_run
 /// use ftp_client::{Client, Tls};
@@ -315,7 +315,7 @@ pub struct TlsInfo {
     pub pin: Option<String>,
     /// The number of data connections under TLS so far.
     pub data_connections: u64,
-    /// The number of data connections that resumed a session, which proves that they belong to this
-    /// client.
+    /// The number of data connections that resumed a session. This proves to the server that they
+    /// belong to this client.
     pub resumed: u64,
 }

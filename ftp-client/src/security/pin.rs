@@ -18,7 +18,7 @@ impl Pin {
         Self(digest)
     }
 
-    /// Parses `sha256//` and the base64 of 32 bytes: 43 letters and a `=`.
+    /// Parses `sha256//` and the base64 of 32 bytes: 43 characters and one `=`.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pin", at, kind);
         let base64 = text.strip_prefix(PREFIX);

@@ -1,5 +1,5 @@
 //! TLS with rustls. `tls/absent.rs` replaces this module if the feature `tls` is off. Nothing here
-//! waits: each call returns what to wait for.
+//! waits: a call that cannot proceed returns at once.
 
 mod files;
 mod tickets;

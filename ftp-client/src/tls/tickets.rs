@@ -1,4 +1,4 @@
-//! Session tickets, by which data connections resume the session of the control connection.
+//! Session tickets, with which data connections resume the session of the control connection.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

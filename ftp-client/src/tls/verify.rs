@@ -22,7 +22,7 @@ pub(super) struct Verifier {
     provider: Arc<CryptoProvider>,
     /// The certificate of the control connection, once known.
     demanded: OnceLock<CertificateDer<'static>>,
-    /// Why the last certificate was refused, for reasons that rustls cannot express.
+    /// Why the last certificate was refused, with details that rustls cannot express.
     refused: Mutex<Option<TlsError>>,
 }
 

@@ -1,5 +1,5 @@
-//! Commands that are sent before the replies to earlier ones: in mode B the files follow one another
-//! on one data connection, so no round trip separates downloads, and one separates uploads.
+//! Commands that are sent before the replies to earlier ones. In mode B, the files follow one
+//! another on one data connection, so no round trip separates downloads, and one separates uploads.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ impl Transfer<'_> {
 }
 
 impl Client {
-    /// Sends commands whose replies are read later, each before the next one is used.
+    /// Sends commands whose replies are read later, one by one, as the caller asks for them.
     pub(crate) fn send_ahead(&mut self, commands: Vec<Command>) -> Result<(), Error> {
         let deadline = self.control.reply_deadline();
         self.control.send_more(&commands, deadline)?;

@@ -123,7 +123,7 @@ impl<'a> Download<'a> {
     /// Sets the expected number of bytes, as [`transferred`](Self::transferred) counts them.
     ///
     /// [`finish`](Self::finish) fails if another number arrived. The server's own announcement is
-    /// checked in any case.
+    /// checked too, except for a [part](crate::Client::retrieve_range) of a file.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
     }

@@ -13,7 +13,8 @@ use super::coding::RawData;
 use crate::error::Error;
 use crate::net::stream::Stream;
 
-/// The number of bytes that the kernel is asked to send in a step, at first and at most.
+/// The first and the maximum number of bytes that the kernel is asked to send in a step. The first
+/// number is also the minimum.
 const FIRST: usize = 1 << 20;
 const MOST: usize = 16 << 20;
 

@@ -154,15 +154,17 @@ impl<'a> Upload<'a> {
         self.bytes
     }
 
-    /// Announces the file that you upload next: after this upload, you call
-    /// [`size`](crate::Client::size) for this file, and then [`store`](crate::Client::store) for the
-    /// next one.
+    /// Announces the file that you upload next.
+    ///
+    /// After this upload, you must call [`size`](crate::Client::size) for this file, and then
+    /// [`store`](crate::Client::store) for the next one.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, both commands go
     /// out together with the end of this file. So the server can begin the next upload at once, and
-    /// most servers then empty an existing file. Its data is sent only after the server has accepted
-    /// the upload. Any other call discards the upload, and closes the data connection. If a transfer
-    /// cannot follow over the same connection, the name has no effect.
+    /// most servers then empty an existing file. The data of the next file is sent only after the
+    /// server has accepted the upload. Any other command discards the planned upload, and closes
+    /// the data connection. If a transfer cannot follow over the same connection, the call has no
+    /// effect.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -195,8 +197,9 @@ impl<'a> Upload<'a> {
     /// - [`Error::Unexpected`] or [`Error::Io`] if the server confirmed data whose end it cannot
     ///   have seen.
     /// - [`Error::Timeout`] if the server does not answer.
-    /// - [`Error::Incomplete`] if the length is [checked](crate::Client::set_length_check) and the
-    ///   file on the server has another length.
+    /// - [`Error::Incomplete`] if the file on the server has another length. The client compares
+    ///   the lengths only if [`set_length_check`](crate::Client::set_length_check) is on, or if
+    ///   [`store_rest`](crate::Client::store_rest) resumed the upload.
     /// - The error of an earlier write that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);

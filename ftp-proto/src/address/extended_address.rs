@@ -34,8 +34,8 @@ impl ExtendedAddress {
     /// - `UnsupportedProtocol` for a net-prt that is a number other than 1 and 2.
     /// - `UnexpectedEnd` if the last delimiter or a field is missing.
     /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last delimiter.
-    /// - `BadNumber` for a net-prt that is not a number, an address that is not of its family or
-    ///   has a scope, or a port that is not a number from 0 to 65535.
+    /// - `BadNumber` for a net-prt that is not a number, or a port that is not a number from 0 to
+    ///   65535. Also for an address that has a scope or is not of the family that net-prt names.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("net-addr", at, kind);
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
@@ -84,9 +84,11 @@ impl ExtendedAddress {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if the bracket or a field is missing, `UnexpectedByte` for a
-    /// delimiter outside 33 to 126, and `BadNumber` for a port that is not a number from 1 to
-    /// 65535.
+    /// If no tuple is valid, the first `(` determines the error:
+    ///
+    /// - `UnexpectedEnd` if the bracket or a field is missing.
+    /// - `UnexpectedByte` for a delimiter outside 33 to 126.
+    /// - `BadNumber` for a port that is not a number from 1 to 65535.
     pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
         Self::find(text).map(|(_, port)| port)
     }

@@ -31,8 +31,9 @@ impl HostName {
     ///
     /// - `UnexpectedEnd` for empty input, an empty label or an unclosed bracket.
     /// - `UnexpectedByte` for a label with a leading or trailing hyphen, or with characters other
-    ///   than letters, digits and hyphens, and for text after a closing bracket. This includes a
-    ///   port and an IPv6 address without brackets.
+    ///   than letters, digits and hyphens. A port and an IPv6 address without brackets contain such
+    ///   characters.
+    /// - `UnexpectedByte` for text after a closing bracket.
     /// - `BadNumber` for an invalid address in brackets.
     /// - `TooLong` for a label over 63 or a name over 253 bytes (RFC 1035 §2.3.4).
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {

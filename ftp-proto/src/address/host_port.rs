@@ -31,9 +31,10 @@ impl HostPort {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for fewer than six fields, `UnexpectedByte` for more, and
-    /// `BadNumber` for a field that is not 1 to 3 digits of value 0 to 255. `at` is the start of
-    /// that field.
+    /// - `UnexpectedEnd` for fewer than six fields.
+    /// - `UnexpectedByte` for more than six fields.
+    /// - `BadNumber` for a field that is not 1 to 3 digits of value 0 to 255; `at` is the start of
+    ///   that field.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("host-port", at, kind);
         let mut fields = input.split(|&byte| byte == b',');
@@ -52,9 +53,9 @@ impl HostPort {
 
     /// Finds the tuple in the text of a 227 reply.
     ///
-    /// The tuple begins the first run of six or more numbers with commas between them. Brackets are
-    /// optional, since servers differ in the surrounding text (RFC 1123 §4.1.2.6). If there is no
-    /// such run, SP is allowed after the commas.
+    /// The tuple is the start of the first run of six or more numbers with commas between them.
+    /// Brackets are optional, since servers differ in the surrounding text (RFC 1123 §4.1.2.6). If
+    /// there is no such run, SP is allowed after the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -66,8 +67,8 @@ impl HostPort {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if there are no six numbers in a row, and `BadNumber` if a number is
-    /// above 255 or longer than three digits, or the port is 0.
+    /// - `UnexpectedEnd` if there are no six numbers in a row.
+    /// - `BadNumber` if a number is above 255 or longer than three digits, or the port is 0.
     pub fn find(text: &[u8]) -> Result<Self, ParseError> {
         match Self::find_with(text, false) {
             Err(ParseError { kind: ParseErrorKind::UnexpectedEnd, .. }) => {

@@ -38,8 +38,8 @@ pub enum ProxyHeader {
 pub enum ProxyProgress {
     /// The header is complete and has this length in bytes. Later bytes are the client's.
     Whole(ProxyHeader, usize),
-    /// The header is longer by at least this many bytes (1 or more). If you read more than that,
-    /// you may read bytes of the client.
+    /// The header is longer than the input by at least this many bytes (1 or more). If you read
+    /// more than that, you may read bytes of the client.
     Needs(usize),
 }
 

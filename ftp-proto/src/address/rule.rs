@@ -1,5 +1,5 @@
-//! Chooses the host of a data connection if the server announces a host other than that of the
-//! control connection, as behind a NAT (curl's CVE-2020-8284 and similar).
+//! Chooses the host of a data connection. A server may announce a host other than that of the
+//! control connection: by mistake behind a NAT, or to attack the client (curl's CVE-2020-8284).
 
 use std::fmt;
 use std::net::IpAddr;

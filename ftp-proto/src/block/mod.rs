@@ -65,7 +65,7 @@ impl BlockHeader {
     /// The maximum number of data bytes in one block.
     pub const MOST: usize = 65_535;
 
-    /// A block without data that ends a file.
+    /// The header of a block without data that ends a file.
     pub const END_OF_FILE: Self =
         Self { ends_record: false, ends_file: true, is_suspect: false, is_marker: false, count: 0 };
 
@@ -180,7 +180,7 @@ impl fmt::Debug for BlockMarker {
 pub enum BlockEvent<'a> {
     /// Bytes of the file, at least one. A block can come in several events.
     Data(&'a [u8]),
-    /// The data of the block that follows may have errors.
+    /// The data of the next block may have errors.
     Suspect,
     /// A restart marker, for the position after all data so far.
     Marker(BlockMarker),
@@ -256,8 +256,9 @@ impl BlockDecoder {
         }
     }
 
-    /// Returns whether the connection may end here: no byte of a file was taken since the start of
-    /// the connection, or since the last end of a file.
+    /// Returns whether the connection may end here: the decoder is not inside a file.
+    ///
+    /// A file begins with the first byte of its first block header.
     #[must_use]
     pub const fn is_between_files(&self) -> bool {
         !self.is_inside

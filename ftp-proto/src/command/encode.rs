@@ -11,7 +11,7 @@ use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Pathname, is_line_break};
 
-/// The usual capacity of a line, in bytes.
+/// The initial capacity of a line, in bytes, which suffices for most lines.
 const USUAL_LINE: usize = 64;
 
 impl Command {

@@ -32,8 +32,8 @@ impl fmt::Debug for Password {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OptsArgument {
-    /// `UTF8 ON`. UTF-8 is always on, since names are bytes here. Also accepted as `UTF8`, `UTF-8`
-    /// and `UTF8 NLST`.
+    /// `UTF8 ON`. UTF-8 is always on, since this crate treats names as bytes. Also accepted as
+    /// `UTF8`, `UTF-8` and `UTF8 NLST`.
     Utf8,
     /// `MLST` and the requested facts, each followed by `;` (RFC 3659 §7.9): the list as received,
     /// which may be empty.

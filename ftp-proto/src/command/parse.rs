@@ -27,7 +27,7 @@ impl Command {
     /// - `Unsupported` for a well-formed value that is not supported (a server answers 504).
     /// - `UnsupportedProtocol` for an unknown address family (522).
     /// - `UnknownWord` at byte 0 of `verb` for [`Verb::Other`] (500).
-    /// - Any other kind for an invalid argument (501).
+    /// - Any other error for an invalid argument (501).
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = || trim_spaces(argument);
         Ok(match verb {
@@ -216,7 +216,7 @@ fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
     if let Some(list) = text_after(b"MLST", &option) {
-        // Names of facts contain no space; RFC 3659 §7.9.1 shows such a list being refused.
+        // Names of facts contain no space. In RFC 3659 §7.9.1, a server refuses a list with one.
         if let Some(at) = list.iter().position(|byte| !byte.is_ascii_graphic()) {
             return Err(ParseError::new("list of facts", at, ParseErrorKind::UnexpectedByte));
         }

@@ -5,7 +5,7 @@ use super::entry::{Entry, EntryKind};
 use super::words::{Word, Words, short};
 use crate::time_val::TimeVal;
 
-/// The order of the numbers in a date: day, month, year or month, day, year.
+/// The order of the numbers in a date: day-month-year or month-day-year.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     DayFirst,
@@ -17,8 +17,8 @@ const DIRECTORY_GAP: usize = 10;
 
 /// Parses one line: a date, a time, then `<DIR>` or a size, then the name.
 ///
-/// `order` is the order of dates such as `03-04-21`, as earlier lines proved it; an unambiguous
-/// line sets it.
+/// `order` is the order that earlier lines proved for dates such as `03-04-21`. An unambiguous line
+/// sets it.
 pub(super) fn parse(line: &[u8], reference: TimeVal, order: &mut Option<Order>) -> Option<Entry> {
     let mut words = Words::new(line);
     let first = words.next()?;
@@ -71,7 +71,7 @@ fn split_target(name: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Parses one line of IBM's server for OS/2: size, attributes and `DIR`, date, time, name.
+/// Parses one line of IBM's server for OS/2: size, optional attributes and `DIR`, date, time, name.
 pub(super) fn parse_os2(line: &[u8], reference: TimeVal) -> Option<Entry> {
     let mut words = Words::new(line);
     let size = words.next().filter(Word::is_digits)?;

@@ -158,8 +158,8 @@ impl Permissions {
         if is_octal && matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
     }
 
-    /// Parses octal digits, as in the fact `UNIX.mode` of a listing. There, some servers include
-    /// the file type, and pyftpdlib begins with `0o`.
+    /// Parses octal digits, as in the fact `UNIX.mode` of a listing. Some servers include the file
+    /// type in this fact, and pyftpdlib puts `0o` before the digits.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
         let digits = digits.strip_prefix(b"0o").unwrap_or(digits);
         u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
@@ -227,7 +227,7 @@ impl Entry {
     /// Returns whether the name refers to an object in the listed directory and nowhere else.
     ///
     /// A safe name is not empty, `.` or `..`, and contains neither `/` nor NUL. Never use any other
-    /// name in a local path; the client of CVE-2026-27699 did not check this. On systems where `\`
+    /// name in a local path; the client of CVE-2026-27699 lacked this check. On systems where `\`
     /// separates names, use [`is_portable_name`](Self::is_portable_name).
     #[must_use]
     pub fn is_safe_name(&self) -> bool {
@@ -268,7 +268,7 @@ impl From<&Facts> for Entry {
         let mut known = [
             ("type", &mut kind),
             ("size", &mut size),
-            // The size of a directory, which ProFTPD and BSD servers send instead of `size`.
+            // The size of a directory, which Pure-FTPd and BSD servers send instead of `size`.
             ("sizd", &mut directory_size),
             ("modify", &mut modify),
             ("unique", &mut unique),

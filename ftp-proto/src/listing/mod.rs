@@ -5,7 +5,7 @@
 //! `NLST` is one name per line, and `MLSD` is defined (RFC 3659 §7).
 //!
 //! Each line is parsed by itself, in time linear in its length, and every line has a result. Lines
-//! in no known form are returned unchanged: showing them helps more than failing, and a wrong guess
+//! in no known form are returned unchanged. Showing them helps more than failing, and a wrong guess
 //! could make a client delete the wrong file.
 
 mod date;
@@ -210,9 +210,11 @@ fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
-/// Returns whether the line is about the listing itself. These are blank lines, the total that `ls`
-/// writes first, the last line of a listing from VMS, and `.:`, the heading of `ls -R`. Headings of
-/// other directories are not skipped: the lines after them are not in the listed directory.
+/// Returns whether the line is about the listing itself.
+///
+/// Such lines are blank lines, the total that `ls` writes first, the last line of a listing from
+/// VMS, and the heading `.:` of `ls -R`. Headings of other directories are not skipped: the lines
+/// after them are not in the listed directory.
 fn is_header(line: &[u8]) -> bool {
     let mut rest = words::Words::new(line);
     let Some(first) = rest.next() else { return true };

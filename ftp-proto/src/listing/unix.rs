@@ -13,7 +13,7 @@ const SIZE_COLUMN: usize = 6;
 /// What earlier lines showed about the column in which names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Habits {
-    /// A name came directly after a left-aligned year, so further SP belong to names.
+    /// A name came one SP after a left-aligned year, so further SP belong to names.
     years_are_exact: bool,
 }
 
@@ -102,7 +102,7 @@ fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] 
         }
         Column::LooseYear if habits.years_are_exact => rest,
         Column::LooseYear | Column::NoTime => match rest.strip_prefix(b" ") {
-            // A name that is a single SP is not a missing name.
+            // A single SP is the name itself, not padding before a missing name.
             None | Some(b"") => rest,
             Some(name) => name,
         },
@@ -211,9 +211,9 @@ fn read_size(
     }
 }
 
-/// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
-/// 2000`, `jan 20 4096`). That is so if at most an apparent size precedes it and another date
-/// follows, directly or after a number.
+/// Returns whether an apparent date may consist of numbers and an owner named like a month (`1 jan
+/// 2000`, `jan 20 4096`). This may be so if at most one word precedes the apparent date, and
+/// another date follows, directly or after a number.
 fn is_owner(
     line: &[u8],
     start: usize,
@@ -233,7 +233,8 @@ fn is_owner(
     let follows_whole =
         |words| date::read(words, reference).is_some_and(|date| date.column != Column::NoTime);
     let is_year = (1970..=reference.year() + 1).contains(&year);
-    // The apparent year is the size if it is not a year, or if a whole date follows it.
+    // The apparent year is really the size if it is implausible as a year, or if a whole date
+    // follows it.
     (number.is_some() && follows(after_number) && (before.is_none() || !is_year))
         || if is_year { follows_whole(after) } else { follows(after) }
 }
@@ -246,7 +247,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
     if let Some(links) = words.peek().filter(Word::is_digits) {
         let owner = columns.split_at(links.end()).1.trim_ascii();
         // NetPresenz for the Mac sends the sizes of both forks, which add up to the file's size. A
-        // one-byte file of root looks the same, so a 1 counts as the number of links.
+        // one-byte file of user 0 looks the same, so a 1 counts as the number of links.
         let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
         let are_forks = forks.is_some_and(|(a, b)| a != 1 && a.checked_add(b) == Some(size));
         if are_forks && entry.kind == Some(EntryKind::File) {

@@ -71,8 +71,8 @@ impl ReplyDecoder {
     /// Sets the longest text to keep from each later reply, in bytes (default:
     /// [`limits::REPLY_TEXT`]).
     ///
-    /// A longer reply [is cut](Reply::is_cut): it keeps its last line, and as many of its first
-    /// lines as fit. With [`limits::REPLY_TOTAL`] nothing is cut.
+    /// A longer reply [is cut](Reply::is_cut): it keeps its first and last lines, and as many of
+    /// the lines after the first as fit. With [`limits::REPLY_TOTAL`] nothing is cut.
     pub const fn set_text_limit(&mut self, bytes: usize) {
         self.text_limit = bytes;
     }

@@ -10,7 +10,7 @@ use crate::reply::{Reply, ReplyCode, Severity};
 /// Why `EPSV` or `PASV` failed.
 pub(super) struct Refusal {
     pub(super) fault: SetupFault,
-    /// The server does not know the command or answers it wrongly, so the other one may work.
+    /// The server does not know the command or answers it wrongly, so the other command may work.
     pub(super) is_unknown: bool,
     /// The same command may work with this protocol as its argument.
     pub(super) wants_protocol: Option<NetworkProtocol>,

@@ -25,7 +25,8 @@ pub enum Mode {
 #[non_exhaustive]
 pub enum Extended {
     /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
-    /// them.
+    /// them. The client also falls back if the reply to `EPSV` is unreadable, or if the port in
+    /// that reply cannot be reached.
     #[default]
     Auto,
     /// Only `EPSV` or `EPRT`.
@@ -79,7 +80,7 @@ impl DataRules {
         extended == Extended::Auto && self.is_ipv4()
     }
 
-    /// Returns which of the four commands sets up a data connection now.
+    /// Returns the command that sets up a data connection now: `EPSV`, `PASV`, `EPRT` or `PORT`.
     pub(super) fn way(&self, server: &ServerState) -> Verb {
         match self.mode {
             Mode::Passive => choose(self.epsv, server.no_epsv, Verb::Epsv, Verb::Pasv),
@@ -98,8 +99,8 @@ fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Ver
     }
 }
 
-/// Facts that a client keeps between transfers: the state of the session at the server, and the
-/// commands that are known to work there or to fail.
+/// Facts about the server that a client keeps between transfers: the state of the session, and
+/// which commands work or fail.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerState {

@@ -19,8 +19,9 @@ use crate::verb::Verb;
 /// The dialogue before a transfer.
 ///
 /// Ask it for the next [`step`](Self::step), carry it out, and report the result. The dialogue ends
-/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. What it
-/// learns about the server goes into your [`ServerState`], which you keep for the next transfer.
+/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. The
+/// dialogue records facts about the server in your [`ServerState`]; keep that state for the next
+/// transfer.
 ///
 /// ```
 /// use ftp_proto::{Command, DataRules, FileRange, Pathname, RepresentationType, ServerState};
@@ -104,7 +105,8 @@ enum Stage {
     /// All commands were sent together. Those in `commands` are answered next, in order, and then
     /// the transfer's command.
     Ahead { commands: VecDeque<Command>, is_refused: bool },
-    /// A command that was sent together with the transfer's command was refused.
+    /// The transfer's command was sent together with others, and one of these or the data
+    /// connection failed.
     Stopping,
     /// The server listens.
     Found(PassiveAddress),
@@ -357,8 +359,8 @@ impl TransferSetup {
         self.is_reusing = false;
     }
 
-    /// Returns whether the transfer can use the data connection of the last one: both must be in
-    /// mode B (RFC 959 §3.4.2), the only mode in which the connection can stay open.
+    /// Returns whether the transfer can use the data connection of the last transfer. Both must be
+    /// in mode B (RFC 959 §3.4.2), the only mode in which the connection can stay open.
     fn may_reuse(&self, server: &ServerState) -> bool {
         let is_block = self.mode == Some(TransferMode::Block);
         is_block && server.mode == TransferMode::Block && server.is_data_open
@@ -420,7 +422,7 @@ impl TransferSetup {
         Ok(SetupEvent::Continued)
     }
 
-    /// Returns which of the four commands sets up the data connection.
+    /// Returns the command that sets up the data connection: `EPSV`, `PASV`, `EPRT` or `PORT`.
     fn way(&self, server: &ServerState) -> Verb {
         let no_epsv = server.no_epsv || self.epsv_failed;
         self.rules.way(&ServerState { no_epsv, ..*server })
@@ -563,8 +565,8 @@ impl TransferSetup {
         Ok(SetupEvent::FallsBack(self.way(server), fault))
     }
 
-    /// Continues, while the data connection is being opened, with the part and the transfer's
-    /// command.
+    /// Continues with `REST` or `RANG` and the transfer's command, while the data connection is
+    /// being opened. If these commands were already sent, continues with the replies.
     fn open(&mut self) {
         self.stage = match self.is_ahead {
             true => Stage::Sent,

@@ -48,8 +48,8 @@ pub enum StartStep {
     /// Wait for the data connection: the server has begun and ended the transfer, so the connection
     /// must still arrive.
     AwaitData,
-    /// Take the data connection if it is open by now: the server has ended the transfer without
-    /// beginning it, and may not have needed one.
+    /// Take the data connection if it is open by now. The server has ended the transfer without a
+    /// 1xx reply, and may not have needed a data connection.
     TakeData,
     /// Move data, or find its end.
     MoveData,

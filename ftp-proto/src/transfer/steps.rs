@@ -34,7 +34,8 @@ pub enum SetupStep {
     /// [`TransferStart`](crate::TransferStart).
     Start,
     /// Aborts the transfer, and calls [`again`](crate::TransferSetup::again): its command was sent
-    /// together with a command that was refused. See [`TransferAbort`](crate::TransferAbort).
+    /// together with others, and one of these or the data connection failed. See
+    /// [`TransferAbort`](crate::TransferAbort).
     Abort,
     /// Gives up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
     /// only.
@@ -62,7 +63,7 @@ pub enum SetupFault {
     /// The server refused the command.
     #[error("the server refused the command")]
     Refused,
-    /// A 2xx to `EPSV` or `PASV` names no valid port.
+    /// A 2xx reply to `EPSV` or `PASV` contains no valid port.
     #[error(transparent)]
     Unreadable(ParseError),
     /// A 229 names a protocol other than that of the control connection.

@@ -72,12 +72,14 @@ pub struct FtpUrl {
 impl FtpUrl {
     /// Parses a URL or the short form.
     ///
-    /// The path is split at `/` before it is percent-decoded. It is relative to the login
-    /// directory, unless it begins with `%2F` or another `/`: then it is absolute. `;type=` takes
-    /// `a`, `i` or `d` in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#`
-    /// as `%23`, since it begins a fragment (§3.5), which has no meaning for files. Brackets
-    /// contain an IPv6 address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before
-    /// the zone is accepted too.
+    /// The path of a URL is split at `/` before it is percent-decoded. It is relative to the login
+    /// directory, unless it begins with `%2F` or another `/`: then it is absolute. The short form
+    /// has no escapes: its path is absolute if it begins with `/`.
+    ///
+    /// In a URL, `;type=` takes `a`, `i` or `d` in either case. An empty port counts as missing
+    /// (RFC 3986 §3.2.3). Write `#` as `%23`, since it begins a fragment (§3.5), which has no
+    /// meaning for files. Brackets contain an IPv6 address, optionally with `%25` and a zone (RFC
+    /// 6874 §2); a plain `%` before the zone is accepted too.
     ///
     /// # Errors
     ///
@@ -87,13 +89,13 @@ impl FtpUrl {
     /// - `BadNumber` for a port that is not a number from 1 to 65535, or an escape that is not
     ///   hexadecimal.
     /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
-    /// - `UnexpectedByte` for a `#` in a URL, an invalid character in a host, brackets around
-    ///   anything but an IPv6 address, or text other than a port after the brackets.
+    /// - `UnexpectedByte` for a `#` in a URL or an invalid character in a host. Also for brackets
+    ///   around anything but an IPv6 address, or text other than a port after the brackets.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
         }
-        // A `://` after any other character is part of a short form's path.
+        // A `://` after a character that no scheme contains is part of a short form's path.
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
         let end = input.iter().position(|byte| !in_scheme(byte)).unwrap_or(input.len());
         match input.split_at_checked(end) {
@@ -284,8 +286,8 @@ impl FtpUrl {
         &self.path
     }
 
-    /// Returns the URL of `path` inside the directory that this URL names. `path` is separated by
-    /// `/` and not escaped.
+    /// Returns the URL of `path` inside the directory that this URL names. In `path`, `/` separates
+    /// names, and nothing is escaped.
     ///
     /// ```
     /// let directory: ftp_proto::FtpUrl = "ftp://host.example/pub/".parse()?;

@@ -5,8 +5,8 @@ use crate::storage::VirtualPath;
 
 /// The rights of a user in a directory and below it, instead of the user's general rights.
 ///
-/// The path that the client names decides. If a symbolic link elsewhere leads into the directory,
-/// the rights of the link's own location apply to paths through the link.
+/// The rights depend on the path that the client names. If a symbolic link elsewhere leads into the
+/// directory, the rights of the link's own location apply to paths through the link.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DirectoryRights {

@@ -57,8 +57,9 @@ pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
     /// Returns whether the client has closed its connection, so that a decision is useless. Returns
-    /// `false` if the server cannot tell. An authenticator that waits for another program can call
-    /// this method from time to time: it makes at most two system calls.
+    /// `false` if the server cannot tell, for example because unread commands remain. An
+    /// authenticator that waits for another program can call this method from time to time: it
+    /// makes at most two system calls.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
@@ -116,8 +117,9 @@ pub struct Login {
     pub networks: Vec<Network>,
     /// Idle timeout of the user's sessions. `None`: [`Timeouts::idle`](crate::Timeouts::idle).
     pub idle: Option<Duration>,
-    /// Whether `STOR` and `RNTO` may replace a file, and `STOR` the part of a file after a `REST`
-    /// offset. `None`: [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
+    /// Whether `STOR` and `RNTO` may replace a file, and whether `STOR` and `APPE` may replace the
+    /// end of a file after a `REST` offset. `None`:
+    /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
     pub overwrite: Option<bool>,
     /// TLS for the user's control and data connections, in addition to the server's policy. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
@@ -152,9 +154,9 @@ pub struct UserLimits {
     /// Bytes per second of files and listings that each session may download; the limits above
     /// apply too (default: 0, unlimited).
     pub rate_down: u64,
-    /// Maximum size of a file that the user stores, in bytes, including the old part before `APPE`
-    /// or `REST` (default: 0, unlimited). `ALLO` with a larger size fails with 552. An upload that
-    /// exceeds the limit fails with 552, and the old file stays.
+    /// Maximum size of a file that the user stores, in bytes, including the old content that `APPE`
+    /// or `REST` keeps (default: 0, unlimited). `ALLO` with a larger size fails with 552. An upload
+    /// that exceeds the limit fails with 552, and the old file stays.
     pub file_size: u64,
 }
 
@@ -236,9 +238,9 @@ impl Login {
     /// the right password. A user can be disabled, expired, or limited to other networks. Returns
     /// `None` if there is no reason.
     ///
-    /// The server checks this after the [`Authenticator`] has accepted the login. To the client,
-    /// the refusal looks like that of a wrong password: it has the same reply and delay, and counts
-    /// as a failed login. Only the log shows the difference.
+    /// The server calls this method after the [`Authenticator`] has accepted the login. To the
+    /// client, the refusal looks like that of a wrong password: it has the same reply and delay,
+    /// and counts as a failed login. Only the log shows the difference.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -308,7 +310,7 @@ impl Login {
     ///
     /// use ftp_server::{Login, MemoryStorage, Rights};
     ///
-    /// // All files can be read, and new ones are handed in below `/incoming`.
+    /// // Clients can upload new files to `/incoming`, and can read the files elsewhere.
     /// let login = Login::new(Arc::new(MemoryStorage::new()), Rights::READ)
     ///     .directory("/incoming", Rights::DROP_BOX);
     /// assert_eq!(login.directories.len(), 1);
@@ -396,7 +398,7 @@ impl BitOr for Offer {
     }
 }
 
-/// Reason why a login was refused; it determines the reply. Once a connection has had
+/// Reason why a login was not accepted; it determines the reply. Once a connection has had
 /// [`LoginPolicy::failures`](crate::LoginPolicy::failures) failed logins, the reply is 421 instead
 /// of 530.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -458,7 +460,8 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     }
 }
 
-/// Returns whether two passwords are equal. The time depends only on the length of `offered`.
+/// Returns whether two passwords or hashes are equal. The time depends only on the length of
+/// `offered`.
 fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
     let padded = password.iter().copied().chain(std::iter::repeat(0));
     let difference = offered

@@ -85,7 +85,7 @@ pub enum PasswordHashError {
     /// A malformed hash of a known kind.
     #[error("truncated or malformed password hash; make one with `ftp-cli passwd`")]
     Malformed,
-    /// The hash needs more memory, passes or rounds than one login may cost.
+    /// The hash costs more than a login may: too much memory, or too many passes, lanes or rounds.
     #[error(
         "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), bcrypt cost 15 \
          or 1,000,000 rounds; make one with `ftp-cli passwd`"

@@ -52,10 +52,12 @@ impl Rights {
     /// (`ALLO` and refusals).
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
-    /// Parses rights as settings name them: `full`, `read` (list and read), `drop-box`, or a
-    /// comma-separated list of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`,
-    /// `mkdir`, `chmod` and `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone, and
-    /// `write` includes `create`.
+    /// Parses rights from the text of a setting.
+    ///
+    /// The text is `full`, `read` (list and read), `drop-box`, or a comma-separated list of `list`,
+    /// `read`, `create`, `write`, `append`, `delete`, `rename`, `mkdir`, `chmod` and `fxp`. In a
+    /// list of several words, `read` is [`RETRIEVE`](Self::RETRIEVE) alone. The word `write`
+    /// includes `create`.
     ///
     /// ```
     /// use ftp_server::Rights;
@@ -136,8 +138,7 @@ pub struct UnknownRight(
     pub String,
 );
 
-/// Returns the hint for an unknown word. A word for several rights is valid, but only outside of a
-/// list.
+/// Returns the hint for an unknown word. `full` and `drop-box` are valid, but only outside a list.
 fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => ": use this word alone, not in a list",

@@ -19,8 +19,8 @@ pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
 
 /// The slots for at most `most` hashes at a time, which use at most `memory` bytes together.
 ///
-/// Hosts take turns: while a login waits, each other host gets at most one more slot. Logins from
-/// one host keep their order.
+/// Hosts take turns: in each round, every waiting host gets one slot. Logins from one host keep
+/// their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -54,8 +54,8 @@ impl Slots {
 
     /// Runs `work` in a slot with `memory` bytes, when it is the turn of `peer`.
     ///
-    /// Returns `None` without running `work` if no slot is free by `deadline`. Work that needs more
-    /// memory than all slots together have runs alone.
+    /// Returns `None` without running `work` if `peer` gets no slot by `deadline`. Work that needs
+    /// more memory than the limit of all slots runs alone.
     pub(super) fn run<T>(
         &self,
         peer: IpAddr,

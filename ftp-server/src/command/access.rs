@@ -30,8 +30,9 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 /// `PASS <password>`: 230 if the authenticator accepts the login, 332 if it asks for an account,
 /// 530 if it refuses, 451 if it cannot decide.
 ///
-/// The server delays refusals, the second and third longer than the first, and closes the
-/// connection with 421 after too many. A 451 is delayed too, but does not count.
+/// The server delays refusals: the second twice as long as the first, and later ones four times as
+/// long. After too many refusals, it closes the connection with 421. A 451 is delayed too, but does
+/// not count.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(rest) if session.context.config.dash_password => Password(rest.to_vec()),
@@ -335,8 +336,8 @@ pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 
-/// `QUIT`: 221, then the session ends. During a transfer, the command is read only after the
-/// transfer has ended.
+/// `QUIT`: 221, then the session ends. During a transfer, the command waits until the transfer has
+/// ended.
 pub(super) fn quit() -> Outcome {
     Outcome::Close(Reply::new(ReplyCode::CLOSING, "Goodbye"))
 }

@@ -77,8 +77,8 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
-        // The mode is set first, because a storage that can set times may refuse modes. If it does,
-        // nothing has changed.
+        // The mode is set first, because a storage that can set times may refuse modes. If the mode
+        // is refused, nothing has changed.
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();

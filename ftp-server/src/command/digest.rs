@@ -16,7 +16,7 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Work, Working};
 use crate::storage::Source;
 
-/// Bytes of one read.
+/// Maximum bytes of one read.
 const PIECE: usize = 32 * 1024;
 
 /// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a

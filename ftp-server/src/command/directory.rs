@@ -39,8 +39,8 @@ pub(super) fn pwd(session: &Session) -> Outcome {
     reply::pathname(&session.directory, " is the current directory").into()
 }
 
-/// `MKD <directory>`: 257 with the absolute path. An existing directory gets 550, or 257 if
-/// [`mkdir_existing_ok`](crate::Login::mkdir_existing_ok) is set.
+/// `MKD <directory>`: 257 with the absolute path. An existing directory gets 550 (in a drop box:
+/// 553), or 257 if [`mkdir_existing_ok`](crate::Login::mkdir_existing_ok) is set.
 pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage_at(&path, Rights::MKDIR) else {
@@ -69,8 +69,9 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule cannot
-/// be removed, because a new object with that name would get the rule's rights.
+/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule in
+/// [`Login::directories`](crate::Login::directories) cannot be removed, because a new object with
+/// that name would get the rule's rights.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let storage = session.storage_at(&path, Rights::DELETE);

@@ -15,11 +15,11 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 ///
 /// In type ASCII, the server must read the file to count the bytes, so a large file gets 550. In
 /// type image, `SIZE` also reports the length of a kept partial upload to its user. If an
-/// unfinished upload is to replace the file, a user who may write gets 554 instead of the length.
-/// The code is not 550, because curl takes a 550 for a missing file.
+/// unfinished upload of a user was to replace the file, that user gets 554 instead of the length.
+/// The code is not 550, because to curl a 550 means a missing file.
 ///
-/// Clients verify an upload with `SIZE` as the next command. The storage need not be asked then if
-/// it has just proved the size.
+/// Clients verify an upload with `SIZE` as the next command. If the storage has just proved the
+/// size, the server does not ask the storage again.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let proved = session.proved_size.take().filter(|(_, when)| {
@@ -107,8 +107,8 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user; if
-/// there is no file, deletes only that.
+/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user. If
+/// there is no file, deletes only the partial upload.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);

@@ -5,9 +5,10 @@ use ftp_proto::{Reply, ReplyCode, Verb};
 use super::rules::{After, Data, LoginState, Rule};
 use crate::session::{Access, Session};
 
-/// Decides by the rule of a command and the state of the session whether the command is handled. So
-/// clients without a login reach as little code as possible. Returns the rule, or the reply that
-/// refuses the command.
+/// Returns the rule of a command, or a reply that refuses the command.
+///
+/// The decision depends on the rule and the state of the session. The gate comes before the parser,
+/// so that clients without a login reach as little code as possible.
 pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     let refuse = |code, text| Err(Reply::new(code, text));
     let Some(rule) = Rule::of(verb).filter(|rule| rule.is_enabled(session)) else {

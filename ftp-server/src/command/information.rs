@@ -34,7 +34,7 @@ pub(super) fn feat(session: &Session) -> Outcome {
     for rule in served {
         let Some(feature) = rule.feature else { continue };
         features.push(match rule.verb {
-            // Without a certificate, these commands have no effect.
+            // Without TLS, these commands always fail.
             Verb::Pbsz | Verb::Prot if session.context.tls.is_none() => continue,
             Verb::Mode => {
                 features.extend(modes(session).map(|mode| format!("MODE {mode}")));
@@ -98,6 +98,8 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
 }
 
+/// `OPTS <option>`: sets an option; 501 for an unknown one.
+///
 /// - `OPTS UTF8 ON`: 200, without effect, because the server never changes the bytes of names.
 /// - `OPTS MLST <facts>`: 200 with the facts that later replies show (RFC 3659 §7.9).
 /// - `OPTS HASH [<name>]`: 200 with the algorithm that is in force; 501 for an unknown name.
@@ -149,7 +151,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     let enabled = enabled.filter(|rule| rule.is_permitted(rights));
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
     let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
-    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
+    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its syntax").into()
 }
 
 /// Returns the syntax of a command, with the forms that this user can use.

@@ -113,7 +113,7 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 /// `PORT h1,h2,h3,h4,p1,p2`: 200 for an unprivileged port of the client's own address (RFC 2577
 /// §3), or of a host that FXP allows; otherwise 504. After `PROT P`, another host also gets 504 if
 /// the server does not serve `SSCN`. If a balancer does not name the client, every address gets
-/// 504, because the client's address is unknown.
+/// 504, because the client's address is unknown. IPv6 clients get 522.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");

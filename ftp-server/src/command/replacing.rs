@@ -4,8 +4,8 @@
 //! of the old file for that of a partial upload. The client then sends only the rest, and the new
 //! file begins with old content. If the old file is not shorter than the new one, the client sends
 //! nothing at all. Servers that write files in place do not have this problem, and some clients
-//! always resume. So a client must repeat an upload that did not end with 226 from byte 0. Until
-//! then, the client does not learn the length of the old file.
+//! always resume. So if an upload did not end with 226, the client must repeat it from byte 0.
+//! Until then, the client does not learn the length of the old file.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +26,8 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Default)]
 pub(crate) struct Replacements(Mutex<HashMap<Key, State>>);
 
-/// The user (empty for a shared login) and the path.
+/// The user and the path. The user is empty for a shared login, and for a path where the user can
+/// only create files.
 type Key = (Vec<u8>, VirtualPath);
 
 #[derive(Debug, Default)]
@@ -35,8 +36,8 @@ struct State {
     running: Vec<Instant>,
     /// The last upload, if it was interrupted.
     interrupted: Option<Interrupted>,
-    /// When the last upload that stored the file began. The server forgets this time when no other
-    /// upload is running.
+    /// When the last upload that stored the file began. The server forgets this time once no upload
+    /// is running or remembered as interrupted.
     stored: Option<Instant>,
 }
 
@@ -157,9 +158,9 @@ fn key(session: &Session, path: &VirtualPath) -> Key {
 /// Refuses to report the length of a file that an upload of this user was to replace, or is
 /// replacing.
 ///
-/// A client that has just stored the file, and asks in order to verify the upload, knows which file
-/// it is. In that case, this function does not ask the storage, because an object store would need
-/// a request.
+/// A client that has just stored the file, and asks in order to verify the upload, knows that the
+/// name has the new file. In that case, this function does not ask the storage, because an object
+/// store would need a request.
 pub(super) fn check_told(
     session: &Session,
     storage: &dyn Storage,
@@ -181,7 +182,8 @@ pub(super) fn forget(session: &Session, path: &VirtualPath) {
     session.context.replacements.forget(&key(session, path));
 }
 
-/// Refuses a restart offset if the name still has the file that the upload was to replace.
+/// Refuses a restart offset if the name still has the file that an unfinished upload of this user
+/// was to replace.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
@@ -196,7 +198,8 @@ pub(super) fn check(
     if is_unfinished { Err(old_file()) } else { Ok(()) }
 }
 
-/// Wraps an upload from byte 0, so that the server remembers if it is interrupted.
+/// Wraps an upload that may replace a file, so that the server remembers an interruption. Returns
+/// other uploads unchanged.
 pub(super) fn remembered(
     session: &Session,
     path: &VirtualPath,

@@ -62,7 +62,8 @@ pub(super) enum After {
     Protection,
     /// The control connection is in plaintext.
     NoProtection,
-    /// The control connection is protected, and `PBSZ` was sent or TLS is implicit.
+    /// The control connection is protected, and `PBSZ` was sent or is not needed after implicit TLS
+    /// or `AUTH SSL`.
     Pbsz,
 }
 

@@ -8,8 +8,8 @@ use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
 /// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. If
-/// [`Tls::auth_ssl_alias`](crate::Tls::auth_ssl_alias) is set, `AUTH SSL` also protects data
-/// connections. `AUTH` ends a login (RFC 4217 §4.2).
+/// [`Tls::auth_ssl_alias`](crate::Tls::auth_ssl_alias) is set, `AUTH SSL` is accepted too, and also
+/// protects data connections. `AUTH` ends a login (RFC 4217 §4.2).
 pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
     let with_data = match mechanism {
         AuthMechanism::Tls => false,

@@ -9,7 +9,7 @@ use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
-/// A `SITE` command that the server handles itself, for the help.
+/// The entry in the help of a `SITE` command that the server handles itself.
 struct SiteWord {
     form: &'static str,
     /// Returns whether a user with this offer can use the command.
@@ -39,8 +39,8 @@ pub(super) fn forms(session: &Session) -> Vec<&'static str> {
 }
 
 /// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
-/// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the embedder; 504 for unknown
-/// words.
+/// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the program that embeds the
+/// server; 504 for unknown words.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
@@ -54,8 +54,8 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     }
 }
 
-/// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz is not a final reply, so
-/// the client gets 451 instead.
+/// Returns the answer of the program that embeds the server, or 504 for an unknown word. A 1yz or
+/// 3yz is not a final reply, so the client gets 451 instead.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
     let Access::User(user) = &session.access else { return no_such_word() };

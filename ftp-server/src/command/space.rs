@@ -23,7 +23,7 @@ const SHARE: u64 = 256;
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the user's size limit is lower, or
 /// if the quota is known to leave less; 452 if the disk is known to have less free space.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
-    // An empty file always fits, even if less than the configured minimum is free.
+    // A file of 0 bytes needs no space, so there is nothing to check.
     if size > 0
         && let Some(storage) = session.storage()
     {
@@ -55,8 +55,10 @@ fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, Stor
     }
 }
 
-/// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of the remaining
-/// quota and the free space.
+/// `AVBL [<directory>]`: 213 with the number of bytes that can be stored there.
+///
+/// This is the smaller of the remaining quota and the free space above
+/// [`min_free`](crate::Limits::min_free).
 pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
@@ -81,9 +83,11 @@ pub(super) struct SpareRoom {
     left: u64,
 }
 
-/// Checks the space in a directory for an upload, and removes kept partial uploads if that is
-/// necessary. Returns `None` if no space must be kept free, or if the storage does not know its
-/// free space. In these cases, no check is made during the upload either.
+/// Checks the space in a directory for an upload or a new directory.
+///
+/// Removes kept partial uploads if that is necessary. Returns `None` if no space must be kept free,
+/// or if the storage does not know its free space. In these cases, no check is made during an
+/// upload either.
 ///
 /// # Errors
 ///

@@ -46,8 +46,9 @@ fn open(
     })
 }
 
-/// `STOR <file>`: receives the file. A restart offset keeps the bytes before it. If
-/// [`mkdir_parents`](crate::Login::mkdir_parents) is set, missing parent directories are created.
+/// `STOR <file>`: receives the file. A restart offset keeps the bytes before it. Without an offset,
+/// the server creates missing parent directories if
+/// [`mkdir_parents`](crate::Login::mkdir_parents) is set.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     // Without REST, the upload starts at byte 0.
     let told = take_told_partial(session, path).filter(|_| session.restart > 0);
@@ -158,8 +159,8 @@ fn receive(
     Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))
 }
 
-/// Refuses a path if the user's rights or the settings forbid to replace the existing object there,
-/// or to create a missing file.
+/// Refuses a path if the user's rights or the settings forbid replacing the existing object there,
+/// or creating a missing file.
 fn check_name(
     session: &Session,
     storage: &dyn Storage,
@@ -187,7 +188,8 @@ fn check_name(
 }
 
 /// Returns the write mode of an upload. If `SIZE` has reported the length `told` of a partial
-/// upload, `APPE` resumes that upload. In that case, returns a 450 if the path has a file now.
+/// upload, `APPE` resumes that upload. In that case, `APPE` and `REST` with `STOR` get 450 if the
+/// path now has a file.
 fn resumed_mode(
     storage: &dyn Storage,
     path: &VirtualPath,
@@ -261,8 +263,8 @@ fn make_all(
     missing.iter().rev().try_for_each(make)
 }
 
-/// `ABOR` without a transfer: 226 if a data connection was prepared, which it discards; otherwise
-/// 225. During a transfer, the session's loop handles `ABOR`.
+/// `ABOR` without a transfer: 226 if a data connection is prepared or open, which the server then
+/// closes; otherwise 225. During a transfer, the session's loop handles `ABOR`.
 pub(super) fn abor(session: &mut Session) -> Outcome {
     match session.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),

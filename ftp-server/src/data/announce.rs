@@ -17,7 +17,7 @@ use crate::{limits, threads};
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
-    /// Whether the warning was logged that an external client gets an internal address.
+    /// Whether the server has warned that an external client gets an internal address.
     warned: AtomicBool,
     /// Ends the lookup thread when this value is dropped.
     lookups: OnceLock<Sender<()>>,

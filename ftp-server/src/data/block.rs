@@ -17,8 +17,8 @@ use crate::tls::{Connection, size_of_records};
 /// Bytes of a file after which a download gets a restart marker.
 const MARK: u64 = 1024 * 1024;
 
-/// Maximum bytes of data in one block. A listing may exceed this by one line, and still fits into a
-/// block.
+/// Maximum bytes of data to put into one block. A listing may exceed this by one line, which
+/// usually still fits into the block.
 const BLOCK: usize = 60 * 1024;
 
 /// Minimum room for another block in the same buffer, in bytes.
@@ -51,13 +51,13 @@ impl DataFault {
     }
 }
 
-/// An open data connection, in non-blocking mode.
+/// An open data connection, which begins in non-blocking mode.
 pub(crate) struct DataConnection {
     pub(crate) stream: TcpStream,
     /// TLS, if the connection is protected.
     pub(crate) protection: Option<Connection>,
-    /// Whether the connection stays open after a complete file. The data then marks the end of a
-    /// file.
+    /// Whether the connection stays open after a complete file. In that case, the data itself marks
+    /// the end of each file.
     pub(crate) stays_open: bool,
     /// Received and decrypted data of later files, which a client may send in advance. The data
     /// fits into a small buffer.
@@ -72,7 +72,7 @@ impl DataConnection {
     /// Makes the connection stay open after a complete file.
     pub(crate) fn stay_open(&mut self) {
         self.stays_open = true;
-        // Without this option, the last bytes of a file would wait until the client has
+        // Without `TCP_NODELAY`, the last bytes of a file would wait until the client has
         // acknowledged the earlier ones. If this call fails, transfers are only slower.
         let _ = self.stream.set_nodelay(true);
     }
@@ -112,7 +112,7 @@ impl IdleConnection {
     /// have the protection that the session now requires.
     pub(crate) fn resume(mut self, is_private: bool, is_upload: bool) -> Option<DataConnection> {
         let connection = self.0.as_ref()?;
-        // Data that arrived before the client closed its side is complete.
+        // An upload can still use the data that arrived before the client closed its side.
         let is_gone = if is_upload { connection.is_finished() } else { connection.is_hung_up() };
         if is_gone || connection.protection.is_some() != is_private {
             return None;
@@ -148,7 +148,7 @@ pub(crate) struct BlockOutgoing {
 
 impl BlockOutgoing {
     /// Returns `inner` in blocks. For a file, `offset` is the offset at which `inner` begins, and
-    /// the blocks contain restart markers. For a listing, it is `None`.
+    /// the blocks contain restart markers. For a listing, `offset` is `None`.
     pub(crate) fn new(inner: Box<dyn Outgoing>, offset: Option<u64>) -> Self {
         let marks = offset.map(|offset| (offset, offset.saturating_add(MARK)));
         Self { inner, read: 0, marks }

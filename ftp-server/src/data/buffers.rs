@@ -108,7 +108,8 @@ impl Buffer<'_> {
         self.size - MARGIN
     }
 
-    /// Replaces a small buffer with a large one if the pool has one left. The content is lost then.
+    /// Replaces a small buffer with a large one if the pool has one left. In that case, the content
+    /// is lost.
     pub(super) fn grow(&mut self) {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()

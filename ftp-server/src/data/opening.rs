@@ -63,9 +63,9 @@ impl DataChannel {
 
 /// Starts TLS on a data connection if the session requires it.
 ///
-/// This side is the TLS server (RFC 4217 §7); a resumed TLS session proves that the peer is the
-/// logged-in client. After `SSCN ON`, this side is the TLS client, and the peer must be a trusted
-/// server.
+/// Normally, this side is the TLS server (RFC 4217 §7); a resumed TLS session proves that the peer
+/// is the logged-in client. After `SSCN ON`, this side is the TLS client, and the peer must be a
+/// trusted server.
 fn protect(
     stream: &TcpStream,
     peer: &DataPeer<'_>,

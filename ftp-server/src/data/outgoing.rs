@@ -49,14 +49,14 @@ pub(crate) trait Outgoing {
 /// The part of a file from its current offset on.
 pub(crate) struct FileRange<'a> {
     pub(crate) file: BorrowedFd<'a>,
-    /// The length in bytes, by the size of the file when it was opened.
+    /// The length in bytes, according to the size of the file when it was opened.
     pub(crate) length: u64,
 }
 
 /// A file whose bytes are sent unchanged (`TYPE I`).
 pub(crate) struct ImageOutgoing {
     source: Box<dyn Source>,
-    /// Bytes left, by the size of the file when it was opened.
+    /// Bytes to send, according to the size of the file when it was opened.
     expected: u64,
 }
 
@@ -241,8 +241,8 @@ impl<T> ListingOutgoing<T> {
     }
 
     /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) searches for the
-    /// first line, which can take long in a large directory: a listing without a line gets 550
-    /// instead of 150.
+    /// first line, so that a listing without a line gets 550 instead of 150. In a large directory,
+    /// the search can take long.
     pub(crate) fn not_empty(self) -> Self {
         Self { needs_line: true, ..self }
     }

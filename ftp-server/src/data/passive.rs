@@ -47,7 +47,7 @@ pub(super) fn accept(
                     return Err(OpenError::Failed(error));
                 }
             }
-            // The client has usually connected before it sends the command.
+            // Usually, the client has connected before it sends the command of the transfer.
             Err(Errno::AGAIN) => {
                 wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
             }

@@ -39,8 +39,8 @@ impl DataPeer<'_> {
     ///
     /// The client's own host is allowed, and for users with the right `FXP` the hosts in the FXP
     /// networks. Addresses such as link-local ones, which mean a different host on each machine,
-    /// are never allowed for another host (RFC 2577 §3). Loopback is allowed if the client's own
-    /// address is loopback.
+    /// are never allowed for another host (RFC 2577 §3). Another loopback address can be allowed
+    /// only if the client's own address is loopback.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         let peer = self.peer.ip();

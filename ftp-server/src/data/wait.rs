@@ -13,7 +13,7 @@ use crate::limits;
 /// Watches another connection during a transfer.
 pub(crate) trait Monitor {
     /// Returns the descriptor of the connection, which becomes readable when [`look`](Self::look)
-    /// must be called. Returns `None` if the caller must call it regularly instead.
+    /// must be called. Returns `None` if the caller must call `look` regularly instead.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// Checks the connection without waiting. `moved` is the number of bytes moved so far. Returns

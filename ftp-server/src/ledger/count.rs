@@ -1,4 +1,4 @@
-//! Counts the files of a storage, for its record.
+//! Counts the files of a storage, for the record of its quota.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -22,7 +22,7 @@ const STACK: usize = 512 * 1024;
 ///
 /// # Errors
 ///
-/// Returns an error if the system has no thread left.
+/// Returns the system's error if no thread can be started.
 pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     start(move || {
@@ -36,7 +36,7 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes too long or another server is counting; a slow count continues
+/// Returns `Busy` if the count takes too long or another count is running; a slow count continues
 /// in its thread. Returns the error of the storage or the ledger if the count fails, or the
 /// system's error if no thread can be started.
 pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
@@ -59,8 +59,8 @@ fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
     threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
 }
 
-/// Counts the files. Returns whether the result was recorded; `false` means that another server is
-/// counting.
+/// Counts the files. Returns whether the result was recorded; `false` means that another count is
+/// running or has replaced this one.
 fn count(account: &Account) -> Result<bool, StorageError> {
     let (shared, record) = (account.shared(), &account.record);
     let id = unique().map_err(unknown)?;

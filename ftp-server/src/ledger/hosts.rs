@@ -8,7 +8,7 @@ use super::record::{Later, Time};
 use super::shared::{SharedState, unique};
 
 /// Name of the only record for all hosts. With a record for each host, a host that failed once
-/// would leave its record forever.
+/// would leave a record forever.
 const RECORD: &str = "hosts";
 
 /// The conditions of a ban, and its duration.

@@ -20,8 +20,8 @@ use crate::storage::{
 /// are counted again. So uploads never exceed the quota, except with
 /// [`WithoutLedger::Allow`](crate::WithoutLedger::Allow).
 ///
-/// Files of other programs, and of servers without this quota, count from the next count of the
-/// files on. The files are counted at the first upload or `MKD`, and again at the first one after
+/// Files of other programs, and of servers without this quota, are included from the next count on.
+/// The files are counted when the quota is first used, and again at the first upload or `MKD` after
 /// 24 hours. Files that are stored during a count may count twice. So the files are also counted
 /// again before an upload is refused because of such a count, or of one older than 10 minutes.
 /// Bytes of interrupted uploads do not count.

@@ -1,4 +1,4 @@
-//! The content of a record: the usage, the reservations, and the leases.
+//! The content of a record: the usage, a running count of the files, and the leases.
 //!
 //! Reservations and sessions are leases. The server that holds a lease renews it. If a lease has
 //! expired, its server may have died before or after it stored the reserved bytes. So these bytes
@@ -27,7 +27,7 @@ const MOST_HOSTS: usize = 4_096;
 /// The suffix of the id of a ban.
 const BAN: &str = "#ban";
 
-/// Minimum number of bytes to reserve ahead, even if few are left.
+/// Number of bytes that can be reserved ahead even if they are more than half of those left.
 const LEAST_AHEAD: u64 = 4 * 1024;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -192,8 +192,8 @@ impl Record {
         is_free
     }
 
-    /// Counts a failed login of a host, which expires after `window`. At `after` failed logins,
-    /// bans the host for `lasting`. Returns the end of the host's ban; `None` if the host is not
+    /// Counts a failed login of a host for the time `window`. At `after` failed logins, bans the
+    /// host for the time `lasting`. Returns the end of the host's ban; `None` if the host is not
     /// banned.
     pub(super) fn fail(
         &mut self,

@@ -113,7 +113,7 @@ impl RedisLedger {
         }
     }
 
-    /// Returns whether `text` is a URL for [`new`](Self::new).
+    /// Returns whether `text` is a valid URL for [`new`](Self::new).
     #[must_use]
     pub fn is_url(text: &str) -> bool {
         Place::parse(text).is_some()

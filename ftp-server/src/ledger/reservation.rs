@@ -50,8 +50,8 @@ impl Reservation {
     /// # Errors
     ///
     /// Returns `OverQuota` if the quota has no room, or `Busy` if the files are being counted.
-    /// Returns `Uncounted` if the ledger fails and [`WithoutLedger::Refuse`] is set. Returns the
-    /// error of the storage if a count of the files fails.
+    /// Returns `Uncounted` if the ledger fails and [`WithoutLedger::Refuse`] is set. If a count of
+    /// the files is necessary and fails, returns the error of the count.
     pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
         self.reserve(wanted, 0)
     }

@@ -20,10 +20,11 @@ use crate::threads;
 /// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time after a failure in which all calls fail at once, so that not every session waits in vain.
+/// Time after a failure during which all calls fail immediately, so that sessions do not wait in
+/// vain.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Maximum time that a server waits at its end until its delayed changes are made.
+/// Maximum time that a server waits at shutdown until its delayed changes are made.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
@@ -48,8 +49,8 @@ pub enum WithoutLedger {
     /// `MKD`, `RMD`, `DELE` and `RNTO` fail with 452 (default).
     #[default]
     Refuse,
-    /// The server continues without the limits. Once the ledger answers again, the server records
-    /// the running sessions, and counts the files of the quotas again.
+    /// The server continues without the shared limits. Once the ledger answers again, the server
+    /// records the running sessions, and counts the files of the quotas again.
     Allow,
 }
 
@@ -170,8 +171,8 @@ impl SharedState {
         self.inner.signal.notify_all();
     }
 
-    /// Waits at most 3 s until the ledger has the ended sessions and transfers of this server.
-    /// Without this call, other servers may count them until the lease expires.
+    /// Waits at most 3 s until the ledger has recorded the ended sessions and transfers of this
+    /// server. Without this call, other servers may count them until the lease expires.
     pub fn flush(&self) {
         let until = Instant::now() + FAREWELL;
         let mut books = self.inner.books();
@@ -322,7 +323,7 @@ impl Inner {
         }
     }
 
-    /// Remembers whether the ledger answers, and logs each change of that.
+    /// Remembers whether the ledger answers, and logs when this changes.
     fn remember(&self, error: Option<&LedgerError>) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {

@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_millis(100);
 enum Phase {
     /// The upload is not published.
     Writing,
-    /// The upload may be published.
+    /// The upload may already have been published.
     Publishing,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct QuotaUpload {
     /// The cost of the file that is replaced.
     replaced: Cost,
     phase: Phase,
-    /// The time since which the upload waits for another session that changes the file.
+    /// The time since which the upload has waited for another session that changes the file.
     waiting: Option<Instant>,
 }
 

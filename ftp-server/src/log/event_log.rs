@@ -25,7 +25,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// An [`Observer`] that writes one line for each event, in the form that `docs/log.md` describes.
+/// An [`Observer`] that writes events as lines, in the form that `docs/log.md` describes.
 #[derive(Debug)]
 pub struct EventLog {
     /// JSON if `true`, otherwise text.
@@ -61,9 +61,9 @@ impl EventLog {
         }
     }
 
-    /// Sets whether the beginning and end of each session have lines (default: `false`). Without
-    /// this, an end has a line only if the session failed, or if the log left out some of its
-    /// refusals.
+    /// Sets whether the beginning and end of each session have lines (default: `false`). If
+    /// `false`, the end of a session has a line only if the session failed or panicked, or if the
+    /// log left out some of its refusals.
     #[must_use]
     pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }

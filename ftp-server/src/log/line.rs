@@ -186,7 +186,7 @@ impl fmt::Display for Line {
                 Value::Number(number) => write!(f, "{number}")?,
                 Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
                 Value::Word(word) => f.write_str(word)?,
-                // Backslashes are doubled already, so the one before a quote is unambiguous.
+                // Backslashes are doubled already, so a backslash before a quote is unambiguous.
                 Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#, limits::LOG_NAME))?,
                 Value::Message(text) => f.write_str(text)?,
             }

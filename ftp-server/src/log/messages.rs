@@ -1,4 +1,4 @@
-//! The messages that code logs by the `log` crate, for tests.
+//! The messages that code sends to the `log` crate, for tests.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -6,7 +6,7 @@ use std::sync::Once;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 thread_local! {
-    /// The lowest level and the messages of this thread, while [`of`] runs.
+    /// The least severe level to keep, and the messages of this thread, while [`of`] runs.
     static MESSAGES: RefCell<Option<(Level, Vec<String>)>> = const { RefCell::new(None) };
 }
 
@@ -33,7 +33,7 @@ impl Log for Kept {
     fn flush(&self) {}
 }
 
-/// Returns the messages that `work` logs in this thread, from the level `least` on.
+/// Returns the messages that `work` logs in this thread at the level `least` or a more severe one.
 pub(crate) fn of(least: Level, work: impl FnOnce()) -> Vec<String> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

@@ -12,10 +12,11 @@ use crate::tls::TlsInfo;
 
 /// Receives events after they happened, in order within each session.
 ///
-/// The session's thread calls [`observe`](Self::observe) and waits. For slow work, copy the event
-/// and process it in another thread. The session's thread may be confined to its user's files, so
-/// open all files beforehand. For most refused connections, the thread that accepts connections
-/// makes the call, and new clients wait.
+/// Usually, the session's thread calls [`observe`](Self::observe) and waits. For slow work, copy
+/// the data that you need and process it in another thread. The session's thread may be confined to
+/// its user's files, so open all files beforehand. For most refused connections, the thread that
+/// accepts connections makes the call, and new clients wait. Another thread reports the end of
+/// bans.
 ///
 /// A panic ends at most the session that the event is about.
 ///
@@ -185,8 +186,8 @@ pub enum EventKind<'a> {
     },
 }
 
-/// The end of a transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`; also of a
-/// `HASH` or a `STAT` of a path, which can take as long.
+/// The end of a transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`. A `HASH`, and a
+/// `STAT` of a path, count as transfers too, because they can take as long.
 ///
 /// A refused `RETR`, `STOR`, `STOU` or `APPE` is a transfer of 0 bytes. A listing, `HASH` or `STAT`
 /// that is refused at once is not an event.
@@ -202,13 +203,14 @@ pub struct Transfer<'a> {
     /// The type of the transfer (`TYPE`).
     pub representation: RepresentationType,
     /// Bytes moved over the data connection, with line endings as sent, and without compression,
-    /// block headers and TLS. If the command needs no data connection: bytes read.
+    /// block headers and TLS. For `HASH`, bytes read; for `STAT`, bytes of the listed lines.
     pub bytes: u64,
     /// Time from the command to the end of the transfer.
     pub duration: Duration,
     /// How the transfer ended.
     pub end: TransferEnd,
-    /// Code of the first reply after the 150, or of the only reply; `None` if none was sent.
+    /// Code of the first reply after the data, such as 226 or 426, or of the only reply; `None` if
+    /// none was sent.
     pub reply: Option<ReplyCode>,
     /// TLS on the data connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
@@ -216,7 +218,7 @@ pub struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Returns whether a client can cause thousands of events like this one per second, because
-    /// they need no data connection.
+    /// they move no data.
     pub(crate) const fn is_cheap(&self) -> bool {
         matches!(self.direction, Direction::Read)
             || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)
@@ -239,12 +241,12 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransferEnd {
-    /// `fin`: complete. A received file is published, or a file was sent to its end.
+    /// `fin`: complete. A received file is published, or the data was sent or read to its end.
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated; or an
-    /// upload in mode B or Z ended before its data marked the end.
+    /// `truncated`: an upload may lack its end. Under TLS, it ended without `close_notify`; in mode
+    /// B or Z, it ended before its data marked the end.
     Truncated,
     /// `corrupt`: an upload in mode Z was not a valid compressed stream, or an upload in mode B was
     /// not a file in valid blocks.
@@ -330,7 +332,7 @@ pub enum SessionEnd<'a> {
     /// `closed`: the client or the server closed the session, normally or after a timeout.
     Closed,
     /// `failed`: the connection broke, a TLS handshake failed, the client did not read the replies,
-    /// or the login took too long.
+    /// the authenticator took too long, or a thread could not be started.
     Failed(&'a io::Error),
     /// `panicked`: the session's thread panicked, because of a defect.
     Panicked,

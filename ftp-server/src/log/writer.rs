@@ -137,7 +137,7 @@ impl LogWriter {
     }
 }
 
-/// Each call writes one or more complete lines.
+/// Each call must pass one or more complete lines.
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.append(&[lines]);
@@ -452,7 +452,7 @@ mod tests {
         let (reader, pipe) = io::pipe().unwrap();
         rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).unwrap();
         let writer = LogWriter::start("a pipe", pipe).unwrap();
-        // More than the pipe holds, but no more than may wait.
+        // More than the pipe holds, but not more than the queue holds.
         let line = "x".repeat(99);
         let count = limits::LOG_WAITING / 100;
         (0..count).for_each(|_| writer.line(&line));

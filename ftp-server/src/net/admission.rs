@@ -1,4 +1,4 @@
-//! Limits of connections: in total, per host, and without a login.
+//! Limits on connections: in total, per host, and without a login.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -171,7 +171,7 @@ impl Permit {
         }
     }
 
-    /// Returns the place of a connection that only needs to be closed, because its client may
+    /// Frees the place of a connection that only needs to be closed, because its client may
     /// reconnect as soon as it sees the end. If [`limits::LEAVING`] connections are being closed
     /// already, the place stays taken until the permit is dropped: each of them still has a thread.
     pub(crate) fn leave(&self) {
@@ -223,8 +223,8 @@ impl Occupancy {
         self.networks.get(&(masked(peer, bits), bits)).copied().unwrap_or_default()
     }
 
-    /// Returns the connection to close to make room; `None` while too many are being closed
-    /// already.
+    /// Returns the connection to close to make room. Returns `None` if there is none, or while too
+    /// many are being closed already.
     fn who_gives_way(&self) -> Option<u64> {
         if self.leaving >= limits::LEAVING {
             return None;
@@ -241,7 +241,7 @@ impl Occupancy {
 }
 
 impl Occupant {
-    /// Returns the networks that count this address.
+    /// Returns the networks in which this connection counts; none for a client on loopback.
     fn networks(&self) -> impl Iterator<Item = (IpAddr, u32)> + use<> {
         let peer = self.peer;
         peer.into_iter().flat_map(|peer| NETWORKS.map(|bits| (masked(peer, bits), bits)))
@@ -539,7 +539,7 @@ mod tests {
         second.set_logged_in(true);
         let fourth = admit().unwrap();
         assert!(admit().is_none(), "all four are taken");
-        // REIN.
+        // The second user sends `REIN`.
         second.set_logged_in(false);
         drop(third);
         assert!(admit().is_none(), "two of three are not logged in");

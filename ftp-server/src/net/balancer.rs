@@ -1,5 +1,4 @@
-//! Connections that a load balancer forwards: the header that names the client, and both addresses
-//! as the client sees them.
+//! Connections that a load balancer forwards: their PROXY header, and the addresses of their ends.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};

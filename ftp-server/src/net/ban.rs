@@ -57,7 +57,7 @@ impl Bans {
         let &Self { after, window, lasting, .. } = self;
         match shared.fail(host, BanPolicy { after, window, lasting }) {
             Ok(Some(left)) if own.is_none() => self.learn(host, now, left).then_some(left),
-            // Without the ledger, this server counts for itself.
+            // If the ledger fails or knows of no ban, the count of this server decides.
             Ok(_) | Err(_) => own,
         }
     }

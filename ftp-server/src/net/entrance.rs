@@ -36,7 +36,7 @@ impl Entrance {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it cannot create an event descriptor, such as `EMFILE`.
+    /// Returns the system's error, such as `EMFILE`, if a system call fails.
     pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
         // Another process may take a connection between poll(2) and accept(2).
         socket.set_nonblocking(true)?;
@@ -103,8 +103,8 @@ mod tests {
         assert!(entrance.responds() && entrance.responds());
         let _first = TcpStream::connect(address).unwrap();
         let _second = TcpStream::connect(address).unwrap();
-        assert!(entrance.responds(), "it may have come just now");
-        wait_until("it waits for long", || !entrance.responds());
+        assert!(entrance.responds(), "the connection may have arrived just now");
+        wait_until("the connection waits for a long time", || !entrance.responds());
         entrance.accept().unwrap();
         assert!(entrance.responds(), "the loop made a turn");
         entrance.accept().unwrap();

@@ -1,4 +1,4 @@
-//! The accept loop. Only a shutdown of the server ends it; an error does not.
+//! The accept loop. It ends when the server closes its listening sockets; an error does not end it.
 
 use std::fs::File;
 use std::io;

@@ -33,7 +33,7 @@ pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Sets the options of [`bind`] on a listening socket that the embedder has opened.
+/// Sets the options that accepted sockets inherit, on a listening socket of the embedder.
 pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;

@@ -1,4 +1,4 @@
-//! Connections of balancers that wait for the header that names the client.
+//! Connections from balancers whose PROXY header, which names the client, has not arrived yet.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Enters the room. The other end of the connection is the client's.
+    /// Enters the room with a new connection, whose client disconnects at once.
     fn enter(room: &Arc<WaitingRoom>) -> Option<(Waiting, Arc<SessionHandle>)> {
         let waiting = room.enter()?;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -76,8 +76,8 @@ impl Watchdog {
         }
     }
 
-    /// Ends the bans of the peers for which `is_over` returns `true`, and lets the thread report
-    /// their end.
+    /// Lets the thread report at once the end of each ban whose peer satisfies `is_over`. The
+    /// caller has lifted these bans.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
         let mut state = self.shared.state();
@@ -183,7 +183,7 @@ mod tests {
         assert!(!near.ends_in_time());
         assert!(far.ends_in_time());
         early.set_nonblocking(true).unwrap();
-        assert!(early.read(&mut [0]).is_err(), "nothing was said to the other");
+        assert!(early.read(&mut [0]).is_err(), "the other client got no reply");
         assert!(watchdog.shared.state().watched.is_empty());
         let shared = Arc::downgrade(&watchdog.shared);
         drop(watchdog);

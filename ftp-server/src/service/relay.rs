@@ -1,4 +1,4 @@
-//! New threads for sessions that must leave their own.
+//! New threads for sessions that must leave their own thread.
 
 use std::io;
 use std::sync::Mutex;

@@ -76,7 +76,8 @@ impl EndNotice {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
-    /// Continue in another thread, because this thread is confined to a user who has logged out.
+    /// Continue in another thread, because this one may be confined to the files of a user who has
+    /// logged out.
     Elsewhere,
     End,
 }
@@ -90,9 +91,10 @@ pub(crate) struct Runner {
     registration: Registration,
     /// Number of lines so far.
     lines: u64,
-    /// Number of invalid lines since the last valid one.
+    /// Number of invalid lines and unknown commands since the last known command.
     bad_lines: u32,
-    /// Whether a storage was entered, so that the thread may be confined to that storage.
+    /// Whether the session has entered a storage, so that the thread may be confined to that
+    /// storage.
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
@@ -164,7 +166,7 @@ impl Runner {
         }
         self.control.send(reply)?;
         self.protect(with_data)?;
-        // The thread is confined to the user who was logged in.
+        // The thread may be confined to the files of the user who was logged in.
         Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue })
     }
 
@@ -298,8 +300,8 @@ impl Runner {
         self.control.next(start, limit)
     }
 
-    /// Sends a 421, unless another thread has already sent one. The connection closes after the
-    /// reply.
+    /// Sends a 421, unless another thread has already closed the connection. The caller then ends
+    /// the session.
     pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
         if self.line().has_given_way() {
             return Ok(());

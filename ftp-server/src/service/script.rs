@@ -1,4 +1,4 @@
-//! Faults in a session that a test has scripted, see [`testing`](crate::testing).
+//! Faults that a test has scripted for a session; see [`testing`](crate::testing).
 
 use std::io;
 use std::time::Instant;

@@ -22,8 +22,8 @@ const DISMISSED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) stream: TcpStream,
-    /// Whether a transfer or other long work is running. A shutdown then ends the session only
-    /// after the grace period.
+    /// Whether a transfer or other long work is running. A shutdown then lets the session continue
+    /// during the grace period.
     busy: AtomicBool,
     /// Whether the transfer depends on the client: it waits for data, for room to send, or for a
     /// connection.
@@ -77,7 +77,7 @@ impl SessionHandle {
         self.protected.store(protected, Ordering::SeqCst);
     }
 
-    /// Returns whether only the session may write.
+    /// Returns whether TLS is on, so that only the session may write.
     pub(crate) fn is_protected(&self) -> bool {
         self.protected.load(Ordering::SeqCst)
     }
@@ -129,13 +129,12 @@ impl SessionHandle {
         seen.is_some_and(|(_, since)| since.elapsed() >= stall)
     }
 
-    /// Returns whether the connection was closed to make room, after a last reply.
+    /// Returns whether the connection was closed to make room for another connection.
     pub(crate) fn has_given_way(&self) -> bool {
         self.gave_way.load(Ordering::SeqCst)
     }
 
-    /// Ends the session now to make room for another connection, with a last reply if the client
-    /// reads it.
+    /// Ends the session now to make room for another connection. In plaintext, sends a last reply.
     pub(crate) fn give_way(&self) {
         self.gave_way.store(true, Ordering::SeqCst);
         self.cut.store(true, Ordering::SeqCst);
@@ -162,15 +161,15 @@ impl SessionHandle {
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
-    /// Sends a 421 and ends the connection for the session's thread, which is stuck. When the
-    /// thread continues, it can neither read nor write.
+    /// Ends the connection in place of the session's thread, which is stuck. In plaintext, sends a
+    /// 421. When the thread continues, it can neither read nor write.
     pub(crate) fn time_out(&self) {
         let peer = self.shown.peer();
         log::error!("{peer}: checking the login took too long: connection closed");
         self.break_off(&Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
     }
 
-    /// Closes a connection from outside of its session, with this last reply.
+    /// Closes a connection from outside of its session. In plaintext, first sends this last reply.
     pub(crate) fn break_off(&self, reply: &Reply) {
         if !self.is_protected() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

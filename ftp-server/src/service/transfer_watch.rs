@@ -67,7 +67,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) proved_size: Option<u64>,
     /// Whether the sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
-    /// The data connection of a transfer that the storage refused.
+    /// The data connection of a transfer that the storage refused, or of an upload that failed in
+    /// the storage.
     pub(super) refused: Option<TcpStream>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
@@ -91,8 +92,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Carries out a transfer without its final reply. When it returns, the file is closed, and so
-    /// is the data connection, unless it is [`refused`](Self::refused) or [`open`](Self::open).
+    /// Carries out a transfer without its final reply. When this function returns, the file is
+    /// closed. The data connection is closed too, unless [`refused`](Self::refused) or
+    /// [`open`](Self::open) holds it.
     pub(super) fn carry_out(
         &mut self,
         transfer: PreparedTransfer,
@@ -205,7 +207,7 @@ impl<'a> TransferWatch<'a> {
 
     /// Lets the storage finish an upload, and checks that the client is still connected. When a
     /// client is killed, its data ends too, and its control connection may end a moment later.
-    /// `took` is the duration of the data.
+    /// `took` is the duration of the data transfer.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
         if !matches!(end, PumpEnd::Complete) {
             return end;
@@ -252,8 +254,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work before the 150. It finds a restart offset in converted data or a name
-    /// that matches a pattern, or copies the beginning of a file.
+    /// Does the slow work before the 150. This work finds a restart offset in converted data or a
+    /// name that matches a pattern, or copies the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;

@@ -20,7 +20,7 @@ pub(crate) enum Outcome {
     Protect { reply: Reply, with_data: bool },
     /// Send the reply, end TLS, and continue in plaintext.
     Unprotect(Reply),
-    /// Send 150, move data, send the final reply.
+    /// Send 150 or 125, move the data, and send the final reply.
     Transfer(PreparedTransfer, DataChannel),
     /// Do the work, and send the reply that it returns.
     Work(Working),

@@ -49,8 +49,8 @@ impl Session {
         rule.is_none_or(|rule| rule.rights != Rights::NONE)
     }
 
-    /// Returns whether a rule is for the object at this path, or for an object below it. Such a
-    /// directory cannot be renamed or removed.
+    /// Returns whether there is a rule for this path or for a path below it. If so, a directory at
+    /// this path cannot be renamed or removed.
     pub(crate) fn holds_rules(&self, path: &VirtualPath) -> bool {
         self.user().is_some_and(|user| holds_rules(&user.directories, path))
     }
@@ -68,8 +68,8 @@ impl Session {
     ///
     /// - `DELETE` at the old path and `CREATE` at the new path;
     /// - for a directory, `MKDIR` at the new path;
-    /// - `LIST` and `RETRIEVE` at the old path, if the user has them at the new path: a rename must
-    ///   not reveal an object.
+    /// - each of `LIST` and `RETRIEVE` at the old path that the user has at the new path: a rename
+    ///   must not reveal an object.
     pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
         let Some(user) = self.user() else { return false };
         if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {

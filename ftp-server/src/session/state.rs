@@ -62,7 +62,8 @@ pub(crate) struct Session {
     pub(crate) algorithm: Algorithm,
     /// The current directory.
     pub(crate) directory: VirtualPath,
-    /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
+    /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared, or that a transfer in
+    /// mode B has left open.
     pub(crate) channel: Option<DataChannel>,
     /// The data connection of a refused transfer. Closing it while the client sends, for example in
     /// a TLS handshake, would reset it. curl and lftp would then lose the reply.
@@ -77,14 +78,14 @@ pub(crate) struct Session {
     pub(crate) told_partials: Vec<(VirtualPath, u64)>,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
-    /// The size that the storage has proved for this file, and when. Only the next command may use
-    /// it.
+    /// The size that the storage has proved for the file in `stored`, and when. Only the next
+    /// command may use it.
     pub(crate) proved_size: Option<(u64, Instant)>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
     /// Whether TLS was on from the start.
     pub(crate) is_implicit: bool,
-    /// Whether `PBSZ` was sent.
+    /// Whether `PBSZ` was sent, or is not needed after implicit TLS or `AUTH SSL`.
     pub(crate) has_buffer_size: bool,
     /// The level that `PROT` set.
     pub(crate) protection: ProtectionLevel,
@@ -134,7 +135,7 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced, if the user has a separate setting.
     pub(crate) overwrite: Option<bool>,
-    /// Counts this session, if the sessions of a user are limited.
+    /// Counts this session, if the user's sessions or their common rate is limited.
     pub(crate) _counted: Option<UserSession>,
     /// Counts this session on all servers of the ledger.
     pub(crate) _present: Option<Box<Presence>>,
@@ -387,7 +388,7 @@ impl Session {
         self.data_peer().may_have_data_with(host)
     }
 
-    /// Returns whether data connections with other hosts than the client's own may be allowed.
+    /// Returns whether data connections with hosts other than the client's own may be allowed.
     pub(crate) fn may_fxp(&self) -> bool {
         let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
         has_right && !self.context.config.fxp_networks.is_empty()
@@ -405,7 +406,7 @@ impl Session {
     }
 
     /// Returns the rights and capabilities of the user. Before login, returns the rights and
-    /// capabilities that any user has.
+    /// capabilities that at least one user has.
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
             Some(user) => {

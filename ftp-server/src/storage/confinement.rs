@@ -20,7 +20,7 @@ pub enum ConfinementPolicy {
     /// Use every mechanism that the system has.
     #[default]
     BestEffort,
-    /// Refuse to start on a system without `openat2` (Linux 5.6) or Landlock (Linux 5.19).
+    /// Refuse to start unless the system has both `openat2` (Linux 5.6) and Landlock (Linux 5.19).
     Require,
 }
 
@@ -101,8 +101,8 @@ impl Confinement {
     }
 
     /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
-    /// to one. If a thread were confined to one directory after another, it could access none of
-    /// them.
+    /// to one. Do not confine a thread to one directory after another: each confinement excludes
+    /// all other directories.
     ///
     /// # Errors
     ///
@@ -158,7 +158,8 @@ impl Confinement {
     }
 }
 
-/// The rights that sessions need. Sessions run no programs, and create no device nodes or links.
+/// The rights that sessions need. Sessions run no programs, and create no device nodes, FIFOs,
+/// sockets or symbolic links.
 const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });

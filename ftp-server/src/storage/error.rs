@@ -11,7 +11,7 @@ use rustix::io::Errno;
 pub struct StorageError {
     /// Kind of the error.
     pub kind: StorageErrorKind,
-    /// The system's error, if there is one.
+    /// The error of the system or of an underlying store, if there is one.
     #[source]
     pub source: Option<io::Error>,
 }
@@ -23,7 +23,7 @@ pub enum StorageErrorKind {
     /// The name does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// The system forbids the operation, or the path leads out of the root.
+    /// The operation is forbidden, or the path leads out of the root.
     #[error("permission denied")]
     Denied,
     /// The name already exists.
@@ -44,7 +44,7 @@ pub enum StorageErrorKind {
     /// The storage does not allow this name.
     #[error("file name not allowed")]
     NameNotAllowed,
-    /// The restart offset is beyond the end of the file.
+    /// The restart offset is beyond the end of the file, or the storage cannot resume there.
     #[error("restart offset beyond the end of the file")]
     BadRestart,
     /// The storage is full.
@@ -62,7 +62,7 @@ pub enum StorageErrorKind {
     /// The new name is in another storage or file system.
     #[error("cannot be moved to another file system")]
     CrossesMounts,
-    /// The storage of this directory is not available, such as a disk that is not connected.
+    /// The storage of this directory is not available, for example because a disk is not connected.
     #[error("not available")]
     Unavailable,
     /// The storage does not support the operation.
@@ -74,7 +74,7 @@ pub enum StorageErrorKind {
 }
 
 impl StorageError {
-    /// Returns an error without a system error.
+    /// Returns an error without an underlying error.
     #[must_use]
     pub const fn new(kind: StorageErrorKind) -> Self {
         Self { kind, source: None }

@@ -28,11 +28,11 @@ pub enum StorageCall {
     NextEntry,
     /// [`Storage::read`].
     Read,
-    /// Reading from a [`Source`]. With a fault of this call, sources have no descriptor, so that
-    /// sessions read them.
+    /// Reading from a [`Source`]. If this call has a fault, [`Source::descriptor`] returns `None`,
+    /// so that sessions read the source.
     SourceRead,
-    /// [`Source::ready`]. With a fault of this call, sources have no descriptor, so that sessions
-    /// read them.
+    /// [`Source::ready`]. If this call has a fault, [`Source::descriptor`] returns `None`, so that
+    /// sessions read the source.
     SourceReady,
     /// [`Source::seek_to`].
     SourceSeek,

@@ -53,7 +53,8 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link whose target is missing or outside the root.
+    /// A symbolic link that the storage cannot follow. For example, its target is missing or
+    /// outside the root.
     Symlink,
     /// A FIFO, socket or device, which FTP can neither read nor write.
     Special,

@@ -56,8 +56,8 @@ use std::os::fd::BorrowedFd;
 /// Do slow work in the methods that a session calls repeatedly: `prepare`, `ready`,
 /// `prepare_commit`, reads and writes. The session checks on its client in between.
 pub trait Storage: Send + Sync {
-    /// Returns the optional abilities of this storage. The server refuses commands that need
-    /// another ability, and `FEAT` does not list them.
+    /// Returns the optional abilities of this storage (default: none). The server refuses commands
+    /// that need another ability, and `FEAT` does not list them.
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
@@ -74,8 +74,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns the directories on disk to which [`enter`](Self::enter) confines a session's thread;
-    /// empty if sessions need no directory. Returns `None` (default) if sessions may need others,
-    /// if their threads should not be confined, or if `enter` does anything else.
+    /// empty if sessions need no directory. Returns `None` (default) if sessions may need other
+    /// directories, if their threads should not be confined, or if `enter` does anything else.
     ///
     /// [`MountedStorage`] confines a thread to the directories of several storages at once.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
@@ -129,9 +129,9 @@ pub trait Storage: Send + Sync {
     /// error ends the listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
-    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. Implement
-    /// this method if the storage can read names without metadata. It may then include objects that
-    /// the storage cannot examine.
+    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. The
+    /// default calls [`list`](Self::list). Implement this method if the storage can read names
+    /// without metadata. The result may then include objects that the storage cannot examine.
     ///
     /// # Errors
     ///
@@ -171,8 +171,8 @@ pub trait Storage: Send + Sync {
 
     /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login. A
     /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] by the same user
-    /// then resumes the partial upload like an existing file, and [`Upload::commit`] publishes it.
-    /// Any other mode begins a new file, and discards the partial upload.
+    /// then resumes the partial upload as it would resume an existing file, and [`Upload::commit`]
+    /// publishes the file. Any other mode begins a new file, and discards the partial upload.
     ///
     /// By default, a storage keeps nothing.
     ///
@@ -203,7 +203,7 @@ pub trait Storage: Send + Sync {
     }
 
     /// Discards `user`'s partial upload to `path`. The server calls this method when the user
-    /// removes `path` or renames a file to `path`.
+    /// removes `path`, or renames an object from or to `path`.
     ///
     /// By default, a storage keeps nothing.
     ///
@@ -447,7 +447,8 @@ pub trait Source: io::Read {
 ///
 /// After the last byte, a session calls [`flush`](io::Write::flush), which may take long: it syncs
 /// the bytes to disk if the storage promises that. Then the session checks that its client is still
-/// connected, and only then calls [`commit`](Upload::commit).
+/// connected. Only after that does it call [`prepare_commit`](Upload::prepare_commit) and
+/// [`commit`](Upload::commit).
 ///
 /// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),
 /// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls these
@@ -489,9 +490,9 @@ pub trait Upload: io::Write {
 
     /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
     /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
-    /// checked on its client for the last time. This method may already publish the file; the new
-    /// content then stays, even if `commit` is never called. Without these calls, `commit` does all
-    /// the work.
+    /// checked that its client is still connected. It also checks on its client between the calls.
+    /// This method may already publish the file; the new content then stays, even if `commit` is
+    /// never called. Without these calls, `commit` does all the work.
     ///
     /// By default, there is nothing to do.
     ///
@@ -502,9 +503,9 @@ pub trait Upload: io::Write {
         Ok(true)
     }
 
-    /// Returns whether a file had the name when the upload began, and stays there until
-    /// [`commit`](Self::commit). A client that lost its connection must then not resume the upload
-    /// at the length of that file.
+    /// Returns whether the upload replaces an existing file, which stays until the new one is
+    /// published. A client that lost its connection must then not resume the upload at the length
+    /// of the old file.
     ///
     /// The default is `false`, which is correct for a storage that shows received bytes
     /// immediately.
@@ -512,9 +513,10 @@ pub trait Upload: io::Write {
         false
     }
 
-    /// Returns the size of the file after [`prepare_commit`](Self::prepare_commit) has published it,
-    /// if the storage has just learned this size and would need a request to learn it again. A
-    /// session then answers a `SIZE` that is the next command without asking the storage.
+    /// Returns the size of the published file, if the storage knows it without another request. A
+    /// session calls this method after [`prepare_commit`](Self::prepare_commit) has returned
+    /// `true`. The session then answers a `SIZE` that is the next command without asking the
+    /// storage.
     ///
     /// By default, a session always asks the storage.
     fn published_size(&self) -> Option<u64> {
@@ -580,7 +582,7 @@ pub enum WriteMode {
     /// Append to the old content; restore the old length if the upload fails. Create a missing
     /// file.
     Append,
-    /// Keep the first N bytes of the old content, append the new bytes, and drop the rest. Fails
+    /// Keep the first N bytes of the old content, drop the rest, and append the new bytes. Fails
     /// with `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload
     /// there.
     From(u64),

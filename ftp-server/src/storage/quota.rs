@@ -5,7 +5,8 @@
 /// ```
 /// use ftp_server::Quota;
 ///
-/// // 3 files and directories of 5,000 bytes; 4,096 bytes are allowed, and any number of files.
+/// // 3 files and directories with 5,000 bytes in total. 4,096 bytes and any number of files are
+/// // allowed.
 /// let quota = Quota::used(5_000, 3).max_bytes(4_096);
 /// assert_eq!((quota.bytes_left(), quota.files_left()), (Some(0), None));
 /// ```

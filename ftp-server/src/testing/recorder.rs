@@ -42,7 +42,8 @@ pub struct Record {
 #[non_exhaustive]
 pub enum Recorded {
     /// A command line. During a transfer, only `ABOR` is recorded at once, because the server
-    /// carries out other commands after the transfer.
+    /// carries out other commands after the transfer. A `STAT` that asks for the progress of a
+    /// transfer is not recorded.
     #[non_exhaustive]
     Command {
         /// The verb of the command.
@@ -68,7 +69,7 @@ pub enum Recorded {
         /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// The user logged out by `REIN`.
+    /// `REIN` or `AUTH` ended the login.
     LoggedOut,
     /// A transfer ended, completely or not.
     #[non_exhaustive]
@@ -81,7 +82,8 @@ pub enum Recorded {
         bytes: u64,
         /// End of the transfer.
         end: TransferEnd,
-        /// Code of the first reply after the 150, or of the only reply; `None` if none was sent.
+        /// Code of the first reply after the data, such as 226 or 426, or of the only reply; `None`
+        /// if none was sent.
         reply: Option<ReplyCode>,
     },
     /// A file was deleted.

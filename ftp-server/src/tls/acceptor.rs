@@ -218,7 +218,7 @@ impl Secured {
     }
 }
 
-/// The choice of the server's certificate in a handshake, which keeps the requested name.
+/// The choice of the server's certificate in a handshake, and the name that the client requested.
 struct Named {
     settings: Tls,
     /// The host that `HOST` chose before the handshake.

@@ -55,7 +55,7 @@ impl Certificate {
 
 fn time_val(time: Time) -> TimeVal {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok();
-    seconds.and_then(TimeVal::from_unix_seconds).expect("x509-cert reads years until 9999 only")
+    seconds.and_then(TimeVal::from_unix_seconds).expect("x509-cert reads only years up to 9999")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A TLS connection without its socket: it converts bytes of records to plain text and back. It
-//! keeps no buffers, so that an idle connection uses as little memory as possible.
+//! keeps only bytes that are not processed yet, so that an idle connection uses as little memory as
+//! possible.
 
 use std::io;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ enum Side {
     Client(Box<UnbufferedClientConnection>),
 }
 
-/// Calls a function with the connection of either side, whose types differ.
+/// Evaluates an expression with the connection of either side; the two sides have different types.
 macro_rules! either {
     ($side:expr, $inner:ident => $call:expr) => {
         match $side {

@@ -48,7 +48,7 @@ impl KeyDigest {
 /// The servers to trust. Without any, this server begins no handshake.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trusted {
-    /// Certificates of these CAs.
+    /// Certificates that these CAs have issued.
     pub(super) roots: Option<Arc<RootCertStore>>,
     /// Certificates with these keys, from any issuer.
     pub(super) keys: Vec<KeyDigest>,

@@ -29,8 +29,8 @@ pub enum SessionReuse {
     /// [`Server::resumptions`](crate::Server::resumptions) counts the resumptions.
     #[default]
     Observe,
-    /// Like `Observe`, but send tickets for many connections at a time, and log a warning for each
-    /// connection that does not resume.
+    /// Like `Observe`, but send tickets for many connections at a time. If a connection does not
+    /// resume, log a warning, at most once per second in each session.
     Prefer,
     /// Refuse with 522 data connections that do not resume a session. The tickets are enough for 64
     /// uploads in a row, and each download or listing brings two more. They are valid until the
@@ -38,7 +38,7 @@ pub enum SessionReuse {
     Require,
 }
 
-/// A version of TLS. Older ones are not supported (RFC 8996).
+/// A version of TLS. Older versions are not supported (RFC 8996).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -69,8 +69,8 @@ impl TlsVersion {
     }
 }
 
-/// Reason why certificates cannot be used. Each error names the file, or `the certificate` or `the
-/// key` for data from elsewhere.
+/// Reason why a certificate, key or pin cannot be used. The errors name the file. For data that is
+/// not from a file, they name `the certificate`, `the key` or the pin instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

@@ -261,7 +261,8 @@ impl Tls {
         self
     }
 
-    /// Sets networks whose clients are exempt from required TLS (default: none).
+    /// Sets networks whose clients are exempt from required TLS (default: none). Users with
+    /// [`Login::tls`](crate::Login::tls) set to [`TlsPolicy::Required`] still need TLS.
     #[must_use]
     pub fn exempt(mut self, networks: Vec<Network>) -> Self {
         self.settings().exempt = networks;
@@ -338,7 +339,8 @@ impl Tls {
     }
 
     /// Returns whether an alternative name of the certificate matches this host name or address
-    /// (RFC 6125). The `*` in `*.example.org` stands for one label.
+    /// (RFC 6125). The `*` in `*.example.org` stands for one label. Returns `false` with
+    /// [`from_config`](Self::from_config).
     #[must_use]
     pub fn is_for(&self, host: &str) -> bool {
         let leaf = self.leaf().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());

@@ -103,7 +103,8 @@ impl Order {
         )
     }
 
-    /// Returns whether the command depends on the current directory. A raw command is assumed to.
+    /// Returns whether the command depends on the current directory. A raw command counts as
+    /// relative.
     pub(super) fn is_relative(&self) -> bool {
         let is_relative = |path: &Vec<u8>| !path.starts_with(b"/");
         match self {
@@ -177,8 +178,9 @@ struct Words {
 }
 
 impl Words {
-    /// Moves the flags at the front of `words` to `flags`. Returns false if a flag is not in
-    /// `known`. `--` ends the flags. If `known` is empty, words that begin with `-` are names.
+    /// Moves the flags at the front of `words` to `flags`. Returns false for a flag that is not in
+    /// `known`, and for a single `-`. `--` ends the flags. If `known` is empty, words that begin
+    /// with `-` are names.
     fn takes(&mut self, known: &[u8]) -> bool {
         if known.is_empty() {
             return true;

@@ -31,7 +31,8 @@ use crate::transfer::source::Interruptible;
 /// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;
 
-/// Largest size of a file in bytes: it is parsed as a whole before its first command is sent.
+/// Largest size of a batch file in bytes: the whole file is parsed before the first command is
+/// sent.
 const FILE: u64 = 64 << 20;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -121,8 +122,8 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
 ///
 /// # Errors
 ///
-/// Returns `Usage` with the line number of an invalid command, before anything is done, or `Local`
-/// if the file cannot be read.
+/// Returns `Usage` with the line number of an invalid command, before any command is run. Returns
+/// `Local` if the file cannot be read or is too large.
 fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     let name = shown_path(Path::new(script));
     let mut text = Vec::new();
@@ -141,7 +142,7 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     Ok(orders)
 }
 
-/// Returns the next line of standard input, without its line ending.
+/// Returns the next line of standard input, without its line feed.
 fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
     let mut line = Vec::new();
     let read = input.take(LINE).read_until(b'\n', &mut line);

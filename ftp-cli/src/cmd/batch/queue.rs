@@ -33,13 +33,13 @@ pub(super) struct Queue<'a> {
     pub(super) terminal: bool,
     pub(super) url: &'a FtpUrl,
     pub(super) representation: RepresentationType,
-    /// Directories that `cd` entered, to repeat on a new connection.
+    /// Directories that `cd` entered, to enter them again on a new connection.
     pub(super) entered: Vec<Vec<u8>>,
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
     /// Line of a failed `cd`; relative names in later lines would mean another directory.
     pub(super) failed_cd: Option<usize>,
-    /// Whether the server reports the current directory; `None` until it was asked.
+    /// Whether the server reports the current directory; `None` until it is asked.
     pub(super) returns: Option<bool>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Queue<'a> {
 type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Outcome, Failure> + 'a;
 
 impl<'a> Queue<'a> {
-    /// Runs a line. A failure ends the batch only if the connection cannot be restored, or after a
+    /// Runs a line. Returns a fatal failure only if the connection cannot be restored, or after a
     /// signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {

@@ -97,7 +97,8 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
         text.push_str("            case $prev in\n");
         for row in taking {
             let spelt: Vec<String> = match row.value {
-                // Completed only after `=`, which only the long form can have.
+                // The value must follow `=` in the same word, but this branch would also complete a
+                // separate word.
                 Value::WithEqualSign(_) => continue,
                 _ => spellings(row).collect(),
             };

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::words::{BOOKMARKS, all_names, names, of_operand, quoted, spellings, takes_bookmarks};
 use crate::options::{self, Command, Completes, Row, SYNONYMS};
 
-/// Functions that print the bookmarks, and the command of the line; the latter fails if there is
-/// none.
+/// Functions that print the bookmarks and the command of the line. The second function fails if the
+/// line has no command.
 const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
 function __ftp_cli_bookmarks
     set -l file $HOME/.config/ftp-cli/config.toml

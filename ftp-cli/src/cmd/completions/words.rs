@@ -9,7 +9,7 @@ pub(super) fn names(command: Command) -> Vec<&'static str> {
     iter::once(command.name()).chain(Synonym::of(command)).collect()
 }
 
-/// Returns all words that can stand for a command.
+/// Returns the names of all commands, including their other names.
 pub(super) fn all_names() -> Vec<&'static str> {
     let commands = Command::ALL.iter().map(|command| command.name());
     commands.chain(SYNONYMS.iter().map(|synonym| synonym.name)).collect()

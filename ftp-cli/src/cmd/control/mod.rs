@@ -26,12 +26,12 @@ pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 /// The longest wait for an answer: a reload looks up host names and opens directories.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs one of the commands.
+/// Runs one of the control commands.
 ///
 /// # Errors
 ///
-/// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or does not
-/// answer, or `Refused` if the server refuses the request or finds no matching session or ban.
+/// Returns `Usage` for wrong operands, or `Network` if the server cannot be reached or does not
+/// answer. Returns `Refused` if the server refuses the request or finds no matching session or ban.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let request = request(command, options)?;
     let answer = ask(&path(options), &request)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
     }
 }
 
-/// Returns what the command line requests.
+/// Returns the request of the command line.
 fn request(command: Command, options: &Options) -> Result<Request, Failure> {
     let style = if options.has("json") { Style::Json } else { Style::Text };
     let operands: Vec<&OsStr> = options.operands.iter().map(AsRef::as_ref).collect();

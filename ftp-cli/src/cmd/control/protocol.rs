@@ -52,7 +52,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Returns a message with the expected form.
+    /// Returns a message about the error in the line.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
         let (verb, operand) = line.split_once(' ').unwrap_or((line, ""));
         match (verb, operand) {

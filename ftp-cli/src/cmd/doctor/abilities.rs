@@ -1,5 +1,5 @@
-//! Checks what the server can do beyond moving bytes: machine-readable listings, names, resuming,
-//! sizes, times, digests.
+//! Checks the server's abilities besides plain transfers: machine-readable listings, names,
+//! resuming, sizes, times and digests.
 
 use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
 use ftp_proto::{EntryKind, Escaped, Features, Reply, Severity};

@@ -126,7 +126,7 @@ impl<'a> Asked<'a> {
         // A URL that asks for TLS overrides the option in a configuration file.
         let is_open = self.url.scheme() == Scheme::Ftp;
         let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
-        // The time starts here, because the user may have been asked for a password before.
+        // The time limit starts here, because the user may have been asked for a password before.
         let dialler = self.dialler.clone().within(dial::WHOLE);
         Dial {
             calm: dialler.clone(),

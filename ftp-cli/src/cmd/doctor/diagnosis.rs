@@ -227,7 +227,7 @@ diagnoses! {
         "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, unless --passive-address says otherwise.",
         Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PasvOtherAddress "pasv-other-address" Data,
-        "The PASV reply announces another host than the control connection's. Clients that trust the reply connect to that host; this client does so only with --passive-address.",
+        "The PASV reply announces a host other than that of the control connection. Clients that trust the reply connect to that host; this client does so only with --passive-address.",
         Server: "if this is not intended, make the server announce its own address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PassiveBlocked "passive-blocked" Data,
         "Connections to the server's passive ports get no answer: a firewall drops them, or the NAT of the server does not forward them.",

@@ -18,11 +18,11 @@ use crate::connect::proxy::Chosen;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
-/// Time for the whole examination without `--timeout`.
+/// Time limit for the whole examination without `--timeout`.
 pub(super) const WHOLE: Duration = Duration::from_secs(30);
 
-/// Divisor of the remaining time: one wait may take a quarter of it, so that a series of waits
-/// never uses it up. `SHORTEST` is always allowed, because a good network may need it.
+/// Divisor of the remaining time: one wait may take a quarter of that time, so that no single wait
+/// uses it up. A wait of `SHORTEST` is always allowed, because even a good network may need it.
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 
@@ -33,7 +33,7 @@ pub(super) struct Dial<'a> {
     pub(super) calm: Dialler,
     pub(super) messages: Messages,
     pub(super) url: &'a FtpUrl,
-    /// TLS settings of connections, if the options ask for TLS.
+    /// TLS settings of connections, if the URL or the options ask for TLS.
     pub(super) tls: Option<Tls>,
     /// Whether plaintext is acceptable if the server refuses TLS.
     pub(super) is_tried: bool,
@@ -147,7 +147,7 @@ impl Dial<'_> {
         self.enter(|| self.builder().connect_to(self.url))
     }
 
-    /// Connects with TLS, whatever the URL says, without logging in.
+    /// Connects with TLS, regardless of the URL, without logging in.
     ///
     /// # Errors
     ///
@@ -208,8 +208,8 @@ impl Dial<'_> {
         client.login(&self.credentials.user, self.credentials.password.as_bytes())
     }
 
-    /// Returns a logged-in client with the settings of the options, limited to `limit` in total. It
-    /// ignores signals, and the limit on simultaneous connections.
+    /// Returns a logged-in client with the settings of the options, and `limit` as its overall
+    /// timeout. The client ignores signals, and the limit on simultaneous connections.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// Returns the diagnosis and the message for a failed login that worked before.
+/// Returns the diagnosis and the message for a login that fails although it worked before.
 ///
 /// # Errors
 ///

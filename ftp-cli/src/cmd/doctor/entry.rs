@@ -1,4 +1,4 @@
-//! Connects and logs in, and reports what the server says about itself.
+//! Connects and logs in, and reports the server's features and system type.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ pub(super) struct Entered<'a> {
     pub(super) features: Features,
 }
 
-/// Connects and logs in. Returns `None` if a finding says why that fails.
+/// Connects and logs in. Returns `None` if that fails; a finding then shows the reason.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ fn connect<'a>(
     Ok(None)
 }
 
-/// Reports the features and the type of the system.
+/// Reports the server's features and system type.
 fn describe(
     client: &mut Client,
     features: &Features,

@@ -99,7 +99,7 @@ pub(super) enum Grade {
     Ok,
     /// A problem that does not stop this client.
     Warn,
-    /// A problem that stops this client, as its options tell it to connect.
+    /// A problem that stops this client with its current options.
     Fail,
 }
 
@@ -149,6 +149,11 @@ impl Finding {
 }
 
 /// Returns the finding for a connection that broke, or could not be opened again.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
+/// over.
 pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     match error {
         Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
@@ -156,7 +161,7 @@ pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     }
 }
 
-/// Returns the finding for a failed login that worked before.
+/// Returns the finding for a login that fails although it worked before.
 ///
 /// # Errors
 ///

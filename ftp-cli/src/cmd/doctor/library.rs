@@ -22,7 +22,7 @@ pub struct Diagnosis {
     /// The best command line for this server, quoted for a shell; `None` if no data connection
     /// works.
     pub command: Option<String>,
-    /// Why the server cannot be used as the arguments ask for; `None` if everything works.
+    /// The reason why the server cannot be used as requested; `None` if everything works.
     pub failure: Option<Undiagnosed>,
 }
 
@@ -54,7 +54,7 @@ pub struct Problem {
     pub cure: &'static str,
 }
 
-/// A failure, with the exit code that the program has for it.
+/// A failure, with the exit code that the program returns for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Undiagnosed {

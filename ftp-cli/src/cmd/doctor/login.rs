@@ -30,7 +30,7 @@ pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Offer {
     Refused,
-    /// TLS is offered, or it is unknown whether it is.
+    /// TLS is offered, or it is unknown whether the server offers TLS.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) ->
     }
 }
 
-/// Returns the diagnosis of a failed login whose reply does not mention TLS.
+/// Returns the diagnosis of a login that fails for a reason other than missing TLS.
 fn of(error: &Error) -> Diagnosis {
     match error {
         Error::Refused(_, reply) if reply.code().severity() == Severity::Transient => {
@@ -64,8 +64,8 @@ fn of(error: &Error) -> Diagnosis {
     }
 }
 
-/// Returns whether a login was refused because it lacks TLS. Of the codes, only 534 means that (RFC
-/// 4217 §5); most servers say so only in the text of their reply.
+/// Returns whether a login was refused because it lacks TLS. Only the code 534 means that (RFC 4217
+/// §5); most servers give this reason only in the text of their reply.
 fn wants_tls(reply: &Reply) -> bool {
     let text = reply.to_string().to_ascii_lowercase();
     let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];

@@ -4,10 +4,10 @@
 //!
 //! Each group of checks has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
 //! `packets`, `abilities`, `upload`). First the checks record observations as data. Then `judge`
-//! derives the findings from this data alone. `diagnosis` has the table of all texts about them.
+//! derives the findings from this data alone. `diagnosis` has the table of all problems.
 //!
 //! Independent checks run in parallel, as far as the server accepts several connections (`places`).
-//! One deadline covers everything, and no wait takes more than a share of the remaining time
+//! One deadline covers everything, and no long wait takes more than a share of the remaining time
 //! (`dial`).
 
 mod abilities;
@@ -64,7 +64,7 @@ use object::PathKind;
 use packets::Passage;
 use report::{Report, Shown};
 
-/// Number of addresses of a name that are examined.
+/// Largest number of addresses of a name that are examined.
 const MOST_ADDRESSES: usize = 8;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -126,7 +126,8 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
 /// # Errors
 ///
 /// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
-/// for the whole examination is over.
+/// for the whole examination is over. Also returns failures on this computer, such as an unreadable
+/// CA file.
 fn examine(
     dial: &mut Dial<'_>,
     report: &mut Report<'_>,
@@ -214,7 +215,7 @@ fn moved(
         let passage = start(scope, || packets::up(dial));
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
-        // These connections are direct, so they are not tried with a proxy.
+        // This check connects to the ports directly, so it is left out with a proxy.
         let learned = peer.map(|peer| data_connections::ports::ask(dial, &mut client.it, peer));
         dial.places.wait_for_second();
         client.quit();
@@ -300,7 +301,7 @@ fn used(
         let seen = format_args!("uploads and the clock are checked only with --upload-dir DIR");
         Ok(vec![Finding::skip(Check::Put, seen)])
     });
-    // Findings of one check are reported whatever happens to the others.
+    // The findings of one check are reported even if another check fails.
     let mut failed = None;
     for findings in [reuse, listed, upload] {
         match findings {
@@ -313,7 +314,7 @@ fn used(
 
 /// Observations at the path of the URL.
 struct PathSeen {
-    /// What the path names; `None` if the connection was lost before.
+    /// Kind of object at the path; `None` if the connection was lost before.
     object: Option<PathKind>,
     /// Whether the server refuses listings there.
     may_not_list: bool,
@@ -393,8 +394,8 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
 
 /// Examines TLS on data connections, with the method that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
-    // TLS on a data connection begins with a transfer, and a listing is the one transfer that needs
-    // no file.
+    // TLS on a data connection begins with a transfer, and a listing is the only transfer that
+    // needs no file.
     if !dial.listed.load(Ordering::Relaxed) {
         let skip = |check| Finding::skip(check, format_args!("this user cannot list files"));
         return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);

@@ -18,12 +18,12 @@ pub(super) enum PathKind {
     Missing(String),
 }
 
-/// Returns the path as commands send it.
+/// Returns the path of a URL as commands send it.
 pub(super) fn path(url: &FtpUrl) -> Vec<u8> {
     Place::of(url).path().to_vec()
 }
 
-/// Finds out what `path` names.
+/// Finds out the kind of object at `path`.
 ///
 /// # Errors
 ///

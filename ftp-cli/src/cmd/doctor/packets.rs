@@ -1,6 +1,6 @@
 //! Tests whether full-size packets pass: small packets do, or the login would fail. If a tunnel
-//! carries smaller packets and the ICMP message about it is dropped, large transfers stall (RFC
-//! 2923 §2.1). Sends data that needs full-size packets in each direction.
+//! carries only smaller packets and its ICMP messages are dropped, large transfers stall (RFC 2923
+//! §2.1). Sends data that needs full-size packets in each direction.
 
 use std::io::Read;
 

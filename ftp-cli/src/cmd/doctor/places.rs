@@ -20,7 +20,7 @@ const COMPANY: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Places {
     state: Mutex<PlacesState>,
-    /// Notified when a place is free, and when more is known about what the server accepts.
+    /// Notified when a place is free, and when the server accepts or refuses a connection.
     changed: Condvar,
     /// The pause between retries.
     pause: Duration,
@@ -35,8 +35,8 @@ struct PlacesState {
     /// Accepted connections now, and their highest number at a time.
     inside: usize,
     peak: usize,
-    /// Highest number of open connections, with the refused one, at which the server refused one; 0
-    /// if it refused none.
+    /// Highest number of open connections, including the refused one, at which the server refused a
+    /// connection; 0 without a refusal.
     refused_at: usize,
     /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
@@ -100,7 +100,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// Returns the last error of `connect`. No call waits beyond `end`.
+    /// Returns the last error of `connect`. After `end`, a failed attempt is not repeated.
     pub(super) fn enter<T>(
         &self,
         end: Option<Instant>,

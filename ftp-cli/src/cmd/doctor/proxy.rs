@@ -1,4 +1,4 @@
-//! Examines the proxy that the connections go through, and judges what it says.
+//! Examines the proxy that the connections go through, and judges its answers.
 
 use ftp_client::{Error, Phase, ProxyFault};
 use ftp_proto::Escaped;

@@ -14,7 +14,7 @@ use crate::report::json::Object;
 const COLUMN: usize = 20;
 const WIDTH: usize = 100;
 
-/// Which findings are printed as they are made.
+/// Selection of the findings that are printed as they are made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Shown {
     All,
@@ -46,7 +46,7 @@ impl<'a> Report<'a> {
         self.findings.iter().filter(|finding| finding.grade == Grade::Fail)
     }
 
-    /// Prints one finding.
+    /// Collects a finding, and prints it if it is selected.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl<'a> Report<'a> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if self.shown == Shown::Nothing {
-            // The comparison reports it.
+            // The comparison with earlier findings reports changes.
         } else if self.stdio.events.is_on() {
             self.stdio.events.emit(|| event(&finding));
         } else if self.shown == Shown::All || is_problem {
@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Prints several findings.
+    /// Collects several findings, and prints the selected ones.
     ///
     /// # Errors
     ///
@@ -146,7 +146,8 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
     text
 }
 
-/// Wraps words into lines, after `head` in the first and indented to its width in the others.
+/// Wraps words into lines. The first line begins with `head`; the others are indented to the same
+/// column.
 fn wrapped(text: &mut String, head: &str, words: &str) {
     let mut line = format!("{head:<COLUMN$}");
     let mut is_first = true;

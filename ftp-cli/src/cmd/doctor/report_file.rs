@@ -16,7 +16,7 @@ use crate::display::{self, shown_path};
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// Minimum length, in characters, of a password that is masked inside words too. A shorter one
+/// Minimum length, in characters, of a password that is masked inside words too. A shorter password
 /// would mask parts of other words.
 const LEAST: usize = 4;
 
@@ -49,7 +49,7 @@ fn text(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> Stri
     field("program", concat!("ftp-cli ", env!("CARGO_PKG_VERSION")));
     field("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
     field("server", &secrets.masked(&url.to_string()));
-    // Values can be secrets or paths of the user.
+    // Only the names are shown, because values can be secrets or paths of the user.
     let names: Vec<String> = options.names().map(|long| format!("--{long}")).collect();
     field("options", &names.join(" "));
     let result = match &done.outcome {

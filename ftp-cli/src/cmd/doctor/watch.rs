@@ -96,7 +96,7 @@ pub(super) fn tell(
     output::print(&mut stdio.output, text.as_bytes())
 }
 
-/// A finding that was different before.
+/// A finding that differs from the earlier finding, or is new.
 #[derive(Debug, PartialEq)]
 struct Change<'a> {
     finding: &'a Finding,

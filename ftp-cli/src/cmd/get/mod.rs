@@ -139,7 +139,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     mirror::down(options, stdio, &url, &local)
 }
 
-/// Checks that files are regular if an option needs that.
+/// Checks that all targets are regular local files if an option requires that.
 fn check_local<'i>(
     settings: &TransferOptions,
     mut items: impl Iterator<Item = &'i GetItem>,
@@ -249,7 +249,7 @@ fn server(item: &GetItem) -> Server {
     (item.url.host().to_ascii_lowercase(), item.url.port())
 }
 
-/// Adds the fields that identify the file to an event.
+/// Returns a function that adds the fields of the file to an event.
 fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
@@ -311,13 +311,13 @@ impl<'a> Getter<'a, '_> {
     }
 }
 
-/// Number of downloads to announce at a time, and the number of announced ones below which more are
-/// added.
+/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
+/// downloads are left.
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
-/// Announces downloads to the client, starting with `number`, as far as they share its connection.
-/// With `--reuse-data`, the client requests several at once.
+/// Announces the downloads from `number` on that share the client's connection. With
+/// `--reuse-data`, the client requests several files at once.
 fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     let left = client.planned_downloads();
     let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
@@ -329,7 +329,7 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
-/// Downloads a file in several ranges at once. Returns `None` if it needs a single connection
+/// Downloads a file in several ranges at once. Returns `None` if the file needs a single connection
 /// instead.
 fn in_segments(
     context: &Context<'_>,
@@ -360,7 +360,7 @@ fn with_hint(mut failure: Failure) -> Failure {
     failure
 }
 
-/// Number of sizes that are requested ahead; each takes a command and its reply.
+/// Largest number of sizes that are requested ahead; each takes a command and its reply.
 const MOST_AHEAD: usize = 100;
 
 /// Returns the files whose sizes are requested over one connection to show the total. Returns none

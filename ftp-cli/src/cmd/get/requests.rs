@@ -20,7 +20,7 @@ use crate::remote::pattern::{self, Named};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
 
-/// What the command line asks for.
+/// URLs of the command line, and the destination of their files.
 pub(super) struct Requests<'o> {
     wanted: Vec<Wanted>,
     destination: Destination<'o>,
@@ -36,7 +36,7 @@ pub(super) enum Wanted {
     Pattern(FtpUrl, RepresentationType),
 }
 
-/// Where the downloaded files go.
+/// Destination of the downloaded files.
 #[derive(Clone, Copy)]
 enum Destination<'o> {
     /// LOCAL or `--output`: a file, a directory or `-`.
@@ -150,8 +150,8 @@ impl<'o> Requests<'o> {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if no file matches, `Usage` if several match and LOCAL is not a directory,
-    /// and the errors of the listing.
+    /// Returns `Refused` if no file matches, and `Usage` if the URL is a pattern and LOCAL is not a
+    /// directory. Also returns the failures of the listing and of the targets.
     pub(super) fn expand(
         &self,
         client: &mut Client,

@@ -49,7 +49,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
 ];
 
-/// Files that the program uses in addition to those that options name.
+/// Files that the program uses in addition to the files that options name.
 const FILES: &[(&str, &str)] = &[
     (
         "~/.config/ftp-cli/config.toml",
@@ -85,7 +85,7 @@ pub(super) fn page() -> String {
     section(&mut text, "OPTIONS");
     paragraphs(
         &mut text,
-        "Each option lists the commands that accept it. These options can also stand before the command.",
+        "An option that only some commands accept lists these commands. The options below can also stand before the command.",
     );
     global_options(&mut text);
     section(&mut text, "EXIT STATUS");

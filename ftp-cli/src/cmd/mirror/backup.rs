@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::transfer::options::TemporaryName;
 
 impl Mirror<'_> {
-    /// Checks by their names that neither the local backup nor the tree contains the other.
+    /// Checks by path that neither the local backup nor the tree contains the other.
     ///
     /// # Errors
     ///
@@ -43,8 +43,8 @@ impl Mirror<'_> {
         Directory::open(backup).map(Backup).map(Some).map_err(failed)
     }
 
-    /// Returns the backup on the server. Uploads then get temporary names, so that the old file
-    /// stays until the new one is complete.
+    /// Returns the backup directory on the server. Uploads then get temporary names, so that the
+    /// old file stays until the new one is complete.
     ///
     /// # Errors
     ///

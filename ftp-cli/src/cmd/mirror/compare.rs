@@ -26,7 +26,7 @@ pub(super) enum Rule {
 pub(super) enum Verdict {
     Same,
     Differs(Difference),
-    /// The times of the listings are too coarse to decide.
+    /// The listings do not decide: times are missing or too coarse, or contents must be compared.
     Unclear,
 }
 
@@ -53,8 +53,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a file with the file of the same name at the target. A file whose state is unknown
-/// never counts as [`Same`](Verdict::Same).
+/// Compares a file with the file of the same name at the target. A file without the facts that
+/// `rule` needs never counts as [`Same`](Verdict::Same).
 pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {
         return Verdict::Differs(Difference::Doubt);

@@ -78,8 +78,8 @@ impl Clock {
     pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
 
     /// Returns the clock of a side that gave the time `there` to a file written between the local
-    /// times `before` and `after`. A clock that is wrong by less than one second counts as correct,
-    /// in any time zone.
+    /// times `before` and `after`. If `there` lies between them, apart from the difference of a
+    /// time zone, the clock counts as correct.
     pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
         let zone = (there - before).div_euclid(ZONES) * ZONES;
         if there - zone <= after {
@@ -90,14 +90,14 @@ impl Clock {
 }
 
 impl Stamp {
-    /// Converts a time of `clock` to local time.
+    /// Converts a time of `clock` to a time of the local clock.
     pub(super) const fn by(self, clock: Clock) -> Self {
         Self { earliest: self.earliest - clock.most, latest: self.latest - clock.least }
     }
 }
 
 impl TreeEntry {
-    /// Returns the entry with its time converted from `clock` to local time.
+    /// Returns the entry with its time converted from `clock` to the local clock.
     pub(super) fn by(&self, clock: Clock) -> Self {
         Self { stamp: self.stamp.map(|stamp| stamp.by(clock)), ..self.clone() }
     }
@@ -174,7 +174,7 @@ impl TreeEntry {
 ///
 /// # Errors
 ///
-/// Returns what is wrong with the name, as a predicate.
+/// Returns the fault of the name as a predicate, such as "is not a valid name".
 pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     let names_nothing = matches!(name, b"" | b"." | b"..");
     if names_nothing || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
@@ -224,7 +224,7 @@ pub(super) fn is_unfinished(name: &[u8]) -> bool {
 }
 
 /// Returns whether a name is that of a file with the state of an interrupted move, such as the
-/// journal. Such a name has a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
+/// journal. Such a name consists of a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
 fn is_of_move(name: &[u8]) -> bool {
     let parts = name.strip_prefix(b".").and_then(|name| name.split_at_checked(16));
     parts.is_some_and(|(id, rest)| {
@@ -232,7 +232,8 @@ fn is_of_move(name: &[u8]) -> bool {
     })
 }
 
-/// Returns whether a name is that of a [`Draft`] that is not kept for resuming.
+/// Returns whether a name is that of a [`Draft`](super::local_tree::Draft) that is not kept for
+/// resuming.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
     let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');

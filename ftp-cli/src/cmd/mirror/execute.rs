@@ -22,7 +22,7 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 
-/// Returns the name by which messages and events refer to the object at a path from the top.
+/// Returns the name that messages and events use for the object at a path relative to the top.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
 
 /// Receivers of messages, events and progress.
@@ -37,7 +37,7 @@ pub(super) struct MirrorReporter<'a> {
     pub(super) board: &'a Board,
     pub(super) rate_limit: Option<&'a RateLimit>,
     pub(super) retrying: Retrying,
-    /// Receiver of retries.
+    /// Receiver of the reports about retries.
     pub(super) witness: &'a Witness<'a>,
 }
 
@@ -168,8 +168,8 @@ fn prepare_copies(
     Ok(())
 }
 
-/// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk;
-/// it is called once, at the end, but before any source is removed.
+/// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk.
+/// If the plan has copies, it is called once: at the end, but before any source is removed.
 ///
 /// Nothing is removed from a directory of the target in which anything failed, nor anywhere after a
 /// fatal failure.
@@ -318,7 +318,7 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         for PlannedMode { place, path, mode } in &plan.modes {
             let is_ready = match self.is_directory(*place, path) {
-                // The next run must be able to create what is missing in the directory.
+                // The next run must be able to create missing objects in the directory.
                 true => self.is_complete(*place),
                 false => self.state(*place) != DirectoryState::Missing,
             };
@@ -354,8 +354,7 @@ impl<'a> Run<'a> {
             .all(|(_, state)| *state == DirectoryState::Fine)
     }
 
-    /// Removes the files of the source that the target has: those that were equal, and those that
-    /// were copied.
+    /// Removes the files of the source that the target has, because they were equal or were copied.
     fn remove_sources(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
         let copied = std::mem::take(&mut self.copied);
@@ -510,7 +509,7 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the times that copies in a row do not have yet, and counts the copies.
+/// Sets the missing times of consecutive copies, and counts the copies.
 fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
     let Run { plan, reporter, .. } = *lock(run);
     let path_of = |number: usize| plan.copies.get(number).map(|copy| plan.path_of(copy));
@@ -522,7 +521,7 @@ fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex
     for (number, copied) in row.drain(..) {
         let mut set = Ok(());
         if let Some((path, time)) = path_of(number).zip(copied.due_time) {
-            // The next run copies the file again.
+            // Without the time, the next run copies the file again.
             if lock(run).is_over {
                 continue;
             }

@@ -13,11 +13,11 @@ use crate::transfer::selection::Selection;
 
 /// Patterns in the order of the command line; the last pattern that matches decides.
 ///
-/// A pattern without `/` matches names at any depth. A pattern with `/` matches whole paths from
-/// the top of the tree, and its `*` and `?` do not match `/`. A pattern that ends in `/` matches
-/// only directories. Excluded directories are not entered. Objects that match no pattern are
-/// included, unless the first pattern is an `--include`: then directories are still entered, but
-/// other objects are left out.
+/// A pattern that ends in `/` matches only directories. A pattern without any other `/` matches
+/// names at any depth. All other patterns match whole paths from the top of the tree, and their `*`
+/// and `?` do not match `/`. Excluded directories are not entered. Objects that match no pattern
+/// are included, unless the first pattern is an `--include`: then directories are still entered,
+/// but other objects are left out.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     globs: Vec<Glob>,
@@ -69,7 +69,7 @@ impl Filter {
     /// Returns whether the object at `path`, relative to the top of the tree, is selected.
     pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
         let mut last = None;
-        // Every pattern is tried, to find those that match nothing.
+        // Every pattern is tried, to find the patterns that match nothing.
         for glob in self.globs.iter().filter(|glob| glob.matches(path, is_directory)) {
             glob.is_met.store(true, Ordering::Relaxed);
             last = Some(glob);

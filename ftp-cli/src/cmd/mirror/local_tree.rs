@@ -124,7 +124,7 @@ impl Directory {
         Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Returns the object with this name, if there is one.
+    /// Returns the status of the object with this name, if the object exists.
     fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.descriptor, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -286,13 +286,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Opens the partial file of `name` from an earlier run, or creates an empty one. It is resumed
-    /// by the rule of `get --continue`: only if it is the beginning of the file that the server
-    /// describes in `now`. The description is not stored in an extended attribute. Instead, the
-    /// partial file gets the remote file's time, like all files of a mirror, because every file
-    /// system stores times.
+    /// Opens the partial file of `name` from an earlier run, or creates an empty one. A partial
+    /// file is resumed by the rule of `get --continue`: only if it is the beginning of the file
+    /// that the server describes in `now`. The description is not stored in an extended attribute.
+    /// Instead, the partial file gets the remote file's time, like all files of a mirror, because
+    /// every file system stores times.
     ///
-    /// Without a time, the file starts empty: with the many files of a mirror, an equal size proves
+    /// Without a time, the file starts empty: with the many files of a mirror, a size alone proves
     /// too little.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! `mirror [--delete] SRC DST`: copies what differs in a tree, from a server to this computer or
-//! back. Also copies trees from server to server, for `fxp -r`.
+//! `mirror [--delete] SRC DST`: copies new and changed files of a tree, from a server to this
+//! computer or the other way round. Also copies trees from server to server, for `fxp -r`.
 //!
 //! Both trees are listed first, directory by directory, to make a [`Plan`], which is then executed.
 //! Files that an interrupted run has copied count as equal in the next run.
@@ -242,7 +242,7 @@ impl<'a> Mirror<'a> {
         let is_watched =
             !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
         let temporary = self.wanted.transfer.temporary.as_ref();
-        // Otherwise, other commands come between two uploads.
+        // With these options, other commands come between two uploads.
         let is_plain = temporary.is_none() && !self.wanted.perms && !self.wanted.transfer.resume;
         let goes_ahead = is_plain && self.options.has("reuse-data");
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
@@ -308,7 +308,7 @@ impl<'a> Mirror<'a> {
         self.act(&plan, copiers, (&at_source, &at_target), &|| Ok(()), stdio)
     }
 
-    /// Reports a difference from a shell's `cp -r`, which creates a directory with the source's
+    /// Reports a difference from the system's `cp -r`, which creates a directory with the source's
     /// name in an existing target.
     fn say_merge(&self, stdio: &Stdio, target_exists: bool) {
         if target_exists && self.options.synonym() == Some("cp") && !self.options.is_quiet() {
@@ -360,7 +360,7 @@ impl<'a> Mirror<'a> {
         Witness { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
-    /// Creates the top of the target if it is missing, and its parents if requested.
+    /// Creates the top directory of the target if it is missing, and its parents if requested.
     fn make_top(
         &self,
         mut plan: Plan,
@@ -376,8 +376,8 @@ impl<'a> Mirror<'a> {
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-                // The server refuses existing directories; the refusal of the last directory shows
-                // what is missing.
+                // The server refuses existing directories. If a parent is missing, it refuses the
+                // last directory too.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
                     Err(error) => return Err(Failure::from(error).context(url)),
@@ -407,7 +407,7 @@ impl<'a> Mirror<'a> {
         })
     }
 
-    /// Returns the connections of each job: there are no more jobs than items, unless all
+    /// Returns the connections of each job: there are no more jobs than copies, unless all
     /// connections download one file together.
     fn sessions(
         &self,
@@ -420,13 +420,14 @@ impl<'a> Mirror<'a> {
         std::iter::once(first).chain(more)
     }
 
-    /// Returns whether nothing is left to do. With `--dry-run`, prints the plan.
+    /// Checks the limits of the plan. With `--dry-run`, prints the plan and returns true: the run
+    /// is complete.
     ///
     /// # Errors
     ///
-    /// Returns `Limit` if more objects would be removed than allowed, or if the source has no
-    /// files: nothing is done then. With `--dry-run`, returns `Partial` if objects cannot be
-    /// mirrored.
+    /// Returns `Limit` if more objects would be removed than `--max-delete` allows. Without
+    /// `--max-delete`, returns `Limit` if a source without files would remove objects. With
+    /// `--dry-run`, returns `Partial` if objects cannot be mirrored.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
         if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {

@@ -11,7 +11,7 @@ use crate::connect::sessions::Sessions;
 use crate::exit::Failure;
 use crate::remote::path::join;
 
-/// How a server stores names that are not UTF-8.
+/// A server's treatment of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Names {
     /// The server keeps each byte, as far as is known.
@@ -28,8 +28,8 @@ impl Names {
     pub(super) const UNKNOWN: Self = Self::Kept { doubles: None };
 }
 
-/// Suffixes of the test directories: a Telnet byte, then a byte that is not valid UTF-8 by itself.
-/// They differ only in the last byte.
+/// Suffixes of the test directories: the Telnet byte 0xFF, a hyphen, and a byte that is not valid
+/// UTF-8 by itself. They differ only in the last byte.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
 /// Returns whether a path is UTF-8, which every server keeps.
@@ -43,7 +43,7 @@ pub(super) fn is_text(path: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns failures of the connection.
+/// Returns failures of the connection, unless the server closes the connection during the test.
 pub(super) fn learn_names(
     sessions: &mut Sessions<'_>,
     url: &FtpUrl,
@@ -90,7 +90,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        // The directory exists under the listed name, so the server changed the name.
+        // The directory was listed with another name, so the server changed the name.
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {

@@ -17,7 +17,7 @@ pub(super) enum Comparison {
     Hash,
 }
 
-/// What happens to symbolic links of the source.
+/// Treatment of symbolic links of the source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LinkChoice {
     /// The target gets the same links.

@@ -12,8 +12,9 @@ use crate::exit::Failure;
 use crate::remote::path::join;
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
-/// time, and removes it. Returns the local time before, the reported time, and the local time
-/// after. Returns `None` if the server refuses a step other than the removal, or reports no time.
+/// time, and removes it. Returns the time of the local clock before, the reported time, and the
+/// time of the local clock after. Returns `None` if the server refuses a step other than the
+/// removal, or reports no time.
 fn time_of_file(
     client: &mut Client,
     directory: &[u8],
@@ -50,14 +51,14 @@ fn time_of_file(
     }
 }
 
-/// Returns the local time in seconds since 1970-01-01T00:00:00Z.
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
-/// Returns the server's clock, because some servers report local time as UTC. Returns `None` if the
-/// server accepts no file in `directory`, or reports no times.
+/// Measures the server's clock: some servers report local time as UTC. Returns `None` if the server
+/// accepts no file in `directory`, or reports no times.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Shows what a mirror would do, and what it has done.
+//! Shows the plan of a mirror, and its totals.
 
 use std::io::Write;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::report::json::Object;
 
 impl Mirror<'_> {
     /// Reports patterns that are probably wrong: if nothing is selected, or if a pattern in another
-    /// program's syntax matches no name.
+    /// program's syntax matches no name. With `--verbose` or on a terminal, reports every pattern
+    /// that matches no name.
     pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {
         if self.options.is_quiet() {
             return;
@@ -76,8 +77,8 @@ impl Mirror<'_> {
         output::print(&mut stdio.output, &text)
     }
 
-    /// Prints the totals: as a table with `--stats` and on a terminal, or as one line with
-    /// `--verbose`.
+    /// Prints the totals: as a table with `--stats` or on a terminal, otherwise as one line with
+    /// `--verbose`. With `--json`, the line replaces the table.
     pub(super) fn sum_up(&self, plan: &Plan, done: Totals, time: Duration, stdio: &Stdio) {
         let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
         if (self.wanted.stats || is_shown) && !self.events.is_on() {

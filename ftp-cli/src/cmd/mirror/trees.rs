@@ -15,8 +15,8 @@ use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
 use crate::remote::path::{join, split};
 
-/// Number of times that a directory is listed if it shows more subdirectories than its link count
-/// allows.
+/// Largest number of times that a directory is listed if it shows more subdirectories than its link
+/// count allows.
 const LOOKS: usize = 3;
 
 /// Content of a directory.
@@ -49,7 +49,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Returns the links of a listing that marks links itself.
+    /// Returns an empty set, for a listing that marks links itself.
     pub(super) fn marked() -> Self {
         Self { names: HashSet::new(), proof: Proof::Directory }
     }
@@ -73,8 +73,8 @@ pub(super) trait Side {
     /// Returns errors that end the connection.
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
 
-    /// Returns the size of the file at `path` on a server, following links. Returns `None` if it is
-    /// not a file.
+    /// Returns the size of the file at `path` on a server, following links. Returns `None` if the
+    /// object is not a file.
     ///
     /// # Errors
     ///
@@ -83,20 +83,19 @@ pub(super) trait Side {
         Ok(None)
     }
 
-    /// Returns the identifier of the top, as its listings would show it, if a directory of this
-    /// side may contain the top.
+    /// Returns the unique identifier of the top if a link in this tree may lead to the top.
     fn identity(&mut self) -> Option<Vec<u8>> {
         None
     }
 
-    /// Returns whether a directory without entries exists and is empty.
+    /// Returns whether a directory without listed entries exists and is empty.
     ///
     /// # Errors
     ///
     /// Returns errors that end the connection.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure>;
 
-    /// Returns which listed directories are links: a server may list links as their targets.
+    /// Returns the links among the listed directories: a server may list links as their targets.
     ///
     /// # Errors
     ///
@@ -219,7 +218,7 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
 /// A tree on a server.
 pub(super) struct RemoteTree<'a> {
     pub(super) client: &'a mut Client,
-    /// Path of its top; empty for the login directory.
+    /// Path of the top; empty for the login directory.
     pub(super) top: &'a [u8],
     pub(super) options: ListOptions,
     /// Content of the top, if it was listed already.
@@ -273,7 +272,7 @@ impl<'a> RemoteTree<'a> {
         if let Some(count) = self.counts.get(path) {
             return Ok(*count);
         }
-        // The top and the login directory have no known parent.
+        // The root directory and the login directory have no known parent.
         if name.is_empty() {
             return Ok(None);
         }
@@ -442,7 +441,7 @@ fn is_refused(failure: &Failure) -> bool {
 ///
 /// Returns errors that end the connection.
 pub(super) fn ask_for_modes(client: &mut Client) -> Result<(), Failure> {
-    // FEAT marks the facts that are sent with an asterisk.
+    // In FEAT, an asterisk follows each fact that the server sends by default.
     if !client.features()?.has_with("MLST", "UNIX.mode") {
         return Ok(());
     }

@@ -1,4 +1,5 @@
-//! The directories of users whom `auth.program` accepts; the configuration does not contain them.
+//! The directories of users whom `auth.program` accepts. The configuration does not contain these
+//! users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,10 +18,10 @@ const MOST: usize = 1_000;
 /// Number of different settings that are remembered for one directory.
 const SETTINGS: usize = 16;
 
-/// Directories in which users of `auth.program` could store files since the server started.
+/// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
 static WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Returns the directories in which users of `auth.program` could store files.
+/// Returns the directories in which users of `auth.program` may have stored files.
 pub(super) fn written() -> BTreeSet<PathBuf> {
     lock(&WRITTEN).clone()
 }
@@ -30,8 +31,8 @@ pub(super) fn written() -> BTreeSet<PathBuf> {
 pub(super) struct Answered(Mutex<BTreeMap<Root, Vec<Arc<Home>>>>);
 
 impl Answered {
-    /// Returns a home with these settings. All users of one root share what is known about the
-    /// root, also with `of_file`, the homes of users in the file.
+    /// Returns a home with these settings. It shares the known data about the root with the other
+    /// homes of the root, including `of_file`, the homes of users in the file.
     pub(super) fn home(
         &self,
         of_file: &[Arc<Home>],

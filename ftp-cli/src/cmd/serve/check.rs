@@ -1,4 +1,5 @@
-//! `--check`: prints the effective settings with their origin, then the problems and their cures.
+//! `--check`: prints the effective settings with their origins, then the findings: confirmations
+//! and problems.
 //!
 //! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
 //! the rest is checked as the final user. The first failure gives the exit code.
@@ -41,7 +42,7 @@ use crate::options::Options;
 /// Column of the comments after values.
 const COLUMN: usize = 48;
 
-/// Largest number of unavailable ports that are named.
+/// Largest number of ports or users that one finding names.
 const NAMED: usize = 5;
 
 /// Prints the settings as TOML, each with its origin as a comment, and the findings.
@@ -93,7 +94,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     }
 }
 
-/// Returns the settings, and the rights of each user.
+/// Returns the settings with their origins, and a summary of the users.
 fn effective(plan: &ServePlan) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
@@ -143,7 +144,7 @@ fn addresses(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Returns why an address cannot be listened on, and what to do.
+/// Returns why the server cannot listen on an address, and what to do.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
@@ -209,7 +210,7 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
     let ports = ports.count();
     let sessions = settings.server.limits.sessions;
     let words = match sessions {
-        0 if ports < FEW_PORTS => "unlimited sessions".to_owned(),
+        0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
         _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
         _ => return,
     };
@@ -218,7 +219,7 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
         .warn(format_args!("passive.ports: {ports} for {words}, one per transfer: {what_to_do}"));
 }
 
-/// Number of passive ports that suffice if sessions are unlimited: a client may open ten
+/// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
 /// connections or more, and gets at most half of the ports.
 const FEW_PORTS: usize = 20;
 
@@ -261,7 +262,7 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log, undelivered events, a program or a socket.
+/// Checks that no user's directory contains a log, undelivered events, `auth.program` or a socket.
 fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let letters = plan.settings.hooks.dead_letters.as_deref();
     let letters = letters.map(|path| ("hooks.dead_letters", path));

@@ -38,8 +38,7 @@ struct Removed {
 
 impl FormerUsers {
     /// Records a reload that replaced the users `former` with `current`. `last` is the number of
-    /// the last session from before the reload, and `login` is the time that such sessions have
-    /// left to log in.
+    /// the last session from before the reload, and `login` is the login timeout of such sessions.
     pub(super) fn add(&mut self, former: &Homes, current: &Homes, last: u64, login: Duration) {
         let now = Instant::now();
         self.users.retain(|_, removed| now < removed.until);

@@ -41,7 +41,7 @@ pub(super) enum Role {
 /// An opened directory.
 struct Found {
     identity: Identity,
-    /// The storage, while a session has it open.
+    /// The storage, while it is open.
     storage: Weak<dyn Storage>,
     walls: Option<ConfinementStatus>,
 }
@@ -53,8 +53,8 @@ pub(super) struct Open {
     pub(super) walls: Option<ConfinementStatus>,
 }
 
-/// Used space of a directory for quotas, and its interrupted uploads. Shared by all homes of one
-/// path, because otherwise each login would walk the directory first.
+/// Used space of a directory for quotas, and its interrupted uploads. All homes of one root share
+/// both, because otherwise each login would walk the directory first.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 impl Home {

@@ -84,7 +84,8 @@ pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Starts a thread that serves one client after the other: `serve_next` waits for the next one.
+/// Starts a thread that serves one client after the other. `serve_next` waits for the next client
+/// and serves it.
 ///
 /// # Errors
 ///

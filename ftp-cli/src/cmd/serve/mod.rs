@@ -1,5 +1,6 @@
 //! `serve [DIR]`: runs the server. Without options it serves the current directory, read-only, to
-//! anyone on this computer; with `--config` it follows a file, which SIGHUP reloads.
+//! anyone on this computer; with `--config`, it reads its settings from a file, which SIGHUP
+//! reloads.
 
 mod answered;
 mod certificate;
@@ -95,7 +96,7 @@ fn serve(
     service.connect();
     let hooks = Arc::new(Hooks::new());
     let shutdown = Arc::new(OnceLock::new());
-    // Set up before the first log line, which announces a server that can be stopped.
+    // Set up before the log announces the server, so that a signal can stop it from then on.
     let (sender, receiver) = mpsc::channel();
     let hears_hangup = hears_hangup(&plan, options);
     heed_signals(hears_hangup, &log.messages, &shutdown, &hooks, sender.clone())?;
@@ -173,8 +174,10 @@ fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
         || plan.settings.log_target.path().is_some()
 }
 
-/// Handles signals in a thread: the first requests a stop, the second aborts transfers through
-/// `shutdown`, the third exits at once.
+/// Handles signals in a thread. The first signal requests a stop. The second aborts transfers
+/// through `shutdown` and stops waiting for `hooks`. The third exits at once, and so does the
+/// second while the server is still starting. With `hears_hangup`, SIGHUP requests a reload
+/// instead.
 fn heed_signals(
     hears_hangup: bool,
     messages: &Messages,
@@ -196,7 +199,8 @@ fn heed_signals(
         match (count, shutdown.get()) {
             // A server that is stopping already needs no event.
             (1, _) => drop(sender.send(Event::Stop)),
-            // Each session logs the end of its transfer, and keeps the partial file if it may.
+            // Each session logs the end of its transfer, and keeps the partial file if the settings
+            // allow that.
             (2, Some(shutdown)) => {
                 shutdown.cut_short();
                 hooks.cut();

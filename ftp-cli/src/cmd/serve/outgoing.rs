@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// Returns the source address of outgoing packets. Sends no packet; the target is a documentation
-/// address (RFC 5737).
+/// Returns the IPv4 source address of outgoing packets. Sends no packet; the target is a
+/// documentation address (RFC 5737).
 pub(super) fn outgoing() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

@@ -1,5 +1,5 @@
-//! Combines options, the configuration file and defaults into a plan: what is served, where, and to
-//! whom.
+//! Combines options, the configuration file and defaults into a plan: the directories to serve, the
+//! addresses to listen on, and the users.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -51,7 +51,8 @@ pub(super) struct Quick {
 
 type NameAndPassword = (Vec<u8>, Arc<Secret>);
 
-/// Reason why there is no plan: a failure, preceded by one line per error of the file.
+/// Reason why there is no plan: a failure, preceded by one line per error in the file or among the
+/// settings.
 #[derive(Debug)]
 pub(super) struct PlanError {
     pub(super) lines: Vec<String>,
@@ -86,8 +87,8 @@ impl ServePlan {
         Ok(Self { settings, quick: self.quick.clone() })
     }
 
-    /// Returns the root and the rights of anonymous users in the file, unless options redefine
-    /// them.
+    /// Returns the root and the rights of anonymous users in the settings. Returns `None` if
+    /// anonymous logins are disabled there, or if options redefine them.
     pub(super) fn anonymous(&self) -> Option<(&Root, Rights)> {
         let anonymous = &self.settings.anonymous;
         let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
@@ -111,7 +112,7 @@ impl ServePlan {
             .then_some(name)
     }
 
-    /// Returns whether clients log in with passwords.
+    /// Returns whether some users log in with passwords.
     pub(super) fn has_passwords(&self) -> bool {
         self.quick.as_ref().is_some_and(|quick| !quick.users.is_empty())
             || !self.users_of_file().is_empty()
@@ -281,7 +282,7 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
         };
         by_option(&mut settings, option, key, &value)?;
     }
-    // An option for TLS alone does not mean an additional plaintext port.
+    // With `--listen-tls` alone, the server does not also listen on the default plaintext port.
     let nowhere_else = settings.origins.of("listen.addresses") == "default";
     if options.has("listen-tls") && nowhere_else {
         by_option(&mut settings, "listen-tls", "listen.addresses", "")?;
@@ -296,7 +297,7 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
     }
 }
 
-/// Returns `text` if it is a port. For an address, there is another option.
+/// Returns `text` if it is a port. For an address, the error names the option `--listen`.
 fn port(text: &str) -> Result<String, Failure> {
     let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     match is_port {
@@ -347,7 +348,7 @@ fn nobody() -> Failure {
 
 impl Quick {
     /// Reads the users and the directory of the command line. If neither the options nor the file
-    /// name users, anyone can log in anonymously.
+    /// name users, anyone can log in anonymously; with `--config`, this requires DIR.
     fn new(
         options: &Options,
         settings: &Settings,

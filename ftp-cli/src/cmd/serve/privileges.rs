@@ -12,7 +12,7 @@ use nix::unistd::{
     setresuid,
 };
 
-/// A user of this system, and the group of files that the process creates as that user.
+/// A user and a group of this system, to which the process switches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RunAs {
     /// The text that was parsed.
@@ -59,7 +59,8 @@ impl RunAs {
     ///
     /// # Errors
     ///
-    /// Returns the system's error: only root can switch users.
+    /// Returns the system's error if the process cannot switch (only root can), or an error if it
+    /// could still switch back to root.
     pub(crate) fn give_up_root(&self) -> io::Result<()> {
         let Self { user, group, ref name, .. } = *self;
         let is_it_already = getresuid()

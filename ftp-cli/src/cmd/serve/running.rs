@@ -147,7 +147,8 @@ impl<'a> Running<'a> {
         Arc::clone(&self.metrics)
     }
 
-    /// Logs the addresses, the users, and warnings about them.
+    /// Logs the addresses, the certificates, the confinement and the users, with warnings about
+    /// each.
     pub(super) fn announce(&self, log: &ServerLog) {
         listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
         let metrics = self.plan.settings.metrics.as_ref().and_then(MetricsAddress::tcp);
@@ -175,7 +176,7 @@ impl<'a> Running<'a> {
         self.plan.in_words().iter().for_each(|line| log.say(Level::Info, line));
     }
 
-    /// Returns what URLs depend on.
+    /// Returns the data for the URLs in the log.
     fn listening(&self) -> urls::Listening {
         urls::Listening {
             plaintext: self.server.local_addrs().collect(),
@@ -253,7 +254,8 @@ impl<'a> Running<'a> {
     }
 
     /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
-    /// Returns the changes, in the words of the log.
+    /// Returns the changes in the words of the log, preceded by the reasons why former certificates
+    /// stay in use.
     ///
     /// # Errors
     ///
@@ -279,7 +281,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Returns the result of `tell` for each certificate from a file.
+    /// Returns the results of `tell` for the certificates from files, without duplicates.
     fn validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
         let mut lines: Vec<Validity> = self.tls.files.iter().filter_map(tell).collect();
         // Several hosts may share a file.
@@ -418,9 +420,8 @@ impl<'a> Running<'a> {
         Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Ends sessions of removed users who have logged in since, over connections from before the
-    /// reload. Returns the time until the next check, or `None` if no such login is possible any
-    /// more.
+    /// Ends sessions of removed users who logged in after the reload, over connections from before
+    /// it. Returns the time until the next check, or `None` if such logins are no longer possible.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
         if !self.former_users.can_log_in() {
             return None;
@@ -429,9 +430,9 @@ impl<'a> Running<'a> {
         Some(former::CHECK)
     }
 
-    /// Ends the sessions of users who are no longer in the plan, each after its transfer. Also ends
-    /// the session of a removed user whose name is now that of anonymous logins, or may be that of
-    /// a user of `auth.program`.
+    /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host
+    /// was removed or no longer admits the user. Also ends the session of a removed user if
+    /// anonymous logins or users of `auth.program` can have the same name.
     fn dismiss_former_users(&self) {
         let homes = &self.homes;
         let asks = !self.plan.settings.auth.program.is_empty();
@@ -489,7 +490,7 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Returns the addresses of the server, one line per kind of TLS.
+/// Returns the addresses of the server: a line for plaintext, and a line for implicit TLS.
 fn listening(server: &Server) -> Vec<String> {
     let line = |how: &str, all: Vec<String>| {
         (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))

@@ -15,7 +15,8 @@ use super::users::Homes;
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions.
+/// Starts the server on the plan's addresses and on `sockets`. Drops privileges if the plan names a
+/// user to run as. Returns the server and the confinement of its sessions.
 pub(super) fn start(
     plan: &ServePlan,
     homes: &Arc<Homes>,
@@ -26,7 +27,7 @@ pub(super) fn start(
     if let Some(tls) = tls {
         builder = builder.tls(tls);
     }
-    // An address may be that of a socket, so that one file works with and without socket
+    // Skips the addresses of passed sockets, so that one file works with and without socket
     // activation.
     for address in sockets.implicit_besides(available(&plan.settings.implicit, has_ipv6)) {
         builder = builder.implicit_tls(address);
@@ -63,9 +64,9 @@ pub(super) fn start(
     Ok((server, kept))
 }
 
-/// Cleans up the directories of users. If a thread cannot be started, the next start of the server
-/// cleans up. A sweeper of the same directories keeps running, because a new walk at each reload
-/// would be useless.
+/// Returns a sweeper that cleans up the users' directories. If its thread cannot be started, the
+/// next reload or start tries again. A sweeper of the same directories keeps running, because a new
+/// walk at each reload would be useless.
 pub(super) fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
     if let Some(former) = former.filter(|former| former.is_for(homes)) {
         return Some(former);

@@ -61,8 +61,9 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if a file cannot be read, `Network` if an endpoint has no address, and
-    /// `Usage` for unusable values. The message names the store.
+    /// Returns `Local` if a file cannot be read, `Network` if an endpoint has no address, `Usage`
+    /// for unusable values, and `Internal` if a thread cannot be started. The message names the
+    /// store.
     pub(super) fn open(settings: &Settings, former: &Self) -> Result<Arc<Self>, Failure> {
         let mut stores = BTreeMap::new();
         for (name, settings) in settings.stores.iter() {
@@ -77,7 +78,7 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`open`](Self::open), also for the ledger.
+    /// Returns the errors of [`open`](Self::open), and the errors of opening the ledger.
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, Failure> {
         let mut stores = Self::open(settings, &Self::default())?;
         let ledger = Ledger::open(settings, &stores)?;
@@ -279,7 +280,7 @@ fn builder(name: &str, settings: &StoreSettings, keys: &Keys) -> Result<S3StoreB
     Ok(builder)
 }
 
-/// Returns what each missing ability means for clients.
+/// Returns a message about the effects of each missing ability.
 fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
     [
         (

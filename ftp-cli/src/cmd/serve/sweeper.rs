@@ -16,7 +16,7 @@ use crate::console::threads;
 /// Pause between two walks over the directories.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Removes abandoned partial uploads from writable directories, at startup and each day.
+/// Removes abandoned partial uploads from writable directories, at once and then each day.
 pub(super) struct Sweeper {
     paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
@@ -47,8 +47,8 @@ impl Sweeper {
     }
 }
 
-/// Cleans directories until `is_over`. A directory inside another is skipped if `tidy_up` reports
-/// that the whole outer directory could be read.
+/// Cleans directories until `is_over` returns `true`. A directory inside another is skipped if
+/// `tidy_up` reports that the whole outer directory could be read.
 fn clean<'a>(
     paths: impl Iterator<Item = &'a PathBuf>,
     is_over: impl Fn() -> bool,

@@ -11,7 +11,7 @@ use rcgen::{
 ///
 /// # Errors
 ///
-/// Returns a message if the system has no random numbers.
+/// Returns a message if a name is invalid, or if the system has no random numbers.
 pub(crate) fn self_signed(names: Vec<String>) -> Result<String, String> {
     let make = || {
         let mut params = CertificateParams::new(names)?;

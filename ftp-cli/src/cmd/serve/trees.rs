@@ -1,5 +1,5 @@
-//! The roots of each user: the one that the user sees as `/`, and others mounted into the user's
-//! tree.
+//! The roots of each user: the root that the user sees as `/`, and the roots that are mounted into
+//! the user's tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

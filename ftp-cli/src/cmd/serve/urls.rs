@@ -14,7 +14,7 @@ const MOST: usize = 6;
 const PORT: u16 = 21;
 const IMPLICIT_PORT: u16 = 990;
 
-/// What a server listens on.
+/// The addresses, TLS policy and users of a server, for URLs and warnings.
 pub(super) struct Listening {
     pub(super) plaintext: Vec<SocketAddr>,
     pub(super) implicit: Vec<SocketAddr>,
@@ -87,7 +87,7 @@ impl Listening {
 fn hosts(bound: IpAddr, own: &[IpAddr]) -> Vec<IpAddr> {
     let is_meant = |host: &&IpAddr| match bound {
         IpAddr::V4(_) => host.is_ipv4(),
-        // Connections to IPv4 addresses arrive there too.
+        // A socket for all IPv6 addresses accepts connections to IPv4 addresses too.
         IpAddr::V6(_) => true,
     };
     match bound.to_canonical() {
@@ -124,8 +124,8 @@ fn ipv4_of(routes: &str) -> Vec<IpAddr> {
     all
 }
 
-/// Reads the addresses of the kernel's list: 32 digits, then interface, prefix length and scope, 0
-/// for addresses that are valid everywhere.
+/// Reads the global addresses in the kernel's list of IPv6 addresses. Each line has 32 hexadecimal
+/// digits, the interface, the prefix length and the scope, which is 0 for a global address.
 fn ipv6_of(list: &str) -> Vec<IpAddr> {
     let address = |line: &str| {
         let mut fields = line.split_ascii_whitespace();

@@ -22,12 +22,12 @@ pub(super) struct UserStorage {
     pub(super) storage: Arc<dyn Storage>,
     /// The mechanisms that confine sessions to a directory.
     pub(super) walls: Option<ConfinementStatus>,
-    /// The used bytes for a quota, kept while no session has the storage open.
+    /// The used space for quotas, which is kept while no session has the storage open.
     pub(super) tally: Option<Tally>,
 }
 
-/// Returns the identity of the current root, because another directory may have its path now. The
-/// objects of a store are always the same.
+/// Returns the identity of the directory that has the root's path now. All objects of stores have
+/// the same identity.
 pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
     let Some(directory) = root.directory() else { return Ok((0, 0, None)) };
     let metadata = fs::metadata(directory)?;

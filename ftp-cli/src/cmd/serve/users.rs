@@ -176,8 +176,8 @@ impl Homes {
         self
     }
 
-    /// Adds the virtual hosts, and the directories of all users at each host. Call it after the
-    /// users.
+    /// Adds the virtual hosts, and for each host the directories of the users whom it admits. Call
+    /// it after the users.
     pub(super) fn at_hosts(mut self, settings: &Settings) -> Self {
         let others = settings.host_names.iter().map(|name| (name.clone(), Host::default()));
         let tables = settings.hosts.iter().map(|(name, host)| (name.clone(), host.clone()));
@@ -211,7 +211,7 @@ impl Homes {
     }
 
     /// Returns whether sessions of this user at this host may continue: the host still exists and
-    /// admits the user.
+    /// admits the user, or the host is an address of the server.
     pub(super) fn has_user_at(&self, host: &HostName, name: &[u8]) -> bool {
         match self.hosts.get(host) {
             Some(host) => host.admits(&self.canonical(name)),
@@ -289,8 +289,8 @@ impl Homes {
         enter(attempt, login, || Ok(tree))
     }
 
-    /// Opens all directories, logs the missing ones, and returns the confinement of sessions in the
-    /// others.
+    /// Opens all directories, logs those that cannot be opened, and returns the confinement of
+    /// sessions in the others.
     ///
     /// # Errors
     ///

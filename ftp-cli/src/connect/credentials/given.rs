@@ -26,7 +26,7 @@ const LONGEST_OUTPUT: u64 = 1 << 20;
 pub(super) struct PasswordSource {
     input: Box<dyn Read + Send>,
     name: String,
-    /// A warning, if others can read the password.
+    /// A warning, if the source is a file that another user owns or others can access.
     pub(super) warning: Option<String>,
 }
 
@@ -79,7 +79,7 @@ impl PasswordSource {
     }
 }
 
-/// Returns a warning if others can read a file.
+/// Returns a warning if another user owns a file or others can access it.
 fn open_to_others(file: &File) -> Option<String> {
     let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
     unfit(&metadata, geteuid().as_raw())

@@ -47,8 +47,8 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
 }
 
 /// Reads the status line and the header fields, up to the empty line, and subtracts their length
-/// from `left`. The bytes after the final answer are the server's, so this reads one byte at a
-/// time.
+/// from `left`. The bytes after the final answer are the server's, so this function reads one byte
+/// at a time.
 fn head(dialogue: &mut Dialogue<'_>, left: &mut usize) -> Result<Vec<u8>, Error> {
     const BEGINNING: &[u8] = b"HTTP/1.";
     let mut head = Vec::new();

@@ -75,7 +75,7 @@ enum Protocol {
     Ftp,
 }
 
-/// The client's user at the proxy.
+/// The user and password for the proxy.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Login {
     pub(crate) user: Vec<u8>,

@@ -10,7 +10,7 @@ const VERSION: u8 = 5;
 const NO_LOGIN: u8 = 0;
 const USER_AND_PASSWORD: u8 = 2;
 const NO_METHOD: u8 = 0xff;
-/// The version of the login's own dialogue.
+/// The version of the login dialogue (RFC 1929 §2).
 const LOGIN_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
 const SUCCEEDED: u8 = 0;
@@ -46,7 +46,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
         }
         ([VERSION, NO_METHOD], None) => return Err(dialogue.error(ProxyFault::LoginRequired)),
         ([VERSION, NO_METHOD], Some(_)) => {
-            let reason = "it accepts another kind of login only".to_owned();
+            let reason = "it accepts only other kinds of login".to_owned();
             return Err(dialogue.error(ProxyFault::LoginRefused(reason)));
         }
         _ => return Err(dialogue.error(NOT_SOCKS)),

@@ -46,7 +46,7 @@ struct HeldPorts {
     opened: BTreeMap<u64, OpenedPort>,
     /// Number of ports opened so far.
     count: u64,
-    /// Number of ports returned so far.
+    /// Number of ports that sessions have returned so far.
     returned: u64,
 }
 
@@ -80,14 +80,14 @@ impl PassivePorts {
         Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
     }
 
-    /// Listens for `client` on the address of `local`. Tries all ports, from an unpredictable one
-    /// on (RFC 2577 §8).
+    /// Listens for `client` on the address of `local`. Tries all configured ports, from an
+    /// unpredictable one on (RFC 2577 §8).
     ///
-    /// A session usually holds a port only until its client has connected. If other sessions hold
-    /// all ports, this method waits up to [`limits::PORT_WAIT`]. Clients that transfer many files
-    /// at once do not retry after a 425. If no port becomes free in that time, this method closes a
-    /// port that no transfer has used for [`limits::PORT_UNUSED`]. It chooses the oldest such port
-    /// of the host that holds the most, if that host holds more than `client`.
+    /// If other sessions hold all ports, this method closes a port that no transfer has used for
+    /// [`limits::PORT_UNUSED`]. It chooses the oldest such port of the host that holds the most, if
+    /// that host holds more than `client`. If there is no such port, this method waits up to
+    /// [`limits::PORT_WAIT`]: a session usually holds a port only until its client has connected.
+    /// Clients that transfer many files at once do not retry after a 425.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl PassivePorts {
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
-                // If no session holds a port, a copy of its socket may still be open, and nothing
-                // signals when the copy closes.
+                // If no session holds a port, a child process may still have a copy of a closed
+                // port's socket. Nothing signals when the copy closes.
                 let is_free = made_way.is_some() || held.ports.is_empty();
                 if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
                     drop(held);
@@ -136,7 +136,7 @@ impl PassivePorts {
 
     /// Listens on a random port of the system's range. Asks the system for a port only if several
     /// random ports are taken. The system searches for a port that no connection has used for a
-    /// minute, which takes milliseconds after some thousand transfers.
+    /// minute, which takes milliseconds after several thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
         for (first, count) in ports.iter().cycle().take(TRIES) {
@@ -270,8 +270,8 @@ pub(super) struct OpenPort {
 }
 
 impl PassiveListener {
-    /// Listens on the IP address of `address`, the server's own on the control connection, and on
-    /// `port`; 0 lets the system choose.
+    /// Listens on `port` (0: the system chooses) at the IP address of `address`, the server's own
+    /// address on the control connection.
     pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
         address.set_port(port);
         let kind = Type::STREAM.nonblocking();

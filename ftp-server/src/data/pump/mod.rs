@@ -123,8 +123,8 @@ impl<'a> Pump<'a> {
     }
 
     /// Lets `work` move at most `most` bytes. Under a rate limit, waits for the turn of these bytes
-    /// first, and allows fewer. `work` gets the allowed number of bytes and returns the number that
-    /// it moved.
+    /// first, and may allow fewer. `work` gets the allowed number of bytes and returns the number
+    /// that it moved.
     fn step<E>(
         &mut self,
         most: usize,
@@ -295,8 +295,8 @@ impl<'a> Pump<'a> {
 }
 
 /// Sends all of `outgoing`. Returns the number of data bytes sent, before compression and division
-/// into blocks, and the end of the transfer. The data ends when the caller closes the connection,
-/// unless the connection stays open.
+/// into blocks, and the end of the transfer. Unless the connection stays open, the caller then
+/// closes the connection. Without TLS, closing the connection ends the data.
 pub(crate) fn send(
     connection: &mut DataConnection,
     outgoing: &mut dyn Outgoing,
@@ -313,9 +313,10 @@ pub(crate) fn send(
     (outgoing.bytes(pump.moved), ended)
 }
 
-/// Receives until the client closes its side, under TLS by a `close_notify`; or until the end of
-/// the file, if the connection stays open. Returns the number of data bytes received, after
-/// decompression, and the end of the transfer. The caller must commit or abort the upload.
+/// Receives until the client closes its side, or until the end of the file if the connection stays
+/// open. Under TLS, the client closes its side with a `close_notify`. Returns the number of data
+/// bytes received, after decompression, and the end of the transfer. The caller must commit or
+/// abort the upload.
 pub(crate) fn receive(
     connection: &mut DataConnection,
     upload: &mut dyn Upload,

@@ -1,4 +1,4 @@
-//! The pump under TLS (RFC 4217 §12.6 and §12.7): it moves records, and only the peer can end the
+//! The pump under TLS (RFC 4217 §12.6 and §12.7): it moves records, and a `close_notify` ends the
 //! data.
 
 use std::io::{self, Read, Write};

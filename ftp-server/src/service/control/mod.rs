@@ -1,4 +1,4 @@
-//! The control connection: the one place that reads command lines and writes replies.
+//! The control connection of a session: reads command lines and writes replies.
 
 mod protected;
 
@@ -173,8 +173,8 @@ impl Control {
         debug_assert_eq!(taken, bytes.len());
     }
 
-    /// Passes more decrypted bytes to the decoder, because one record may exceed its room. Returns
-    /// `false` if the decoder took none. poll(2) does not see these bytes.
+    /// Passes more decrypted bytes to the decoder, because one record may exceed the room of the
+    /// decoder. Returns `false` if the decoder took none. poll(2) does not see these bytes.
     fn decode_more(&mut self) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -300,7 +300,7 @@ impl Control {
 
     /// Closes the connection after the last reply. Closing a socket with unread bytes resets it,
     /// and the reset can overtake the reply. So this function first reads the rest of the input,
-    /// for [`limits::LAST_WAIT`] and up to [`limits::LAST_INPUT`] bytes.
+    /// for at most [`limits::LAST_WAIT`] and [`limits::LAST_INPUT`] bytes.
     pub(super) fn hang_up(&mut self) {
         if self.close_protection().is_err() {
             return;

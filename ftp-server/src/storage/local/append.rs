@@ -146,7 +146,7 @@ impl Appending {
         if !self.has_its_name() || cut.is_err() {
             // Either a command that removed the file subtracted a temporary length, or the old
             // length could not be restored. Network file systems and FUSE keep a removed file under
-            // a hidden name.
+            // a hidden name, so the number of names would not show the removal.
             self.output.charge().lost();
         }
     }

@@ -74,8 +74,8 @@ fn begin_at(
             }
         }
         (_, Some(user)) => {
-            // After this upload, no user can resume an older partial upload, which would only occupy
-            // space.
+            // After this upload, the user could not resume an older partial upload, which would
+            // only occupy space.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

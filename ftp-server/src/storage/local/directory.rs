@@ -63,7 +63,7 @@ impl Directory {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
-            // The server may write but not read the directory, such as a drop box.
+            // The server may write to the directory but not read it, for example a drop box.
             Err(Errno::ACCESS) => match file {
                 Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
                 None => Ok(Names::Everything),

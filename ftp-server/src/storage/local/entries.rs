@@ -24,8 +24,8 @@ pub(super) struct DirectoryEntries {
     path: VirtualPath,
     directory: OwnedFd,
     buffer: Vec<u8>,
-    /// The names in the last buffer, each with a NUL at its end. They have one allocation together:
-    /// allocating each name would take almost half of the processor time of `NLST`.
+    /// The names in the last buffer, each with a NUL at its end. They share one allocation: a
+    /// separate one for each name would take almost half of the processor time of `NLST`.
     text: Vec<u8>,
     /// The places in `text` of the names that are left, with the kinds that the directory reports.
     names: vec::IntoIter<(Range<usize>, FileType)>,
@@ -108,7 +108,7 @@ impl DirectoryEntries {
     }
 
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
-    /// be examined, such as another user's FUSE mount.
+    /// be examined, for example because it is another user's FUSE mount.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
         // Cached attributes of a network file system are good enough here.
         match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {

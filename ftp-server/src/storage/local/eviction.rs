@@ -32,7 +32,7 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
 }
 
 /// Removes partial uploads of all users, the oldest first, until `is_enough` returns `true` or none
-/// is left. Returns the number of removed uploads.
+/// is left. Always removes one before it calls `is_enough`. Returns the number of removed uploads.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {

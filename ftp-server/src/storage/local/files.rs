@@ -90,8 +90,9 @@ pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
     found.f_bavail.saturating_mul(found.f_frsize)
 }
 
-/// Returns the number of free inodes if there are too few to fill `wanted` bytes and fewer than a
-/// quarter of all inodes; otherwise `None`. Some file systems are made for few large files.
+/// Returns the number of free inodes if there are too few for `wanted` bytes in files of 4 KiB,
+/// otherwise `None`. A quarter of all inodes is always enough, because some file systems are made
+/// for few large files.
 pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     let enough = wanted.div_ceil(COST_OF_OBJECT).min(found.f_files / 4);
     Some(found.f_favail).filter(|&free| free < enough)

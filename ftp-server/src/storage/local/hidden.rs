@@ -107,7 +107,8 @@ pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> 
     found.ok()
 }
 
-/// Removes a hidden file. If a process is writing to it, does nothing and returns `false`.
+/// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
+/// missing file counts as removed.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     let change = usage.change();
     let (file, found) = match open_locked(directory, name) {

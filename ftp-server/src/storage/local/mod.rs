@@ -2,10 +2,12 @@
 //!
 //! The root is held open. `openat2` resolves every path below the root, with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
-//! links that are absolute or lead out, even if other programs swap names during the lookup. In
-//! addition, Landlock confines the thread of a session to the root. New content goes to a file
-//! without a name or with a hidden name. The complete file takes the name of the old file in one
-//! step.
+//! links that are absolute or lead out, even if other programs swap names during the lookup. On
+//! kernels without `openat2`, the storage refuses every symbolic link. In addition, Landlock
+//! confines the thread of a session to the root, if the kernel supports it.
+//!
+//! An append writes in place. Other uploads write to a file without a name or with a hidden name.
+//! The complete file takes its final name in one step.
 
 mod append;
 mod begin;
@@ -63,8 +65,8 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - The storage follows a symbolic link that stays below the root. An absolute link counts as
-///   leading out of the root, even if its target is in the tree.
+/// - The storage follows a symbolic link that stays below the root, if the kernel has `openat2`. An
+///   absolute link counts as leading out of the root, even if its target is in the tree.
 /// - An upload goes to a temporary file in the directory of its target. When complete, the file
 ///   takes the target's name in one step. If the target is a symbolic link, the upload replaces or
 ///   creates the file that the link leads to, in that file's directory. The new file has the
@@ -74,13 +76,13 @@ use super::{
 /// - The [`PartialPolicy`] determines the handling of a partial upload of a new file. A kept upload
 ///   is hidden in the directory of the file. One session at a time can resume it; a second session
 ///   gets `Busy`.
-/// - [`WriteMode::Append`], and [`WriteMode::From`] with the size of the file, write in place. Only
-///   one such upload of a file can run at a time; a second one gets `Busy`. Received bytes stay in
-///   the file if the process is killed or the disk becomes read-only. They also stay if the file
-///   system cannot shorten a file while its own quota is full (btrfs).
+/// - [`WriteMode::Append`] to an existing file, and [`WriteMode::From`] with the size of the file,
+///   write in place. Only one such upload of a file can run at a time; a second one gets `Busy`.
+///   Received bytes stay in the file if the process is killed or the disk becomes read-only. They
+///   also stay if the file system cannot shorten a file while its own quota is full (btrfs).
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, access
-///   or create such names. After [`start_sweeper`](Self::start_sweeper), which a server calls for
-///   its root, a thread removes abandoned files.
+///   or create such names. After [`start_sweeper`](Self::start_sweeper), a thread removes abandoned
+///   files. A server calls this method for its root if any user may upload.
 /// - Only regular files can be read or written. FIFOs, sockets and devices appear in listings.
 /// - If the kernel supports it, Landlock confines the thread of a session to the root (see
 ///   [`ConfinementPolicy`]). Then even a defect in the server gives no access to files outside the
@@ -210,8 +212,8 @@ impl LocalStorage {
     /// Returns the system's error if the thread cannot be started.
     pub fn start_sweeper(&self) -> std::io::Result<()> {
         if self.files.root.sweeper().get().is_none() {
-            // If there are two parallel calls, the second thread ends at once, because its sender
-            // is dropped.
+            // If there are two parallel calls, the second thread ends after its first walk, because
+            // its sender is dropped.
             let _ = self.files.root.sweeper().set(sweep::start(&self.files.root)?);
         }
         Ok(())

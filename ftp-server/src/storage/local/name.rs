@@ -9,8 +9,8 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// The word after the prefix in the names of kept partial uploads. Names of running uploads have no
-/// such word, but 16 digits.
+/// The word after the prefix in the names of kept partial uploads. A random temporary name has 16
+/// digits instead of a word.
 const KEPT: &[u8] = b"kept-";
 
 /// The word after the prefix in the names of uploads that replace a file.
@@ -58,7 +58,8 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     Ok(name)
 }
 
-/// The owner of a partial upload or of a replacement: the first digits of its hidden name.
+/// The owner of a partial upload or of a replacement: the first digits after the word in its hidden
+/// name.
 pub(super) type Owner = [u8; 12];
 
 /// Returns the hidden name of `user`'s partial upload of the file `name`. The hidden name depends
@@ -104,7 +105,7 @@ pub(super) fn owner(hidden: &[u8]) -> Owner {
 /// Meaning of a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hidden {
-    /// A running upload.
+    /// A running upload, or one whose server was killed.
     Running,
     /// A partial upload, kept for its user.
     Kept,

@@ -42,7 +42,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         }
     };
     match remove() {
-        // To clients, a directory that contains only hidden files is empty.
+        // To clients, a directory that contains only hidden files of uploads is empty.
         Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
         removed => removed,
     }
@@ -101,8 +101,8 @@ pub(super) fn rename(
             let taken = to_directory.metadata(to_name).map_err(existing)?;
             let is_same_object = old.identity == taken.identity;
             // The two names are equal, or differ only in case on a file system that ignores case.
-            // If this is `false` for the same object, the names are hard links, and rename(2) would
-            // keep both.
+            // If `is_one_name` is `false` for the same object, the names are hard links, and
+            // rename(2) would keep both.
             let is_one_name = is_same_object
                 && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
             if !is_one_name && !replace {
@@ -137,7 +137,7 @@ pub(super) fn rename(
     Ok(())
 }
 
-/// Returns an error if the rename is impossible in any tree.
+/// Returns an error if the paths alone make the rename impossible.
 fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
     check_rename(from, to)?;
     name::check_existing(from)?;

@@ -18,7 +18,8 @@ const WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes longer than [`WAIT`]. The count then continues.
+/// Returns `Busy` if the count takes longer than [`WAIT`]; the count then continues. Returns an
+/// error if no thread can be started for the count.
 pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, StorageError> {
     used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
@@ -45,8 +46,7 @@ pub(super) fn used_within(
 ///
 /// # Errors
 ///
-/// Returns `OverQuota` if no bytes are left or `cost` does not fit, or `Busy` if the count takes
-/// longer than [`WAIT`].
+/// Returns `OverQuota` if no bytes are left or `cost` does not fit, or an error of [`used`].
 pub(super) fn begin(
     root: &Arc<Root>,
     limit: Option<Cost>,
@@ -67,7 +67,7 @@ pub(super) fn begin(
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes longer than [`WAIT`].
+/// Returns an error of [`used`].
 pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;

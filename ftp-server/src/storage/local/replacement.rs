@@ -28,7 +28,7 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload
 const ATTEMPTS: u32 = 16;
 
 /// A new file in the directory of its target, or a resumed partial upload. Dropping the value
-/// removes the file, unless it was committed or is kept for its user.
+/// removes the file, unless the upload was committed or its interruption leaves a file.
 #[derive(Debug)]
 pub(super) struct Replacement {
     directory: Directory,
@@ -43,7 +43,7 @@ pub(super) struct Replacement {
     is_sign: bool,
     /// Whether a file had the final name when the upload began.
     taken: bool,
-    /// The error to return if the name is taken; `None` if a file there may be replaced.
+    /// The error to return if the name is taken; `None` if a file with this name may be replaced.
     refusal: Option<StorageErrorKind>,
     /// Handling of an interruption.
     when_cut: WhenCut,
@@ -222,8 +222,8 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the file its name in one step. Until then the file to be replaced counts, because it
-    /// stays if the upload fails.
+    /// Gives the file its name in one step. Until then, the file to be replaced counts towards the
+    /// quota, because it stays if the upload fails.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
@@ -280,8 +280,8 @@ impl Replacement {
         }
     }
 
-    /// Keeps or publishes an interrupted upload of a new file. If it returns an error or `false`,
-    /// the caller discards the upload.
+    /// Keeps or publishes an interrupted upload of a new file. If this method returns an error or
+    /// `false`, the caller discards the upload.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
             // If the file exceeds the limit, its beginning is still useful.
@@ -298,7 +298,8 @@ impl Replacement {
             WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
-        // `SIZE` reports this length to the client, which then sends only the rest.
+        // The client will send only the bytes after the length that `SIZE` reports, so the bytes
+        // before it must be on disk.
         self.output.sync()?;
         let Some(kept) = kept else {
             self.refusal = Some(StorageErrorKind::Exists);
@@ -477,7 +478,8 @@ const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     }
 }
 
-/// Returns an error if a file may not be written, even if its directory may be.
+/// Returns an error if the server may not write to an existing file, even if it may write to the
+/// directory.
 fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError> {
     match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
         Err(errno) if errno != Errno::NOENT => Err(existing(errno)),
@@ -532,7 +534,7 @@ pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     }
 }
 
-/// Calls `act` with a random temporary name, and with another name if it returns EEXIST.
+/// Calls `act` with a random temporary name, and with another name if `act` returns EEXIST.
 fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T, Vec<u8>), Errno> {
     for _ in 0..ATTEMPTS {
         let name = name::temporary()?;

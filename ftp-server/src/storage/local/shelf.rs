@@ -1,9 +1,9 @@
 //! The shelf: all kept partial uploads below a root, with owner, place and age.
 //!
 //! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
-//! add the others when they keep them. Each upload is identified by device and inode. An upload
-//! that another program has moved or removed stays on the shelf until its eviction. An upload older
-//! than a day counts until the sweeper removes it.
+//! add the uploads that they keep after an interruption. Each upload is identified by device and
+//! inode. An upload that another program has moved or removed stays on the shelf until its
+//! eviction. An upload older than a day counts until the sweeper removes it.
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -310,8 +310,8 @@ impl<'a> Walk<'a> {
             return;
         }
         let Some(what) = hidden else { return };
-        // Another program has given the file a second name, because the server never does. The file
-        // stays.
+        // The server never gives such a file a second name, so another program has done so. The
+        // file stays.
         if found.links > 1 {
             return;
         }

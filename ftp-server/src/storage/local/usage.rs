@@ -273,7 +273,7 @@ impl Usage {
         unpoisoned(self.growing.lock())
     }
 
-    /// Records that an append to a file has begun, which may be rolled back to this length.
+    /// Records that an append to a file has begun. A rollback restores this length.
     pub(super) fn grows(&self, file: Identity, length: u64) {
         self.growing().push((file, length));
     }

@@ -20,7 +20,7 @@ impl Walls {
     /// # Errors
     ///
     /// Returns `Unsupported` if the system does not support confinement, or `Io` if the check fails
-    /// otherwise.
+    /// for another reason.
     pub(super) fn of(root: &Root) -> Result<Self, StorageError> {
         let confinement = Confinement::beneath(root)?;
         Ok(Self { abi: confinement.abi(), made: OnceLock::new() })
@@ -30,7 +30,7 @@ impl Walls {
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the check fails otherwise.
+    /// Returns `Io` if the check fails for another reason.
     pub(super) fn if_any(root: &Root) -> Result<Option<Self>, StorageError> {
         match Self::of(root) {
             Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),

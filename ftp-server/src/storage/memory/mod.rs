@@ -30,15 +30,15 @@ const LONGEST: usize = 255;
 
 /// A tree of files in memory, shared by its clones and freed with the last one.
 ///
-/// It supports every method of [`Storage`]. It keeps times and permission bits, but the bits have
-/// no effect. [`space`](Storage::space) returns the free bytes, and a user can resume a partial
-/// upload for a day. There are no links. An upload, even an append, becomes visible when it is
-/// committed. Readers see a file as it was when they opened it.
+/// It has all [`Capabilities`], but no quotas. It keeps times and permission bits, but the bits
+/// have no effect. [`space`](Storage::space) returns the free bytes, and a user can resume a
+/// partial upload for a day. There are no links. An upload, even an append, becomes visible when it
+/// is committed. Readers see a file as it was when they opened it.
 ///
 /// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
-/// the contents of all files, of running and partial uploads, and of deleted files that are being
-/// read. For each object, it also covers the name and 256 bytes. A call that would exceed the limit
-/// fails with `NoSpace`. A growing file may take twice its size in memory.
+/// the contents of all files, of running and partial uploads, and of deleted or replaced files that
+/// are being read. For each object, it also covers the name and 256 bytes. A call that would exceed
+/// the limit fails with `NoSpace`. A growing file may take twice its size in memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,7 +83,7 @@ impl MemoryStorage {
         Self { tree: Arc::new(Mutex::new(tree)), room: Arc::new(room) }
     }
 
-    /// Returns an empty tree of at most `bytes`.
+    /// Returns an empty tree of at most `bytes` bytes.
     #[must_use]
     pub fn limited(bytes: u64) -> Self {
         let room = Room { limit: bytes, used: AtomicU64::new(0) };
@@ -154,7 +154,7 @@ impl MemoryStorage {
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        // If a thread panics while it holds the lock, it has changed nothing yet.
+        // A thread that panics while it holds the lock has not changed anything yet.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -257,7 +257,8 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // A client that has sent everything must see that a byte is missing.
+        // A client that sent everything but got no reply must see that a byte is missing. Otherwise
+        // the client assumes that the file was stored.
         size.and_then(|size| size.checked_sub(1))
             .filter(|&told| told > 0)
             .ok_or_else(|| Kind::NotFound.into())

@@ -83,7 +83,8 @@ impl Tree {
         }
     }
 
-    /// Returns the parent directory of `path`, which is about to change, and the name in it.
+    /// Returns the parent directory of `path`, and the name of the object in that directory. Sets
+    /// the directory's modification time, because the caller changes the directory.
     fn parent<'a>(
         &mut self,
         path: &'a VirtualPath,
@@ -133,7 +134,7 @@ impl Tree {
         oldest.is_some_and(|key| self.kept.remove(&key).is_some())
     }
 
-    /// Keeps a partial upload. If its user then has too many, drops the oldest one of that user.
+    /// Keeps a partial upload. If its user then has too many, drops the user's oldest one.
     pub(super) fn keep(&mut self, key: UserPath, content: Content) {
         let user = key.0.clone();
         self.kept.insert(key, (content, Instant::now()));

@@ -116,7 +116,7 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        // `SIZE` would report a partial upload of a single byte as 0 bytes.
+        // `SIZE` reports one byte less than was received, so a single byte is not worth keeping.
         let content = self.content.take().filter(|content| content.bytes.len() > 1);
         if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
             let mut tree = self.storage.tree();

@@ -213,10 +213,11 @@ impl MountedStorage {
         names.iter().map(entry).collect()
     }
 
-    /// Returns the metadata of a directory that no storage has: a mount point, or a directory above
-    /// one. Nothing can be stored in it.
+    /// Returns the metadata of a directory that no storage provides: an unavailable mount point, or
+    /// a directory above a mount point. Nothing can be stored in it.
     fn made_up(&self, path: &VirtualPath) -> Metadata {
-        // No device has such a number. At each depth, only one directory is above the same mount.
+        // No device has such a number. Each mount point has only one directory above it at each
+        // depth, so the pair is unique.
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
         let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);
@@ -238,7 +239,8 @@ impl Storage for MountedStorage {
 
     fn enter(&self) -> Result<(), StorageError> {
         match self.confinement_roots() {
-            // No storage is on disk, and the embedder may use the thread for other work.
+            // No storage needs a directory. The thread is not confined, because the embedder may
+            // use it for other work.
             Some(directories) if directories.is_empty() => Ok(()),
             Some(directories) => Confinement::beneath_all(&directories)?.enter(),
             // Confining the thread to one storage would exclude the others.

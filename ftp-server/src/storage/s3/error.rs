@@ -31,7 +31,7 @@ pub enum S3Error {
         /// The message of the store, on one line.
         message: String,
     },
-    /// No response arrived: the connection failed or broke, or a timeout expired.
+    /// No complete response arrived: the connection failed or broke, or a timeout expired.
     #[error("{operation}: no response from the store: {reason}")]
     Lost {
         /// The S3 operation.
@@ -141,7 +141,8 @@ impl S3Error {
             ("KeyTooLongError", _) => Kind::NameNotAllowed,
             ("EntityTooLarge", _) => Kind::OverQuota,
             ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
-            // Wrong access keys or a wrong clock are the fault of the server, not of the user.
+            // Only these codes become `Denied`. Other refusals with the status 403, such as wrong
+            // access keys or a wrong clock, are the server's fault and become `Io`.
             ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
             ("", 403) => Kind::Denied,
             (_, 404) => Kind::NotFound,

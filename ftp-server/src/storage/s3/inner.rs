@@ -90,7 +90,7 @@ impl Inner {
     pub(super) fn has_keys(&self, prefix: &str) -> Result<bool, S3Error> {
         let query = ListQuery { prefix, by_directory: false, most: 1, token: None };
         let page = self.client.list(&query)?;
-        // A page can have no key and still not be the last.
+        // A page can have no keys and still not be the last page.
         Ok(!page.keys.is_empty() || page.next.is_some())
     }
 

@@ -1,4 +1,4 @@
-//! The keys of paths, and the keys of the storage's own notes.
+//! The keys of paths, and the keys of the server's own objects.
 
 use super::encode::{hex, sha256};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
@@ -11,7 +11,7 @@ const LONGEST: usize = 1_024;
 pub(super) struct Keys {
     /// The prefix of all files: empty, or ending in `/`.
     prefix: String,
-    /// The prefix of the notes, which ends in `/`. No path leads to it.
+    /// The prefix of the server's own objects, which ends in `/`. No path leads to these objects.
     hidden: String,
 }
 
@@ -47,7 +47,8 @@ impl Keys {
         Ok(key)
     }
 
-    /// Returns the prefix of all keys in a directory, which is also the key of its marker.
+    /// Returns the prefix of all keys in a directory, which is also the key of the object that
+    /// `MKD` stores.
     ///
     /// # Errors
     ///
@@ -56,7 +57,8 @@ impl Keys {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
     }
 
-    /// Returns whether a key, or the prefix of a directory, belongs to the storage itself.
+    /// Returns whether a key, or the prefix of a directory, is reserved for the server's own
+    /// objects.
     pub(super) fn is_hidden(&self, key: &str) -> bool {
         key.starts_with(&self.hidden) || format!("{key}/") == self.hidden
     }
@@ -96,12 +98,13 @@ pub(super) fn notes(hidden: &str) -> String {
     format!("{hidden}partial/")
 }
 
-/// Returns the key of the last bytes of a partial upload, which are too few for a part.
+/// Returns the key of the object with the last bytes of a partial upload, which are too few for a
+/// part.
 pub(super) fn tail(hidden: &str, owner: &str) -> String {
     format!("{hidden}tails/{owner}")
 }
 
-/// Returns the prefix of the last bytes of all partial uploads.
+/// Returns the prefix of the objects with the last bytes of partial uploads.
 pub(super) fn tails(hidden: &str) -> String {
     format!("{hidden}tails/")
 }

@@ -26,7 +26,7 @@ pub struct S3Ledger {
     store: S3Store,
     /// The prefix of the keys of all records.
     prefix: String,
-    /// Whether the store supports conditional writes.
+    /// Whether a test has shown that the store supports conditional writes.
     is_proved: AtomicBool,
     /// Seconds by which the store's clock is ahead of this computer's.
     ahead: AtomicI64,
@@ -70,9 +70,9 @@ impl S3Ledger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the store refuses the test, or ignores conditional writes,
-    /// and so would silently lose changes. Returns [`LedgerError::Away`] if the store does not
-    /// respond or fails for a while.
+    /// Returns [`LedgerError::Unfit`] if the store refuses the test. Returns the same error if the
+    /// store ignores conditional writes, and so would silently lose changes. Returns
+    /// [`LedgerError::Away`] if the store does not respond or fails for a while.
     pub fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());

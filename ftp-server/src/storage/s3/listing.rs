@@ -20,7 +20,8 @@ pub(super) struct Listing {
     prefix: String,
     page: VecDeque<Entry>,
     next: Option<String>,
-    /// Whether to request the time of each object, because the store's listing does not contain it.
+    /// Whether to request the metadata of each object, because the store's listing does not contain
+    /// the times that clients have set.
     asks_times: bool,
 }
 
@@ -50,7 +51,7 @@ impl Listing {
         }
     }
 
-    /// Reads the next page, and returns whether it has entries.
+    /// Reads the next page, and returns whether the store found any key in it.
     fn turn(&mut self) -> Result<bool, S3Error> {
         let token = self.next.take();
         let token = token.as_deref();

@@ -54,10 +54,10 @@ use super::{
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
 ///
 /// The key of a file is the prefix followed by the path. A directory exists if the key of an object
-/// begins with the prefix, the path of the directory and a `/`. `MKD` stores an empty object with
-/// such a key. If another program made the directory without this object, the directory disappears
-/// with its last file. Names are UTF-8 without control characters, and keys have at most 1,023
-/// bytes.
+/// begins with the prefix, the path of the directory and a `/`. `MKD` stores an empty object whose
+/// key is the prefix, the path of the directory and a `/`. If another program made the directory
+/// without this object, the directory disappears with its last file. Names are UTF-8 without ASCII
+/// control characters, and keys have at most 1,023 bytes.
 ///
 /// # Uploads
 ///
@@ -68,22 +68,23 @@ use super::{
 /// - [`WriteMode::Create`] fails if another session has created the file first. This is reliable if
 ///   the store supports conditional requests (see [`S3Store::probe`]). For files of several parts,
 ///   many stores let both sessions succeed if they finish at the same moment.
-/// - [`WriteMode::Append`] and [`WriteMode::From`] let the store copy the old bytes to a new
-///   object, because objects cannot grow. They fail with `Busy` if the object changes in the
-///   meantime.
-/// - An interrupted upload of a new file is kept for a day. Every server that uses the bucket can
-///   resume it for the same user. An offset inside the stored parts fails with `BadRestart`,
-///   because stores do not return parts.
+/// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
+///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
+///   Both modes fail with `Busy` if the object changes in the meantime.
+/// - An interrupted upload of a new file is kept for a day (see
+///   [`keep_partials`](Self::keep_partials)). Every server that uses the bucket can resume it for
+///   the same user. An offset inside the stored parts fails with `BadRestart`, because stores do
+///   not return the content of parts.
 /// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
-///   expired; until then, resuming them fails with `Busy`. The bytes after the last stored part are
-///   lost.
+///   expired; until then, resuming them fails with `Busy`. The last stored part and the bytes after
+///   it are lost.
 /// - If the server dies while it publishes a file, the file may or may not become visible.
 ///
 /// # Renaming
 ///
-/// A rename copies the object, checks the copy, and removes the original. Until then, both names
-/// exist; if the server dies, they stay. If the original changes in the meantime, both objects
-/// stay, and the rename fails with `Busy`.
+/// A rename copies the object, checks the copy, and removes the original. Until the removal, both
+/// names exist; if the server dies, both stay. If the original changes in the meantime, it stays,
+/// and the rename fails with `Busy`. The copy may stay too.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. Then the files are moved one by one, and an error leaves the directory in two places.
@@ -91,7 +92,7 @@ use super::{
 ///
 /// # Times
 ///
-/// The modification time of a file is the time of its upload. With
+/// The modification time of a file is the time of its upload or of its last rename. With
 /// [`keep_times`](Self::keep_times), `MFMT` changes it.
 #[derive(Clone)]
 pub struct S3Storage {
@@ -142,7 +143,8 @@ impl S3Storage {
     /// Sets whether clients can set modification times (default: false).
     ///
     /// The time is stored in the object's metadata, in the format of rclone. Therefore each change
-    /// copies the object, and a listing needs one request per file.
+    /// copies the object, and a listing with times needs one request per file. Changing the time of
+    /// a file larger than 5 GiB fails with `Unsupported`.
     #[must_use]
     pub const fn keep_times(mut self, keep: bool) -> Self {
         self.keeps_times = keep;
@@ -174,7 +176,8 @@ impl S3Storage {
         Ok(self)
     }
 
-    /// Returns the key of a path that should exist, or `NotFound` if the path cannot have a key.
+    /// Returns the key of a path that should exist. Returns `NotFound` if the path cannot have a
+    /// key, or `IsDirectory` if it is the root.
     fn existing(&self, path: &VirtualPath) -> Result<String, StorageError> {
         self.keys.file(path).map_err(|error| match error.kind {
             Kind::NameNotAllowed => Kind::NotFound.into(),

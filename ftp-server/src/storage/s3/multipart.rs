@@ -46,7 +46,7 @@ impl Client {
             body: Some(&[]),
             ..Request::default()
         };
-        // If the response is lost, an empty upload remains, which a lifecycle rule removes.
+        // If the response is lost, an empty upload may remain. Only a lifecycle rule removes it.
         let answer = self.call(&request)?;
         match xml::text(&answer.body, "UploadId").filter(|upload| !upload.is_empty()) {
             Some(upload) => Ok(Multipart { key: key.to_owned(), upload }),
@@ -235,7 +235,7 @@ fn complete_body(parts: &[Part]) -> String {
 
 /// Reads a page of `ListParts`, and the marker of the next page.
 fn page_of_parts(body: &str) -> Option<(Vec<Part>, Option<String>)> {
-    // moto uses the second name.
+    // The test server moto uses the second name.
     let result = ["ListPartsResult", "ListPartsResponse"];
     let result = result.iter().find_map(|name| xml::elements(body, name).first().copied())?;
     let part = |part: &&str| {

@@ -130,7 +130,8 @@ impl Client {
         self.send(&request).err()
     }
 
-    /// Returns the properties of an object and its content; `None` if the object is missing.
+    /// Returns the properties of an object and its content; `None` if the object is missing. The
+    /// content is `None` if it needs another request.
     pub(super) fn open(&self, key: &str) -> Result<Option<(Object, Option<Body>)>, S3Error> {
         let request = Request {
             operation: "GetObject",
@@ -320,7 +321,7 @@ impl Client {
         format!("/{}/{}", percent_path(&self.bucket), percent_path(key))
     }
 
-    /// Returns a page of the keys that begin with `prefix`.
+    /// Returns a page of the keys that begin with the prefix of `query`.
     pub(super) fn list(&self, query: &ListQuery<'_>) -> Result<Page, S3Error> {
         let most = query.most.to_string();
         let mut pairs = vec![

@@ -7,7 +7,8 @@
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
 //! belong together. The last part can be the end of the whole file. A client that learned this
-//! length from `SIZE` would assume that its file is stored.
+//! length from `SIZE` would assume that its file is stored. So after a server has died, the last
+//! part does not count.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -130,7 +131,7 @@ impl Kept {
 pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(None) };
     let age = u64::try_from(object.age()).unwrap_or(0);
-    // A note from another version cannot be parsed, and stays until it is too old.
+    // A note from another version of the server cannot be parsed, and stays until it is too old.
     let note = str::from_utf8(&bytes).ok().and_then(Note::parse);
     let Some(note) = note.filter(|_| age < KEPT.as_secs()) else { return Ok(None) };
     let is_running = note.is_active && age <= store.lease.as_secs();
@@ -278,8 +279,8 @@ impl Lease {
         if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
     }
 
-    /// Returns `Busy` if another session has taken over the upload. Renews the note first if it
-    /// could have expired.
+    /// Returns `Busy` if another session has taken over the upload. Renews the note first if at
+    /// least half of the lease has passed.
     pub(super) fn prove(&self, store: &Inner) -> Result<(), StorageError> {
         if unpoisoned(self.state.lock()).renewed.elapsed() >= store.lease / 2 {
             self.renew(store)?;
@@ -365,7 +366,7 @@ fn write(store: &Inner, key: &str, note: &Note, condition: &Condition) -> Result
     store.client.put(key, note.encode().as_bytes(), condition, &note.owner, store.checksums)
 }
 
-/// Removes the notes with this prefix after their directory was removed.
+/// Discards the partial uploads whose notes have this prefix, after their directory was removed.
 pub(super) fn discard_all(store: &Inner, prefix: &str) -> Result<(), S3Error> {
     store.each_key(prefix, |listed| match find(store, &listed.key)? {
         Some(found) => discard(store, &listed.key, &found),
@@ -412,7 +413,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
             None => Ok(()),
         }
     })?;
-    // Removes last bytes that no note names any more, and the signs of replacements.
+    // Also removes old signs, and old objects with last bytes that no note names any more.
     for prefix in [keys::tails(&store.hidden), keys::signs(&store.hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),

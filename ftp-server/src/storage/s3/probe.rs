@@ -25,8 +25,8 @@ pub struct S3Features {
     pub conditional_completion: bool,
     /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
-    /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require for
-    /// existing files.
+    /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require to keep 5
+    /// MiB or more of an existing file.
     pub part_copies: bool,
     /// The store refuses content whose checksum differs from the one in the request.
     pub checksums: bool,
@@ -129,7 +129,8 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
         part_copies: part_copies(store, key, &tag)?,
         checksums: checksums(store, key)?,
         removes_abandoned: client.removes_abandoned().or_else(|error| match error.status() {
-            // An account that may use the bucket may lack the right to read its rules.
+            // An account may have access to the bucket without the right to read the bucket's
+            // rules.
             Some(403 | 501) => Ok(false),
             _ => Err(error),
         })?,

@@ -25,12 +25,13 @@ const WAITING: usize = 4;
 
 type Piece = Result<Vec<u8>, S3Error>;
 
-/// An open object. If the object changes, reading fails.
+/// An open object. If the object changes, reading returns the old content or fails.
 pub(super) struct S3Source {
     store: Arc<Inner>,
     key: String,
     object: Object,
-    /// The content from the first byte on; `None` once the thread reads it.
+    /// The content from the first byte on, if a response contains it and the thread does not read
+    /// it yet.
     content: Option<Body>,
     /// Offset of the next byte for the caller.
     at: u64,
@@ -133,7 +134,7 @@ struct Fetch {
     sender: SyncSender<Piece>,
 }
 
-/// The sign that the receiver of the pieces was dropped.
+/// The error if the receiver of the pieces was dropped.
 struct Unwanted;
 
 impl Fetch {

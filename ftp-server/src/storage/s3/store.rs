@@ -27,8 +27,8 @@ const PART: u64 = 8 * 1024 * 1024;
 /// Default size of the memory for parts, in bytes.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Maximum time that a session waits for the end of its interrupted upload. If the store is fast, a
-/// client that reconnects at once finds its partial upload.
+/// Maximum time that a session waits for the end of its interrupted upload. So if the store is
+/// fast, a client that reconnects at once finds its partial upload.
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 
 /// Interval at which the background thread resolves the endpoint.
@@ -40,8 +40,8 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 /// Maximum interval at which the background thread renews leases.
 const LONGEST_TICK: Duration = Duration::from_secs(20);
 
-/// Stack size of the background thread, in bytes. It is large, because the needs of name resolution
-/// are unknown.
+/// Stack size of the background threads, in bytes. It is large, because the needs of name
+/// resolution are unknown.
 const STACK: usize = 2 * 1024 * 1024;
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
@@ -50,9 +50,10 @@ const STACK: usize = 2 * 1024 * 1024;
 /// [`probe`](Self::probe) tests which features the store supports.
 ///
 /// Clones share the connections and the memory. A background thread resolves the endpoint
-/// regularly, renews the notes of running uploads, and removes partial uploads after a day. With a
-/// [role](S3StoreBuilder::web_identity), another thread renews the access keys. Both threads end
-/// when the last clone is dropped.
+/// regularly, renews the [leases](S3StoreBuilder::lease) of running uploads, and removes partial
+/// uploads after a day. With a [role](S3StoreBuilder::web_identity), another thread renews the
+/// access keys. Both threads end after the last clone and the last storage of the store are
+/// dropped.
 ///
 /// ```no_run
 /// use ftp_server::{Rights, S3Store, Server};
@@ -133,7 +134,8 @@ impl S3Store {
     /// # Errors
     ///
     /// Returns [`S3Error::Configuration`] if the prefix contains an empty name, `.`, `..` or a
-    /// control character, or if it is reserved for the server's own objects.
+    /// control character. Returns the same error if the prefix is too long, or reserved for the
+    /// server's own objects.
     pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
         let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
             S3Error::Configuration(format!("invalid prefix {prefix:?}: expected names and slashes"))
@@ -146,8 +148,8 @@ impl S3Store {
     ///
     /// # Errors
     ///
-    /// Returns the error of the first required operation that fails: put, get, list, delete, or a
-    /// multipart upload.
+    /// Returns the error of the first request that fails, unless the failure only shows that an
+    /// optional feature is missing.
     pub fn probe(&self) -> Result<S3Features, S3Error> {
         probe::probe(&self.inner)
     }
@@ -221,7 +223,8 @@ impl S3StoreBuilder {
     }
 
     /// Sets the URL of the service that issues the keys of [`web_identity`](Self::web_identity)
-    /// (default: `https://sts.REGION.amazonaws.com`). Call this method after `web_identity`.
+    /// (default: `https://sts.REGION.amazonaws.com`, or `.amazonaws.com.cn` in China). Call this
+    /// method after `web_identity`.
     pub fn sts_endpoint(mut self, endpoint: impl Into<String>) -> Self {
         if let Some(identity) = &mut self.web_identity {
             identity.endpoint = Some(endpoint.into());
@@ -257,8 +260,8 @@ impl S3StoreBuilder {
 
     /// Sets the memory for the parts of all uploads together, in bytes (default: 128 MiB).
     ///
-    /// Each upload needs memory for one or two parts. A part is at most half of this memory, so the
-    /// memory also limits the size of files: by default to about 500 GiB.
+    /// An upload of more than 1 MiB needs memory for one or two parts. A part is at most half of
+    /// this memory, so the memory also limits the size of files: by default to about 500 GiB.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
@@ -300,8 +303,9 @@ impl S3StoreBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`S3Error::Configuration`] if a setting is invalid, [`S3Error::Unresolved`] if the
-    /// endpoint's host name has no address, or [`S3Error::Local`] if a thread cannot be started.
+    /// Returns [`S3Error::Configuration`] if a setting is invalid, or [`S3Error::Unresolved`] if
+    /// the host name of an endpoint has no address. Returns [`S3Error::Local`] if a thread cannot
+    /// be started.
     pub fn build(self) -> Result<S3Store, S3Error> {
         let place = Place::of(&self.endpoint)?;
         self.check()?;

@@ -232,8 +232,9 @@ impl S3Upload {
         Ok(false)
     }
 
-    /// Stores the remaining bytes after the end of the file, for up to `limit`. Returns `true` if
-    /// all bytes are stored, or if the request to publish the file will contain them.
+    /// Stores the remaining bytes, after the session has written the whole file. Takes up to
+    /// `limit`. Returns `true` if all bytes are stored, or if the request to publish the file will
+    /// contain them.
     fn finish_parts(&mut self, limit: Duration) -> Result<bool, StorageError> {
         self.is_whole = true;
         if !self.poll(limit)? {
@@ -305,7 +306,8 @@ impl S3Upload {
         let is_cut = end == StreamEnd::Cut || end == StreamEnd::Failed && self.is_broken;
         let is_kept = is_cut && self.begun.note_key.is_some();
         if is_kept && self.is_tried && self.committing.is_none() {
-            // The upload can be resumed after the parts when the lease has expired.
+            // The upload can be resumed from the end of the stored parts when the lease has
+            // expired.
             return;
         }
         // Omits the last part, which stays at the store. With that part, a client could see the
@@ -413,8 +415,8 @@ impl Upload for S3Upload {
         if self.is_whole {
             return self.finish_parts(STEP);
         }
-        // The next write may complete this part and start to store it. It must not wait for the
-        // previous part.
+        // The next write may complete this part and start to store it. That write must not wait for
+        // the previous part.
         let is_near = self.buffer.is_full(self.part_size().saturating_sub(WRITE));
         let is_free = self.poll(if is_near { STEP } else { Duration::ZERO })?;
         if is_near && !is_free {
@@ -432,8 +434,8 @@ impl Upload for S3Upload {
         self.publishing.replaces
     }
 
-    /// The response that published the file has proved its size: the request contained the digest of
-    /// all bytes, or the tags of all parts.
+    /// Returns the size that the store has confirmed: the request to publish contained the digest
+    /// of all bytes, or the tags of all parts.
     fn published_size(&self) -> Option<u64> {
         self.is_over.then_some(self.size)
     }

@@ -28,7 +28,7 @@ const LONGEST_TOKEN: u64 = 64 * 1024;
 /// for it.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The shortest time between two requests for keys.
+/// Minimum time between two renewals of the keys.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// The time between two checks of whether the keys must be renewed.

@@ -27,7 +27,7 @@ impl<T: Send + 'static> Job<T> {
     pub(super) fn begin(work: impl FnOnce() -> T + Send + 'static) -> Result<Self, S3Error> {
         let (sender, result) = mpsc::sync_channel(1);
         let work = move || {
-            // Fails if the upload was dropped.
+            // Fails if the job was dropped.
             let _ = sender.send(work());
         };
         threads::start(Some("s3"), STACK, work).map_err(S3Error::Local)?;

@@ -57,8 +57,8 @@ pub(crate) fn recognise(bytes: &[u8]) -> Talker {
     if (0..3).all(is_digit_or_end) { Talker::Unfinished } else { Talker::Unknown }
 }
 
-/// Returns whether a 220 greeting is that of a mail server. Mail servers name their protocol (RFC
-/// 5321 §4.2).
+/// Returns whether a greeting is that of a mail server. Mail servers name their protocol (RFC 5321
+/// §4.2).
 fn is_smtp(reply: &Reply) -> bool {
     let first = reply.lines().next().unwrap_or_default().to_ascii_uppercase();
     let mut words = first.split(u8::is_ascii_whitespace);

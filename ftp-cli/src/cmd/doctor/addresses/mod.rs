@@ -19,8 +19,8 @@ use self::banner::{Talker, recognise};
 /// look up the client's name first.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Question to a server that does not greet: a late FTP server answers it after its greeting, a web
-/// server calls it a bad request.
+/// Question to a server that does not greet. A late FTP server answers it after its greeting; a web
+/// server rejects it as a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
 
 /// Time that a server gets to answer QUIT.
@@ -36,7 +36,7 @@ pub(super) enum Answer {
     Failed(ErrorKind, String),
     /// The connection neither succeeded nor failed in time.
     Unanswered,
-    /// The server sent something after this time; `asked` is whether it did so only after a
+    /// The server sent the bytes `first` after the time `after`; with `asked`, only after a
     /// question.
     Talks { talker: Talker, first: Vec<u8>, after: Duration, asked: bool },
     /// The server closed the connection without a greeting.
@@ -77,7 +77,7 @@ pub(super) fn resolve(
     }
 }
 
-/// Connects to an address and recognises its protocol. `implicit` is whether TLS is expected first.
+/// Connects to an address and recognises its protocol. With `implicit`, TLS is expected first.
 pub(super) fn look(
     address: SocketAddr,
     bind: Option<IpAddr>,

@@ -96,7 +96,7 @@ fn passive(tried: Tried<'_>) -> Finding {
     let other_works = tried.other_works();
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
-        // The server names its ports at random.
+        // The server chooses ports at random, so a failure says nothing about the command.
         _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
@@ -251,8 +251,7 @@ fn active(tried: Tried<'_>) -> Finding {
     }
 }
 
-/// Returns whether the server leaves both EPSV and PASV, or a listing in passive mode, without a
-/// reply.
+/// Returns whether EPSV and PASV both got no reply, or a listing in passive mode lacks a reply.
 fn leaves_unanswered(seen: &WaysSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
     let is_unfinished = |outcome| matches!(outcome, &WayOutcome::Unfinished(_));
@@ -276,8 +275,8 @@ fn outside(seen: &WaysSeen) -> Option<String> {
     }
 }
 
-/// Returns whether an address is IPv4: IPv6 has private addresses too, but no NAT through which
-/// they reach public addresses.
+/// Returns whether an address is IPv4: IPv6 has private addresses too, but usually no NAT through
+/// which they reach public addresses.
 const fn is_ipv4(address: IpAddr) -> bool {
     address.is_ipv4()
 }

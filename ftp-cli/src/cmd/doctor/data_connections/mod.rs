@@ -57,7 +57,8 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 ///
 /// # Errors
 ///
-/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over.
+/// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
+/// over.
 pub(super) fn without_resuming(
     dial: &Dial<'_>,
     way: Way,
@@ -79,7 +80,7 @@ pub(super) fn without_resuming(
     }
 }
 
-/// Returns whether the failure is a missing data connection, which has nothing to do with TLS.
+/// Returns whether a data connection timed out before it opened, which has nothing to do with TLS.
 pub(super) fn is_unreached(error: &Error) -> bool {
     let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
     matches!(error, Error::DataConnection(attempts)
@@ -90,7 +91,7 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure here.
+/// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
 pub(super) fn attempt(
     dial: &Dial<'_>,
     way: Way,
@@ -151,8 +152,8 @@ pub(super) fn attempt(
     }
 }
 
-/// Sends the command of a passive method apart from the listing, to tell an unanswered command from
-/// an unanswered listing. Returns the outcome if the server does not name a port.
+/// Sends the command of a passive method separately, before the listing, to tell an unanswered
+/// command from an unanswered listing. Returns the outcome if the server does not name a port.
 fn ask_for_port(client: &mut Client, way: Way) -> Result<Option<WayOutcome>, Failure> {
     let command = RawCommand::new(way.command()).map_err(Error::Argument);
     Ok(Some(match command.and_then(|command| client.quote(&command)) {
@@ -214,7 +215,7 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
     };
     match error {
         Error::Refused(verb, reply) if is_way(verb) => WayOutcome::Refused(reply),
-        // 522 in reply to a listing means TLS (RFC 4217 §10.2).
+        // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
             WayOutcome::Insecure(reply.to_string())
         }

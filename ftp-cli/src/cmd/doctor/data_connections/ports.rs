@@ -44,8 +44,8 @@ impl Ports {
     }
 }
 
-/// Asks for ports and connects to each. Stops if the connection breaks; the checks of the methods
-/// find the reason.
+/// Asks for ports and connects to each. Stops if the server names no port; the checks of the
+/// methods find the reason.
 pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
@@ -105,8 +105,9 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel that chooses from all ports rarely repeats one, because it has thousands to choose
-    // from.
+    // A kernel chooses from thousands of ports, so it rarely repeats two neighbouring ports. A
+    // single port counts only outside the kernel's range, because a server can keep one listening
+    // socket.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;

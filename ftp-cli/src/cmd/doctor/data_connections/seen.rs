@@ -33,7 +33,7 @@ pub(crate) enum WayOutcome {
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
-    /// The login failed although it worked before: the diagnosis and the message.
+    /// The login failed although it worked before; holds the diagnosis and the message.
     NotAgain(Diagnosis, String),
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct WaysSeen {
     pub(crate) ports: Ports,
     /// Reply to EPRT with a protocol number that does not exist.
     pub(crate) no_such_family: Option<Reply>,
-    /// In the order of [`Way::ALL`].
+    /// Outcomes in the order of [`Way::ALL`](super::super::way::Way::ALL).
     pub(crate) outcomes: [WayOutcome; 4],
     /// Mode that the options ask for.
     pub(crate) wanted: Mode,

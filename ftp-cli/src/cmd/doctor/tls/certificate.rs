@@ -6,14 +6,14 @@ use ftp_proto::TimeVal;
 /// The facts about a certificate that doctor judges.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Certificate {
-    /// Whether the certificate names itself as its issuer.
+    /// Whether the certificate's subject is also its issuer.
     pub(super) is_self_signed: bool,
     pub(super) not_before: TimeVal,
     pub(super) not_after: TimeVal,
 }
 
 impl Certificate {
-    /// Reads a certificate in DER. Returns `None` if it is not valid DER.
+    /// Reads a certificate in DER. Returns `None` if the certificate or its dates are invalid.
     #[cfg(feature = "tls")]
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         use x509_cert::der::Decode;

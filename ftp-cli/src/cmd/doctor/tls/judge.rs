@@ -75,8 +75,8 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
         (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
         (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
         (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
-        // The certificate of a CA is rejected because it is a CA's, not because its issuer is
-        // unknown.
+        // A self-signed CA certificate is rejected as a CA certificate (`Other`), not for its
+        // unknown issuer.
         (
             CertificateFault::UnknownIssuer | CertificateFault::Other,
             Some(Certificate { is_self_signed: true, .. }),

@@ -3,7 +3,7 @@
 use ftp_client::{CertificateFault, TlsInfo, TlsVersion};
 use ftp_proto::Reply;
 
-/// Outcome of connecting with the options.
+/// Outcome of a connection with the TLS settings of the user.
 #[derive(Clone, Debug)]
 pub(crate) enum TlsOutcome {
     Secured,
@@ -23,13 +23,13 @@ pub(crate) enum TlsOutcome {
     Unable(String),
 }
 
-/// All observations.
+/// All observations about TLS.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSeen {
     pub(crate) outcome: TlsOutcome,
     /// Negotiated parameters, even if the certificate was rejected.
     pub(crate) info: Option<TlsInfo>,
     pub(crate) versions: Vec<TlsVersion>,
-    /// Local time in Unix seconds.
+    /// Current time in Unix seconds.
     pub(crate) now: i64,
 }

@@ -93,7 +93,7 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
     }
 }
 
-/// Judges the removal of the files.
+/// Judges the removal of the test files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
         (Step::NotTried, []) => Finding::skip(Check::Delete, format_args!("no file to delete")),

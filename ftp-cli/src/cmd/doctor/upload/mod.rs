@@ -28,8 +28,8 @@ const SMALL: usize = 256;
 /// Time limit for cleaning up over a new connection. After a signal, half a second is left.
 const CLEANING: Duration = Duration::from_millis(450);
 
-/// Tries all steps in a directory and judges them. Then removes the files that it stored, as far as
-/// possible.
+/// Tries all steps in a directory, removes the stored files as far as possible, and judges the
+/// outcomes.
 ///
 /// # Errors
 ///
@@ -268,8 +268,8 @@ fn bytes(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Returns how far a time is from the interval in which it was measured, and the uncertainty, in
-/// seconds.
+/// Returns the distance of a time from the interval in which it was measured, and the uncertainty,
+/// in seconds.
 fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
     let exact = after - before + 1;
     match time {

@@ -12,14 +12,14 @@ pub(crate) enum Step {
     Changed(String),
     /// The transfer stalled, or its end was never confirmed.
     Stalled(String),
-    /// There was no data connection, which says nothing about files.
+    /// There was no data connection, so nothing is known about the step.
     NoData(String),
     Failed(String),
     /// Not tried, because an earlier step failed.
     NotTried,
 }
 
-/// All observations.
+/// All observations about a test upload.
 #[derive(Debug)]
 pub(crate) struct UploadSeen {
     pub(crate) directory: String,
@@ -28,7 +28,7 @@ pub(crate) struct UploadSeen {
     /// Storing a small file, tried only if a large one stalled.
     pub(crate) small: Step,
     pub(crate) put: Step,
-    /// Reading the file back; `NotTried` and `Refused` do not count against the upload.
+    /// Reading the file back; only `Changed` and `Stalled` count against the upload.
     pub(crate) back: Step,
     pub(crate) append: Step,
     pub(crate) resume: Step,

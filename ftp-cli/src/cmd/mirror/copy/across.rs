@@ -49,7 +49,7 @@ impl Across<'_> {
         if copy.replaces() && copy.why != Difference::Size && self.temporary.is_none() {
             check_relation([from, at], [&source, &target], urls)?;
         }
-        // A target of equal size is not a partial file, so it is not resumed.
+        // Only a target of a different size can be a partial file to resume.
         let resume = match copy.why {
             Difference::Size => self.options.resume,
             _ => fxp::Resume::No,
@@ -76,7 +76,7 @@ impl Across<'_> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` if they are or may be the same file, and the errors of the client.
+/// Returns `Usage` if the two are or may be the same file, and the errors of the client.
 fn check_relation(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],

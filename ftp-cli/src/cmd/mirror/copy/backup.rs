@@ -77,7 +77,7 @@ impl RemoteBackup {
         }
     }
 
-    /// Reserves a free path for the object at `path`, and creates its directories.
+    /// Reserves a free path in the backup for the object at `path`, and creates its directories.
     fn reserve(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Failure> {
         let (above, name) = split(path);
         let place = join(&self.top, above);
@@ -105,7 +105,7 @@ impl RemoteBackup {
     }
 }
 
-/// Returns the names of a path.
+/// Returns the names in a path, without `.` and empty names.
 fn plain(path: &[u8]) -> Vec<Vec<u8>> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     names.map(<[u8]>::to_vec).collect()

@@ -23,8 +23,8 @@ pub(crate) struct Down<'a> {
     pub(crate) resumes: bool,
 }
 
-/// Number of downloads to announce at a time, and the number of announced ones below which more are
-/// added.
+/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
+/// downloads are left.
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
@@ -108,8 +108,8 @@ impl Down<'_> {
     }
 }
 
-/// Gives a complete file its name in the directory at `path`, and its time. A replaced file is kept
-/// in the backup, if there is one.
+/// Gives a complete file its final name in the directory at `path`, and its time. A replaced file
+/// is kept in the backup, if there is one.
 pub(super) fn publish(
     draft: Draft<'_>,
     (directory, path): (&Directory, &[u8]),

@@ -26,7 +26,7 @@ pub(crate) struct Far<'a> {
     pub(crate) top: &'a [u8],
     /// Whether the server can set modification times.
     pub(crate) takes_times: bool,
-    /// How the server stores names that are not UTF-8.
+    /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
@@ -35,7 +35,7 @@ pub(crate) struct Far<'a> {
 }
 
 impl<'a> Far<'a> {
-    /// Returns a tree to which nothing is written.
+    /// Returns a tree with the settings of a source.
     pub(crate) fn source(sessions: Sessions<'a>, url: &'a FtpUrl, top: &'a [u8]) -> Self {
         let names = Names::UNKNOWN;
         let (takes_times, lacks_modes) = (false, false);
@@ -92,7 +92,7 @@ impl Far<'_> {
     }
 
     /// Ensures that a listed directory is not a symbolic link to a directory. Returns whether the
-    /// object was removed. If `DELE` is the system's unlink, it removes a link but not a directory.
+    /// object was removed. If the server calls `unlink`, `DELE` removes a link but not a directory.
     /// `RMD` removes an empty directory; for a link, many servers reply that it is not a directory.
     /// If listings prove nothing, the server must say that the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
@@ -154,7 +154,7 @@ impl Far<'_> {
         Err(if failure.fatal { failure } else { failure.never_retried() })
     }
 
-    /// Announces the next calls of [`set_time`](Self::set_time), for paths from the top.
+    /// Announces the next calls of [`set_time`](Self::set_time), for paths relative to the top.
     pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
         let top = self.top;
         let times = times.iter().filter_map(|(path, seconds)| {
@@ -257,8 +257,8 @@ pub(super) fn about(path: &[u8], error: &Error) -> Failure {
     Failure::from(error).context(shown(path))
 }
 
-/// Verifies that the server's file has all its bytes, by the rule of `get` and `put`: a 226 alone
-/// does not prove that.
+/// Verifies that the server's file has `bytes` bytes, if the server reports the size. A 226 reply
+/// alone does not prove that the file is complete. `get` and `put` use the same rule.
 pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
     proved.map(drop).map_err(|failure| failure.context(shown(path)))

@@ -88,8 +88,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Announces the copies from `number` on. With `--reuse-data`, several downloads are requested
-    /// at once, and each upload together with the end of the one before.
+    /// Announces the copies from `number` on. With `--reuse-data`, the client requests several
+    /// downloads at once, and each upload before the previous upload is confirmed.
     pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
         match self {
             Self::Down(down) => down.plan(plan, number),
@@ -120,7 +120,7 @@ impl Copier<'_> {
     pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), Failure> {
         match self {
             Self::Up(Up { to, .. }) => to.set_time(&join(to.top, path), Some(seconds)),
-            // These set the time with the copy.
+            // Downloads and copies between servers set the time with the copy.
             Self::Down(_) | Self::Across(_) => Ok(()),
         }
     }
@@ -129,8 +129,8 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for a server, where no command creates one, and the same failures as
-    /// [`make`](Self::make).
+    /// Returns `Usage` if the target is on a server, because FTP has no command for links, and the
+    /// same failures as [`make`](Self::make).
     pub(super) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.link(path, link),
@@ -172,8 +172,9 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Integrity` if the files differ, `Unsupported` if the server does not report enough
-    /// for a proof, and the same failures as [`make`](Self::make).
+    /// Returns `Integrity` if the files differ, and `Unsupported` if the server does not report
+    /// enough for a proof. Returns `Usage` if both sides are servers. Also returns the same
+    /// failures as [`make`](Self::make).
     pub(super) fn remove_source(
         &mut self,
         path: &[u8],
@@ -192,8 +193,8 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the server does not report missing files, and the same failures as
-    /// [`make`](Self::make).
+    /// Returns `Unsupported` if the server does not report missing files, and `Usage` if both sides
+    /// are servers. Also returns the same failures as [`make`](Self::make).
     pub(super) fn is_same_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let (near, far) = match self {
             Self::Down(Down { from, to, .. }) => (to, from),

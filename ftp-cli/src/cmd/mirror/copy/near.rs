@@ -73,7 +73,7 @@ impl<'a> Near<'a> {
             None => directory.remove(name, is_directory),
         });
         match gone {
-            // The partial file has been renamed to the file by now.
+            // In the meantime, a copy may have renamed this partial file to its final name.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
             gone => gone.map(|()| true).map_err(|error| failed(&removal.path, &error)),
         }

@@ -68,7 +68,7 @@ pub(crate) fn copy_together(
         return Ok(None);
     };
     let here = |error: io::Error| failed(&below, &error);
-    // Once the file has its final temporary name, no other program extends it.
+    // After this rename, no other run extends the file.
     whole.commit(true).map_err(here)?;
     let draft = Draft::complete(directory, &name_of_pieces(&copy.name)).map_err(here)?;
     let modified = origin.modified.map(|time| time.unix_seconds());
@@ -89,7 +89,7 @@ struct LargeFile<'a> {
 }
 
 impl LargeFile<'_> {
-    /// Downloads the file in ranges. Returns `None` if it needs a single connection instead.
+    /// Downloads the file in ranges. Returns `None` if the file needs a single connection instead.
     fn gather(
         &self,
         connections: &mut [&mut Sessions<'_>],
@@ -131,7 +131,7 @@ impl LargeFile<'_> {
                 }
             }
         }
-        // A single connection starts from byte 0. The next run removes what is left.
+        // A single connection starts from byte 0. The next run removes any remaining pieces.
         let _ = remove_pieces(&target);
         let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
         Ok(None)

@@ -44,7 +44,7 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Requests uploads ahead if `is_on` is set.
+    /// Returns a state without a following copy. With `is_on`, uploads are requested ahead.
     pub(crate) fn new(is_on: bool) -> Self {
         Self { is_on, ..Self::default() }
     }
@@ -58,13 +58,13 @@ struct Opened {
     before: Metadata,
 }
 
-/// The number of uploads in a row that are requested ahead. Their times are set after the last one,
-/// because times must not be sent before the uploads are confirmed: if an upload failed, the old
-/// file would get the time of the new one, and seem to be a copy of it.
+/// Largest number of consecutive uploads that are requested ahead. Their times are set after the
+/// last upload is confirmed. If an upload failed after its time was set, the old file would have
+/// the time of the new file, and look like a copy.
 const ROW: usize = 32;
 
-/// The size of the largest file that another upload follows at once. A copy without its time is
-/// sent again if the run is interrupted, so a row must be short.
+/// Largest size, in bytes, of a file after which the next upload is requested ahead. If the run is
+/// interrupted, the next run sends files without their times again, so only small files may wait.
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
@@ -78,7 +78,7 @@ impl Up<'_> {
         });
     }
 
-    /// Opens the file of the copy that follows, if that may be requested ahead.
+    /// Opens the file of the following copy. Returns `None` if the copy cannot be requested ahead.
     fn open_following(&mut self, path: &[u8], name: &[u8]) -> Option<Opened> {
         // The copy itself reports a failure.
         self.to.check(&join(path, name)).ok()?;
@@ -214,7 +214,7 @@ impl Up<'_> {
                 prove_content(self.to.client()?, &there, (&file, length), checksum)?;
             }
         }
-        // The proof can take long. Meanwhile another file may have got the name.
+        // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;
         let now = directory.read(&copy.name).and_then(|file| file.metadata());
         if Identity::of(&now.map_err(|error| here(&error))?) != before {

@@ -1,4 +1,4 @@
-//! Limits and shows the progress of a transfer.
+//! Limits the rate of a transfer, and shows its progress.
 
 use std::fs::File;
 

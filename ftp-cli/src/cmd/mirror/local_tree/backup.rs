@@ -21,7 +21,8 @@ impl Backup {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors, also if the backup is on another file system.
+    /// Returns the system's errors, `Other` if the backup is on another file system, and
+    /// `AlreadyExists` if no backup name is free.
     pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
         let Some(before) = directory.found(name)? else { return Ok(()) };
         let place = self.place(path)?;
@@ -72,7 +73,7 @@ impl Backup {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// Opens the directory at `path` of the backup, and creates what is missing.
+    /// Opens the directory at `path` of the backup, and creates missing directories.
     fn place(&self, path: &[u8]) -> io::Result<Directory> {
         let mut place = self.0.below(b"")?;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {

@@ -12,7 +12,7 @@ const LARGE: u64 = 16 << 20;
 
 impl Plan {
     /// Returns the numbers of the copies of large files. Over only one of `jobs` connections, such
-    /// a file would keep the others waiting at the end.
+    /// a file would still be in transfer when the other connections have nothing left to do.
     pub(in super::super) fn large_files(&self, jobs: usize) -> Vec<usize> {
         let is_large = |copy: &PlannedCopy| {
             let size = copy.size.unwrap_or_default();

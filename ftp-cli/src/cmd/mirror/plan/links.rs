@@ -62,8 +62,8 @@ impl Planner<'_> {
         }
     }
 
-    /// With `--perms`, returns the permission bits to set. Returns `None` if the target's object
-    /// has or may have them already.
+    /// Returns the permission bits to set with `--perms`. Returns `None` if the bits of the source
+    /// are unknown, or if the target's object has or may have the same bits.
     pub(super) fn wanted_mode(
         &mut self,
         item: &TreeEntry,
@@ -88,7 +88,7 @@ impl Planner<'_> {
     ) -> Result<(), Failure> {
         let before = (self.plan.copies.len(), self.plan.failures.len());
         self.compare(place, &path, item, other)?;
-        // A copy gets its permissions before its name.
+        // A copy sets the permissions too, so only a file without a copy needs this step.
         let is_same = before == (self.plan.copies.len(), self.plan.failures.len());
         let planned = mode.filter(|_| is_same).map(|mode| PlannedMode { place, path, mode });
         self.plan.modes.extend(planned);

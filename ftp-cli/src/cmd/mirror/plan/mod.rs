@@ -29,7 +29,7 @@ const DEPTH: usize = 128;
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(super) const OBJECTS: usize = 1_000_000;
 
-/// Memory in bytes for the directories that are being compared.
+/// Largest memory usage, in bytes, of the directories that are being compared.
 const HELD: usize = 256 << 20;
 
 /// Options of a plan.
@@ -40,7 +40,7 @@ pub(super) struct Wish<'a> {
     pub(super) deletes: bool,
     /// Largest number of objects in both trees.
     pub(super) objects: usize,
-    /// Whether `--continue` is set and times decide what can be resumed.
+    /// Whether `--continue` is set and times decide which files can be resumed.
     pub(super) resumes: bool,
     /// Whether nothing may be written, not even a test file.
     pub(super) is_dry: bool,
@@ -73,13 +73,13 @@ pub(super) struct Plan {
     pub(super) temporary: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(super) failures: Vec<Failure>,
-    /// Objects that are left out on purpose, as messages.
+    /// Messages about objects that are left out on purpose, and about limits of the comparison.
     pub(super) left_out: Vec<String>,
-    /// Number of files that are equal on both sides.
+    /// Number of files and links that are equal on both sides.
     pub(super) same: usize,
     /// Whether the source has no files at all, selected or not.
     pub(super) has_empty_source: bool,
-    /// Number of files of the source that no option selects.
+    /// Number of files of the source that the options exclude.
     pub(super) unselected: usize,
     /// With `--remove-source`, the files that are equal on both sides.
     pub(super) equal: Vec<PlannedCopy>,
@@ -89,7 +89,7 @@ pub(super) struct Plan {
     pub(super) bytes: u64,
 }
 
-/// A directory on both sides.
+/// A directory to mirror.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedDirectory {
     /// Path from the top, which is the empty path.
@@ -154,8 +154,8 @@ impl PlannedCopy {
 /// An object to remove from the target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Removal {
-    /// Index of the directory whose source lacks the object. If anything in that directory fails,
-    /// the object stays.
+    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
+    /// anything in that directory fails, the object stays.
     pub(super) place: usize,
     /// Path from the top.
     pub(super) path: Vec<u8>,
@@ -182,7 +182,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Returns failures that end the run: a lost connection, an unreadable source, too many
+    /// Returns failures that end the run, such as a lost connection, an unreadable source, too many
     /// objects, or a temporary name that exists already.
     pub(super) fn make(
         source: &mut dyn Side,
@@ -250,7 +250,7 @@ struct Subdirectory {
     name: Vec<u8>,
     /// Whether the target lacks the subdirectory.
     is_new: bool,
-    /// Unique identifier at the server.
+    /// Unique identifier, if known.
     unique: Option<Vec<u8>>,
     /// Permission bits to set.
     mode: Option<u16>,
@@ -269,7 +269,7 @@ impl Planner<'_> {
             }
         };
         if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
-            // Mirroring a missing source must not be a success.
+            // Mirroring a missing source must not succeed.
             let message = "is listed as empty and may not exist";
             return Err(Failure::new(Exit::Refused, message));
         }
@@ -324,7 +324,8 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // The invalid name may be that of another object.
+                // The real name of this object is unknown, so the object may be any of the
+                // target's.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
@@ -346,7 +347,7 @@ impl Planner<'_> {
     }
 
     /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
-    /// target, a name of the default pattern counts as an interrupted upload.
+    /// target, a name of the default pattern may exist: it counts as an interrupted upload.
     fn check_temporary(
         &self,
         path: &[u8],
@@ -507,8 +508,8 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { mode, ..copy });
     }
 
-    /// Returns why a directory of the target may be reached through a link. If there is a reason,
-    /// nothing is removed from the directory.
+    /// Returns the reason why a directory of the target may be reached through a link, if any.
+    /// Nothing is removed from such a directory.
     fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();

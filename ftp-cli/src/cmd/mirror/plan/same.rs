@@ -1,4 +1,4 @@
-//! Compares files of both sides by their times, and measures the target's clock for this.
+//! Compares files of both sides by times or digests, and measures the target's clock for this.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{PlannedCopy, Planner, name_of};
@@ -41,7 +41,7 @@ impl Pair {
 }
 
 impl Planner<'_> {
-    /// Compares a file that both sides have, and plans what the rule demands.
+    /// Compares a file that both sides have, and plans a copy if the rule requires one.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Planner<'_> {
     /// Counts a pair as the same, or plans its copy.
     fn plan_verdict(&mut self, place: usize, pair: Pair, verdict: Verdict) -> Result<(), Failure> {
         match verdict {
-            // Without a digest, only a new copy is enough proof.
+            // If no digest was compared, only a new copy is enough proof.
             Verdict::Same
                 if self.wish.moves
                     && (pair.rule == Rule::NotBefore || !self.offers_digest()?) =>
@@ -215,7 +215,8 @@ fn is_newer(source: &TreeEntry, target: &TreeEntry) -> bool {
     })
 }
 
-/// Returns whether the target's time is the source's as rounded by FAT: an even second next to it.
+/// Returns whether the target's time is the source's time, rounded by FAT to an adjacent even
+/// second.
 fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
     exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {

@@ -1,5 +1,5 @@
-//! Loads the server's certificate: a pair of PEM files, or a self-signed one that is created once
-//! and kept.
+//! Loads the certificates of the server and its virtual hosts from PEM files. The server's own can
+//! be a self-signed certificate instead, which is created once and kept.
 
 pub(super) mod renewal;
 pub(super) mod watch;
@@ -25,7 +25,7 @@ use crate::exit::{Exit, Failure};
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";
 
-/// Seconds before expiry from which a warning is given.
+/// Seconds before expiry from which messages about the expiry are warnings.
 const SOON: i64 = 14 * 86_400;
 
 /// The effect of a certificate without the right name.
@@ -81,8 +81,8 @@ impl Certificate {
 }
 
 impl Loaded {
-    /// Returns each certificate's virtual host, `None` for the server's own, and its expiry in
-    /// seconds since 1970.
+    /// Returns the virtual host of each certificate (`None` for the server's own), with the expiry
+    /// of the certificate in seconds since 1970.
     pub(super) fn ends(&self) -> Vec<(Option<String>, i64)> {
         let end = |tls: &Tls| tls.not_after().map(|end| end.unix_seconds());
         let own = self.tls.as_ref().and_then(end).map(|end| (None, end));
@@ -94,16 +94,18 @@ impl Loaded {
 }
 
 impl Certificates {
-    /// Loads the certificates of `settings` from disk. Returns an empty configuration if none is
-    /// set. Creates the self-signed certificate if it is missing.
+    /// Loads the certificates of `settings` from disk. Returns an empty configuration if the
+    /// settings name no certificate of the server. Creates the self-signed certificate if it is
+    /// missing.
     ///
     /// If the files of a host cannot be used and the paths are the same, the host keeps its
     /// certificate from `former`. An error of one host must not prevent changes to the others.
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with the file and the problem, `Local` if the self-signed certificate can
-    /// neither be read nor created, or `Unsupported` if this build cannot create one.
+    /// Returns `Usage` if a file is unusable, or if there is no directory for the self-signed
+    /// certificate. Returns `Local` if the self-signed certificate cannot be read or written, or
+    /// `Unsupported` if it cannot be generated.
     pub(super) fn load(&mut self, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
         match self.load_own(settings)? {
             Some(own) => with_hosts(own, settings, former),
@@ -215,8 +217,8 @@ fn unusable(error: TlsError) -> Failure {
     Failure::usage(format!("TLS: {}", in_full(&error)))
 }
 
-/// Returns the failure for a damaged self-signed certificate. The server does not replace it by
-/// itself, because clients may have pinned its key.
+/// Returns the failure for a damaged self-signed certificate. The server does not replace the
+/// certificate automatically, because clients may have pinned its key.
 fn damaged(error: &TlsError) -> Failure {
     let path = match state_directory() {
         Ok(directory) => shown_path(&directory.join(OWN)),
@@ -256,7 +258,8 @@ fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
         .map_err(|why| Failure::new(Exit::Unsupported, format!("--tls-self-signed: {why}")))?;
     let keep = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        // Readable only by its owner, and under its final name only when complete and synced.
+        // The file is readable only by its owner. It gets its final name only when it is complete
+        // and synced.
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
@@ -270,7 +273,8 @@ fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))
 }
 
-/// Returns the names and addresses of this host that are known locally.
+/// Returns the names and addresses for the self-signed certificate: those of this host that are
+/// known locally, and those in the settings.
 fn names(settings: &Settings) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
     names
@@ -318,7 +322,7 @@ fn wanted(settings: &Settings) -> Vec<String> {
     names
 }
 
-/// Adds the findings of `--check` about the certificate.
+/// Adds the findings of `--check` about the certificates.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let mut file = settings.tls.certificate.clone();
     if settings.tls.self_signed {
@@ -390,7 +394,7 @@ fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings
     }
 }
 
-/// Adds a finding if the certificate does not match the host's names in the settings.
+/// Adds a finding if the server's own certificate lacks names that the settings require.
 fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
     let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
     let mut misfits = wanted(settings);

@@ -23,7 +23,7 @@ pub(crate) struct Renewed {
     pub(crate) look: Look,
     /// The plan that names the files.
     pub(crate) plan: Arc<ServePlan>,
-    /// `None` if nothing has changed.
+    /// `None` if the files did not need to be loaded.
     pub(crate) loaded: Option<Result<Loaded, String>>,
 }
 

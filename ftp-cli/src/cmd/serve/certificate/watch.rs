@@ -157,7 +157,8 @@ impl Look {
     pub(crate) fn must_load(&mut self) -> bool {
         let mut has_changed = self.is_retry;
         for file in &mut self.files {
-            // A missing file may be about to be renamed to this name: the next check finds it.
+            // If the file is missing, a new file may be about to get its name. The next check finds
+            // that file.
             let found = Stamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;
@@ -168,7 +169,7 @@ impl Look {
     }
 }
 
-/// Returns how long a certificate is valid, and how urgent that is.
+/// Describes how long a certificate is valid, with the level for the log.
 pub(crate) fn validity(certificate: &Certificate) -> Option<Validity> {
     let left = seconds_left(&certificate.tls)?;
     let level = if left < SOON { Level::Warn } else { Level::Info };
@@ -181,7 +182,8 @@ pub(crate) fn urgent_validity(certificate: &Certificate) -> Option<Validity> {
     validity(certificate)
 }
 
-/// Returns when a certificate with `left` seconds expires, as a predicate.
+/// Returns a predicate such as `expires in 2 days` for a certificate that expires in `left`
+/// seconds.
 pub(super) fn in_days(left: i64) -> String {
     match left.div_euclid(DAY) {
         ..0 => "has expired".to_owned(),

@@ -1,4 +1,4 @@
-//! What `--check` says about load balancers.
+//! Checks the settings for load balancers for `--check`.
 
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::settings::Settings;

@@ -1,4 +1,4 @@
-//! What `--check` says about the control socket and the address of the metrics.
+//! Checks the control socket and the address of the metrics for `--check`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::cmd::serve::settings::{MISSING, Settings, is_missing};
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// Checks that the user who starts the server can bind both.
+/// Checks that the process can bind the control socket and the address of the metrics, and that it
+/// can give the control socket to `control.group`.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     for (key, path) in files(settings) {
         file(key, path, findings);

@@ -72,7 +72,7 @@ fn homes_at_hosts(plan: &ServePlan) -> Vec<Home> {
     all
 }
 
-/// Checks that each user's directory permits what the user may do.
+/// Checks that the process can use each user's directory as the user's rights require.
 pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     let run_as = plan.settings.run_as.as_ref();
     let who =
@@ -144,9 +144,9 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
     }
 }
 
-/// Checks for directories of a user of which one contains the other, or which are the same. Clients
-/// can rename the inner directory, so that the next login finds another one. Files that are stored
-/// through a mount count against the quota of the root only later.
+/// Checks for directories of a user that overlap: one contains the other, or both are the same.
+/// Clients can rename the inner directory, so that the next login finds another directory in its
+/// place. Files that are stored through a mount count against the quota of the root only later.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
@@ -230,7 +230,7 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
     })
 }
 
-/// Checks for settings of users that have no effect, or another effect than they seem to have.
+/// Checks for settings of users that have no effect or an unexpected one.
 pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let mut users = plan.users_of_file();
     for (name, user) in users.iter().filter(|(_, user)| !user.all_rights().contains(Rights::MKDIR))

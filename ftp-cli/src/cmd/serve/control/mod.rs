@@ -37,12 +37,13 @@ pub(super) struct Call {
     /// The client, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
-    /// Disconnects once the answer is written.
+    /// Disconnects once the answer was written or could not be written.
     written: Receiver<Infallible>,
 }
 
 impl Call {
-    /// Sends the answer, and logs the change and the client.
+    /// Sends the answer. If the request can change the server, also logs the request, its outcome
+    /// and the client.
     pub(super) fn answer(self, answer: Answer) {
         let Self { request, by, .. } = &self;
         if !matches!(request, Request::Who(_) | Request::Status(_)) {
@@ -70,7 +71,8 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the socket cannot be created, or if another server listens there.
+    /// Returns `Local` if the socket cannot be created or given to its owner and group, or if
+    /// another server listens there.
     pub(super) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(path) = &settings.control_socket else { return Ok(None) };
         let failed = |error: io::Error| {

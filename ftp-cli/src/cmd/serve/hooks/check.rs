@@ -1,4 +1,4 @@
-//! `--check` of `[hooks]`.
+//! Checks `[hooks]` for `--check`.
 
 use std::path::Path;
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Limits on the files in the directory: their number, and their bytes in total. Needed because
-/// clients can cause many events.
+/// Limits on the files in the directory: their number, and their bytes in total. They are needed
+/// because clients can cause many events.
 const FILES: usize = 10_000;
 const BYTES: u64 = 64 * 1024 * 1024;
 
@@ -55,14 +55,14 @@ impl DeadLetters {
     ///
     /// # Errors
     ///
-    /// Returns a message with the reason if the event has no file.
+    /// Returns a message with the reason if the event is not safely in a file.
     pub(super) fn keep(&self, name: &str, json: &[u8]) -> Result<PathBuf, String> {
         let kept = self.keep_all(&[(name, json)]).pop();
         kept.unwrap_or_else(|| Err("no event".to_owned()))
     }
 
-    /// Writes events to new files, and syncs the directory once. Returns the path of each file, or
-    /// why there is none.
+    /// Writes events to new files, and syncs the directory once. Returns for each event the path of
+    /// its file, or why the event is not safely in a file.
     pub(super) fn keep_all(&self, events: &[(&str, &[u8])]) -> Vec<Result<PathBuf, String>> {
         let Some(directory) = &self.directory else {
             return vec![Err("hooks.dead_letters is empty".to_owned()); events.len()];

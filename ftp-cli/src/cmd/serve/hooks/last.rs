@@ -90,8 +90,8 @@ fn write(left: &[Left], sender: &Sender<Kept>) {
     }
 }
 
-/// Logs each event. If the event was written before the deadline, or before the shutdown was cut
-/// short, the line names the file; otherwise the line has the content.
+/// Logs each event. If the event was written before the deadline and before the shutdown was cut
+/// short, the line names the file. Otherwise, the line has the content.
 pub(super) fn account<S: Fn()>(
     left: Vec<Left>,
     writing: &Receiver<Kept>,

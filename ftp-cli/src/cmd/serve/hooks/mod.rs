@@ -33,7 +33,7 @@ const LAST_LETTERS: Duration = Duration::from_secs(3);
 /// Hooks that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
-/// Reasons why the events that are left at the end were not handled.
+/// Reasons why events were not handled before the server stopped.
 const NOT_STARTED: &str = "not started: the server is stopping";
 const KILLED: &str = "killed: the server is stopping";
 

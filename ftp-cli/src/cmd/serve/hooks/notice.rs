@@ -77,7 +77,7 @@ impl Notice {
         Some(Self {
             program: Arc::clone(program),
             event: word,
-            // A refused login has no user, so all refused logins share one place in the queue.
+            // A refused login has no user, so all refused logins share one lane of the queue.
             user: event.user.unwrap_or_default().to_vec(),
             json: event.to_json(&more) + "\n",
             file_name: format!("{:013}-{number:08}-{word}.json", since.as_millis()),
@@ -200,7 +200,7 @@ impl Job for Letter {
 }
 
 impl Letter {
-    /// Logs the event, because too many events wait for the disk.
+    /// Logs the event and the reason, without a dead letter.
     fn refuse_for(&self, why: &str) {
         let Notice { program, json, .. } = &*self.0;
         let shown = shown_path(&program.path);

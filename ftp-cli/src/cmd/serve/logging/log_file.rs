@@ -49,7 +49,8 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// Returns the reason and the cure, and logs them. The old file then stays in use.
+    /// Returns the reason with a hint for the operator, and logs both. The old file then stays in
+    /// use.
     pub(super) fn open_again(&self) -> Result<(), String> {
         match open(&self.path, self.owner.as_ref()) {
             Ok(file) => {

@@ -28,7 +28,7 @@ use crate::options::Options;
 /// Target of the `log` crate for messages of `serve` itself.
 pub(super) const LOG: &str = "ftp_server";
 
-/// Maximum time that the shutdown waits for a log to be written.
+/// Maximum time to wait for log lines to be written, at shutdown and when a log is reopened.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Returns the failure to start a thread.
@@ -94,7 +94,7 @@ impl ServerLog {
         Ok(Self { events, writer, messages, target, file, has_priorities, is_quiet })
     }
 
-    /// Logs a message about the server, in the format of the log.
+    /// Logs a message about the server in the format of the log, unless `--quiet` is given.
     pub(super) fn say(&self, level: Level, text: &dyn Display) {
         let is_console = self.target == LogTarget::Stderr && !self.has_priorities;
         match self.events.format() {
@@ -104,7 +104,8 @@ impl ServerLog {
         }
     }
 
-    /// Logs why the server ends, unless the log is standard error, which has the reason already.
+    /// Logs why the server ends, unless the log is standard error, where the program prints the
+    /// reason anyway.
     pub(super) fn fail(&self, failure: &Failure) {
         if self.target != LogTarget::Stderr {
             self.log(Level::Error, &failure.message);

@@ -19,8 +19,8 @@ const INFORMATIONAL: u8 = 6;
 /// The format of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SyslogFormat {
-    /// The format of syslog(3), without the time, which daemons take from their own clock. As
-    /// packaged, journald and other daemons read only this format.
+    /// The format of syslog(3), without the time, which daemons take from their own clock. By
+    /// default, journald and other daemons read only this format.
     Traditional,
     /// RFC 5424, for a daemon that is configured to read it.
     Rfc5424,

@@ -1,5 +1,4 @@
-//! Writes the transfer log: a file in xferlog format that may be replaced by a reloaded
-//! configuration.
+//! Writes the transfer log, a file in xferlog format. A reload can switch to another file.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -26,7 +25,8 @@ pub(crate) struct Log {
 }
 
 impl Transfers {
-    /// Returns an empty log. `owner` is the user of the process after dropping privileges.
+    /// Returns a transfer log that has no file yet. `owner` is the user of the process after
+    /// dropping privileges.
     pub(crate) fn new(owner: Option<RunAs>) -> Self {
         Self { log: Mutex::default(), owner }
     }

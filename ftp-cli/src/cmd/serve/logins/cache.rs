@@ -17,7 +17,7 @@ use crate::lock::lock;
 const MOST: usize = 1_000;
 
 /// A cache of accepted logins. It holds no passwords: the key of a login is a digest of a random
-/// key and of all facts that `auth.program` received. Refused logins are never in it.
+/// secret and of all facts that `auth.program` gets. Refused logins are never in it.
 pub(super) struct Cache {
     lifetime: Duration,
     /// `None` if there are no random numbers; then nothing is remembered.

@@ -30,7 +30,7 @@ pub(super) struct Member {
 ///
 /// # Errors
 ///
-/// Returns a message with the position of the error.
+/// Returns a message; for a syntax error, with its position.
 pub(super) fn object(bytes: &[u8]) -> Result<Vec<Member>, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("the answer is empty".to_owned());
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 /// Accepts any value. Members keep their order, and names may occur twice; the reader of settings
-/// refuses such names.
+/// refuses duplicate names.
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {

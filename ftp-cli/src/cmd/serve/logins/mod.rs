@@ -1,5 +1,6 @@
 //! `auth.program`: a program that checks the logins of users who are not in the configuration. Each
-//! login starts one process, which reads one line of JSON and writes one line.
+//! login that is not in the cache starts one process, which reads one line of JSON and answers with
+//! a JSON object.
 
 mod cache;
 mod failures;
@@ -65,7 +66,7 @@ impl Logins {
         }
     }
 
-    /// Refuses all logins from now on, and kills the running programs.
+    /// Refuses all logins that need a program from now on, and kills the running programs.
     pub(super) fn end(&self) {
         for question in self.pool.end() {
             question.settle(Err("not started: the server is stopping".to_owned()));
@@ -109,8 +110,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if the program refuses the login, or `Unavailable` if there is no valid
-    /// answer. A missing or invalid answer is logged, unless the client has gone.
+    /// Returns `Refused` if the program refuses the login, or if no user can have this name.
+    /// Returns `Unavailable` if there is no valid answer, and logs that unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
         // The configuration cannot contain such a user either.

@@ -50,8 +50,8 @@ impl<'a> Asked<'a> {
             .into_line()
     }
 
-    /// Returns the client's IPv4 address or IPv6 network. Addresses and networks take turns, so
-    /// that a client that guesses passwords does not delay the others much.
+    /// Returns the client's IPv4 address or IPv6 /64 network, in bytes. Addresses and networks take
+    /// turns, so that a client that guesses passwords does not delay the others much.
     fn turn(&self) -> Vec<u8> {
         match self.peer.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -158,7 +158,7 @@ impl Job for Question {
         };
         let input = process::input(&self.input).map_err(|error| error.to_string())?;
         let mut command = process::command(program);
-        // Its standard error may show the password.
+        // The program's standard error may show the password.
         command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::null());
         let is_over = || is_over() || self.is_abandoned();
         let answer = process::ask(&mut command, self.limit.min(left), &is_over, &STUCK)?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Where to listen.
+/// Address of the metrics endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum MetricsAddress {
     Tcp(SocketAddr),
@@ -12,7 +12,7 @@ pub(crate) enum MetricsAddress {
 }
 
 impl MetricsAddress {
-    /// Parses `ADDRESS:PORT` or `unix:PATH`.
+    /// Parses `ADDRESS:PORT` or `unix:/PATH`.
     ///
     /// # Errors
     ///

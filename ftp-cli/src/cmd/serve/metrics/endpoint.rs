@@ -36,7 +36,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// Returns `Network` or `Local` if the address cannot be bound.
+    /// Returns `Network` if the TCP address cannot be bound, or `Local` if the Unix socket cannot.
     pub(crate) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         match &settings.metrics {
             None => Ok(None),
@@ -103,7 +103,7 @@ fn answer(mut stream: impl Read + Write, metrics: &Metrics) -> io::Result<()> {
     let (status, body) = match path(&mut stream)?.as_deref() {
         Some("/metrics") => ("200 OK", metrics.text()),
         Some(_) => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
-        None => ("405 Method Not Allowed", "only GET\n".to_owned()),
+        None => ("405 Method Not Allowed", "only GET is allowed\n".to_owned()),
     };
     let length = body.len();
     let head = format!(

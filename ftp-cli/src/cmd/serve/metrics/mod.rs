@@ -17,7 +17,7 @@ use crate::lock::lock;
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
-/// All values of the metrics, counted from events.
+/// Values of the metrics, most of them counted from events.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics(Mutex<Counts>);
 
@@ -33,7 +33,7 @@ struct Counts {
     /// previous bound.
     durations: [u64; BOUNDS.len()],
     all_durations: Duration,
-    /// Each certificate's virtual host, and its expiry in seconds since 1970.
+    /// The virtual host of each certificate, with the expiry of the certificate.
     certificates: Vec<CertificateEnd>,
     has_failed_to_reload: bool,
 }
@@ -143,8 +143,8 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The text of the metrics that were added so far. The labels are words of this program and need no
-/// escapes.
+/// The text of the metrics that were added so far. The labels are words of this program or host
+/// names, which need no escapes.
 #[derive(Default)]
 struct Page(String);
 

@@ -1,7 +1,7 @@
 //! Threads that run the jobs of a queue. A job starts a process or writes a file.
 //!
 //! A session's thread is confined to its user's files, and a program that it starts would be too.
-//! So the session only queues a job; threads that existed before any session run it.
+//! So the session only queues a job, and an unconfined thread runs it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +12,8 @@ use super::queue::{Queue, Queued};
 use crate::console::threads;
 use crate::lock::lock;
 
-/// Work for an event. No job is lost silently: it ends with `run`, `fail` or `refuse`, or
-/// [`Pool::end`] or [`Pool::give_up`] returns it.
+/// Work for an event or a login. No job is lost silently: it ends with `run`, `fail` or `refuse`,
+/// or [`Pool::end`] or [`Pool::give_up`] returns it.
 pub(crate) trait Job: Queued + Send + Sync + 'static {
     /// Does the work. Ends early when `is_over` returns `true`.
     ///
@@ -38,7 +38,7 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 /// A queue, and the threads that run its jobs.
 pub(crate) struct Pool<J> {
     state: Mutex<State<J>>,
-    /// Wakes one thread for a job, or all threads at the end.
+    /// Wakes one thread for a job, or all threads after a change of the limits or at the end.
     work: Condvar,
     /// Wakes the shutdown when a job has ended.
     ended: Condvar,
@@ -146,7 +146,7 @@ impl<J: Job> Pool<J> {
         self.work.notify_all();
     }
 
-    /// Waits for all jobs, at most until `until`.
+    /// Waits for all jobs, at most until `until` or a call to [`cut`](Self::cut).
     pub(crate) fn wait(&self, until: Instant) {
         let is_busy = |state: &mut State<J>| {
             !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
@@ -155,7 +155,8 @@ impl<J: Job> Pool<J> {
         drop(self.ended.wait_timeout_while(self.state(), limit, is_busy));
     }
 
-    /// Ends the running jobs. Returns the jobs that were not started.
+    /// Makes the running jobs end early, and starts no more. Returns the jobs that were not
+    /// started.
     #[must_use]
     pub(crate) fn end(&self) -> Vec<Arc<J>> {
         let mut state = self.state();

@@ -27,8 +27,9 @@ const KILLED: Duration = Duration::from_secs(2);
 /// While this number of programs of one kind cannot be killed, no more of that kind are started.
 const STUCK_AT_MOST: usize = 16;
 
-/// Programs of one kind that were killed but have not ended. They are reaped when they end. Each
-/// kind has its own list, so hooks on a hanging disk do not prevent logins.
+/// Programs of one kind that were killed but have not ended. They are reaped before a later program
+/// of their kind starts. Each kind has its own list, so hooks on a hanging disk do not prevent
+/// logins.
 #[derive(Debug, Default)]
 pub(crate) struct Stuck(Mutex<Vec<Child>>);
 
@@ -58,8 +59,8 @@ const ANSWER: usize = 64 * 1024;
 /// Maximum bytes to read between two checks: more than an answer.
 const READ: usize = ANSWER + 4096;
 
-/// Returns a command in its own process group, without input and output, and without the
-/// environment variables that only the server needs.
+/// Returns a command that runs in `/`, in its own process group, without standard input and output.
+/// It does not inherit the environment variables that only the server needs.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
@@ -221,7 +222,7 @@ impl<P: Read + AsFd> Beginning<P> {
         let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = [0; 4096];
         for _ in 0..READ / buffer.len() {
-            // An error, for example nothing to read, leaves the rest to the next call.
+            // After an error, for example if no bytes are available, the next call reads the rest.
             let Ok(count @ 1..) = pipe.read(&mut buffer) else { return };
             let room = self.most - self.kept.len();
             self.is_longer |= count > room;

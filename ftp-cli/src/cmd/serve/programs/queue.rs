@@ -69,8 +69,8 @@ impl<J: Queued> Queue<J> {
         self.length
     }
 
-    /// Adds a job. Returns the jobs that no longer fit: the newest of the user with the most jobs,
-    /// who may be the same user.
+    /// Adds a job. Returns the jobs that no longer fit: the newest jobs of the user with the most
+    /// jobs or bytes, who may be the same user.
     pub(crate) fn push(&mut self, job: J) -> Vec<J> {
         let size = job.size();
         match self.lane(job.user()) {
@@ -86,7 +86,8 @@ impl<J: Queued> Queue<J> {
         std::iter::from_fn(|| self.pop_surplus()).collect()
     }
 
-    /// Removes the newest job of the user with the most jobs, if the queue exceeds a limit.
+    /// If the queue exceeds a limit, removes the newest job of the user with the most jobs or
+    /// bytes.
     fn pop_surplus(&mut self) -> Option<J> {
         let largest = if self.bytes > BYTES {
             self.lanes.iter_mut().max_by_key(|lane| lane.bytes())
@@ -126,10 +127,11 @@ impl<J: Queued> Queue<J> {
         self.tidy_up();
     }
 
-    /// Puts a failed job back to the head of its user's lane. Call [`done`](Self::done) afterwards.
+    /// Puts a failed job back at the head of its user's lane; only for serial queues. Call
+    /// [`done`](Self::done) afterwards.
     pub(crate) fn put_back(&mut self, job: J, not_before: Option<Instant>) {
         let size = job.size();
-        // A user's lane exists while one of its jobs runs.
+        // In a serial queue, a user's lane exists while one of its jobs runs.
         let Some(lane) = self.lane(job.user()) else { return };
         lane.jobs.push_front(job);
         lane.not_before = not_before;
@@ -137,8 +139,8 @@ impl<J: Queued> Queue<J> {
         self.bytes += size;
     }
 
-    /// Returns the time at which the first pause ends; `None` if only [`done`](Self::done) can make
-    /// a job ready.
+    /// Returns the time at which the first pause ends, or `None` if no job waits for the end of a
+    /// pause.
     pub(crate) fn next_start(&self) -> Option<Instant> {
         let waiting = self.lanes.iter().filter(|lane| !lane.is_busy);
         waiting.filter_map(|lane| lane.not_before).min()

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The program that checks the logins of users who are not in the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthSettings {
-    /// Program to run for each login, with its arguments; empty for none.
+    /// Program that checks a login, with its arguments; empty for none.
     pub(crate) program: Vec<String>,
     /// Time for which an accepted password is remembered, so that the program does not run again.
     pub(crate) cache: Duration,

@@ -1,5 +1,5 @@
-//! Reads a configuration file in TOML into [`Settings`], and reports all errors, each with its line
-//! and column.
+//! Reads a configuration file in TOML into [`Settings`], and reports its errors, each with the line
+//! and the column.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -89,7 +89,7 @@ impl File {
             reader.section(settings, name, value);
         }
         reader.finish(settings);
-        // The meaning of a line with a syntax error is unknown, and so is everything after an
+        // The meaning of a line with a syntax error is unknown, and so is the line after an
         // unclosed bracket.
         let mut is_broken = vec![false; reader.lines.count() + 2];
         for error in &errors {

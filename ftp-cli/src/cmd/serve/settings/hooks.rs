@@ -18,7 +18,8 @@ pub(crate) struct HookSettings {
     pub(crate) events: Vec<HookEvent>,
     /// Largest number of simultaneous processes of `program`.
     pub(crate) processes: usize,
-    /// Largest number of retries of `program` after a failure, and the pause before the first one.
+    /// Largest number of retries of `program` after a failure, and the pause before the first
+    /// retry.
     pub(crate) retries: u32,
     pub(crate) retry_delay: Duration,
     /// Directory for events that `program` did not handle.

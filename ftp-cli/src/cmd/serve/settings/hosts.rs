@@ -42,10 +42,10 @@ pub(crate) struct Host {
 #[rustfmt::skip]
 pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
-    row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
+    row!(Host, "key",         FILE,  key,         "PEM file of the private key of the host's certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted), and of the greeting under implicit TLS (empty: server.banner)."),
     row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: their own)."),
-    row!(Host, "users",       USERS, users,       "Names of users who may log in here; anonymous is such a name (empty: none; without this key: all)."),
+    row!(Host, "users",       USERS, users,       "Users who may log in here; anonymous stands for anonymous logins (empty: none; without this key: all)."),
 ];
 
 impl Host {
@@ -198,7 +198,7 @@ impl Settings {
             };
             for (user, settings) in self.users.iter().filter(|(user, _)| host.admits(user)) {
                 let there = User { root: root.clone(), ..settings.clone() };
-                // Objections to the root itself are known already.
+                // Objections to the root itself and to mounts are reported elsewhere.
                 for (key, why) in self.objections_to_stores(&there) {
                     if !matches!(key, "root" | "mounts") {
                         add("root", format!("{key} of user {}: {why}", shown(user)));

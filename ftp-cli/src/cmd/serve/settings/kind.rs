@@ -7,7 +7,8 @@ use super::toml_text::{list_of, quoted};
 /// Example of a program with its arguments.
 pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
 
-/// Kind of a value in a file. In `--set` all of them are plain text, with commas between items.
+/// Kind of a value in a file. In `--set`, most kinds are plain text, with commas between the items
+/// of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     /// `true`, `false`.

@@ -46,7 +46,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Returns the row of a key, unless only users can have the key.
+    /// Returns the row of a key, if this table can have the key.
     pub(super) fn row(self, key: &str) -> Option<&'static Setting<User>> {
         self.rows().find(|row| row.key == key)
     }
@@ -92,7 +92,7 @@ pub(super) struct Given {
     pub(super) at: Option<usize>,
 }
 
-/// Shows the keys alone: a value may be a password hash.
+/// Shows only the keys, because a value may be a password hash.
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.given.iter().map(|given| given.row.key)).finish()

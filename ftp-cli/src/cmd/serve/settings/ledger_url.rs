@@ -19,7 +19,7 @@ impl LedgerUrl {
     ///
     /// # Errors
     ///
-    /// Returns a message if the text does not name a ledger.
+    /// Returns a message if the text does not name a ledger, or contains a password.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(rest) = text.strip_prefix("redis://") {
             let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
@@ -38,7 +38,7 @@ impl LedgerUrl {
         }
     }
 
-    /// Returns the text that was read.
+    /// Returns the text in the form that [`parse`](Self::parse) reads.
     pub(super) fn text(&self) -> String {
         match self {
             Self::None => String::new(),

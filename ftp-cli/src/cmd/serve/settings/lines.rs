@@ -26,7 +26,7 @@ impl<'a> Lines<'a> {
         self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// Returns line and column, in characters, each counted from 1.
+    /// Returns the line and the column, each counted from 1. Columns count characters.
     pub(crate) fn position(&self, at: usize) -> (usize, usize) {
         (self.line(at), self.column(at))
     }

@@ -76,8 +76,9 @@ pub(super) fn shown(addresses: &[Listen]) -> String {
     if texts.is_empty() { "\"\"".to_owned() } else { texts.join(", ") }
 }
 
-/// Returns the addresses that the system supports. `[::]` means all addresses. Without IPv6 it is
-/// replaced by `0.0.0.0`; with IPv6 it includes `0.0.0.0`.
+/// Returns the addresses that the system supports, without those that another address covers.
+/// `[::]` means all addresses. Without IPv6 it is replaced by `0.0.0.0`; with IPv6 it includes
+/// `0.0.0.0`.
 pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<SocketAddr> {
     let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let is_all = |address: &SocketAddr| address.ip() == all.ip();
@@ -108,7 +109,7 @@ pub(crate) fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Warning about an address of `listen.freebind`.
+/// Warning about an address that the computer does not have yet, with `listen.freebind`.
 pub(crate) const MISSING: &str =
     "the computer does not have this address yet; clients can connect once it does";
 

@@ -32,7 +32,7 @@ impl Origins {
     }
 
     /// Returns `server.toml:14`, `--set`, the name of another option, or `default`. If the value is
-    /// inherited, adds the table in brackets.
+    /// inherited, adds the table in parentheses.
     pub(crate) fn of(&self, key: &str) -> &str {
         self.get(key)
             .map_or("default", |origin| origin.inherited.as_deref().unwrap_or(&origin.source))

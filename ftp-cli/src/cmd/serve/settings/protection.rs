@@ -22,17 +22,17 @@ pub(crate) struct Protection {
     pub(crate) session_reuse: SessionReuse,
     pub(crate) allow_missing_close_notify: bool,
     pub(crate) min_version: TlsVersion,
-    /// File of CAs whose client certificates are requested.
+    /// File of the CAs whose client certificates the server accepts.
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) client_certificates: ClientCertificates,
     pub(crate) cert_user: bool,
     pub(crate) exempt: Vec<Network>,
     pub(crate) auth_ssl_alias: bool,
-    /// File of CAs that issue the certificates of other servers, with which `SSCN` begins TLS.
+    /// File of the CAs that issue the certificates of other servers, for `SSCN`.
     pub(crate) sscn_ca: Option<PathBuf>,
-    /// Pins of other servers.
+    /// Pins of other servers, for `SSCN`.
     pub(crate) sscn_pins: Vec<String>,
-    /// Whether to begin TLS with any other server.
+    /// Whether to trust any other server, for `SSCN`.
     pub(crate) sscn_any: bool,
 }
 
@@ -77,7 +77,7 @@ impl Protection {
         files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
     }
 
-    /// Returns each contradiction: the wrong key, and what it needs. `is_implicit` is whether some
+    /// Returns each contradiction: the wrong key, and the reason. `is_implicit` is whether some
     /// address has implicit TLS, `has_fxp` whether there are networks of other servers.
     pub(super) fn contradictions(
         &self,

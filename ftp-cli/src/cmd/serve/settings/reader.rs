@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a top-level table, or a top-level key, which belongs in a table.
+    /// Reads a top-level table, or reports a key outside all tables.
     pub(super) fn section(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
         let text: &str = name.get_ref();
         let sections = || TABLE.iter().filter_map(|row| Some(row.key.split_once('.')?.0));
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the keys of the table `section`, and the hosts of [`HOSTS`].
+    /// Reads the keys of the table `section`; in the table [`HOSTS`], reads the hosts too.
     fn keys(&mut self, settings: &mut Settings, section: &str, table: &DeTable<'_>) {
         let mut table: Vec<_> = table.iter().collect();
         // If two names mean the same host, the second one is wrong.
@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Combines the users' keys after the last table, and reports missing keys.
+    /// Combines the users' keys after the last table, and reports unknown groups and missing keys.
     pub(super) fn finish(&mut self, settings: &mut Settings) {
         settings.users.resolve();
         if !self.is_whole {

@@ -10,7 +10,7 @@ use crate::display::shown_path;
 /// Stands for the user's name in paths on disk and in prefixes.
 const NAME: &str = "%u";
 
-/// The longest prefix, in bytes: a key has at most 1,024.
+/// The longest prefix, in bytes: the key of an object has at most 1,024.
 const LONGEST: usize = 900;
 
 /// The place of the files that a user sees.
@@ -98,7 +98,7 @@ pub(super) fn is_bucket(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_plain)
 }
 
-/// Shows the text that was read.
+/// Shows the objects in the form that [`Objects::parse`] reads.
 impl fmt::Display for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.store {
@@ -171,8 +171,8 @@ impl Root {
         }
     }
 
-    /// Returns the root with the user's name in place of `%u`, or `None` if the name could lead to
-    /// another place.
+    /// Returns the root with the user's name in place of `%u`, or `None` if the name is not safe in
+    /// a path or a prefix.
     pub(crate) fn with_name(&self, name: &str) -> Option<Self> {
         if !self.needs_name() {
             return Some(self.clone());

@@ -39,7 +39,7 @@ pub(crate) struct StoreSettings {
     pub(crate) endpoint: String,
     pub(crate) bucket: String,
     pub(crate) region: String,
-    /// ID of the access key. Empty: the keys in the environment.
+    /// ID of the access key. Empty: the keys of `role_arn`, or keys or a role from the environment.
     pub(crate) access_key: String,
     pub(crate) secret_key_file: Option<PathBuf>,
     pub(crate) session_token_file: Option<PathBuf>,
@@ -92,7 +92,7 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
     row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Bucket for the files, which must exist."),
     row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),
-    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "Access key (empty: keys or a role from the variables AWS_... of the environment)."),
+    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: role_arn, or the variables AWS_... of the environment)."),
     row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File with the secret of the access key in its first line, read before privileges are dropped."),
     row!(StoreSettings, "session_token_file",      FILE,         session_token_file,      "File with the session token of a temporary access key (empty: none)."),
     row!(StoreSettings, "role_arn",                ROLE,         role_arn,                "Role to get temporary access keys for, such as arn:aws:iam::123456789012:role/ftp."),
@@ -167,7 +167,7 @@ impl StoreTables {
         self.0.iter()
     }
 
-    /// Returns the store of a root, and its name.
+    /// Returns the name and the settings of the store that contains the objects.
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Settings {
         wrong
     }
 
-    /// Returns why a root cannot be used, if it names a store.
+    /// Returns why the store of a root cannot be used, or `None` for a usable store or a directory.
     pub(super) fn objection_to_root(&self, root: &Root) -> Option<String> {
         let objects = root.objects()?;
         match IS_BUILT {
@@ -316,11 +316,11 @@ impl Settings {
     }
 }
 
-/// Why a store has no quota.
+/// Message about a quota in an object store without a ledger.
 const NOT_COUNTED: &str =
     "not available in an object store without ledger.url; set ledger.url, or use 0";
 
-/// Why a store does not publish incomplete files.
+/// Message about the policy `publish` in an object store.
 const NOT_PUBLISHED: &str = "publish is not available in object stores; use resume or discard";
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) implicit: Vec<Listen>,
     /// Whether to listen on addresses that the computer does not have yet.
     pub(crate) freebind: bool,
-    /// Additional sockets to accept connections on.
+    /// Number of additional sockets that a service manager has passed.
     pub(crate) passed: Passed,
     pub(crate) tls: Protection,
     /// Configuration of the server, without the hosts.
@@ -173,7 +173,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Maximum time to open a data connection."),
     row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Maximum time without progress in a transfer."),
     row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Maximum time for a whole TLS handshake."),
-    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish at SIGTERM; a stalled one has 5 s."),
+    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish at SIGTERM; stalled transfers get 5 s."),
     row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total (0: derived from the system's limits)."),
     row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
@@ -212,9 +212,9 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip a leading - from passwords, which some old clients add."),
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before 226, 250 and 257: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
-    row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Where the log goes: stderr, file:/PATH, syslog or syslog-5424."),
+    row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
-    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for who, kick, reload and others (empty: none)."),
+    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for the commands who, kick, reload and others (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
@@ -444,8 +444,8 @@ impl Settings {
         wrong
     }
 
-    /// Returns the keys whose values differ. They include `users`, `hosts` or `stores` if any of
-    /// these differ.
+    /// Returns the keys whose values differ. They include `users`, `hosts` and `stores` if the
+    /// tables of that name differ.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();

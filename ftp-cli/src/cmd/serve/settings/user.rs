@@ -128,12 +128,12 @@ impl User {
         NEEDED.iter().copied().filter(is_lacking)
     }
 
-    /// Returns the rights in all directories together.
+    /// Returns the union of the user's rights in all directories.
     pub(crate) fn all_rights(&self) -> Rights {
         self.directories.iter().fold(self.rights, |sum, rule| sum | rule.rights)
     }
 
-    /// Returns the user's rights at a mount point and below it together.
+    /// Returns the union of the user's rights at a mount point and below it.
     pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
         let above = self.directories.iter().filter(|rule| mount.is_at_or_below(&rule.path));
         let nearest = above.max_by_key(|rule| rule.path.as_bytes().len());
@@ -151,8 +151,8 @@ impl User {
         mounted.unwrap_or_else(|| (&self.root, path.clone()))
     }
 
-    /// Puts the user's name in place of `%u` in roots. If the name could lead to another place,
-    /// the roots stay unchanged.
+    /// Puts the user's name in place of `%u` in roots. If the name is not safe in a root, that root
+    /// stays unchanged.
     pub(super) fn expand_roots(&mut self, name: &str) {
         let mounted = self.mounts.iter_mut().map(|mount| &mut mount.root);
         for root in [&mut self.root].into_iter().chain(mounted) {

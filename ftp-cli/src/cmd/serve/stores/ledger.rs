@@ -1,4 +1,4 @@
-//! The ledger of the configuration. A reload keeps it, except for the keys of its account.
+//! The ledger of the configuration. A reload changes only the keys of its account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::cmd::serve::settings::{LedgerUrl, Settings};
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// What `on_failure = "allow"` means, for the log.
+/// Effect of `on_failure = "allow"`, for messages.
 const NOT_KEPT: &str = "limits across servers are not enforced";
 
 /// A ledger in use.
@@ -40,13 +40,13 @@ enum Engine {
 }
 
 impl Ledger {
-    /// Reads the password and looks up the address. Sends nothing, except the request for the first
-    /// keys of a role.
+    /// Reads the password, looks up the address and starts the ledger's thread. Sends nothing yet,
+    /// except the request for the first keys of a role.
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the file cannot be read, `Network` if the host has no address, and
-    /// `Usage` for unusable values.
+    /// Returns `Local` if a file cannot be read, `Usage` if the password is unusable, `Network` if
+    /// the ledger cannot be opened, and `Internal` if a thread cannot be started.
     pub(super) fn open(settings: &Settings, stores: &Stores) -> Result<Option<Self>, Failure> {
         let ledger = &settings.ledger;
         let failed = |why: String| Failure::new(Exit::Network, format!("ledger.url: {why}"));
@@ -139,8 +139,8 @@ impl Ledger {
         }
     }
 
-    /// Returns a storage with the limits of `config` on bytes and files. All servers count together
-    /// what the account uses.
+    /// Returns a storage with the limits of `config` on bytes and files. All servers together count
+    /// the use of the account.
     pub(super) fn limit(
         &self,
         storage: impl Storage + 'static,

@@ -131,10 +131,10 @@ impl Service {
 }
 
 impl Notified {
-    /// Sends the notifications that are due. The watchdog is notified only if the server works: the
-    /// caller's thread, which also reloads and stops the server, gets here; the lock of each
-    /// session, which the list of sessions needs, is free; and each accept loop has accepted the
-    /// waiting connections.
+    /// Sends the notifications that are due. Notifies the watchdog only if the server works:
+    /// - The caller's thread, which also reloads and stops the server, gets here.
+    /// - The lock of each session, which the list of sessions needs, is free.
+    /// - Each accept loop has accepted the waiting connections.
     fn beat(&mut self, server: &Server) {
         let now = Instant::now();
         if now >= self.status_due {

@@ -18,7 +18,7 @@ const MOST: u32 = 1_000;
 /// Listening sockets that the process inherited.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// Sockets with a plaintext greeting: those called `control`.
+    /// Sockets with a plaintext greeting: those called `control` or `unknown`, or without a name.
     plaintext: Vec<TcpListener>,
     /// Sockets with implicit TLS: those called `implicit`.
     implicit: Vec<TcpListener>,

@@ -48,7 +48,7 @@ impl Expiry {
         TimeVal::from_unix_seconds(local.unix_seconds().checked_sub(ahead)?).map(Self::At)
     }
 
-    /// Returns the first moment after the expiry.
+    /// Returns the first moment at which the user can no longer log in.
     pub(crate) fn end(self) -> SystemTime {
         let seconds = |time: TimeVal| u64::try_from(time.unix_seconds()).unwrap_or(0);
         let seconds = match self {

@@ -6,7 +6,8 @@ use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::{duration, show, show_size, size, waiting_time};
 
-/// Largest number of failures: the server counts no more failed logins of a host than this.
+/// Largest number of failures or retries. The server counts at most this number of failed logins of
+/// a host.
 const MOST_FAILURES: u32 = 1_000;
 
 /// Largest number of processes of a hook or of `auth.program`.
@@ -32,7 +33,7 @@ pub(crate) const FILES: Form<u64> = Form::new(
     u64::to_string,
 );
 
-/// A number of failures, 0 included.
+/// A number of failures or retries, 0 included.
 pub(crate) const NUMBER: Form<u32> = Form::new(
     Kind::Number,
     |text| match text.parse() {
@@ -116,7 +117,8 @@ fn idle_time(text: &str) -> Result<Duration, String> {
 
 pub(crate) const SIZE: Form<u64> = Form::new(Kind::Size, size, show_size);
 
-/// Bytes per second. Empty: the value of another key; 0: unlimited.
+/// Bytes per second. Empty: the value of another key if there is one, otherwise unlimited; 0:
+/// unlimited.
 pub(crate) const RATE: Form<Option<u64>> = Form::new(
     Kind::Size,
     |text| unless_empty(text.trim(), rate),
