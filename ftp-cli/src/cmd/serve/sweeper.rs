@@ -29,6 +29,8 @@ impl Sweeper {
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
+            // A walk must not slow down sessions. The unit for systemd forbids this call.
+            let _ = rustix::process::nice(19);
             loop {
                 let others = answered::written();
                 let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);

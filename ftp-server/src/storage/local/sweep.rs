@@ -11,6 +11,7 @@ use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, fstatvfs, openat, seek, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::nice;
 
 use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
@@ -39,6 +40,8 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
     threads::start(Some("sweep"), limits::SESSION_STACK, move || {
+        // A walk must not slow down sessions. A sandbox may forbid this call.
+        let _ = nice(19);
         while let Some(root) = weak.upgrade() {
             let due = Walk::of(&root);
             drop(root);
