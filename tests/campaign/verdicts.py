@@ -49,7 +49,7 @@ TRANSFERS = "RETR|STOR|APPE|STOU|LIST|NLST|MLSD"
 ALL = [
     Verdict(
         "control characters", r"STOR a\r\0\nDELE b",
-        "*ours*: a line with CR, NUL or a tab is refused, and nothing of it runs (RFC 959 §5.3.2, RFC 2640 §3.1)",
+        "*ours*: a line with CR, NUL or a tab is refused, and no part of it is executed (RFC 959 §5.3.2, RFC 2640 §3.1)",
         line(r".*\\[rn0t].*"),
     ),
     Verdict(
@@ -59,17 +59,17 @@ ALL = [
     ),
     Verdict(
         "spaces around words, and empty lines", r"TYPE \s\sI\s",
-        "*choice*: RFC 959 §5.3 has one space; we skip more before an argument, but not before a command",
+        "*choice*: RFC 959 §5.3 has one space; we skip further spaces before an argument, but not before a command",
         line(r"|\\s[A-Z]+|[A-Z]+ ?\\s.+"),
     ),
     Verdict(
         "long lines", "NOOP {8187}",
-        "*choice*: no RFC has a limit; ours is 8 KiB, and a longer line is refused as a whole",
+        "*choice*: no RFC has a limit; our limit is 8 KiB, and we refuse a longer line as a whole",
         line(r"NOOP \{\d+\}|CWD /\{4096\}"),
     ),
     Verdict(
         "commands that need a login", "TYPE I",
-        "*ours*: 530, before the argument is checked; 200 and 504 reveal more to a stranger (RFC 959 §5.4)",
+        "*ours*: 530, before we check the argument; 200 and 504 reveal more to clients without a login (RFC 959 §5.4)",
         lambda one: one.row.state == "G" and one.ours.split("+")[0] == "530",
     ),
     Verdict(
@@ -84,7 +84,7 @@ ALL = [
     ),
     Verdict(
         "TLS commands without a certificate", "PBSZ 0",
-        "*ours*: AUTH is not implemented then, and without it PBSZ and PROT are out of sequence (RFC 2228 §3)",
+        "*ours*: without a certificate we do not implement AUTH, and without AUTH, PBSZ and PROT are out of sequence (RFC 2228 §3)",
         line(r"(AUTH|PBSZ|PROT|CCC)\b.*"),
     ),
     Verdict(
@@ -94,28 +94,28 @@ ALL = [
     ),
     Verdict(
         "extensions that only some servers have", "HASH file",
-        "*choice*: FEAT lists them, and a client uses what is listed (RFC 2389 §3.2)",
+        "*choice*: FEAT lists the extensions, and clients use the listed ones (RFC 2389 §3.2)",
         lambda one: line(rf"({EXTENSIONS})\b.*")(one) or (one.codes.get("vsftpd") == "500" and "ML" in one.row.line),
     ),
     Verdict(
         "no data connection was prepared", "RETR /file",
-        "*ours*: 425 at once, before the file is searched for (RFC 959 §5.4); 150 without a connection lets the client wait",
+        "*ours*: 425 at once, before we look for the file (RFC 959 §5.4); 150 without a connection makes the client wait",
         lambda one: one.row.state == "L" and one.ours.split("+")[-1] == "425",
     ),
     Verdict(
         "missing arguments", "STOR",
-        "*ours*: 501 (RFC 959 §4.2, §5.3.1); for RNTO without RNFR the sequence comes first, 503",
+        "*ours*: 501 (RFC 959 §4.2, §5.3.1); 503 for RNTO without RNFR, because we check the sequence first",
         lambda one: line(r"[A-Z]+(\\s)?( // (RNTO new|RETR /file))?")(one) and one.ours[:3] in ("501", "503"),
     ),
     Verdict(
         "arguments of commands that have none", "PWD x",
-        "*ours*: 501 (RFC 959 §5.3.1); QUIT and NOOP do no harm, and are executed",
+        "*ours*: 501 (RFC 959 §5.3.1); QUIT and NOOP are harmless, and we execute them",
         line(r"(CDUP|XCUP|PWD|XPWD|SYST|PASV|FEAT|ABOR) x|QUIT now|NOOP x"),
     ),
     Verdict(
         "TYPE, STRU and MODE", "TYPE A C",
-        "*ours*: 504 for what RFC 959 defines and we lack, 501 for other words (RFC 959 §4.2); a server that accepts "
-        "`A C` stores other bytes than the client means",
+        "*ours*: 504 for a parameter that RFC 959 defines and we lack, 501 for other words (RFC 959 §4.2); a server that "
+        "accepts `A C` stores other bytes than the client intends",
         line(r"(TYPE|STRU|MODE)( [^/]*)?"),
     ),
     Verdict(
@@ -125,8 +125,8 @@ ALL = [
     ),
     Verdict(
         "PORT and EPRT, syntax and protocol", "PORT 127,0,0,1,+200,1",
-        "*ours*: six numbers, nothing else (RFC 959 §5.3.2); 522 for another protocol (RFC 2428 §2); we connect for the "
-        "transfer, not for PORT",
+        "*ours*: six numbers, nothing else (RFC 959 §5.3.2); 522 for another protocol (RFC 2428 §2); we connect when the "
+        "transfer begins, not at PORT",
         line(r"(PORT|EPRT) .*"),
     ),
     Verdict(
@@ -146,7 +146,8 @@ ALL = [
     ),
     Verdict(
         "ALLO", "ALLO 10",
-        "*choice*: 200 and 202 are both in RFC 959 §5.4; 452 and 552 are not, but tell the client before it sends",
+        "*choice*: 200 and 202 are both in RFC 959 §5.4; 452 and 552 are not, but they report missing space before the "
+        "client sends the file",
         line(r"ALLO .*"),
     ),
     Verdict(
@@ -168,12 +169,12 @@ ALL = [
     Verdict(
         "LIST and NLST of a missing name", "NLST missing",
         "*theirs* if 450, which RFC 959 §5.4 lists; we keep 550, since the same command will fail again (§4.2.1). An empty "
-        "listing with 226 hides the mistake",
+        "listing with 226 hides the client's mistake",
         lambda one: line(r"(LIST|NLST) .*")(one) and one.ours == "550",
     ),
     Verdict(
         "LIST and NLST with options or patterns", "NLST /f*",
-        "*choice*: RFC 959 has neither; we ignore options, as clients send them, and expand patterns",
+        "*choice*: RFC 959 has neither; we ignore options, because clients send them, and expand patterns",
         line(r"(LIST|NLST) .*"),
     ),
     Verdict(
@@ -194,7 +195,7 @@ ALL = [
     ),
     Verdict(
         "STAT with a path", "STAT /full",
-        "*ours*: 212 for a directory, 213 for a file (RFC 959 §4.2); for a missing name as LIST",
+        "*ours*: 212 for a directory, 213 for a file (RFC 959 §4.2); for a missing name, the code of LIST",
         line(r"STAT .*"),
     ),
     Verdict(
@@ -204,18 +205,18 @@ ALL = [
     ),
     Verdict(
         "HELP for an unknown command", "HELP XYZZY",
-        "*ours*: 502, as RFC 959 §5.4 lists it; 214 would promise help",
+        "*ours*: 502, which RFC 959 §5.4 lists; 214 would promise help",
         line(r"HELP .*"),
     ),
     Verdict(
         "directories", "CWD ~",
-        "*choice*: `~` is a name like others; the root can be neither renamed nor removed; 553 for a forbidden name",
+        "*choice*: `~` is a name like any other; the root can be neither renamed nor removed; 553 for a forbidden name",
         line(r"(CWD|XCWD|CDUP|MKD|XMKD|RMD|XRMD|RNFR|DELE)\b.*"),
     ),
     Verdict(
         "commands in sequence", "RETR missing // RETR /file",
-        "*ours*: a prepared connection serves one transfer, even if it fails (RFC 959 §3.2); REST and RNFR hold for the "
-        "next command (RFC 3659 §5.3)",
+        "*ours*: a prepared connection serves one transfer, even if the transfer fails (RFC 959 §3.2); REST and RNFR apply "
+        "to the next command only (RFC 3659 §5.3)",
         line(r".* // .*"),
     ),
 ]
