@@ -48,7 +48,7 @@ fn ids_are_explained_and_what_is_implemented_is_proved() {
     assert!(
         faults.is_empty(),
         "{}\n`FTP_WRITE_DOCS=1 cargo test -p ftp-tests --test suite documents` writes the lists of \
-         tests anew",
+         tests again",
         faults.join("\n")
     );
 }

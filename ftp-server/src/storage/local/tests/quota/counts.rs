@@ -82,7 +82,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
 }
 
 #[test]
-fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
+fn a_directory_that_moves_has_the_walk_begin_again_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -225,7 +225,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
 }
 
 #[test]
-fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
+fn a_count_that_cannot_be_right_is_made_again_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("a", [b'a'; 1_000]);
@@ -276,5 +276,5 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         thread::yield_now();
     }
     drop((free, limited));
-    tree.check(&tree.storage().with(|config| config.quota = LIMIT), LIMIT, "opened anew");
+    tree.check(&tree.storage().with(|config| config.quota = LIMIT), LIMIT, "opened again");
 }

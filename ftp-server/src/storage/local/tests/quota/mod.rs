@@ -160,7 +160,7 @@ fn whatever_is_done_the_count_is_what_there_is_hp_23() {
         cut(&storage, "f", WriteMode::From(400), 100);
         check("kept, gone back and gone on");
         cut(&storage, "f", WriteMode::Replace, 40);
-        check("kept anew");
+        check("kept again");
         store(&storage, "f", WriteMode::From(40), 60).unwrap();
         check("resumed to the end");
         assert_eq!(storage.stat(&path("f")).unwrap().size, 100);
@@ -285,7 +285,7 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     cut(&storage, "f", WriteMode::Replace, 900);
     tree.check(&storage, LIMIT, "kept");
     storage.files.root.usage().forget();
-    tree.check(&storage, LIMIT, "kept, and counted anew");
+    tree.check(&storage, LIMIT, "kept, and counted again");
     let kept = tree.root.join(&tree.names("")[0]);
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(25 * 60 * 60);
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
