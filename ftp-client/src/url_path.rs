@@ -48,8 +48,12 @@ pub struct Place {
 /// The result of [`Place::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entered {
-    /// The call did not change the current directory: the error was not a 550, the path has only
-    /// one part, the parts were tried before, or the server refused the first directory.
+    /// The call did not change the current directory, for one of these reasons:
+    ///
+    /// - the error was not a 550;
+    /// - the path has only one part;
+    /// - the parts were tried before;
+    /// - the server refused the first directory.
     Nowhere,
     /// A later directory was refused: from now on, relative paths have a different meaning in this
     /// session.
@@ -134,8 +138,9 @@ impl Place {
         };
     }
 
-    /// Enters the directory of the object part by part, once, if `error` is a 550 to the whole
-    /// path.
+    /// Enters the directory of the object part by part, if `error` is a 550 reply.
+    ///
+    /// Does nothing if the parts were tried before.
     ///
     /// # Errors
     ///

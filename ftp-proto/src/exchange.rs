@@ -165,7 +165,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     })
 }
 
-/// Returns whether RFC 959 §5.4 or an extension lists `code` as a reply to `verb`.
+/// Returns whether an RFC, a draft or common practice allows `code` as a reply to `verb`.
 ///
 /// Use it to test a server. Clients use [`Exchange`], which looks at the first digit only.
 ///

@@ -135,7 +135,7 @@ impl fmt::Debug for Pathname {
     }
 }
 
-/// Displays bytes from a peer safely: as one line of valid text without terminal control.
+/// Displays bytes from a peer safely: as one line of valid text without control characters.
 ///
 /// Control characters, line separators, bidirectional controls and bytes that are not UTF-8 become
 /// `\xNN` or `\u{NNNN}`. A backslash becomes `\\`, so received text cannot imitate an escape.

@@ -289,7 +289,8 @@ pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
     /// Ports to listen on (default: `None`, ports of the system's range). A client (an IPv4 address
-    /// or an IPv6 /64) can hold at most half of the configured ports at a time, but always one.
+    /// or an IPv6 /64) can hold up to half of the configured ports at a time, or one if only one is
+    /// configured.
     pub ports: Option<PortRanges>,
     /// Address in PASV replies (227), for a server behind a NAT (default: `None`, the address that
     /// the client connected to). Clients on the loopback interface do not get this address.
@@ -331,9 +332,9 @@ impl ServerConfig {
 pub enum PassiveAddress {
     /// A fixed IPv4 address.
     Address(Ipv4Addr),
-    /// The IPv4 address of this host name. A separate thread looks up the names at startup, then
-    /// every 10 s until it has found each name once, and then every 5 min. If a lookup fails, the
-    /// last address stays in use. Before the first success, the reply has the address that the
+    /// The IPv4 address of this host name. A separate thread looks up all such names at startup,
+    /// then every 10 s until it has found each name once, and then every 5 min. If a lookup fails,
+    /// the last address stays in use. Before the first success, the reply has the address that the
     /// client connected to.
     Name(String),
 }

@@ -26,10 +26,10 @@
 //! An [`Observer`] receives the events of a server. [`EventLog`] and [`Xferlog`] are observers that
 //! write logs. The server also sends its events to the `log` crate.
 //!
-//! An upload becomes visible when it is complete. The exceptions write in place: an `APPE` to an
-//! existing file, and in [`LocalStorage`] also a `STOR` after a `REST` to the end of the file. The
-//! reply 226 (in mode B, 250) means that the file is complete under its name. [`SyncPolicy`] sets
-//! which data is on disk by then.
+//! An upload becomes visible when it is complete. There are two exceptions, which write in place:
+//! an `APPE` to an existing file, and in [`LocalStorage`] a `STOR` after a `REST` to the file's
+//! end. The reply 226 (in mode B, 250) means that the file is complete under its name.
+//! [`SyncPolicy`] sets which data is on disk by then.
 //!
 //! The server runs only on Linux.
 

@@ -43,11 +43,11 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply to a command that the storage refused, for a user who may upload to a
-/// directory but not see its content (a drop box). The user must not learn more about existing
-/// objects than necessary. If the object to make already exists, the reply is 553, whatever kind of
-/// object it is. A name that may not be created, and errors such as a full disk, have their usual
-/// reply. All other errors have "Permission denied".
+/// Returns the reply to a command that the storage refused in a drop box, a directory that accepts
+/// uploads but hides its content. The user must not learn more about existing objects than
+/// necessary. If the object to make already exists, the reply is 553, whatever kind of object it
+/// is. A name that may not be created, and errors such as a full disk, have their usual reply. All
+/// other errors have "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {

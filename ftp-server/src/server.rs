@@ -49,8 +49,8 @@ pub struct ShutdownReport {
     /// Sessions that were cut at the deadline, or earlier because their transfer stalled, and that
     /// then ended.
     pub cut: usize,
-    /// Sessions that did not end within a few seconds after they were cut. Usually, a call to a
-    /// storage or an authenticator does not return; the thread ends when that call returns.
+    /// Sessions that did not end within a few seconds after they were cut. Usually, such a session
+    /// waits for a call to a storage or an authenticator; its thread ends when that call returns.
     pub stuck: usize,
     /// TLS data connections of all sessions of this server.
     pub resumptions: Resumptions,

@@ -25,7 +25,7 @@ use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// Content of a file that exists in every build.
+/// Content of the small file: the licence of this program.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
 /// Text for transfers in text mode, with local line endings (LF).

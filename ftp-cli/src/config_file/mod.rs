@@ -53,8 +53,8 @@ impl Host {
     }
 }
 
-/// If the command connects to servers and may read the file, replaces bookmarks in the operands,
-/// and puts the options of the file before the typed ones.
+/// Replaces bookmarks in the operands, and puts the options of the file before the typed ones. Does
+/// nothing if the command does not connect to servers, or must not read the file.
 ///
 /// # Errors
 ///
@@ -246,7 +246,7 @@ fn user_of(choices: &[Choice]) -> Option<&[u8]> {
     choice.given.last()?.value.as_deref().map(OsStr::as_bytes)
 }
 
-/// Returns whether a command accepts an option of the file that the command line does not replace.
+/// Returns whether a command accepts an option of the file, and no typed option replaces it.
 fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
     command.rows().any(|row| row.long == choice.long)
         && options.last_typed(&[choice.long]).is_none()

@@ -28,7 +28,8 @@ pub(super) struct Place {
 }
 
 /// Returns where the file is expected: `FTP_CLI_CONFIG`, else `ftp-cli/config.toml` in
-/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if there is no such place.
+/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if `FTP_CLI_CONFIG` is empty, or if no other
+/// variable has an absolute path.
 pub(super) fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
     if let Some(path) = environment(VARIABLE) {
         return (!path.is_empty()).then(|| Place { path: path.into(), is_named: true });
@@ -45,8 +46,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read, is too large or not a regular file, or can be changed
-    /// by others, and `Usage` if it is not UTF-8.
+    /// Returns `Local` if the file cannot be read, is too large or not a regular file, or can be
+    /// changed by others. Returns `Usage` if the file is not UTF-8.
     pub(super) fn read(&self) -> Result<Option<(String, String)>, Failure> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));

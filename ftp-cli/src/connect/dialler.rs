@@ -30,7 +30,7 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Reads the options of the groups data connection, TLS and time.
+    /// Reads the options for data connections, TLS and timeouts.
     ///
     /// # Errors
     ///
@@ -53,8 +53,8 @@ impl Dialler {
         Self::in_both_modes(options)
     }
 
-    /// Reads the same options for a command that tries passive and active mode, whichever mode the
-    /// options ask for.
+    /// Reads the options for data connections, TLS and timeouts, for a command that tries passive
+    /// and active mode, whatever the options say.
     ///
     /// # Errors
     ///
@@ -125,9 +125,9 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if an option applies to none of the servers, if URLs contradict the options,
-    /// for an invalid variable that names a proxy, or for an FTP proxy, which makes its own data
-    /// connections.
+    /// Returns `Usage` if an option applies to none of the servers, or if URLs contradict the
+    /// options. Also returns `Usage` for an invalid variable that names a proxy, and for an FTP
+    /// proxy, which makes its own data connections.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
             if let Way::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
@@ -205,8 +205,8 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the URL or its proxy contradicts an option or a variable is invalid, and
-    /// the client's errors.
+    /// Returns `Usage` if the URL or its proxy contradicts an option, or if the variable of a proxy
+    /// is invalid. Also returns the client's errors.
     pub(crate) fn connect_as(
         &self,
         credentials: &Credentials,

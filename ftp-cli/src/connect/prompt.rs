@@ -35,8 +35,9 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if the user types nothing, `Usage` if the line is too long or cannot be
-    /// sent, `Local` if the terminal fails, `Interrupted` if a signal is ending the process.
+    /// Returns `Login` if the user types nothing, and `Usage` if the line is too long or cannot be
+    /// sent. Returns `Local` if the terminal fails, and `Interrupted` if a signal is ending the
+    /// process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
         watch().map_err(failed)?;

@@ -91,7 +91,7 @@ impl Proxies {
         let variable = |names: [&'static str; 2]| {
             names.into_iter().find_map(|by| {
                 let value = environment(by).filter(|value| !value.is_empty())?;
-                // A proxy is text; other values are rejected when a proxy is needed.
+                // A value that is not UTF-8 names no proxy, and is rejected when a proxy is needed.
                 Some((by, value.to_string_lossy().into_owned()))
             })
         };

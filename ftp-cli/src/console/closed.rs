@@ -13,7 +13,7 @@ use rustix::stdio;
 static INPUT: AtomicBool = AtomicBool::new(false);
 static OUTPUT: AtomicBool = AtomicBool::new(false);
 
-/// Runs before the runtime, so it makes only one system call and does nothing else.
+/// Records which streams are closed. Runs before the runtime, so it makes only one system call.
 #[ctor::ctor]
 fn look() {
     let [input, output] = [stdio::stdin(), stdio::stdout()];

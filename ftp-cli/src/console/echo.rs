@@ -123,7 +123,7 @@ pub(crate) fn watch() -> io::Result<()> {
 }
 
 fn heed(signal: i32) {
-    // Held while the process is stopped, because no thread must assume that input is hidden then.
+    // Held while the process is stopped, because no thread may assume that input is hidden then.
     let mut slot = lock(&HIDING);
     if let Some(hiding) = slot.as_ref() {
         hiding.show();

@@ -1,6 +1,6 @@
 //! Handles SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and
-//! leaves no temporary file. An ignored SIGHUP (`nohup`) stays ignored. A file that exceeds `ulimit
-//! -f` is a write error (EFBIG), like a full disk, and does not end the process.
+//! leaves no temporary file. An ignored SIGHUP (`nohup`) stays ignored. If a file exceeds
+//! `ulimit -f`, that is a write error (EFBIG), like a full disk, and does not end the process.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! Splits clusters of short options, such as `-vq` into `-v -q`. getopts does not report the order
-//! of options within one argument, but the last of several exclusive options wins. Other spellings
-//! of options are replaced at the same time.
+//! Splits clusters of short options, such as `-vq` into `-v -q`. The last of several exclusive
+//! options wins, but getopts does not report the order of options within one argument. Other
+//! spellings of options are replaced at the same time.
 
 use super::{Command, Row, Value, synonyms};
 

@@ -141,8 +141,8 @@ If another run is moving the same file, the exit status is 15. If put
 --remove-source is killed, run the same command again: no file is lost. With -r,
 other rules apply: see ftp-cli help mirror.
 
-With --remove-source and --temp, but without -r, small hidden files next to the
-local file keep the state of a killed run for the next run. If the server
+With --remove-source and --temp, small hidden files next to the local file keep
+the state of a killed run for the next run, unless -r is used. If the server
 reports times, a file is uploaded twice only if another program moves the first
 copy away at the moment of the kill.",
     operands: &[Operand::File],
@@ -273,9 +273,8 @@ itself keeps its permissions, as with lftp. If the server lacks SITE CHMOD, or
 does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
-and is overwritten. A temporary name of another PATTERN that exists in DST, or
-any temporary name that exists in SRC, is an error: nothing is copied, and the
-exit status is 2.
+and is overwritten. If DST has a temporary name of another PATTERN, or SRC has
+any temporary name, nothing is copied, and the exit status is 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
 the server lacks what --compare hash needs; 15 if nothing was done because

@@ -67,8 +67,9 @@ impl GivenOption {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for an unknown command, and for an option that is unknown, is not accepted by
-/// the command, lacks its value, or has a value but takes none.
+/// Returns `Usage` for an unknown command, and for an option that is unknown or that the command
+/// does not accept. Also returns `Usage` if an option lacks its value, or has a value but takes
+/// none.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {

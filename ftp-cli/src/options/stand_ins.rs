@@ -17,8 +17,8 @@ impl StandIns {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an option whose name is not UTF-8, and for a short option whose
-    /// value is not UTF-8 and follows in the same argument.
+    /// Returns `Usage` for an option whose name is not UTF-8, and for a short option whose value
+    /// is in the same argument and is not UTF-8.
     pub(super) fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut this = Self { texts: Vec::new(), originals: Vec::new() };
         let mut only_operands = false;

@@ -150,7 +150,7 @@ const MOVERS: &[Command] = &[Get, Put, Batch];
 const DIALOGUE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
-/// Commands that copy between a server and this computer.
+/// Commands that copy between a server and this computer, except batch.
 const MIRRORS: &[Command] = &[Get, Put, Command::Mirror];
 /// Commands that accept `--lock`, for one run at a time.
 const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Command::Mirror, Fxp];

@@ -33,8 +33,8 @@ pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Returns the names from the server's root to an object, or `None` if the path is relative and the
-/// server does not report the current directory.
+/// Returns the names from the server's root to an object. Returns `None` if the path is relative
+/// and the server does not report the current directory.
 pub(crate) fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let directory = match path.starts_with(b"/") {
         true => Vec::new(),

@@ -1,6 +1,6 @@
 //! Finds out whether two paths of one server, seen by two logins, lead to the same file, for
-//! example through links. Copying such a file onto itself would destroy it: most servers empty a
-//! file when they receive `STOR`, while they still read it for the copy.
+//! example through links. Copying such a file onto itself would destroy it: most servers truncate a
+//! file when they receive `STOR`, before they have read it for the copy.
 
 use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::{Entry, FtpUrl, Modified, Precision};

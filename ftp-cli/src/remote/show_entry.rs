@@ -52,7 +52,7 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
         Some(Modified { time, precision, zone: Zone::Utc }) if precision > Precision::Day => {
             (Some(rfc_3339(time)), None)
         }
-        // The time zone is known only to the server.
+        // The time zone is known only to the server, or the time is only a date.
         Some(modified) => (None, Some(as_told(modified))),
         None => (None, None),
     };
@@ -71,7 +71,8 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
     .filter_map(|(key, value)| Some((key, value?)))
 }
 
-/// Formats `2024-02-29T13:45:59Z`, with a fraction if there is one (RFC 3339 §5.6).
+/// Formats a time in UTC as `2024-02-29T13:45:59Z`, with a fraction if there is one (RFC 3339
+/// §5.6).
 fn rfc_3339(time: TimeVal) -> String {
     let fraction = match time.nanosecond() {
         0 => String::new(),
@@ -108,8 +109,8 @@ impl fmt::Display for Date {
 }
 
 /// Returns the columns of `ls -l` before the name: `-rw-r--r-- 1024 2024-02-29 13:45 `. The time is
-/// UTC if the server reports UTC (`MLSD`), else its local time; an unknown or special type is `?`,
-/// each unknown permission `?`, and an unknown size or time `-`. If `human` is set, sizes have
+/// UTC if the server reports UTC (`MLSD`), else its local time. An unknown or special type and each
+/// unknown permission are `?`, and an unknown size or time is `-`. If `human` is set, sizes have
 /// units.
 pub(crate) fn columns(entry: &Entry, human: bool) -> String {
     // One allocation for a line with a name: a directory can have a million entries.

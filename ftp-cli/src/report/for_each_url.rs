@@ -69,7 +69,7 @@ impl Reporter {
 pub(crate) enum Outcome {
     /// Done; the text is for the message.
     Done(&'static str),
-    /// Skipped, because the object was already in this state; the text is for the message.
+    /// Skipped without an error; the text is for the message.
     Skipped(&'static str),
     /// Done, and reported already.
     Reported,

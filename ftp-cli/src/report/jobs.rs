@@ -20,7 +20,7 @@ pub(crate) enum NoConnection {
 }
 
 /// The servers of several workers, and whether they accept connections. Servers refuse a connection
-/// beyond their limit in many ways: 421, 530 to the greeting or to `PASS`, or a reset. The only
+/// beyond their limit in many ways: 421, 530 as the greeting or after `PASS`, or a reset. The only
 /// certain sign of a limit is that the server accepts another connection. Therefore only one worker
 /// makes the first connection to a server, and the others wait.
 pub(crate) struct Doors<K> {
@@ -135,7 +135,7 @@ pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + S
             let hire = &hire;
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
-                // The work needs no additional thread.
+                // The work continues without the additional thread.
                 queue.lock().workers -= 1;
             }
         }

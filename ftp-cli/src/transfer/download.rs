@@ -53,8 +53,8 @@ pub(crate) fn download(
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, `Refused` if
-/// it lacks the file, and the errors of the client.
+/// Returns `Unsupported` if the server does not report a fact that an option needs, and `Refused`
+/// if the server lacks the file. Also returns the errors of the client.
 pub(crate) fn skipped(
     context: &Context<'_>,
     client: &mut Client,

@@ -1,5 +1,5 @@
-//! `put --temp` and `put --remove-source`: the first uploads a file under a temporary name and
-//! renames it when it is complete; the second removes the local file after the upload.
+//! `put --temp` and `put --remove-source`. `--temp` uploads a file under a temporary name and
+//! renames it when it is complete. `--remove-source` removes the local file after the upload.
 //!
 //! With both options, a kill at any moment loses no file. A lock excludes other runs during these
 //! steps:
@@ -9,7 +9,7 @@
 //! 3. The server renames the file, and then "renamed" is written to the journal. After a kill in
 //!    between, the next run looks for a file of the same size and time under both names. If it
 //!    finds none, it uploads the file again.
-//! 4. The local file is removed, if it is still the one in the journal, and then the journal.
+//! 4. The local file is removed if it still matches the journal, and then the journal is removed.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -73,10 +73,10 @@ fn rename(
 ///
 /// # Errors
 ///
-/// Returns the failures of the upload, `Limit` if another run is moving the file, `Local` if
-/// another file has replaced it or the journal fails, and `Unsupported` if the server does not
-/// report the size. Returns `Integrity` or `Local` if the local file changed during the upload or
-/// cannot be removed; the server's file is complete then.
+/// Returns the failures of the upload, and `Limit` if another run is moving the file. Returns
+/// `Local` if another file has replaced the local file, or if the journal fails. Returns
+/// `Unsupported` if the server does not report the size. Returns `Integrity` or `Local` if the
+/// local file changed during the upload or cannot be removed; the server's file is complete then.
 pub(crate) fn give(
     context: &Context<'_>,
     client: &mut Client,

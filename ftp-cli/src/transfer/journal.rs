@@ -1,6 +1,6 @@
 //! Journals of `--remove-source`: a small file next to the local one, from which the next run
-//! continues after a kill. It is written completely or not at all, and is on disk before the step
-//! that follows it.
+//! continues after a kill. It is written completely or not at all, and is on disk before the next
+//! step begins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -117,7 +117,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Failure> {
     let name = local.file_name().unwrap_or_default();
     let digest = Sha256::digest(name.as_encoded_bytes());
     let id = hex(digest.get(..8).unwrap_or_default());
-    // By this pattern, mirror recognizes the file and skips it.
+    // By this pattern, mirror recognises the file and skips it.
     let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
     let failed =
         |error: &io::Error| Failure { fatal: false, ..Failure::local(shown_path(&path), error) };

@@ -1,4 +1,4 @@
-//! Transfers one file: `download.rs` and `upload.rs` do the work, and share the other files.
+//! Transfers one file: `download.rs` and `upload.rs` do the work, with the other modules.
 
 pub(crate) mod context;
 pub(crate) mod download;

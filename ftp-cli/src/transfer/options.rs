@@ -156,8 +156,8 @@ impl TransferOptions {
         })
     }
 
-    /// Returns whether each download of a single job sends only its `RETR`, and at most a `SIZE`
-    /// after it, so that several can be requested at once.
+    /// Returns whether each download of a single job sends only `RETR`, and at most `SIZE` after
+    /// it. Several such downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
         let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
         let verifies = matches!(self.verify, Verify::Hash);

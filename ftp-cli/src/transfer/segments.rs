@@ -333,7 +333,7 @@ impl Segments<'_> {
         let mut add = |bytes: &[u8]| lock(meter).add(bytes.len() as u64);
         let mut watch = Watch::new().rate_limit(rate_limit.cloned()).meter(&mut add);
         let Err(error) = download.copy_to_watched(&mut file, &mut watch) else { return Ok(()) };
-        // What remains in the piece is the beginning of its range.
+        // The piece keeps the beginning of its range.
         let _: Salvage = file.salvage(&error, length);
         Err(match error {
             Error::Local(error) => failed_here(&error),

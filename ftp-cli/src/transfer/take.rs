@@ -6,9 +6,9 @@
 //! 1. The complete file gets the name TAKEN, next to its target. The journal describes this file
 //!    and the server's.
 //! 2. TAKEN is renamed to the target, and then "published" is written to the journal. After a kill
-//!    in between, the next run recognizes the target. If another program has moved the target away
+//!    in between, the next run recognises the target. If another program has moved the target away
 //!    meanwhile, the file is downloaded again.
-//! 3. The server's file is removed, if it is still the one in the journal.
+//! 3. The server's file is removed, if it still matches the journal.
 //! 4. The journal is removed.
 
 use std::fs;
@@ -71,8 +71,8 @@ impl Facts {
         record.with_if("modified", self.modified.as_ref()).with_if("unique", self.unique.as_ref())
     }
 
-    /// Returns whether the file is certainly the one that a journal describes. Without a time, that
-    /// is uncertain.
+    /// Returns whether the facts prove that the file is the file in a journal. Without a size and a
+    /// time, they prove nothing.
     pub(super) fn is_recorded(&self, record: &Record) -> bool {
         self.size.is_some()
             && self.modified.is_some()
@@ -90,7 +90,7 @@ impl Facts {
 ///
 /// - `Limit` if another run is moving the file,
 /// - `Unsupported` if the server does not report the facts that show a change,
-/// - `Integrity` if the file changes during the download,
+/// - `Integrity` if the server's file changes before its removal,
 /// - `Refused` if the server does not remove the file; the local file is complete then.
 pub(crate) fn take(
     context: &Context<'_>,
@@ -114,7 +114,7 @@ pub(crate) fn take(
         return Ok(done);
     }
     let taken = journal.taken();
-    // Without a journal, this file may be incomplete.
+    // Without a journal, this file may differ from the server's file.
     remove(&taken)?;
     let before = settled(context, client, remote).map_err(|failure| named(failure, remote))?;
     let done = download::plain(context, client, remote, &Target::File(taken.clone()), attempt)?;

@@ -21,7 +21,8 @@ use crate::exit::{Exit, Failure};
 ///
 /// # Errors
 ///
-/// Returns the failure; `Local` for the local file.
+/// Returns `Local` if the local file cannot be read, and `Unsupported` if the server lacks what an
+/// option needs. Also returns the failures of the transfer and of its verification.
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
@@ -59,8 +60,8 @@ pub(super) fn upload_plain(
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, `Local` if the
-/// local file cannot be read, and the errors of the client.
+/// Returns `Unsupported` if the server does not report a fact that an option needs, and `Local` if
+/// the local file cannot be read. Also returns the errors of the client.
 pub(super) fn skipped(
     context: &Context<'_>,
     client: &mut Client,
@@ -211,8 +212,8 @@ impl Uploading<'_, '_> {
         Ok(Start { way, offset, before, is_there })
     }
 
-    /// Verifies that a local file has not changed since its upload started, and that the upload
-    /// ended at its end, byte `sent`.
+    /// Verifies that a local file has not changed since its upload started, and that the file ends
+    /// at byte `sent`, where the upload ended.
     fn check_unchanged(&self, file: &File, then: &Metadata, sent: u64) -> Result<(), Failure> {
         let settings = self.context.settings;
         if settings.verify == Verify::None {
@@ -228,9 +229,9 @@ impl Uploading<'_, '_> {
         Err(if settings.append { failure.never_retried() } else { failure })
     }
 
-    /// Returns the offset to resume at: the size of the server's file, or 0 if the server has no
-    /// file that can be the beginning of the local file. Also returns whether the server reported
-    /// the file's time, which shows that the file has its final name.
+    /// Returns the offset to resume at: the size of the server's file, or 0 if that file cannot be
+    /// the beginning of the local file. Also returns whether the server reported the file's time,
+    /// which shows that the file has its final name.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),

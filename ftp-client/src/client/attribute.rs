@@ -73,9 +73,9 @@ impl Client {
 
     /// Returns whether `MDTM` or `MLST` proves that an object exists at `path`.
     ///
-    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name reports
-    /// its size, so that the client can resume. `false` means that nothing proves that the object
-    /// exists, not that the object is missing.
+    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name may
+    /// report the size of that upload, so that the client can resume. `false` means that nothing
+    /// proves that the object exists, not that the object is missing.
     ///
     /// # Errors
     ///
@@ -122,8 +122,7 @@ impl Client {
         }
     }
 
-    /// Announces the times that you set next by [`set_modified`](Self::set_modified), in this
-    /// order.
+    /// Announces the times that you set next with [`set_modified`](Self::set_modified), in order.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
     /// as many of the commands as fit into one write. Otherwise, or while a dropped transfer or

@@ -49,9 +49,9 @@ impl ClientBuilder {
 
     /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
     ///
-    /// Once the limit is reached, every call that waits for the server fails: with
-    /// [`Error::Timeout`], or with [`Error::Closed`] if that timeout has already closed the
-    /// connection.
+    /// Once the limit is reached, every call that waits for the server fails with
+    /// [`Error::Timeout`]. If that timeout has already closed the connection, later calls fail with
+    /// [`Error::Closed`].
     pub const fn overall(mut self, limit: Option<Duration>) -> Self {
         self.config.overall = limit;
         self
@@ -139,12 +139,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Promises the server to use only `EPSV` for data connections (`EPSV ALL`, RFC 2428 §4;
-    /// default: off).
+    /// Sets whether to promise that only `EPSV` is used (`EPSV ALL`, RFC 2428 §4; default: no).
     ///
     /// A NAT on the path then has nothing to translate, and there is no fallback to `PASV`. If the
     /// server refuses the promise, transfers fail with [`Error::DataConnection`].
-    /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
+    /// [`connect`](Self::connect) rejects this setting together with [`Mode::Active`] or
+    /// [`Extended::Never`].
     pub const fn epsv_all(mut self, on: bool) -> Self {
         self.config.rules.epsv_all = on;
         self
@@ -153,11 +153,11 @@ impl ClientBuilder {
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
     /// trips (default: off). `MDTM` comes first if the modification time is requested.
     ///
-    /// Uploads and transfers from an offset send one command at a time. After an error reply that
-    /// pipelining may have caused, the client starts the transfer again, and sends one command at a
-    /// time for the rest of the session. Leave pipelining off for servers that lose commands sent
-    /// together, since they do not answer at all. [`connect`](Self::connect) rejects it together
-    /// with [`Mode::Active`] or [`Extended::Never`].
+    /// For uploads and transfers from an offset, the client sends one command at a time. After an
+    /// error reply that pipelining may have caused, the client starts the transfer again. It does
+    /// not use pipelining for the rest of the session. Leave pipelining off for servers that lose
+    /// commands sent together, since they do not answer at all. [`connect`](Self::connect) rejects
+    /// pipelining together with [`Mode::Active`] or [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
         self
@@ -185,7 +185,7 @@ impl ClientBuilder {
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
     /// the connection before a transfer begins, the transfer uses a new one.
-    /// [`connect`](Self::connect) rejects it together with [`compress`](Self::compress).
+    /// [`connect`](Self::connect) rejects this setting together with [`compress`](Self::compress).
     pub const fn reuse_data(mut self, on: bool) -> Self {
         self.config.reuse_data = on;
         self

@@ -112,12 +112,13 @@ impl ClientBuilder {
 
     /// Downloads the file that a URL names, on its own connection.
     ///
-    /// The user and password come from the URL, or are the anonymous ones; `;type=a` makes the
-    /// download a text transfer. The client sends the path as a whole. If the server answers 550,
-    /// the client enters the directories of the path one by one, as [`Place`] does.
+    /// The user and password come from the URL; without a user, the login is anonymous. `;type=a`
+    /// makes the download a text transfer. The client sends the path as a whole. If the server
+    /// answers 550, the client enters the directories of the path one by one, as [`Place`] does.
     ///
     /// The download succeeds if [`Download::finish`](crate::Download::finish) does. If only `SIZE`
-    /// reports the length, that length must also equal the number of bytes. `writer` is flushed.
+    /// reports the length, the number of bytes must also equal that length, except in a text
+    /// transfer. `writer` is flushed.
     ///
     /// # Errors
     ///

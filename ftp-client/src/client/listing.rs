@@ -41,7 +41,7 @@ impl Client {
         self.list_what_is(directory.as_ref(), options, false)
     }
 
-    /// Lists a directory as `options` say; a file that is listed as itself is an error.
+    /// Lists a directory as `options` say; fails if the path turns out to be that of a file.
     ///
     /// # Errors
     ///

@@ -103,7 +103,7 @@ pub struct Client {
     /// Verbs that the server did not know, and whether it knows the X form of each.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
-    /// The current directory has changed since the login.
+    /// Whether the current directory may have changed since the login.
     moved: bool,
 }
 

@@ -271,10 +271,11 @@ impl Client {
 
     /// Begins to upload the missing rest of a file of `length` bytes to `path`.
     ///
-    /// The upload resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if
-    /// that file is longer or its size is unknown, if the server cannot restart, or if the type is
-    /// not image. [`Upload::offset`] returns where it starts. The caller must know that the
-    /// server's file is the beginning of the local one.
+    /// The upload resumes where the server's file ends (`SIZE`, `REST`). If that file is longer
+    /// than `length` or its size is unknown, the upload starts at byte 0. It also starts there if
+    /// the server cannot restart, or if the type is not image. [`Upload::offset`] returns where the
+    /// upload starts. The caller must know that the server's file is the beginning of the local
+    /// one.
     ///
     /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
     /// `REST` and still truncate the file to zero first.
@@ -295,11 +296,12 @@ impl Client {
 
     /// Sets whether to compare the length of transferred files with the server's (default: no).
     ///
-    /// A download asks for the length first (`SIZE`, else `MLST` if the server lists it), and fails
-    /// with [`Error::Incomplete`] if a different number of bytes arrives. An upload by
-    /// [`store`](Self::store), [`store_from`](Self::store_from) or [`store_rest`](Self::store_rest)
-    /// asks afterwards. The check applies to type image only; it is not an error if the server does
-    /// not report the length.
+    /// Before a download, the client asks for the length (`SIZE`, else `MLST` if the server lists
+    /// it). The download fails with [`Error::Incomplete`] if a different number of bytes arrives.
+    /// After an upload by [`store`](Self::store), [`store_from`](Self::store_from) or
+    /// [`store_rest`](Self::store_rest), the client asks for the length of the server's file. The
+    /// check applies to type image only; it is not an error if the server does not report the
+    /// length.
     ///
     /// Each check costs at least one command. [`Download::expect_length`] costs none.
     pub const fn set_length_check(&mut self, on: bool) {

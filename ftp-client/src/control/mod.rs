@@ -404,7 +404,7 @@ impl ControlConnection {
         }
     }
 
-    /// Waits until a reply, or part of one, can be read or `other` is ready, and returns whether
+    /// Waits until `other` is ready, or until a reply or part of one can be read. Returns whether
     /// `other` is ready.
     pub(crate) fn wait_with(
         &self,

@@ -35,7 +35,7 @@ impl Origin {
         Self { size, modified }
     }
 
-    /// Asks the server (`SIZE`, `MDTM`).
+    /// Asks the server for the size and time of the file at `path` (`SIZE`, `MDTM`).
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ impl PartialFile {
         Ok(&mut self.file)
     }
 
-    /// Removes the received bytes and keeps the earlier ones, if there are any.
+    /// Removes the received bytes if there are earlier ones to keep; otherwise does nothing.
     pub(super) fn restore(&self) {
         if self.start.is_none() && self.offset > 0 {
             // If truncating fails, the next try truncates the file or finds it too long.

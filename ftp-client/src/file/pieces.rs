@@ -49,7 +49,7 @@ impl Piece {
             Err(error) => return Err(named(&path, &error)),
         };
         let growing = Growing::open(path, length, kept, Some(origin))?;
-        // With several hard links, it may be a file that its owner wants to keep.
+        // The owner may want to keep a file with several hard links.
         if growing.partial.file().metadata().is_ok_and(|metadata| metadata.nlink() != 1) {
             return Err(named(&growing.path, &io::Error::other("the file has several hard links")));
         }

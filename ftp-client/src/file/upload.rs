@@ -17,7 +17,7 @@ use crate::transfer::Watch;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Uploaded {
-    /// Nothing, or the server does not report it.
+    /// Nothing, an empty file, or a file whose size the server does not report.
     Nothing,
     /// A file that is not longer than the local file, and may be its beginning.
     Beginning {

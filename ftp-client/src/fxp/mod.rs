@@ -95,7 +95,7 @@ pub struct Options {
     pub direction: Direction,
     /// Where the copy begins (default: [`No`](Resume::No)).
     pub resume: Resume,
-    /// The host that the connecting server is sent to (default: [`Peer`](AddressRule::Peer)).
+    /// The host to which one server must connect (default: [`Peer`](AddressRule::Peer)).
     ///
     /// It is either the host of the listening server's control connection, or the host in the 227
     /// reply of that server. With the host in the reply, one server decides where the other one
@@ -161,8 +161,8 @@ pub struct Moved {
 ///
 /// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
 /// target's file unchanged. If the source listens or the data is under TLS, the source cannot send
-/// 150 before the target acts. The client then first waits for a refusal: four times as long as the
-/// source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
+/// 150 before the target acts. This function then first waits for a refusal: four times as long as
+/// the source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
 /// source's data connection may already have emptied its file.
 ///
 /// # Errors

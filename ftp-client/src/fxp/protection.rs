@@ -61,7 +61,7 @@ fn is_private(client: &Client) -> bool {
 
 impl Client {
     /// Sets with `SSCN` whether the server begins the handshakes of its data connections, unless
-    /// that is in force already. Returns `false` if the server refuses to begin them.
+    /// the setting is already in force. Returns `false` if the server refuses to begin them.
     pub(crate) fn begin_handshakes(&mut self, on: bool) -> Result<bool, Error> {
         let in_force = self.secured.as_ref().is_some_and(|secured| secured.server_begins);
         if in_force == on {

@@ -331,7 +331,7 @@ impl Race {
     }
 
     /// Waits until a connection in progress succeeds or fails. Returns for each connection, in
-    /// order, whether it has succeeded or failed.
+    /// order, whether it is no longer in progress.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();

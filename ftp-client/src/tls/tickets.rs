@@ -8,7 +8,8 @@ use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSes
 use rustls_pki_types::ServerName;
 
 /// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a
-/// server that requires resumption may send all its tickets at login.
+/// server that requires resumption may send all its tickets after the handshake of the control
+/// connection.
 const MOST: usize = 128;
 
 /// The sessions of one control connection, never used for another. All of them belong to one

@@ -14,8 +14,8 @@ use crate::trace;
 /// connection is better than a longer wait.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Time without a reply after which the client sends `NOOP`. It is longer than the closing dialogue
-/// after a cancel, so that no `NOOP` is sent then.
+/// Time without a reply after which the client sends `NOOP`. After a cancel, the closing dialogue
+/// ends earlier, so no `NOOP` is sent.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Stops the outstanding transfer and closes `data`. Afterwards the control connection has no

@@ -26,7 +26,7 @@ pub(super) fn begin(
 ) -> Result<Option<Begun>, Error> {
     client.control.check()?;
     let is_next = client.plan.has_requested(command, with_time);
-    // The requests were sent with the type in force.
+    // The transfers requested ahead use the type in force, so this one must use it too.
     if !is_next || client.kept.is_none() || representation != client.state.representation {
         // If anything else is outstanding, it is dropped now.
         client.settle()?;
@@ -84,7 +84,7 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the reply to a command that was sent ahead, or `None` if it was not.
+    /// Returns the reply to `command` if that command was sent ahead and is next, otherwise `None`.
     pub(crate) fn reply_ahead(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
         self.control.check()?;
         if !self.plan.take_requested(command) {

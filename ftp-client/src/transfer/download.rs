@@ -154,8 +154,8 @@ impl<'a> Download<'a> {
 
     /// Ends the download: waits for the server to confirm that all data was sent.
     ///
-    /// Without the confirmation, the end of the data may be due to a full disk or a broken
-    /// connection. If you have not read to the end of the data, this fails if more data follows.
+    /// Without the confirmation, the end of the data may be due to a read error on the server or a
+    /// broken connection. This method fails if you have not read the whole file or requested part.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ const MOST: usize = 16 << 20;
 const QUICK: Duration = Duration::from_millis(100);
 
 /// How long the kernel waits for room within a step. A fast peer makes room in this time. For a
-/// slow peer, the step ends, and the code waits as for all sockets.
+/// slow peer, the step ends, and the client polls the socket like any other.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Sends a file from its position to its end, and adds the number of bytes to `sent`. Returns

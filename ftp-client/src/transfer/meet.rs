@@ -220,7 +220,7 @@ impl Meeting<'_> {
 /// Returns the data connection of a transfer that the server has already ended; `None` if there is
 /// none. The connection may be queued after one from another host, or still be on its way, since
 /// control and data connection are independent. A server that sent 1xx must have had a data
-/// connection, so it gets `patience`. A server that did not may not have needed one.
+/// connection, so it gets `patience`. Without a 1xx, the server may not have needed a connection.
 fn overtaken(
     control: &ControlConnection,
     mut opening: Opening,

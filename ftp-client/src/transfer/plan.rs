@@ -13,8 +13,8 @@ const FEW: usize = 32;
 /// read all commands at once, so they must fit into the buffers of a connection.
 pub(crate) const FLIGHT: usize = 4_096;
 
-/// The number of times that commands sent ahead may have to be dropped. After that, each command
-/// waits for the reply to the one before.
+/// The number of times that commands sent ahead are dropped before the client stops sending ahead.
+/// After that, each command waits for the reply to the one before.
 const VAIN: u8 = 3;
 
 /// The downloads that the caller has named, and all commands that were sent ahead.

@@ -20,7 +20,7 @@ pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
 }
 
 /// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
-/// are out of step. After a reply that may belong to another command, no further reply may arrive.
+/// are out of step. If the reply may belong to another command, also fails if more bytes follow it.
 pub(crate) fn confirm(
     control: &mut ControlConnection,
     evidence: TransferEvidence,

@@ -180,7 +180,7 @@ impl fmt::Debug for BlockMarker {
 pub enum BlockEvent<'a> {
     /// Bytes of the file, at least one. A block can come in several events.
     Data(&'a [u8]),
-    /// The data of the next block may have errors.
+    /// The data of the block that begins here may have errors.
     Suspect,
     /// A restart marker, for the position after all data so far.
     Marker(BlockMarker),
@@ -271,7 +271,7 @@ impl BlockDecoder {
         self.left
     }
 
-    /// Decodes the first event in `input`. Pass the bytes that it did not take to the next call. A
+    /// Decodes the first event in `input`. Pass the bytes that were not taken to the next call. A
     /// step without an event has taken all bytes and needs more. After a step with an event, more
     /// events can follow even without input.
     ///

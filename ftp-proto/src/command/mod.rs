@@ -61,7 +61,7 @@ pub enum SiteArgument {
         /// The file or directory.
         path: Pathname,
     },
-    /// Any other word, and the text that follows it and one SP, both as received.
+    /// Any other word and, after one SP, its argument, both as received.
     Other {
         /// The word, in its original case.
         word: Vec<u8>,

@@ -216,7 +216,8 @@ fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
     if let Some(list) = text_after(b"MLST", &option) {
-        // Names of facts contain no space. In RFC 3659 §7.9.1, a server refuses a list with one.
+        // Names of facts contain no space. RFC 3659 §7.9.1 shows a server that refuses a list with
+        // a space.
         if let Some(at) = list.iter().position(|byte| !byte.is_ascii_graphic()) {
             return Err(ParseError::new("list of facts", at, ParseErrorKind::UnexpectedByte));
         }

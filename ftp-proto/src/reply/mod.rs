@@ -44,7 +44,7 @@ impl Reply {
     /// Returns a reply of several lines: the text of the first line, the lines between, and the
     /// text of the last line.
     ///
-    /// If a line between them begins with a digit, it gets a leading SP. It can then not be taken
+    /// A line between them that begins with a digit gets a leading SP, so that it cannot be taken
     /// for the last line (RFC 959 §4.2). CR, LF and NUL become `?`.
     #[must_use]
     pub fn multi_line<T: Into<Vec<u8>>>(
@@ -67,7 +67,7 @@ impl Reply {
         Self { code, text, is_cut }
     }
 
-    /// Replaces each occurrence of `secret` in the text by `****`: servers repeat the text they
+    /// Replaces each occurrence of `secret` in the text with `****`: servers repeat the text they
     /// refuse, and replies are shown to users.
     ///
     /// A secret of fewer than four bytes is replaced only as a whole word. If `****` replaced a

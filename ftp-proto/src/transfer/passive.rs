@@ -39,7 +39,8 @@ impl PassiveAddress {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`HostPort::find`] and, for a 229, of [`ExtendedAddress::find_port`].
+    /// Returns the errors of [`ExtendedAddress::find_port`] for a 229, and those of
+    /// [`HostPort::find`] for any other reply.
     pub fn find(
         reply: &Reply,
         peer: Option<SocketAddr>,

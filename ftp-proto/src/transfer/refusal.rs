@@ -45,8 +45,8 @@ pub(super) fn read(
     })
 }
 
-/// Returns whether a reply means that the server does not know the command, such as `EPSV`, `EPRT`
-/// or `PRET`.
+/// Returns whether a reply means that the server does not know or support the command, such as
+/// `EPSV`, `EPRT` or `PRET`.
 pub(super) fn is_unknown(reply: &Reply) -> bool {
     [
         ReplyCode::UNKNOWN_COMMAND,

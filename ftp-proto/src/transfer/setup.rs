@@ -18,7 +18,7 @@ use crate::verb::Verb;
 
 /// The dialogue before a transfer.
 ///
-/// Ask it for the next [`step`](Self::step), carry it out, and report the result. The dialogue ends
+/// Ask for the next [`step`](Self::step), carry it out, and report the result. The dialogue ends
 /// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. The
 /// dialogue records facts about the server in your [`ServerState`]; keep that state for the next
 /// transfer.

@@ -119,7 +119,7 @@ impl TransferEvidence {
     /// # Errors
     ///
     /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a 2xx that cannot end a
-    /// transfer, such as a 257. If no 1xx came before, this is any 2xx except 226 and 250.
+    /// transfer, such as a 257, and, if no 1xx came before, for any 2xx except 226 and 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {
@@ -146,7 +146,7 @@ impl TransferEvidence {
             && self.verdict().is_ok()
     }
 
-    /// Returns whether the transfer succeeded.
+    /// Judges the whole transfer; returns the reliability of the confirmation if it succeeded.
     ///
     /// # Errors
     ///

@@ -27,10 +27,11 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::NEED_PASSWORD, "Password required").into()
 }
 
-/// `PASS <password>`: 230 if the authenticator accepts the login, 332 if it asks for an account,
-/// 530 if it refuses, 451 if it cannot decide.
+/// `PASS <password>`: 230 after a login, 332 if the authenticator asks for an account, 530 if the
+/// login is refused, 451 if the authenticator cannot decide. 534 if the user's TLS policy forbids
+/// the login; 421 if the user has too many sessions or the host is banned.
 ///
-/// The server delays refusals: the second twice as long as the first, and later ones four times as
+/// The server delays each 530: the second twice as long as the first, and later ones four times as
 /// long. After too many refusals, it closes the connection with 421. A 451 is delayed too, but does
 /// not count.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
@@ -131,7 +132,7 @@ fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
 }
 
 /// Returns whether the client may log in as this user: either no certificate is required, or the
-/// client has shown one of this user.
+/// client has presented one that belongs to this user.
 fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
     match (&session.secured, &session.context.tls) {
         (Some(secured), _) => secured.may_be(user),
@@ -289,9 +290,10 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 with the host's banner if this server has that host, or if no hosts are
-/// configured (RFC 7151 §3.2). Otherwise 504, and an earlier `HOST` no longer applies. A login in
-/// progress starts again, because the user's name may belong to another user on this host.
+/// `HOST <hostname>`: 220 with the host's banner if this server has that host (RFC 7151 §3.2). If
+/// no hosts are configured, the server accepts every domain name. Otherwise 504, and an earlier
+/// `HOST` no longer applies. A login in progress starts again, because the user's name may belong
+/// to another user on this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();

@@ -18,8 +18,8 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// unfinished upload of a user was to replace the file, that user gets 554 instead of the length.
 /// The code is not 550, because to curl a 550 means a missing file.
 ///
-/// Clients verify an upload with `SIZE` as the next command. If the storage has just proved the
-/// size, the server does not ask the storage again.
+/// Clients verify an upload with `SIZE` as the next command. If the storage has just reported the
+/// size of the stored file, the server does not ask the storage again.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let proved = session.proved_size.take().filter(|(_, when)| {

@@ -136,7 +136,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
 }
 
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
-/// for few matching entries in a large directory can take long.
+/// for few matching entries in a large directory can take a long time.
 struct StatListing {
     target: ListingTarget<Entry>,
     show_ids: bool,

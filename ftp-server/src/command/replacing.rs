@@ -5,7 +5,8 @@
 //! file begins with old content. If the old file is not shorter than the new one, the client sends
 //! nothing at all. Servers that write files in place do not have this problem, and some clients
 //! always resume. So if an upload did not end with 226, the client must repeat it from byte 0.
-//! Until then, the client does not learn the length of the old file.
+//! Until then, `SIZE` does not report the length of the old file, except in a session in which the
+//! client aborted the upload.
 
 use std::collections::HashMap;
 use std::io;

@@ -50,7 +50,7 @@ pub(super) enum After {
     Any,
     /// `USER` was sent.
     User,
-    /// `PASS` was correct, whether or not an account is missing.
+    /// `PASS` was accepted, whether or not an account is missing.
     Pass,
     /// No user is logged in.
     NoLogin,

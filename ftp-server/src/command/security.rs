@@ -66,7 +66,7 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
 /// be a trusted server. This lets two servers exchange a file under TLS.
 ///
 /// `SSCN ON` gets 550 without the right `FXP`, and 503 before `PROT P`. It stays in effect until
-/// `SSCN OFF` or `REIN`. No RFC defines SSCN; the replies have the words of glftpd, drftpd and
+/// `SSCN OFF` or `REIN`. No RFC defines SSCN; the replies use the wording of glftpd, drftpd and
 /// ioFTPD.
 pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
     let has_right = session.user().is_some_and(|user| user.rights.contains(Rights::FXP));

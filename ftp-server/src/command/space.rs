@@ -21,7 +21,8 @@ const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the user's size limit is lower, or
-/// if the quota is known to leave less; 452 if the disk is known to have less free space.
+/// if the quota is known to leave less. 452 if the disk is known to have less free space above
+/// [`min_free`](crate::Limits::min_free).
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // A file of 0 bytes needs no space, so there is nothing to check.
     if size > 0

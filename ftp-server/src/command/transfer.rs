@@ -66,9 +66,9 @@ pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// Encodes the data to send in the mode of the session. Mode Z compresses the data, or gets 450 if
-/// too many transfers use compression. Mode B divides the data into blocks, with restart markers if
-/// `is_file`.
+/// Encodes the data to send in the mode of the session. Mode Z compresses the data; the client gets
+/// 450 if too many transfers use compression. Mode B divides the data into blocks, with restart
+/// markers if `is_file` is set.
 pub(super) fn in_mode(
     session: &Session,
     mut transfer: PreparedTransfer,

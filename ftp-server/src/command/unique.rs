@@ -17,8 +17,8 @@ const PREFIX: &[u8] = b"stou";
 /// Number of names to try. One is enough, unless another program guesses the names.
 const ATTEMPTS: u32 = 8;
 
-/// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 reply
-/// announces the name as RFC 1123 §4.1.2.9 requires: `150 FILE: name`.
+/// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 or 125 reply
+/// announces the name as RFC 1123 §4.1.2.9 requires, for example `150 FILE: name`.
 ///
 /// The part after the prefix is random, so that sessions do not compete for the next number. The
 /// file gets the name only if the name is still free when the upload is complete. A prefix that

@@ -24,8 +24,8 @@ pub(crate) trait Outgoing {
         Ok(true)
     }
 
-    /// Appends about `room` bytes to `out`, or fewer or none if they take long. Returns `false` at
-    /// the end.
+    /// Appends about `room` bytes to `out`, or fewer or none if the source is slow. Returns `false`
+    /// at the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
     /// Returns the part of a file that the kernel may send directly. Returns `None` if the data
@@ -114,8 +114,8 @@ pub(crate) struct AsciiOutgoing {
 
 impl AsciiOutgoing {
     /// Returns the data of the file without its first `offset` converted bytes.
-    /// [`prepare`](Outgoing::prepare) reads the file up to that point, because the point is not
-    /// known before (RFC 3659 §5.3).
+    /// [`prepare`](Outgoing::prepare) reads the file up to that point, because only the conversion
+    /// shows where that point is (RFC 3659 §5.3).
     ///
     /// # Errors
     ///
@@ -242,7 +242,7 @@ impl<T> ListingOutgoing<T> {
 
     /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) searches for the
     /// first line, so that a listing without a line gets 550 instead of 150. In a large directory,
-    /// the search can take long.
+    /// the search can take a long time.
     pub(crate) fn not_empty(self) -> Self {
         Self { needs_line: true, ..self }
     }

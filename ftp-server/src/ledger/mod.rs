@@ -2,9 +2,9 @@
 //! hosts.
 //!
 //! A [`Ledger`] keeps small records, and replaces a record only if it has not changed meanwhile.
-//! Servers need nothing else to agree. [`MemoryLedger`] keeps the records in the memory of this
+//! The servers need no other coordination. [`MemoryLedger`] keeps the records in the memory of this
 //! process, `S3Ledger` in an object store with conditional writes, and `RedisLedger` in Redis with
-//! a script. [`record`] has the content of a record, and [`shared`] makes the changes.
+//! a script. [`record`] defines the content of a record, and [`shared`] makes the changes.
 
 mod count;
 mod hosts;

@@ -94,8 +94,8 @@ impl RedisLedger {
         Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
     }
 
-    /// Proves with a test record that the Redis server accepts all required commands. The Redis
-    /// user may lack the right to some of them.
+    /// Verifies with a test record that the Redis server accepts all required commands. This fails,
+    /// for example, if the Redis user has no right to use one of them.
     ///
     /// # Errors
     ///

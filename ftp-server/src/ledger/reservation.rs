@@ -155,8 +155,8 @@ impl Reservation {
         self.end(Some(Later::Settle { id, added, freed }));
     }
 
-    /// Lets the reservation expire, because it is unknown whether its bytes are stored. The server
-    /// then counts the files again.
+    /// Lets the reservation expire, because it is unknown whether its bytes are stored. After that,
+    /// a server counts the files again.
     pub(super) fn abandon(mut self) {
         self.end(None);
     }

@@ -62,8 +62,8 @@ impl EventLog {
     }
 
     /// Sets whether the beginning and end of each session have lines (default: `false`). If
-    /// `false`, the end of a session has a line only if the session failed or panicked, or if the
-    /// log left out some of its refusals.
+    /// `false`, the end of a session has a line in two cases: the session failed or panicked, or
+    /// the log left out some of its refusals.
     #[must_use]
     pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }

@@ -306,7 +306,7 @@ pub enum LoginRefusal {
     /// `certificate`: the client has shown no certificate of this user
     /// ([`Tls::cert_user`](crate::Tls::cert_user)).
     Certificate,
-    /// `protection`: the user must log in under TLS, or in plaintext
+    /// `protection`: the user may log in only under TLS, or only in plaintext
     /// ([`Login::tls`](crate::Login::tls)).
     Protection,
     /// `banned`: too many logins failed from this host.

@@ -97,8 +97,8 @@ impl Bans {
         true
     }
 
-    /// Returns whether the host of `peer` is banned, on this server or on another server of the
-    /// ledger.
+    /// Returns whether the host of `peer` is banned, on this server or on another server that
+    /// shares the ledger.
     pub(crate) fn is_banned_anywhere(&self, peer: IpAddr, now: Instant) -> bool {
         if self.is_banned(peer, now) {
             return true;

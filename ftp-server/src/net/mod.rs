@@ -1,4 +1,4 @@
-//! Connections before they are sessions: limits, bans and socket options.
+//! Connections before they become sessions: limits, bans and socket options.
 
 pub(crate) mod admission;
 pub(crate) mod arrival;

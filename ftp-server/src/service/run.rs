@@ -274,7 +274,7 @@ impl Runner {
     }
 
     /// Waits for the next event until `limit` has passed since `start`. A passive port without a
-    /// transfer closes earlier than an idle session.
+    /// transfer may close earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         // The next command shows that the client has got the reply. If the client first waits for
         // the end of the data connection, that end comes after [`limits::LAST_WAIT`].

@@ -12,8 +12,8 @@ use crate::session::{Payload, PreparedTransfer};
 use crate::testing::{CutOutgoing, CutUpload, ProtocolFault};
 
 impl Runner {
-    /// Applies the scripted fault of a command. Returns `Some` if the fault replaces the command; a
-    /// fault of a transfer is kept for [`transfer`](Self::transfer).
+    /// Applies the scripted fault of a command. Returns `Some` if the command must not be carried
+    /// out. Keeps the fault of a transfer for [`transfer`](Self::transfer).
     pub(super) fn follow_script(&mut self, verb: Verb) -> io::Result<Option<Next>> {
         self.fault = None;
         let Some(script) = &self.session.context.script else { return Ok(None) };

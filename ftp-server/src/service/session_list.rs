@@ -22,7 +22,8 @@ pub struct SessionInfo {
     pub peer: SocketAddr,
     /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
     pub user: Option<Vec<u8>>,
-    /// Virtual host of the login, if [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists any.
+    /// Virtual host of the login; `None` if there is no login or no host, or if
+    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) is empty.
     pub host: Option<HostName>,
     /// Time at which the client connected.
     pub since: SystemTime,

@@ -240,7 +240,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow part of publishing an upload, which cannot be undone.
+    /// Does the slow part of publishing an upload. If this part is interrupted, it is unknown
+    /// whether the file is published.
     fn prepare_commit(&mut self, upload: &mut dyn Upload) -> PumpEnd {
         loop {
             match upload.prepare_commit() {

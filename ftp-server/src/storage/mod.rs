@@ -445,9 +445,9 @@ pub trait Source: io::Read {
 /// An upload in progress. Dropping an upload must have the effect of [`abort`](Upload::abort) with
 /// [`StreamEnd::Cut`].
 ///
-/// After the last byte, a session calls [`flush`](io::Write::flush), which may take long: it syncs
-/// the bytes to disk if the storage promises that. Then the session checks that its client is still
-/// connected. Only after that does it call [`prepare_commit`](Upload::prepare_commit) and
+/// After the last byte, a session calls [`flush`](io::Write::flush), which may take a long time: it
+/// syncs the bytes to disk if the storage promises that. Then the session checks that its client is
+/// still connected. Only after that does it call [`prepare_commit`](Upload::prepare_commit) and
 /// [`commit`](Upload::commit).
 ///
 /// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),

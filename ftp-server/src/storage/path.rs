@@ -135,8 +135,8 @@ impl VirtualPath {
         &self.absolute
     }
 
-    /// Returns whether the path is longer or deeper than [`limits`] allows. The server never passes
-    /// such a path to a storage.
+    /// Returns whether the path is longer or deeper than [`limits`] allows. A storage should refuse
+    /// such a path, as [`LocalStorage`](crate::LocalStorage) does.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         let depth = self.absolute.iter().filter(|&&byte| byte == b'/').count();

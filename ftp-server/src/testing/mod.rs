@@ -10,7 +10,7 @@
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
 //! Without these fixtures, each command only checks whether a recorder or fault is set. The example
-//! `client_test` of ftp-client uses all of them.
+//! `client_test` of ftp-client uses all of them except `FaultStorage`.
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};

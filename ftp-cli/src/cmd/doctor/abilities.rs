@@ -167,7 +167,7 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             None => Finding::ok(
                 Check::Mlsd,
                 format_args!(
-                    "MLSD is not listed: LIST is used instead, with guessed sizes and times"
+                    "MLST is not listed: LIST is used instead, and its text must be parsed"
                 ),
             ),
         },

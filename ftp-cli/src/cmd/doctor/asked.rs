@@ -44,7 +44,7 @@ pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// The best command line for the server, if there is one.
     pub(super) command: Option<String>,
-    /// The command line for a report. It omits the command that prints the password.
+    /// The command line for a report. A placeholder replaces the command that prints the password.
     pub(super) command_to_share: Option<String>,
     pub(super) outcome: Result<(), Failure>,
 }

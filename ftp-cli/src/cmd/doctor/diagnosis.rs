@@ -80,7 +80,7 @@ macro_rules! diagnoses {
 
 diagnoses! {
     NameUnknown "name-unknown" Network,
-        "The resolver knows no address for this name, so clients on this computer cannot find the server.",
+        "The resolver returned no address for this name, so clients on this computer cannot find the server.",
         Here: "check the spelling of the name; if it is right, ask the resolver directly: getent hosts NAME";
     NameUnanswered "name-unanswered" Timeout,
         "The resolver of this computer did not answer in time. This says nothing about the server.",
@@ -134,13 +134,13 @@ diagnoses! {
         "The program that listens on this port is not an FTP server.",
         Here: "find out which program listens on the port, and use the port of the FTP server";
     GreetingNever "greeting-never" Timeout,
-        "The server accepts the connection, but sends no greeting. The server hangs, has no free process, or waits for a name server; or a proxy lost the connection.",
+        "The server accepts the connection, but sends no complete greeting. The server hangs, has no free process, or waits for a name server; or a proxy lost the connection.",
         Server: "check the server's log and load, and switch off its lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
     GreetingLate "greeting-late" Timeout,
         "The greeting is late, most often because the server looks up the client's name and gets no answer. Impatient clients give up.",
         Server: "switch off lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or repair the server's resolver";
     ClosedUnspoken "closed-unspoken" Network,
-        "The server accepts the connection and closes it without a greeting. It may ban this address, or not allow it.",
+        "The server accepts the connection and closes it without a greeting. It may have banned this client's address, or may not allow it.",
         Server: "look for this client's address in the ban and deny lists (fail2ban, hosts.deny) and in the server's log";
     GreetingRefused "greeting-refused" Temporary,
         "The server runs, but refuses this session now.",
@@ -179,7 +179,7 @@ diagnoses! {
         "The server lists AUTH TLS among its features, but refuses the command.",
         Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";
     TlsStalls "tls-stalls" Timeout,
-        "The server agrees to TLS, but the handshake stops. Handshake messages are large: full-size packets are lost on the path (MTU), or the server hangs.",
+        "The server agrees to TLS, but the handshake stops. Either the path loses the large packets that a handshake needs (MTU), or the server hangs.",
         Between: "let ICMP \"fragmentation needed\" pass, or limit the MSS of TCP connections on the router; if the path is good, check the server's TLS log";
     ProtectionRefused "protection-refused" Tls,
         "The server encrypts commands, but refuses to encrypt files and listings (PROT P).",
@@ -194,7 +194,7 @@ diagnoses! {
         "The server ends encrypted data without close_notify, so clients cannot tell a truncated file from a whole one.",
         Server: "update the server; this client rejects files that may be truncated";
     ClearPassword "clear-password" Tls,
-        "The password and all files cross public networks unencrypted: anyone on the network path can read them.",
+        "The password and all files are sent unencrypted: anyone on the network path can read them.",
         Here: "use ftpes:// if the check \"tls\" finds that the server offers TLS; if not, ask the server's operator for TLS";
     LoginRefused "login-refused" Login,
         "The server rejects this user name or password.",
@@ -224,7 +224,7 @@ diagnoses! {
         "EPSV works, but PASV does not: a firewall or NAT that reads FTP commands to open ports misreads PASV.",
         Between: "open the passive ports permanently; clients can use EPSV, the default";
     PasvPrivateAddress "pasv-private-address" Data,
-        "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, unless --passive-address says otherwise.",
+        "The PASV reply announces an address that other networks cannot reach, such as a private one. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, unless --passive-address says otherwise.",
         Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PasvOtherAddress "pasv-other-address" Data,
         "The PASV reply announces a host other than that of the control connection. Clients that trust the reply connect to that host; this client does so only with --passive-address.",
@@ -305,7 +305,7 @@ diagnoses! {
         "The server does not resume interrupted uploads.",
         Server: "allow REST before STOR (ProFTPD: AllowStoreRestart on), if you want that";
     RenameRefused "rename-refused" Refused,
-        "The server does not let this user rename files, so uploads cannot appear under their final name only when complete.",
+        "The server does not let this user rename files, so other programs can see incomplete uploads under their final names.",
         Server: "allow this user to rename, if you want that";
     DeleteRefused "delete-refused" Refused,
         "The server does not let this user delete files, so the test files are still there.",

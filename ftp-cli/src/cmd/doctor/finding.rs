@@ -49,7 +49,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    /// Returns one lower-case word for programs.
+    /// Returns the lower-case name for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
@@ -120,7 +120,7 @@ impl Grade {
 pub(super) struct Finding {
     pub(super) check: Check,
     pub(super) grade: Grade,
-    /// Observation in a sentence; text of the server is escaped already.
+    /// Observation in words; text of the server is escaped already.
     pub(super) seen: String,
     /// The problem, if there is one.
     pub(super) diagnosis: Option<Diagnosis>,

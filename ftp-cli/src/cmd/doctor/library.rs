@@ -30,11 +30,11 @@ pub struct Diagnosis {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The property that was examined, one lower-case word such as `epsv`.
+    /// The lower-case name of the property that was examined, such as `epsv` or `close-notify`.
     pub check: &'static str,
     /// `ok`, `warn`, `fail` or `skip`.
     pub result: &'static str,
-    /// The observation in a sentence; text of the server in it is escaped.
+    /// The observation in words; text of the server in it is escaped.
     pub seen: String,
     /// The problem, if there is one.
     pub problem: Option<Problem>,

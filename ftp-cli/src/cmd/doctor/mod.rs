@@ -1,6 +1,6 @@
-//! `doctor URL`: examines all ways to use a server, and reports what each finding means, which side
-//! can fix it, and how. Connects only to the named server, and sends nothing unencrypted that the
-//! URL wants protected.
+//! `doctor URL`: examines all ways to use a server, and reports what each problem means, which side
+//! can fix it, and how. Connects only to the named server or the proxy. If the URL asks for TLS,
+//! sends nothing secret unencrypted.
 //!
 //! Each group of checks has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
 //! `packets`, `abilities`, `upload`). First the checks record observations as data. Then `judge`
@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if let Some(before) = &before {
             watch::tell(before, &done.findings, options.is_quiet(), stdio)?;
         }
-        // This is the last line, after the changes.
+        // The best command line is the last line of the output, after the changes.
         if let Some(command) = &done.command
             && (before.is_none() || done.outcome.is_ok())
         {
@@ -121,7 +121,7 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
     url_is_plain(url).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
-/// Runs all checks in order and reports their findings. Ends early if nothing more can be found.
+/// Runs all checks, and reports their findings in order. Ends early if nothing more can be found.
 ///
 /// # Errors
 ///
@@ -250,7 +250,7 @@ fn moved(
     Ok(best)
 }
 
-/// Returns the finding about several connections at a time, after all checks that open several.
+/// Returns the finding about the number of connections that the server has accepted at a time.
 fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
     let (peak, refused) = dial.places.seen();
     match refused {

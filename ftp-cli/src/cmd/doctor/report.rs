@@ -19,7 +19,7 @@ const WIDTH: usize = 100;
 pub(super) enum Shown {
     All,
     Problems,
-    /// No findings, because they are compared with earlier findings first.
+    /// No findings: the caller prints only changes, or returns the findings.
     Nothing,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Report<'a> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if self.shown == Shown::Nothing {
-            // The comparison with earlier findings reports changes.
+            // The caller handles the finding.
         } else if self.stdio.events.is_on() {
             self.stdio.events.emit(|| event(&finding));
         } else if self.shown == Shown::All || is_problem {

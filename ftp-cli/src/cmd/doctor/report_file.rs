@@ -1,4 +1,4 @@
-//! `--report FILE`: the findings as a text for the administrator of a server, without passwords.
+//! `--report FILE`: writes the findings as text for the server's administrator, without passwords.
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;

@@ -44,7 +44,8 @@ pub(super) fn page() -> String {
     section(&mut text, "[USERS.NAME]");
     paragraphs(
         &mut text,
-        "One table per user. The keys password and root are required.\n\n\
+        "One table per user. The keys password and root are required, unless [defaults] or a group \
+         has them.\n\n\
          [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have \
          any key except groups. If several tables have a key, the later one wins: [defaults], the \
          user's groups in their order, the user's own table.",
@@ -66,7 +67,8 @@ pub(super) fn page() -> String {
         &mut text,
         "One table per object store, for builds with the feature s3. The keys endpoint and bucket \
          are required. A root such as \"store:main/cam1\" means the objects of [stores.main] whose \
-         keys begin with cam1/. If no other store has the bucket, \"s3://files/cam1\" means the same.",
+         keys begin with cam1/. If the bucket is called files, and no other store has it, \
+         \"s3://files/cam1\" means the same.",
     );
     for row in STORE {
         key(&mut text, row, &StoreSettings::default());

@@ -1,6 +1,6 @@
-//! The local side: a tree below a descriptor. Paths are opened part by part, and through a symbolic
-//! link only in a source with `--links follow`. So neither a server nor a local user who changes
-//! the tree can make a mirror leave the tree (CVE-2014-4877).
+//! The local side: a tree below an open directory. Paths are opened part by part, and through a
+//! symbolic link only in a source with `--links follow`. So neither a server nor a local user who
+//! changes the tree can make a mirror leave the tree (CVE-2014-4877).
 
 mod backup;
 mod links;

@@ -386,7 +386,7 @@ impl<'a> Mirror<'a> {
         }
         match client.mkdir(&top) {
             Ok(_) => Ok(plan),
-            // The top may exist, but be listed as another kind of object.
+            // The top may exist, although the server did not show it as a directory.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
             Err(error) => Err(Failure::from(error).context(url)),
         }
@@ -426,8 +426,8 @@ impl<'a> Mirror<'a> {
     /// # Errors
     ///
     /// Returns `Limit` if more objects would be removed than `--max-delete` allows. Without
-    /// `--max-delete`, returns `Limit` if a source without files would remove objects. With
-    /// `--dry-run`, returns `Partial` if objects cannot be mirrored.
+    /// `--max-delete`, returns `Limit` if objects would be removed although the source has no
+    /// files. With `--dry-run`, returns `Partial` if objects cannot be mirrored.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
         if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {

@@ -32,7 +32,7 @@ impl Names {
 /// UTF-8 by itself. They differ only in the last byte.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
-/// Returns whether a path is UTF-8, which every server keeps.
+/// Returns whether a path is UTF-8; every server is expected to keep such a path.
 pub(super) fn is_text(path: &[u8]) -> bool {
     std::str::from_utf8(path).is_ok()
 }

@@ -44,7 +44,7 @@ impl Contents {
 pub(super) struct Links {
     /// Names of links.
     pub(super) names: HashSet<Vec<u8>>,
-    /// Whether all other listed directories are real directories.
+    /// Evidence that the other listed directories are real directories, if there is any.
     pub(super) proof: Proof,
 }
 
@@ -74,7 +74,7 @@ pub(super) trait Side {
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
 
     /// Returns the size of the file at `path` on a server, following links. Returns `None` if the
-    /// object is not a file.
+    /// server reports no size, as for a directory.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ pub(super) trait Side {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the server offers none.
+    /// Returns `Unsupported` if the server offers none, and errors that end the connection.
     fn checksum(&mut self) -> Result<Checksum, Failure> {
         Err(without_digest())
     }
@@ -360,7 +360,8 @@ impl Side for RemoteTree<'_> {
         Ok(found)
     }
 
-    /// Asks `LIST` for links, since some servers list links as their targets only in `MLSD`.
+    /// Asks `LIST` for links, because some servers show links in `LIST`, but their targets in
+    /// `MLSD`.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         let path = self.named(path);
         let mut looks = 1;

@@ -49,7 +49,7 @@ const NAMED: usize = 5;
 ///
 /// # Errors
 ///
-/// Returns a failure if a finding says `fail`.
+/// Returns a failure if a finding says `fail`, or if standard output fails.
 pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
@@ -361,7 +361,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
                 None => findings.ok(format_args!(
-                    "PASV works at most for clients on this computer: the server has no other IPv4 address"
+                    "PASV can work only for clients on this computer: the server has no other IPv4 address"
                 )),
             }
         }

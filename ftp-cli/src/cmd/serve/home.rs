@@ -53,8 +53,8 @@ pub(super) struct Open {
     pub(super) walls: Option<ConfinementStatus>,
 }
 
-/// Used space of a directory for quotas, and its interrupted uploads. All homes of one root share
-/// both, because otherwise each login would walk the directory first.
+/// Used space of a directory for quotas, and its interrupted uploads. Both are kept between logins,
+/// because otherwise each login would walk the directory first. All homes of one root share them.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 impl Home {

@@ -107,8 +107,8 @@ pub(super) fn start_serving(
     thread.map(drop).map_err(|error| no_thread(name, &error))
 }
 
-/// A stream with one deadline for all reads and writes: a peer that sends or reads a byte now and
-/// then cannot keep the stream open.
+/// A stream with one deadline for all reads and writes, so that a peer cannot keep it open by
+/// sending or reading a byte now and then.
 pub(super) struct Timed<'a, S> {
     stream: &'a S,
     end: Instant,

@@ -297,7 +297,7 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
     }
 }
 
-/// Returns `text` if it is a port. For an address, the error names the option `--listen`.
+/// Returns `text` if it is a port. The error also names `--listen`, which accepts addresses.
 fn port(text: &str) -> Result<String, Failure> {
     let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     match is_port {

@@ -262,7 +262,7 @@ impl<'a> Running<'a> {
     /// Returns the reasons if a log was not reopened, or if the configuration or certificate was
     /// not reloaded.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
-        // Reopens the logs even if the file has errors, because a log rotation waits for it.
+        // Reopens the logs even if the file has errors, because a log rotation depends on that.
         let reopened = self.reopen_logs(log);
         let has_file = self.options.has("config");
         let outcome = match has_file || self.started.settings.tls.certificate.is_some() {

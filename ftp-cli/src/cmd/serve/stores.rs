@@ -61,9 +61,9 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if a file cannot be read, `Network` if an endpoint has no address, `Usage`
-    /// for unusable values, and `Internal` if a thread cannot be started. The message names the
-    /// store.
+    /// Returns `Local` if a file cannot be read, and `Network` if an endpoint has no address.
+    /// Returns `Usage` for unusable values, and `Internal` if a thread cannot be started. The
+    /// message names the store.
     pub(super) fn open(settings: &Settings, former: &Self) -> Result<Arc<Self>, Failure> {
         let mut stores = BTreeMap::new();
         for (name, settings) in settings.stores.iter() {
@@ -120,8 +120,8 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Returns `Denied` if `config` has a quota but there is no ledger, `Unsupported` if sessions
-    /// cannot be confined as `config` requires, or `Io` if there is no such store.
+    /// Returns `Denied` if `config` has a quota but there is no ledger, and `Io` if there is no
+    /// such store. Returns `Unsupported` if sessions cannot be confined as `config` requires.
     pub(super) fn storage(
         &self,
         objects: &Objects,

@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::settings::{Objects, Settings};
 use crate::exit::Failure;
 
-/// No store.
+/// The empty set of stores.
 #[derive(Default)]
 pub(super) struct Stores(());
 

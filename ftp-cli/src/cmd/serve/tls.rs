@@ -6,7 +6,7 @@ use rcgen::{
 
 /// Creates a key and a certificate for these names and addresses, as PEM with the key first.
 ///
-/// The certificate is valid from 1970 to the end of 9999 (compare RFC 5280 §4.1.2.5). Clients trust
+/// The certificate is valid from 1970 to 9999-12-31 (compare RFC 5280 §4.1.2.5). Clients trust
 /// its key, not a CA, and a device whose clock starts in 1970 must be able to connect.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub(super) struct Homes {
     config: LocalConfig,
     users: HashMap<Vec<u8>, Arc<Tree>>,
     anonymous: Option<Arc<Tree>>,
-    /// Users who may not log in.
+    /// Disabled users, who cannot log in.
     disabled: BTreeSet<Vec<u8>>,
     /// Directories in which some of the users may store files.
     written: BTreeSet<PathBuf>,
@@ -210,8 +210,8 @@ impl Homes {
         self.hosts.contains_key(host)
     }
 
-    /// Returns whether sessions of this user at this host may continue: the host still exists and
-    /// admits the user, or the host is an address of the server.
+    /// Returns whether sessions of this user at this host may continue: the host exists and admits
+    /// the user, or is an address of the server.
     pub(super) fn has_user_at(&self, host: &HostName, name: &[u8]) -> bool {
         match self.hosts.get(host) {
             Some(host) => host.admits(&self.canonical(name)),

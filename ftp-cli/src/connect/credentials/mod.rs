@@ -73,9 +73,9 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if no password is found for a user or a password command fails, `Usage` if
-    /// the options contradict each other or the URL, `Local` or `Usage` for a broken source, and
-    /// `Interrupted` if a signal ends a prompt.
+    /// Returns `Login` if no password is found for a user or a password command fails. Returns
+    /// `Usage` if `--user` has a colon, or if an option supplies a password but no user is named.
+    /// Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends a prompt.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         if named.is_some_and(|user| user.contains(&b':')) {

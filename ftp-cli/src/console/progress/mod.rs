@@ -25,7 +25,7 @@ use crate::report::json::Object;
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// Maximum rate for indicatif. It does not limit the first twenty updates, so the interval is
+/// Maximum rate for indicatif, which does not limit the first twenty updates. So the interval is
 /// enforced here.
 const HERTZ: u8 = 20;
 

@@ -134,9 +134,9 @@ impl PassivePorts {
         }
     }
 
-    /// Listens on a random port of the system's range. Asks the system for a port only if several
-    /// random ports are taken. The system searches for a port that no connection has used for a
-    /// minute, which takes milliseconds after several thousand transfers.
+    /// Listens on a random port of the system's range. Asks the system for a port only if the range
+    /// is unknown or several random ports are taken. The system searches for a port that no
+    /// connection has used for a minute, which takes milliseconds after several thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
         for (first, count) in ports.iter().cycle().take(TRIES) {

@@ -161,8 +161,8 @@ impl<'a> Pump<'a> {
         self.look_now_and_then(self.last)
     }
 
-    /// Checks the control connection if much was moved since the last check, or if moving little
-    /// took long.
+    /// Checks the control connection if the last check was at least [`LOOK`] bytes or a
+    /// [`limits::TICK`] ago.
     fn look_now_and_then(&mut self, now: Instant) -> Result<(), PumpEnd> {
         if self.moved - self.looked < LOOK && now.duration_since(self.looked_at) < limits::TICK {
             return Ok(());

@@ -126,8 +126,8 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Restores the old length. Until then, no other command can remove or replace the file, so its
-    /// size is counted correctly.
+    /// Restores the old length. If a quota is counted, no other command can remove or replace the
+    /// file until then, so its size is counted correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);
@@ -144,7 +144,7 @@ impl Appending {
             log::warn!("{name}: cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
-            // Either a command that removed the file subtracted a temporary length, or the old
+            // A command that removed the file may have subtracted a temporary length, or the old
             // length could not be restored. Network file systems and FUSE keep a removed file under
             // a hidden name, so the number of names would not show the removal.
             self.output.charge().lost();

@@ -31,7 +31,8 @@ pub(super) fn unlock(file: impl AsFd) {
 }
 
 /// Opens a hidden file for writing at its end, and locks it. Returns EWOULDBLOCK if the file is
-/// already locked, or ENOENT if the file is missing or no storage created it.
+/// already locked. Returns ENOENT if there is no file, or if the object with this name cannot be a
+/// hidden file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND

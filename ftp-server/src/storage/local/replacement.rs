@@ -513,7 +513,7 @@ pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Resul
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
-            // The process that has the lock may only be checking the file, and would leave it.
+            // The process that has the lock may only be checking the file, and would not remove it.
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }

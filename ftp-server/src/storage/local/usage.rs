@@ -4,7 +4,7 @@
 //! with a quota needs it, and each change updates the count. Running uploads count separately from
 //! the start, so that many uploads together stay below the limit.
 //!
-//! Only calls that need the count wait for a walk, and only briefly; other sessions can add, move
+//! Only calls that need the count wait for a walk, for at most 20 s; other sessions can add, move
 //! and remove files during it. Objects that the walk may have missed are added, and objects that it
 //! may have seen twice are not subtracted. The count may therefore be too high, but never too low.
 
@@ -349,7 +349,7 @@ impl Drop for Counting {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_counting = false;
-        // This is still set only after a panic.
+        // Here, `meanwhile` is still set only after a panic.
         state.meanwhile = None;
         drop(state);
         self.0.counted.notify_all();

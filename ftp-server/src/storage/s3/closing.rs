@@ -59,8 +59,8 @@ impl Closing {
             if matches!(committing.finish(), Ok(Ok(()))) {
                 return Ok(());
             }
-            // The bytes after the parts are lost. The upload can be resumed after the parts when
-            // the lease has expired.
+            // The bytes after the parts are lost. The upload can be resumed from the end of the
+            // parts when the lease has expired.
             return if self.is_kept { Ok(()) } else { self.discard() };
         }
         // These bytes follow the bytes of the part that is being stored.

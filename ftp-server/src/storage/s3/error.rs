@@ -141,8 +141,9 @@ impl S3Error {
             ("KeyTooLongError", _) => Kind::NameNotAllowed,
             ("EntityTooLarge", _) => Kind::OverQuota,
             ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
-            // Only these codes become `Denied`. Other refusals with the status 403, such as wrong
-            // access keys or a wrong clock, are the server's fault and become `Io`.
+            // Only these codes, and a 403 without a code, become `Denied`. Other refusals with the
+            // status 403, such as wrong access keys or a wrong clock, are the server's fault and
+            // become `Io`.
             ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
             ("", 403) => Kind::Denied,
             (_, 404) => Kind::NotFound,

@@ -65,7 +65,7 @@ impl S3Ledger {
         Ok(Self { store: store.clone(), prefix, is_proved, ahead })
     }
 
-    /// Tests with a temporary object that the store supports conditional writes, unless that is
+    /// Verifies with a temporary object that the store supports conditional writes, unless that is
     /// already known.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl Listing {
         }
     }
 
-    /// Reads the next page, and returns whether the store found any key in it.
+    /// Reads the next page, and returns whether the page contains any key or directory.
     fn turn(&mut self) -> Result<bool, S3Error> {
         let token = self.next.take();
         let token = token.as_deref();

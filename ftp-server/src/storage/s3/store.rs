@@ -297,9 +297,9 @@ impl S3StoreBuilder {
 
     /// Checks the settings, and resolves the endpoint. Sends no request to the store.
     ///
-    /// With [`web_identity`](Self::web_identity), it also requests the first access keys. If that
-    /// fails, a thread keeps trying. Until it succeeds, requests to the store fail with
-    /// [`S3Error::NoKeys`].
+    /// With [`web_identity`](Self::web_identity), this method also requests the first access keys.
+    /// If that fails, a thread keeps trying. Until the thread succeeds, requests to the store fail
+    /// with [`S3Error::NoKeys`].
     ///
     /// # Errors
     ///

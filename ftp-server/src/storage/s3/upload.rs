@@ -112,7 +112,7 @@ pub(super) struct S3Upload {
     sending: Option<Job<Sent>>,
     /// Whether the session has written all bytes.
     is_whole: bool,
-    /// Whether `parts` contains the last part of the file.
+    /// Whether the last part of the file is stored or is being stored.
     is_last_stored: bool,
     /// The time since which the upload has been waiting for memory.
     waiting: Option<Instant>,

@@ -191,7 +191,7 @@ pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant)
         if let Err(error) = issuer.connections.addresses.look_up() {
             log::warn!("{error}");
         }
-        // The request may take long, and the store may be dropped meanwhile.
+        // The request may take a long time, and the store may be dropped meanwhile.
         let issued = issuer.issue(issuer.timeouts.retries);
         let Some(store) = store.upgrade() else { return };
         let mut credentials = unpoisoned(store.client.credentials.write());

@@ -144,7 +144,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
     }
 }
 
-/// Judges a server that speaks a protocol other than FTP, or FTP where TLS is expected first.
+/// Judges the protocol of a server, unless the server greets with FTP as expected.
 fn protocol(
     address: SocketAddr,
     talker: &Talker,

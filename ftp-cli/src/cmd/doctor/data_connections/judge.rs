@@ -217,7 +217,8 @@ fn active(tried: Tried<'_>) -> Finding {
         (WayOutcome::Unfinished(why), _) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
-        // If the server ignores commands of passive mode too, this says nothing about active mode.
+        // If the server ignores commands of passive mode too, the missing connection says nothing
+        // about active mode.
         (WayOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
             Finding::skip(check, format_args!("{name}: the server does not answer commands"))
         }

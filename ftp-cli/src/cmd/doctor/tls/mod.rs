@@ -24,8 +24,8 @@ use crate::exit::Failure;
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if this build has no TLS, `Local` or `Usage` for wrong files in the
-/// options, or `Interrupted` after a signal.
+/// Returns `Unsupported` if the user asks for TLS but this build has none, `Local` or `Usage` for
+/// wrong files in the options, or `Interrupted` after a signal.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
@@ -43,7 +43,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         Err(error @ Error::Timeout(Phase::Reply)) if dial.tls.is_none() => {
             (TlsOutcome::Unable(error.to_string()), None)
         }
-        // A user who does not ask for TLS does not need the missing files.
+        // If the user does not ask for TLS, missing TLS support or CA certificates do no harm.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
         {

@@ -123,7 +123,7 @@ fn is_for_now(reply: &Reply) -> bool {
 /// Judges the difference between the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
-        let seen = format_args!("the server does not report modification times (MDTM)");
+        let seen = format_args!("the modification time of a test file is not known (MDTM)");
         return Finding::skip(Check::Clock, seen);
     };
     let judge = |words: Arguments<'_>| match skew.abs() {

@@ -98,7 +98,7 @@ pub(super) fn examine(
 /// Runs the steps, and records the files that they may have left.
 struct Trial<'a> {
     client: &'a mut Client,
-    /// Files that may exist, newest last, each with whether it certainly exists.
+    /// Files that may exist, newest last. The flag tells whether the file certainly exists.
     there: Vec<(Vec<u8>, bool)>,
 }
 
@@ -175,7 +175,7 @@ impl Trial<'_> {
                 let came = back.len();
                 let at = at.unwrap_or(back.len().min(want.len()));
                 Step::Changed(format!(
-                    "{came} of {} bytes came back; they differ from byte {at} on",
+                    "{came} of {} bytes came back; the content differs from byte {at} on",
                     want.len()
                 ))
             }

@@ -118,7 +118,7 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`load`](Self::load) if there is no former certificate.
+    /// Returns the errors of [`load`](Self::load) for a certificate that has no former version.
     pub(super) fn renew(
         &mut self,
         settings: &Settings,

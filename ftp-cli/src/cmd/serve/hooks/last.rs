@@ -20,7 +20,7 @@ const LINE: usize = 1024;
 /// Total time that the shutdown waits for the log.
 const LINES: Duration = Duration::from_secs(5);
 
-/// Interval between checks whether the shutdown was cut short.
+/// Interval between checks of whether the shutdown was cut short.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// An event that was not handled, and the reason.

@@ -129,7 +129,7 @@ impl Question {
     }
 }
 
-/// Pause between two checks whether the client has gone.
+/// Pause between two checks of whether the client has gone.
 const LOOK: Duration = Duration::from_millis(250);
 
 const LATE: &str = "the login timed out before the program answered";

@@ -18,7 +18,7 @@ use crate::connect::credentials::VARIABLE;
 use crate::lock::lock;
 use crate::options::values;
 
-/// Pauses between checks whether a program has ended: short at first, then longer.
+/// Pauses between checks of whether a program has ended: short at first, then longer.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// Time that a killed program has to end.

@@ -70,7 +70,7 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Adds a job. Returns the jobs that no longer fit: the newest jobs of the user with the most
-    /// jobs or bytes, who may be the same user.
+    /// jobs or bytes. The added job may be one of them.
     pub(crate) fn push(&mut self, job: J) -> Vec<J> {
         let size = job.size();
         match self.lane(job.user()) {

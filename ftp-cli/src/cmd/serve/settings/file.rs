@@ -80,7 +80,7 @@ impl File {
     /// # Errors
     ///
     /// Returns a line `FILE:LINE:COLUMN: KEY: REASON` for each of the first 100 errors, from top to
-    /// bottom, and a line with the number of the others.
+    /// bottom. If there are more errors, the last line is their number.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();

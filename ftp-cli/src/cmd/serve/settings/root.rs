@@ -7,7 +7,7 @@ use ftp_proto::Escaped;
 
 use crate::display::shown_path;
 
-/// Stands for the user's name in paths on disk and in prefixes.
+/// Placeholder for the user's name in paths on disk and in prefixes.
 const NAME: &str = "%u";
 
 /// The longest prefix, in bytes: the key of an object has at most 1,024.

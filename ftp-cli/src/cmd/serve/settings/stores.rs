@@ -90,7 +90,7 @@ impl Default for StoreSettings {
 #[rustfmt::skip]
 pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
-    row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Bucket for the files, which must exist."),
+    row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Existing bucket for the files."),
     row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),
     row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: role_arn, or the variables AWS_... of the environment)."),
     row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File with the secret of the access key in its first line, read before privileges are dropped."),

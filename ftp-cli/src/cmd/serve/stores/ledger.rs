@@ -45,8 +45,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if a file cannot be read, `Usage` if the password is unusable, `Network` if
-    /// the ledger cannot be opened, and `Internal` if a thread cannot be started.
+    /// Returns `Local` if a file cannot be read, and `Usage` if the password is unusable. Returns
+    /// `Network` if the ledger cannot be opened, and `Internal` if a thread cannot be started.
     pub(super) fn open(settings: &Settings, stores: &Stores) -> Result<Option<Self>, Failure> {
         let ledger = &settings.ledger;
         let failed = |why: String| Failure::new(Exit::Network, format!("ledger.url: {why}"));

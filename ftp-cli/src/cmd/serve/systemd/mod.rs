@@ -132,7 +132,7 @@ impl Service {
 
 impl Notified {
     /// Sends the notifications that are due. Notifies the watchdog only if the server works:
-    /// - The caller's thread, which also reloads and stops the server, gets here.
+    /// - The caller's thread, which also reloads and stops the server, reaches this method.
     /// - The lock of each session, which the list of sessions needs, is free.
     /// - Each accept loop has accepted the waiting connections.
     fn beat(&mut self, server: &Server) {
