@@ -49,7 +49,7 @@ TRANSFERS = "RETR|STOR|APPE|STOU|LIST|NLST|MLSD"
 ALL = [
     Verdict(
         "control characters", r"STOR a\r\0\nDELE b",
-        "*ours*: a line with CR, NUL or a tab is refused, and no part of it is executed (RFC 959 §5.3.2, RFC 2640 §3.1)",
+        "*ours*: a line with CR or NUL, or with a tab after the verb, is refused as a whole (RFC 959 §5.3.2, RFC 2640 §3.1)",
         line(r".*\\[rn0t].*"),
     ),
     Verdict(
@@ -79,7 +79,7 @@ ALL = [
     ),
     Verdict(
         "commands that no server has", "MIC x",
-        "*choice*: 502 for a command that RFCs define, 500 for other words (RFC 959 §4.2)",
+        "*choice*: 502 for a known command that we do not implement, 500 for other words (RFC 959 §4.2)",
         line(rf"({ABSENT})\b.*"),
     ),
     Verdict(

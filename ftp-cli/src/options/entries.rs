@@ -239,9 +239,9 @@ Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
 counts as unchanged if it has the same size and was written after the source was
 last modified. For this, mirror measures the server's clock with a small file,
 .ftp-cli-clock.tmp, and reports the difference. If the clock cannot be measured,
-or both sides are servers (fxp -r), files modified up to 14 hours before their
-copy are copied again. On file systems with two-second times, such as FAT, a
-time may differ by one second.
+or both sides are servers (fxp -r), files that changed up to 14 hours before they
+were copied are copied again. On file systems with two-second times, such as
+FAT, a time may differ by one second.
 
 After all copies, --remove-source removes each file of SRC that DST has been
 proved to have. Downloads are on disk by then. Directories stay. An uploaded

@@ -271,7 +271,7 @@ fn conclude_malformed(fault: &DataFault) -> Conclusion {
             "Data ended before the end of the zlib stream"
         }
         DataFault::Block(BlockFault::Truncated) => "Data ended without an end-of-file block",
-        DataFault::Deflate(_) => "Data is not one zlib stream",
+        DataFault::Deflate(_) => "Data is not a single valid zlib stream (MODE Z)",
         DataFault::Block(_) => "Data is not in valid blocks (MODE B)",
         DataFault::Record => "Records are not supported",
         DataFault::Suspect => "Data with suspected errors is not stored",

@@ -153,7 +153,7 @@ diagnoses! {
         Server: "check the server's TLS log, check that it can read its certificate and key, and enable TLS 1.2 or 1.3";
     CertificateExpired "certificate-expired" Tls,
         "The certificate has expired, so clients that verify it refuse the connection.",
-        Server: "renew the certificate and reload the server; if it is renewed already, reload the server";
+        Server: "renew the certificate if you have not done so yet, then reload the server";
     CertificateNotYetValid "certificate-not-yet-valid" Tls,
         "The certificate is not valid yet: it is new, or one of the two clocks is wrong.",
         Server: "set the clocks of both computers, or issue the certificate again";

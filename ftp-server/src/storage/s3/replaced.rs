@@ -1,6 +1,5 @@
-//! Signs: objects that record which uploads are to replace a file. If such an upload is
-//! interrupted, every server that uses the bucket can refuse to resume it at the length of the old
-//! file.
+//! Signs: objects that record which uploads are to replace a file. After an interruption, a sign
+//! keeps every server that uses the bucket from resuming the upload at the length of the old file.
 //!
 //! A sign is written when an upload is interrupted. It is also written when an upload begins to
 //! store parts, because a server that dies cannot write it. A sign names the version of the old

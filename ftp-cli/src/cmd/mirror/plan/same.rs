@@ -45,7 +45,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     ///
-    /// Returns failures that end the plan. Other failures count only for the file.
+    /// Returns failures that end the plan. Other failures are recorded in the plan.
     pub(super) fn compare(
         &mut self,
         place: usize,

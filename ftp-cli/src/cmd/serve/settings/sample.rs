@@ -109,7 +109,7 @@ fn the_sample_names_every_key_with_its_default() {
     assert_eq!(file.apply(&mut settings), Ok(()));
     for row in TABLE {
         assert_eq!((row.show)(&settings), (row.show)(&Settings::default()), "{}", row.key);
-        assert!(settings.origins.of(row.key).starts_with(PATH), "{} is not in it", row.key);
+        assert!(settings.origins.of(row.key).starts_with(PATH), "{} is missing from the sample", row.key);
     }
     assert!(settings.users.is_empty());
 }
@@ -132,12 +132,12 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     let (name, host) = settings.hosts.iter().next().unwrap();
     assert_eq!(name.to_string(), "ftp.example.org");
     for row in HOST {
-        assert_ne!(host.origins.of(row.key), "default", "{} is not in it", row.key);
+        assert_ne!(host.origins.of(row.key), "default", "{} is missing from the sample", row.key);
         assert_eq!((row.show)(host), (row.show)(&Host::default()), "{}", row.key);
     }
     let (_, store) = settings.stores.iter().find(|(name, _)| *name == "main").unwrap();
     for row in STORE {
-        assert_ne!(store.origins.of(row.key), "default", "{} is not in it", row.key);
+        assert_ne!(store.origins.of(row.key), "default", "{} is missing from the sample", row.key);
         if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
             let default = StoreSettings::default();
             assert_eq!((row.show)(store), (row.show)(&default), "{}", row.key);
@@ -145,7 +145,7 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     }
     let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
     for row in USER {
-        assert_ne!(user.origins.of(row.key), "default", "{} is not in it", row.key);
+        assert_ne!(user.origins.of(row.key), "default", "{} is missing from the sample", row.key);
         if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
             assert_eq!((row.show)(user), (row.show)(&User::default()), "{}", row.key);
         }

@@ -103,7 +103,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
-    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
+    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR and APPE create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
     row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions at a time (empty: limits.per_user; 0: unlimited)."),
     row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as in [transfer]; 0: unlimited)."),
