@@ -23,7 +23,7 @@ pub(crate) struct Retrying {
     delay: Option<Duration>,
 }
 
-/// Receives retry messages, and holds the canceller that ends a pause.
+/// Receiver of retry messages, with the canceller that ends a pause.
 pub(crate) struct Witness<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) events: &'a Events,
@@ -58,10 +58,10 @@ impl Retrying {
         Ok(Self { more, delay })
     }
 
-    /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. `attempt`
-    /// receives whether to start from byte 0: after an integrity failure, which is retried once,
-    /// the bytes at the target may be wrong. `fields` adds to each event the fields that identify
-    /// the item.
+    /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
+    /// of `attempt` is whether to start from byte 0. It is `true` after an integrity failure, which
+    /// is retried once, because the bytes at the target may be wrong. `fields` adds to each event
+    /// the fields that identify the item.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Retrying {
         }
     }
 
-    /// Returns the pause before the retry `number`.
+    /// Returns the pause before the retry with this number.
     fn pause(self, number: u32) -> Duration {
         self.delay.unwrap_or_else(|| Backoff::default().pause(number))
     }

@@ -21,7 +21,7 @@ pub(crate) struct Sessions<'a> {
     dialler: Arc<Dialler>,
     messages: Messages,
     open: Vec<(ServerKey, Client)>,
-    /// Looks up each login once, because that may prompt the user.
+    /// The source of logins: each is looked up once, because a lookup may prompt the user.
     finder: Arc<Mutex<Finder<'a>>>,
     /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
@@ -91,8 +91,8 @@ impl<'a> Sessions<'a> {
         Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Sets the login for the server of `url`, so that it is not looked up. Also applies to later
-    /// [`another`](Self::another) sessions.
+    /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
+    /// sessions that [`another`](Self::another) returns later.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
         Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
     }

@@ -201,9 +201,9 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
     }
 }
 
-/// Returns a hint if `--tls try` does not fall back to plaintext because the reply does not prove
-/// that the server lacks TLS. A server that requires a login first gives the same reply to every
-/// command.
+/// Returns a hint for `--tls try`, which does not fall back to plaintext if the server's refusal
+/// does not prove that it lacks TLS. A server that requires a login first gives the same reply to
+/// every command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");
     match error {

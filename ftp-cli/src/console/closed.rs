@@ -35,7 +35,7 @@ pub(crate) fn is_output_closed() -> bool {
     OUTPUT.load(Ordering::Relaxed)
 }
 
-/// Replaces a closed stream: every use fails.
+/// Replacement for a closed stream: every read and write fails.
 pub(crate) struct Closed;
 
 fn closed<T>() -> io::Result<T> {

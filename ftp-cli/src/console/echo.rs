@@ -38,7 +38,7 @@ struct Hiding {
     /// Current settings.
     hidden: Termios,
     prompt: String,
-    /// Notifies the reader that the process is about to end.
+    /// Socket that notifies the reader when the process is about to end.
     bell: UnixStream,
 }
 
@@ -123,13 +123,14 @@ pub(crate) fn watch() -> io::Result<()> {
 }
 
 fn heed(signal: i32) {
-    // Held while the process is stopped, because no thread may assume that input is hidden then.
+    // The lock is held while the process is stopped, so that no thread assumes that input is
+    // hidden.
     let mut slot = lock(&HIDING);
     if let Some(hiding) = slot.as_ref() {
         hiding.show();
     }
     let _ = emulate_default_handler(signal);
-    // The process was continued. If it is in the background, hiding stops it again.
+    // The process was continued. If it is in the background, hiding input stops it again.
     if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
         slot.take();
     }

@@ -1,5 +1,5 @@
-//! Decides which thread ends the process after a signal: the signal thread, once the main thread
-//! has released its resources.
+//! Makes the signal thread end the process after a signal, once the main thread has released its
+//! resources.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::lock::lock;
 /// the time for the last message, it is less than a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
-/// Stage of ending by a signal.
+/// Stage of the shutdown after a signal.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
     #[default]
@@ -30,7 +30,7 @@ enum Stage {
 pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
 
 impl Ending {
-    /// Cancels the transfers, and waits briefly until the main thread has released its resources.
+    /// Cancels the transfers, and waits a short time for the main thread to release its resources.
     pub(super) fn begin(&self, canceller: &Canceller) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);

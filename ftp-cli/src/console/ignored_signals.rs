@@ -15,7 +15,7 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 
 /// Returns the ignored signals as bits, the lowest for signal 1.
 fn ignored() -> Option<u64> {
-    // Read as bytes, because the process name in it need not be UTF-8.
+    // Read as bytes, because the status contains the process name, which need not be UTF-8.
     let mut status = Vec::with_capacity(STATUS);
     File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
     // The line is closer to the end, so the search begins there.

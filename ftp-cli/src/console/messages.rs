@@ -90,7 +90,7 @@ impl Messages {
         Ok(queue)
     }
 
-    /// Waits briefly until queued messages are written.
+    /// Waits a short time for queued messages to be written.
     pub(crate) fn settle(&self) {
         if let Some(queue) = self.queue.get() {
             queue.flush(LAST_WORDS);
@@ -168,7 +168,7 @@ pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nothing to escape, as in most messages.
+        // Most messages contain nothing to escape.
         if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return f.write_str(self.0);
         }

@@ -21,7 +21,7 @@ pub struct Stdio {
     pub(crate) messages: Messages,
     /// Whether this run owns the process and handles signals.
     pub(crate) is_process: bool,
-    /// Decides which thread ends the process.
+    /// Agreement about which thread ends the process.
     pub(crate) ending: Ending,
 }
 

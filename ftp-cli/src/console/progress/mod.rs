@@ -70,7 +70,7 @@ pub(crate) struct Board {
 struct BoardState {
     bar: Option<(ProgressBar, Duration)>,
     drawn: Option<Instant>,
-    /// Bytes of all files that were transferred so far.
+    /// Number of bytes transferred so far, over all files.
     bytes: u64,
     /// Total size of all files, if known.
     total: Option<u64>,
@@ -117,8 +117,8 @@ impl Board {
         !is_shown && !self.events.is_on()
     }
 
-    /// Starts a file: `done` of the `total` bytes are transferred already. `fields` adds the fields
-    /// of the events.
+    /// Starts a file: `done` of its `total` bytes have already been transferred. `fields` adds the
+    /// fields of the events.
     pub(crate) fn begin<'a>(
         &'a self,
         path: &[u8],
@@ -200,7 +200,7 @@ impl Drop for Board {
         };
         if let Some((bar, _)) = bar {
             if !self.messages.is_terminal() {
-                // This is the last line, or the only one.
+                // This prints the last line, or the only one.
                 bar.set_position(position);
             }
             bar.finish_and_clear();
