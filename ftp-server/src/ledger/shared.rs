@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Maximum time that a server waits at shutdown until its delayed changes are made.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// The shortest lease: records have times in milliseconds, and the thread must pause between two
+/// renewals.
+const LEAST_LEASE: Duration = Duration::from_millis(1);
+
 /// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
 /// replaces a longer one.
 const LONGEST_NAME: usize = 120;
@@ -143,12 +147,17 @@ impl SharedState {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if a thread cannot be started.
+    /// Returns `InvalidInput` if `lease` is shorter than 1 ms, or the system's error if a thread
+    /// cannot be started.
     pub fn start(
         ledger: impl Ledger + 'static,
         lease: Duration,
         without: WithoutLedger,
     ) -> io::Result<Self> {
+        if lease < LEAST_LEASE {
+            let message = "invalid lease: expected at least 1 ms";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let inner = Arc::new(Inner {
             ledger: Box::new(ledger),
             lease,

@@ -331,6 +331,15 @@ fn a_flush_waits_for_delayed_changes_that_a_session_makes() {
 }
 
 #[test]
+fn a_lease_without_length_is_refused() {
+    for lease in [Duration::ZERO, Duration::from_nanos(1)] {
+        let state = SharedState::start(MemoryLedger::new(), lease, WithoutLedger::Refuse);
+        let error = state.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+    }
+}
+
+#[test]
 fn the_ledger_is_let_go_with_the_last_handle() {
     let ledger = Arc::new(MemoryLedger::new());
     let state = node(Arc::clone(&ledger), LONG);
