@@ -147,12 +147,12 @@ impl SessionHandle {
     pub(crate) fn is_left(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);
-        let is_read = || {
+        let has_no_input = || {
             let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
             let next = recv(&self.stream, &mut [0_u8; 1][..], flags);
             !matches!(next, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
         };
-        is_hung_up && (self.is_protected() || is_read())
+        is_hung_up && (self.is_protected() || has_no_input())
     }
 
     /// Ends a blocked read of the control connection; writing the last 421 still works.
