@@ -1,6 +1,7 @@
 //! The part of a session that other threads may use: its control connection and its flags.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub(crate) struct SessionHandle {
     /// understands.
     protected: AtomicBool,
     /// The state of the session that other threads may see.
-    pub(crate) shown: Shown,
+    pub(crate) shown: Arc<Shown>,
 }
 
 impl SessionHandle {
@@ -52,7 +53,7 @@ impl SessionHandle {
             turn: AtomicU8::default(),
             gave_way: AtomicBool::default(),
             protected: AtomicBool::default(),
-            shown: Shown::new(peer),
+            shown: Arc::new(Shown::new(peer)),
         }
     }
 
