@@ -171,7 +171,8 @@ impl DeflateDecoder {
     /// Decodes some of `input` into the beginning of `out`.
     ///
     /// If a step fills `out`, the next one may write more even without input. Before the end of the
-    /// stream, a step that takes and writes nothing needs more input.
+    /// stream, a step that takes and writes nothing needs more input. The step that reaches the end
+    /// leaves further bytes to the next step, so pass all bytes that a step did not take.
     ///
     /// # Errors
     ///
@@ -187,14 +188,10 @@ impl DeflateDecoder {
         let status = self.stream.decompress(input, out, FlushDecompress::None);
         let status = status.map_err(|_| DeflateFault::Corrupt)?;
         self.is_finished = status == Status::StreamEnd;
-        let step = DeflateStep {
+        Ok(DeflateStep {
             taken: usize::try_from(self.stream.total_in() - read).unwrap_or(input.len()),
             written: usize::try_from(self.stream.total_out() - made).unwrap_or(out.len()),
-        };
-        if self.is_finished && step.taken < input.len() {
-            return Err(DeflateFault::Trailing);
-        }
-        Ok(step)
+        })
     }
 
     /// Checks that the data was complete.
@@ -284,6 +281,16 @@ mod tests {
             assert_eq!(decoded(text.as_bytes(), 1, 64), Err(DeflateFault::Corrupt), "{text}");
         }
         assert_eq!(decoded(b"", 1, 64), Err(DeflateFault::Truncated));
+    }
+
+    #[test]
+    fn bytes_after_the_end_do_not_hide_the_last_bytes_of_the_stream() {
+        let more = [encoded(b"hello", 6, usize::MAX).as_slice(), b"x"].concat();
+        let (mut decoder, mut out) = (DeflateDecoder::new(), [0; 64]);
+        let step = decoder.decode(&more, &mut out).unwrap();
+        assert_eq!((step.taken, step.written), (more.len() - 1, 5));
+        assert!(decoder.is_finished());
+        assert_eq!(decoder.decode(b"x", &mut out), Err(DeflateFault::Trailing));
     }
 
     #[test]

@@ -58,8 +58,9 @@ pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
 /// is one number, or a few.
 pub const BLOCK_MARKER: usize = 64;
 
-/// The maximum number of consecutive blocks without data, including blocks with a restart marker.
-/// Ordinary senders need only a few.
+/// The maximum number of consecutive blocks without data, including blocks with a restart marker
+/// and empty records. RFC 959 sets no limit, but without one a sender could keep a receiver busy
+/// without data. Ordinary senders need only a few such blocks.
 pub const EMPTY_BLOCKS: u32 = 1_024;
 
 /// The maximum number of items in a list of ports.

@@ -90,8 +90,8 @@ pub struct ServerConfig {
     /// Networks with which users with the right [`FXP`](crate::Rights::FXP) may have data
     /// connections, in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
-    /// Whether `STOR` and `RNTO` may replace a file (default: `true`). If `false`, `STOR` after
-    /// `REST` cannot change an existing file either. `APPE` can always append.
+    /// Whether `STOR` and `RNTO` may replace a file, and whether `STOR` and `APPE` may replace the
+    /// end of a file after a `REST` offset (default: `true`). `APPE` can always append.
     pub overwrite: bool,
     /// Names that no command may create (default: empty). `STOR`, `STOU`, `APPE`, `MKD` and `RNTO`
     /// with such a name fail, even if a file with that name exists. Existing files can be read,

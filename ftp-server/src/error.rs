@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
+
 use crate::storage::StorageError;
 
 /// Reason why a server could not be started or reconfigured. Clients cannot cause this error on a
@@ -61,14 +63,19 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the same call may succeed later without a change. Returns `true` if an
-    /// address is in use, and for all [`Thread`](Self::Thread) and [`Tls`](Self::Tls) errors.
+    /// address is in use, if the system lacks descriptors or memory for a listener, or if a thread
+    /// could not be started.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
-            Self::Thread(_) | Self::Tls(_) => true,
-            Self::Address(_)
-            | Self::Root { .. }
+            Self::Bind { source, .. } => {
+                source.kind() == io::ErrorKind::AddrInUse || is_shortage(source)
+            }
+            Self::Address(source) => is_shortage(source),
+            Self::Thread(_) => true,
+            // The other errors are those of rustls.
+            Self::Tls(source) => source.raw_os_error().is_some(),
+            Self::Root { .. }
             | Self::Confinement { .. }
             | Self::OnceBound(_)
             | Self::NoCertificate
@@ -77,22 +84,32 @@ impl Error {
     }
 }
 
+/// Returns whether the system lacked descriptors or memory.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_error_is_transient_if_another_process_can_end_it() {
-        let bind = |kind: io::ErrorKind| Error::Bind {
+        let bind = |errno: Errno| Error::Bind {
             address: SocketAddr::from(([127, 0, 0, 1], 21)),
-            source: kind.into(),
+            source: errno.into(),
         };
         for (error, want) in [
-            (bind(io::ErrorKind::AddrInUse), true),
-            (bind(io::ErrorKind::PermissionDenied), false),
-            (Error::Thread(io::ErrorKind::WouldBlock.into()), true),
-            (Error::Tls(io::ErrorKind::WouldBlock.into()), true),
+            (bind(Errno::ADDRINUSE), true),
+            (bind(Errno::MFILE), true),
+            (bind(Errno::ACCESS), false),
+            (Error::Thread(Errno::AGAIN.into()), true),
+            (Error::Tls(Errno::AGAIN.into()), true),
+            // rustls rejects the settings.
+            (Error::Tls(io::Error::other("no cipher suite")), false),
             (Error::Address(io::ErrorKind::InvalidInput.into()), false),
+            (Error::Address(Errno::MFILE.into()), true),
             (Error::OnceBound(io::ErrorKind::PermissionDenied.into()), false),
             (Error::NoCertificate, false),
             (Error::NoStorage, false),

@@ -378,6 +378,7 @@ impl Downloading<'_, '_> {
         let how = ResumeOptions {
             in_place: self.context.settings.in_place,
             from_start: self.attempt.from_start,
+            keep_existing: self.context.settings.no_clobber,
         };
         let remote = self.remote.place.path();
         let resumed = LocalFile::resume(self.client, remote, path, how);

@@ -53,7 +53,7 @@ impl FileOptions {
     ///
     /// If the file exists once the download is complete, the download fails with
     /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`. With
-    /// [`resume`](Self::resume), a shorter file is still extended in place.
+    /// [`resume`](Self::resume), only `NAME.part` is resumed: a shorter file is not extended.
     pub const fn keep_existing(mut self, on: bool) -> Self {
         self.keep_existing = on;
         self

@@ -18,6 +18,9 @@ pub struct ResumeOptions {
     pub in_place: bool,
     /// Start at byte 0 in any case, since the existing bytes may be wrong.
     pub from_start: bool,
+    /// Resume only `NAME.part`, and never extend an existing file at the target. With `in_place`,
+    /// such a file is an error unless it is empty.
+    pub keep_existing: bool,
 }
 
 /// A local file, and the offset at which a download to it starts.
@@ -70,8 +73,8 @@ impl LocalFile {
             false => beginning(&part)?,
         };
         let shorter = match &kept {
-            Some(_) => None,
-            None => beginning(target)?,
+            None if !how.keep_existing => beginning(target)?,
+            _ => None,
         };
         let origin = Origin::ask(client, path.as_ref())?;
         let found = kept.as_ref().or(shorter.as_ref());

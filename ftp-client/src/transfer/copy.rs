@@ -237,18 +237,20 @@ fn receive(
             0 => return to.flush().map_err(Broken::Here),
             length => length,
         };
-        match download.excess() {
-            0 => {}
-            // Surplus bytes are discarded.
-            1..=OVER => continue,
-            _ => return Ok(()),
+        // Surplus bytes are discarded. A piece may end with the first of them.
+        let excess = download.excess();
+        let surplus = usize::try_from(excess).unwrap_or(length).min(length);
+        let piece = block.piece(length - surplus);
+        if !piece.is_empty() {
+            to.write_all(piece).map_err(Broken::Here)?;
+            if let Some(pause) = watch.pass(piece) {
+                download.pause(pause);
+            }
+            block.grow(length);
         }
-        let piece = block.piece(length);
-        to.write_all(piece).map_err(Broken::Here)?;
-        if let Some(pause) = watch.pass(piece) {
-            download.pause(pause);
+        if excess > OVER {
+            return Ok(());
         }
-        block.grow(length);
     }
 }
 

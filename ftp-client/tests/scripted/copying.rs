@@ -135,6 +135,7 @@ fn what_comes_beyond_the_expected_length_is_not_written() {
     let mut got = Vec::new();
     let error = download.copy_to(&mut got).unwrap_err();
     assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(4) }), "{error:?}");
-    assert_eq!(got, b"");
+    // Both may arrive in one read.
+    assert_eq!(got, b"hell");
     server.end();
 }

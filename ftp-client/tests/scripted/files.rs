@@ -93,6 +93,26 @@ fn what_has_the_name_by_then_can_be_left_alone() {
 }
 
 #[test]
+fn a_shorter_file_is_not_extended_if_it_must_be_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "hello").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 12, THEN);
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening for a (12 bytes)");
+        peer.send_data(b"hello, world");
+        peer.reply("226 done");
+    });
+    let options = FileOptions::new().resume(true).keep_existing(true);
+    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    server.end();
+}
+
+#[test]
 fn a_cut_download_goes_on_in_its_part_as_09() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");

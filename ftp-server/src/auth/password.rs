@@ -87,8 +87,8 @@ pub enum PasswordHashError {
     Malformed,
     /// The hash costs more than a login may: too much memory, or too many passes, lanes or rounds.
     #[error(
-        "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), bcrypt cost 15 \
-         or 1,000,000 rounds; make one with `ftp-cli passwd`"
+        "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), 32 lanes, \
+         bcrypt cost 15 or 1,000,000 rounds; make one with `ftp-cli passwd`"
     )]
     TooCostly,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use super::LedgerError;
 use super::quota::Account;
 use super::reservation::unknown;
 use super::shared::{Held, unique};
@@ -18,6 +19,34 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
 const STACK: usize = 512 * 1024;
 
+/// Why the files could not be counted.
+#[derive(Debug)]
+pub(super) enum CountError {
+    Ledger(LedgerError),
+    Storage(StorageError),
+}
+
+impl From<LedgerError> for CountError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<StorageError> for CountError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<CountError> for StorageError {
+    fn from(error: CountError) -> Self {
+        match error {
+            CountError::Ledger(error) => unknown(error),
+            CountError::Storage(error) => error,
+        }
+    }
+}
+
 /// Begins a count in a new thread, unless a count is running.
 ///
 /// # Errors
@@ -26,7 +55,7 @@ const STACK: usize = 512 * 1024;
 pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     start(move || {
-        if let Err(error) = count(&account) {
+        if let Err(error) = count(&account).map_err(StorageError::from) {
             log::warn!("cannot count the files of a quota: {error}");
         }
     })
@@ -39,7 +68,7 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
 /// Returns `Busy` if the count takes too long or another count is running; a slow count continues
 /// in its thread. Returns the error of the storage or the ledger if the count fails, or the
 /// system's error if no thread can be started.
-pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
+pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
     let account = Arc::clone(account);
     let (sender, result) = mpsc::sync_channel(1);
     start(move || {
@@ -50,7 +79,7 @@ pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
         Ok(Ok(true)) => Ok(()),
         Ok(Err(error)) => Err(error),
         Ok(Ok(false)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(Kind::Busy.into())
+            Err(StorageError::from(Kind::Busy).into())
         }
     }
 }
@@ -61,10 +90,10 @@ fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
 
 /// Counts the files. Returns whether the result was recorded; `false` means that another count is
 /// running or has replaced this one.
-fn count(account: &Account) -> Result<bool, StorageError> {
+fn count(account: &Account) -> Result<bool, CountError> {
     let (shared, record) = (account.shared(), &account.record);
-    let id = unique().map_err(unknown)?;
-    if !shared.change(record, |record, times| record.begin_count(&id, times)).map_err(unknown)? {
+    let id = unique()?;
+    if !shared.change(record, |record, times| record.begin_count(&id, times))? {
         return Ok(false);
     }
     shared.hold(record, &id, Held::Count);
@@ -73,7 +102,7 @@ fn count(account: &Account) -> Result<bool, StorageError> {
     let cost = found.as_ref().ok().copied();
     let ended = shared.change(record, |record, (now, _)| record.end_count(&id, cost, now));
     found?;
-    ended.map_err(unknown)
+    Ok(ended?)
 }
 
 /// Returns the cost of all files and directories.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LedgerError;
-use super::count;
+use super::count::{self, CountError};
 use super::quota::Account;
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
@@ -50,8 +50,8 @@ impl Reservation {
     /// # Errors
     ///
     /// Returns `OverQuota` if the quota has no room, or `Busy` if the files are being counted.
-    /// Returns `Uncounted` if the ledger fails and [`WithoutLedger::Refuse`] is set. If a count of
-    /// the files is necessary and fails, returns the error of the count.
+    /// Returns `Uncounted` if the ledger fails, also during a necessary count of the files, and
+    /// [`WithoutLedger::Refuse`] is set. Returns the error of the storage if such a count fails.
     pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
         self.reserve(wanted, 0)
     }
@@ -87,19 +87,29 @@ impl Reservation {
                 Ok((Verdict::Uncounted | Verdict::Over { is_old: true }, _) | (_, true))
                     if !has_counted =>
                 {
-                    count::wait(&account)?;
-                    has_counted = true;
+                    match count::wait(&account) {
+                        Ok(()) => has_counted = true,
+                        Err(CountError::Ledger(error)) => {
+                            return self.reserve_without(error, wanted.plus(Cost::bytes(ahead)));
+                        }
+                        Err(CountError::Storage(error)) => return Err(error),
+                    }
                 }
                 Ok((Verdict::Over { .. }, _)) => return Err(Kind::OverQuota.into()),
                 Ok((Verdict::Uncounted, _)) => return Err(Kind::Busy.into()),
                 Err(error) => {
-                    self.without(error)?;
-                    self.cost = self.cost.plus(wanted).plus(Cost::bytes(ahead));
-                    self.hold();
-                    return Ok(());
+                    return self.reserve_without(error, wanted.plus(Cost::bytes(ahead)));
                 }
             }
         }
+    }
+
+    /// Reserves `wanted` without the ledger if that is allowed.
+    fn reserve_without(&mut self, error: LedgerError, wanted: Cost) -> Result<(), StorageError> {
+        self.without(error)?;
+        self.cost = self.cost.plus(wanted);
+        self.hold();
+        Ok(())
     }
 
     /// Claims these paths, so that no other session on any server changes them.

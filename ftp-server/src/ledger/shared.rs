@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Maximum time that a server waits at shutdown until its delayed changes are made.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// The shortest lease: records have times in milliseconds, and the thread must pause between two
+/// renewals.
+const LEAST_LEASE: Duration = Duration::from_millis(1);
+
 /// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
 /// replaces a longer one.
 const LONGEST_NAME: usize = 120;
@@ -105,8 +109,8 @@ pub(super) struct Inner {
 struct Books {
     held: BTreeMap<String, HashMap<String, Held>>,
     later: BTreeMap<String, Vec<Later>>,
-    /// Whether the thread is making delayed changes.
-    is_busy: bool,
+    /// Number of calls that are making changes taken from `later`.
+    making: usize,
     is_over: bool,
 }
 
@@ -143,12 +147,17 @@ impl SharedState {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if a thread cannot be started.
+    /// Returns `InvalidInput` if `lease` is shorter than 1 ms, or the system's error if a thread
+    /// cannot be started.
     pub fn start(
         ledger: impl Ledger + 'static,
         lease: Duration,
         without: WithoutLedger,
     ) -> io::Result<Self> {
+        if lease < LEAST_LEASE {
+            let message = "invalid lease: expected at least 1 ms";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let inner = Arc::new(Inner {
             ledger: Box::new(ledger),
             lease,
@@ -176,7 +185,7 @@ impl SharedState {
     pub fn flush(&self) {
         let until = Instant::now() + FAREWELL;
         let mut books = self.inner.books();
-        while books.is_busy || !books.later.is_empty() {
+        while books.making > 0 || !books.later.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -279,15 +288,26 @@ impl Inner {
         {
             return Err(error.clone());
         }
-        let waiting = self.books().later.remove(name).unwrap_or_default();
-        let changed = self.try_change(name, &waiting, act);
+        let waiting = {
+            let mut books = self.books();
+            let waiting = books.later.remove(name);
+            books.making += usize::from(waiting.is_some());
+            waiting
+        };
+        let has_waiting = waiting.is_some();
+        let changed = self.try_change(name, waiting.as_deref().unwrap_or_default(), act);
+        let mut books = self.books();
+        books.making -= usize::from(has_waiting);
         // If the record is damaged, the delayed changes are dropped: the files are counted once the
         // record can be read again.
         if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
-            let mut books = self.books();
             let newer = books.later.remove(name).unwrap_or_default();
-            let all = waiting.into_iter().chain(newer).collect();
+            let all = waiting.into_iter().flatten().chain(newer).collect();
             books.later.insert(name.to_owned(), all);
+        }
+        drop(books);
+        if has_waiting {
+            self.signal.notify_all();
         }
         self.remember(changed.as_ref().err());
         changed
@@ -361,17 +381,11 @@ impl Inner {
 
     /// Makes the delayed changes. Returns `false` if one failed.
     fn settle(&self) -> bool {
-        let names: Vec<String> = {
-            let mut books = self.books();
-            books.is_busy = !books.later.is_empty();
-            books.later.keys().cloned().collect()
-        };
+        let names: Vec<String> = self.books().later.keys().cloned().collect();
         let mut is_done = true;
         for name in &names {
             is_done &= self.change(name, |_, _| ()).is_ok();
         }
-        self.books().is_busy = false;
-        self.signal.notify_all();
         is_done
     }
 }

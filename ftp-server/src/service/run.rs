@@ -1,7 +1,6 @@
 //! The loop of a session, which carries out the decisions of handlers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::login_watchdog::LoginWatch;
 use super::register::Registration;
 use super::relay::Handover;
 use super::session_handle::SessionHandle;
+use super::session_list::Shown;
 use crate::command;
 use crate::context::Current;
 use crate::data::DataChannel;
@@ -23,6 +23,7 @@ use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
+use crate::tls::TlsInfo;
 use crate::{limits, threads};
 
 /// The beginning of a connection.
@@ -60,14 +61,22 @@ pub(crate) fn run(
 struct EndNotice {
     current: Arc<Current>,
     number: u64,
-    peer: SocketAddr,
+    /// The session's own state is gone after a panic.
+    shown: Arc<Shown>,
     start: Instant,
 }
 
 impl EndNotice {
     fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
-        let event = Event { session: Some(self.number), ..Event::of_peer(self.peer, kind) };
+        let shown = self.shown.info(self.number);
+        let event = Event {
+            session: Some(self.number),
+            user: shown.user.as_deref(),
+            tls: shown.tls.map(|version| TlsInfo { version, resumed: false }),
+            host: shown.host.as_ref(),
+            ..Event::of_peer(shown.peer, kind)
+        };
         self.current.get().observers.tell_unharmed(&event);
     }
 }
@@ -181,7 +190,7 @@ impl Runner {
         EndNotice {
             current: Arc::clone(&self.session.current),
             number: self.session.number,
-            peer: self.session.peer,
+            shown: Arc::clone(&self.line().shown),
             start: self.start,
         }
     }

@@ -1,6 +1,7 @@
 //! The part of a session that other threads may use: its control connection and its flags.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub(crate) struct SessionHandle {
     /// understands.
     protected: AtomicBool,
     /// The state of the session that other threads may see.
-    pub(crate) shown: Shown,
+    pub(crate) shown: Arc<Shown>,
 }
 
 impl SessionHandle {
@@ -52,7 +53,7 @@ impl SessionHandle {
             turn: AtomicU8::default(),
             gave_way: AtomicBool::default(),
             protected: AtomicBool::default(),
-            shown: Shown::new(peer),
+            shown: Arc::new(Shown::new(peer)),
         }
     }
 
@@ -147,12 +148,12 @@ impl SessionHandle {
     pub(crate) fn is_left(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);
-        let is_read = || {
+        let has_no_input = || {
             let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
             let next = recv(&self.stream, &mut [0_u8; 1][..], flags);
             !matches!(next, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
         };
-        is_hung_up && (self.is_protected() || is_read())
+        is_hung_up && (self.is_protected() || has_no_input())
     }
 
     /// Ends a blocked read of the control connection; writing the last 421 still works.

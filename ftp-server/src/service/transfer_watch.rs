@@ -369,6 +369,7 @@ impl Monitor for TransferWatch<'_> {
                 }
                 Notice::Ended => return Some(Interruption::ControlLost),
                 Notice::Status => {
+                    self.session.record(b"STAT");
                     let status = command::status(self.session, Some(moved));
                     if let Err(error) = self.control.send(&status) {
                         self.failed = Some(error);

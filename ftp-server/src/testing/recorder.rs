@@ -41,9 +41,8 @@ pub struct Record {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Recorded {
-    /// A command line. During a transfer, only `ABOR` is recorded at once, because the server
-    /// carries out other commands after the transfer. A `STAT` that asks for the progress of a
-    /// transfer is not recorded.
+    /// A command line. During a transfer, only `ABOR` and a `STAT` without argument are recorded at
+    /// once, because the server carries out other commands after the transfer.
     #[non_exhaustive]
     Command {
         /// The verb of the command.

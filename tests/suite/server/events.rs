@@ -476,7 +476,7 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     };
     // The second observer does not get the event at which the first one panicked.
     let want =
-        ["- connected", "- connected", "u in", "u in", "u moved", "- panicked", "- panicked"];
+        ["- connected", "- connected", "u in", "u in", "u moved", "u panicked", "u panicked"];
     assert_eq!(of("2 "), want);
     let want = ["- connected", "- connected", "u in", "u in", "u closed", "u closed"];
     assert_eq!(of("1 "), want);

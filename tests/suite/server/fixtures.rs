@@ -82,6 +82,21 @@ fn commands_and_events_are_recorded_in_their_order() {
 }
 
 #[test]
+fn a_stat_that_is_answered_during_a_transfer_is_recorded() {
+    let bench = Bench::new(Faults::new());
+    let mut session = bench.login();
+    let data = session.passive();
+    session.expect("STOR a", 150);
+    session.expect("STAT", 211);
+    session.send("ABOR\r\n");
+    session.expect_reply(426);
+    session.expect_reply(226);
+    drop(data);
+    let commands = bench.recorder.commands();
+    assert_eq!(commands[commands.len() - 3..], ["STOR a", "STAT", "ABOR"]);
+}
+
+#[test]
 fn a_command_is_answered_by_421_and_the_connection_closed() {
     let bench = Bench::new(Faults::new().on(Verb::Retr, 2, ProtocolFault::Close));
     bench.files.put("/a", "12345").expect("room");

@@ -1,6 +1,6 @@
 //! A ledger that does not answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ftp_tests::raw::RawSession;
 
@@ -9,16 +9,21 @@ use crate::auth::Rights;
 use crate::config::ServerConfig;
 use crate::server::Server;
 
-/// A ledger that can stop answering.
+/// A ledger that can stop answering, at once or after some calls.
 #[derive(Debug, Default)]
 struct Distant {
     ledger: MemoryLedger,
     is_away: AtomicBool,
+    /// If not 0, the number of the call from which on the ledger is away.
+    leaves_at: usize,
+    calls: AtomicUsize,
 }
 
 impl Distant {
     fn check(&self) -> Result<(), LedgerError> {
-        match self.is_away.load(Ordering::SeqCst) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let has_left = self.leaves_at > 0 && call >= self.leaves_at;
+        match has_left || self.is_away.load(Ordering::SeqCst) {
             true => Err(LedgerError::Away("a test".to_owned())),
             false => Ok(()),
         }
@@ -126,4 +131,20 @@ fn without_the_ledger_a_server_may_go_on() {
     assert_eq!(at_last("the count ends", counted), 552);
     assert_eq!(stored(&served.files), 700_000);
     wait_until("the record is right", || recorded(&[&served.state], &quota) == 700_000);
+}
+
+#[test]
+fn a_ledger_that_fails_during_a_count_stops_no_upload_if_that_is_allowed() {
+    // The first call shows that a count is necessary; the next two begin it, and the fourth ends it.
+    for leaves_at in 2..=4 {
+        for (without, want) in
+            [(WithoutLedger::Allow, None), (WithoutLedger::Refuse, Some(Kind::Uncounted))]
+        {
+            let ledger = Distant { leaves_at, ..Distant::default() };
+            let state = SharedState::start(ledger, LONG, without).unwrap();
+            let storage = state.quota(MemoryStorage::new(), "files").max_bytes(LIMIT);
+            let stored = put(&storage, "f", WriteMode::Create, 5);
+            assert_eq!(kind(stored), want, "{leaves_at}");
+        }
+    }
 }

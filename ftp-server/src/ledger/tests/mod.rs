@@ -3,7 +3,7 @@
 mod away;
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use ftp_tests::at_once::at_once;
@@ -278,6 +278,64 @@ fn a_change_whose_outcome_is_unknown_is_counted_again() {
             let is_stored = other().is_ok() && storage.remove(&path("other")).is_ok();
             is_stored && recorded(&[&node], &storage) == 600_000
         });
+    }
+}
+
+/// A ledger whose changes wait at a gate, before and after.
+#[derive(Debug)]
+struct Gated {
+    ledger: MemoryLedger,
+    gate: Barrier,
+}
+
+impl Ledger for Gated {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        self.ledger.read(name)
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        self.gate.wait();
+        self.gate.wait();
+        self.ledger.replace(name, version, content)
+    }
+}
+
+#[test]
+fn a_flush_waits_for_delayed_changes_that_a_session_makes() {
+    let gated = Arc::new(Gated { ledger: MemoryLedger::new(), gate: Barrier::new(2) });
+    let node = node(Arc::clone(&gated), LONG);
+    // The thread that makes delayed changes must not get this one first.
+    node.die();
+    wait_until("the thread has ended", || Arc::strong_count(&node.inner) == 2);
+    let (id, added) = ("id".to_owned(), Cost::bytes(1));
+    node.inner.later("r", record::Later::Settle { id, added, freed: Cost::default() });
+    std::thread::scope(|scope| {
+        scope.spawn(|| node.inner.change("r", |_, _| ()).unwrap());
+        gated.gate.wait();
+        let (sender, returned) = mpsc::channel();
+        let state = &node;
+        scope.spawn(move || {
+            state.flush();
+            let _ = sender.send(());
+        });
+        let early = returned.recv_timeout(Duration::from_millis(100));
+        gated.gate.wait();
+        assert!(early.is_err(), "the change is not made yet");
+        returned.recv().unwrap();
+    });
+}
+
+#[test]
+fn a_lease_without_length_is_refused() {
+    for lease in [Duration::ZERO, Duration::from_nanos(1)] {
+        let state = SharedState::start(MemoryLedger::new(), lease, WithoutLedger::Refuse);
+        let error = state.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
         gone += usize::from(remove(&part, root));
     }
     if gone > 0 {
-        log::info!("{gone} partial uploads removed to free space");
+        let uploads = if gone == 1 { "upload" } else { "uploads" };
+        log::info!("{gone} partial {uploads} removed to free space");
     }
     gone
 }

@@ -4,6 +4,9 @@ use std::io;
 
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
+/// The operation of the Security Token Service (STS). All other operations are those of the store.
+pub(super) const STS_OPERATION: &str = "AssumeRoleWithWebIdentity";
+
 /// Error of an object store. It never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,30 +22,30 @@ pub enum S3Error {
         /// The reason that the system reports.
         source: io::Error,
     },
-    /// The store refused the request.
-    #[error("{operation}: the store responds with {status}{}", detail(.code, .message))]
+    /// The store, or the Security Token Service (STS), refused the request.
+    #[error("{operation}: {} responds with {status}{}", server(.operation), detail(.code, .message))]
     Refused {
-        /// The S3 operation, such as `PutObject`.
+        /// The operation, such as `PutObject`.
         operation: &'static str,
         /// The HTTP status. It is 200 if the body of a successful response contained the error.
         status: u16,
-        /// The S3 error code, such as `SlowDown`; empty if the response had none.
+        /// The error code, such as `SlowDown`; empty if the response had none.
         code: String,
-        /// The message of the store, on one line.
+        /// The message in the response, on one line.
         message: String,
     },
     /// No complete response arrived: the connection failed or broke, or a timeout expired.
-    #[error("{operation}: no response from the store: {reason}")]
+    #[error("{operation}: no response from {}: {reason}", server(.operation))]
     Lost {
-        /// The S3 operation.
+        /// The operation.
         operation: &'static str,
         /// The reason, such as a reset connection.
         reason: String,
     },
-    /// The response is not valid S3, or its content is damaged.
-    #[error("{operation}: invalid response from the store: {reason}")]
+    /// The response is invalid, or its content is damaged.
+    #[error("{operation}: invalid response from {}: {reason}", server(.operation))]
     Wrong {
-        /// The S3 operation.
+        /// The operation.
         operation: &'static str,
         /// Description of the defect.
         reason: String,
@@ -54,6 +57,11 @@ pub enum S3Error {
     /// The system cannot provide a thread or memory for the request.
     #[error("cannot start a request: {0}")]
     Local(#[source] io::Error),
+}
+
+/// Returns the name of the server that carries out an operation.
+fn server(operation: &str) -> &'static str {
+    if operation == STS_OPERATION { "STS" } else { "the store" }
 }
 
 fn detail(code: &str, message: &str) -> String {
@@ -201,5 +209,13 @@ mod tests {
         }
         let lost = S3Error::Lost { operation: "GetObject", reason: "reset".to_owned() };
         assert_eq!(StorageError::from(lost).kind, Kind::Io);
+    }
+
+    #[test]
+    fn an_error_of_sts_is_not_an_error_of_the_store() {
+        for (operation, server) in [("PutObject", "the store"), (STS_OPERATION, "STS")] {
+            let lost = S3Error::Lost { operation, reason: "reset".to_owned() };
+            assert_eq!(lost.to_string(), format!("{operation}: no response from {server}: reset"));
+        }
     }
 }

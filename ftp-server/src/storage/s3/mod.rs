@@ -93,7 +93,8 @@ use super::{
 /// # Times
 ///
 /// The modification time of a file is the time of its upload or of its last rename. With
-/// [`keep_times`](Self::keep_times), `MFMT` changes it.
+/// [`keep_times`](Self::keep_times), `MFMT` changes it, and a time that rclone has stored in the
+/// object's metadata replaces it.
 #[derive(Clone)]
 pub struct S3Storage {
     inner: Arc<Inner>,
@@ -296,7 +297,11 @@ impl Storage for S3Storage {
             return Ok(directory_metadata(&self.inner, &self.directory(path)?));
         }
         match self.object(path) {
-            Ok((key, object)) => Ok(file_metadata(&self.inner, &key, object.size, object.time())),
+            Ok((key, object)) => {
+                // A listing without the metadata of each object has the store's times too.
+                let time = if self.keeps_times { object.time() } else { object.modified };
+                Ok(file_metadata(&self.inner, &key, object.size, time))
+            }
             Err(error) if error.kind == Kind::IsDirectory => {
                 Ok(directory_metadata(&self.inner, &self.directory(path)?))
             }

@@ -408,7 +408,8 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
             match partial::sweep(&store) {
                 Ok(0) => {}
                 Ok(removed) => {
-                    log::info!("bucket {bucket}: {removed} abandoned partial uploads removed");
+                    let uploads = if removed == 1 { "upload" } else { "uploads" };
+                    log::info!("bucket {bucket}: {removed} abandoned partial {uploads} removed");
                 }
                 Err(error) => {
                     log::warn!("bucket {bucket}: cannot remove abandoned partial uploads: {error}");

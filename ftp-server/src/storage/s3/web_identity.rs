@@ -12,14 +12,12 @@ use ureq::http::Request;
 
 use super::connection::{Connections, Place};
 use super::encode::{http_time, iso_time, now, percent};
-use super::error::S3Error;
+use super::error::{S3Error, STS_OPERATION};
 use super::http::{S3Timeouts, header, lost, read_text, refused, retried};
 use super::inner::Inner;
 use super::sign::Credentials;
 use super::xml;
 use crate::lock::unpoisoned;
-
-const OPERATION: &str = "AssumeRoleWithWebIdentity";
 
 /// Maximum length of a token, in bytes. A token of Kubernetes has about 1,000 bytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
@@ -93,7 +91,7 @@ impl Issuer {
             S3Error::NoKeys(format!("{}: cannot read the token: {error}", token_file.display()))
         })?;
         let form = format!(
-            "Action={OPERATION}&Version=2011-06-15&RoleSessionName=ftp-server&RoleArn={}\
+            "Action={STS_OPERATION}&Version=2011-06-15&RoleSessionName=ftp-server&RoleArn={}\
              &WebIdentityToken={}",
             percent(role),
             percent(&token)
@@ -106,13 +104,13 @@ impl Issuer {
         let timeout = self.timeouts.connect + self.timeouts.answer;
         let request = connections.agent.configure_request(request).timeout_global(Some(timeout));
         let response = connections.agent.run(request.build());
-        let response = response.map_err(|error| lost(OPERATION, &error))?;
+        let response = response.map_err(|error| lost(STS_OPERATION, &error))?;
         let status = response.status().as_u16();
         let date = header(response.headers(), "date").and_then(http_time);
-        let body = read_text(response.into_body(), OPERATION)?;
+        let body = read_text(response.into_body(), STS_OPERATION)?;
         match status {
             200 => issued(&body, date.unwrap_or_else(now)),
-            _ => Err(refused(OPERATION, status, &body, None)),
+            _ => Err(refused(STS_OPERATION, status, &body, None)),
         }
     }
 
@@ -146,7 +144,7 @@ fn issued(body: &str, date: i64) -> Result<Issued, S3Error> {
 }
 
 fn wrong(reason: &str) -> S3Error {
-    S3Error::Wrong { operation: OPERATION, reason: reason.to_owned() }
+    S3Error::Wrong { operation: STS_OPERATION, reason: reason.to_owned() }
 }
 
 fn read_token(path: &Path) -> io::Result<String> {

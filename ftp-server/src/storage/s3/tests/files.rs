@@ -328,6 +328,18 @@ fn times_are_metadata() {
 }
 
 #[test]
+fn without_keep_times_a_file_has_the_same_time_everywhere() {
+    let fake = Fake::start();
+    fake.store("f", b"content");
+    on(&fake).keep_times(true).set_times(&path("f"), 938_565_235).unwrap();
+    let storage = on(&fake);
+    let found = storage.stat(&path("f")).unwrap();
+    assert!(found.modified > 938_565_235, "{found:?}");
+    let listed = storage.list(&path("/")).unwrap().next().unwrap().unwrap();
+    assert_eq!(listed.metadata, found);
+}
+
+#[test]
 fn a_probe_tells_what_the_store_lacks() {
     let fake = Fake::start();
     let features = store_at(&fake).probe().unwrap();
