@@ -1,6 +1,7 @@
 //! `put LOCAL... URL`: uploads files, and fails unless the server confirms them; `put -r` uploads a
 //! tree.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -258,7 +259,7 @@ struct Putter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Limits connections to the server.
+    /// Limiter of the connections to the server.
     doors: &'a Doors<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
@@ -295,6 +296,7 @@ impl<'a> Putter<'a, '_> {
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
+        let has_begun = Cell::new(false);
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
             let user = match context.settings.removes_source {
                 true => sessions.user(url)?,
@@ -317,7 +319,7 @@ impl<'a> Putter<'a, '_> {
             };
             let representation = *representation;
             let mut remote = RemoteFile { place: place_now, name: *url, representation, user };
-            let attempt = Attempt { from_start, fields };
+            let attempt = Attempt { from_start, has_begun: &has_begun, fields };
             let done = match file.filter(|_| context.settings.removes_source) {
                 Some(file) if is_regular => {
                     give(context, client, &mut remote, (file, Path::new(item.local)), attempt)

@@ -136,6 +136,9 @@ that LOCAL lacks are kept.
 directories that other programs watch. An existing file with the temporary name
 is overwritten; for -r, see ftp-cli help mirror.
 
+Many servers show an interrupted upload under its name. The next run with -n or
+--newer then skips this incomplete file. Use --temp to prevent that.
+
 --remove-source removes the local file once the server's file has the same size.
 If another run is moving the same file, the exit status is 15. If put
 --remove-source is killed, run the same command again: no file is lost. With -r,

@@ -1,5 +1,6 @@
 //! Shared state of a command's transfers: progress and results.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ use crate::report::json::Object;
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// Adds the fields that identify the transfer to its events.
+    /// Whether an attempt has begun to write to the server's file. If it failed, a later attempt
+    /// must not skip that incomplete file because it exists or is newer.
+    pub(crate) has_begun: &'a Cell<bool>,
+    /// Function that adds the fields that identify the transfer to its events.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
 

@@ -105,6 +105,9 @@ impl TransferOptions {
         let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
         let more = [
             ("no-clobber", "append"),
+            // The next run would take an incomplete file for a complete one.
+            ("no-clobber", "in-place"),
+            ("newer", "in-place"),
             ("temp", "append"),
             ("temp", "unique"),
             // Nothing proves that the bytes before the offset came from the source.

@@ -55,8 +55,8 @@ pub(super) fn upload_plain(
         .run(source)
 }
 
-/// Returns the result for a file that the options exclude, or `None` for other files. The facts of
-/// the local file and of the server's file decide.
+/// Returns the result for a file that the options exclude, or `None` for other files. The result
+/// depends on the facts about the local file and the server's file.
 ///
 /// # Errors
 ///
@@ -79,6 +79,9 @@ pub(super) fn skipped(
         if let Some(why) = settings.selection.refuses(Some(here.len()), Some(time)) {
             return Ok(Some(Done::skipped(why)));
         }
+    }
+    if attempt.has_begun.get() {
+        return Ok(None);
     }
     let mut uploading =
         Uploading { context, client, remote, attempt, made_directories: false, no_restart: false };
@@ -105,8 +108,8 @@ struct Uploading<'a, 'r> {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum UploadMode {
     Store,
-    /// Sends no bytes at the end of the server's file, so that the server gives the file its final
-    /// name.
+    /// `REST` and `STOR` at the end of the server's file, without data, so that the server gives
+    /// the file its final name.
     Rest,
     Append,
     Unique,
@@ -116,9 +119,9 @@ enum UploadMode {
 struct Start {
     way: UploadMode,
     offset: u64,
-    /// Size of the server's file, if it matters for the final size.
+    /// Size of the server's file before the upload, if it matters for the final size.
     before: u64,
-    /// Whether the server has the complete file under its name.
+    /// Whether the server has the complete file under its final name.
     is_there: bool,
 }
 
@@ -165,7 +168,8 @@ impl Uploading<'_, '_> {
         if let (Source::File(file), Some(then)) = (&source, &regular) {
             let sent = start.offset + done.bytes;
             if let Some(checksum) = &mut checksum {
-                // Not computed during the transfer, which the kernel does alone.
+                // The digest is not computed during the transfer, because the kernel sends the file
+                // directly.
                 checksum.update_from(file, sent).map_err(|error| local(&error))?;
             }
             self.check_unchanged(file, then, sent)?;
@@ -180,7 +184,7 @@ impl Uploading<'_, '_> {
         finished.map_err(|failure| if settings.append { failure.never_retried() } else { failure })
     }
 
-    /// Returns the offset and command for a file; `regular` is its metadata if it is regular.
+    /// Returns the offset and command for a file; `regular` is the metadata of a regular file.
     fn start(&mut self, regular: Option<&Metadata>) -> Result<Start, Failure> {
         let settings = self.context.settings;
         let (offset, is_named) = match (settings.resume, regular) {
@@ -202,7 +206,7 @@ impl Uploading<'_, '_> {
             () if settings.append || offset > 0 => UploadMode::Append,
             () => UploadMode::Store,
         };
-        // With --append, the final size can be verified only if the size before is known.
+        // With --append, the final size can be verified only if the earlier size is known.
         let before = match way {
             UploadMode::Append if settings.append && settings.verify == Verify::Size => {
                 self.client.size(self.remote.place.path())?.unwrap_or(0)
@@ -277,7 +281,7 @@ impl Uploading<'_, '_> {
         })
     }
 
-    /// Returns whether the server has a file of that name, for `--no-clobber`.
+    /// Returns whether the server already has the file, for `--no-clobber`.
     fn is_there(&mut self) -> Result<bool, Failure> {
         let path = self.remote.place.path();
         if self.client.exists(path)? {
@@ -339,14 +343,14 @@ impl Uploading<'_, '_> {
     }
 
     /// Uploads under a name that the server chooses, in the directory of the path. Suggests the
-    /// name in the path, and if the server refuses that, no name.
+    /// name in the path; if the server refuses the name, suggests none.
     fn send_unique(
         &mut self,
         source: &mut Source<'_>,
         length: Option<u64>,
         mut checksum: Option<&mut Checksum>,
     ) -> Result<Report, Failure> {
-        // The server creates the name in the working directory.
+        // The server creates the file in the current directory.
         self.remote.place.go(self.client)?;
         let mut path = self.remote.place.path().to_vec();
         if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
@@ -387,6 +391,8 @@ impl Uploading<'_, '_> {
         checksum: Option<&mut Checksum>,
     ) -> Result<Result<Report, Failure>, Error> {
         let upload = begin(self.client, to)?;
+        // A temporary name is not the name that --no-clobber and --newer ask for.
+        self.attempt.has_begun.set(self.context.settings.temporary.is_none());
         let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
         let sent = UploadPump { context: self.context, meter, checksum }.run(upload, source);
         Ok(sent.map_err(|error| self.broken(error, source)))
@@ -403,8 +409,8 @@ impl Uploading<'_, '_> {
     }
 
     /// Creates the parent directories once, if the server refuses the name and `--create-dirs` is
-    /// set. Ignores the server's refusals, because directories may exist. Returns whether any was
-    /// created.
+    /// set. Ignores the server's refusals, because the directories may already exist. Returns
+    /// whether any was created.
     fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
@@ -536,7 +542,7 @@ fn begin<'a>(client: &'a mut Client, to: &Begin<'_>) -> Result<Upload<'a>, Error
 struct UploadPump<'a> {
     context: &'a Context<'a>,
     meter: Meter<'a>,
-    /// Set for a source that cannot be read twice.
+    /// The checksum to update during the transfer, if the source cannot be read twice.
     checksum: Option<&'a mut Checksum>,
 }
 

@@ -106,6 +106,8 @@ fn operands_that_would_lose_a_file_are_refused() {
         (vec!["get", "--retry-delay", "1", &url("a"), "-"], "--retry"),
         (vec!["get", "--limit-rate", "0", &url("a"), "-"], "greater than 0"),
         (vec!["get", "-a", "--verify", "hash", &url("a"), "-"], "--ascii"),
+        (vec!["get", "--in-place", "-n", &url("a"), "x"], "exclude each other"),
+        (vec!["get", "--in-place", "--newer", &url("a"), "x"], "exclude each other"),
         (vec!["put", "--append", "-c", "x", &url("a")], "exclude each other"),
         (vec!["put", "--unique", "-c", "x", &url("a")], "exclude each other"),
         (vec!["put", "-p", "-", &url("a")], "not standard input"),
@@ -146,6 +148,25 @@ fn no_clobber_skips_and_says_so() {
         if code == 0 && !stores {
             assert!(String::from_utf8_lossy(&ran.stderr).contains("x: exists, skipped"), "{ran:?}");
         }
+    }
+}
+
+#[test]
+fn an_upload_is_not_skipped_because_of_the_incomplete_file_of_its_first_attempt() {
+    let here = TempRoot::new();
+    let old = text(&here.write("old", b"0123456789"));
+    for option in ["-n", "--newer"] {
+        let missing =
+            [("MDTM", Act::Say("550 no")), ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end"))];
+        let first = [missing.to_vec(), vec![("STOR", Act::TakeAndBreak("150 go"))]].concat();
+        // The server has the beginning of the file, under its name and with the time of the break.
+        let there = ("MDTM", Act::Say("213 20991231235959"));
+        let second = vec![there, ("STOR", Act::Take("150 go", "226 done"))];
+        let peer = Peer::start_several(vec![first, second]);
+        let retry = ["--verify", "none", "--retry", "1", "--retry-delay", "0"];
+        let put = ["put", option, &old, &peer.url("x")];
+        run(ftp(&put).args(retry)).succeeded();
+        assert_eq!(count(&peer, "STOR"), 2, "{option}: {}", peer.seen());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs the lines of a batch one after the other over one connection.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -257,6 +258,7 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
+        let has_begun = Cell::new(false);
         let done = settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
@@ -267,7 +269,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, fields: &fields },
+                Attempt { from_start, has_begun: &has_begun, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
@@ -298,6 +300,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
+        let has_begun = Cell::new(false);
         let done = context.settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let mut source = match is_regular {
@@ -312,7 +315,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &mut source,
-                Attempt { from_start, fields: &fields },
+                Attempt { from_start, has_begun: &has_begun, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done

@@ -3,6 +3,7 @@
 
 mod requests;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -98,7 +99,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     });
     let doors = Doors::new();
     let more = sessions.another();
-    // The connection that listed the matches of a pattern downloads files, too.
+    // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
     jobs::run(settings.jobs, items.len(), || Getter {
         items: &items,
@@ -276,6 +277,7 @@ impl<'a> Getter<'a, '_> {
     ) -> Result<Done, Failure> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
+        let has_begun = Cell::new(false);
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
@@ -301,7 +303,7 @@ impl<'a> Getter<'a, '_> {
                 client,
                 &mut remote,
                 &item.target,
-                Attempt { from_start, fields },
+                Attempt { from_start, has_begun: &has_begun, fields },
             );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
@@ -364,7 +366,7 @@ fn with_hint(mut failure: Failure) -> Failure {
 const MOST_AHEAD: usize = 100;
 
 /// Returns the files whose sizes are requested over one connection to show the total. Returns none
-/// if the total would lack other files, or if there are too many.
+/// if the total would lack other files, or if there are too many files.
 fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
     let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
