@@ -358,6 +358,7 @@ fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
     let local = here.join("local").to_str().unwrap().to_owned();
     for arguments in [
         &["get", "-u", "me:geheim", url, &local][..],
+        &["get", "-u", "me,geheim", url, &local],
         &["ls", "--json", "--user=me:geheim", url],
         &["--user", "me:geheim", "doctor", url],
         &["ftp://u:geheim@h/x"],

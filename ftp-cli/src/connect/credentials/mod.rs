@@ -42,7 +42,7 @@ pub(crate) struct Credentials {
 /// A user at a host and port.
 type Account = (String, u16, Option<Vec<u8>>);
 
-/// Finds users (`--user`, the URL, netrc, else anonymous) and their passwords.
+/// Finder of users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
 /// A password in the URL belongs to the URL's user. The source of an option supplies one line per
 /// named user, and the environment the password of one user. No password goes to two accounts,
@@ -50,7 +50,7 @@ type Account = (String, u16, Option<Vec<u8>>);
 /// there are.
 pub(crate) struct Finder<'a> {
     options: &'a Options,
-    /// Receives warnings, and decides whether a prompt is possible.
+    /// Receiver of warnings, which also decides whether a prompt is possible.
     messages: Messages,
     /// Value of [`VARIABLE`], until an account has used it.
     environment: Option<OsString>,
@@ -74,14 +74,15 @@ impl<'a> Finder<'a> {
     /// # Errors
     ///
     /// Returns `Login` if no password is found for a user or a password command fails. Returns
-    /// `Usage` if `--user` has a colon, or if an option supplies a password but no user is named.
+    /// `Usage` if `--user` has a colon or comma, or if an option supplies a password but no user is named.
     /// Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends a prompt.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
-        if named.is_some_and(|user| user.contains(&b':')) {
+        // USER:PASSWORD as in curl, or USER,PASSWORD as in lftp.
+        if named.is_some_and(|user| user.iter().any(|byte| b":,".contains(byte))) {
             return Err(Failure::usage(
-                "--user: expected a name without a colon (not shown: it may hold a password); use \
-                 --password-file, or %3A for a colon in ftp://NAME@HOST/PATH",
+                "--user: expected a name without colon or comma (not shown: it may hold a \
+                 password); use --password-file, or %3A and %2C in ftp://NAME@HOST/PATH",
             ));
         }
         let user = named.or(url.user());
