@@ -85,7 +85,7 @@ fn to_seconds(time: TimeVal) -> String {
     format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
-/// Returns a path for messages. A URL that was given instead is shown without its login.
+/// Returns a path for messages. A URL in place of a path is shown without its login.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;

@@ -94,9 +94,9 @@ pub(crate) struct Config {
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
     pub(crate) host_command: bool,
-    /// Data is compressed if the server offers `MODE Z`.
+    /// Whether to compress data if the server offers `MODE Z`.
     pub(crate) compress: bool,
-    /// Several transfers use one data connection if the server offers `MODE B`.
+    /// Whether several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
 }

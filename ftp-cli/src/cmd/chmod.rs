@@ -35,9 +35,9 @@ fn outcome(is_set: bool) -> Result<Outcome, Failure> {
 /// Change of the permission bits.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Mode {
-    /// Set these bits.
+    /// Bits to set.
     Bits(u16),
-    /// Apply these changes in order.
+    /// Changes to apply in order.
     Changes(Vec<Change>),
 }
 

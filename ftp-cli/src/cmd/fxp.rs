@@ -251,7 +251,7 @@ fn check_relation(
 }
 
 fn same_file(source: &FtpUrl) -> Failure {
-    // Most servers truncate the file when they receive STOR, while they still read it.
+    // On STOR, most servers truncate the file, although they are still reading it.
     Failure::usage(format!("{source}: source and target are the same file"))
 }
 

@@ -105,7 +105,7 @@ impl How {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value, or for contradicting options.
+    /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
         let form = form.unwrap_or_default();
@@ -126,7 +126,7 @@ impl How {
     }
 }
 
-/// Lists one directory after the other.
+/// State of a run that lists one directory after the other.
 pub(super) struct Lister {
     how: How,
     pattern: Option<Pattern>,

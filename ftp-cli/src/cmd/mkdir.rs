@@ -24,7 +24,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal, and errors of the connection. With `parents`, the refusal is that
+/// Returns the server's refusal, and errors of the connection. With `parents`, returns the refusal
 /// for the first missing directory that cannot be created.
 pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");

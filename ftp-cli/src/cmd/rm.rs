@@ -146,12 +146,12 @@ impl Counts {
 /// Options of a removal.
 #[derive(Clone, Copy)]
 pub(super) struct How {
-    /// Remove directories with their content.
+    /// Whether to remove directories with their content.
     pub(super) recursive: bool,
-    /// Ignore missing objects.
+    /// Whether to ignore missing objects.
     pub(super) force: bool,
-    /// Trust that the object is a directory, not a link, because the user typed a `/` after its
-    /// name.
+    /// Whether to trust that the object is a directory, not a link, because the user typed a `/`
+    /// after its name.
     pub(super) as_directory: bool,
 }
 
@@ -361,7 +361,8 @@ impl Tree<'_> {
         self.failed(path, Failure::item(Exit::Unsupported, why))
     }
 
-    /// Reports an object that could not be removed. Returns a fatal failure instead.
+    /// Reports an object that could not be removed, but returns a fatal failure instead of
+    /// reporting it.
     fn failed(&mut self, path: &[u8], failure: Failure) -> Result<bool, Failure> {
         if failure.fatal {
             return Err(failure);

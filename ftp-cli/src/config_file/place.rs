@@ -19,11 +19,11 @@ const VARIABLE: &str = "FTP_CLI_CONFIG";
 /// Largest file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Where the file is expected.
+/// Expected place of the file.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Place {
     path: PathBuf,
-    /// Whether a variable names it, so that it must exist.
+    /// Whether a variable names the file, so that the file must exist.
     is_named: bool,
 }
 

@@ -27,7 +27,7 @@ const OF_ONE_RUN: [&str; 5] = ["help", "version", super::SKIP, "password-fd", "a
 /// to every host of a run.
 const OF_LOGIN: [&str; 3] = [super::USER, "password-file", "password-command"];
 
-/// What the file says about one option.
+/// The file's setting for one option.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) long: &'static str,

@@ -46,7 +46,7 @@ pub(crate) struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Reads the option group TLS.
+    /// Reads the options of the group TLS.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Hides arguments that may contain a password from all messages: those with an `@` after a colon,
-//! except URLs without a password.
+//! Hides, in all messages, the arguments that may contain a password: those with an `@` after a
+//! colon, except URLs without a password.
 //!
 //! Many places in the code quote invalid values and names of missing files. So every message is
 //! searched for the arguments.

@@ -44,7 +44,7 @@ fn respelled(text: &str, command: Option<Command>) -> String {
 }
 
 /// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last
-/// option. The rest of `cluster` after an option with a value is its value; getopts rejects the
+/// option. If an option takes a value, the rest of `cluster` is that value; getopts rejects the
 /// rest after an unknown option.
 fn take_apart(
     cluster: &str,

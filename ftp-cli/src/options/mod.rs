@@ -184,7 +184,8 @@ impl Options {
         self.given = given;
     }
 
-    /// Returns which of several options was typed last; those of a file do not count.
+    /// Returns which of several options was typed last; those in the configuration file do not
+    /// count.
     pub(crate) fn last_typed(&self, longs: &[&str]) -> Option<&'static str> {
         let typed = self.given.iter().filter(|given| given.origin.is_none());
         typed.rev().find(|given| longs.contains(&given.long)).map(|given| given.long)
@@ -196,7 +197,7 @@ impl Options {
         given.map_or_else(|| format!("--{long}"), GivenOption::shown)
     }
 
-    /// Returns the last typed value of an option. Values in a file do not count.
+    /// Returns the last typed value of an option. Values in the configuration file do not count.
     pub(crate) fn typed(&self, long: &str) -> Option<&OsStr> {
         let typed = self.given.iter().filter(|given| given.origin.is_none() && given.long == long);
         typed.filter_map(|given| given.value.as_deref()).next_back()

@@ -24,7 +24,8 @@ pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
 /// Evidence that a listed directory is not a link, before the server refuses to remove it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// All listed directories can be real, or the user says that this one is.
+    /// The link count allows all listed directories to be real, or the user says that this is a
+    /// directory.
     Directory,
     /// More directories are listed than can exist.
     TooMany,

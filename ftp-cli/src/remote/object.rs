@@ -79,7 +79,7 @@ fn in_listing(
 }
 
 /// Returns whether there is an object at `path`: by its facts, else by a complete listing of its
-/// directory. Returns `None` if neither the facts nor the listing proves it.
+/// directory. Returns `None` if neither shows whether the object exists.
 ///
 /// # Errors
 ///

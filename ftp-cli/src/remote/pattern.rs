@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 /// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
 
-/// Returns the failure for an object whose name leads elsewhere, or cannot be sent.
+/// Returns the failure for an object whose name leads out of its directory, or cannot be sent.
 pub(crate) fn invalid(name: &[u8]) -> Failure {
     Failure::item(Exit::Protocol, format!("{}: not a valid name, skipped", Escaped(name)))
 }
@@ -25,8 +25,8 @@ pub(crate) enum Named {
         directory: Vec<u8>,
         /// Sorted by name.
         entries: Vec<Entry>,
-        /// Names that match, but are not valid, such as those with a `/`. There is at least one
-        /// entry or such a name.
+        /// Names that match, but are not valid, such as those with a `/`. At least one of `entries`
+        /// and `invalid` is not empty.
         invalid: Vec<Vec<u8>>,
     },
 }
@@ -50,7 +50,7 @@ pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
 
 /// Returns the objects that a URL stands for. Unless `is_asked` (`--glob`), an object whose name is
 /// exactly the last part takes precedence. As in a shell, a pattern matches a name that begins with
-/// a dot only if the pattern does.
+/// a dot only if the pattern begins with a dot too.
 ///
 /// # Errors
 ///

@@ -18,8 +18,8 @@ pub(crate) enum Relation {
     Unknown,
 }
 
-/// Returns whether two sessions talk to one server: by the addresses, or by the URLs if a proxy
-/// hides the addresses.
+/// Returns whether two sessions are with the same server: compares the addresses, or the URLs if a
+/// proxy hides the addresses.
 pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
@@ -28,7 +28,7 @@ pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl
 }
 
 /// Compares the file `source` of one session with the file `target` of the other. Both sessions
-/// talk to one server.
+/// must be with the same server.
 ///
 /// # Errors
 ///

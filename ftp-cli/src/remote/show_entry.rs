@@ -109,9 +109,9 @@ impl fmt::Display for Date {
 }
 
 /// Returns the columns of `ls -l` before the name: `-rw-r--r-- 1024 2024-02-29 13:45 `. The time is
-/// UTC if the server reports UTC (`MLSD`), else its local time. An unknown or special type and each
-/// unknown permission are `?`, and an unknown size or time is `-`. If `human` is set, sizes have
-/// units.
+/// UTC if the server reports UTC (`MLSD`), else the server's local time. An unknown or special type
+/// and each unknown permission are `?`, and an unknown size or time is `-`. If `human` is set,
+/// sizes have units.
 pub(crate) fn columns(entry: &Entry, human: bool) -> String {
     // One allocation for a line with a name: a directory can have a million entries.
     let mut line = String::with_capacity(128);

@@ -111,7 +111,7 @@ struct Queue {
 }
 
 struct WorkState {
-    /// The items; the last element is the next.
+    /// The remaining items; the last element is the next one.
     items: Vec<usize>,
     workers: usize,
     /// Number of items that wait for a connection, and may come back.

@@ -48,8 +48,8 @@ pub(crate) fn download(
     }
 }
 
-/// Returns the result for a file that the options exclude, or `None` for other files. The file's
-/// facts on the server and the local file decide.
+/// Returns the result for a file that the options exclude, or `None` for other files. The result
+/// depends on the server's facts about the file, and on the local file.
 ///
 /// # Errors
 ///
@@ -67,8 +67,8 @@ pub(crate) fn skipped(
     Ok(skips(context, client, remote, target)?.map(Done::skipped))
 }
 
-/// Returns the reason to skip a file, or `None` to download it. The facts on the server and the
-/// local file decide.
+/// Returns the reason to skip a file, or `None` to download it. The reason depends on the server's
+/// facts about the file, and on the local file.
 fn skips(
     context: &Context<'_>,
     client: &mut Client,
@@ -105,8 +105,8 @@ fn skips(
     })
 }
 
-/// Returns the failure if the server does not report a fact that an option needs. The failure says
-/// whether the file is missing.
+/// Returns the failure for a file that is missing, or for a fact that an option needs but the
+/// server does not report.
 fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
     let (directory, _) = path::split(path);
     let is_there = object::is_there(client, path);
@@ -321,7 +321,7 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// Verifies that the local file is complete, as far as possible and requested.
+    /// Verifies that the local file is complete, as far as this is possible and requested.
     fn check(
         &mut self,
         start: &Beginning,
@@ -372,8 +372,8 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// `--continue`: resumes where `NAME.part`, or a shorter file, ends. If something shows that
-    /// these bytes belong to another file, starts from byte 0.
+    /// `--continue`: resumes where `NAME.part`, or a shorter file, ends. If these bytes may belong
+    /// to another file, starts from byte 0.
     fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions {
             in_place: self.context.settings.in_place,

@@ -1,8 +1,8 @@
 //! `put --temp` and `put --remove-source`. `--temp` uploads a file under a temporary name and
 //! renames it when it is complete. `--remove-source` removes the local file after the upload.
 //!
-//! With both options, a kill at any moment loses no file. A lock excludes other runs during these
-//! steps:
+//! With both options, no file is lost if the program is killed, whatever the moment. A lock
+//! excludes other runs during these steps:
 //!
 //! 1. The file is uploaded under its temporary name, and verified.
 //! 2. The journal describes the local file and the server's, and holds the temporary name.

@@ -1,4 +1,4 @@
-//! Journals of `--remove-source`: a small file next to the local one, from which the next run
+//! The journal of `--remove-source`: a small file next to the local file, from which the next run
 //! continues after a kill. It is written completely or not at all, and is on disk before the next
 //! step begins.
 
@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 /// The first line, which names the format of the lines after it.
 const FORM: &str = "ftp-cli journal 1";
 
-/// The files from which the next run continues the move of one file.
+/// Paths of the files from which the next run continues an interrupted move.
 pub(super) struct Journal {
     path: PathBuf,
     directory: PathBuf,
@@ -117,7 +117,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Failure> {
     let name = local.file_name().unwrap_or_default();
     let digest = Sha256::digest(name.as_encoded_bytes());
     let id = hex(digest.get(..8).unwrap_or_default());
-    // By this pattern, mirror recognises the file and skips it.
+    // `mirror` recognises the lock file by this pattern, and skips it.
     let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
     let failed =
         |error: &io::Error| Failure { fatal: false, ..Failure::local(shown_path(&path), error) };

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 ///
 /// # Errors
 ///
-/// Returns the failure of the rename. Its message names the place of the upload.
+/// Returns the failure of the rename. Its message contains the temporary name.
 pub(crate) fn publish(
     client: &mut Client,
     temporary: &[u8],

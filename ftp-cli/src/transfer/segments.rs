@@ -57,9 +57,9 @@ pub(crate) struct Order<'a> {
     /// Rate limit of all connections together.
     pub(crate) rate_limit: Option<&'a RateLimit>,
     pub(crate) board: &'a Board,
-    /// Adds the fields that identify the file to its events.
+    /// Function that adds the fields that identify the file to its events.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
-    /// Returns the failure for an error of the local file.
+    /// Function that returns the failure for an error of the local file.
     pub(crate) failed_here: &'a (dyn Fn(&io::Error) -> Failure + Sync),
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn gather(
         return Ok(Gathered::Alone(None));
     }
     if order.verify == Verify::Hash {
-        // If the server has no digest, the download must not begin.
+        // Fails before the download if the server cannot compute a digest.
         verify::checksum(client)?;
     }
     let local = |error: io::Error| (order.failed_here)(&error);
@@ -292,7 +292,7 @@ impl Segments<'_> {
         }
     }
 
-    /// Verifies that size and time of the server's file are still the same.
+    /// Verifies that the size and time of the server's file are still the same.
     fn check_version(&self, client: &mut Client) -> Result<(), Failure> {
         let now = Origin::ask(client, self.order.path).map_err(Failure::from)?;
         if now.size == Some(self.size) && self.origin.is_still(now) == Some(true) {

@@ -1,7 +1,8 @@
 //! `get --remove-source`: downloads a file, and removes it from the server once it is complete
 //! here.
 //!
-//! A kill at any moment loses no file. A lock excludes other runs during these steps:
+//! No file is lost if the program is killed, whatever the moment. A lock excludes other runs during
+//! these steps:
 //!
 //! 1. The complete file gets the name TAKEN, next to its target. The journal describes this file
 //!    and the server's.
@@ -29,7 +30,7 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::remote::object;
 
-/// Age of a file, in seconds of this computer's clock, from which any later change gets a different
+/// Age of a file, in seconds by this computer's clock, at which any later change gets a different
 /// time. It allows for a server's clock that is a few seconds slow, and for times in whole seconds.
 const SETTLED: i64 = 10;
 
@@ -39,7 +40,7 @@ const TICK: Duration = Duration::from_secs(2);
 /// Maximum number of changes to a file before its download.
 const CHANGES: usize = 5;
 
-/// Facts by which a file on a server is recognized.
+/// Facts by which a file on a server is recognised.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Facts {
     size: Option<u64>,

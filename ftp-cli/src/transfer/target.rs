@@ -1,7 +1,8 @@
 //! Finds the local target of `get`.
 //!
-//! If the user's path is a symbolic link, its target is replaced. A FIFO or device is written to.
-//! An existing file stays until the new one is complete, except with `--in-place`.
+//! If the user's path is a symbolic link, the file that it leads to is replaced. A FIFO or device
+//! receives the data. An existing file stays until the new one is complete, except with
+//! `--in-place`.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -140,7 +140,7 @@ impl Client {
         }
         let mut left = FLIGHT;
         let commands = times.into_iter().map_while(|(path, time)| {
-            // The call itself reports a path that cannot be sent.
+            // `set_modified` itself reports a path that cannot be sent.
             let path = Pathname::new(path.as_ref()).ok()?;
             left = left.checked_sub(path.as_bytes().len() + MFMT)?;
             (!self.needs_agreement(path.as_bytes())).then_some(Command::Mfmt(time, path))

@@ -150,8 +150,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
-    /// trips (default: off). `MDTM` comes first if the modification time is requested.
+    /// Sets whether to send `TYPE`, `EPSV` and `RETR` or a listing command in one write, which
+    /// saves two round trips (default: no). `MDTM` comes first if the modification time is
+    /// requested.
     ///
     /// For uploads and transfers from an offset, the client sends one command at a time. After an
     /// error reply that pipelining may have caused, the client starts the transfer again. It does
@@ -178,10 +179,10 @@ impl ClientBuilder {
     /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
     /// §3.4.2) if the server lists the mode (default: no).
     ///
-    /// Small files are then faster, above all under TLS, since only the first one needs a
-    /// connection and a handshake. The end of a file is marked in its data, so a truncated file is
-    /// recognised without the server's reply. [`Client::plan_downloads`] saves round trips too, and
-    /// [`Client::reuses_data`] returns whether the server offers the mode.
+    /// Small files are then transferred faster, above all under TLS, since only the first one needs
+    /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
+    /// is recognised without the server's reply. [`Client::plan_downloads`] saves round trips too,
+    /// and [`Client::reuses_data`] returns whether the server offers the mode.
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
     /// the connection before a transfer begins, the transfer uses a new one.
@@ -261,9 +262,9 @@ impl ClientBuilder {
     /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
     /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
-    /// A name may have several addresses of both families. The client tries them in turn, each at
-    /// most 250 ms after the previous one, or as soon as an attempt has failed. It uses the first
-    /// address that answers (RFC 8305).
+    /// A name may have several addresses of both families. The client tries them in turn: each
+    /// attempt starts as soon as an earlier one has failed, or after at most 250 ms. It uses the
+    /// first address that answers (RFC 8305).
     ///
     /// # Errors
     ///

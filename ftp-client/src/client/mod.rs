@@ -95,9 +95,9 @@ pub struct Client {
     knows_iac: bool,
     /// The algorithm set by `OPTS HASH`.
     hash: Option<String>,
-    /// The server lists `MLST`, but refused `MLSD` as unknown.
+    /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
-    /// `LIST -a` was refused, but `LIST` works.
+    /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each.
@@ -116,7 +116,8 @@ impl Client {
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &mut config, &waiter)?;
-        // On a relayed connection, these addresses are not the server's, or the transport has none.
+        // On a relayed connection, the peer's address is not the server's, or the transport has no
+        // address.
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);

@@ -181,8 +181,8 @@ impl Client {
     /// - The errors of [`retrieve_from`](Self::retrieve_from).
     /// - [`Error::Argument`] for an empty part, or one that ends beyond 2^63 - 1.
     /// - [`Error::Incomplete`] when the download is finished, if the file ends before the part
-    ///   does, or if a server that accepted `RANG` sends more. In the latter case, it is unknown
-    ///   where the data began, and this client does not use `RANG` again.
+    ///   does, or if a server that accepted `RANG` sends more. If the server sends more, it is
+    ///   unknown where the data began, and this client does not use `RANG` again.
     pub fn retrieve_range(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -327,7 +327,7 @@ impl Client {
     }
 
     /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
-    /// does not report it, or after an error, since that does not undo the confirmation.
+    /// does not report it, or after an error, since an error does not undo the confirmation.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }

@@ -52,11 +52,11 @@ pub(crate) struct ControlConnection {
     takes_bytes: bool,
 }
 
-/// Interpret As Command (RFC 854), a byte that encoded commands double.
+/// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
 const IAC: u8 = 0xff;
 
 impl ControlConnection {
-    /// Takes over a connected socket from which nothing was read yet.
+    /// Takes over a connected socket from which nothing has been read yet.
     pub(crate) fn new(
         stream: Stream,
         server: Server,
@@ -79,7 +79,8 @@ impl ControlConnection {
         }
     }
 
-    /// Sets whether the server reads 0xFF as itself. By default it is sent twice, as RFC 854 says.
+    /// Sets whether the server reads 0xFF as itself. By default, 0xFF is sent twice, as RFC 854
+    /// says.
     pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
         self.takes_bytes = takes_bytes;
     }
@@ -219,7 +220,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `QUIT`, and waits only briefly for the reply.
+    /// Sends `QUIT`, and waits a short time for the reply.
     pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
         let deadline = self.deadline(limit, Phase::Reply);
@@ -355,8 +356,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more bytes arrived after a final reply that may belong to another command. If the
-    /// connection has ended, the next command reports that.
+    /// Fails if more bytes arrived after a final reply: that reply may belong to another command.
+    /// If the connection has ended, the next command reports that.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
@@ -416,7 +417,8 @@ impl ControlConnection {
         if control.has_unread() {
             return self.go_on(deadline).map(|()| false);
         }
-        // The kernel checks the two in this order: data that arrived before a reply is ready too.
+        // The kernel checks the control connection first, so data that arrived before a reply is
+        // reported as ready too.
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![PollFd::new(control, PollFlags::IN), other];
         self.waiter.wait(&mut fds, deadline)?;

@@ -19,7 +19,7 @@ pub(crate) struct Secured {
     data: ProtectionLevel,
     is_agreed: bool,
     pub(crate) before_login: bool,
-    /// The server begins the handshakes of data connections, for a server-to-server copy.
+    /// Whether the server begins the handshakes of data connections, for a server-to-server copy.
     pub(crate) server_begins: bool,
     pub(crate) demand: Demand,
 }

@@ -43,7 +43,7 @@ pub enum Error {
     #[error("unexpected greeting: {0}")]
     Greeting(Reply),
     /// A reply that is not valid for this command, or one that confirms an upload before its end.
-    /// Only the latter leaves the connection open.
+    /// Only an early confirmation leaves the connection open.
     #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
     /// The server sent something that is not FTP, a reply without its required value, or a listing
@@ -423,7 +423,8 @@ impl fmt::Display for Attempts<'_> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {
-    /// The text of the final reply says so, such as `226 Output truncated to 10000 matches`.
+    /// The final reply says that entries are missing, such as `226 Output truncated to 10000
+    /// matches`.
     Reply(Reply),
     /// The last line has no line ending, so its name may be truncated. That line is discarded.
     LineEnd,

@@ -68,7 +68,7 @@ impl ProxyFault {
     }
 }
 
-/// Writes a reason after a colon, if there is one.
+/// A reason, which `Display` writes after a colon; nothing if it is empty.
 struct After<'a>(&'a str);
 
 impl fmt::Display for After<'_> {

@@ -1,5 +1,5 @@
-//! A local file that one download at a time extends. A download of the whole file empties it when
-//! the first byte arrives.
+//! A local file that one download at a time extends. A download from byte 0 empties the local file
+//! when the first byte arrives.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;

@@ -170,7 +170,7 @@ impl LocalFile {
         Growing::open(path.to_owned(), length, offset, None).map(Kind::InPlace).map(Self)
     }
 
-    /// Returns the path of the received bytes until they are committed.
+    /// Returns the path of the file that holds the received bytes until [`commit`](Self::commit).
     #[must_use]
     pub fn path(&self) -> &Path {
         match &self.0 {
@@ -197,7 +197,7 @@ impl LocalFile {
         !matches!(self.0, Kind::Replacing(_))
     }
 
-    /// Sets the modification time. Call it after the last byte was written.
+    /// Sets the modification time. Call it after the last byte has been written.
     ///
     /// # Errors
     ///

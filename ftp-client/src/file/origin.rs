@@ -45,7 +45,7 @@ impl Origin {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }
 
-    /// Returns whether the file is unchanged `now`.
+    /// Returns whether the file is unchanged, given its size and time `now`.
     ///
     /// Returns `Some(false)` if the sizes or the times are known and differ. Otherwise returns
     /// `Some(true)` if both times are known, and `None` if they cannot be compared.
@@ -62,9 +62,9 @@ impl Origin {
     /// Returns whether a local file of `length` bytes, last written at `written`, seems to be the
     /// beginning of the server's file.
     ///
-    /// That is so if the server's file is long enough and [unchanged](Self::is_still) since the
-    /// first byte arrived; `known` is its size and time at that moment. If the times cannot be
-    /// compared, the server must not report a modification after the last byte arrived.
+    /// The server's file must be long enough and [unchanged](Self::is_still) since the first byte
+    /// arrived; `known` is its size and time at that moment. If the times cannot be compared, the
+    /// server must not report a modification after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)

@@ -123,8 +123,8 @@ pub fn kept_ranges(target: &Path, origin: Origin) -> io::Result<Vec<(u64, u64)>>
 
 /// Joins the pieces of the file at `target`, which together have `size` bytes, into `NAME.part`.
 /// `ranges` are the ranges of the pieces, in order: those from [`kept_ranges`], extended by the
-/// bytes that have arrived since. A piece is removed once its bytes are in `NAME.part`, so a later
-/// call continues after an interruption.
+/// bytes that have arrived since. A piece is removed once its bytes are in `NAME.part`, so after an
+/// interruption, a later call continues.
 ///
 /// # Errors
 ///

@@ -14,12 +14,12 @@ use crate::error::Error;
 /// Options for finding the beginning of a file to resume.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ResumeOptions {
-    /// Extend the file itself, not `NAME.part`.
+    /// Whether to extend the file itself, not `NAME.part`.
     pub in_place: bool,
-    /// Start at byte 0 in any case, since the existing bytes may be wrong.
+    /// Whether to start at byte 0 in any case, since the existing bytes may be wrong.
     pub from_start: bool,
-    /// Resume only `NAME.part`, and never extend an existing file at the target. With `in_place`,
-    /// such a file is an error unless it is empty.
+    /// Whether to resume only `NAME.part`, and never extend an existing file at the target. With
+    /// `in_place`, such a file is an error unless it is empty.
     pub keep_existing: bool,
 }
 

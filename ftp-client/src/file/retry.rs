@@ -18,7 +18,7 @@ use crate::trace;
 #[cfg(unix)]
 use crate::transfer::Watch;
 
-/// Transfers files one after the other, and retries after transient errors.
+/// A queue of transfers that run one after the other, with retries after transient errors.
 ///
 /// Before another try it waits, connects and logs in again if necessary, and resumes the file.
 ///
@@ -146,10 +146,10 @@ impl Retry {
     /// [`Client::upload_from`] does.
     ///
     /// Without [`resume`](FileOptions::resume), another try resumes the server's file only if the
-    /// file seems to come from the earlier tries. It must be neither longer than the bytes that
-    /// they sent, nor equal in length to the file to be replaced, nor older than `source`.
-    /// Otherwise the try starts at byte 0. So does a try after [`Error::Incomplete`], or with a
-    /// server that cannot restart.
+    /// file seems to come from the earlier tries. It must not have more bytes than those tries
+    /// sent, must not be as long as the file to be replaced, and must not be older than `source`.
+    /// Otherwise the try starts at byte 0. A try also starts at byte 0 after [`Error::Incomplete`],
+    /// or if the server cannot restart.
     ///
     /// # Errors
     ///

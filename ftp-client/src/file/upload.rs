@@ -118,7 +118,7 @@ pub(super) struct FileUpload<'a> {
     source: &'a Path,
     path: &'a [u8],
     options: FileOptions,
-    /// Whether another attempt may follow, which resumes after the bytes of earlier ones.
+    /// Whether another attempt may follow, which resumes after the bytes of earlier attempts.
     is_repeated: bool,
     /// The length of the server's file before the first byte of any try.
     replaced: Option<u64>,
@@ -129,7 +129,7 @@ pub(super) struct FileUpload<'a> {
 /// Where an upload begins.
 struct UploadStart {
     offset: u64,
-    /// The server has the whole file under its name.
+    /// Whether the server has the whole file under its final name.
     is_all: bool,
 }
 
@@ -214,10 +214,10 @@ impl<'a> FileUpload<'a> {
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
-    /// whole file under its name. With [`FileOptions::resume`] the caller asserts that the server's
-    /// file is the beginning. Otherwise the server's file must come from these tries: it must not
-    /// be longer than the bytes that they sent. It must also not be as long as the file to be
-    /// replaced, since many servers keep that file until the upload is complete.
+    /// whole file under its final name. With [`FileOptions::resume`], the caller asserts that the
+    /// server's file is the beginning of the local file. Otherwise the server's file must come from
+    /// these tries: it must not have more bytes than they sent. It must also not be as long as the
+    /// file to be replaced, since many servers keep that file until the upload is complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,
@@ -232,7 +232,7 @@ impl<'a> FileUpload<'a> {
         let beginning = match found {
             Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
             Uploaded::Beginning { length, is_named } if self.options.resume || was_sent => {
-                // An unnamed upload gets its name from an upload of zero more bytes.
+                // An interrupted upload gets its final name from an upload of zero more bytes.
                 let has_all = length == here.len();
                 let is_all = has_all && (is_named || client.exists(self.path)?);
                 UploadStart { offset: length, is_all }

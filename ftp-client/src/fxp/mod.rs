@@ -159,10 +159,10 @@ pub struct Moved {
 /// clients cannot see the data, and do not poll the servers, since many servers cannot handle
 /// polling.
 ///
-/// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
-/// target's file unchanged. If the source listens or the data is under TLS, the source cannot send
-/// 150 before the target acts. This function then first waits for a refusal: four times as long as
-/// the source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
+/// If the target listens and the data is unencrypted, `STOR` follows the source's 150: a missing or
+/// unreadable source leaves the target's file unchanged. Otherwise, the source cannot send 150
+/// before the target acts. This function then first waits for a refusal: four times as long as the
+/// source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
 /// source's data connection may already have emptied its file.
 ///
 /// # Errors

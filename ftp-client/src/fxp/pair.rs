@@ -15,8 +15,8 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, abort};
 
-/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. It is
-/// used if the source can send 150 only after the target has acted. It is a multiple of the time
+/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. It
+/// applies if the source can send 150 only after the target has acted. It is a multiple of the time
 /// that the source's previous reply took, with a minimum and a maximum.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ impl<'a> End<'a> {
         self.client.control.is_outstanding()
     }
 
-    /// Takes the available replies. Returns whether there may be more: a server may send 1xx
-    /// without end.
+    /// Takes the available replies. Returns whether more replies may be available, since a server
+    /// may send 1xx without end.
     fn poll(&mut self) -> Result<bool, Error> {
         for _ in 0..AT_ONCE {
             if !self.take()? {
@@ -144,7 +144,7 @@ pub(super) struct Pair<'a> {
     direction: Direction,
     /// Which server begins the TLS handshake between the two, once that is agreed on.
     handshake: Handshake,
-    /// How long the source's last reply took before the transfer.
+    /// The time that the source took for its last reply before the transfer.
     pace: Duration,
 }
 

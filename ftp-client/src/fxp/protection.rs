@@ -50,7 +50,7 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
     ))
 }
 
-/// Returns whether a copy between the two uses TLS.
+/// Returns whether a copy between the two servers uses TLS.
 pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
     is_private(one) && is_private(other)
 }
@@ -72,7 +72,7 @@ impl Client {
         let is_done = reply.code().severity() == Severity::Completion;
         match &mut self.secured {
             Some(secured) if is_done => secured.server_begins = on,
-            // Otherwise the server would act as TLS client on the next data connection.
+            // Otherwise the server would act as the TLS client on the next data connection.
             _ if !on => return Err(Error::Refused(Verb::Sscn, reply)),
             _ => trace::note(format_args!("SSCN does not work")),
         }

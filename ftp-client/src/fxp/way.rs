@@ -46,7 +46,7 @@ fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
     client.control.order(&Command::Known(Verb::Pret, text.to_vec())).map(drop)
 }
 
-/// Asks a server to listen, which closes its earlier port. Returns the server's reply and its IP
+/// Asks a server to listen, which closes its earlier port. Returns the server's reply and IP
 /// address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {

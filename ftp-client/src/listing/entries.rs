@@ -128,7 +128,7 @@ impl Beginning {
             && (entry.name == name || entry.name == directory)
     }
 
-    /// Returns whether the lines so far rule out that the listing is empty or consists of the
+    /// Returns whether the lines so far rule out that the listing is empty or consists only of its
     /// [`own_name`](Self::own_name).
     fn is_decided(&self) -> bool {
         match self.ready.front() {

@@ -99,8 +99,8 @@ impl fmt::Display for Skipped {
 /// with the reason.
 ///
 /// The last item may be an error: the first directory cannot be listed, the connection is lost, or
-/// the limits are exceeded. An [`Error::ListingCut`] after all other items means that some listing
-/// is not proved complete. Dropping a walk leaves the client usable.
+/// the limits are exceeded. An [`Error::ListingCut`] after all other items means that at least one
+/// listing is not proved complete. Dropping a walk leaves the client usable.
 #[derive(Debug)]
 #[must_use = "nothing is listed before the first item is asked for"]
 pub struct Walk<'a> {
@@ -108,14 +108,14 @@ pub struct Walk<'a> {
     options: WalkOptions,
     /// Items that were read but not yet returned.
     ready: VecDeque<Walked>,
-    /// The directories from the first to the current one. Initially it holds only a virtual
+    /// The directories from the first to the current one. Initially the list holds only a virtual
     /// directory, whose single entry is the first directory.
     open: Vec<Open>,
     /// The number of items that may still be returned.
     left: usize,
     /// The bytes of memory that `ready` takes.
     held: usize,
-    /// Why a listing is not proved complete: the first such reason.
+    /// The first reason why a listing is not proved complete.
     cut: Option<ListingCut>,
 }
 

@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::net::wakeup::Wakeup;
 
-/// Stops clients from another thread, such as one that handles signals.
+/// A handle that stops clients from another thread, such as one that handles signals.
 ///
 /// Pass it to [`ClientBuilder::canceller`](crate::ClientBuilder::canceller) of one or more clients.
 /// After [`cancel`](Self::cancel), every wait of these clients ends at once with

@@ -269,7 +269,7 @@ fn stagger(limit: Duration, addresses: usize) -> Duration {
 }
 
 /// Connects to the address that answers first. The next address is tried when an attempt has failed
-/// or was not answered within `stagger`; earlier attempts may still win.
+/// or has not been answered within `stagger`; earlier attempts may still win.
 fn race(
     addresses: Vec<SocketAddr>,
     local: Option<IpAddr>,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::transport::Transport;
 
-/// Opens the connections of a client: through a proxy, in another network namespace, or to a peer
-/// in the same process.
+/// A way to open the connections of a client: through a proxy, in another network namespace, or to
+/// a peer in the same process.
 ///
 /// With a connector, the client resolves no names. For the control connection and each passive data
 /// connection, the client passes the host name that the caller gave, since the address is unknown.

@@ -141,7 +141,7 @@ impl Stream {
         self.socket.has_unread() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
-    /// Returns whether TLS has data or the end ready to be read; `false` without TLS.
+    /// Returns whether TLS has data, or the end of the data, ready to be read; `false` without TLS.
     pub(crate) fn look(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(false), |tls| tls.look(&mut *self.socket))
     }

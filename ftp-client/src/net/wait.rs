@@ -1,5 +1,5 @@
 //! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
-//! write, the code waits here for a descriptor, until a deadline at most. Only `transfer/kernel`
+//! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/kernel`
 //! lets the kernel wait, and only briefly.
 
 use std::io;
@@ -197,7 +197,7 @@ impl Waiter {
         }))
     }
 
-    /// Runs the work, whatever its type of result.
+    /// Runs the work, whatever the type of its result.
     fn run_aside(
         &self,
         deadline: Deadline,
@@ -254,7 +254,7 @@ impl Aside {
     }
 }
 
-/// Wakes the caller when the thread ends, even by a panic.
+/// Guard that wakes the caller when the thread ends, even by a panic.
 struct Helper(Arc<Aside>);
 
 impl Drop for Helper {

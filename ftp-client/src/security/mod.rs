@@ -238,8 +238,8 @@ impl Tls {
         self
     }
 
-    /// Sends `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217 §10.3; default:
-    /// off).
+    /// Sets whether to send `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217
+    /// §10.3; default: no).
     ///
     /// A server that refuses `PBSZ` or `PROT` then does not even learn the user's name.
     pub const fn protect_before_login(mut self, on: bool) -> Self {
@@ -247,7 +247,7 @@ impl Tls {
         self
     }
 
-    /// Accepts any certificate (insecure; default: off).
+    /// Sets whether to accept any certificate (insecure; default: no).
     ///
     /// An attacker on the network can then impersonate the server, since [pins](Self::pin) and CAs
     /// are ignored. Data connections must still show the certificate of the control connection.

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::{files, words};
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
 
-/// Verifies certificates for all connections of one client.
+/// A verifier of certificates for all connections of one client.
 #[derive(Debug)]
 pub(super) struct Verifier {
     rule: Rule,
@@ -52,7 +52,7 @@ impl Verifier {
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
     }
 
-    /// Returns a verifier for the remaining checks, if the caller's own verifier checks
+    /// Returns a verifier for the checks that remain when the caller's own verifier checks
     /// certificates.
     pub(super) fn beside_another(settings: &Tls, provider: Arc<CryptoProvider>) -> Self {
         let rule = Rule::Beside(settings.pins.clone());

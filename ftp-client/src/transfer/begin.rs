@@ -126,7 +126,7 @@ struct Setup<'a> {
 /// The result of one attempt.
 enum Tried {
     Begun(Begun),
-    /// Try again. The failure does not count as an attempt at a data connection.
+    /// Another attempt is needed. The failure does not count as an attempt at a data connection.
     Again,
     NoData(Unreached),
 }

@@ -199,7 +199,7 @@ impl Download<'_> {
     /// - The errors of [`finish`](Self::finish).
     /// - [`Error::Local`] if `to` fails; the transfer is aborted.
     /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length); `to`
-    ///   does not get the bytes beyond that.
+    ///   does not get the surplus bytes.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
         self.copy_to_watched(to, &mut Watch::new())
     }

@@ -161,7 +161,7 @@ impl<'a> Download<'a> {
     ///
     /// - [`Error::Refused`] with the server's reason for ending early, such as 426 or 451.
     /// - [`Error::Incomplete`] if fewer or more bytes arrived than were announced or expected, or
-    ///   if there is more data to read. In the latter case, the next call on the client aborts the
+    ///   if there is more data to read. If data is left, the next call on the client aborts the
     ///   transfer.
     /// - [`Error::Timeout`] if the server does not answer.
     /// - The error of an earlier read that failed.

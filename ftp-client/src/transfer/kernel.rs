@@ -50,8 +50,8 @@ pub(super) fn send(
     done
 }
 
-/// The size of the next step, and whether the kernel waits for room: a file that fits into its
-/// buffer needs no wait.
+/// The size of the next step, and whether the kernel waits for room: a file that fits into the
+/// kernel's buffer needs no wait.
 struct Steps {
     size: usize,
     is_patient: bool,

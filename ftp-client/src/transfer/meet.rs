@@ -35,8 +35,8 @@ pub(super) fn meet(
     let control = &mut client.control;
     let data_limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
-    // In active mode the server connects when it is ready, which its 1xx shows, so only the reply
-    // timeout applies until then.
+    // In active mode, the server connects when it is ready, as its 1xx shows. Until the 1xx, only
+    // the reply timeout applies.
     let data_deadline = match is_passive {
         true => control.deadline(data_limit, Phase::DataConnect),
         false => reply_deadline,
@@ -220,7 +220,8 @@ impl Meeting<'_> {
 /// Returns the data connection of a transfer that the server has already ended; `None` if there is
 /// none. The connection may be queued after one from another host, or still be on its way, since
 /// control and data connection are independent. A server that sent 1xx must have had a data
-/// connection, so it gets `patience`. Without a 1xx, the server may not have needed a connection.
+/// connection, so the client waits for the connection until the deadline `patience`. Without a 1xx,
+/// the server may not have needed a connection.
 fn overtaken(
     control: &ControlConnection,
     mut opening: Opening,

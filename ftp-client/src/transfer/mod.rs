@@ -161,7 +161,7 @@ impl<'a> Transfer<'a> {
         written
     }
 
-    /// Makes the next read try without a wait, because the end of the data has usually arrived
+    /// Makes the next read skip the initial wait, because the end of the data has usually arrived
     /// already.
     pub(super) const fn expect_end(&mut self) {
         self.drained = false;

@@ -16,7 +16,7 @@ pub(super) struct Advice {
     pub(super) family: Option<&'static str>,
     /// Scheme that is better than the URL's.
     pub(super) scheme: Option<&'static str>,
-    /// Whether the server refuses listings, as it does to users who may only upload.
+    /// Whether the server refuses listings, for example because the user may only upload.
     pub(super) may_not_list: bool,
     /// Options of the command line that the advice must keep, each with its value.
     pub(super) kept: Vec<String>,

@@ -120,7 +120,7 @@ impl Grade {
 pub(super) struct Finding {
     pub(super) check: Check,
     pub(super) grade: Grade,
-    /// Observation in words; text of the server is escaped already.
+    /// Observation in words; text from the server is already escaped.
     pub(super) seen: String,
     /// The problem, if there is one.
     pub(super) diagnosis: Option<Diagnosis>,

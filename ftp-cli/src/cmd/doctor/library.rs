@@ -34,7 +34,7 @@ pub struct Finding {
     pub check: &'static str,
     /// `ok`, `warn`, `fail` or `skip`.
     pub result: &'static str,
-    /// The observation in words; text of the server in it is escaped.
+    /// The observation in words; text from the server is escaped.
     pub seen: String,
     /// The problem, if there is one.
     pub problem: Option<Problem>,

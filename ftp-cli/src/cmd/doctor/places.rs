@@ -32,7 +32,7 @@ struct PlacesState {
     open: usize,
     /// Largest number of connections that the server accepts, as far as it is known.
     most: usize,
-    /// Accepted connections now, and their highest number at a time.
+    /// Number of accepted connections now, and the highest such number so far.
     inside: usize,
     peak: usize,
     /// Highest number of open connections, including the refused one, at which the server refused a

@@ -23,7 +23,7 @@ pub(super) enum Shown {
     Nothing,
 }
 
-/// Prints findings, and collects them.
+/// Findings of an examination, which are printed as they are added.
 pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
     shown: Shown,

@@ -25,8 +25,8 @@ pub(super) fn interval(options: &Options) -> Result<Option<Duration>, Failure> {
     Ok(options.has("watch").then(|| given.unwrap_or(PAUSE)))
 }
 
-/// Returns whether an outcome may improve by itself. A refused login is not repeated, because
-/// servers ban clients for that.
+/// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
+/// server might then ban the client.
 pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
     let Err(failure) = outcome else { return false };
     matches!(

@@ -20,7 +20,7 @@ use crate::remote::pattern::{self, Named};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
 
-/// URLs of the command line, and the destination of their files.
+/// URLs of the command line and of a list, and the destination of their files.
 pub(super) struct Requests<'o> {
     wanted: Vec<Wanted>,
     destination: Destination<'o>,

@@ -17,7 +17,8 @@ pub(super) enum Rule {
     /// set times and uses its own clock.
     ///
     /// A change includes more than a modification: a renamed file keeps its modification time, but
-    /// may not be the file that was copied. Equal seconds count as changed.
+    /// may not be the file that was copied. If both times are in the same second, the source counts
+    /// as changed.
     NotBefore,
 }
 

@@ -208,7 +208,7 @@ pub(super) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
     let digits = rest.iter().rev().take_while(|byte| is_start(byte)).count();
     let numbered = rest.get(..rest.len() - digits).filter(|_| digits > 0);
     let first = numbered.and_then(|rest| rest.strip_suffix(b".segment-")).unwrap_or(rest);
-    // If a run is killed before it renames the complete file, the name has no such suffix.
+    // If a run is killed before it renames the complete file, the name lacks `.part`.
     Some(first.strip_suffix(b".part").unwrap_or(first))
 }
 

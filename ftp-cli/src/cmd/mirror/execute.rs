@@ -22,7 +22,7 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 
-/// Returns the name that messages and events use for the object at a path relative to the top.
+/// Function from a path, relative to the top, to the name of the object in messages and events.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
 
 /// Receivers of messages, events and progress.

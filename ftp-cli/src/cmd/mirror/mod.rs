@@ -467,7 +467,7 @@ impl<'a> Mirror<'a> {
 
     /// Returns the progress display of all copies.
     fn board(&self, plan: &Plan, stdio: &Stdio) -> Board {
-        // At least two: for a single file no total is shown.
+        // The count is at least 2, because the display shows no total for a single file.
         Board::new(self.when, stdio, plan.copies.len().max(2), Some(plan.bytes))
     }
 

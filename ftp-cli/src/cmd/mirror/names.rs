@@ -38,8 +38,8 @@ pub(super) fn is_text(path: &[u8]) -> bool {
 }
 
 /// Finds out how a server stores names that are not UTF-8, if `plan` has such a name. Some servers
-/// store U+FFFD for each such byte, so that two files become one without an error; others close the
-/// connection. `top` is an existing directory.
+/// store U+FFFD for each invalid byte, so that two files become one without an error; others close
+/// the connection. `top` is an existing directory.
 ///
 /// # Errors
 ///

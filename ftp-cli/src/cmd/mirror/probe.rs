@@ -12,8 +12,8 @@ use crate::exit::Failure;
 use crate::remote::path::join;
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
-/// time, and removes it. Returns the time of the local clock before, the reported time, and the
-/// time of the local clock after. Returns `None` if the server refuses a step other than the
+/// time, and removes it. Returns the local time before the file was written, the reported time, and
+/// the local time after it was written. Returns `None` if the server refuses a step other than the
 /// removal, or reports no time.
 fn time_of_file(
     client: &mut Client,

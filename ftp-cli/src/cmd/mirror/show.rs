@@ -14,7 +14,7 @@ use crate::remote::path::join;
 use crate::report::json::Object;
 
 impl Mirror<'_> {
-    /// Reports patterns that are probably wrong: if nothing is selected, or if a pattern in another
+    /// Warns of probably wrong patterns if nothing is selected, or if a pattern in another
     /// program's syntax matches no name. With `--verbose` or on a terminal, reports every pattern
     /// that matches no name.
     pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {

@@ -374,7 +374,8 @@ impl Side for RemoteTree<'_> {
             let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
             let proof = Proof::by_count(directories().count(), count);
             if proof == Proof::TooMany && looks < LOOKS {
-                // A directory that was created after the count is not a link.
+                // A directory created after the link count was read is not a link, so the directory
+                // is listed again.
                 looks += 1;
                 self.counts.remove(&path);
                 if listed.itself.is_some() || self.count_of(&path)? != known {

@@ -14,8 +14,8 @@ pub(super) const CHECK: Duration = Duration::from_secs(1);
 /// Longest time that a removed user or host is remembered; short enough not to overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The users and hosts that were removed by reloads, while connections from before can still log
-/// in. This value holds only names: even after many reloads, it keeps no directories open
+/// The users and hosts that reloads have removed, kept while connections from before a reload can
+/// still log in. This value holds only names: even after many reloads, it keeps no directories open
 /// and no copies of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct FormerUsers {

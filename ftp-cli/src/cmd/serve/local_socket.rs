@@ -51,8 +51,8 @@ impl LocalSocket {
 
 impl Drop for LocalSocket {
     fn drop(&mut self) {
-        // Another process may have replaced the file. If this process may not remove it, the next
-        // start does.
+        // Another process may have replaced the file. If this process may not remove its own file,
+        // the next start removes it.
         if identity(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path);
         }
@@ -107,8 +107,8 @@ pub(super) fn start_serving(
     thread.map(drop).map_err(|error| no_thread(name, &error))
 }
 
-/// A stream with one deadline for all reads and writes, so that a peer cannot keep it open by
-/// sending or reading a byte now and then.
+/// A stream with one deadline for all reads and writes. A peer cannot keep it open by sending or
+/// reading a byte now and then.
 pub(super) struct Timed<'a, S> {
     stream: &'a S,
     end: Instant,

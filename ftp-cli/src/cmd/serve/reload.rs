@@ -47,7 +47,8 @@ impl Reload<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the reason for a failure, in the words of the log; nothing has changed then.
+    /// Returns the reason for a failure, in the words of the log. After a failure, nothing has
+    /// changed.
     pub(super) fn to(self, plan: &ServePlan) -> Result<Reloaded, String> {
         let mut fixed = plan.settings.changes(&self.started.settings);
         fixed.retain(|key| FIXED.contains(key));

@@ -46,7 +46,7 @@ pub(super) struct Running<'a> {
     certificates: Certificates,
     /// Current certificates.
     tls: Loaded,
-    /// Detects changed certificate files.
+    /// Detector of changed certificate files.
     watch: Watch,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,

@@ -39,7 +39,7 @@ pub(super) fn start(
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
     let homes = Arc::clone(homes);
-    // Opened only now, because the final user must be able to open the directories.
+    // The directories are opened only now, because the final user must be able to open them.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
         match found.get_or_init(|| homes.look()) {

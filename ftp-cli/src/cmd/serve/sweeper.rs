@@ -16,7 +16,8 @@ use crate::console::threads;
 /// Pause between two walks over the directories.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Removes abandoned partial uploads from writable directories, at once and then each day.
+/// Thread that removes abandoned partial uploads from writable directories, at once and then each
+/// day.
 pub(super) struct Sweeper {
     paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
@@ -29,7 +30,8 @@ impl Sweeper {
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
-            // A walk must not slow down sessions. The unit for systemd forbids this call.
+            // A walk must not slow down sessions. The call may fail: the unit for systemd forbids
+            // it.
             let _ = rustix::process::nice(19);
             loop {
                 let others = answered::written();

@@ -9,7 +9,7 @@ use ftp_server::{
 
 use super::home::Home;
 
-/// Stands for a directory, with its capabilities, until a user logs in to it.
+/// Stand-in for a directory, with its capabilities, until a user logs in to it.
 pub(super) struct Unopened(pub(super) Arc<Home>);
 
 impl Storage for Unopened {

@@ -72,7 +72,7 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
 }
 
 /// Removes abandoned partial uploads. Skips a root that cannot be opened; the start or the login
-/// reports it. Returns whether all of the tree could be read.
+/// reports it. Returns whether the whole tree could be read.
 pub(super) fn tidy_up(root: &Path) -> bool {
     LocalStorage::open(root).is_ok_and(|local| local.tidy_up())
 }

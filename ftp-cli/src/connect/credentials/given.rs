@@ -41,7 +41,7 @@ impl PasswordSource {
     /// # Errors
     ///
     /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number or too
-    /// much output, `Login` for a command that fails.
+    /// much output, and `Login` for a command that fails.
     pub(super) fn open(options: &Options) -> Result<Option<Self>, Failure> {
         let Some(option) = option(options) else { return Ok(None) };
         let Some(value) = options.value(option) else { return Ok(None) };
@@ -73,7 +73,8 @@ impl PasswordSource {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read, `Usage` if it is empty or too long, or cannot be sent.
+    /// Returns `Local` if the line cannot be read. Returns `Usage` if it is empty or too long, or
+    /// cannot be sent.
     pub(super) fn line(&mut self) -> Result<Secret, Failure> {
         read_line(&mut self.input, &self.name)
     }
@@ -112,7 +113,7 @@ fn inherited(number: i32) -> io::Result<File> {
 }
 
 /// Returns the output of a shell command. The command gets no input, because standard input may be
-/// the data.
+/// the data to upload.
 fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let failed = |error: &io::Error| Failure::local(name, error);
     let mut shell = Command::new("/bin/sh");

@@ -44,8 +44,8 @@ impl Secret {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the file cannot be read, `Usage` if its first line is empty or too long, or
-/// cannot be sent.
+/// Returns `Local` if the file cannot be read. Returns `Usage` if its first line is empty or too
+/// long, or cannot be sent.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
@@ -83,7 +83,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
 ///
 /// # Errors
 ///
-/// Returns the same errors as [`read_file`], and `Usage` if the line is followed by another.
+/// Returns the same errors as [`read_file`], and `Usage` if anything follows the line.
 pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
     let line = read_line(input, name)?;
     let mut behind = [0];

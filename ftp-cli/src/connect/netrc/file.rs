@@ -29,8 +29,8 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 ///
-/// Returns the system's errors; `InvalidInput` for a file that is not regular, because it might
-/// never end; and `FileTooLarge` above 1 MiB.
+/// Returns the system's errors, and `FileTooLarge` above 1 MiB. Returns `InvalidInput` for a file
+/// that is not regular, because it might never end.
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     // Opening a FIFO must not wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -280,7 +280,7 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }
 
-/// Draws to a file or pipe: each state on a separate line.
+/// Replacement for the terminal that writes to a file or pipe: each state is a separate line.
 struct PlainLines(Messages);
 
 impl fmt::Debug for PlainLines {

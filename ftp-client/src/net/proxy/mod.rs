@@ -67,7 +67,7 @@ pub struct Proxy {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Protocol {
-    /// `by_name`: the proxy looks up names.
+    /// SOCKS5; if `by_name` is set, the proxy looks up names.
     Socks5 {
         by_name: bool,
     },

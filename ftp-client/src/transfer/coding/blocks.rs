@@ -9,8 +9,8 @@ use crate::trace;
 /// The number of bytes to receive at a time: enough for many small files.
 const PIECE: usize = 64 * 1_024;
 
-/// The most bytes that are held back. Fewer wait for the next write or for the end of the file;
-/// more are sent at once.
+/// The maximum number of bytes to hold back. Fewer bytes wait for the next write or for the end of
+/// the file; more bytes are sent at once.
 const HELD: usize = 32 * 1_024;
 
 /// The state of mode B on a data connection. It stays with the connection, since the first bytes of
@@ -34,7 +34,7 @@ impl Blocks {
         self.has_ended = false;
     }
 
-    /// Returns how the data ended. Meaningful only if no read has failed.
+    /// Returns how the data ended. The result is meaningful only if no read has failed.
     pub(super) const fn end(&self) -> DataEnd {
         match self.has_ended {
             true => DataEnd::Marked,

@@ -7,7 +7,7 @@ use ftp_proto::{Reply, ReplyDecoder};
 pub(crate) enum Talker {
     /// FTP server, with its whole first reply.
     Ftp(Reply),
-    /// Starts like an FTP server, but the reply is incomplete.
+    /// Probably an FTP server: its first reply is incomplete.
     Unfinished,
     Ssh,
     Http,

@@ -15,7 +15,7 @@ use super::banner::Talker;
 /// Time after which a greeting counts as late.
 const LATE: Duration = Duration::from_secs(4);
 
-/// Largest number of bytes shown of the first words of a server that does not speak FTP.
+/// Largest number of bytes to show of the first output of a server that does not speak FTP.
 const SHOWN: usize = 60;
 
 /// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.

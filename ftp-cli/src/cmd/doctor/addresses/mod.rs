@@ -26,7 +26,7 @@ const QUESTION: &[u8] = b"FEAT\r\n\r\n";
 /// Time that a server gets to answer QUIT.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// Largest number of bytes that are read from a server's first words.
+/// Largest number of bytes to read of a server's first output.
 const MOST_SAID: usize = 64 << 10;
 
 /// Outcome of the first look at one address.

@@ -47,7 +47,7 @@ pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
     findings.push(families(seen.no_such_family.as_ref()));
-    // If only some ports fail, an unreached port says nothing against its command.
+    // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.ports.is_partly();
     let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
@@ -80,8 +80,8 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Returns the finding that a mode has a problem. The finding is a failure if the user wants
-    /// that mode and the mode's other command does not work either, otherwise a warning.
+    /// Returns the finding for a problem of this method. It is a failure if the user wants the
+    /// method's mode and the mode's other command does not work either, otherwise a warning.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };

@@ -76,7 +76,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
     learned
 }
 
-/// Distance between the lowest and the highest port below which a range counts as narrow.
+/// Distance from the lowest to the highest port; a range with a smaller distance counts as narrow.
 const NARROW: u16 = 16;
 
 /// Ports that Linux chooses from by default.
@@ -106,8 +106,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
     // A kernel chooses from thousands of ports, so it rarely repeats two neighbouring ports. A
-    // single port counts only outside the kernel's range, because a server can keep one listening
-    // socket.
+    // single port counts as a narrow range only outside the kernel's range, because a server can
+    // keep one listening socket open.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;

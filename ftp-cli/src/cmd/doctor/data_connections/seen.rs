@@ -19,7 +19,7 @@ pub(crate) enum WayOutcome {
     Unanswered,
     /// The connection was rejected if `closed`; otherwise it timed out or failed.
     Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The connection opened, but no data arrives.
+    /// The connection opened, but no data arrived.
     Stalled,
     /// The transfer did not start or did not end; the text names the missing reply.
     Unfinished(&'static str),

@@ -8,7 +8,7 @@ use super::super::finding::{Check, Finding};
 use super::certificate::Certificate;
 use super::seen::{TlsOutcome, TlsSeen};
 
-/// Days before expiry from which renewal is advised.
+/// Remaining validity, in days, below which renewal is advised.
 const SOON: i64 = 14;
 
 /// Judges the observations. Problems are failures if the user `demands` TLS. Otherwise they are

@@ -20,12 +20,12 @@ use super::places::Inside;
 use super::side_by_side::{joined, start};
 use crate::exit::Failure;
 
-/// Connects with TLS, more than once if needed, to observe everything without logging in.
+/// Connects with TLS, more than once if needed, and records the observations. Does not log in.
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if the user asks for TLS but this build has none, `Local` or `Usage` for
-/// wrong files in the options, or `Interrupted` after a signal.
+/// Returns `Unsupported` if the user asks for TLS but this build has none, and `Interrupted` after
+/// a signal. Returns `Local` or `Usage` if a file that an option names is unusable.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),

@@ -78,7 +78,7 @@ fn put(seen: &UploadSeen) -> Finding {
     }
 }
 
-/// Judges a step that needs an existing file; `what` is the observation of a success.
+/// Judges a step that needs an existing file; `what` describes a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
     match step {
         Step::Done => Finding::ok(check, format_args!("{what}")),

@@ -25,7 +25,8 @@ const MORE: usize = 1 << 10;
 /// Number of bytes that fit into one packet on any network.
 const SMALL: usize = 256;
 
-/// Time limit for cleaning up over a new connection. After a signal, half a second is left.
+/// Time limit for cleaning up over a new connection. After a signal, the main thread has only half
+/// a second left.
 const CLEANING: Duration = Duration::from_millis(450);
 
 /// Tries all steps in a directory, removes the stored files as far as possible, and judges the
@@ -95,7 +96,7 @@ pub(super) fn examine(
     is_over.map(|()| judge::judge(&seen))
 }
 
-/// Runs the steps, and records the files that they may have left.
+/// The steps of a test upload, and the files that they may have left.
 struct Trial<'a> {
     client: &'a mut Client,
     /// Files that may exist, newest last. The flag tells whether the file certainly exists.

@@ -30,7 +30,7 @@ pub(crate) struct Far<'a> {
     pub(crate) names: Names,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
-    /// Whether the server lacks `SITE CHMOD`, which is reported once.
+    /// Whether the server lacks `SITE CHMOD`, which each job reports once.
     pub(crate) lacks_modes: bool,
 }
 
@@ -134,8 +134,8 @@ impl Far<'_> {
         Checksum::for_server(self.client()?).map_err(Failure::from)
     }
 
-    /// Sets the permission bits of the object at `path`, and returns whether they were set. A
-    /// server without the command is reported once.
+    /// Sets the permission bits of the object at `path`, and returns whether they were set. If the
+    /// server lacks the command, only the first call fails.
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, Failure> {
         if self.lacks_modes {
             return Ok(false);

@@ -140,7 +140,7 @@ impl LargeFile<'_> {
 
 /// Returns whether a single connection may succeed where ranges failed, for example because another
 /// run uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
-/// continues the ranges.
+/// resumes the ranges.
 fn is_due_to_ranges(failure: &Failure) -> bool {
     let is_full = failure.exit == Exit::Local && failure.fatal;
     let is_over = is_full || failure.exit == Exit::Timeout || failure.is_signal();

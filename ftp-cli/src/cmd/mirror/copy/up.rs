@@ -21,7 +21,7 @@ use crate::transfer::upload::is_unchanged;
 pub(crate) struct Up<'a> {
     pub(crate) from: Near<'a>,
     pub(crate) to: Far<'a>,
-    /// Whether progress or a rate limit must see each piece: files go through a buffer then.
+    /// Whether progress or a rate limit must see each piece; if so, files go through a buffer.
     pub(crate) is_watched: bool,
     /// `--continue`.
     pub(crate) resumes: bool,

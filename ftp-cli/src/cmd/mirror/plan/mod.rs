@@ -96,7 +96,7 @@ pub(super) struct PlannedDirectory {
     pub(super) path: Vec<u8>,
     /// Whether the target lacks the directory.
     pub(super) is_new: bool,
-    /// Whether a step in the directory is impossible; nothing is removed from it then.
+    /// Whether a step in the directory is impossible; if so, nothing is removed from the directory.
     pub(super) has_failed: bool,
 }
 
@@ -324,8 +324,7 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // The real name of this object is unknown, so the object may be any of the
-                // target's.
+                // The real name of this object is unknown, so it may be any object of the target.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;

@@ -25,7 +25,7 @@ use crate::exit::{Exit, Failure};
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";
 
-/// Seconds before expiry from which messages about the expiry are warnings.
+/// Remaining validity, in seconds, below which messages about the expiry are warnings.
 const SOON: i64 = 14 * 86_400;
 
 /// The effect of a certificate without the right name.
@@ -98,7 +98,7 @@ impl Certificates {
     /// settings name no certificate of the server. Creates the self-signed certificate if it is
     /// missing.
     ///
-    /// If the files of a host cannot be used and the paths are the same, the host keeps its
+    /// If the files of a host cannot be used and their paths have not changed, the host keeps its
     /// certificate from `former`. An error of one host must not prevent changes to the others.
     ///
     /// # Errors

@@ -17,10 +17,10 @@ const DAY: i64 = 86_400;
 /// Pause between two reports of a certificate that expires soon.
 const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Seconds before expiry from which the expiry is reported each day.
+/// Remaining validity, in seconds, below which the expiry is reported each day.
 const REPORTED: i64 = 21 * DAY;
 
-/// How long a certificate is valid, and the level of the message.
+/// Level of a message about a certificate, and how long the certificate is valid.
 pub(crate) type Validity = (Level, String);
 
 /// The certificate files of a plan, and when to check them.
@@ -37,7 +37,7 @@ pub(crate) struct Watch {
     failures: Vec<String>,
 }
 
-/// A check of the files, which may take long.
+/// A check of the files, which may take a long time.
 pub(crate) struct Look {
     files: Vec<Watched>,
     /// Whether some files could not be loaded last time.

@@ -22,7 +22,7 @@ pub(super) struct Home {
     /// The users of the root, as messages name them.
     whose: String,
     pub(super) root: Root,
-    /// What the users may do there.
+    /// Rights of the users in the root.
     rights: Rights,
     /// Whether the directory is created at the first login.
     is_made: bool,
@@ -146,7 +146,7 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
 
 /// Checks for directories of a user that overlap: one contains the other, or both are the same.
 /// Clients can rename the inner directory, so that the next login finds another directory in its
-/// place. Files that are stored through a mount count against the quota of the root only later.
+/// place. Files stored through a mount count towards the root's quota only at the next daily count.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };

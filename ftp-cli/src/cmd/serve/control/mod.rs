@@ -37,7 +37,7 @@ pub(super) struct Call {
     /// The client, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
-    /// Disconnects once the answer was written or could not be written.
+    /// Channel that disconnects once the answer was written or could not be written.
     written: Receiver<Infallible>,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Left {
     pub(super) why: &'static str,
 }
 
-/// Writes log lines, and waits for the log's thread before the queue of lines is full.
+/// Writer of log lines, which waits for the log's thread before the queue of lines is full.
 pub(super) struct Lines<S> {
     settle: S,
     bytes: usize,

@@ -37,7 +37,7 @@ static STUCK: Stuck = Stuck::new();
 const NOT_STARTED: &str = "not started: the server is stopping";
 const KILLED: &str = "killed: the server is stopping";
 
-/// Runs the configured programs.
+/// Runner of the configured programs.
 pub(super) struct Hooks {
     programs: Mutex<Programs>,
     uploads: Arc<Pool<Stored>>,

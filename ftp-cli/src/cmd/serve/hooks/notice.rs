@@ -24,7 +24,7 @@ use crate::display::shown_path;
 /// Longest pause before a retry, unless the first pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Numbers the events of this process, so that their files have an order.
+/// Number of the next event of this process; the numbers give the events' files an order.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// The program to start, its events, and its limits.
@@ -35,7 +35,8 @@ pub(super) struct Program {
     retries: u32,
     retry_delay: Duration,
     dead_letters: Arc<DeadLetters>,
-    /// Writes the events that did not fit into the queue, because the threads of sessions cannot.
+    /// Pool that writes events that did not fit into the queue, because the threads of sessions
+    /// cannot write them.
     letters: Arc<Pool<Letter>>,
 }
 

@@ -27,7 +27,8 @@ pub(crate) enum SyslogFormat {
 }
 
 /// A connection to the syslog daemon. A line given to `write` can begin with its priority in the
-/// form of sd-daemon(3), `<6>text`; the daemon gets the priority in its own form.
+/// form of sd-daemon(3), `<6>text`. The message to the daemon has the priority in the form of
+/// `format`.
 pub(super) struct Syslog {
     path: PathBuf,
     format: SyslogFormat,

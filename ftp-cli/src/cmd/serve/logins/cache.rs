@@ -73,7 +73,7 @@ impl Cache {
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
     }
 
-    /// Remembers a login. Its time counts from `asked`, so that a password that has been changed
+    /// Remembers a login. Its lifetime starts at `asked`, so that a password that has been changed
     /// since is not accepted longer than the settings allow.
     pub(super) fn put(&self, key: Key, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };

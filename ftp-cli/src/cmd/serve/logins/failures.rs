@@ -7,7 +7,7 @@ const MESSAGES: u64 = 20;
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Counts logins for which the program gave no valid answer.
+/// Counter of logins for which the program gave no valid answer.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// Start of the current period.

@@ -48,8 +48,8 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Accepts any value. Members keep their order, and names may occur twice; the reader of settings
-/// refuses duplicate names.
+/// A visitor that accepts any value. Members keep their order, and names may occur twice; the
+/// reader of settings refuses duplicate names.
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {

@@ -85,7 +85,7 @@ impl Logins {
 pub(super) struct Program {
     command: Arc<[String]>,
     limit: Duration,
-    /// Settings for `[defaults]` and groups, and for finding contradictions in an answer.
+    /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
     settings: Settings,
     cache: Cache,
     failures: Mutex<Failures>,

@@ -63,7 +63,7 @@ impl<'a> Asked<'a> {
 /// A process to start, and its outcome.
 pub(super) struct Question {
     command: Arc<[String]>,
-    /// Contains the password, so no message shows it.
+    /// Text with the password, so no message shows it.
     input: String,
     turn: Vec<u8>,
     limit: Duration,

@@ -38,9 +38,10 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 /// A queue, and the threads that run its jobs.
 pub(crate) struct Pool<J> {
     state: Mutex<State<J>>,
-    /// Wakes one thread for a job, or all threads after a change of the limits or at the end.
+    /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
+    /// the end.
     work: Condvar,
-    /// Wakes the shutdown when a job has ended.
+    /// Signal that wakes the shutdown when a job has ended.
     ended: Condvar,
     /// Name of the threads.
     name: &'static str,
@@ -167,8 +168,8 @@ impl<J: Job> Pool<J> {
         left
     }
 
-    /// Waits at most until `until` for the jobs that [`end`](Self::end) has ended. Returns the jobs
-    /// that still run; the pool no longer accounts for them.
+    /// Waits at most until `until` for the running jobs, which [`end`](Self::end) has cancelled.
+    /// Returns the jobs that still run; the pool no longer accounts for them.
     #[must_use]
     pub(crate) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
         let limit = until.saturating_duration_since(Instant::now());

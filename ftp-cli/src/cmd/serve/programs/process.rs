@@ -50,13 +50,13 @@ impl Stuck {
     }
 }
 
-/// Maximum bytes of an error message that are kept.
+/// Largest number of bytes of an error message that are kept.
 const KEPT: usize = 400;
 
 /// Maximum length of an answer, in bytes.
 const ANSWER: usize = 64 * 1024;
 
-/// Maximum bytes to read between two checks: more than an answer.
+/// Largest number of bytes to read between two checks: more than an answer.
 const READ: usize = ANSWER + 4096;
 
 /// Returns a command that runs in `/`, in its own process group, without standard input and output.

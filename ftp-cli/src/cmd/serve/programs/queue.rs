@@ -11,9 +11,9 @@ const BYTES: usize = 4 * 1024 * 1024;
 
 /// A job in a queue.
 pub(crate) trait Queued {
-    /// The user whose turn the job takes.
+    /// Returns the user whose turn the job takes.
     fn user(&self) -> &[u8];
-    /// The memory that the job takes, in bytes.
+    /// Returns the memory that the job takes, in bytes.
     fn size(&self) -> usize;
 }
 

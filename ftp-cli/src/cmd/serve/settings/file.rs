@@ -80,7 +80,7 @@ impl File {
     /// # Errors
     ///
     /// Returns a line `FILE:LINE:COLUMN: KEY: REASON` for each of the first 100 errors, from top to
-    /// bottom. If there are more errors, the last line is their number.
+    /// bottom. If there are more errors, the last line gives the number of those not shown.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();
@@ -89,7 +89,7 @@ impl File {
             reader.section(settings, name, value);
         }
         reader.finish(settings);
-        // The meaning of a line with a syntax error is unknown, and so is the line after an
+        // The meaning of a line with a syntax error is unknown, and so is that of the line after an
         // unclosed bracket.
         let mut is_broken = vec![false; reader.lines.count() + 2];
         for error in &errors {

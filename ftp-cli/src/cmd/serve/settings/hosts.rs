@@ -209,7 +209,7 @@ impl Settings {
         wrong
     }
 
-    /// Returns what is wrong if there is no user of this name, with a hint to a similar name.
+    /// Returns what is wrong if there is no user of this name, with a similar name as a hint.
     fn objection_to_user(&self, user: &str) -> Option<String> {
         // `auth.program` may accept the user.
         if !self.auth.program.is_empty() {

@@ -222,7 +222,7 @@ impl Users {
         user.lacks().filter(|lack| !is_refused(lack)).collect()
     }
 
-    /// Returns what is wrong if there is no group of this name, with a hint to a similar name.
+    /// Returns what is wrong if there is no group of this name, with a similar name as a hint.
     pub(super) fn objection_to_group(&self, group: &str) -> Option<String> {
         if self.groups.get(group).is_some() {
             return None;

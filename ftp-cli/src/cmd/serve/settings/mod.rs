@@ -43,7 +43,7 @@ pub(crate) use table::{FIXED, Settings, TABLE};
 pub(crate) use toml_text::{quoted, shown};
 pub(crate) use user::{USER, User, is_name};
 
-/// Explains values, precedence and reload, for `dist/server.toml` and the man page.
+/// Explanation of values, precedence and reload, for `dist/server.toml` and the man page.
 pub(crate) const ABOUT: &str = "\
 Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
 unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.

@@ -77,8 +77,8 @@ impl Protection {
         files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
     }
 
-    /// Returns each contradiction: the wrong key, and the reason. `is_implicit` is whether some
-    /// address has implicit TLS, `has_fxp` whether there are networks of other servers.
+    /// Returns each contradiction: the wrong key, and the reason. `is_implicit` tells whether some
+    /// address has implicit TLS, and `has_fxp` whether there are networks of other servers.
     pub(super) fn contradictions(
         &self,
         is_implicit: bool,

@@ -26,7 +26,7 @@ const USERS: &str = "users";
 /// Tables whose keys are not in [`TABLE`].
 const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USERS, STORES];
 
-/// Applies the values of a file to settings.
+/// Reader that applies the values of a file to settings.
 pub(super) struct Reader<'a> {
     /// Name of the file.
     pub(super) name: &'a str,
@@ -556,7 +556,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The requirements of a value.
+/// The requirements for a value.
 struct Rule<'a> {
     key: &'a str,
     kind: Kind,

@@ -33,7 +33,7 @@ pub(crate) struct Objects {
 pub(crate) enum StoreName {
     /// `store:NAME`, a table of the configuration.
     Table(String),
-    /// `s3://BUCKET`, the bucket of one of these tables.
+    /// `s3://BUCKET`, a bucket that a table of the configuration names.
     Bucket(String),
 }
 

@@ -109,7 +109,11 @@ fn the_sample_names_every_key_with_its_default() {
     assert_eq!(file.apply(&mut settings), Ok(()));
     for row in TABLE {
         assert_eq!((row.show)(&settings), (row.show)(&Settings::default()), "{}", row.key);
-        assert!(settings.origins.of(row.key).starts_with(PATH), "{} is missing from the sample", row.key);
+        assert!(
+            settings.origins.of(row.key).starts_with(PATH),
+            "{} is missing from the sample",
+            row.key
+        );
     }
     assert!(settings.users.is_empty());
 }

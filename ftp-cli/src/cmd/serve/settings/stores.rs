@@ -50,7 +50,7 @@ pub(crate) struct StoreSettings {
     pub(crate) sts_endpoint: String,
     pub(crate) path_style: bool,
     pub(crate) ca_file: Option<PathBuf>,
-    /// Size of a part in bytes, and bytes of all parts in memory.
+    /// Size of a part, and memory for all parts, in bytes.
     pub(crate) part_size: u64,
     pub(crate) memory: u64,
     pub(crate) lease: Duration,

@@ -100,7 +100,7 @@ impl Service {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         notified.notifier.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
-        // A reload can take long: it opens directories and looks up names.
+        // A reload can take a long time: it opens directories and looks up names.
         if let Some(watchdog) = &mut notified.watchdog {
             watchdog.due = Instant::now() + watchdog.interval;
             notified.notifier.send("WATCHDOG=1");
