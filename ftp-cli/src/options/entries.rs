@@ -217,11 +217,15 @@ from the top of the tree. If it ends in /, it matches directories only. The last
 GLOB that matches decides. A file that no GLOB matches is copied, unless the
 first GLOB belongs to an --include.
 
-FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
-them from DST like any other object that SRC lacks. Without --links, symbolic
-links are not copied either. --links keep creates links in a local DST, if the
-listing shows their targets and the targets are inside the tree. If DST is a
-URL, --links keep is an error, because FTP cannot create links.
+FIFOs, devices and temporary files of ftp-cli are not copied. If SRC lacks their
+names, --delete removes FIFOs and devices from DST, as rsync does. In a local
+DST, it keeps temporary files, including NAME.part, while a program writes to
+them. On a server, it keeps all temporary files except those of --temp, because
+they may be in use. It never removes the files of an interrupted move.
+
+Without --links, symbolic links are not copied. --links keep creates links in a
+local DST, if the listing shows their targets and the targets are inside the
+tree. If DST is a URL, --links keep is an error, because FTP cannot create links.
 --links follow copies the file that a link leads to. If SRC is local, the
 content of a directory that a link leads to is copied too.
 
