@@ -349,7 +349,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
     }
     // Of a file only the first line counts; standard input must be one line.
-    let two = "standard input: invalid password: LF cannot be sent";
+    let two = "standard input: expected one line, but another follows";
     failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
     failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
     for user in ["u:a\rb", "u:"] {
