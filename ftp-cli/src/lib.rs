@@ -21,6 +21,7 @@ mod display;
 mod exit;
 mod lock;
 mod options;
+mod random;
 mod remote;
 mod report;
 mod run_lock;

@@ -23,6 +23,7 @@ use crate::display::{self, shown};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::Options;
+use crate::random;
 use crate::report::events::Events;
 
 /// Content of the small file: the licence of this program.
@@ -99,6 +100,14 @@ fn builder() -> ClientBuilder {
     Client::builder().overall(Some(LONGEST))
 }
 
+/// Returns a password that no other user of this computer can guess: the servers accept every local
+/// client.
+fn password() -> Result<Vec<u8>, Failure> {
+    let random = random::bytes().map(u128::from_ne_bytes);
+    let random = random.map_err(|error| internal("cannot get random bytes", &error))?;
+    Ok(format!("{random:032x}").into_bytes())
+}
+
 /// Connects to a server of the demo and logs in.
 fn connect(
     address: SocketAddr,
@@ -131,8 +140,7 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        // The password is the path of the directory, which contains random characters.
-        let password = root.path().as_os_str().as_encoded_bytes().to_vec();
+        let password = password()?;
         let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
         self.step(&format_args!("a server on {address}, in an empty temporary directory"))?;

@@ -126,7 +126,8 @@ and each file keeps its name. Several files need such a URL.
 After each binary upload, put compares the local size with the size on the
 server, if the server reports sizes. For --append, it does so only with --verify
 size. If a local file changes during its upload, the upload fails. With --verify
-none, put checks neither.
+none, put checks neither. Only if -c finds a complete upload on the server that
+still lacks its name, put always compares the sizes after naming it.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
 with mirror, files that are already the same are skipped. Files on the server
@@ -220,11 +221,15 @@ from the top of the tree. If it ends in /, it matches directories only. The last
 GLOB that matches decides. A file that no GLOB matches is copied, unless the
 first GLOB belongs to an --include.
 
-FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
-them from DST like any other object that SRC lacks. Without --links, symbolic
-links are not copied either. --links keep creates links in a local DST, if the
-listing shows their targets and the targets are inside the tree. If DST is a
-URL, --links keep is an error, because FTP cannot create links.
+FIFOs, devices and temporary files of ftp-cli are not copied. If SRC lacks their
+names, --delete removes FIFOs and devices from DST, as rsync does. In a local
+DST, it keeps temporary files, including NAME.part, while a program writes to
+them. On a server, it keeps all temporary files except those of --temp, because
+they may be in use. It never removes the files of an interrupted move.
+
+Without --links, symbolic links are not copied. --links keep creates links in a
+local DST, if the listing shows their targets and the targets are inside the
+tree. If DST is a URL, --links keep is an error: FTP cannot create links there.
 --links follow copies the file that a link leads to. If SRC is local, the
 content of a directory that a link leads to is copied too.
 

@@ -176,7 +176,8 @@ impl Uploading<'_, '_> {
         }
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
-            // Some servers accept REST, but truncate the file; others start a new one.
+            // Some servers accept REST, but truncate the file; others start a new one. Checked even
+            // with `--verify none`: without this step, the server still had all bytes.
             let path = self.remote.place.path();
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }

@@ -291,6 +291,28 @@ root = \"ROOT/d\"
 }
 
 #[test]
+fn a_program_that_users_could_overwrite_is_warned_of() {
+    let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    let (root, path) = (configured.root.path().display(), configured.root.join("program"));
+    fs::copy("/bin/true", &path).unwrap();
+    for (key, list, more) in [
+        ("auth.program", false, None),
+        ("hooks.stored", true, None),
+        ("hooks.program", false, Some("hooks.events=stored")),
+    ] {
+        let shown = path.display();
+        let value = if list { format!("[\"{shown}\"]") } else { shown.to_string() };
+        let mut check = configured.command(&["--check", "--listen", "127.0.0.1:0"]);
+        check.args(["--set", &format!("{key}={value}")]);
+        check.args(more.iter().flat_map(|more| ["--set", more]));
+        let want = format!(
+            "warn  {key}: {shown} is in {root}, whose users could read or change it; use another place"
+        );
+        assert!(found(run(&mut check)).contains(&want), "{want}");
+    }
+}
+
+#[test]
 fn what_passwd_prints_is_a_password_of_the_file() {
     let configured = Configured::new("");
     configured.here.write("password", b"from a file\nnot this\n");
@@ -327,7 +349,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
     }
     // Of a file only the first line counts; standard input must be one line.
-    let two = "standard input: invalid password: LF cannot be sent";
+    let two = "standard input: expected one line, but another follows";
     failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
     failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
     for user in ["u:a\rb", "u:"] {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use ftp_tests::peer::{ObjectStore, Redis};
@@ -43,6 +44,24 @@ fn checked(configured: &Configured) -> Vec<String> {
     let said = String::from_utf8(check(configured).stdout).unwrap();
     let of_ledger = |line: &&str| line.contains(" ledger.url: ");
     said.lines().filter(of_ledger).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_password_of_redis_that_all_can_read_is_warned_of() {
+    let configured = Configured::new("");
+    let password = configured.here.write("redis", b"p\n");
+    let toml = format!(
+        "[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n\
+         [ledger]\nurl = \"redis://127.0.0.1:1\"\npassword_file = \"{}\"\n",
+        password.display()
+    );
+    configured.write(&toml);
+    for (mode, is_open) in [(0o604, true), (0o640, false)] {
+        fs::set_permissions(&password, fs::Permissions::from_mode(mode)).unwrap();
+        let said = String::from_utf8(check(&configured).stdout).unwrap();
+        let open = "all users of this computer can read the password of the ledger";
+        assert_eq!(said.contains(open), is_open, "{mode:o}: {said}");
+    }
 }
 
 fn login(served: &Served) -> RawSession {

@@ -98,6 +98,20 @@ fn bash_completes() {
         );
         compare(words, &printed(&bash, &here, &["--norc", "-c", &line]), &["never"]);
     }
+    // Values that must follow `=`, and words after them.
+    for (words, want) in [
+        ("get --trace =", &["some file", "subdirectory"][..]),
+        ("get --trace = som", &["some file", "!subdirectory"]),
+        ("--trace = get ls --li", &["--listing", "!--eprt"]),
+        ("put --temp som", &["some file"]),
+        ("put --temp = som", &["!some file"]),
+    ] {
+        let line = format!(
+            "source ./script; compopt() {{ :; }}; COMP_WORDS=(ftp-cli {words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _ftp_cli; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        compare(words, &printed(&bash, &here, &["--norc", "-c", &line]), want);
+    }
 }
 
 #[test]

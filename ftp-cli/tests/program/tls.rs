@@ -223,6 +223,21 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     assert!(home.join("of systemd/self-signed.pem").is_file());
 }
 
+#[test]
+fn the_certificate_of_a_host_expires_beside_a_self_signed_one_too() {
+    let (home, authority) = (TempRoot::new(), Authority::new());
+    let pair = authority.issue(Kind::EndsSoon).write(&home, "host");
+    drop(Served::of(serve(&home, &["--tls-self-signed"]).arg(".")));
+    let mut check = serve(&home, &["--check", "--tls-self-signed"]);
+    for (key, path) in [("certificate", &pair.certificate), ("key", &pair.key)] {
+        check.args(["--set", &format!("hosts.localhost.{key}={}", path.display())]);
+    }
+    let said = String::from_utf8(run(check.arg(".")).succeeded()).unwrap();
+    let soon = format!("warn  {} expires in ", pair.certificate.display());
+    assert!(said.contains(&soon), "{said}");
+    assert_eq!(said.matches(" expires in ").count(), 1, "{said}");
+}
+
 /// Returns the certificate that a new client sees.
 #[track_caller]
 fn is_shown(served: &Served, pair: &Pair) {

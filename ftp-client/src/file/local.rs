@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
+use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, fchmod, flock, renameat_with};
 use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
@@ -71,6 +71,9 @@ impl Temporary {
             // The umask restricts the mode.
             match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path) {
                 Ok(file) => {
+                    // The lock shows other programs that the file is in use. Locking fails only on
+                    // file systems without locks.
+                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                     let made = Self { file, path, target: target.to_owned(), is_named: false };
                     if let Ok(old) = fs::metadata(target) {
                         take_over(&made.file, &old)?;
@@ -90,6 +93,8 @@ impl Drop for Temporary {
         if !self.is_named {
             let _ = fs::remove_file(&self.path);
         }
+        // As in `Growing`: closing the file is not enough.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -119,7 +124,8 @@ pub enum Committed {
 impl LocalFile {
     /// The prefix of the names of temporary files, which are never resumed.
     ///
-    /// A program that was killed may leave such files; skip them when copying a directory.
+    /// A program that was killed may leave such files; skip them when copying a directory. A file
+    /// that is in use has an exclusive lock (`flock`), except on file systems without locks.
     pub const TEMPORARY: &'static str = ".ftp-client-";
 
     /// Creates a temporary file, to which [`commit`](Self::commit) gives the name `target`.

@@ -14,10 +14,11 @@ _ftp_cli_bookmarks() {
 }
 _ftp_cli() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local equal=
     if [[ $cur == = ]]; then
-        cur=
+        equal=y cur=
     elif [[ $prev == = ]]; then
-        prev=${COMP_WORDS[COMP_CWORD-2]}
+        equal=y prev=${COMP_WORDS[COMP_CWORD-2]}
     fi
     # By default, `@` is a separate word too; bookmarks begin with it.
     local mark=
@@ -31,7 +32,7 @@ _ftp_cli() {
     local at command= options= words= files= taking=
     for ((at = 1; at < COMP_CWORD; at++)); do
         case ${COMP_WORDS[at]} in
-            =) ;;
+            =) at=$((at + 1)) ;;
 "#;
 
 const MIDDLE: &str = r#"            -*) ;;
@@ -96,17 +97,16 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
     if !taking.is_empty() {
         text.push_str("            case $prev in\n");
         for row in taking {
-            let spelt: Vec<String> = match row.value {
-                // The value must follow `=` in the same word, but this branch would also complete a
-                // separate word.
-                Value::WithEqualSign(_) => continue,
-                _ => spellings(row).collect(),
+            let condition = match row.value {
+                // A separate word is not the value.
+                Value::WithEqualSign(_) => "[[ -n $equal ]] && ",
+                _ => "",
             };
+            let spelt = spellings(row).collect::<Vec<_>>().join("|");
             let set = set(row.value.completes());
             let _ = writeln!(
                 text,
-                "                {}) taking=y words= files= {set} ;;",
-                spelt.join("|")
+                "                {spelt}) {condition}taking=y words= files= {set} ;;",
             );
         }
         text.push_str("            esac\n");

@@ -120,9 +120,9 @@ impl Places {
                 }
                 Err(error) => error,
             };
-            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            let is_over = || end.is_some_and(|end| Instant::now() >= end);
             let mut state = self.state();
-            if is_over || state.is_shut || !may_be_full(&error, state.open > 1) {
+            if is_over() || state.is_shut || !may_be_full(&error, state.open > 1) {
                 return Err(error);
             }
             if state.open > 1 {
@@ -138,7 +138,10 @@ impl Places {
             }
             drop(state);
             // Keeps the place during the pause: another connection would be refused too.
-            std::thread::sleep(self.pause);
+            std::thread::sleep(self.until(end));
+            if is_over() {
+                return Err(error);
+            }
         }
     }
 
@@ -161,15 +164,21 @@ impl Places {
     fn take(&self, end: Option<Instant>) -> Taken<'_> {
         let mut state = self.state();
         while state.open >= state.most {
-            let left = end.map_or(self.pause, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            let pause = self.until(end);
+            if pause.is_zero() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left.min(self.pause));
+            let waited = self.changed.wait_timeout(state, pause);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
         Taken(self)
+    }
+
+    /// Returns the pause between retries, which is over at `end` at the latest.
+    fn until(&self, end: Option<Instant>) -> Duration {
+        let left = end.map_or(self.pause, |end| end.saturating_duration_since(Instant::now()));
+        left.min(self.pause)
     }
 
     fn state(&self) -> MutexGuard<'_, PlacesState> {
@@ -264,5 +273,18 @@ mod tests {
         let (places, count) = six(0);
         assert_eq!(count, 0);
         assert_eq!(places.seen(), (0, None));
+    }
+
+    #[test]
+    fn a_pause_does_not_last_beyond_the_end_and_no_attempt_follows() {
+        let places = Places { pause: Duration::from_secs(3_600), ..Places::new() };
+        let attempts = AtomicUsize::new(0);
+        let connect = || {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            Err::<(), _>(Error::Closed)
+        };
+        let end = Instant::now() + Duration::from_millis(10);
+        assert!(places.enter(Some(end), connect).is_err());
+        assert_eq!(attempts.into_inner(), 1);
     }
 }

@@ -223,9 +223,17 @@ pub(super) fn is_unfinished(name: &[u8]) -> bool {
         || is_of_move(name)
 }
 
+/// Returns whether a running program may be writing to the local file of this name: a temporary
+/// file, or `NAME.part` of a download, or one of its pieces.
+pub(super) fn may_be_partial(name: &[u8]) -> bool {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let first = name.get(..name.len() - digits).and_then(|name| name.strip_suffix(b".segment-"));
+    is_unfinished(name) || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
+}
+
 /// Returns whether a name is that of a file with the state of an interrupted move, such as the
 /// journal. Such a name consists of a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
-fn is_of_move(name: &[u8]) -> bool {
+pub(super) fn is_of_move(name: &[u8]) -> bool {
     let parts = name.strip_prefix(b".").and_then(|name| name.split_at_checked(16));
     parts.is_some_and(|(id, rest)| {
         id.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b".ftp-cli-")
@@ -262,6 +270,23 @@ mod tests {
         ] {
             assert_eq!(file_of_piece(name), want, "{}", String::from_utf8_lossy(name));
             assert!(want.is_none() || is_unfinished(name));
+        }
+    }
+
+    #[test]
+    fn a_file_that_a_download_may_write_to_is_known_by_its_name() {
+        for (name, want) in [
+            (&b".ftp-cli-1f-0.tmp"[..], true),
+            (b".ftp-cli-0123456789abcdef.lock", true),
+            (b".ftp-client-00000000000000ff", true),
+            (b"a.iso.part", true),
+            (b"a.iso.part.segment-8388608", true),
+            (b"a.iso.part.segment-", false),
+            (b"a.iso.segment-1", false),
+            (b"a.iso.part1", false),
+            (b"part", false),
+        ] {
+            assert_eq!(may_be_partial(name), want, "{}", String::from_utf8_lossy(name));
         }
     }
 

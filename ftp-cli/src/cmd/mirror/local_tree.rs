@@ -28,6 +28,9 @@ use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
+/// Why a temporary file is not removed.
+const IN_USE: &str = "another program may be writing to it";
+
 /// A time that FAT cannot store.
 pub(super) const ODD_TIME: i64 = 1_000_000_001;
 
@@ -145,16 +148,19 @@ impl Directory {
         }
     }
 
-    /// Creates an empty file.
+    /// Creates an empty file, which is locked until the result is dropped.
     ///
     /// # Errors
     ///
     /// Returns the system's errors, such as `EEXIST` if the name exists.
-    pub(super) fn create(&self, name: &[u8]) -> io::Result<()> {
+    pub(super) fn create(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let made =
             rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
-        made.map(drop).map_err(io::Error::from)
+        let file = File::from(made?);
+        // As in `Draft::new`: another run must not take the file for a leftover.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        Ok(file)
     }
 
     /// Opens a regular file in this directory for reading.
@@ -184,6 +190,31 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
     }
 
+    /// Locks a temporary file until the result is dropped, so that no other run writes to it.
+    /// Returns `None` if the object is missing or not a regular file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the file cannot be locked, because another program has the lock or
+    /// the file system has no locks. Also returns the system's errors.
+    pub(super) fn hold(&self, name: &[u8]) -> io::Result<Option<File>> {
+        let is_file = |stat: Stat| TreeEntry::local(name, &stat).kind == ObjectKind::File;
+        if !self.found(name)?.is_some_and(is_file) {
+            return Ok(None);
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            // The file got its final name in the meantime.
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(_) => Err(io::Error::new(ErrorKind::WouldBlock, IN_USE)),
+        }
+    }
+
     /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
     /// file was removed.
     ///
@@ -191,19 +222,12 @@ impl Directory {
     ///
     /// Returns the system's errors.
     pub(super) fn clear(&self, name: &[u8]) -> io::Result<bool> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            // The file got its final name in the meantime.
-            Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        if !file.metadata()?.is_file()
-            || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
-        {
-            return Ok(false);
+        match self.hold(name) {
+            Ok(Some(_held)) => self.remove(name, false).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
         }
-        self.remove(name, false).map(|()| true)
     }
 
     /// Returns whether the file system stores only even seconds, like FAT, by testing it with a
@@ -275,7 +299,11 @@ impl<'a> Draft<'a> {
                     let file = File::from(file);
                     // The lock shows that a process still writes to the file. On a file system
                     // without locks, no file counts as a leftover.
-                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    if locked == Err(Errno::WOULDBLOCK) {
+                        // Another run took the file for a leftover, and is removing it.
+                        continue;
+                    }
                     let partial = PartialFile::new(file, 0);
                     return Ok(Self { directory, partial, name, is_done: false, keeps: None });
                 }
@@ -313,10 +341,13 @@ impl<'a> Draft<'a> {
             Mode::from_raw_mode(0o666),
         )?;
         let file = File::from(file);
-        let metadata = file.metadata()?;
-        let is_ours = metadata.is_file() && metadata.nlink() == 1;
         // If two processes resumed one file, each would take the other's data for its own.
-        if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Self::new(directory);
+        }
+        let metadata = file.metadata()?;
+        // Another run may have removed the file before it was locked here.
+        if !metadata.is_file() || metadata.nlink() != 1 {
             return Self::new(directory);
         }
         let known = Origin::new(None, TimeVal::from_unix_seconds(metadata.mtime()));

@@ -105,6 +105,12 @@ pub(super) trait Side {
     /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
 
+    /// Returns why an object must not be removed although the other side lacks it, or `None` if it
+    /// may be removed: another run may need the object.
+    fn needed(&mut self, _path: &[u8], _item: &TreeEntry) -> Option<String> {
+        None
+    }
+
     /// Measures the clock of this side with a test file in a directory. Returns `None` if that is
     /// impossible in this directory.
     ///
@@ -185,6 +191,18 @@ impl Side for LocalTree<'_> {
         true
     }
 
+    fn needed(&mut self, path: &[u8], item: &TreeEntry) -> Option<String> {
+        if entry::is_of_move(&item.name) {
+            return Some(OF_MOVE.to_owned());
+        }
+        if item.kind != ObjectKind::File || !entry::may_be_partial(&item.name) {
+            return None;
+        }
+        let (above, name) = split(path);
+        let directory = self.0?.below(above);
+        directory.and_then(|directory| directory.hold(name)).err().map(|error| error.to_string())
+    }
+
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let directory = self.0.and_then(|top| top.below(path).ok());
         // An unwritable directory does not matter, because nothing is copied into it.
@@ -214,6 +232,9 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     );
     Failure { fatal, ..Failure::local(what, error) }
 }
+
+/// Why the files of an interrupted move are not removed: one of them may be the only copy.
+const OF_MOVE: &str = "it belongs to an interrupted move";
 
 /// A tree on a server.
 pub(super) struct RemoteTree<'a> {
@@ -393,6 +414,15 @@ impl Side for RemoteTree<'_> {
 
     fn is_local(&self) -> bool {
         false
+    }
+
+    /// Temporary files are kept: the server does not tell whether a program is writing to them.
+    fn needed(&mut self, _path: &[u8], item: &TreeEntry) -> Option<String> {
+        match entry::is_unfinished(&item.name) {
+            true if entry::is_of_move(&item.name) => Some(OF_MOVE.to_owned()),
+            true => Some("it may be a temporary file of another run".to_owned()),
+            false => None,
+        }
     }
 
     fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, Failure> {

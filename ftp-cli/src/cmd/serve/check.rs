@@ -179,8 +179,11 @@ fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
         [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
     });
     let of_stores = of_stores.flatten().map(|path| (path, "the key of an object store"));
+    let of_ledger = plan.settings.ledger.password_file.as_deref();
+    let of_ledger = of_ledger.map(|path| (path, "the password of the ledger"));
+    // A web identity token is left out: Kubernetes sets its mode, and lets all users read it.
     let keys = keys.map(|key| (key.as_path(), "the private key"));
-    for (path, what) in secrets.chain(keys).chain(of_stores) {
+    for (path, what) in secrets.chain(keys).chain(of_stores).chain(of_ledger) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
         if path.metadata().is_ok_and(is_open) {
             let path = shown_path(path);
@@ -262,14 +265,18 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log, undelivered events, `auth.program` or a socket.
+/// Checks that no user's directory contains a log, undelivered events, a program or a socket.
 fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let letters = plan.settings.hooks.dead_letters.as_deref();
     let letters = letters.map(|path| ("hooks.dead_letters", path));
-    let program = plan.settings.auth.program.first();
-    let program = program.map(|path| ("auth.program", Path::new(path)));
+    let programs = [
+        ("auth.program", plan.settings.auth.program.first().map(Path::new)),
+        ("hooks.stored", plan.settings.hooks.stored.first().map(Path::new)),
+        ("hooks.program", plan.settings.hooks.program.as_deref()),
+    ];
+    let programs = programs.into_iter().filter_map(|(key, path)| Some((key, path?)));
     let sockets = sockets::files(&plan.settings);
-    for (key, path) in log_files(&plan.settings).chain(letters).chain(program).chain(sockets) {
+    for (key, path) in log_files(&plan.settings).chain(letters).chain(programs).chain(sockets) {
         in_reach(plan, key, path, findings);
     }
 }

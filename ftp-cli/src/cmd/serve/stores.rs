@@ -8,6 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -315,9 +316,14 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
 
 /// Returns whether an endpoint is on this computer.
 fn is_local(endpoint: &str) -> bool {
-    let host = endpoint.trim_start_matches("http://");
-    ["127.", "localhost:", "localhost/", "[::1]"].iter().any(|local| host.starts_with(local))
-        || host == "localhost"
+    let rest = endpoint.trim_start_matches("http://");
+    let host = match rest.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next(),
+        None => rest.split([':', '/']).next(),
+    };
+    let host = host.unwrap_or_default();
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
 }
 
 /// Returns the secret in the first line of a file.
@@ -395,6 +401,30 @@ impl Keys {
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
                 key_of_store(name, "")
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_begins_with_127_is_not_on_this_computer() {
+        for (endpoint, want) in [
+            ("http://127.0.0.1:9000", true),
+            ("http://127.9.9.9", true),
+            ("http://localhost", true),
+            ("http://LOCALHOST:9000/", true),
+            ("http://[::1]:9000", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://127.example.org", false),
+            ("http://127.0.0.1.example.org:9000", false),
+            ("http://localhost.example.org", false),
+            ("http://[2001:db8::1]:9000", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_local(endpoint), want, "{endpoint}");
         }
     }
 }

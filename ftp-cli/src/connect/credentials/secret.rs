@@ -90,7 +90,7 @@ pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret,
     match input.read_exact(&mut behind) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(line),
         Err(error) => Err(Failure::local(name, &error)),
-        Ok(()) => Err(unsendable(name, "LF")),
+        Ok(()) => Err(Failure::usage(format!("{name}: expected one line, but another follows"))),
     }
 }
 

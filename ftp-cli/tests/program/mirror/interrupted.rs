@@ -2,14 +2,18 @@
 //! received bytes are used.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use ftp_tests::process::Running;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use ftp_tests::wait::wait_until;
+use rustix::fs::{FlockOperation, flock};
 
 use super::{age, mirror, next_second, sent, shown, tree};
-use crate::failed;
 use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
 
 #[test]
 fn an_interrupted_mirror_goes_on_where_it_was() {
@@ -46,6 +50,86 @@ fn what_a_killed_run_left_goes_with_the_next() {
     assert!(!left.iter().any(|path| path.exists()));
     assert!(kept.exists());
     assert_eq!(here.read("mine/sub/f"), b"whole");
+}
+
+#[test]
+fn a_file_that_another_run_writes_to_is_not_deleted() {
+    let server = OurServer::start();
+    server.root.write("tree/f", b"whole");
+    let here = TempRoot::new();
+    let target = here.join("mine");
+    let names = [
+        ".ftp-cli-part-g",
+        ".ftp-cli-1f-0.tmp",
+        ".ftp-cli-0123456789abcdef.lock",
+        ".ftp-client-00000000000000ff",
+        "g.part",
+        "g.part.segment-8",
+        "sub/g.part",
+    ];
+    let paths = names.map(|name| here.write(format!("mine/{name}"), b"half"));
+    // The only copy of a file may be among these.
+    let moved = here.write("mine/sub/.0123456789abcdef.ftp-cli-taken", b"whole");
+    here.write("mine/extra", b"goes");
+    let lock = |path: &PathBuf| {
+        let file = fs::File::open(path).unwrap();
+        flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        file
+    };
+    let locked = paths.each_ref().map(lock);
+    for more in [&[][..], &["--backup-dir", shown(&here.join("old"))]] {
+        let options = [&["--delete"], more].concat();
+        let ran = mirror(&options, &server.url("tree"), shown(&target));
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let kept = "not deleted: another program may be writing to it";
+        assert_eq!(said.matches(kept).count(), names.len(), "{said}");
+        assert!(said.contains("not deleted: it belongs to an interrupted move"), "{said}");
+        assert!(paths.iter().chain([&moved]).all(|path| path.exists()), "{said}");
+        assert!(!target.join("extra").exists());
+    }
+    drop(locked);
+    mirror(&["--delete"], &server.url("tree"), shown(&target)).exited(0);
+    assert!(!paths.iter().any(|path| path.exists()));
+    assert!(moved.exists());
+}
+
+#[test]
+fn a_download_that_runs_keeps_its_temporary_file_from_a_mirror() {
+    let server = OurServer::start();
+    server.root.write("tree/f", b"whole");
+    server.root.write("g", &[b'x'; 200_000]);
+    let here = TempRoot::new();
+    here.write("mine/f", b"old");
+    let target = here.join("mine/g");
+    let mut command = ftp(&["get", "--limit-rate", "1k", &server.url("g"), "-o", shown(&target)]);
+    let mut get = Running::start(&mut command);
+    let temporary = || {
+        let entries = fs::read_dir(here.join("mine")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".ftp-client-")).count()
+    };
+    wait_until("the download to begin", || temporary() == 1);
+    let ran = mirror(&["--delete"], &server.url("tree"), shown(&here.join("mine")));
+    ran.exited(0);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("not deleted: another program"));
+    assert_eq!(temporary(), 1);
+    assert!(get.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn a_mirror_to_a_server_keeps_what_may_be_in_use_there() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("up/f", b"whole");
+    let kept = [".ftp-cli-1f-0.tmp", ".ftp-client-00000000000000ff"];
+    let kept = kept.map(|name| server.root.write(format!("t/{name}"), b"half"));
+    server.root.write("t/g.part", b"goes");
+    let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+    ran.exited(0);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(said.matches("not deleted: it may be a temporary file").count(), 2, "{said}");
+    assert!(kept.iter().all(|path| path.exists()));
+    assert!(!server.root.join("t/g.part").exists());
 }
 
 #[test]

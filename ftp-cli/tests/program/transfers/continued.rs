@@ -194,6 +194,23 @@ fn an_upload_goes_on_only_behind_what_is_the_beginning_of_this_file() {
 }
 
 #[test]
+fn a_complete_upload_that_the_server_empties_is_no_success_whatever_is_verified() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", &ten(b'x')));
+    for verify in ["none", "size"] {
+        // All bytes are hidden; REST and STOR would give them their name.
+        let peer = Peer::start(&[
+            ("SIZE", Act::Say("213 10")),
+            ("SIZE", Act::Say("213 0")),
+            ("STOR x", Act::Take("150 go", "226 done")),
+        ]);
+        let ran = run(&mut ftp(&["put", "-c", "--verify", verify, &file, &peer.url("x")]));
+        failed(&ran, 11, "size mismatch: 10 bytes here, 0 on the server");
+        assert!(peer.seen().contains("REST 10, STOR x, SIZE x"), "{}", peer.seen());
+    }
+}
+
+#[test]
 fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
     let mut random = ftp_tests::random::Random::new(4);
     for _ in 0..12 {

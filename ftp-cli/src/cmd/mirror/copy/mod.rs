@@ -18,6 +18,7 @@ pub(super) use together::{Progress, copy_together};
 pub(super) use up::{Ahead, Up};
 pub(super) use watch::Watch;
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -202,7 +203,7 @@ impl Copier<'_> {
             Self::Across(_) => return Err(no_local_side()),
         };
         let directory = near.directory(path)?;
-        let name = create_probe(directory).map_err(|error| failed(path, &error))?;
+        let (name, _held) = create_probe(directory).map_err(|error| failed(path, &error))?;
         let found = far.has(path, &name);
         let removed = directory.remove(&name, false);
         removed.map_err(|error| failed(path, &error))?;
@@ -274,16 +275,16 @@ fn no_local_side() -> Failure {
     Failure::usage("--remove-source needs a local directory")
 }
 
-/// Creates an empty file and returns its name. The name does not begin with a dot, because some
+/// Creates an empty file, and returns its name and the locked file. The name does not begin with a dot, because some
 /// servers hide such files.
-fn create_probe(directory: &Directory) -> std::io::Result<Vec<u8>> {
+fn create_probe(directory: &Directory) -> std::io::Result<(Vec<u8>, File)> {
     static MADE: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
         match directory.create(&name) {
-            Ok(()) => return Ok(name),
+            Ok(file) => return Ok((name, file)),
             // An earlier process with the same id left this file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),

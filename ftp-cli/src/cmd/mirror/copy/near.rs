@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use ftp_client::{Client, Error};
 
+use super::super::entry::may_be_partial;
 use super::super::local_tree::{Backup, Directory};
 use super::super::plan::{PlannedLink, Removal, Removed};
 use super::super::trees::failed;
@@ -68,9 +69,16 @@ impl<'a> Near<'a> {
         let (path, name) = split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
         let directory = self.top.below(path);
-        let gone = directory.and_then(|directory| match self.backup.filter(|_| !is_directory) {
-            Some(backup) => backup.take(&directory, path, name),
-            None => directory.remove(name, is_directory),
+        let gone = directory.and_then(|directory| {
+            // A run that began after the plan was made may be writing to the file.
+            let _held = match !is_directory && may_be_partial(name) {
+                true => directory.hold(name)?,
+                false => None,
+            };
+            match self.backup.filter(|_| !is_directory) {
+                Some(backup) => backup.take(&directory, path, name),
+                None => directory.remove(name, is_directory),
+            }
         });
         match gone {
             // In the meantime, a copy may have renamed this partial file to its final name.

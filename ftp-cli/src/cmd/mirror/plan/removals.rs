@@ -108,6 +108,10 @@ impl Planner<'_> {
         {
             return Ok(false);
         }
+        if let Some(why) = self.target.needed(&its_path, item) {
+            self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
+            return Ok(false);
+        }
         if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
             self.fail(place, &its_path, self.side_of_target(), why);
             return Ok(false);

@@ -343,12 +343,12 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     match Certificates::default().load(settings, &Loaded::default()) {
         Ok(Loaded { tls, files, .. }) => {
             if let Some(tls) = tls {
-                valid(settings, &tls, &shown, findings);
+                valid(settings, &tls, settings.tls.self_signed, &shown, findings);
                 misfits(&tls, &shown, settings, findings);
             }
             for Certificate { path, host, tls, .. } in &files {
                 let Some(host) = host else { continue };
-                valid(settings, tls, &shown_path(path), findings);
+                valid(settings, tls, false, &shown_path(path), findings);
                 misfits_host(tls, path, host, findings);
             }
         }
@@ -361,12 +361,12 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding about the validity of a certificate, and one about its expiry unless the server's
-/// own certificate is self-signed.
-fn valid(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
+/// Adds a finding about the validity of a certificate, and one about its expiry unless the server
+/// created it.
+fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
     findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
-    let Some(left) = seconds_left(tls).filter(|_| !settings.tls.self_signed) else { return };
+    let Some(left) = seconds_left(tls).filter(|_| !is_created) else { return };
     let validity = in_days(left);
     if left >= SOON {
         return findings.ok(format_args!("{shown} {validity}"));

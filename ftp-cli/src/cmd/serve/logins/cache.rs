@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rustix::io::retry_on_intr;
-use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 
 use super::question::Asked;
 use crate::cmd::serve::settings::User;
 use crate::lock::lock;
+use crate::random;
 
 /// Largest number of logins.
 const MOST: usize = 1_000;
@@ -38,9 +37,7 @@ struct Entry {
 
 impl Cache {
     pub(super) fn new(lifetime: Duration) -> Self {
-        let mut secret = [0; 32];
-        let random = retry_on_intr(|| getrandom(&mut secret, GetRandomFlags::empty()));
-        let secret = (random == Ok(secret.len())).then_some(secret);
+        let secret = random::bytes().ok();
         Self { lifetime, secret, entries: Mutex::new(Some(VecDeque::new())) }
     }
 

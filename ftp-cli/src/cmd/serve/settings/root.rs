@@ -68,22 +68,31 @@ impl Objects {
             return Err(format!("invalid root \"{text}\": expected {expected}"));
         }
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-        let is_part = |part: &str| !matches!(part, "" | "." | "..");
-        let is_prefix = prefix.is_empty() || prefix.split('/').all(is_part);
-        if !is_prefix || prefix.len() > LONGEST || prefix.chars().any(char::is_control) {
-            let expected = "expected names with one slash between them, up to 900 bytes";
-            return Err(format!("invalid prefix \"{prefix}\": {expected}"));
-        }
-        // The server keeps its own records there.
-        if prefix.split('/').next() == Some(".ftp-server") {
-            return Err(format!("invalid prefix \"{prefix}\": the server uses .ftp-server itself"));
-        }
+        check_prefix(prefix).map_err(|why| format!("invalid prefix \"{prefix}\": {why}"))?;
         let store = match is_table {
             true => StoreName::Table(name.to_owned()),
             false => StoreName::Bucket(name.to_owned()),
         };
         Ok(Self { store, prefix: prefix.to_owned() })
     }
+}
+
+/// Checks a prefix, which has no slash at either end.
+///
+/// # Errors
+///
+/// Returns what is expected instead.
+fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    let is_part = |part: &str| !matches!(part, "" | "." | "..");
+    let is_prefix = prefix.is_empty() || prefix.split('/').all(is_part);
+    if !is_prefix || prefix.len() > LONGEST || prefix.chars().any(char::is_control) {
+        return Err("expected names with one slash between them, up to 900 bytes");
+    }
+    // The server keeps its own records there.
+    if prefix.split('/').next() == Some(".ftp-server") {
+        return Err("the server uses .ftp-server itself");
+    }
+    Ok(())
 }
 
 /// Returns whether a table of a store can have this name.
@@ -172,7 +181,7 @@ impl Root {
     }
 
     /// Returns the root with the user's name in place of `%u`, or `None` if the name is not safe in
-    /// a path or a prefix.
+    /// a path, or makes an invalid prefix.
     pub(crate) fn with_name(&self, name: &str) -> Option<Self> {
         if !self.needs_name() {
             return Some(self.clone());
@@ -186,10 +195,9 @@ impl Root {
                 path.to_str().map(|path| Self::Directory(path.replace(NAME, name).into()))
             }
             Self::Objects(Objects { store, prefix }) => {
-                let is_good = name.len() < LONGEST && !name.chars().any(char::is_control);
                 let prefix = prefix.replace(NAME, name);
-                let store = store.clone();
-                is_good.then_some(Self::Objects(Objects { store, prefix }))
+                check_prefix(&prefix).ok()?;
+                Some(Self::Objects(Objects { store: store.clone(), prefix }))
             }
         }
     }
@@ -247,5 +255,21 @@ mod tests {
         }
         let plain = Root::Directory("/srv".into());
         assert_eq!(plain.with_name("a/b"), Some(plain.clone()));
+    }
+
+    #[test]
+    fn a_name_makes_no_prefix_that_is_too_long_or_belongs_to_the_server() {
+        let of = |text: &str| Root::Objects(Objects::parse(text).unwrap().unwrap());
+        for (root, name, is_good) in [
+            ("store:a/users/%u", &*"x".repeat(894), true),
+            ("store:a/users/%u", &"x".repeat(895), false),
+            ("store:a/%u/%u", &"x".repeat(450), false),
+            ("store:a/.ftp-%u", "ann", true),
+            ("store:a/.ftp-%u", "server", false),
+            ("store:a/.ftp-%u/x", "server", false),
+            ("store:a/x/.ftp-%u", "server", true),
+        ] {
+            assert_eq!(of(root).with_name(name).is_some(), is_good, "{root}");
+        }
     }
 }

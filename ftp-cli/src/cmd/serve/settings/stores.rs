@@ -408,7 +408,7 @@ mod tests {
                     "users.a/b.password=$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
                     "users.a/b.root=store:main/%u",
                 ],
-                "users.\"a/b\".root: a name with / or with . at the start cannot replace %u",
+                "users.\"a/b\".root: this name cannot replace %u: it contains /, begins with ., or makes an invalid prefix",
             ),
         ] {
             let found = found(more);

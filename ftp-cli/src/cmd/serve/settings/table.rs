@@ -435,7 +435,7 @@ impl Settings {
             wrong.push(("tls", format!("needs {needed}")));
         }
         if let Some(key) = user.nameless() {
-            let why = "a name with / or with . at the start cannot replace %u";
+            let why = "this name cannot replace %u: it contains /, begins with ., or makes an invalid prefix";
             wrong.push((key, why.to_owned()));
         }
         let unknown = user.groups.iter().filter_map(|group| self.users.objection_to_group(group));
