@@ -354,7 +354,7 @@ const fn has_another_host(attempt: &DataAttempt) -> bool {
     attempt.announced.is_some()
 }
 
-/// Returns whether a proxy did not open the connection.
+/// Returns whether a proxy failed to open the connection.
 const fn is_of_proxy(attempt: &DataAttempt) -> bool {
     matches!(attempt.error, Error::Proxy(_))
 }

@@ -21,7 +21,7 @@ impl OtherVerb {
     }
 
     fn word(&self) -> &str {
-        let word = self.bytes.get(..self.length).expect("it was written to this array");
+        let word = self.bytes.get(..self.length).expect("the word is within the array");
         std::str::from_utf8(word).expect("letters and digits are ASCII")
     }
 }

@@ -367,7 +367,7 @@ fn admission(config: &ServerConfig) -> Arc<Admission> {
         true => (wanted, "configuration"),
         false => (system_cap, system_reason),
     };
-    log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
+    log::info!(target: "ftp_server::admission", "at most {cap} sessions, limited by {reason}");
     Admission::new(cap, config.limits.per_address)
 }
 

@@ -274,7 +274,7 @@ struct Putter<'a, 'b> {
 
 impl<'a> Putter<'a, '_> {
     fn item(&self, number: usize) -> &'a PutItem<'a> {
-        self.items.get(number).expect("the number is that of an item")
+        self.items.get(number).expect("the number belongs to an item")
     }
 
     fn send(

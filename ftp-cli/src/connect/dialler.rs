@@ -228,7 +228,7 @@ impl Dialler {
         if let Way::Excepted { variable, by } = &way {
             let host = url.host();
             let note =
-                format_args!("{variable} lists {host}: connecting without the proxy of {by}");
+                format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
             messages.say_if(options.is_verbose(), note);
         }
         let mut builder = self.builder_for(url, &way)?;

@@ -175,7 +175,7 @@ impl TlsOptions {
         Ok(self)
     }
 
-    /// Returns the TLS settings for the server of `url`, used alone.
+    /// Returns the TLS settings for the server of `url`, as if it were the only URL.
     ///
     /// # Errors
     ///

@@ -77,7 +77,8 @@ failure or a kill, the same command resumes them.
 
 With --segments, the file gets its name only if its size and time on the server
 did not change. If the server offers a digest, the digest must match too, unless
-you use --verify size or none. If one of them differs, the exit status is 11.
+you use --verify size or none. If the size, time or digest differs, the exit
+status is 11.
 
 --remove-source removes the server's file once the local file is complete, has
 the same size, and is on disk. If the server's file changes meanwhile, it stays.
@@ -126,8 +127,9 @@ and each file keeps its name. Several files need such a URL.
 After each binary upload, put compares the local size with the size on the
 server, if the server reports sizes. For --append, it does so only with --verify
 size. If a local file changes during its upload, the upload fails. With --verify
-none, put checks neither. Only if -c finds a complete upload on the server that
-still lacks its name, put always compares the sizes after naming it.
+none, put checks neither. With -c, put can find a complete upload that does not
+have its name yet. It then gives the file its name and compares the sizes, even
+with --verify none.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
 with mirror, files that are already the same are skipped. Files on the server
@@ -236,25 +238,25 @@ content of a directory that a link leads to is copied too.
 Each uploaded file is checked against the server's SIZE, as in put. A file
 whose name the server would change fails.
 
--j N copies up to N files at a time, each over its own connection. A download
-comes first if it has 16 MiB or more and makes up over 1/N of the data. It is
-split into N ranges, one for each connection. If the server ignores REST or does
-not report size and time, one connection downloads the whole file. After a kill,
-the same command resumes the ranges; a run that does not need them removes their
-files, .ftp-cli-pieces-NAME.part*.
+-j N copies up to N files at a time, each over its own connection. A file of
+16 MiB or more that makes up over 1/N of the data is downloaded first, in N
+ranges, one for each connection. If the server ignores REST or does not report
+size and time, one connection downloads the whole file. After a kill, the same
+command resumes the ranges; a run that does not need them removes their files,
+.ftp-cli-pieces-NAME.part*.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
 counts as unchanged if it has the same size and was written after the source was
 last modified. For this, mirror measures the server's clock with a small file,
 .ftp-cli-clock.tmp, and reports the difference. If the clock cannot be measured,
-or both sides are servers (fxp -r), files that changed up to 14 hours before they
-were copied are copied again. On file systems with two-second times, such as
-FAT, a time may differ by one second.
+or both sides are servers (fxp -r), files that changed up to 14 hours before
+they were copied are copied again. On file systems with two-second times, such
+as FAT, a time may differ by one second.
 
-After all copies, --remove-source removes each file of SRC that DST has been
-proved to have. Downloads are on disk by then. Directories stay. An uploaded
-file must be unchanged here and have the same size on the server, and the same
-time if the server can set times.
+After all copies, --remove-source removes each file of SRC whose copy in DST is
+verified. Downloads are on disk by then. Directories stay. An uploaded file must
+be unchanged here and have the same size on the server, and the same time if the
+server can set times.
 
 With --remove-source, a downloaded file must match the server's digest. If the
 server has no digests, size and time must match, and the run waits two seconds
@@ -319,8 +321,8 @@ pub(super) const RM: Entry = Entry {
     about: "\
 With -r, directories and their contents are removed too. Symbolic links are
 removed, never followed. A directory that might be a link is not removed, and
-counts as a failure. If the server does not show whether it is a link, a / at
-the end of the URL says that it is a directory.
+counts as a failure. If the server does not show whether an object is a link, a
+/ at the end of the URL says that it is a directory.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
 has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
@@ -490,7 +492,7 @@ pub(super) const SERVE: Entry = Entry {
     summary: "Serve a directory",
     about: "\
 Without options, serves DIR (default: the current directory) read-only to anyone
-on this computer, at 127.0.0.1:2121. The URLs to type appear at startup.
+on this computer, at 127.0.0.1:2121. At startup, serve prints the URLs to use.
 
 The password of a user is PASSWORD of -u (visible to other local users). For one
 user without PASSWORD, it is the first line of --password-file, or else

@@ -271,7 +271,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Mirror,   "",  "compare",          OneOf("MODE", "size|time|hash"), &[Command::Mirror], "compare files by size, time or hash (HASH) (default: time)"),
     row(Mirror,   "",  "perms",            No,                            &[Command::Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
     row(Mirror,   "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Command::Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
-    row(Mirror,   "",  "backup-dir",       Needed("DIR"),                 &[Command::Mirror], "move replaced and deleted files to DIR, on the side of DST"),
+    row(Mirror,   "",  "backup-dir",       Needed("DIR"),                 &[Command::Mirror], "move replaced and deleted files to DIR, on the same host as DST"),
     row(Mirror,   "",  "stats",            No,                            TREES,    "print a table of what was done (default: on a terminal)"),
     row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
     row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),

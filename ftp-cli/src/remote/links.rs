@@ -9,8 +9,8 @@ use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 
 use super::object::is_no;
 
-/// Words, in lower case, with which servers refuse an object that is not a directory, and a
-/// directory that is not empty. They come from the servers' operating systems.
+/// Lower-case words in replies that refuse an object because it is not a directory, or a directory
+/// because it is not empty. They come from the servers' operating systems.
 pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 

@@ -134,7 +134,7 @@ pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
 pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     let found = look(client, path, ListingForm::Auto)?;
     if found.as_ref().is_some_and(Entry::is_link) {
-        // The link may lead to a directory or not: entering it shows that.
+        // The link may or may not lead to a directory: entering it shows which.
         return match can_enter(client, path) {
             Err(error) if is_no(&error) => Ok(false),
             entered => entered.map(|()| true),

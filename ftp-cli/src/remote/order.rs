@@ -56,8 +56,8 @@ impl Order {
         matches!(self.key, Key::Time | Key::Size)
     }
 
-    /// Sorts named entries. Entries without the fact come last, and equal entries are sorted by
-    /// name, before `reverse` applies.
+    /// Sorts named entries. Entries without the fact to sort by come last, and equal entries are
+    /// sorted by name, before `reverse` applies.
     pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
         match self.key {
             Key::Server => {}

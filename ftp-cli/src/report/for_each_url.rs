@@ -75,9 +75,9 @@ pub(crate) enum Outcome {
     Reported,
 }
 
-/// Runs `act` on the object of each URL, in order, over one control connection per server, with
-/// retries as in `--retry`. `what` completes the message "2 of 3", for example with
-/// `objects removed`.
+/// Runs `act` on the object of each URL, in order, over one control connection per server, with the
+/// retries that `--retry` sets. `what` completes the message "2 of 3", for example with `objects
+/// removed`.
 ///
 /// # Errors
 ///

@@ -374,7 +374,7 @@ impl Worker for Fetcher<'_, '_, '_> {
     fn act(&mut self, number: usize) -> Result<(), Failure> {
         let Self { shared, sessions, is_proved } = self;
         let url = shared.segments.order.url;
-        let missing = shared.missing.get(number).expect("the number is that of a range");
+        let missing = shared.missing.get(number).expect("the number belongs to a range");
         let (client, is_new) = sessions.client_as_it_is(url)?;
         *is_proved &= !is_new;
         let proved = if *is_proved { Ok(()) } else { shared.segments.prove(client) };

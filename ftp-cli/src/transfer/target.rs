@@ -161,7 +161,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Writes changes to the entries of a directory to disk.
+/// Syncs the entries of a directory to disk.
 ///
 /// # Errors
 ///

@@ -155,7 +155,7 @@ fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
     let mut session = server.login("u");
     let left = "no more connections are accepted; sessions left: 1\n";
     assert_eq!(server.says(&["drain"]), left);
-    failed(&server.ask(&["drain"]), 8, "the server is draining already");
+    failed(&server.ask(&["drain"]), 8, "the server is already draining");
     assert!(RawSession::greeting(server.served.address).is_none());
     assert!(server.says(&["status"]).ends_with("draining: yes\n"));
     session.upload("STOR f", b"content");

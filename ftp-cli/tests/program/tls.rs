@@ -347,7 +347,7 @@ fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
     let second = authority.issue(Kind::EndsSoon);
     let [(crt, certificate), (key_name, key)] = lay_out("second", &second);
     link(crt, &certificate);
-    let said = said_until(&served, "the former certificate stays in use");
+    let said = said_until(&served, "the previous certificate stays in use");
     assert!(
         said.last().unwrap().contains("live.key does not belong to the certificate"),
         "{said:?}"

@@ -145,7 +145,7 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
     }
     let mut word = words.next().ok_or_else(end)?;
     if let Some(dash) = word.iter().position(|&byte| byte == b'-') {
-        let first = word.get(..dash).expect("it was found in there");
+        let first = word.get(..dash).expect("`dash` is within the word");
         if first.is_empty() || first.iter().any(|&digit| digit != b'0') {
             return Err(wrong(ParseErrorKind::BadNumber));
         }

@@ -218,8 +218,9 @@ impl Client {
     }
 
     /// Begins `MLSD` if the server lists `MLST`; returns `None` if `LIST` must be used. If the
-    /// server does not know `MLSD` after all, it is not sent again. A path that is not a directory
-    /// is left to `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a path).
+    /// server does not know `MLSD` after all, the command is not sent again. A path that is not a
+    /// directory is left to `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a
+    /// path).
     fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(None);

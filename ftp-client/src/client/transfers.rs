@@ -62,7 +62,7 @@ impl Client {
 
     /// Announces the files that you download next, in this order. Pass `true` with a file if you
     /// use [`retrieve_with_time`](Self::retrieve_with_time) for it, and `false` if you use
-    /// [`retrieve`](Self::retrieve). More calls add more files.
+    /// [`retrieve`](Self::retrieve). Further calls add files.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.

@@ -18,7 +18,7 @@ use crate::trace;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) agreed: Agreed,
-    /// An error if opening could not even begin.
+    /// The opening, or the error if the opening could not even begin.
     pub(crate) opening: Result<Opening, Error>,
 }
 

@@ -291,7 +291,7 @@ impl From<io::Error> for Error {
 }
 
 impl From<Error> for io::Error {
-    /// Wraps the error with the kind that fits it best; [`Error::recover`] unpacks it.
+    /// Wraps the error in an `io::Error` of the kind that fits best; [`Error::recover`] unpacks it.
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Timeout(_) => io::ErrorKind::TimedOut,
@@ -423,8 +423,8 @@ impl fmt::Display for Attempts<'_> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {
-    /// The final reply says that entries are missing, such as `226 Output truncated to 10000
-    /// matches`.
+    /// The final reply says that entries are missing, such as
+    /// `226 Output truncated to 10000 matches`.
     Reply(Reply),
     /// The last line has no line ending, so its name may be truncated. That line is discarded.
     LineEnd,

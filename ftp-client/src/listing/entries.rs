@@ -121,8 +121,8 @@ impl Beginning {
     fn is_own(&self, entry: &Entry) -> bool {
         let directory = &self.reading.directory;
         let end = directory.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-        let directory = directory.get(..end).expect("it was found in there");
-        let name = directory.rsplit(|byte| *byte == b'/').next().expect("a split has a part");
+        let directory = directory.get(..end).expect("`end` is within the path");
+        let name = directory.rsplit(|byte| *byte == b'/').next().expect("a split has parts");
         entry.role == Role::Member
             && !name.is_empty()
             && (entry.name == name || entry.name == directory)

@@ -73,7 +73,7 @@ impl Server {
                     return Err(error(1, ParseErrorKind::UnexpectedByte));
                 }
                 let at = close + 2;
-                match rest.get(1..).expect("it begins with the bracket") {
+                match rest.get(1..).expect("the rest begins with `]`") {
                     "" => (host, None, at),
                     rest => match rest.strip_prefix(':') {
                         Some(port) => (host, Some(port), at + 1),

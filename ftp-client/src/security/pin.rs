@@ -13,7 +13,7 @@ const PREFIX: &str = "sha256//";
 pub(crate) struct Pin([u8; 32]);
 
 impl Pin {
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "made of certificates by TLS"))]
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "used only with TLS"))]
     pub(crate) const fn new(digest: [u8; 32]) -> Self {
         Self(digest)
     }

@@ -109,7 +109,7 @@ impl fmt::Debug for Watch<'_> {
     }
 }
 
-/// A buffer that grows after it was filled.
+/// A buffer that grows once it has been filled.
 struct Block {
     bytes: Vec<u8>,
     most: usize,

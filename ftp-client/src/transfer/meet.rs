@@ -94,7 +94,7 @@ impl Meeting<'_> {
         if let Some(error) = self.failure {
             return Ok(Met::NoData(error));
         }
-        let (first, ended) = self.start.into_replies().expect("data moves after a reply");
+        let (first, ended) = self.start.into_replies().expect("data moves only after a reply");
         Ok(Met::Begun { data: self.data, first, ended })
     }
 

@@ -69,7 +69,7 @@ impl Client {
         modified: Option<TimeVal>,
     ) -> Result<Begun, Error> {
         let (first, ended) = self.first_reply(verb, deadline)?;
-        let kept = self.kept.take().expect("it is kept until it is used");
+        let kept = self.kept.take().expect("the data connection is kept until its use");
         let (data, coding) = kept.into_parts();
         self.state.is_data_open = false;
         if verb.is_upload() {

@@ -95,7 +95,7 @@ impl Preparation<'_> {
         }
         let listener = self.listening.take().map(|listening| listening.listener);
         let opening = self.opening.take().or(listener.map(Opening::Listening));
-        let opening = opening.expect("the dialogue has led to one");
+        let opening = opening.expect("the dialogue has led to an opening");
         Ok(Some(self.end(Ok(opening))))
     }
 

@@ -12,7 +12,7 @@ pub(super) fn name(reply: &Reply) -> Option<Pathname> {
 fn name_in(text: &[u8]) -> Option<Pathname> {
     let name = if let Some(rest) = text_after(text, b"unique file name:") {
         let end = rest.iter().rposition(|&byte| byte == b')').unwrap_or(rest.len());
-        rest.get(..end).expect("it was found in there")
+        rest.get(..end).expect("`end` is within the text")
     } else if let Some(rest) = text_after(text, b"FILE:") {
         rest
     } else {

@@ -310,7 +310,7 @@ impl Tls {
     /// Returns [`TlsError::Unusable`] if the pin is not `sha256//` and a SHA-256 digest in base64.
     pub fn sscn_pin(mut self, pin: &str) -> Result<Self, TlsError> {
         let key = KeyDigest::parse(pin)
-            .ok_or_else(|| load::unusable(pin, &"not sha256// and a SHA-256 digest in base64"))?;
+            .ok_or_else(|| load::unusable(pin, &"expected sha256// and 44 characters of base64"))?;
         self.settings().other_servers.keys.push(key);
         Ok(self)
     }

@@ -61,7 +61,7 @@ fn request(command: Command, options: &Options) -> Result<Request, Failure> {
             [host] => Request::parse(&format!("unban {}", text(host))).map_err(Failure::usage),
             _ => Err(wrong("[OPTION]... ADDRESS|all")),
         },
-        _ => unreachable!("dispatch sends the commands above here"),
+        _ => unreachable!("dispatch sends only the commands above"),
     }
 }
 

@@ -125,7 +125,7 @@ diagnoses! {
         "A web server listens on this port, not an FTP server.",
         Here: "use a web client (curl, wget) with http:// or https://, or use the port of the FTP server";
     TlsOnPlainPort "tls-on-plain-port" Tls,
-        "The server expects TLS from the first byte on this port (implicit TLS), but the URL starts unencrypted.",
+        "The server expects TLS from the first byte on this port (implicit TLS), but with this URL the client starts unencrypted.",
         Here: "use ftps:// with this port";
     PlainOnTlsPort "plain-on-tls-port" Tls,
         "The server starts unencrypted on this port, but ftps:// starts with TLS.",
@@ -266,10 +266,10 @@ diagnoses! {
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
         Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
-        "The server does not answer the command of a transfer, or never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
+        "The server does not answer the command that starts a transfer, or never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
         Server: "check the server's log and processes for this time; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
-        "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
+        "Small transfers work, but large ones stall: this is an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
     FewConnections "few-connections" Temporary,
         "The server accepts few connections at a time from one address, so parallel clients (-j, graphical clients) are refused.",
@@ -296,7 +296,7 @@ diagnoses! {
         "An upload could not be completed: the server lacks space, or has a temporary problem.",
         Server: "check the free space of the server's disk and the user's quota";
     UploadChanged "upload-changed" Integrity,
-        "The file that comes back differs from the one that was stored. The server or a device on the path changes bytes, for example line endings.",
+        "The downloaded file differs from the uploaded one. The server or a device on the path changes bytes, for example line endings.",
         Server: "check that the server honours TYPE I, and that no proxy or helper changes data";
     AppendRefused "append-refused" Refused,
         "The server does not append to files, which log uploads and some resuming clients need.",

@@ -132,7 +132,7 @@ impl Finding {
         Self { check, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
     }
 
-    /// Returns a finding for a check that could not be done, with the reason.
+    /// Returns a finding for a check that could not run, with the reason.
     pub(super) fn skip(check: Check, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Skip, seen: seen.to_string(), diagnosis: None }
     }

@@ -30,7 +30,7 @@ pub(super) struct Places {
 struct PlacesState {
     /// Connections that are open or being opened.
     open: usize,
-    /// Largest number of connections that the server accepts, as far as it is known.
+    /// Largest number of connections that the server accepts, as far as is known.
     most: usize,
     /// Number of accepted connections now, and the highest such number so far.
     inside: usize,
@@ -175,7 +175,7 @@ impl Places {
         Taken(self)
     }
 
-    /// Returns the pause between retries, which is over at `end` at the latest.
+    /// Returns the pause between retries, which ends at `end` at the latest.
     fn until(&self, end: Option<Instant>) -> Duration {
         let left = end.map_or(self.pause, |end| end.saturating_duration_since(Instant::now()));
         left.min(self.pause)

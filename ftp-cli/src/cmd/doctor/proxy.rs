@@ -13,7 +13,7 @@ use crate::exit::Failure;
 pub(super) fn excepted(way: &Way, host: &str) -> Option<Finding> {
     let Way::Excepted { variable, by } = way else { return None };
     let host = Escaped(host.as_bytes());
-    let seen = format_args!("{variable} lists {host}: connecting without the proxy of {by}");
+    let seen = format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
     Some(Finding::ok(Check::Proxy, seen))
 }
 

@@ -100,12 +100,12 @@ pub(super) fn tell(
 #[derive(Debug, PartialEq)]
 struct Change<'a> {
     finding: &'a Finding,
-    /// The earlier result; `None` for a check that was not made.
+    /// The earlier result; `None` for a check that did not run.
     was: Option<Grade>,
 }
 
-/// Returns the findings whose result or problem has changed. A check that was not made before
-/// counts only if it finds a problem.
+/// Returns the findings whose result or problem has changed. A check that did not run before counts
+/// only if it finds a problem.
 fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     for (at, finding) in now.iter().enumerate() {

@@ -234,7 +234,7 @@ struct Getter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Servers that are not tried any more.
+    /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
     doors: &'a Doors<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are requested before the first transfer.
@@ -257,7 +257,7 @@ fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
 
 impl<'a> Getter<'a, '_> {
     fn item(&self, number: usize) -> &'a GetItem {
-        self.items.get(number).expect("the number is that of an item")
+        self.items.get(number).expect("the number belongs to an item")
     }
 
     fn is_abandoned(&self, item: &GetItem) -> bool {

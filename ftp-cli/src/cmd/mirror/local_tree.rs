@@ -314,11 +314,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Opens the partial file of `name` from an earlier run, or creates an empty one. As with `get
-    /// --continue`, a partial file is resumed only if it is the beginning of the file that the
-    /// server describes in `now`. The description is not stored in an extended attribute. Instead,
-    /// the partial file gets the remote file's time, like all files of a mirror, because every file
-    /// system stores times.
+    /// Opens the partial file of `name` from an earlier run, or creates an empty one. A partial
+    /// file is resumed by the rule of `get --continue`: it must be the beginning of the file that
+    /// the server describes in `now`. The description is not stored in an extended attribute.
+    /// Instead, the partial file gets the remote file's time, like all files of a mirror, because
+    /// every file system stores times.
     ///
     /// Without a time, the file starts empty: with the many files of a mirror, a size alone proves
     /// too little.

@@ -244,7 +244,7 @@ pub(super) struct RemoteTree<'a> {
     pub(super) options: ListOptions,
     /// Content of the top, if it was listed already.
     pub(super) first: Option<Contents>,
-    /// Link counts of directories by path, as far as listed.
+    /// Link counts of listed directories by path; `None` for a listing without counts.
     counts: HashMap<Vec<u8>, Option<u64>>,
 }
 

@@ -240,7 +240,7 @@ impl<'a> Running<'a> {
 
     fn drain(&mut self) -> Answer {
         if self.is_draining {
-            return Answer::refused("the server is draining already");
+            return Answer::refused("the server is already draining");
         }
         self.is_draining = true;
         self.server.stop_listening();
@@ -255,7 +255,8 @@ impl<'a> Running<'a> {
 
     /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
     /// Returns the changes in the words of the log, preceded by the reasons why former certificates
-    /// stay in use.
+    /// stay in use. Without a configuration file and a certificate, returns
+    /// only the reopened logs, if there are any.
     ///
     /// # Errors
     ///
@@ -264,14 +265,14 @@ impl<'a> Running<'a> {
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
         // Reopens the logs even if the file has errors, because a log rotation depends on that.
         let reopened = self.reopen_logs(log);
-        let has_file = self.options.has("config");
-        let outcome = match has_file || self.started.settings.tls.certificate.is_some() {
+        let loads = self.options.has("config") || self.started.settings.tls.certificate.is_some();
+        let outcome = match loads {
             true => self.load_again(log),
             false => Ok("there is no configuration file to reload".to_owned()),
         };
         self.metrics.set_reloaded(outcome.is_ok());
         match (reopened, outcome) {
-            (Ok(keys), Ok(_)) if !has_file && !keys.is_empty() => {
+            (Ok(keys), Ok(_)) if !loads && !keys.is_empty() => {
                 let reopened = format!("{} reopened", keys.join(" and "));
                 log::info!(target: LOG, "{reopened}");
                 Ok(reopened)
@@ -344,7 +345,7 @@ impl<'a> Running<'a> {
     /// in the log already.
     fn note_failures(&mut self, failures: Vec<String>) -> Vec<String> {
         let new = self.watch.loaded(failures).into_iter();
-        let lines = new.map(|why| format!("{why}; the former certificate stays in use"));
+        let lines = new.map(|why| format!("{why}; the previous certificate stays in use"));
         lines.inspect(|line| log::error!(target: LOG, "{line}")).collect()
     }
 

@@ -74,8 +74,9 @@ impl<'a> Finder<'a> {
     /// # Errors
     ///
     /// Returns `Login` if no password is found for a user or a password command fails. Returns
-    /// `Usage` if `--user` has a colon or comma, or if an option supplies a password but no user is named.
-    /// Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends a prompt.
+    /// `Usage` if `--user` has a colon or a comma, or if an option supplies a password but no user
+    /// is named. Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends
+    /// a prompt.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         // USER:PASSWORD as in curl, or USER,PASSWORD as in lftp.

@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// Returns transferred bytes, total, rate, and remaining or elapsed time.
+/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time.
 pub(super) fn figures(progress: &ProgressState) -> String {
     #[expect(
         clippy::cast_possible_truncation,

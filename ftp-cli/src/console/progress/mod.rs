@@ -55,8 +55,8 @@ impl When {
     }
 }
 
-/// Progress display of all transfers of a command, also as events for `--json`. Clears the display
-/// when dropped.
+/// Progress of all transfers of a command, on the display and as events for `--json`. Clears the
+/// display when dropped.
 pub(crate) struct Board {
     when: When,
     messages: Messages,

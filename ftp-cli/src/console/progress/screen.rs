@@ -64,7 +64,7 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // Text of spaces only is padding.
+        // Text that consists only of spaces is padding.
         if text.bytes().any(|byte| byte != b' ') {
             self.draw(text);
         }

@@ -74,7 +74,7 @@ stored = [\"/proc/none/hook\", \"x\"]
         "warn  user \"a b\": mkdir_existing_ok has no effect: the rights lack mkdir; add \
          mkdir to the rights"
             .to_owned(),
-        "warn  user ftp: this name in another letter case is an anonymous login without a \
+        "warn  user ftp: this name in another letter case logs in anonymously, without a \
          password; rename the user"
             .to_owned(),
         format!(

@@ -368,7 +368,7 @@ fn an_upload_that_cannot_be_published_leaves_the_old_file() {
         ]
     };
     for (restored, want) in [
-        ("250 back", "the old file is in its place again"),
+        ("250 back", "the old file was moved back"),
         ("553 not there", "the old file is now old/a"),
     ] {
         let peer = Peer::start(&acts(restored));

@@ -297,7 +297,7 @@ fn log_in_times(address: SocketAddr, times: usize) -> Option<String> {
 fn derived_cap(root: &TempRoot) -> (usize, String) {
     let served = Served::start(root, &["-v", "--user", "u:p"]);
     let line = served.said.lines().find_map(|line| line.split_once("at most "));
-    let (cap, reason) = line.unwrap().1.split_once(" sessions, by ").unwrap();
+    let (cap, reason) = line.unwrap().1.split_once(" sessions, limited by ").unwrap();
     (cap.parse().unwrap(), reason.to_owned())
 }
 
@@ -352,7 +352,7 @@ fn idle_sessions_at_scale_ho_13_go_08() {
     }
     let grown = shares() - before;
     let each = grown as f64 / count as f64;
-    println!("{} servers, each of at most {cap} sessions, by {reason}", servers.len());
+    println!("{} servers, each of at most {cap} sessions, limited by {reason}", servers.len());
     println!("{count} idle sessions in {:?}: {grown} KiB, {each:.1} each", start.elapsed());
     for served in &servers {
         println!("{}", log_in_quickly(served.address, 200));

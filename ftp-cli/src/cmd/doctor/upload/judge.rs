@@ -89,7 +89,7 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         }
         // A corrupted file is worse than a missing one.
         Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}")),
-        Step::NotTried => Finding::skip(check, format_args!("no test file is on the server")),
+        Step::NotTried => Finding::skip(check, format_args!("there is no test file on the server")),
     }
 }
 

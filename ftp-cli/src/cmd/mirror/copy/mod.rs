@@ -275,8 +275,8 @@ fn no_local_side() -> Failure {
     Failure::usage("--remove-source needs a local directory")
 }
 
-/// Creates an empty file, and returns its name and the locked file. The name does not begin with a dot, because some
-/// servers hide such files.
+/// Creates an empty file, and returns its name and the locked file. The name does not begin with a
+/// dot, because some servers hide such names.
 fn create_probe(directory: &Directory) -> std::io::Result<(Vec<u8>, File)> {
     static MADE: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -51,7 +51,7 @@ impl<'a> Near<'a> {
             let directory = self.top.below(path).map_err(|error| failed(path, &error))?;
             self.held = Some((path.to_vec(), directory));
         }
-        let (_, directory) = self.held.as_ref().expect("it was opened just now");
+        let (_, directory) = self.held.as_ref().expect("the directory is open");
         Ok(directory)
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct Progress<'a> {
 /// # Errors
 ///
 /// Returns the same failures as [`Copier::copy`]. Received ranges stay, so that the next attempt
-/// continues.
+/// resumes them.
 pub(crate) fn copy_together(
     jobs: &mut [Copier<'_>],
     path: &[u8],

@@ -184,7 +184,7 @@ impl Up<'_> {
     fn restored(&mut self, below: &[u8], kept: Option<Vec<u8>>, failure: Failure) -> Failure {
         let Some(kept) = kept else { return failure };
         let what = match !failure.fatal && self.to.restore(below, &kept) {
-            true => "the old file is in its place again".to_owned(),
+            true => "the old file was moved back".to_owned(),
             false => format!("the old file is now {}", shown(&kept)),
         };
         Failure { message: format!("{}; {what}", failure.message), ..failure }

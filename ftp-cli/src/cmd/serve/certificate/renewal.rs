@@ -44,7 +44,7 @@ impl Renewal {
 /// Does the work, and turns a panic into a failure: without a result, no further check would begin.
 fn unharmed<T>(work: impl FnOnce() -> Option<Result<T, String>>) -> Option<Result<T, String>> {
     let done = catch_unwind(AssertUnwindSafe(work));
-    done.unwrap_or_else(|_| Some(Err("internal error in the check of the certificates".to_owned())))
+    done.unwrap_or_else(|_| Some(Err("internal error while checking the certificates".to_owned())))
 }
 
 impl fmt::Debug for Renewed {
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_check_that_panics_is_one_that_failed() {
         let failed = unharmed::<()>(|| panic!("a certificate that no parser expects"));
-        assert_eq!(failed, Some(Err("internal error in the check of the certificates".to_owned())));
+        assert_eq!(failed, Some(Err("internal error while checking the certificates".to_owned())));
         assert_eq!(unharmed(|| Some(Ok(1))), Some(Ok(1)));
         assert_eq!(unharmed::<()>(|| None), None);
     }

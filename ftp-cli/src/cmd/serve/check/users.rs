@@ -261,7 +261,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let is_anonymous =
         |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
     for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
-        let why = "this name in another letter case is an anonymous login without a password; rename the user";
+        let why = "this name in another letter case logs in anonymously, without a password; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     rules(&users, findings);

@@ -127,7 +127,7 @@ impl Metrics {
         page.metric("ftp_bans", "gauge", "Banned hosts.");
         page.sample("ftp_bans", &[], counts.bans);
         page.certificates(&counts.certificates);
-        let help = "1 unless the last reload has failed.";
+        let help = "1 unless the last reload failed.";
         page.metric("ftp_config_last_reload_success", "gauge", help);
         let success = u8::from(!counts.has_failed_to_reload);
         page.sample("ftp_config_last_reload_success", &[], success);

@@ -99,7 +99,7 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "web_identity_token_file", FILE,         web_identity_token_file, "File with the token that gives access to the role, read again for each renewal of the keys."),
     row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys of the role (empty: https://sts.REGION.amazonaws.com)."),
     row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
-    row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that the store's certificate must come from (empty: the system's)."),
+    row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that may issue the store's certificate (empty: the system's)."),
     row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of the first 1,000 parts of an upload, doubled every 1,000 parts; at least 5 MiB."),
     row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
     row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),

@@ -98,7 +98,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
-    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights to single directories; the longest path wins: { \"/incoming\" = \"drop-box\" }."),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in individual directories; the longest path wins: { \"/incoming\" = \"drop-box\" }."),
     row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree: { \"/pub\" = \"/srv/pub\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
