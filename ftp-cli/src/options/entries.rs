@@ -326,9 +326,9 @@ counts as a failure. If the server does not show whether an object is a link, a
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
 has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
-As in a shell, * does not match a name that begins with a dot. Nothing is
-removed if the listing may be incomplete. With -f, a missing file is not an
-error, nor is a pattern that matches nothing.",
+As in a shell, * does not match a name that begins with a dot. If the listing
+for a pattern may be incomplete, nothing is removed. With -f, a missing file is
+not an error, nor is a pattern that matches nothing.",
     operands: &[Operand::Url],
     examples: &[
         ("rm ftp://me@host/old.log", "Remove one file"),
@@ -460,7 +460,8 @@ pub(super) const DOCTOR: Entry = Entry {
     about: "\
 Checks the server's name and addresses, the protocol, TLS, the login, each kind
 of data connection and the listings. With --upload-dir it also checks uploads,
-and deletes its files afterwards. It connects to no other host except a proxy.
+and deletes its files afterwards. It connects only to the server or the proxy,
+unless --passive-address says otherwise.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
 (not checked). Each fault is explained: what it means, what to do, and on which
