@@ -88,6 +88,9 @@ diagnoses! {
     NoAddressOfFamily "no-address-of-family" Network,
         "The server has addresses, but none of the requested family.",
         Here: "remove -4, -6 or --bind";
+    LocalAddressMissing "local-address-missing" Network,
+        "This computer does not have the address of --bind, so it cannot open a connection from there.",
+        Here: "use an address of this computer (ip address lists them), or remove --bind";
     ProxyUnreachable "proxy-unreachable" Network,
         "The proxy cannot be reached, so nothing is known about the server.",
         Here: "check the host and port of the proxy, or use --proxy none to connect directly";

@@ -83,6 +83,18 @@ fn what_is_no_ftp_server_is_named() {
 }
 
 #[test]
+fn a_local_address_that_is_not_here_is_no_missing_route() {
+    let address = start("127.0.0.1", Talk::First(b"220 ready\r\n"));
+    let url = format!("ftp://{address}/");
+    // The connection to a proxy starts at that address too.
+    for proxy in ["none".to_owned(), format!("socks5://{address}")] {
+        let found = examined(&["--bind", "203.0.113.9", "--proxy", &proxy, &url]);
+        assert!(found.wrong.iter().eq(["local-address-missing"]), "{proxy}: {:?}", found.ran);
+        found.ran.exited(4);
+    }
+}
+
+#[test]
 fn where_nobody_listens_the_port_is_closed_and_a_name_must_be_known() {
     let closed = OwnPort::claim_closed();
     let address = closed.address();

@@ -2,7 +2,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ftp_proto::{Escaped, Reply, Severity};
@@ -17,6 +17,12 @@ const LATE: Duration = Duration::from_secs(4);
 
 /// Largest number of bytes to show of the first output of a server that does not speak FTP.
 const SHOWN: usize = 60;
+
+/// Returns the finding that this computer lacks the local address of `--bind`.
+pub(crate) fn no_local_address(local: IpAddr) -> Finding {
+    let seen = format_args!("this computer does not have the address {local}");
+    Finding::fail(Check::Connect, Diagnosis::LocalAddressMissing, seen)
+}
 
 /// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.
 pub(crate) fn resolved(
