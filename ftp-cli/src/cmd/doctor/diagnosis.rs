@@ -179,7 +179,7 @@ diagnoses! {
         "The certificate is not a valid server certificate.",
         Server: "issue a new server certificate (extended key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
     TlsBroken "tls-broken" Tls,
-        "The server lists AUTH TLS among its features, but refuses the command.",
+        "The server lists AUTH TLS among its features but refuses the command, or does not answer it properly.",
         Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";
     TlsStalls "tls-stalls" Timeout,
         "The server agrees to TLS, but the handshake stops. Either the path loses the large packets that a handshake needs (MTU), or the server hangs.",
