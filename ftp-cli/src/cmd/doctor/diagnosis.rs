@@ -241,6 +241,9 @@ diagnoses! {
     PassiveOff "passive-off" Data,
         "The server refuses passive mode, so clients behind a NAT or firewall cannot transfer data.",
         Server: "switch passive mode on (vsftpd: pasv_enable=YES); --active works if the server can reach this computer";
+    PassiveFailed "passive-failed" Temporary,
+        "The server refuses passive mode for a temporary reason, according to its reply.",
+        Server: "wait and try again; if it keeps failing, check the server's log";
     PassivePartly "passive-ports-partly" Data,
         "Some passive ports of the server work and others do not, so transfers fail at random. A firewall or NAT opens or forwards only a part of the range.",
         Server: "open and forward the whole range, or narrow the server's range to the open ports (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
