@@ -85,6 +85,9 @@ diagnoses! {
     NameUnanswered "name-unanswered" Timeout,
         "The resolver of this computer did not answer in time. This says nothing about the server.",
         Here: "repair the resolver (/etc/resolv.conf), or use the server's address instead of its name";
+    ResolverFailed "resolver-failed" Network,
+        "The resolver of this computer failed, so it is unknown whether the name has an address. This says nothing about the server.",
+        Here: "try again; if it keeps failing, check the network connection and the resolver (/etc/resolv.conf), or use the server's address instead of its name";
     NoAddressOfFamily "no-address-of-family" Network,
         "The server has addresses, but none of the requested family.",
         Here: "remove -4, -6 or --bind";
