@@ -7,10 +7,9 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, DigitallySignedStruct, Error, SignatureScheme, SupportedCipherSuite,
-};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
 
 use super::{files, words};
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
@@ -103,13 +102,7 @@ impl Verifier {
     /// Returns the digest of the certificate's key; `None` if the key cannot be read.
     pub(super) fn pin_of(&self, certificate: &CertificateDer<'_>) -> Option<Pin> {
         let key = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
-        let sha256 = self.provider.cipher_suites.iter().find_map(|suite| match suite {
-            SupportedCipherSuite::Tls13(suite) => {
-                Some(suite.common.hash_provider).filter(|hash| hash.output_len() == 32)
-            }
-            SupportedCipherSuite::Tls12(_) => None,
-        })?;
-        sha256.hash(&key).as_ref().try_into().ok().map(Pin::new)
+        Some(Pin::new(Sha256::digest(key).into()))
     }
 
     /// Converts an error, adding the details of a refused certificate.

@@ -44,7 +44,9 @@ impl Client {
     pub(super) fn can_reuse(&mut self) -> bool {
         let is_idle = self.kept.as_mut().is_some_and(Kept::is_idle);
         if !is_idle {
-            trace::note(format_args!("the server has closed the data connection: opening another"));
+            trace::note(format_args!(
+                "the data connection has ended, or carries unrequested bytes: opening another"
+            ));
             self.close_kept();
         }
         is_idle

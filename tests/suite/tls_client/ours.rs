@@ -216,6 +216,26 @@ fn a_configuration_of_rustls_decides_and_pins_count_besides() {
 }
 
 #[test]
+fn a_pin_needs_no_cipher_suite_of_tls_1_3_nor_one_with_sha_256() {
+    use ftp_client::TlsVersion;
+    use ftp_client::rustls::crypto::{CryptoProvider, ring};
+    let ours = Ours::new();
+    let client = ours.client();
+    let pin = info(&client).pin.unwrap();
+    client.quit().unwrap();
+    let mut provider: CryptoProvider = ring::default_provider();
+    provider.cipher_suites.retain(|suite| {
+        let is_old = suite.tls13().is_none();
+        is_old && format!("{:?}", suite.suite()).ends_with("AES_256_GCM_SHA384")
+    });
+    let tls = Tls::explicit().crypto_provider(provider).pin(&pin).unwrap();
+    let tls = tls.versions(TlsVersion::V1_2, TlsVersion::V1_2);
+    let client = ours.connect(Mode::Passive, tls, false);
+    assert_eq!(info(&client).pin, Some(pin));
+    client.quit().unwrap();
+}
+
+#[test]
 fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     use ftp_server::ClientCertificates;
     let (authority, root) = (Authority::new(), ftp_tests::root::TempRoot::new());

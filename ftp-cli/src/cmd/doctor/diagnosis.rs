@@ -85,9 +85,15 @@ diagnoses! {
     NameUnanswered "name-unanswered" Timeout,
         "The resolver of this computer did not answer in time. This says nothing about the server.",
         Here: "repair the resolver (/etc/resolv.conf), or use the server's address instead of its name";
+    ResolverFailed "resolver-failed" Network,
+        "The resolver of this computer failed, so it is unknown whether the name has an address. This says nothing about the server.",
+        Here: "try again; if it keeps failing, check the network connection and the resolver (/etc/resolv.conf), or use the server's address instead of its name";
     NoAddressOfFamily "no-address-of-family" Network,
         "The server has addresses, but none of the requested family.",
         Here: "remove -4, -6 or --bind";
+    LocalAddressMissing "local-address-missing" Network,
+        "This computer does not have the address of --bind, so it cannot open a connection from there.",
+        Here: "use an address of this computer (ip address lists them), or remove --bind";
     ProxyUnreachable "proxy-unreachable" Network,
         "The proxy cannot be reached, so nothing is known about the server.",
         Here: "check the host and port of the proxy, or use --proxy none to connect directly";
@@ -176,7 +182,7 @@ diagnoses! {
         "The certificate is not a valid server certificate.",
         Server: "issue a new server certificate (extended key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
     TlsBroken "tls-broken" Tls,
-        "The server lists AUTH TLS among its features, but refuses the command.",
+        "The server lists AUTH TLS among its features but refuses the command, or does not answer it properly.",
         Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";
     TlsStalls "tls-stalls" Timeout,
         "The server agrees to TLS, but the handshake stops. Either the path loses the large packets that a handshake needs (MTU), or the server hangs.",
@@ -238,6 +244,9 @@ diagnoses! {
     PassiveOff "passive-off" Data,
         "The server refuses passive mode, so clients behind a NAT or firewall cannot transfer data.",
         Server: "switch passive mode on (vsftpd: pasv_enable=YES); --active works if the server can reach this computer";
+    PassiveFailed "passive-failed" Temporary,
+        "The server refuses passive mode for a temporary reason, according to its reply.",
+        Server: "wait and try again; if it keeps failing, check the server's log";
     PassivePartly "passive-ports-partly" Data,
         "Some passive ports of the server work and others do not, so transfers fail at random. A firewall or NAT opens or forwards only a part of the range.",
         Server: "open and forward the whole range, or narrow the server's range to the open ports (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";

@@ -133,6 +133,9 @@ fn examine(
     report: &mut Report<'_>,
     advice: &mut Advice,
 ) -> Result<(), Failure> {
+    if let Some(local) = dial.bind.filter(|local| addresses::is_missing(*local)) {
+        return report.add(addresses::judge::no_local_address(local));
+    }
     match &dial.proxy {
         Some(chosen) => report.add(proxy::look(dial, chosen)?)?,
         None => first_look(dial, report, advice)?,

@@ -13,6 +13,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Pair, Secured, TlsServer};
 
 use super::scene::{Ours, USER};
+use super::talkers::ALERT;
 use super::{Found, examined};
 use crate::ftp;
 
@@ -49,6 +50,12 @@ enum Fault {
     Unshaken,
     /// It refuses `PROT P`.
     Refuses,
+    /// It never answers `AUTH TLS`.
+    Unanswered,
+    /// It closes the connection instead of answering `AUTH TLS`.
+    Closed,
+    /// It agrees to TLS, and then ends the handshake with an alert.
+    Alert,
     /// It agrees to TLS, and then sends nothing more.
     Mute,
     /// As `Mute`, and no large packet ever arrives, with TLS or without.
@@ -75,7 +82,11 @@ fn serve(tcp: TcpStream, tls: &TlsServer, fault: Fault) -> io::Result<()> {
     clear.write_all(b"220 ready\r\n")?;
     loop {
         match line(&mut clear)? {
-            line if line == "AUTH TLS" => break,
+            line if line == "AUTH TLS" => match fault {
+                Fault::Closed => return Ok(()),
+                Fault::Unanswered => return io::copy(&mut clear, &mut io::sink()).map(drop),
+                _ => break,
+            },
             line if fault == Fault::Narrow && line.len() > 1_400 => {
                 return io::copy(&mut clear, &mut io::sink()).map(drop);
             }
@@ -84,6 +95,12 @@ fn serve(tcp: TcpStream, tls: &TlsServer, fault: Fault) -> io::Result<()> {
     }
     clear.write_all(b"234 go on\r\n")?;
     if matches!(fault, Fault::Mute | Fault::Narrow) {
+        return io::copy(&mut clear, &mut io::sink()).map(drop);
+    }
+    if fault == Fault::Alert {
+        // Reads the handshake first: unread bytes would make the close a reset.
+        clear.read_exact(&mut [0])?;
+        clear.write_all(ALERT)?;
         return io::copy(&mut clear, &mut io::sink()).map(drop);
     }
     let mut control = tls.accept(tcp)?;
@@ -234,6 +251,9 @@ fn each_way_of_doing_tls_has_its_diagnosis_and_no_other() {
         (Fault::Cut, (&["no-close-notify"][..], 5, Some("ftpes://"))),
         (Fault::Unshaken, (&["data-tls"], 5, None)),
         (Fault::Refuses, (&["protection-refused"], 5, None)),
+        (Fault::Unanswered, (&["tls-broken"], 5, None)),
+        (Fault::Closed, (&["connection-lost"], 4, None)),
+        (Fault::Alert, (&["tls-handshake"], 5, None)),
         (Fault::Mute, (&["tls-stalls"], 10, None)),
         (Fault::Narrow, (&["big-packets-lost"], 4, None)),
     ];

@@ -94,7 +94,7 @@ fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
 #[test]
 fn each_trouble_of_a_server_is_found_and_no_other() {
     type Change = fn(From, &str) -> Option<String>;
-    let changes: [(&str, i32, Change); 13] = [
+    let changes: [(&str, i32, Change); 15] = [
         ("epsv-unsupported", 0, |from, line| match (from, line) {
             // The server gets another verb, which it does not know.
             (From::Client, line) if line.starts_with("EPSV") => Some("XYZZ".to_owned()),
@@ -102,6 +102,14 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
         }),
         ("epsv-blocked", 0, |from, line| match (from, line) {
             (From::Client, line) if line.starts_with("EPSV") => None,
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("connection-lost", 0, |from, line| match (from, line) {
+            (From::Server, line) if line.starts_with("229") => Some("421 shutting down".to_owned()),
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("passive-failed", 0, |from, line| match (from, line) {
+            (From::Server, line) if line.starts_with("229") => Some("451 try later".to_owned()),
             (_, line) => Some(line.to_owned()),
         }),
         ("pasv-private-address", 0, |from, line| match (from, line.split_once("(127,0,0,1,")) {

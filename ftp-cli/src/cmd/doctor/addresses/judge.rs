@@ -2,7 +2,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ftp_proto::{Escaped, Reply, Severity};
@@ -18,6 +18,12 @@ const LATE: Duration = Duration::from_secs(4);
 /// Largest number of bytes to show of the first output of a server that does not speak FTP.
 const SHOWN: usize = 60;
 
+/// Returns the finding that this computer lacks the local address of `--bind`.
+pub(crate) fn no_local_address(local: IpAddr) -> Finding {
+    let seen = format_args!("this computer does not have the address {local}");
+    Finding::fail(Check::Connect, Diagnosis::LocalAddressMissing, seen)
+}
+
 /// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.
 pub(crate) fn resolved(
     host: &str,
@@ -32,6 +38,9 @@ pub(crate) fn resolved(
     };
     let all = match found {
         None => return fail(Diagnosis::NameUnanswered, format_args!("{host}: no answer")),
+        Some(Err(error)) if is_of_resolver(&error) => {
+            return fail(Diagnosis::ResolverFailed, format_args!("{host}: {error}"));
+        }
         Some(Err(error)) => return fail(Diagnosis::NameUnknown, format_args!("{host}: {error}")),
         Some(Ok(all)) if all.is_empty() => {
             return fail(Diagnosis::NameUnknown, format_args!("{host} has no address"));
@@ -54,6 +63,19 @@ pub(crate) fn resolved(
         }
     };
     (finding, Some(wanted))
+}
+
+/// Texts of the C library, glibc or musl, for lookups that failed without an answer about the name.
+/// The standard library passes on the text, but not the code (EAI_AGAIN, EAI_FAIL).
+const NO_ANSWER: [&str; 3] = ["failure in name resolution", "Try again", "Non-recoverable error"];
+
+/// Returns whether an error of a lookup says nothing about the name.
+fn is_of_resolver(error: &io::Error) -> bool {
+    // Only system calls have codes: the resolver's sockets, or the start of its thread.
+    error.raw_os_error().is_some() || {
+        let text = error.to_string();
+        NO_ANSWER.iter().any(|words| text.contains(words))
+    }
 }
 
 /// Returns the option for the address family that works, if the server has addresses of both
@@ -250,10 +272,19 @@ mod tests {
     fn a_name_must_have_an_address_of_the_wanted_family() {
         let four: SocketAddr = "192.0.2.1:21".parse().unwrap();
         let six: SocketAddr = "[2001:db8::1]:21".parse().unwrap();
-        let none = io::Error::from(ErrorKind::NotFound);
+        let lookup = |detail: &str| {
+            let text = format!("failed to lookup address information: {detail}");
+            Some(Err(io::Error::other(text)))
+        };
+        let no_thread = io::Error::from(rustix::io::Errno::AGAIN);
         for (found, want) in [
             (None, Err("name-unanswered")),
-            (Some(Err(none)), Err("name-unknown")),
+            (lookup("Name or service not known"), Err("name-unknown")),
+            (lookup("Name does not resolve"), Err("name-unknown")),
+            (lookup("Temporary failure in name resolution"), Err("resolver-failed")),
+            (lookup("Non-recoverable failure in name resolution"), Err("resolver-failed")),
+            (lookup("Try again"), Err("resolver-failed")),
+            (Some(Err(no_thread)), Err("resolver-failed")),
             (Some(Ok(vec![])), Err("name-unknown")),
             (Some(Ok(vec![six])), Err("no-address-of-family")),
             (Some(Ok(vec![six, four])), Ok(vec![four])),

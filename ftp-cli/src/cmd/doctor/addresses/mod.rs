@@ -5,7 +5,7 @@ pub(crate) mod banner;
 pub(crate) mod judge;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,6 +75,11 @@ pub(super) fn resolve(
         Ok(_) => receiver.recv_timeout(limit).ok(),
         Err(error) => Some(Err(error)),
     }
+}
+
+/// Returns whether this computer lacks the address `local`.
+pub(super) fn is_missing(local: IpAddr) -> bool {
+    UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 /// Connects to an address and recognises its protocol. With `implicit`, TLS is expected first.

@@ -172,7 +172,10 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
     let is_epsv = check == Check::Epsv;
     let words = format_args!("{name} is refused: {reply}");
     match other {
-        _ if !is_permanent(reply) => tried.wrong(Diagnosis::FewPorts, words),
+        _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
+            tried.wrong(Diagnosis::FewPorts, words)
+        }
+        _ if !is_permanent(reply) => tried.wrong(Diagnosis::PassiveFailed, words),
         WayOutcome::Refused(other) if is_permanent(other) => {
             tried.wrong(Diagnosis::PassiveOff, words)
         }
@@ -393,6 +396,8 @@ mod tests {
             (outer, [WORKS, refused(502), WORKS, WORKS], &[]),
             (outer, [refused(502), refused(502), WORKS, WORKS], &["!passive-off"]),
             (outer, [refused(425), refused(425), WORKS, WORKS], &["!few-ports"]),
+            (outer, [refused(451), refused(451), WORKS, WORKS], &["!passive-failed"]),
+            (outer, [refused(451), WORKS, WORKS, WORKS], &["passive-failed"]),
             (outer, [WORKS, WORKS, refused(500), refused(500)], &[]),
             (outer, [WORKS, WORKS, refused(500), WORKS], &[]),
             (outer, [WORKS, WORKS, silent(), WORKS], &["eprt-blocked"]),

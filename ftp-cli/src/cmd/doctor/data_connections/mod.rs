@@ -19,6 +19,7 @@ use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 use self::seen::WayOutcome;
 pub(super) use self::seen::WaysSeen;
 use super::addresses;
+use super::diagnosis::Diagnosis;
 use super::dial::{Dial, refused_again, say};
 use super::way::Way;
 use crate::exit::Failure;
@@ -241,6 +242,10 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
         Error::Io(error) => unreachable(&error, at),
         Error::Proxy(error) => WayOutcome::Proxy(error.fault.to_string()),
         Error::Unsupported(why) => WayOutcome::NotTried(why.to_owned()),
+        // No firewall broke the connection.
+        error @ Error::ServiceClosing(_) => {
+            WayOutcome::NotAgain(Diagnosis::ConnectionLost, error.to_string())
+        }
         error => WayOutcome::Broken(error.to_string()),
     }
 }

@@ -33,7 +33,8 @@ pub(crate) enum WayOutcome {
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
-    /// The login failed although it worked before; holds the diagnosis and the message.
+    /// The login failed although it worked before, or the server ended the session with 421; holds
+    /// the diagnosis and the message.
     NotAgain(Diagnosis, String),
 }
 

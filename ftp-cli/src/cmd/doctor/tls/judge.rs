@@ -41,6 +41,9 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             Finding::ok(Check::Tls, format_args!("TLS is not offered: {reply}"))
         }
         TlsOutcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
+        TlsOutcome::Unanswered(why) => {
+            wrong(Check::Tls, Diagnosis::TlsBroken, format_args!("AUTH TLS: {why}"))
+        }
         TlsOutcome::Failed(why) => {
             wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}"))
         }
@@ -48,8 +51,8 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls; {why}"))
         }
         TlsOutcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
-        TlsOutcome::NotAgain(why) => {
-            wrong(Check::Tls, Diagnosis::LoginAgain, format_args!("{why}"))
+        TlsOutcome::NotAgain(diagnosis, why) => {
+            wrong(Check::Tls, *diagnosis, format_args!("{why}"))
         }
         TlsOutcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
@@ -130,6 +133,12 @@ mod tests {
             (TlsOutcome::Unable("no roots".into()), false, None),
             (TlsOutcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
             (TlsOutcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
+            (TlsOutcome::Unanswered("late".into()), true, Some(("tls-broken", Grade::Fail))),
+            (
+                TlsOutcome::NotAgain(Diagnosis::ConnectionLost, "closed".into()),
+                true,
+                Some(("connection-lost", Grade::Fail)),
+            ),
             (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
             (fault(CertificateFault::Expired), false, Some(("certificate-expired", Grade::Warn))),
             (

@@ -9,12 +9,12 @@ pub(super) use judge::judge;
 
 use std::thread::scope;
 
-use ftp_client::{Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion};
+use ftp_client::{Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion, Verb};
 
 pub(super) use self::seen::TlsOutcome;
 use self::seen::TlsSeen;
 use super::clock::now;
-use super::dial::Dial;
+use super::dial::{Dial, refused_again};
 use super::packets::{self, Passage};
 use super::places::Inside;
 use super::side_by_side::{joined, start};
@@ -40,9 +40,6 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
             (TlsOutcome::Unable(error.to_string()), None)
         }
         Err(error @ Error::Timeout(Phase::Handshake)) => (stalled(dial, &error)?, None),
-        Err(error @ Error::Timeout(Phase::Reply)) if dial.tls.is_none() => {
-            (TlsOutcome::Unable(error.to_string()), None)
-        }
         // If the user does not ask for TLS, missing TLS support or CA certificates do no harm.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
@@ -52,14 +49,20 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         Err(
             error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
         ) => return Err(error.into()),
+        Err(
+            error @ (Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext)),
+        ) => (TlsOutcome::Unanswered(error.to_string()), None),
+        Err(error @ Error::Tls(_)) => (TlsOutcome::Failed(error.to_string()), None),
+        // The other errors are of the connection, not of TLS.
+        Err(error) if dial.tls.is_none() => (TlsOutcome::Unable(error.to_string()), None),
+        Err(error @ Error::Timeout(Phase::Reply)) => {
+            (TlsOutcome::Unanswered(error.to_string()), None)
+        }
         // The server accepted a connection a moment ago.
-        Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) if dial.tls.is_some() => {
-            (TlsOutcome::NotAgain(error.to_string()), None)
+        Err(error) => {
+            let (diagnosis, why) = refused_again(&error)?;
+            (TlsOutcome::NotAgain(diagnosis, why), None)
         }
-        Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) => {
-            (TlsOutcome::Unable(error.to_string()), None)
-        }
-        Err(error) => (TlsOutcome::Failed(error.to_string()), None),
     };
     let mut versions = Vec::new();
     if info.is_some() {

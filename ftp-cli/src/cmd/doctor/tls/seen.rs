@@ -3,12 +3,16 @@
 use ftp_client::{CertificateFault, TlsInfo, TlsVersion};
 use ftp_proto::Reply;
 
+use super::super::diagnosis::Diagnosis;
+
 /// Outcome of a connection with the TLS settings of the user.
 #[derive(Clone, Debug)]
 pub(crate) enum TlsOutcome {
     Secured,
     /// `AUTH TLS` was refused.
     Refused(Reply),
+    /// `AUTH TLS` got no valid answer, for this reason.
+    Unanswered(String),
     /// The certificate was rejected. The last field is the pin with which it would be accepted.
     Certificate(CertificateFault, String, Option<String>),
     /// The handshake failed.
@@ -17,8 +21,8 @@ pub(crate) enum TlsOutcome {
     PacketsLost(String),
     /// The handshake stalled.
     Stalled(String),
-    /// The server refused the connection although it accepted one before.
-    NotAgain(String),
+    /// The connection failed although one succeeded before; holds the diagnosis and the message.
+    NotAgain(Diagnosis, String),
     /// TLS could not be examined, for this reason.
     Unable(String),
 }
