@@ -3,8 +3,8 @@
 //! Both converters accept pieces of any size; the result does not depend on how the input is split.
 //! Bytes that need no change are copied in runs.
 
-/// Converts LF to CR LF in data to be sent. An LF after a CR is unchanged, so an existing CR LF
-/// does not become CR CR LF.
+/// A converter from LF to CR LF, for data to be sent. An LF after a CR is unchanged, so an existing
+/// CR LF does not become CR CR LF.
 #[derive(Clone, Debug, Default)]
 pub struct AsciiEncoder {
     after_cr: bool,
@@ -38,7 +38,7 @@ impl AsciiEncoder {
     }
 }
 
-/// Converts CR LF to LF in received data. A CR without an LF, and an LF without a CR, are
+/// A converter from CR LF to LF, for received data. A CR without an LF, and an LF without a CR, are
 /// unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct AsciiDecoder {

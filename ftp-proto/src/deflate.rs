@@ -42,7 +42,7 @@ impl Default for DeflateLevel {
     }
 }
 
-/// Compresses the data of one transfer in mode Z.
+/// An encoder that compresses the data of one transfer in mode Z.
 ///
 /// It uses about 300 KiB of memory.
 ///
@@ -113,7 +113,7 @@ impl DeflateEncoder {
     }
 }
 
-/// Decompresses the data of one transfer in mode Z.
+/// A decoder that decompresses the data of one transfer in mode Z.
 ///
 /// It uses about 50 KiB of memory. It writes only as much as the caller has room for, since a few
 /// bytes can expand to a thousand times as many.

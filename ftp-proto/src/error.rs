@@ -16,7 +16,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// Returns an error of `kind` at byte `at` of a `what`.
+    /// Returns an error of this `kind` at byte `at` of a value called `what`.
     #[must_use]
     pub const fn new(what: &'static str, at: usize, kind: ParseErrorKind) -> Self {
         Self { what, at, kind }

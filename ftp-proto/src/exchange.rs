@@ -83,9 +83,9 @@ impl Exchange {
     }
 }
 
-/// Codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1): the end of the service, a
-/// syntax error, an unknown or unsupported command or parameter, a bad sequence, or a missing login
-/// or protection.
+/// The codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1). They report the end of the
+/// service, a syntax error, an unknown or unsupported command or parameter, a bad sequence, or a
+/// missing login or protection.
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC

@@ -171,8 +171,8 @@ impl Facts {
     ///
     /// - `UnexpectedEnd` if the SP or the name is missing.
     /// - `UnexpectedByte` if the text before the SP does not consist of facts, for example because
-    ///   the line is a message. A TAB as separator is rejected too: otherwise, the first SP in the
-    ///   name would count as the separator.
+    ///   the line is a message. A TAB as the separator is rejected too: otherwise, the first SP in
+    ///   the name would count as the separator.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
@@ -204,7 +204,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Appends the line without its line ending, facts in their original order.
+    /// Appends the line without its line ending, with the facts in their original order.
     ///
     /// The name is not checked: leave names with CR or LF out of a listing (RFC 3659 §2.2).
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -68,7 +68,7 @@ impl FileDigest {
         })
     }
 
-    /// Returns the text of a 213 reply, the digest in lower case.
+    /// Returns the text of a 213 reply, with the digest in lower case.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("{self} ").into_bytes();

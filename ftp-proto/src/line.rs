@@ -70,7 +70,7 @@ enum Last {
     CrNul,
 }
 
-/// Splits the bytes of the control connection into command lines.
+/// A decoder that splits the bytes of the control connection into command lines.
 ///
 /// A line ends at CR LF or, unless [`strict`](Self::strict), at a bare LF. Pass received bytes to
 /// [`push`](Self::push), call [`next`](Self::next) until it returns `None`, and push the rest.
@@ -116,7 +116,7 @@ impl Default for LineDecoder {
 }
 
 impl LineDecoder {
-    /// Returns a decoder at the start of a session that accepts a bare LF as line ending.
+    /// Returns a decoder at the start of a session. It accepts a bare LF as a line ending.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -131,7 +131,7 @@ impl LineDecoder {
         }
     }
 
-    /// Returns a decoder that accepts only CR LF as line ending; a bare LF makes the line
+    /// Returns a decoder that accepts only CR LF as a line ending; a bare LF makes the line
     /// malformed.
     #[must_use]
     pub const fn strict() -> Self {

@@ -88,7 +88,7 @@ impl Pathname {
         Ok(Self(path.into()))
     }
 
-    /// Returns the pathname in quotes for a 257 reply, each `"` in it doubled.
+    /// Returns the pathname in quotes for a 257 reply, with each `"` in it doubled.
     #[must_use]
     pub fn quoted(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.as_bytes().len() + 2);
@@ -135,7 +135,7 @@ impl fmt::Debug for Pathname {
     }
 }
 
-/// Displays bytes from a peer safely: as one line of valid text without control characters.
+/// Bytes from a peer, displayed safely: as one line of valid text without control characters.
 ///
 /// Control characters, line separators, bidirectional controls and bytes that are not UTF-8 become
 /// `\xNN` or `\u{NNNN}`. A backslash becomes `\\`, so received text cannot imitate an escape.

@@ -5,8 +5,8 @@
 /// A pattern for names in one directory, on bytes.
 ///
 /// - `*` matches any number of bytes, including none; `?` matches one byte.
-/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` any other byte. A `]` in
-///   first place and an unclosed `[` match themselves.
+/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` any other byte. A `]` as
+///   the first member of a set matches itself, as does an unclosed `[`.
 /// - Everything else matches itself, including `\`, `{a,b}`, `~` and two or more `*` in sequence.
 ///
 /// Unlike in a shell, `*` and `?` match a leading dot, since names that begin with a dot are listed

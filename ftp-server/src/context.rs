@@ -44,19 +44,19 @@ pub(crate) struct Context {
     pub(crate) shared: Option<SharedState>,
     /// Failed logins and bans of hosts.
     pub(crate) bans: Arc<Bans>,
-    /// Ends sessions that wait too long for the authenticator.
+    /// The watchdog, which ends sessions that wait too long for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
     /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
     /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// Limits the number of digests in progress.
+    /// A limit on the number of digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// Limits the number of searches in progress, for a restart offset or for matching names.
+    /// A limit on the number of searches in progress, for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
-    /// Moves sessions that must leave their thread to new threads.
+    /// The relay, which moves sessions that must leave their thread to new threads.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }

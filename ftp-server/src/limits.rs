@@ -91,19 +91,19 @@ pub(crate) const SESSION_STACK: usize = 256 * 1024;
 /// plug-ins are unknown.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
-/// Maximum size in bytes of a file for `SIZE` in type ASCII. For this reply, the server must read
-/// the file.
+/// Maximum size in bytes of a file for `SIZE` in type ASCII. To answer, the server must read the
+/// file.
 pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 
 /// Maximum number of entries in the reply to `STAT` for a directory.
 pub(crate) const STAT_ENTRIES: usize = 1_000;
 
-/// Maximum number of transfers that compress the sent data at a time (`MODE Z`). Each needs about
-/// 300 KiB of memory.
+/// Maximum number of transfers that compress data at the same time (`MODE Z`). Each needs about 300
+/// KiB of memory.
 pub(crate) const ENCODERS: usize = 256;
 
 /// Maximum number of processor-bound jobs of each kind at a time in the whole server: two digests,
-/// and two searches as [`PREPARE`] describes.
+/// and two of the searches that [`PREPARE`] describes.
 pub(crate) const HEAVY: usize = 2;
 
 /// Maximum number of jobs of each kind for one IPv4 address or one IPv6 /64: half of [`HEAVY`], so
@@ -119,17 +119,17 @@ pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
 /// Maximum duration of a search. A download in type ASCII searches for its restart offset; a
 /// listing or a `STAT` searches for matching names. A search costs processor time without network
-/// traffic. After a [`TICK`], it needs one of [`HEAVY`] places; the wait for a place is part of the
-/// duration.
+/// traffic. After a [`TICK`], it needs one of the [`HEAVY`] places; the wait for a place is part of
+/// the duration.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
 /// Maximum bytes of log lines that wait to be written: enough for a few seconds on a busy server. A
 /// larger queue would only delay the lines.
 pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
-/// Maximum number of log lines per second of one session for refused logins. Refused commands and
-/// transfers that move no data share another limit of the same size. The next line has the number
-/// of omitted lines.
+/// Maximum number of log lines per second for the refused logins of one session. Refused commands
+/// and transfers that move no data share another limit of the same size. The next line reports the
+/// number of omitted lines.
 pub(crate) const REFUSAL_LINES: u32 = 10;
 
 /// Maximum length of a name in a log line in bytes, including its escapes.
@@ -143,13 +143,13 @@ pub(crate) const BAN_HOSTS: usize = 4_096;
 /// server remembers the time of each failed login.
 pub const BAN_AFTER: usize = 1_000;
 
-/// Maximum length of a password for a hash in bytes, as for crypt(3). The cost of a `$5$` or `$6$`
-/// hash grows with the square of the length.
+/// Maximum length in bytes of a password that the server hashes, as in crypt(3). The cost of a
+/// `$5$` or `$6$` hash grows with the square of the length.
 pub const PASSWORD: usize = 512;
 
 /// Maximum number of password hashes that the whole process computes at a time. On a machine with
-/// fewer processors, the limit is their number. Together, the hashes use at most a sixteenth of the
-/// memory, unless one hash alone needs more.
+/// fewer processors, the limit is the number of processors. Together, the hashes use at most a
+/// sixteenth of the memory, unless one hash alone needs more.
 pub(crate) const HASHES: usize = 4;
 
 /// Maximum memory of one argon2id or yescrypt hash, in KiB: twice as much as common programs use.
@@ -178,9 +178,9 @@ pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// replace the file meanwhile.
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 
-/// Maximum number of partial uploads whose length `SIZE` has reported in one session, and which
-/// that session has not resumed. `SIZE` then reports no other partial upload, because the server
-/// could not remember it for a later `APPE`.
+/// Maximum number of partial uploads whose length `SIZE` has reported in one session and that the
+/// session has not resumed. At this number, `SIZE` reports no other partial upload, because the
+/// server could not remember it for a later `APPE`.
 pub(crate) const PARTIALS_TOLD: usize = 32;
 
 /// Maximum number of interrupted uploads from byte 0 that the whole server remembers. The server

@@ -246,8 +246,8 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
 /// before the path. A word of flags is `-` and 1 to 8 characters, each a letter or `1`, followed by
-/// SP or nothing. The flags have no effect. If a name looks like flags, clients must send it as
-/// `./-x`.
+/// SP or the end of the argument. The flags have no effect. If a name looks like flags, clients
+/// must send it as `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };

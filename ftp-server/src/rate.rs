@@ -9,7 +9,7 @@ use crate::lock::unpoisoned;
 /// that other sessions get turns in between.
 const SHARE: u64 = 16;
 
-/// Maximum unused time that a transfer may catch up after a pause or a late wakeup.
+/// Maximum unused time that a transfer may make up for after a pause or a late wakeup.
 const SLACK: Duration = Duration::from_millis(100);
 
 /// A rate limit that one or more sessions share. A session reserves bytes before they move.

@@ -46,8 +46,8 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
 /// Returns the reply to a command that the storage refused in a drop box, a directory that accepts
 /// uploads but hides its content. The user must not learn more about existing objects than
 /// necessary. If the object to make already exists, the reply is 553, whatever kind of object it
-/// is. A name that may not be created, and errors such as a full disk, have their usual reply. All
-/// other errors have "Permission denied".
+/// is. A name that may not be created, and errors such as a full disk, get their usual reply. All
+/// other errors get "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {

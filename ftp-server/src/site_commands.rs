@@ -36,7 +36,7 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// Handles the embedder's `SITE` commands. A closure can implement this trait.
+/// A handler of the embedder's `SITE` commands. A closure can implement this trait.
 ///
 /// The session's thread calls the handler and waits for its answer. The thread may be confined to
 /// the user's files.

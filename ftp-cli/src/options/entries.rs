@@ -127,9 +127,9 @@ and each file keeps its name. Several files need such a URL.
 After each binary upload, put compares the local size with the size on the
 server, if the server reports sizes. For --append, it does so only with --verify
 size. If a local file changes during its upload, the upload fails. With --verify
-none, put checks neither. With -c, put can find a complete upload that does not
-have its name yet. It then gives the file its name and compares the sizes, even
-with --verify none.
+none, put checks neither. Some servers hide an interrupted upload. If it already
+has all bytes, put -c completes it, so that the file appears under its name, and
+compares the sizes, even with --verify none.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
 with mirror, files that are already the same are skipped. Files on the server
@@ -460,8 +460,7 @@ pub(super) const DOCTOR: Entry = Entry {
     about: "\
 Checks the server's name and addresses, the protocol, TLS, the login, each kind
 of data connection and the listings. With --upload-dir it also checks uploads,
-and deletes its files afterwards. It connects only to the server or the proxy,
-unless --passive-address says otherwise.
+and deletes its files afterwards. It connects only to the server or the proxy.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
 (not checked). Each fault is explained: what it means, what to do, and on which

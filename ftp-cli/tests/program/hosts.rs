@@ -337,7 +337,7 @@ fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     // One that is being written.
     let pem = std::fs::read(here.join("a.crt")).unwrap();
     here.write("a.crt", &pem[..pem.len() / 2]);
-    let said = said_until(&served, "the former certificate stays in use");
+    let said = said_until(&served, "the previous certificate stays in use");
     assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
     let renewed = hosted.authority.issue(Kind::Named(B));
     let _ = renewed.write(here, "b");
@@ -347,7 +347,7 @@ fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     // The server's own one is bad, too.
     let own = std::fs::read(here.join("own.crt")).unwrap();
     here.write("own.crt", b"");
-    said_until(&served, "own.crt is empty; the former certificate stays in use");
+    said_until(&served, "own.crt is empty; the previous certificate stays in use");
     let again = hosted.authority.issue(Kind::Named(B));
     let _ = again.write(here, "b");
     said_until(&served, "the certificate has changed");
@@ -364,7 +364,7 @@ fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     std::fs::write(&file, locked).unwrap();
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
-    let said = said_until(&served, "the former certificate stays in use");
+    let said = said_until(&served, "the previous certificate stays in use");
     assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
     bob.expect_reply(421);
     is(A, &hosted.a);

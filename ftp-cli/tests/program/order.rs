@@ -71,7 +71,7 @@ fn a_long_upload_is_written_back_on_the_way_fs_12() {
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
     // Shorter files do not benefit.
-    for length in [31 << 20, 70 << 20] {
+    for length in [7 << 20, 20 << 20] {
         session.upload("STOR new", &vec![b'x'; length]);
     }
     let trace = finished(&mut served, &log, 2);

@@ -67,7 +67,8 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 pub struct Target<'a> {
     /// The server as the caller named it: a name, or an address without brackets.
     pub host: &'a str,
-    /// The port: the caller's for the control connection, the server's for a data connection.
+    /// The port that the caller named for the control connection, or that the server announced for a
+    /// data connection.
     pub port: u16,
     /// The purpose of the connection.
     pub purpose: Purpose,

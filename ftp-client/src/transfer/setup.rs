@@ -26,7 +26,7 @@ pub(super) fn prepare(
     preparation.run(deadline)
 }
 
-/// Sends one command at a time from now on.
+/// Makes the client send one command at a time from now on.
 pub(super) fn one_by_one(client: &mut Client) {
     trace::note(format_args!("pipelining does not work: one command at a time from now on"));
     client.config.rules.pipeline = false;
@@ -177,8 +177,8 @@ impl Preparation<'_> {
         self.give_up()
     }
 
-    /// Returns the error that ends the search for a data connection: the last attempt's if the
-    /// client is not logged in, otherwise the errors of all attempts.
+    /// Returns the error that ends the search for a data connection. If the client is not logged
+    /// in, this is the error of the last attempt, otherwise the errors of all attempts.
     fn give_up(&mut self) -> Error {
         match self.attempts.pop() {
             Some(last) if last.error.is_not_logged_in() => last.error,

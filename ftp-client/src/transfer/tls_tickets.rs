@@ -2,9 +2,9 @@
 //! up its tickets.
 //!
 //! A TLS 1.3 ticket is good for one connection (RFC 8446 §C.4). ProFTPD sends two at login and one
-//! with each download, but none with uploads. As it refuses a data connection without resumption, a
-//! third upload in a row would fail. But it sends tickets during the handshake of a listing before
-//! it refuses the listing.
+//! with each download, but none with uploads. ProFTPD refuses a data connection without resumption,
+//! so a third upload in a row would fail. However, it sends tickets during the handshake of a
+//! listing, before it refuses the listing.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::net::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
 
-/// Time within which a server refuses a data connection without resumption. It is a multiple of the
-/// duration of the handshake, within a lower and an upper bound.
+/// The time within which a server refuses a data connection without resumption. It is a multiple of
+/// the duration of the handshake, between a lower and an upper bound.
 const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
@@ -34,8 +34,8 @@ pub(crate) fn is_demand(reply: &Reply) -> bool {
     matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
-/// Returns whether a transfer was probably refused because of a missing session. None of its data
-/// has moved then.
+/// Returns whether a transfer was probably refused because of a missing session. In that case, none
+/// of its data has moved.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)
@@ -164,7 +164,7 @@ fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
                 Err(Error::Timeout(_)) => return Ok(false),
                 Err(error) => return Err(error),
             },
-            // The kind of end does not matter.
+            // It does not matter how the data ends.
             Ok(Some(_)) | Err(Error::Tls(_) | Error::Io(_)) => return Ok(true),
             Err(error) => return Err(error),
         }

@@ -4,7 +4,7 @@ use ftp_proto::{Pathname, Reply};
 
 /// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
 /// before `FILE:`; BSD servers put the name at the end, `226 Transfer complete (unique file
-/// name:name).`; others quote it. The name may be in any line.
+/// name:name).`; others quote it. The name may be on any line.
 pub(super) fn name(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in)
 }

@@ -100,7 +100,7 @@ pub struct Upload<'a> {
     pub(super) bytes: u64,
     /// The offset at which the transfer began.
     offset: u64,
-    /// The file, unless the server chooses its name or adds to it.
+    /// The path of the file; `None` if the server chooses the name or appends to the file.
     path: Option<Pathname>,
     /// Whether the length of the file must be checked afterwards.
     is_checked: bool,
@@ -160,11 +160,11 @@ impl<'a> Upload<'a> {
     /// [`store`](crate::Client::store) for the next one.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, both commands go
-    /// out together with the end of this file. So the server can begin the next upload at once, and
-    /// most servers then empty an existing file. The data of the next file is sent only after the
-    /// server has accepted the upload. Any other command discards the planned upload, and closes
-    /// the data connection. If a transfer cannot follow over the same connection, the call has no
-    /// effect.
+    /// out together with the end of this file. The server can then begin the next upload at once.
+    /// At that moment, most servers empty an existing file. The data of the next file is sent only
+    /// after the server has accepted the upload. Any other command discards the planned upload, and
+    /// closes the data connection. If a transfer cannot follow over the same connection, the call
+    /// has no effect.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -218,7 +218,7 @@ impl<'a> Upload<'a> {
     ///
     /// After a failed write, the server's reply is read first, since the reply explains more than a
     /// broken connection. After your own error, the transfer is aborted, so that the server does
-    /// not take the partial file for a complete one. The error becomes [`Error::Local`].
+    /// not take the partial file for a complete one. Your error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
         match Error::recover(error) {
@@ -227,7 +227,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Ends an upload whose bytes cannot be read.
+    /// Ends an upload whose source cannot be read.
     pub(super) fn leave(self, error: io::Error) -> Error {
         // The caller needs to know only the first error.
         let _ = self.abort();

@@ -35,7 +35,8 @@ impl ExtendedAddress {
     /// - `UnexpectedEnd` if the last delimiter or a field is missing.
     /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last delimiter.
     /// - `BadNumber` for a net-prt that is not a number, or a port that is not a number from 0 to
-    ///   65535. Also for an address that has a scope or is not of the family that net-prt names.
+    ///   65535.
+    /// - `BadNumber` for an address that has a scope or is not of the family that net-prt names.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("net-addr", at, kind);
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
@@ -126,8 +127,8 @@ impl ExtendedAddress {
         }
     }
 
-    /// Returns the network protocol in the first field of the tuple in a 229 reply; `None` if the
-    /// field is empty or names no known protocol, or if there is no valid tuple.
+    /// Returns the network protocol in the first field of the tuple in a 229 reply. Returns `None`
+    /// if there is no valid tuple, or if the field is empty or names no known protocol.
     ///
     /// RFC 2428 §3 requires the field to be empty. A server that fills it names the protocol on
     /// which it listens.
@@ -148,7 +149,8 @@ impl ExtendedAddress {
 }
 
 impl From<SocketAddr> for ExtendedAddress {
-    /// Converts address and port; FTP cannot carry the flow label and scope of an IPv6 address.
+    /// Converts the address and the port; FTP cannot carry the flow label and scope of an IPv6
+    /// address.
     fn from(address: SocketAddr) -> Self {
         Self { address: address.ip(), port: address.port() }
     }

@@ -222,7 +222,7 @@ pub enum BlockFault {
     Truncated,
 }
 
-/// Decodes the data of a connection in mode B: any number of files, one after the other.
+/// A decoder for the data of a connection in mode B: any number of files, one after the other.
 ///
 /// See [`BlockHeader`] for an example.
 #[derive(Clone, Debug, Default)]

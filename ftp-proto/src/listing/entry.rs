@@ -114,8 +114,8 @@ pub enum Zone {
 pub struct Permissions(u16);
 
 impl Permissions {
-    /// Returns the lower twelve bits of `mode`: set-user-ID, set-group-ID, sticky, then three times
-    /// read, write, execute.
+    /// Returns the lower twelve bits of `mode`: set-user-ID, set-group-ID and sticky, then read,
+    /// write and execute for owner, group and others.
     ///
     /// Higher bits, such as the file type, are dropped.
     #[must_use]

@@ -1,8 +1,9 @@
 //! Directory listings: the data sent for `LIST`, `NLST` and `MLSD`.
 //!
-//! RFC 959 §4.1.3 defines no format for `LIST`. Servers send the output of their system's command
-//! or an imitation, so parsing it is guesswork, based on lines of real servers (`tests/listings`).
-//! `NLST` is one name per line, and `MLSD` is defined (RFC 3659 §7).
+//! RFC 959 §4.1.3 defines no format for `LIST`. Servers send the output of their system's listing
+//! command or an imitation of it, so parsing is guesswork, based on lines of real servers
+//! (`tests/listings`). `NLST` sends one name per line, and RFC 3659 §7 defines the format for
+//! `MLSD`.
 //!
 //! Each line is parsed by itself, in time linear in its length, and every line has a result. Lines
 //! in no known form are returned unchanged. Showing them helps more than failing, and a wrong guess
@@ -114,7 +115,7 @@ impl ListLine {
     }
 }
 
-/// Parses the lines of one `LIST` listing, in order.
+/// A parser for the lines of one `LIST` listing, in order.
 ///
 /// Each line is parsed by itself, so a listing may mix formats. Only the following is remembered
 /// from earlier lines, and it never decides whether a line is an entry:

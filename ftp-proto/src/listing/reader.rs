@@ -14,7 +14,7 @@ pub enum ListEvent {
     TooLong,
 }
 
-/// Splits the bytes of a listing into lines.
+/// A reader that splits the bytes of a listing into lines.
 ///
 /// A line ends at LF or CR LF: RFC 959 §3.1.1.1 demands CR LF, but many servers omit the CR. A CR
 /// elsewhere belongs to the line. The reader holds at most [`limits::READ_AHEAD`] unread bytes and

@@ -13,7 +13,7 @@ const SIZE_COLUMN: usize = 6;
 /// What earlier lines showed about the column in which names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Habits {
-    /// A name came one SP after a left-aligned year, so further SP belong to names.
+    /// Whether a name came one SP after a left-aligned year; if so, further SP belong to names.
     years_are_exact: bool,
 }
 
@@ -148,8 +148,8 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
 }
 
 /// Parses the size, which must be `word` if there is one, and returns its start. Returns `start` if
-/// nothing is between the mode and the date, and `None` if `word` cannot be a size. In that case
-/// the text after it is not a date.
+/// nothing is between the mode and the date, and `None` if `word` cannot be a size. In that case,
+/// the text after `word` is not a date.
 fn read_size(
     line: &[u8],
     start: usize,

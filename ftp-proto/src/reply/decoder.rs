@@ -7,7 +7,7 @@ use crate::line::IAC;
 use crate::read_ahead::ReadAhead;
 use crate::split::split_once;
 
-/// Parses the bytes of the control connection into replies.
+/// A decoder that parses the bytes of the control connection into replies.
 ///
 /// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines. Such a reply ends at a
 /// line that begins with the same `NNN` and SP, or is `NNN` alone; everything between is text. Pass

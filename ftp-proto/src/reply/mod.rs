@@ -13,8 +13,8 @@ use crate::pathname::{Escaped, is_line_break};
 
 /// A reply: its code, and its lines without the code.
 ///
-/// Text is bytes, since names in it may be in any encoding. `Display` writes it on one line with
-/// control characters escaped.
+/// The text consists of bytes, since names in it may be in any encoding. `Display` writes it on one
+/// line with control characters escaped.
 ///
 /// ```
 /// use ftp_proto::{Reply, ReplyCode};

@@ -25,18 +25,18 @@ pub struct TransferAbort {
     owed: u8,
 }
 
-/// What a client does after it sent `ABOR`.
+/// The client's next step after it sent `ABOR`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AbortStep {
-    /// Waits for a reply. If none comes in time, sends `NOOP` and calls
+    /// Wait for a reply. If none comes in time, send `NOOP` and call
     /// [`asked`](TransferAbort::asked).
     AwaitReply,
-    /// Waits for the reply to `NOOP`.
+    /// Wait for the reply to `NOOP`.
     AwaitNoop,
-    /// Sends the next command: no reply is outstanding.
+    /// Send the next command: no reply is outstanding.
     Done,
-    /// Closes the connection, as the server does after a 421.
+    /// Close the connection, as the server does after a 421.
     Close,
 }
 
@@ -73,7 +73,7 @@ impl TransferAbort {
         self.step = AbortStep::AwaitNoop;
     }
 
-    /// Returns what to do next.
+    /// Returns the client's next step.
     #[must_use]
     pub const fn step(&self) -> AbortStep {
         self.step

@@ -22,7 +22,8 @@ pub struct TransferLength {
 }
 
 impl TransferLength {
-    /// Returns a transfer of `moved` bytes from the beginning of the file, without expectations.
+    /// Returns the length of a transfer of `moved` bytes from the beginning of the file, without
+    /// expectations.
     #[must_use]
     pub const fn of(moved: u64) -> Self {
         Self { moved, offset: 0, announced: None, wanted: None, stored: None }

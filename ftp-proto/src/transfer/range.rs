@@ -87,8 +87,8 @@ impl RangeSetup {
 
     /// Returns the next command; `None` once the part is in force.
     ///
-    /// A part other than the whole file is sent once even if it is already in force. A server may
-    /// forget the part after any command (RFC 3659 §5.3).
+    /// Unless the part is the whole file, the dialogue selects it once even if it is already in
+    /// force. A server may forget the part after any command (RFC 3659 §5.3).
     #[must_use]
     pub fn command(&self, server: &ServerState) -> Option<Command> {
         self.next(server).map(|range| match (range, server.range) {

@@ -10,9 +10,10 @@ use crate::reply::{Reply, ReplyCode, Severity};
 /// Why `EPSV` or `PASV` failed.
 pub(super) struct Refusal {
     pub(super) fault: SetupFault,
-    /// The server does not know the command or answers it wrongly, so the other command may work.
+    /// Whether the server does not know the command or answers it wrongly; if so, the other command
+    /// may work.
     pub(super) is_unknown: bool,
-    /// The same command may work with this protocol as its argument.
+    /// The argument with which the same command may work, if there is one.
     pub(super) wants_protocol: Option<NetworkProtocol>,
 }
 

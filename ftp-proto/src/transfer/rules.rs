@@ -20,7 +20,7 @@ pub enum Mode {
     Active,
 }
 
-/// Choice between the data connection commands of RFC 2428 and those of RFC 959.
+/// The choice between the data connection commands of RFC 2428 and those of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Extended {
@@ -108,25 +108,25 @@ pub struct ServerState {
     pub representation: Option<RepresentationType>,
     /// The mode in force.
     pub mode: TransferMode,
-    /// The server refused mode Z or does not offer it, so mode S is used instead.
+    /// Whether the server refused mode Z or does not offer it; if so, mode S is used instead.
     pub no_deflate: bool,
-    /// The server refused mode B or does not offer it, so mode S is used instead.
+    /// Whether the server refused mode B or does not offer it; if so, mode S is used instead.
     pub no_blocks: bool,
-    /// The data connection of the last transfer in mode B is still open. The next transfer in that
-    /// mode uses it.
+    /// Whether the data connection of the last transfer in mode B is still open. If so, the next
+    /// transfer in that mode uses it.
     pub is_data_open: bool,
-    /// The server wants the command of a transfer before `EPSV` or `PASV` (`PRET`).
+    /// Whether the server wants the command of a transfer before `EPSV` or `PASV` (`PRET`).
     pub pret: bool,
     /// The part of a file that is in force for the next transfer.
     pub range: FileRange,
-    /// `EPSV` does not work here: it was refused, its reply was unreadable, or only the port of
-    /// `PASV` could be reached.
+    /// Whether `EPSV` does not work here: it was refused, its reply was unreadable, or only the
+    /// port of `PASV` could be reached.
     pub no_epsv: bool,
-    /// `EPRT` was refused.
+    /// Whether the server refused `EPRT`.
     pub no_eprt: bool,
-    /// The server wants this protocol as the argument of `EPSV`.
+    /// The protocol that the server wants as the argument of `EPSV`; `None` for no argument.
     pub epsv_protocol: Option<NetworkProtocol>,
-    /// The server accepted `EPSV ALL`.
+    /// Whether the server accepted `EPSV ALL`.
     pub epsv_all: bool,
 }
 

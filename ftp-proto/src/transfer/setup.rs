@@ -72,24 +72,24 @@ pub struct TransferSetup {
     mode: Option<TransferMode>,
     range: Option<FileRange>,
     time: FileTime,
-    /// `PRET` was sent in this attempt.
+    /// Whether `PRET` was sent in this attempt.
     is_announced: bool,
     stage: Stage,
     /// The address at which the client listens.
     listening: Option<SocketAddr>,
-    /// The port of `EPSV` is unreachable, so this attempt uses `PASV`.
+    /// Whether the port of `EPSV` is unreachable; if so, this attempt uses `PASV`.
     epsv_failed: bool,
     may_go_ahead: bool,
-    /// The transfer's command was sent together with the commands before it.
+    /// Whether the transfer's command was sent together with the commands before it.
     is_ahead: bool,
-    /// This attempt uses the data connection of an earlier transfer.
+    /// Whether this attempt uses the data connection of an earlier transfer.
     is_reusing: bool,
 }
 
 /// The modification time of the file to be downloaded.
 #[derive(Clone, Copy, Debug)]
 enum FileTime {
-    /// It is not requested, or `MDTM` was answered.
+    /// The time was not requested, or `MDTM` was answered.
     Known(Option<TimeVal>),
     /// `MDTM` is sent first.
     Wanted,

@@ -59,7 +59,7 @@ pub enum StartStep {
 }
 
 impl TransferStart {
-    /// Returns the state after the command was sent and a data connection agreed on.
+    /// Returns the state after the command was sent and a data connection was agreed on.
     pub const fn new(verb: Verb) -> Self {
         Self { verb, first: None, last: None, data: DataStart::Pending }
     }

@@ -10,34 +10,34 @@ use crate::verb::Verb;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SetupStep {
-    /// Sends this command, and passes its final reply to [`reply`](crate::TransferSetup::reply).
+    /// Send this command, and pass its final reply to [`reply`](crate::TransferSetup::reply).
     Send(Command),
-    /// Sends these commands in one write, and calls
+    /// Send these commands in one write, and call
     /// [`sent_together`](crate::TransferSetup::sent_together).
     SendTogether(Vec<Command>),
-    /// Waits for the final reply to this command, which was sent together with others, and passes
-    /// it to [`reply`](crate::TransferSetup::reply).
+    /// Wait for the final reply to this command, which was sent together with others, and pass it
+    /// to [`reply`](crate::TransferSetup::reply).
     Await(Command),
-    /// Listens for the server, and calls [`listening`](crate::TransferSetup::listening). This
+    /// Listen for the server, and call [`listening`](crate::TransferSetup::listening). This
     /// command, `EPRT` or `PORT`, announces the address.
     Listen(Verb),
-    /// Begins to connect to the server, and calls [`connecting`](crate::TransferSetup::connecting),
-    /// or [`data_failed`](crate::TransferSetup::data_failed) if it cannot.
+    /// Begin to connect to the server, and call [`connecting`](crate::TransferSetup::connecting).
+    /// If you cannot begin, call [`data_failed`](crate::TransferSetup::data_failed) instead.
     Connect(PassiveAddress),
-    /// Uses the data connection of the last transfer, and calls
-    /// [`reusing`](crate::TransferSetup::reusing). If it has been closed, sets
+    /// Use the data connection of the last transfer, and call
+    /// [`reusing`](crate::TransferSetup::reusing). If the connection has been closed, set
     /// [`ServerState::is_data_open`](crate::ServerState::is_data_open) to false instead.
     Reuse,
-    /// Sends the command of the transfer, and calls [`sent`](crate::TransferSetup::sent).
+    /// Send the command of the transfer, and call [`sent`](crate::TransferSetup::sent).
     Transfer(Command),
-    /// Waits for the replies to the command and for the data connection: see
+    /// Wait for the replies to the command and for the data connection: see
     /// [`TransferStart`](crate::TransferStart).
     Start,
-    /// Aborts the transfer, and calls [`again`](crate::TransferSetup::again): its command was sent
+    /// Abort the transfer, and call [`again`](crate::TransferSetup::again): its command was sent
     /// together with others, and one of these or the data connection failed. See
     /// [`TransferAbort`](crate::TransferAbort).
     Abort,
-    /// Gives up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
+    /// Give up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
     /// only.
     NoWay(Verb),
 }

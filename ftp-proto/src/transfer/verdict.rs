@@ -62,8 +62,8 @@ pub struct TransferEvidence {
 pub enum Confirmation {
     /// 226 or 250: the transfer is over.
     Certain,
-    /// Another 2xx: some servers' confirmation, or a stray reply before the real one. Check that no
-    /// other reply follows before the next command.
+    /// Another 2xx: some servers' confirmation, or a stray reply before the real one. Before you
+    /// send the next command, check that no other reply follows.
     Doubtful,
 }
 
@@ -119,7 +119,8 @@ impl TransferEvidence {
     /// # Errors
     ///
     /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a 2xx that cannot end a
-    /// transfer, such as a 257, and, if no 1xx came before, for any 2xx except 226 and 250.
+    /// transfer, such as a 257. If no 1xx came before, also returns it for any 2xx except 226 and
+    /// 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {

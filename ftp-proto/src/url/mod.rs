@@ -89,8 +89,9 @@ impl FtpUrl {
     /// - `BadNumber` for a port that is not a number from 1 to 65535, or an escape that is not
     ///   hexadecimal.
     /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
-    /// - `UnexpectedByte` for a `#` in a URL or an invalid character in a host. Also for brackets
-    ///   around anything but an IPv6 address, or text other than a port after the brackets.
+    /// - `UnexpectedByte` for a `#` in a URL or an invalid character in a host.
+    /// - `UnexpectedByte` for brackets around anything but an IPv6 address, or for text after the
+    ///   brackets that is not a port.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
@@ -384,7 +385,7 @@ impl fmt::Display for FtpUrl {
     }
 }
 
-/// Writes bytes as a part of a URL, escaping special characters.
+/// Bytes that are written as a part of a URL, with special characters escaped.
 struct Percent<'a>(&'a [u8]);
 
 impl fmt::Display for Percent<'_> {

@@ -426,11 +426,11 @@ pub enum AuthError {
     Unavailable,
 }
 
-/// Decides who may log in.
+/// The authority that decides who may log in.
 ///
 /// The session's thread calls [`login`](Self::login), which may block. If there is no decision by
-/// [`LoginAttempt::deadline`], the client gets 421, but the thread keeps its place among the
-/// sessions until the call returns. The server delays each refusal by
+/// [`LoginAttempt::deadline`], the client gets 421, but the session counts towards the session
+/// limits until the call returns. The server delays each refusal by
 /// [`LoginPolicy::delay`](crate::LoginPolicy::delay) or a multiple of it. The delay counts from the
 /// command, so the time of a call reveals nothing unless it exceeds the delay.
 pub trait Authenticator: Send + Sync {

@@ -1,5 +1,5 @@
 //! Slots for hashing passwords. Each hash occupies a processor and up to 256 MiB of memory for a
-//! moment, and any client can cause one.
+//! moment, and any client can make the server compute one.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -29,8 +29,8 @@ pub struct UserTable {
     anonymous: Option<Login>,
 }
 
-/// Chooses the user whose password is compared for an unknown name. All tables share the choice: if
-/// each reload chose again, the time for an unknown name would change.
+/// The random choice of the user whose password is compared for an unknown name. All tables share
+/// it: if each reload chose again, the time for an unknown name would change.
 static CHOICE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 #[derive(Clone)]

@@ -33,7 +33,7 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 ///
 /// The server delays each 530: the second twice as long as the first, and later ones four times as
 /// long. After too many refusals, it closes the connection with 421. A 451 is delayed too, but does
-/// not count.
+/// not count as a refusal.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(rest) if session.context.config.dash_password => Password(rest.to_vec()),

@@ -1,13 +1,15 @@
-//! Events for refused commands on files and directories.
+//! Events for commands that are refused before or without work: logins in plaintext, and commands on
+//! files and directories.
 
-use ftp_proto::{Pathname, Reply, Severity, Verb};
+use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};
 
-use crate::log::EventKind;
+use crate::log::{EventKind, LoginRefusal};
 use crate::session::Session;
 use crate::storage::VirtualPath;
 
-/// Notifies observers if `reply` refuses a logged-in user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`,
-/// `RNFR` or `RNTO`. For `RNTO`, `renamed` is the path that `RNFR` named.
+/// Notifies observers if `reply` refuses a `USER` because TLS is required, or a logged-in user's
+/// `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO`. For `RNTO`, `renamed` is the path that
+/// `RNFR` named.
 pub(super) fn tell(
     session: &Session,
     verb: Verb,
@@ -15,6 +17,12 @@ pub(super) fn tell(
     renamed: Option<&VirtualPath>,
     reply: &Reply,
 ) {
+    if verb == Verb::User && reply.code() == ReplyCode::DENIED_BY_POLICY {
+        if let Ok(Command::User(name)) = Command::parse(verb, argument) {
+            session.tell(EventKind::LoginRefused { user: &name, reason: LoginRefusal::Protection });
+        }
+        return;
+    }
     let is_reported = matches!(
         verb,
         Verb::Cwd | Verb::Cdup | Verb::Mkd | Verb::Rmd | Verb::Dele | Verb::Rnfr | Verb::Rnto

@@ -12,14 +12,14 @@ use crate::config::{PassiveAddress, ServerConfig};
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Chooses the address that each client gets.
+/// The addresses to announce, and the choice of one for each client.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
     /// Whether the server has warned that an external client gets an internal address.
     warned: AtomicBool,
-    /// Ends the lookup thread when this value is dropped.
+    /// The sender that ends the lookup thread when it is dropped.
     lookups: OnceLock<Sender<()>>,
 }
 
@@ -83,8 +83,8 @@ impl Announcer {
     }
 
     /// Starts a thread that looks up the names, if there are any. The thread ends when this value
-    /// is dropped. Returns after the first lookup of all names, at the latest after
-    /// [`limits::FIRST_LOOKUP`].
+    /// is dropped. Returns after the first lookup of all names, or after [`limits::FIRST_LOOKUP`]
+    /// at the latest.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl Announcer {
                 }
             }
         })?;
-        // This call fails if another thread has already been started. One is enough, so this one
-        // ends.
+        // This call fails if another thread has already been started. One thread is enough, so the
+        // new one ends.
         let _ = self.lookups.set(stop);
         // Without an answer in time, the first sessions announce the local address.
         let _ = first.recv_timeout(limits::FIRST_LOOKUP);

@@ -18,8 +18,8 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Bytes for the client, generated on demand.
 pub(crate) trait Outgoing {
-    /// Does a short part of the work before the first byte. Returns `true` when all of that work is
-    /// done.
+    /// Does a short part of the work that comes before the first byte. Returns `true` when all of
+    /// that work is done.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }

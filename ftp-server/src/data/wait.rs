@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::limits;
 
-/// Watches another connection during a transfer.
+/// A monitor of another connection during a transfer.
 pub(crate) trait Monitor {
     /// Returns the descriptor of the connection, which becomes readable when [`look`](Self::look)
     /// must be called. Returns `None` if the caller must call `look` regularly instead.

@@ -86,7 +86,7 @@ pub struct LedgerAnswer {
     /// The record; `None` if it does not exist.
     pub record: Option<LedgerRecord>,
     /// The time of the ledger's own clock, since some moment that is the same for all servers.
-    /// Leases end by this clock, so the servers' clocks do not matter.
+    /// Leases expire by this clock, so the servers' clocks do not matter.
     pub time: Duration,
 }
 

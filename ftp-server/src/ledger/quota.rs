@@ -22,9 +22,9 @@ use crate::storage::{
 ///
 /// Files of other programs, and of servers without this quota, are included from the next count on.
 /// The files are counted when the quota is first used, and again at the first upload or `MKD` after
-/// 24 hours. Files that are stored during a count may count twice. So the files are also counted
-/// again before an upload is refused because of such a count, or of one older than 10 minutes.
-/// Bytes of interrupted uploads do not count.
+/// 24 hours. Files that are stored during a count may count twice. So before an upload is refused
+/// because of such a count, or of a count older than 10 minutes, the files are counted again. Bytes
+/// of interrupted uploads do not count.
 ///
 /// The size of a replaced file must be certain. So if two sessions change the same file at once,
 /// one change fails with `Busy`; an upload first waits for up to 20 s.

@@ -12,7 +12,8 @@ use crate::storage::cost::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
 /// The number of bytes to reserve ahead: the quota divided by [`SHARE`], between these bounds.
-/// While much is left, reservations of one server should not cause refusals on another.
+/// While much of the quota is left, the reservations of one server should not cause refusals on
+/// another.
 const LEAST_STEP: u64 = 64 * 1024;
 const MOST_STEP: u64 = 64 * 1024 * 1024;
 const SHARE: u64 = 64;

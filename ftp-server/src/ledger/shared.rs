@@ -87,7 +87,7 @@ pub enum WithoutLedger {
 #[derive(Clone)]
 pub struct SharedState {
     pub(super) inner: Arc<Inner>,
-    /// Ends the thread that renews the leases.
+    /// The guard that ends the thread that renews the leases.
     _end: Arc<End>,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Inner {
     without: WithoutLedger,
     turns: [Mutex<()>; TURNS],
     books: Mutex<Books>,
-    /// Signals that the thread has work, or that the work is done.
+    /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
     /// The last failure, and the time until which all calls fail with it.
     failure: Mutex<Option<(LedgerError, Instant)>>,
@@ -121,7 +121,7 @@ pub(super) enum Held {
     Count,
 }
 
-/// Ends the thread when the last clone of a [`SharedState`] is dropped.
+/// A guard that ends the thread when the last clone of a [`SharedState`] is dropped.
 struct End(Arc<Inner>);
 
 impl fmt::Debug for SharedState {
@@ -343,7 +343,8 @@ impl Inner {
         }
     }
 
-    /// Remembers whether the ledger answers, and logs when this changes.
+    /// Remembers whether the ledger answers, and logs each change. Also logs errors of a ledger
+    /// that answers.
     fn remember(&self, error: Option<&LedgerError>) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {

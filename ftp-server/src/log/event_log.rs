@@ -31,7 +31,7 @@ pub struct EventLog {
     /// JSON if `true`, otherwise text.
     is_json: AtomicBool,
     writer: LogWriter,
-    /// Whether the beginning and end of each session have lines.
+    /// Whether the beginning and end of each session are logged.
     is_verbose: bool,
     /// Whether lines begin with a priority.
     has_priorities: bool,
@@ -61,9 +61,9 @@ impl EventLog {
         }
     }
 
-    /// Sets whether the beginning and end of each session have lines (default: `false`). If
-    /// `false`, the end of a session has a line in two cases: the session failed or panicked, or
-    /// the log left out some of its refusals.
+    /// Sets whether the beginning and end of each session are logged (default: `false`). If
+    /// `false`, the end is logged only if the session failed or panicked, or if the log left out
+    /// some of its refusals.
     #[must_use]
     pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }
@@ -193,14 +193,14 @@ fn level(event: &Event<'_>) -> Level {
     }
 }
 
-/// Limits the lines about refused connections to one per second for each reason, because there may
-/// be very many. Each session limits its own events.
+/// Rate limit of the lines about refused connections: one per second for each reason, because there
+/// may be very many. Each session limits its own events.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 
 impl Refusals {
-    /// Returns the number of similar events without a line since the last line, or `None` if this
-    /// event gets no line either.
+    /// Returns the number of similar events that were left out since the last line, or `None` if
+    /// this event is left out too.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
         let mut complaints = unpoisoned(self.0.lock());

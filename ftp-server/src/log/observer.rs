@@ -10,7 +10,7 @@ use ftp_proto::{HostName, Network, Reply, ReplyCode, RepresentationType, Verb};
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
 
-/// Receives events after they happened, in order within each session.
+/// A receiver of events. The events of a session arrive in order, after they happened.
 ///
 /// Usually, the session's thread calls [`observe`](Self::observe) and waits. For slow work, copy
 /// the data that you need and process it in another thread. The session's thread may be confined to
@@ -69,13 +69,14 @@ pub struct Event<'a> {
     pub host: Option<&'a HostName>,
     /// Kind and details of the event.
     pub kind: EventKind<'a>,
-    /// Number of similar events without a log line since the last line; `None` if this event gets
-    /// no line either.
+    /// Number of similar events that the log has left out since its last line about such an event;
+    /// `None` if it leaves out this event too.
     pub(crate) unsaid: Option<u64>,
 }
 
 impl<'a> Event<'a> {
-    /// Returns an event outside of sessions, which has a log line.
+    /// Returns an event that belongs to no session, so no session's limit of log lines applies to
+    /// it.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
         Self { session: None, peer, user: None, tls: None, host: None, kind, unsaid: Some(0) }
     }
@@ -331,8 +332,8 @@ pub enum LoginRefusal {
 pub enum SessionEnd<'a> {
     /// `closed`: the client or the server closed the session, normally or after a timeout.
     Closed,
-    /// `failed`: the connection broke, a TLS handshake failed, the client did not read the replies,
-    /// the authenticator took too long, or a thread could not be started.
+    /// `failed`: the connection or a TLS handshake failed, the client did not read the replies, the
+    /// authenticator took too long, or no thread could be started.
     Failed(&'a io::Error),
     /// `panicked`: the session's thread panicked, because of a defect.
     Panicked,

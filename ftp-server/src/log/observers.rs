@@ -31,8 +31,8 @@ impl Observers {
         !self.others.is_empty() || LogCrate::is_listening()
     }
 
-    /// Sends an event as [`tell`](Self::tell) does, but catches panics of observers. For threads
-    /// that must survive a panic.
+    /// Sends an event as [`tell`](Self::tell) does, but catches panics of observers. Threads that
+    /// must survive a panic call this method.
     pub(crate) fn tell_unharmed(&self, event: &Event<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| self.tell(event)));
         if told.is_err() {

@@ -33,8 +33,9 @@ struct Pending {
     waiting: Vec<u8>,
     /// A new target for the thread.
     target: Option<Box<dyn Write + Send>>,
-    /// Number of bytes of all accepted lines, and of those that are written or lost.
+    /// Number of bytes of all accepted lines.
     accepted: u64,
+    /// Number of accepted bytes that are written or lost.
     finished: u64,
     /// Number of bytes that the thread is writing now.
     writing: Option<usize>,
@@ -44,8 +45,9 @@ struct Pending {
     flushes: usize,
     /// Whether the last clone was dropped, so that no more lines arrive.
     is_over: bool,
-    /// Number of lost lines in total, and of those that a message has reported.
+    /// Number of lost lines in total.
     lost: u64,
+    /// Number of lost lines that a message has reported.
     told: u64,
 }
 

@@ -17,12 +17,12 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Number of connections without a login that each host may have in any case, unless half of all
-/// places for such connections is less. It lets a client that transfers files in parallel log in
+/// Number of connections without a login that each host may always have, or half of the maximum for
+/// all hosts if that is less. This number lets a client that transfers files in parallel log in
 /// over several connections at once.
 const AT_ONCE: usize = 4;
 
-/// Counts connections against their limits.
+/// The limits of connections, and the connections that count against them.
 #[derive(Debug)]
 pub(crate) struct Admission {
     total: usize,
@@ -92,9 +92,9 @@ impl Admission {
     }
 
     /// Takes a place for a connection, which has no login yet. If no place is free, closes another
-    /// connection without a login: the oldest of the host that has the most of them. If several
-    /// hosts have equally many, the /56 with the most of them decides, then the /48. Returns `None`
-    /// if the host already has its share, or if no connection can be closed.
+    /// connection without a login: the oldest one of the host that has the most such connections.
+    /// If several hosts have equally many, the /56 with the most such connections decides, then the
+    /// /48. Returns `None` if the host already has its share, or if no connection can be closed.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();

@@ -22,7 +22,8 @@ pub(crate) struct Entrance {
     bell: Option<OwnedFd>,
     /// Number of calls of [`accept`](Self::accept).
     turns: AtomicU64,
-    /// The number of turns at the last call of [`responds`](Self::responds), or [`NONE`].
+    /// The number of turns at the last call of [`responds`](Self::responds) if a connection waited
+    /// then, otherwise [`NONE`].
     waited: AtomicU64,
 }
 
@@ -66,7 +67,7 @@ impl Entrance {
 
     /// Makes [`accept`](Self::accept) fail at once, in the current call and in later ones.
     pub(crate) fn close(&self) {
-        // Neither call can fail: the socket listens, and the counter is at 0.
+        // Neither call can fail: the socket listens, and the counter of the event descriptor is 0.
         match &self.bell {
             Some(bell) => drop(rustix::io::write(bell, &1_u64.to_ne_bytes())),
             None => drop(SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both)),

@@ -7,8 +7,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::lock::unpoisoned;
 
-/// Numbers fetched with one system call. Each passive port needs a number, and Linux returns up to
-/// 256 bytes without interruption.
+/// Count of numbers that one system call fetches. Each passive port needs a number, and Linux
+/// returns up to 256 bytes without interruption.
 const BLOCK: usize = 32;
 
 /// Random numbers that are not used yet.

@@ -23,7 +23,7 @@ pub(crate) struct Register {
     /// Number of sessions so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
-    /// Wakes threads that wait for sessions to end.
+    /// Signal for threads that wait for sessions to end.
     gone: Condvar,
     /// Whether sessions get no more time to end by themselves.
     hurried: AtomicBool,

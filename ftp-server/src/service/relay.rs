@@ -42,7 +42,7 @@ impl Relay {
         unpoisoned(self.queue.lock()).take();
     }
 
-    /// Moves a session to another thread, or after [`stop`](Self::stop) ends the session.
+    /// Moves a session to another thread. After a [`stop`](Self::stop), ends the session instead.
     pub(crate) fn pass(&self, session: Box<dyn Handover>) {
         let queue = unpoisoned(self.queue.lock());
         let unsent = match &*queue {

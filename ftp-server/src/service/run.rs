@@ -380,7 +380,7 @@ impl Runner {
     /// `None` if the session must end.
     fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
         let had_user = self.session.user().is_some();
-        // Once a user is logged in, the time limit for a login no longer applies.
+        // Once a user is logged in, the login timeout no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
             // A client that has sent all its commands may have closed its side.

@@ -120,7 +120,7 @@ impl SessionHandle {
     }
 
     /// Returns whether a transfer that depends on the client has moved no byte for `stall`. `seen`
-    /// keeps the state of the last call.
+    /// keeps the state of the previous call.
     pub(super) fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
         let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
         *seen = now.map(|moved| match *seen {

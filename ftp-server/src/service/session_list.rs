@@ -70,7 +70,7 @@ pub(crate) struct Shown {
     /// Milliseconds from `begun` to the end of the last command.
     last_command: AtomicU64,
     user: Mutex<Option<Vec<u8>>>,
-    /// Boxed, because most sessions have none.
+    /// The virtual host, boxed because most sessions have none.
     host: Mutex<Option<Box<HostName>>>,
     tls: Mutex<Option<TlsVersion>>,
     transfer: Mutex<Option<(Verb, VirtualPath, Instant)>>,

@@ -22,7 +22,8 @@ impl Session {
         self.shared_storage_at(path, rights).map(|storage| &**storage)
     }
 
-    /// Returns the same storage as [`storage_at`](Self::storage_at), for longer use.
+    /// Returns the same storage as [`storage_at`](Self::storage_at), in an `Arc` that the caller
+    /// can clone.
     pub(crate) fn shared_storage_at(
         &self,
         path: &VirtualPath,
@@ -42,7 +43,7 @@ impl Session {
         self.user().map_or(Rights::NONE, |user| user.rights_at(path))
     }
 
-    /// Returns whether the user may change to this directory: always, unless a rule gives no right
+    /// Returns whether the user may change to this directory: always, unless a rule gives no rights
     /// there.
     pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
         let rule = self.user().and_then(|user| rule_for(&user.directories, path));
@@ -126,8 +127,8 @@ impl Session {
         }
     }
 
-    /// Returns the owner of a partial upload at this path, or `None` if the login is shared or
-    /// could not resume the upload.
+    /// Returns the owner of a partial upload at this path, or `None` if the login is shared or the
+    /// user could not resume the upload.
     pub(crate) fn owner(&self, path: &VirtualPath) -> Option<&[u8]> {
         let owner = self.user().and_then(|user| user.owner.as_deref());
         owner.filter(|_| !self.rights_at(path).only_creates())

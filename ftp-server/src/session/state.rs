@@ -44,14 +44,14 @@ pub(crate) struct Session {
     /// The host that `HOST` chose, or the TLS server name.
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
-    /// The time since which no user is logged in.
+    /// The time since which no user has been logged in.
     pub(crate) logged_out_since: Instant,
     pub(crate) login_failures: u32,
-    /// During a login: returns whether the client has gone.
+    /// During a login, a function that returns whether the client has gone.
     pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// Whether `CLNT` was sent.
     pub(crate) is_client_known: bool,
-    /// Limits log messages that this client can repeat.
+    /// Rate limits of the log messages that this client can repeat.
     complaints: SessionComplaints,
     pub(crate) parameters: TransferParameters,
     /// The level of mode Z that `OPTS MODE Z` chose.
@@ -135,9 +135,9 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced, if the user has a separate setting.
     pub(crate) overwrite: Option<bool>,
-    /// Counts this session, if the user's sessions or their common rate is limited.
+    /// A guard that counts this session, if the user's sessions or their common rate is limited.
     pub(crate) _counted: Option<UserSession>,
-    /// Counts this session on all servers of the ledger.
+    /// A guard that counts this session on all servers of the ledger.
     pub(crate) _present: Option<Box<Presence>>,
 }
 
@@ -221,8 +221,8 @@ impl Session {
     }
 
     /// Lets the TLS server name choose the host. Unlike a `HOST` in plaintext, that name cannot be
-    /// changed on the network path (RFC 7151 §3.2.2). If the client sent no name, the host of
-    /// `HOST` stays.
+    /// changed on the network path (RFC 7151 §3.2.2). If the client sent no name, the host that
+    /// `HOST` chose stays.
     pub(crate) fn choose_host_by_tls(&mut self) {
         let chosen = match self.asked_name() {
             AskedName::Missing => return,

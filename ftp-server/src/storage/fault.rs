@@ -213,7 +213,8 @@ impl Plan {
         self.apply(call, wanted).map(|(most, _)| most)
     }
 
-    /// Counts a call that can return `false`, and applies its faults. Returns whether it is ready.
+    /// Counts a call that can return `false`, and applies its faults. Returns whether the call is
+    /// ready.
     fn is_ready(&self, call: StorageCall) -> io::Result<bool> {
         self.apply(call, 0).map(|(_, is_ready)| is_ready)
     }

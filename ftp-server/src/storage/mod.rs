@@ -305,7 +305,7 @@ pub trait Storage: Send + Sync {
     }
 
     /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. Returns the new
-    /// metadata of the changed object, as [`set_times`](Self::set_times). Needs
+    /// metadata of the changed object, as [`set_times`](Self::set_times) does. Needs
     /// [`Capabilities::CHMOD`].
     ///
     /// # Errors

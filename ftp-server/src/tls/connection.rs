@@ -14,19 +14,19 @@ use rustls_pki_types::ServerName;
 use super::policy::{TlsInfo, TlsVersion};
 use super::steps::{Output, Reading, greet, process, write};
 
-/// Maximum TLS records without plain text that a peer may send per minute: mostly key updates,
-/// which cost the peer less than the server.
+/// Maximum number of TLS records without plain text that a peer may send per minute: mostly key
+/// updates, which cost the peer less than the server.
 const SILENT_RECORDS: u32 = 32;
 
 /// Maximum length of a record with its header, in bytes (RFC 5246 §6.2.3).
 pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 
-/// Maximum bytes of records for a message of a handshake, such as a long certificate chain of a
-/// client.
+/// Maximum number of bytes in the records of one handshake message, such as the long certificate
+/// chain of a client.
 const MESSAGE: usize = 4 * RECORD;
 
-/// Minimum size in bytes of a buffer that is freed soon. The C library keeps smaller buffers for
-/// the thread that freed them, and each session has a thread.
+/// Minimum size in bytes of a short-lived buffer. The C library keeps smaller buffers for the
+/// thread that freed them, and each session has a thread.
 pub(super) const UNKEPT: usize = 2_048;
 
 /// Maximum plain text of one record, in bytes.

@@ -30,7 +30,7 @@ pub enum SessionReuse {
     #[default]
     Observe,
     /// Like `Observe`, but send tickets for many connections at a time. If a connection does not
-    /// resume, log a warning, at most once per second in each session.
+    /// resume a session, log a warning, at most once per second in each session.
     Prefer,
     /// Refuse with 522 data connections that do not resume a session. The tickets are enough for 64
     /// uploads in a row, and each download or listing brings two more. They are valid until the
@@ -140,7 +140,7 @@ pub enum TlsError {
     Absent,
 }
 
-/// Number of data connections under TLS, from [`Server::resumptions`].
+/// Numbers of data connections under TLS, from [`Server::resumptions`].
 ///
 /// [`Server::resumptions`]: crate::Server::resumptions
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

@@ -1,8 +1,9 @@
 //! The threads that compute handshakes.
 //!
 //! A handshake needs far more stack than any other part of a session. A thread keeps the pages of
-//! its stack that it has touched, so all idle sessions would keep the pages that their handshakes
-//! touched. In addition, the pool limits how many handshakes are computed at a time.
+//! its stack that it has touched. Without the pool, all idle sessions would therefore keep the
+//! pages that their handshakes touched. In addition, the pool limits how many handshakes are
+//! computed at a time.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,13 +30,13 @@ pub(super) struct Pool {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// The result of a piece of work, and the notification of the thread that waits for it.
+/// The result of a piece of work, and the notification of the thread that waits for the result.
 struct Desk<T> {
     result: Mutex<Result<Option<T>, Gone>>,
     changed: Condvar,
 }
 
-/// The sign that the work ended without a result.
+/// The error if the work ended without a result.
 struct Gone;
 
 /// The worker's side of a [`Desk`]. Dropping it without a result, usually in a panic, reports

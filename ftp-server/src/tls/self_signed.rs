@@ -11,8 +11,8 @@ use super::settings::Tls;
 impl Tls {
     /// Creates a new key and a self-signed certificate for these host names and IP addresses, valid
     /// until 31 December 9999. Clients that know the [`pin`](Self::pin) of the key accept the
-    /// certificate. Each call creates another key. For a permanent server, keep certificate and key
-    /// in files, and use [`from_files`](Self::from_files).
+    /// certificate. Each call creates another key. For a permanent server, keep the certificate and
+    /// the key in files, and use [`from_files`](Self::from_files).
     ///
     /// Requires the feature `self-signed`.
     ///

@@ -291,7 +291,7 @@ diagnoses! {
         Server: "update the server; clients can use --listing list";
     ListingUnreadable "listing-unreadable" Protocol,
         "The server's listing has lines in an unknown format, so programs cannot read names, sizes and times.",
-        Server: "make the server list in the format of ls -l, or switch MLSD on";
+        Server: "configure the server to send listings in the format of ls -l, or enable MLSD";
     NoRestart "no-restart" Unsupported,
         "The server refuses REST, so interrupted transfers cannot be resumed.",
         Server: "allow REST, or update the server";

@@ -1,6 +1,6 @@
 //! `doctor URL`: examines all ways to use a server, and reports what each problem means, which side
-//! can fix it, and how. Connects only to the named server or the proxy, unless `--passive-address`
-//! says otherwise. If the URL asks for TLS, sends nothing secret unencrypted.
+//! can fix it, and how. Connects only to the named server or the proxy. If the URL asks for TLS,
+//! sends nothing secret unencrypted.
 //!
 //! Each group of checks has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
 //! `packets`, `abilities`, `upload`). First the checks record observations as data. Then `judge`

@@ -438,7 +438,7 @@ impl<'a> Mirror<'a> {
         }
         if plan.has_empty_source && count > 0 && self.wanted.max_delete.is_none() {
             let message = format!(
-                "the source has no files, and {count} objects would be deleted; to delete them, add --max-delete {count}; nothing was done"
+                "nothing was done: the source has no files, and {count} objects would be deleted; to delete them, add --max-delete {count}"
             );
             return Err(Failure::new(Exit::Limit, message));
         }

@@ -137,9 +137,9 @@ impl Date {
     }
 }
 
-/// Parses the text after a month and a day, in either order: a time, a year, or both. Both are
-/// possible after a day with a comma (`Oct 08, 2002 09:47`), or if the time has seconds. `last` is
-/// the later of the words for month and day.
+/// Parses the text after a month and a day, or after a day and a month: a time, a year, or both.
+/// Both are possible after a day with a comma (`Oct 08, 2002 09:47`), or if the time has seconds.
+/// `last` is the later of the words for month and day.
 fn month_and_day(
     month: u16,
     day: u16,

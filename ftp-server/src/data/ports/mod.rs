@@ -80,8 +80,8 @@ impl PassivePorts {
         Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
     }
 
-    /// Listens for `client` on the address of `local`. Tries all configured ports, from an
-    /// unpredictable one on (RFC 2577 §8).
+    /// Listens for `client` on the address of `local`. Tries all configured ports, starting at an
+    /// unpredictable one (RFC 2577 §8).
     ///
     /// If other sessions hold all ports, this method closes a port that no transfer has used for
     /// [`limits::PORT_UNUSED`]. It chooses the oldest such port of the host that holds the most, if
@@ -177,7 +177,7 @@ impl PassivePorts {
         Err(last.into())
     }
 
-    /// Reserves one of `count` ports for `client`, which may hold half of them and at least one.
+    /// Reserves one of `count` ports for `client`, which may hold half of them, but at least one.
     fn lease(self: &Arc<Self>, client: IpAddr, count: usize) -> io::Result<Lease> {
         let network = admission::network_of(client);
         let mut held = self.held();

@@ -32,8 +32,8 @@ use crate::storage::{StorageError, Upload};
 /// Bytes after which the pump checks the control connection, if no call had to wait.
 const LOOK: u64 = 4 * 1024 * 1024;
 
-/// Time by which bytes may move before their reserved turn. A wait for every few bytes would cost
-/// more system calls than moving them.
+/// Maximum time by which bytes may move ahead of their turn under a rate limit. A wait for every
+/// few bytes would cost more system calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
 /// How a transfer of bytes ended.

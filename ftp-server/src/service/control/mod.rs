@@ -19,8 +19,8 @@ use crate::limits;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
-/// Maximum reads in one check of the control connection. A peer that sends without end must not
-/// prevent its transfer from continuing or being aborted.
+/// Maximum number of reads in one check of the control connection. A peer that sends without end
+/// must not prevent its transfer from continuing or being aborted.
 const READS_A_LOOK: u32 = 16;
 
 /// Result of waiting for input on the control connection.
@@ -254,7 +254,7 @@ impl Control {
     }
 
     /// Writes a reply in one piece. Fails if the peer does not read it within
-    /// [`limits::REPLY_WRITE`] or until the session must end.
+    /// [`limits::REPLY_WRITE`], or before the session must end.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
         self.send_bytes(&reply.encode())
     }

@@ -131,7 +131,7 @@ impl Appending {
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);
-        // This never extends the file, even if another program has shortened it.
+        // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
             Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)),

@@ -25,7 +25,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory at `path`, which is relative to the root, and empty for the root itself.
+    /// Opens the directory at `path`, which is relative to the root. An empty path is the root
+    /// itself.
     pub(super) fn open(root: &Arc<Root>, path: &[u8]) -> Result<Self> {
         let below = match depth(path) {
             0 => None,

@@ -13,8 +13,8 @@ use super::policy::SyncPolicy;
 use super::usage::{Charge, Cost};
 use crate::storage::StorageError;
 
-/// Bytes after which the system starts writing to disk, so that the final sync of a long file has
-/// less to do. Shorter files do not benefit from that.
+/// Number of bytes after which the system starts writing to disk, so that the final sync of a long
+/// file has less to do. Shorter files do not benefit from that.
 const WRITE_BACK: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).expect("not zero");
 
 /// An open file, written from `position` on.

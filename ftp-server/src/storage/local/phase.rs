@@ -25,6 +25,6 @@ pub(super) fn next(phase: Phase) {
     }
 }
 
-/// Receives the steps, in a process that does nothing else.
+/// Receiver of the steps, in a process that does nothing else.
 #[cfg(test)]
 pub(super) static LISTENER: std::sync::OnceLock<fn(Phase)> = std::sync::OnceLock::new();

@@ -102,9 +102,9 @@ pub struct LocalConfig {
     /// else waits. Objects that are created, removed or moved during the walk may count twice until
     /// the next walk, but are never missed.
     ///
-    /// From then on, the count includes changes made through these storages. It does not include
-    /// changes by other processes, or through storages of a directory above or below the root. So
-    /// the tree is counted again, unless an upload is running:
+    /// From the first walk on, the count includes changes made through these storages. It does not
+    /// include changes by other processes, or through storages of a directory above or below the
+    /// root. So the tree is counted again, unless an upload is running:
     ///
     /// - when an upload begins and the count is a day old;
     /// - when an upload needs bytes or a name, but a count that is at least ten minutes old leaves

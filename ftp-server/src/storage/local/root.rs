@@ -30,7 +30,7 @@ pub(super) struct Root {
     proc: bool,
     /// Whether a nameless file can get a name later.
     unnamed_files: bool,
-    /// Notifies the sweeper of a newly kept file.
+    /// The channel that notifies the sweeper of newly kept files.
     sweeper: OnceLock<Sender<()>>,
     /// The usage below the root, shared by all storages of this directory.
     usage: Arc<Usage>,
@@ -102,7 +102,7 @@ impl Root {
         }
     }
 
-    /// Opens the object at `path`, which is relative to the root, and empty for the root itself.
+    /// Opens the object at `path`, which is relative to the root. An empty path is the root itself.
     /// Never creates a file. The descriptor is closed on exec.
     ///
     /// EXDEV means that the path leads out of the root. ELOOP means too many symbolic links or,

@@ -6,7 +6,8 @@
 //!
 //! Only calls that need the count wait for a walk, for at most 20 s; other sessions can add, move
 //! and remove files during it. Objects that the walk may have missed are added, and objects that it
-//! may have seen twice are not subtracted. The count may therefore be too high, but never too low.
+//! may have seen twice are not subtracted. Such changes can therefore make the count too high, but
+//! never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ pub(super) struct Usage {
     /// the walk. Code that needs both locks takes `names` before `state`.
     names: RwLock<()>,
     state: Mutex<UsageState>,
-    /// Signals the end of a count.
+    /// Signal for the end of a count.
     counted: Condvar,
     /// The kept partial uploads.
     shelf: Shelf,
@@ -209,8 +210,8 @@ impl Usage {
                 let former = state.count.as_ref().map(|count| count.cost);
                 let least = former.filter(|_| !seen.is_whole).unwrap_or_default();
                 let cost = seen.cost.plus(meanwhile.cost).at_least(least);
-                // Uploads in place compare this number, because the walk may have counted their
-                // data too.
+                // Uploads that write in place compare this number, because the walk may have
+                // counted their data too.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
@@ -364,7 +365,7 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Returns the cost of the file that `look` finds, which is freed with its name; zero without a
+    /// Returns the cost that is freed with the name of the file that `look` finds; zero without a
     /// count.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Cost {
         let found = self.alone.as_ref().and_then(|_| look());

@@ -16,7 +16,8 @@ type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
 
 /// An upload that begins once the bytes below the root are counted. Until then it has no file.
 pub(super) struct Waiting {
-    /// Waits for [`STEP`] at most, and begins the upload if the count is then complete.
+    /// A function that waits for [`STEP`] at most, and begins the upload if the count is then
+    /// complete.
     begin: Box<dyn Fn() -> Begun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,

@@ -23,8 +23,8 @@ const ANSWER: u64 = 16 * 1024 * 1024;
 /// Maximum length of an error message of the store, in characters.
 const MESSAGE: usize = 200;
 
-/// The wait before the second attempt. Each later wait is four times as long. A random time,
-/// shorter than the wait, is added to each wait.
+/// The wait before the second attempt. Each later wait is four times as long as the previous one. A
+/// random time, shorter than the wait, is added to each wait.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Timeouts for the phases of a request to an object store.

@@ -44,7 +44,7 @@ impl Inner {
         Ok(format!("{:016x}{:016x}", number()?, number()?))
     }
 
-    /// Adds a lease. The background thread renews the lease until it is dropped.
+    /// Adds a lease, which the background thread renews until the lease is dropped.
     pub(super) fn add_lease(&self, lease: &Arc<Lease>) {
         unpoisoned(self.leases.lock()).push(Arc::downgrade(lease));
     }

@@ -87,8 +87,9 @@ use super::{
 /// and the rename fails with `Busy`. The copy may stay too.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
-/// allows it. Then the files are moved one by one, and an error leaves the directory in two places.
-/// Partial uploads in the directory that already have stored parts are discarded.
+/// allows it. Then the files are moved one by one, and an error leaves some files at the old path
+/// and some at the new one. Partial uploads in the directory that already have stored parts are
+/// discarded.
 ///
 /// # Times
 ///

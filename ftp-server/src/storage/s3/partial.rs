@@ -155,8 +155,7 @@ pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error>
     let noted = whole.get(..note.parts as usize).map(<[Part]>::to_vec);
     let noted = noted.filter(|parts| sum(parts) == note.stored);
     let noted_size = note.stored + note.tail.as_ref().map_or(0, |(_, length)| *length);
-    // All parts, even those that were stored after the note was written, without the last listed
-    // one.
+    // All parts except the last listed one, even those that were stored after the note was written.
     let mut since = whole.to_vec();
     if since.len() == listed.len() {
         since.pop();

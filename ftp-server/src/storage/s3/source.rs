@@ -30,8 +30,8 @@ pub(super) struct S3Source {
     store: Arc<Inner>,
     key: String,
     object: Object,
-    /// The content from the first byte on, if a response contains it and the thread does not read
-    /// it yet.
+    /// The content from the first byte on, if a response contains it and the thread has not begun
+    /// to read it.
     content: Option<Body>,
     /// Offset of the next byte for the caller.
     at: u64,

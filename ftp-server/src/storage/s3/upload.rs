@@ -44,7 +44,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Returns the multipart upload. Begins it and writes its note if necessary.
+    /// Returns the multipart upload. If there is none yet, begins one, and writes its note if the
+    /// upload is kept after an interruption.
     pub(super) fn multipart(&mut self) -> Result<Multipart, S3Error> {
         if let Some(multipart) = &self.multipart {
             return Ok(multipart.clone());

@@ -38,7 +38,7 @@ pub(super) struct WebIdentity {
     /// The name of the role, such as `arn:aws:iam::123456789012:role/ftp`.
     pub(super) role: String,
     pub(super) token_file: PathBuf,
-    /// The URL of the service; `None` for that of the region.
+    /// The URL of the service; `None` for the default URL of the region.
     pub(super) endpoint: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::threads;
 /// Stack size of a thread that sends requests, in bytes. It is enough for TLS in a debug build.
 const STACK: usize = 512 * 1024;
 
-/// Maximum wait of a session for a thread before it checks on its client again, as
+/// Maximum time that a session waits for a thread before the session checks on its client again, as
 /// [`Upload::ready`](crate::Upload::ready) requires.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 

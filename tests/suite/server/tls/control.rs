@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    AuthError, Authenticator, Login, LoginAttempt, MemoryStorage, Rights, TlsPolicy, TlsVersion,
-    UserTable,
+    AuthError, Authenticator, LogFormat, Login, LoginAttempt, MemoryStorage, Rights, Tls,
+    TlsPolicy, TlsVersion, UserTable,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{TlsClient, Version};
 use ftp_tests::wait::wait_until;
 
+use super::super::events::Log;
 use super::super::{Fixture, play};
 use super::Secure;
 
@@ -251,6 +252,21 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
     assert!(took >= Duration::from_millis(9_900), "{what}: {took:?}");
     assert!(took < Duration::from_secs(60), "{what}: {took:?}");
     assert!(!said.starts_with(b"4"), "{what}: {}", said.escape_ascii());
+}
+
+#[test]
+fn the_log_says_that_a_login_needs_tls_tl_01() {
+    let log = Log::new();
+    let observer = log.in_format(LogFormat::Text);
+    let required = |tls: Tls| tls.control(TlsPolicy::Required);
+    let secure = Secure::built(required, |builder| builder.observer(observer));
+    let mut session = secure.fixture.greeted();
+    play(&mut session, &[("USER u", 534), ("PASS p", 534)]);
+    play(&mut session, &[("CWD /", 534)]);
+    let lines = log.lines();
+    let refused: Vec<_> = lines.iter().filter(|line| line.contains("login-refused")).collect();
+    assert_eq!(refused.len(), 1, "{lines:?}");
+    assert!(refused[0].contains(" user=\"u\" reason=protection"), "{lines:?}");
 }
 
 #[test]

@@ -232,7 +232,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of auth.program at once; other logins wait."),
     row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger of sessions, quotas and bans of several servers: store:NAME/PREFIX or redis://HOST (empty: none)."),
     row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File with the password of Redis in its first line, read before privileges are dropped (empty: none)."),
-    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse (421 and 452) or allow."),
+    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "Logins and changes that need the ledger, while it does not answer: refuse (421 and 452) or allow."),
     row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which the sessions and reservations of a dead server end; must be equal on all servers."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
     row!(Settings, "anonymous.root",                 ROOT,         anonymous.root,                    "Directory or store:NAME/PREFIX that anonymous users see as /."),
