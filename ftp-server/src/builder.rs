@@ -340,11 +340,11 @@ impl Parts {
             .map_err(|source| Error::Root { root: shown.clone(), source })?
             .configured(self.local)
             .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
-        let walls = local.confinement_status();
+        let status = local.confinement_status();
         let is_lacking = self.local.confine == ConfinementPolicy::BestEffort
-            && !(walls.openat2 && walls.landlock.is_some());
+            && !(status.openat2 && status.landlock.is_some());
         let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
-        log::log!(level, "sessions are confined to {shown} by {walls}");
+        log::log!(level, "sessions are confined to {shown} by {status}");
         let all_rights = self.users.iter().map(|user| user.rights).chain(self.anonymous);
         // If no user may upload, there is nothing to sweep.
         if all_rights.into_iter().any(Rights::let_upload) {

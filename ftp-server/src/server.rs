@@ -11,8 +11,8 @@ use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
 use crate::net::admission::host_of;
-use crate::net::entrance::Entrance;
 use crate::net::listener;
+use crate::net::listening_socket::ListeningSocket;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
@@ -34,7 +34,7 @@ pub struct Server {
 
 struct Listening {
     /// `None` once the socket is closed.
-    entrance: Option<Arc<Entrance>>,
+    socket: Option<Arc<ListeningSocket>>,
     address: SocketAddr,
     greeting: Greeting,
     thread: Option<JoinHandle<()>>,
@@ -177,8 +177,8 @@ impl Server {
         for listening in &mut self.listeners {
             // The socket is dropped here, so that no client waits on a socket without an accept
             // loop.
-            let Some(entrance) = listening.entrance.take() else { continue };
-            entrance.close();
+            let Some(socket) = listening.socket.take() else { continue };
+            socket.close();
             if let Some(thread) = listening.thread.take()
                 && thread.join().is_err()
             {
@@ -374,19 +374,19 @@ impl Listening {
     fn start(endpoint: Endpoint, current: &Arc<Current>) -> Result<Self, Error> {
         let Endpoint { socket, greeting, is_shared } = endpoint;
         let address = socket.local_addr().map_err(Error::Address)?;
-        let entrance = Arc::new(match is_shared {
-            true => Entrance::shared(socket).map_err(Error::Address)?,
-            false => Entrance::own(socket),
+        let socket = Arc::new(match is_shared {
+            true => ListeningSocket::shared(socket).map_err(Error::Address)?,
+            false => ListeningSocket::own(socket),
         });
-        let thread = listener::start(Arc::clone(&entrance), greeting, Arc::clone(current));
+        let thread = listener::start(Arc::clone(&socket), greeting, Arc::clone(current));
         let thread = Some(thread.map_err(Error::Thread)?);
-        Ok(Self { entrance: Some(entrance), address, greeting, thread })
+        Ok(Self { socket: Some(socket), address, greeting, thread })
     }
 
     fn is_accepting(&self) -> bool {
-        let Some(entrance) = &self.entrance else { return true };
+        let Some(socket) = &self.socket else { return true };
         let runs = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        entrance.responds() && runs
+        socket.responds() && runs
     }
 }
 

@@ -10,7 +10,7 @@ use log::LevelFilter;
 use super::mirror;
 use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
-use crate::connect::retry::Witness;
+use crate::connect::retry::RetryObserver;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
@@ -136,7 +136,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let copy_at = named.to_string();
     let fields =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
-    let witness = Witness::new(options, stdio, &cleanup);
+    let witness = RetryObserver::new(options, stdio, &cleanup);
     let copied = wanted.transfer.retrying.run(&witness, &fields, |from_start| {
         let [from_client, at_client] = [from.client(source)?, at.client(target)?];
         check_apart([from_client, at_client], [source, named], is_one_user, replaces_at_end)?;

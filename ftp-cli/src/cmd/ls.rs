@@ -9,7 +9,7 @@ use ftp_client::{
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
-use crate::connect::retry::{Retrying, Witness};
+use crate::connect::retry::{RetryObserver, Retrying};
 use crate::connect::sessions::Sessions;
 use crate::console::messages::Messages;
 use crate::console::output::ResultLines;
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let urls =
         options.operands.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
-    let how = How::from_options(options)?;
+    let how = LsOptions::from_options(options)?;
     let globs = options.has("glob");
     if globs {
         urls.iter().try_for_each(pattern::has_name)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if urls.len() > 1 {
             lister.name_source(url, at == 0)?;
         }
-        let listed = retrying.run(&Witness::new(options, stdio, &cleanup), &fields, |_| {
+        let listed = retrying.run(&RetryObserver::new(options, stdio, &cleanup), &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
             if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -91,7 +91,7 @@ const SORTED: usize = 1_000_000;
 
 /// Options of a listing.
 #[derive(Clone, Copy, Default)]
-pub(super) struct How {
+pub(super) struct LsOptions {
     pub(super) list: ListOptions,
     pub(super) long: bool,
     pub(super) recursive: bool,
@@ -100,7 +100,7 @@ pub(super) struct How {
     pub(super) order: Order,
 }
 
-impl How {
+impl LsOptions {
     /// Reads the options of the group "Listing".
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl How {
 
 /// State of a run that lists one directory after the other.
 pub(super) struct Lister {
-    how: How,
+    how: LsOptions,
     pattern: Option<Pattern>,
     lines: ResultLines,
     messages: Messages,
@@ -144,7 +144,12 @@ pub(super) struct Lister {
 }
 
 impl Lister {
-    pub(super) fn new(how: How, lines: ResultLines, messages: Messages, events: Events) -> Self {
+    pub(super) fn new(
+        how: LsOptions,
+        lines: ResultLines,
+        messages: Messages,
+        events: Events,
+    ) -> Self {
         let (pattern, left_out, source) = (None, None, None);
         Self { how, pattern, lines, messages, events, shown: 0, left_out, held: Vec::new(), source }
     }
@@ -425,7 +430,8 @@ mod tests {
             let kept = Kept::default();
             let lines_out = ResultLines::new(Output::new(kept.clone()), escapes);
             let messages = Messages::new(io::sink(), false);
-            let mut lister = Lister::new(How::default(), lines_out, messages, Events::default());
+            let mut lister =
+                Lister::new(LsOptions::default(), lines_out, messages, Events::default());
             for line in lines {
                 lister.name(&Entry::new(line)).unwrap();
             }

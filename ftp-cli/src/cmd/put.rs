@@ -27,7 +27,7 @@ use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls;
-use crate::report::jobs::{self, Doors, NoConnection, Worker};
+use crate::report::jobs::{self, Admissions, NoConnection, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let escapes = stdio.output_is_terminal();
     // If there are several files, none can be standard input.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
-    let doors = Doors::new();
+    let doors = Admissions::new();
     jobs::run(settings.jobs, items.len(), || Putter {
         items: &items,
         sessions: sessions.another(),
@@ -260,7 +260,7 @@ struct Putter<'a, 'b> {
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
     /// Limiter of the connections to the server.
-    doors: &'a Doors<()>,
+    doors: &'a Admissions<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
     representation: RepresentationType,

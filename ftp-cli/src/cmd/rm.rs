@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         options.operands.iter().try_for_each(|url| pattern::has_name(&urls::parse(url)?))?;
     }
     for_each_url(options, stdio, &options.operands, "objects removed", |client, url, reporter| {
-        let how = How { recursive, force, as_directory: url.is_directory() };
+        let how = RemovalOptions { recursive, force, as_directory: url.is_directory() };
         match globs || pattern::is_pattern(url) {
             true => remove_named(client, url, globs, how, reporter),
             false => remove(client, url, Place::of(url), how, reporter),
@@ -60,7 +60,7 @@ fn remove_named(
     client: &mut Client,
     url: &FtpUrl,
     globs: bool,
-    how: How,
+    how: RemovalOptions,
     reporter: &Reporter,
 ) -> Result<Outcome, Failure> {
     let (directory, entries, invalid) = match pattern::named(client, url, globs) {
@@ -145,7 +145,7 @@ impl Counts {
 
 /// Options of a removal.
 #[derive(Clone, Copy)]
-pub(super) struct How {
+pub(super) struct RemovalOptions {
     /// Whether to remove directories with their content.
     pub(super) recursive: bool,
     /// Whether to ignore missing objects.
@@ -165,7 +165,7 @@ pub(super) fn remove(
     client: &mut Client,
     url: &FtpUrl,
     mut place: Place,
-    how: How,
+    how: RemovalOptions,
     reporter: &Reporter,
 ) -> Result<Outcome, Failure> {
     loop {

@@ -9,7 +9,7 @@ use ftp_client::{
 use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
-use super::proxy::{Chosen, Proxies, Way};
+use super::proxy::{Chosen, Proxies, Route};
 use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
@@ -130,7 +130,7 @@ impl Dialler {
     /// proxy, which makes its own data connections.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
-            if let Way::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
+            if let Route::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
                 && proxy.is_ftp()
             {
                 return Err(Failure::usage(format!("{by}: fxp cannot use an FTP proxy")));
@@ -144,10 +144,10 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if the URL or its proxy contradicts an option.
-    fn builder_for(&self, url: &FtpUrl, way: &Way) -> Result<ClientBuilder, Failure> {
+    fn builder_for(&self, url: &FtpUrl, way: &Route) -> Result<ClientBuilder, Failure> {
         let tls = self.protection.alone(url)?;
         let mut builder = self.builder();
-        if let Way::Through(Chosen { proxy, by }) = way {
+        if let Route::Through(Chosen { proxy, by }) = way {
             if let Some(option) = self.needs_direct {
                 return Err(Failure::usage(format!(
                     "--{option} cannot be used through a proxy ({by}); remove it, or use --proxy none"
@@ -173,7 +173,7 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if the variable that names the proxy has an invalid value.
-    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Way, Failure> {
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route, Failure> {
         self.proxies.way_to(url)
     }
 
@@ -225,7 +225,7 @@ impl Dialler {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }
         let way = self.way_to(url)?;
-        if let Way::Excepted { variable, by } = &way {
+        if let Route::Excepted { variable, by } = &way {
             let host = url.host();
             let note =
                 format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
@@ -274,12 +274,12 @@ impl Dialler {
 
 /// Returns the end of a message about a failed proxy: the proxy, unless the error names it, and the
 /// option or variable that sets it.
-fn about_proxy(error: &Error, way: &Way) -> String {
+fn about_proxy(error: &Error, way: &Route) -> String {
     match (error, way) {
-        (Error::Timeout(Phase::Proxy), Way::Through(chosen)) => {
+        (Error::Timeout(Phase::Proxy), Route::Through(chosen)) => {
             format!(" {}{}", chosen.proxy, chosen.hint())
         }
-        (Error::Proxy(_), Way::Through(chosen)) => chosen.hint(),
+        (Error::Proxy(_), Route::Through(chosen)) => chosen.hint(),
         _ => String::new(),
     }
 }
@@ -357,9 +357,9 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Fai
 
 /// Returns where others can read a password that is sent unencrypted: at a proxy, or on the path to
 /// a public address.
-fn exposed_to(client: &Client, way: &Way) -> Option<String> {
+fn exposed_to(client: &Client, way: &Route) -> Option<String> {
     match (way, client.peer_addr()) {
-        (Way::Through(chosen), _) => Some(chosen.proxy.to_string()),
+        (Route::Through(chosen), _) => Some(chosen.proxy.to_string()),
         (_, peer) => {
             peer.map(|peer| peer.ip()).filter(|at| is_public(*at)).map(|at| at.to_string())
         }

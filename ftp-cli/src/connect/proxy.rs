@@ -52,7 +52,7 @@ pub(crate) struct Chosen {
 
 /// The way to a server.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Route {
     /// No proxy is named.
     Direct,
     /// `variable` excludes the server from the proxy that `by` names.
@@ -63,7 +63,7 @@ pub(crate) enum Way {
     Through(Chosen),
 }
 
-impl Way {
+impl Route {
     /// Returns the proxy, if there is one.
     pub(crate) const fn chosen(&self) -> Option<&Chosen> {
         match self {
@@ -117,14 +117,14 @@ impl Proxies {
     /// # Errors
     ///
     /// Returns `Usage` if a variable that applies has an invalid value.
-    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Way, Failure> {
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route, Failure> {
         let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
-        let Some(named) = named else { return Ok(Way::Direct) };
+        let Some(named) = named else { return Ok(Route::Direct) };
         match &self.exceptions {
             Some((variable, list)) if is_listed(url.host(), list) => {
-                Ok(Way::Excepted { variable, by: named.by.clone() })
+                Ok(Route::Excepted { variable, by: named.by.clone() })
             }
-            _ => Ok(Way::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
+            _ => Ok(Route::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
         }
     }
 }
@@ -233,9 +233,9 @@ mod tests {
         let option = option.map(|value| (OsStr::new(value), OPTION.to_owned()));
         let way = Proxies::read(option, find).and_then(|all| all.way_to(&url));
         match way.map_err(|failure| failure.exit)? {
-            Way::Direct => Ok("direct".to_owned()),
-            Way::Excepted { variable, by } => Ok(format!("{variable}, not {by}")),
-            Way::Through(chosen) => Ok(format!("{} by {}", chosen.proxy, chosen.by)),
+            Route::Direct => Ok("direct".to_owned()),
+            Route::Excepted { variable, by } => Ok(format!("{variable}, not {by}")),
+            Route::Through(chosen) => Ok(format!("{} by {}", chosen.proxy, chosen.by)),
         }
     }
 

@@ -24,14 +24,14 @@ pub(crate) struct Retrying {
 }
 
 /// Receiver of retry messages, with the canceller that ends a pause.
-pub(crate) struct Witness<'a> {
+pub(crate) struct RetryObserver<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) events: &'a Events,
     pub(crate) canceller: Option<&'a Canceller>,
     pub(crate) quiet: bool,
 }
 
-impl<'a> Witness<'a> {
+impl<'a> RetryObserver<'a> {
     /// Returns the receiver for these options, with the canceller of `cleanup`.
     pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
         let messages = &stdio.messages;
@@ -68,7 +68,7 @@ impl Retrying {
     /// Returns the last failure.
     pub(crate) fn run<T>(
         self,
-        witness: &Witness<'_>,
+        witness: &RetryObserver<'_>,
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
@@ -120,7 +120,7 @@ impl Tries {
     fn await_next(
         &mut self,
         failure: Failure,
-        witness: &Witness<'_>,
+        witness: &RetryObserver<'_>,
         fields: &dyn Fn(Object) -> Object,
     ) -> Result<(), Failure> {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
@@ -161,7 +161,7 @@ mod tests {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
         let witness =
-            Witness { messages: &messages, events: &events, canceller: None, quiet: false };
+            RetryObserver { messages: &messages, events: &events, canceller: None, quiet: false };
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();

@@ -11,7 +11,7 @@ mod entries;
 mod find;
 mod foreign;
 mod hints;
-mod stand_ins;
+mod placeholders;
 mod synonyms;
 mod table;
 pub(crate) mod urls;
@@ -30,7 +30,7 @@ use getopts::{Fail, HasArg, Occur, ParsingStyle};
 use crate::config_file::Applied;
 use crate::exit::Failure;
 use hints::explain;
-use stand_ins::StandIns;
+use placeholders::Placeholders;
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ impl GivenOption {
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
-    let arguments = StandIns::new(arguments)?;
+    let arguments = Placeholders::new(arguments)?;
     let before = read(&arguments.texts, None, &arguments).map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
         return Ok((None, Options { given: before.given, ..Options::default() }));
@@ -105,7 +105,7 @@ pub(crate) fn parse(
 
 /// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
 /// from one to another.
-fn copying(rest: &[String], arguments: &StandIns) -> Command {
+fn copying(rest: &[String], arguments: &Placeholders) -> Command {
     // An option of the same name takes a value in all these commands or in none.
     let candidates = [Command::Get, Command::Put, Command::Fxp];
     let read = candidates.iter().find_map(|command| read(rest, Some(*command), arguments).ok());
@@ -127,7 +127,11 @@ struct Stage {
 }
 
 /// Parses the options of a command in `texts`, or those before the command.
-fn read(texts: &[String], command: Option<Command>, stand_ins: &StandIns) -> Result<Stage, Fail> {
+fn read(
+    texts: &[String],
+    command: Option<Command>,
+    stand_ins: &Placeholders,
+) -> Result<Stage, Fail> {
     let style = match command {
         None => ParsingStyle::StopAtFirstFree,
         Some(_) => ParsingStyle::FloatingFrees,

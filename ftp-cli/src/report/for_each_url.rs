@@ -11,7 +11,7 @@ use log::LevelFilter;
 use super::events::Events;
 use super::json::Object;
 use super::tally::Tally;
-use crate::connect::retry::{Retrying, Witness};
+use crate::connect::retry::{RetryObserver, Retrying};
 use crate::connect::sessions::Sessions;
 use crate::console::messages::Messages;
 use crate::console::progress::is_talkative;
@@ -96,7 +96,7 @@ pub(crate) fn for_each_url(
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let reporter = Reporter::new(options, stdio);
-    let witness = Witness::new(options, stdio, &cleanup);
+    let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
     for url in &urls {
         let fields = |object: Object| object.text("source", &url.to_string());

@@ -23,19 +23,19 @@ pub(crate) enum NoConnection {
 /// beyond their limit in many ways: 421, 530 as the greeting or after `PASS`, or a reset. The only
 /// certain sign of a limit is that the server accepts another connection. Therefore only one worker
 /// makes the first connection to a server, and the others wait.
-pub(crate) struct Doors<K> {
-    doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
+pub(crate) struct Admissions<K> {
+    doors: Mutex<HashMap<K, Arc<Mutex<Admission>>>>,
 }
 
 /// State of a server.
-enum Door {
+enum Admission {
     Untried,
     Open,
     /// No more attempts are made.
     Shut(Failure),
 }
 
-impl<K: Eq + Hash> Doors<K> {
+impl<K: Eq + Hash> Admissions<K> {
     pub(crate) fn new() -> Self {
         Self { doors: Mutex::default() }
     }
@@ -52,26 +52,28 @@ impl<K: Eq + Hash> Doors<K> {
         connect: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), NoConnection> {
         let door = Arc::clone(
-            lock(&self.doors).entry(server).or_insert_with(|| Arc::new(Mutex::new(Door::Untried))),
+            lock(&self.doors)
+                .entry(server)
+                .or_insert_with(|| Arc::new(Mutex::new(Admission::Untried))),
         );
         let mut first = lock(&door);
         match &*first {
-            Door::Untried => {}
-            Door::Open => {
+            Admission::Untried => {}
+            Admission::Open => {
                 drop(first);
                 return connect().map_err(NoConnection::OneFewer);
             }
             // The worker that was refused reports the failure with its item.
-            Door::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
+            Admission::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
         }
         match connect() {
             Ok(()) => {
-                *first = Door::Open;
+                *first = Admission::Open;
                 Ok(())
             }
             Err(failure) => {
                 if failure.recovery != Recovery::TryAgain {
-                    *first = Door::Shut(failure.clone());
+                    *first = Admission::Shut(failure.clone());
                 }
                 Err(NoConnection::Failed(failure))
             }
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn any_refusal_after_one_got_in_is_one_fewer() {
-        let doors = Doors::new();
+        let doors = Admissions::new();
         let refused = || Err(Failure::new(Exit::Login, "530 no"));
         let broken = || {
             let mut failure = Failure::new(Exit::Network, "reset");

@@ -9,7 +9,7 @@ use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::options::TransferOptions;
 use super::verify::Verified;
-use crate::connect::retry::Witness;
+use crate::connect::retry::RetryObserver;
 use crate::console::messages::Messages;
 use crate::console::output::Output;
 use crate::console::progress::{Board, is_talkative};
@@ -68,9 +68,14 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the receiver of retry messages.
-    pub(crate) fn witness(&self) -> Witness<'_> {
+    pub(crate) fn witness(&self) -> RetryObserver<'_> {
         let canceller = self.cleanup.canceller();
-        Witness { messages: &self.messages, events: &self.events, canceller, quiet: self.quiet }
+        RetryObserver {
+            messages: &self.messages,
+            events: &self.events,
+            canceller,
+            quiet: self.quiet,
+        }
     }
 
     /// Prints a note that is not an error.

@@ -26,7 +26,7 @@ use crate::console::progress::{Board, Meter};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
-use crate::report::jobs::{self, Doors, NoConnection, Worker};
+use crate::report::jobs::{self, Admissions, NoConnection, Worker};
 use crate::report::json::Object;
 
 /// Smallest range in bytes: a connection costs several round trips.
@@ -207,7 +207,7 @@ impl Segments<'_> {
             segments: self,
             missing,
             meter: Mutex::new(order.board.begin(order.name, before, Some(self.size), order.fields)),
-            doors: Doors::new(),
+            doors: Admissions::new(),
             failure: Mutex::new(None),
         };
         // The first connection is open: a server that refuses another one has a limit.
@@ -347,7 +347,7 @@ struct Shared<'a, 'm> {
     segments: &'a Segments<'a>,
     missing: &'a [Missing],
     meter: Mutex<Meter<'m>>,
-    doors: Doors<()>,
+    doors: Admissions<()>,
     /// First failure.
     failure: Mutex<Option<Failure>>,
 }

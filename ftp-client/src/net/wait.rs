@@ -204,7 +204,7 @@ impl Waiter {
         work: Box<dyn FnOnce() + Send>,
     ) -> Result<io::Result<()>, Error> {
         self.check()?;
-        let aside = match Aside::begin(work) {
+        let aside = match SharedResult::begin(work) {
             Ok(aside) => aside,
             Err(error) => return Ok(Err(error)),
         };
@@ -219,20 +219,20 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// State shared by a thread of [`Waiter::run`] and its caller.
-struct Aside {
+struct SharedResult {
     wakeup: Wakeup,
     /// Whether the thread has finished, or its caller no longer waits for it.
     is_over: AtomicBool,
 }
 
-impl Aside {
+impl SharedResult {
     /// Starts the thread, unless too many are abandoned.
     fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Arc<Self>> {
         if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
             return Err(io::Error::other("too many name lookups or connectors are still running"));
         }
         let aside = Arc::new(Self { wakeup: Wakeup::new()?, is_over: AtomicBool::new(false) });
-        let helper = Helper(Arc::clone(&aside));
+        let helper = WakeOnDrop(Arc::clone(&aside));
         thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
             work();
             drop(helper);
@@ -255,9 +255,9 @@ impl Aside {
 }
 
 /// Guard that wakes the caller when the thread ends, even by a panic.
-struct Helper(Arc<Aside>);
+struct WakeOnDrop(Arc<SharedResult>);
 
-impl Drop for Helper {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         let Self(aside) = self;
         aside.end();

@@ -7,7 +7,7 @@ use ftp_proto::{Command, FileRange, Reply, RepresentationType, TimeVal, Transfer
 
 use super::ahead;
 use super::coding::Coding;
-use super::meet::{Met, meet};
+use super::meet::{BeginOutcome, meet};
 use super::setup::{one_by_one, prepare};
 use super::{abort, secure, tls_tickets};
 use crate::client::Client;
@@ -163,7 +163,7 @@ impl Setup<'_> {
             return Ok(Tried::Again);
         }
         match met? {
-            Met::Begun { data, first, ended } => {
+            BeginOutcome::Begun { data, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
                 let verb = self.verb;
                 let started = self.started;
@@ -171,7 +171,7 @@ impl Setup<'_> {
                 let coding = Coding::new(self.client.state.mode, verb.is_upload());
                 self.protect(Begun { verb, data, coding, first, ended, started, modified })
             }
-            Met::NoData(error) => {
+            BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
                 Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
             }

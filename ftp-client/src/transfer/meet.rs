@@ -18,7 +18,7 @@ use crate::net::wait::Deadline;
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.
-pub(super) enum Met {
+pub(super) enum BeginOutcome {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
 }
@@ -31,7 +31,7 @@ pub(super) fn meet(
     verb: Verb,
     opening: Opening,
     reply_deadline: Deadline,
-) -> Result<Met, Error> {
+) -> Result<BeginOutcome, Error> {
     let control = &mut client.control;
     let data_limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
@@ -43,7 +43,7 @@ pub(super) fn meet(
     };
     let server = control.addresses().map(|(_, peer)| peer.ip());
     let start = TransferStart::new(verb);
-    let meeting = Meeting {
+    let meeting = BeginWait {
         control,
         verb,
         server,
@@ -60,7 +60,7 @@ pub(super) fn meet(
 }
 
 /// The sockets, the limits and the results so far; `start` decides what is next.
-struct Meeting<'a> {
+struct BeginWait<'a> {
     control: &'a mut ControlConnection,
     verb: Verb,
     /// The host that may connect to the client.
@@ -77,8 +77,8 @@ struct Meeting<'a> {
     failure: Option<Error>,
 }
 
-impl Meeting<'_> {
-    fn run(mut self) -> Result<Met, Error> {
+impl BeginWait<'_> {
+    fn run(mut self) -> Result<BeginOutcome, Error> {
         loop {
             match self.start.step() {
                 StartStep::AwaitReply => {
@@ -92,10 +92,10 @@ impl Meeting<'_> {
             }
         }
         if let Some(error) = self.failure {
-            return Ok(Met::NoData(error));
+            return Ok(BeginOutcome::NoData(error));
         }
         let (first, ended) = self.start.into_replies().expect("data moves only after a reply");
-        Ok(Met::Begun { data: self.data, first, ended })
+        Ok(BeginOutcome::Begun { data: self.data, first, ended })
     }
 
     fn hear(&mut self, reply: &Reply) -> Result<(), Error> {

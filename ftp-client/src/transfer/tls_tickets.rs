@@ -12,7 +12,7 @@ use ftp_proto::{Command, Progress, Reply, TransferMode, TransferSetup, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use super::meet::{Met, meet};
+use super::meet::{BeginOutcome, meet};
 use super::setup::prepare;
 use super::verdict::{CLOSING, accepted};
 use super::{abort, secure};
@@ -128,7 +128,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let deadline = client.control.reply_deadline();
     client.control.send(Verb::Nlst, &line, deadline)?;
     let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
-        Ok(Met::Begun { data: Some(data), ended, .. }) => (data, ended),
+        Ok(BeginOutcome::Begun { data: Some(data), ended, .. }) => (data, ended),
         Ok(_) => return abort::resync(&mut client.control, None),
         Err(Error::Refused(..)) => return Ok(()),
         Err(error) => return Err(error),

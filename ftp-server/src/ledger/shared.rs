@@ -97,7 +97,7 @@ pub(super) struct Inner {
     lease: Duration,
     without: WithoutLedger,
     turns: [Mutex<()>; TURNS],
-    books: Mutex<Books>,
+    books: Mutex<LedgerAccount>,
     /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
     /// The last failure, and the time until which all calls fail with it.
@@ -106,7 +106,7 @@ pub(super) struct Inner {
 
 /// The leases of this server in each record, and its delayed changes to each record.
 #[derive(Debug, Default)]
-struct Books {
+struct LedgerAccount {
     held: BTreeMap<String, HashMap<String, Held>>,
     later: BTreeMap<String, Vec<Later>>,
     /// Number of calls that are making changes taken from `later`.
@@ -239,7 +239,7 @@ impl Drop for Presence {
 }
 
 impl Inner {
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, LedgerAccount> {
         unpoisoned(self.books.lock())
     }
 

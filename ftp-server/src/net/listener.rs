@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::arrival::{Arrival, Entry, turn_away};
 use super::balancer;
 use super::complaints::Complaints;
-use super::entrance::Entrance;
+use super::listening_socket::ListeningSocket;
 use crate::context::Current;
 use crate::log::Refusal;
 use crate::service::Greeting;
@@ -21,21 +21,21 @@ use crate::{limits, threads};
 /// Pause of the loop after an error that may repeat.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts a thread that accepts connections until the entrance is closed.
+/// Starts a thread that accepts connections until the socket is closed.
 pub(crate) fn start(
-    entrance: Arc<Entrance>,
+    socket: Arc<ListeningSocket>,
     greeting: Greeting,
     current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
-    let accept = move || accept_all(&entrance, greeting, &current);
+    let accept = move || accept_all(&socket, greeting, &current);
     threads::start(Some("ftp-accept"), limits::SESSION_STACK, accept)
 }
 
-fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
+fn accept_all(socket: &ListeningSocket, greeting: Greeting, current: &Arc<Current>) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
     while !current.get().register.is_closed() {
-        let error = match entrance.accept() {
+        let error = match socket.accept() {
             Ok((stream, peer)) => {
                 receive(stream, peer, greeting, current, &mut complaints);
                 spare = spare.or_else(open_spare);
@@ -52,7 +52,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
                 complaints.log("out of descriptors", &error);
                 // Closing the spare descriptor lets the server accept one client and send it a 421.
                 if spare.take().is_some() {
-                    if let Ok((stream, peer)) = entrance.accept() {
+                    if let Ok((stream, peer)) = socket.accept() {
                         // accept(2) may have failed before this client connected. By now, there may
                         // be enough descriptors.
                         spare = open_spare();

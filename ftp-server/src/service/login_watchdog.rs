@@ -17,11 +17,11 @@ use crate::{limits, threads};
 /// The waiting logins, and the thread that watches them. Dropping this value ends the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
-    shared: Arc<Overseer>,
+    shared: Arc<WatchdogState>,
 }
 
 #[derive(Debug, Default)]
-struct Overseer {
+struct WatchdogState {
     state: Mutex<Watched>,
     changed: Condvar,
 }
@@ -40,7 +40,7 @@ struct Watched {
 /// The watch over one session; dropping it ends the watch.
 #[derive(Debug)]
 pub(crate) struct LoginWatch {
-    shared: Arc<Overseer>,
+    shared: Arc<WatchdogState>,
     number: u64,
 }
 
@@ -108,7 +108,7 @@ impl Drop for Watchdog {
     }
 }
 
-impl Overseer {
+impl WatchdogState {
     fn run(&self, observers: &Observers) {
         let mut state = self.state();
         while !state.is_over {

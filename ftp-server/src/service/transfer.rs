@@ -27,7 +27,7 @@ struct Subject {
 }
 
 /// The result of a long command.
-struct Course<'a> {
+struct TransferSummary<'a> {
     bytes: u64,
     end: TransferEnd,
     replies: &'a [Reply],
@@ -162,7 +162,8 @@ impl Runner {
         self.line().shown.end_transfer();
         let Conclusion { end, replies, next } = conclusion;
         let replies = if failed.is_none() { replies } else { Vec::new() };
-        self.session.tell_of_transfer(subject, &Course { bytes, end, replies: &replies, tls });
+        self.session
+            .tell_of_transfer(subject, &TransferSummary { bytes, end, replies: &replies, tls });
         if let Some(error) = failed {
             return Err(error);
         }
@@ -283,7 +284,7 @@ fn conclude_malformed(fault: &DataFault) -> Conclusion {
 }
 
 impl Session {
-    fn tell_of_transfer(&self, subject: &Subject, course: &Course<'_>) {
+    fn tell_of_transfer(&self, subject: &Subject, course: &TransferSummary<'_>) {
         self.tell(EventKind::Transferred(Transfer {
             verb: subject.verb,
             path: &subject.path,
@@ -319,6 +320,6 @@ impl Session {
         let subject = Subject { verb, path, direction, start };
         let replies = std::slice::from_ref(reply);
         let end = TransferEnd::Refused;
-        self.tell_of_transfer(&subject, &Course { bytes: 0, end, replies, tls: None });
+        self.tell_of_transfer(&subject, &TransferSummary { bytes: 0, end, replies, tls: None });
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{BlockMarker, Reply, ReplyCode};
 
-use super::control::{Control, Look, Notice};
+use super::control::{Control, Notice, ReadBudget};
 use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
@@ -360,7 +360,7 @@ impl Monitor for TransferWatch<'_> {
 
     fn look(&mut self, moved: u64) -> Option<Interruption> {
         self.control.show_moved(moved);
-        let mut look = Look::new(self.running);
+        let mut look = ReadBudget::new(self.running);
         loop {
             match self.control.look(&mut look)? {
                 Notice::Abort => {

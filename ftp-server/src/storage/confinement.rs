@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn walls_say_what_there_is_fs_05() {
+    fn the_status_names_the_mechanisms_fs_05() {
         for (openat2, landlock, want) in [
             (true, Some(5), "openat2 and Landlock (ABI 5)"),
             (true, Some(2), "openat2 and Landlock (ABI 2, which does not check truncate)"),

@@ -31,7 +31,7 @@ pub(super) struct Pool {
 type Task = Box<dyn FnOnce() + Send>;
 
 /// The result of a piece of work, and the notification of the thread that waits for the result.
-struct Desk<T> {
+struct Completion<T> {
     result: Mutex<Result<Option<T>, Gone>>,
     changed: Condvar,
 }
@@ -39,11 +39,11 @@ struct Desk<T> {
 /// The error if the work ended without a result.
 struct Gone;
 
-/// The worker's side of a [`Desk`]. Dropping it without a result, usually in a panic, reports
+/// The worker's side of a [`Completion`]. Dropping it without a result, usually in a panic, reports
 /// [`Gone`].
-struct Worker<T>(Arc<Desk<T>>);
+struct Worker<T>(Arc<Completion<T>>);
 
-impl<T> Desk<T> {
+impl<T> Completion<T> {
     fn put(&self, result: Result<Option<T>, Gone>) {
         let mut place = unpoisoned(self.result.lock());
         if matches!(&*place, Ok(None)) {
@@ -80,7 +80,7 @@ impl Pool {
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let desk = Arc::new(Desk { result: Mutex::new(Ok(None)), changed: Condvar::new() });
+        let desk = Arc::new(Completion { result: Mutex::new(Ok(None)), changed: Condvar::new() });
         let gone = || io::Error::other("the thread of the handshake panicked");
         let worker = Worker(Arc::clone(&desk));
         let work = move || worker.0.put(Ok(Some(work())));

@@ -60,26 +60,26 @@ impl TlsClient {
     /// Offers this version only.
     #[must_use]
     pub fn version(self, version: Version) -> Self {
-        Self { version: Some(version), ..self.anew() }
+        Self { version: Some(version), ..self.with_new_sessions() }
     }
 
     /// Offers these protocols by ALPN. Without protocols, sends no ALPN.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> Self {
         let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Self { alpn, ..self.anew() }
+        Self { alpn, ..self.with_new_sessions() }
     }
 
     /// Requests this name or address, and requires a certificate for it.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
-        Self { name: name.to_owned(), ..self.anew() }
+        Self { name: name.to_owned(), ..self.with_new_sessions() }
     }
 
     /// Shows this certificate if the server asks for one.
     #[must_use]
     pub fn certificate(self, pair: &Pair) -> Self {
-        Self { own: Some((pair.certificate(), Arc::new(pair.key()))), ..self.anew() }
+        Self { own: Some((pair.certificate(), Arc::new(pair.key()))), ..self.with_new_sessions() }
     }
 
     /// Returns the sessions of the client, to count or forget them.
@@ -139,7 +139,7 @@ impl TlsClient {
         config
     }
 
-    fn anew(self) -> Self {
+    fn with_new_sessions(self) -> Self {
         Self { config: OnceLock::new(), sessions: Sessions::default(), ..self }
     }
 }

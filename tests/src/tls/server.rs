@@ -48,32 +48,32 @@ impl TlsServer {
     /// Offers this version only.
     #[must_use]
     pub fn version(self, version: Version) -> Self {
-        Self { version: Some(version), ..self.anew() }
+        Self { version: Some(version), ..self.with_new_sessions() }
     }
 
     /// Chooses one of these protocols by ALPN, and refuses a client that offers only others.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> Self {
         let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Self { alpn, ..self.anew() }
+        Self { alpn, ..self.with_new_sessions() }
     }
 
     /// Sends this number of TLS 1.3 tickets after each handshake.
     #[must_use]
     pub fn tickets(self, tickets: usize) -> Self {
-        Self { tickets, ..self.anew() }
+        Self { tickets, ..self.with_new_sessions() }
     }
 
     /// Resumes no session.
     #[must_use]
     pub fn forgetful(self) -> Self {
-        Self { resumes: false, ..self.anew() }
+        Self { resumes: false, ..self.with_new_sessions() }
     }
 
     /// Asks for a client certificate of this authority, and optionally requires it.
     #[must_use]
     pub fn clients_of(self, authority: &Authority, required: bool) -> Self {
-        Self { clients: Some((authority.certificate(), required)), ..self.anew() }
+        Self { clients: Some((authority.certificate(), required)), ..self.with_new_sessions() }
     }
 
     /// Carries out the handshake.
@@ -118,7 +118,7 @@ impl TlsServer {
         config
     }
 
-    fn anew(self) -> Self {
+    fn with_new_sessions(self) -> Self {
         Self { config: OnceLock::new(), ..self }
     }
 }

@@ -100,8 +100,12 @@ impl<'a> Queue<'a> {
             Order::Put { local, remote } => self.put(number, local, remote.as_deref()),
             Order::Ls { long, all, recursive, path } => {
                 let list = ListOptions { all: *all, ..ListOptions::default() };
-                let how =
-                    ls::How { list, long: *long, recursive: *recursive, ..ls::How::default() };
+                let how = ls::LsOptions {
+                    list,
+                    long: *long,
+                    recursive: *recursive,
+                    ..ls::LsOptions::default()
+                };
                 self.ls(how, path)
             }
             Order::Stat(paths) => self.each(number, paths, &mut Self::stat),
@@ -109,7 +113,8 @@ impl<'a> Queue<'a> {
                 self.each(number, paths, &mut |queue, path| {
                     is_named(path)?;
                     let as_directory = path.ends_with(b"/");
-                    let how = rm::How { recursive: *recursive, force: *force, as_directory };
+                    let how =
+                        rm::RemovalOptions { recursive: *recursive, force: *force, as_directory };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                     rm::remove(client, queue.url, Place::at(path), how, &queue.reporter)
                 })
@@ -148,7 +153,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn ls(&mut self, how: ls::How, path: &[u8]) -> Result<(), Failure> {
+    fn ls(&mut self, how: ls::LsOptions, path: &[u8]) -> Result<(), Failure> {
         let lines = ResultLines::new(self.context.output.clone(), self.terminal);
         let Reporter { messages, events, .. } = &self.reporter;
         let mut lister = ls::Lister::new(how, lines, messages.clone(), events.clone());

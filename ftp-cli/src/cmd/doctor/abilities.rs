@@ -20,7 +20,7 @@ const DIRECTORIES: usize = 3;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
     /// The server sent the listing.
-    Came(Came),
+    ListingContent(ListingContent),
     /// The server refused the command.
     Refused(Reply),
     /// The listing started but did not end, for this reason.
@@ -31,7 +31,7 @@ pub(super) enum Listing {
 
 /// Content of a listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Came {
+pub(super) struct ListingContent {
     pub(super) entries: usize,
     /// First line that cannot be parsed as an entry.
     pub(super) unreadable: Option<String>,
@@ -81,7 +81,7 @@ pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSee
 
 fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
     match entries(client, directory, form) {
-        Ok(came) => Listing::Came(came),
+        Ok(came) => Listing::ListingContent(came),
         Err(Error::Refused(_, reply)) => Listing::Refused(reply),
         Err(error @ Error::Timeout(Phase::Stall)) => {
             Listing::Stuck(Diagnosis::BigPacketsLost, error.to_string())
@@ -93,8 +93,12 @@ fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
     }
 }
 
-fn entries(client: &mut Client, directory: &[u8], form: ListingForm) -> Result<Came, Error> {
-    let mut came = Came::default();
+fn entries(
+    client: &mut Client,
+    directory: &[u8],
+    form: ListingForm,
+) -> Result<ListingContent, Error> {
+    let mut came = ListingContent::default();
     for listed in client.list_with(directory, ListOptions::by(form))? {
         match listed? {
             Listed::Entry(entry) => {
@@ -131,7 +135,7 @@ pub(super) fn large(
     let came =
         [seen.mlsd.as_ref(), Some(&seen.list)].into_iter().flatten().find_map(|listing| {
             match listing {
-                Listing::Came(came) => Some(came),
+                Listing::ListingContent(came) => Some(came),
                 _ => None,
             }
         })?;
@@ -206,12 +210,12 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
 
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
-        Listing::Came(Came { unreadable: Some(line), .. }) => Finding::warn(
+        Listing::ListingContent(ListingContent { unreadable: Some(line), .. }) => Finding::warn(
             check,
             diagnosis,
             format_args!("cannot parse a line of the listing: {line}"),
         ),
-        Listing::Came(Came { entries, .. }) => {
+        Listing::ListingContent(ListingContent { entries, .. }) => {
             Finding::ok(check, format_args!("{entries} entries read"))
         }
         Listing::Refused(reply) => {
@@ -246,7 +250,8 @@ mod tests {
     }
 
     fn good() -> AbilitiesSeen {
-        let came = Listing::Came(Came { entries: 3, ..Came::default() });
+        let came =
+            Listing::ListingContent(ListingContent { entries: 3, ..ListingContent::default() });
         AbilitiesSeen {
             features: features(&[" MLST type*;", " UTF8", " HASH SHA-256*;SHA-1;"]),
             mlsd: Some(came.clone()),
@@ -264,8 +269,12 @@ mod tests {
     #[test]
     fn what_is_listed_must_work_and_what_is_not_may_be_missing() {
         assert_eq!(names(&good()), [""; 0]);
-        let odd = Came { entries: 3, unreadable: Some("?".to_owned()), ..Came::default() };
-        let odd = Listing::Came(odd);
+        let odd = ListingContent {
+            entries: 3,
+            unreadable: Some("?".to_owned()),
+            ..ListingContent::default()
+        };
+        let odd = Listing::ListingContent(odd);
         for (seen, want) in [
             (AbilitiesSeen { mlsd: None, features: features(&[]), utf8: None, ..good() }, &[][..]),
             (

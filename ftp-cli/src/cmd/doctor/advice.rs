@@ -2,7 +2,7 @@
 
 use ftp_client::Proxy;
 
-use super::way::Way;
+use super::data_method::DataMethod;
 use crate::options::Options;
 
 /// Parts of the advised command line.
@@ -11,7 +11,7 @@ pub(super) struct Advice {
     /// URL without a password.
     pub(super) url: String,
     /// Method of data connections; `None` if none works.
-    pub(super) way: Option<Way>,
+    pub(super) way: Option<DataMethod>,
     /// Only address family that works: `-4` or `-6`.
     pub(super) family: Option<&'static str>,
     /// Scheme that is better than the URL's.
@@ -52,7 +52,7 @@ pub(super) enum Reader {
 }
 
 /// Returns the options that the advised command line must keep. Placeholders stand for secrets.
-pub(super) fn kept(options: &Options, way: Way, reader: Reader) -> Vec<String> {
+pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<String> {
     let mut kept = Vec::new();
     let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
     for long in KEPT.iter().chain(active) {
@@ -86,10 +86,10 @@ impl Advice {
         add(if self.may_not_list { &["put"] } else { &["ls", "-l"] });
         add(self.family.as_slice());
         match self.way {
-            Some(Way::Epsv) | None => {}
-            Some(Way::Pasv) => add(&["--epsv", "never"]),
-            Some(Way::Eprt) => add(&["--active"]),
-            Some(Way::Port) => add(&["--active", "--eprt", "never"]),
+            Some(DataMethod::Epsv) | None => {}
+            Some(DataMethod::Pasv) => add(&["--epsv", "never"]),
+            Some(DataMethod::Eprt) => add(&["--active"]),
+            Some(DataMethod::Port) => add(&["--active", "--eprt", "never"]),
         }
         self.kept.iter().for_each(|word| add(&[word]));
         let url = match (self.scheme, self.url.split_once("://")) {
@@ -124,17 +124,20 @@ mod tests {
         let plain = || Advice { url: url(), ..Advice::default() };
         for (advice, want) in [
             (plain(), "ftp-cli ls -l ftp://me@host:2121/"),
-            (Advice { way: Some(Way::Epsv), ..plain() }, "ftp-cli ls -l ftp://me@host:2121/"),
             (
-                Advice { way: Some(Way::Pasv), ..plain() },
+                Advice { way: Some(DataMethod::Epsv), ..plain() },
+                "ftp-cli ls -l ftp://me@host:2121/",
+            ),
+            (
+                Advice { way: Some(DataMethod::Pasv), ..plain() },
                 "ftp-cli ls -l --epsv never ftp://me@host:2121/",
             ),
             (
-                Advice { way: Some(Way::Eprt), ..plain() },
+                Advice { way: Some(DataMethod::Eprt), ..plain() },
                 "ftp-cli ls -l --active ftp://me@host:2121/",
             ),
             (
-                Advice { way: Some(Way::Port), family: Some("-4"), ..plain() },
+                Advice { way: Some(DataMethod::Port), family: Some("-4"), ..plain() },
                 "ftp-cli ls -l -4 --active --eprt never ftp://me@host:2121/",
             ),
             (Advice { may_not_list: true, ..plain() }, "ftp-cli put FILE ftp://me@host:2121/"),
@@ -154,9 +157,9 @@ mod tests {
                     --active-ports 300-400 --timeout 5 --tls-data clear";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
         let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
-        assert_eq!(kept(&options, Way::Epsv, Reader::User).join(" "), passive);
+        assert_eq!(kept(&options, DataMethod::Epsv, Reader::User).join(" "), passive);
         let active = format!("{passive} --active-ports 300-400");
-        assert_eq!(kept(&options, Way::Port, Reader::User).join(" "), active);
+        assert_eq!(kept(&options, DataMethod::Port, Reader::User).join(" "), active);
     }
 
     #[test]
@@ -165,7 +168,7 @@ mod tests {
         let (_, options) = options::parse(line.map(Into::into)).unwrap();
         for (reader, command) in [(Reader::User, "echo geheim"), (Reader::Other, "COMMAND")] {
             let want = ["--account", "ACCOUNT", "--password-command", command];
-            assert_eq!(kept(&options, Way::Epsv, reader), want);
+            assert_eq!(kept(&options, DataMethod::Epsv, reader), want);
         }
     }
 }

@@ -17,7 +17,7 @@ use super::report::{Report, Shown};
 use super::{examine, proxy, secured};
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::{self, Dialler};
-use crate::connect::proxy::Way;
+use crate::connect::proxy::Route;
 use crate::connect::tls_options::TlsOptions;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -36,7 +36,7 @@ pub(super) struct Asked<'a> {
     timeouts: Timeouts,
     rule: AddressRule,
     bind: Option<IpAddr>,
-    way: Way,
+    way: Route,
 }
 
 /// The result of one examination.

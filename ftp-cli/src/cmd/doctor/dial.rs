@@ -9,9 +9,9 @@ use ftp_client::{
 };
 use ftp_proto::{Escaped, FtpUrl, Reply};
 
+use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
-use super::way::Way;
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
 use crate::connect::proxy::Chosen;
@@ -173,7 +173,7 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// Returns the client's error.
-    pub(super) fn client(&self, way: Way) -> Result<Inside<'_, Client>, Error> {
+    pub(super) fn client(&self, way: DataMethod) -> Result<Inside<'_, Client>, Error> {
         self.client_by(way, |builder| builder)
     }
 
@@ -185,7 +185,7 @@ impl Dial<'_> {
     /// Returns the client's error.
     pub(super) fn client_by(
         &self,
-        way: Way,
+        way: DataMethod,
         change: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Inside<'_, Client>, Error> {
         self.enter(|| {

@@ -16,6 +16,7 @@ mod advice;
 mod asked;
 mod clock;
 mod data_connections;
+mod data_method;
 mod diagnosis;
 mod dial;
 mod entry;
@@ -32,7 +33,6 @@ mod side_by_side;
 mod tls;
 mod upload;
 mod watch;
-mod way;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -43,9 +43,9 @@ use ftp_client::Family;
 use ftp_proto::{FtpUrl, Scheme};
 use log::LevelFilter;
 
+use self::data_method::DataMethod;
 use self::finding::{Check, Finding, lost, not_again};
 use self::side_by_side::{joined, start};
-use self::way::Way;
 use crate::connect::credentials::Finder;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -61,7 +61,7 @@ use diagnosis::Diagnosis;
 use dial::Dial;
 use entry::Entered;
 use object::PathKind;
-use packets::Passage;
+use packets::LargeTransfer;
 use report::{Report, Shown};
 
 /// Largest number of addresses of a name that are examined.
@@ -213,8 +213,8 @@ fn moved(
         addresses.and_then(|(local, _)| data_connections::no_such_family(it, local));
     let peer = addresses.map(|(_, peer)| peer);
     let (learned, outcomes, passage, tls) = scope(|scope| {
-        let outcomes =
-            Way::ALL.map(|way| start(scope, move || data_connections::attempt(dial, way, peer)));
+        let outcomes = DataMethod::ALL
+            .map(|way| start(scope, move || data_connections::attempt(dial, way, peer)));
         let passage = start(scope, || packets::up(dial));
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
@@ -235,7 +235,7 @@ fn moved(
     }
     let (findings, best) = match (addresses, learned) {
         (Some((local, peer)), Some(ports)) => {
-            data_connections::judge(&data_connections::WaysSeen {
+            data_connections::judge(&data_connections::MethodsSeen {
                 local,
                 peer,
                 seen_as,
@@ -273,7 +273,7 @@ fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
 /// Runs the checks that need a working data connection, in parallel, with the best method.
 fn used(
     dial: &Dial<'_>,
-    way: Way,
+    way: DataMethod,
     is_protected: bool,
     report: &mut Report<'_>,
     advice: &mut Advice,
@@ -325,7 +325,7 @@ struct PathSeen {
 }
 
 /// Examines the path of the URL, the listings there, and a large transfer.
-fn listed(dial: &Dial<'_>, way: Way) -> Result<PathSeen, Failure> {
+fn listed(dial: &Dial<'_>, way: DataMethod) -> Result<PathSeen, Failure> {
     let ended = |object, findings| Ok(PathSeen { object, may_not_list: false, findings });
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
@@ -353,15 +353,15 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<PathSeen, Failure> {
     };
     let passage = match large {
         Some(path) => packets::down(client, &path)?,
-        None => Passage::Unknown(format!(
+        None => LargeTransfer::Unknown(format!(
             "no file of at least {} bytes to download: name one in the URL, or use --upload-dir",
             packets::LEAST
         )),
     };
-    if dial.upload.is_none() || !matches!(passage, Passage::Unknown(_)) {
+    if dial.upload.is_none() || !matches!(passage, LargeTransfer::Unknown(_)) {
         findings.push(packets::judge(&passage));
     }
-    if !matches!(passage, Passage::Stalled(_)) {
+    if !matches!(passage, LargeTransfer::Stalled(_)) {
         inside.quit();
     }
     Ok(PathSeen { object: Some(object), may_not_list: seen.may_not_list(), findings })
@@ -396,7 +396,7 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
 }
 
 /// Examines TLS on data connections, with the method that works.
-fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
+fn tls_on_data(dial: &Dial<'_>, way: DataMethod) -> Result<Vec<Finding>, Failure> {
     // TLS on a data connection begins with a transfer, and a listing is the only transfer that
     // needs no file.
     if !dial.listed.load(Ordering::Relaxed) {

@@ -7,10 +7,10 @@ use std::io::Read;
 use ftp_client::{Client, Error, Phase, RawCommand};
 use ftp_proto::Escaped;
 
+use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
-use super::way::Way;
 use crate::exit::Failure;
 
 /// Lengths of the test commands in bytes: one fits into a single packet on any network, the other
@@ -25,7 +25,7 @@ pub(super) const LEAST: u64 = 4 << 10;
 
 /// Outcome of a large transfer.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Passage {
+pub(super) enum LargeTransfer {
     /// The transfer passed; holds the observation.
     Passed(String),
     /// The transfer stalled although small transfers pass; holds the observation.
@@ -39,20 +39,20 @@ pub(super) enum Passage {
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
-pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
-    let mut inside = match dial.client(Way::Epsv) {
+pub(super) fn up(dial: &Dial<'_>) -> Result<LargeTransfer, Failure> {
+    let mut inside = match dial.client(DataMethod::Epsv) {
         Ok(inside) => inside,
         Err(error @ Error::Cancelled) => return Err(error.into()),
         // The next login reports what this error means.
-        Err(error) => return Ok(Passage::Unknown(error.to_string())),
+        Err(error) => return Ok(LargeTransfer::Unknown(error.to_string())),
     };
     let passage = long_command(&mut inside.it);
-    if let Ok(Passage::Passed(_)) = passage {
+    if let Ok(LargeTransfer::Passed(_)) = passage {
         inside.quit();
     }
     match passage {
         Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(error) => Ok(Passage::Unknown(error.to_string())),
+        Err(error) => Ok(LargeTransfer::Unknown(error.to_string())),
         Ok(passage) => Ok(passage),
     }
 }
@@ -62,15 +62,15 @@ pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
 /// # Errors
 ///
 /// Returns errors of the control connection, except for a missing reply to the long command.
-pub(super) fn long_command(client: &mut Client) -> Result<Passage, Error> {
+pub(super) fn long_command(client: &mut Client) -> Result<LargeTransfer, Error> {
     let mut say = |length: usize| {
         let command = RawCommand::new(format!("NOOP {}", "x".repeat(length - 5)));
         client.quote(&command.map_err(Error::Argument)?).map(drop)
     };
     say(SHORT)?;
     match say(LONG) {
-        Ok(()) => Ok(Passage::Passed(format!("a command of {LONG} bytes is answered"))),
-        Err(Error::Timeout(Phase::Reply)) => Ok(Passage::Stalled(format!(
+        Ok(()) => Ok(LargeTransfer::Passed(format!("a command of {LONG} bytes is answered"))),
+        Err(Error::Timeout(Phase::Reply)) => Ok(LargeTransfer::Stalled(format!(
             "a command of {SHORT} bytes is answered, but one of {LONG} bytes is not"
         ))),
         Err(error) => Err(error),
@@ -82,7 +82,7 @@ pub(super) fn long_command(client: &mut Client) -> Result<Passage, Error> {
 /// # Errors
 ///
 /// Returns [`Error::Cancelled`] after a signal.
-pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Passage, Error> {
+pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<LargeTransfer, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);
@@ -91,23 +91,23 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Passage, Error> {
     let count = bytes.len();
     let path = Escaped(path);
     match read {
-        Ok(_) => Ok(Passage::Passed(format!("received {count} bytes of {path}"))),
+        Ok(_) => Ok(LargeTransfer::Passed(format!("received {count} bytes of {path}"))),
         Err(Error::Timeout(Phase::Stall)) => {
-            Ok(Passage::Stalled(format!("received {count} bytes of {path}, then nothing")))
+            Ok(LargeTransfer::Stalled(format!("received {count} bytes of {path}, then nothing")))
         }
         Err(error @ Error::Cancelled) => Err(error),
-        Err(error) => Ok(Passage::Unknown(format!("{path}: {error}"))),
+        Err(error) => Ok(LargeTransfer::Unknown(format!("{path}: {error}"))),
     }
 }
 
 /// Returns the finding about one direction.
-pub(super) fn judge(passage: &Passage) -> Finding {
+pub(super) fn judge(passage: &LargeTransfer) -> Finding {
     match passage {
-        Passage::Passed(seen) => Finding::ok(Check::Packets, format_args!("{seen}")),
-        Passage::Stalled(seen) => {
+        LargeTransfer::Passed(seen) => Finding::ok(Check::Packets, format_args!("{seen}")),
+        LargeTransfer::Stalled(seen) => {
             let diagnosis = Diagnosis::BigPacketsLost;
             Finding::fail(Check::Packets, diagnosis, format_args!("{seen}"))
         }
-        Passage::Unknown(why) => Finding::skip(Check::Packets, format_args!("{why}")),
+        LargeTransfer::Unknown(why) => Finding::skip(Check::Packets, format_args!("{why}")),
     }
 }

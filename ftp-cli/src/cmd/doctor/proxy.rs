@@ -6,12 +6,12 @@ use ftp_proto::Escaped;
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
-use crate::connect::proxy::{Chosen, Way};
+use crate::connect::proxy::{Chosen, Route};
 use crate::exit::Failure;
 
 /// Returns the finding about a proxy that is not used for this server.
-pub(super) fn excepted(way: &Way, host: &str) -> Option<Finding> {
-    let Way::Excepted { variable, by } = way else { return None };
+pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
+    let Route::Excepted { variable, by } = way else { return None };
     let host = Escaped(host.as_bytes());
     let seen = format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
     Some(Finding::ok(Check::Proxy, seen))

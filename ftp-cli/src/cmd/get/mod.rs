@@ -15,7 +15,7 @@ use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use super::mirror;
-use crate::connect::retry::Witness;
+use crate::connect::retry::RetryObserver;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::options::urls;
 use crate::remote::pattern;
 use crate::report::jobs::NoConnection;
-use crate::report::jobs::{self, Doors, Worker};
+use crate::report::jobs::{self, Admissions, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         stdio.events.leave_output(&stdio.messages);
     }
     let (items, failed) = {
-        let witness = Witness::new(options, stdio, &cleanup);
+        let witness = RetryObserver::new(options, stdio, &cleanup);
         expand(requests, &settings, &mut sessions, &witness)?
     };
     let count = items.len() + failed.len();
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
-    let doors = Doors::new();
+    let doors = Admissions::new();
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
@@ -175,7 +175,7 @@ fn expand(
     requests: Requests<'_>,
     settings: &TransferOptions,
     sessions: &mut Sessions<'_>,
-    witness: &Witness<'_>,
+    witness: &RetryObserver<'_>,
 ) -> Result<Expanded, Failure> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
@@ -236,7 +236,7 @@ struct Getter<'a, 'b> {
     tally: &'a Mutex<Tally<'b>>,
     /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
-    doors: &'a Doors<(Server, Option<Vec<u8>>)>,
+    doors: &'a Admissions<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are requested before the first transfer.
     ahead: &'a Mutex<Vec<FtpUrl>>,
     /// Failure of the last file, if it failed.

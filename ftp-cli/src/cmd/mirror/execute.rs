@@ -11,7 +11,7 @@ use ftp_client::RateLimit;
 use super::compare::Difference;
 use super::copy::{Copied, Copier, Progress, Watch, copy_together};
 use super::plan::{Plan, PlannedCopy, PlannedMode, Removed};
-use crate::connect::retry::{Retrying, Witness, pause_until};
+use crate::connect::retry::{RetryObserver, Retrying, pause_until};
 use crate::console::messages::Messages;
 use crate::console::progress::Board;
 use crate::display::shown;
@@ -38,7 +38,7 @@ pub(super) struct MirrorReporter<'a> {
     pub(super) rate_limit: Option<&'a RateLimit>,
     pub(super) retrying: Retrying,
     /// Receiver of the reports about retries.
-    pub(super) witness: &'a Witness<'a>,
+    pub(super) witness: &'a RetryObserver<'a>,
 }
 
 impl MirrorReporter<'_> {

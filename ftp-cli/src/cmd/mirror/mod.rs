@@ -29,7 +29,7 @@ use log::LevelFilter;
 
 use self::names::learn_names;
 use crate::connect::credentials::Finder;
-use crate::connect::retry::Witness;
+use crate::connect::retry::RetryObserver;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
@@ -43,11 +43,11 @@ use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
-use copy::{Across, Ahead, Copier, Down, Far, Near, Up};
+use copy::{Across, Ahead, Copier, Down, LocalSide, RemoteSide, Up};
 use execute::{MirrorReporter, Naming, act};
 use local_tree::Directory;
 use options::{Comparison, LinkChoice, MirrorOptions};
-use plan::{Plan, Wish};
+use plan::{Plan, PlanOptions};
 use trees::{LocalTree, RemoteTree, ask_for_modes, look_at, look_for};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -194,9 +194,9 @@ impl<'a> Mirror<'a> {
         clear(&ground, plan.leftovers());
         let backup = self.open_backup(here)?;
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
-            let from = Far::source(sessions, url, &top);
+            let from = RemoteSide::source(sessions, url, &top);
             let resumes = self.wanted.transfer.resume;
-            Copier::Down(Down { from, to: Near::new(&ground, backup.as_ref()), resumes })
+            Copier::Down(Down { from, to: LocalSide::new(&ground, backup.as_ref()), resumes })
         });
         let copiers = copiers.collect();
         let there = |path: &[u8]| named(url, path);
@@ -248,9 +248,14 @@ impl<'a> Mirror<'a> {
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
             let takes_times = seen.takes_times;
             let backup = backup.as_ref();
-            let to = Far { takes_times, names, backup, ..Far::source(sessions, url, &top) };
+            let to = RemoteSide {
+                takes_times,
+                names,
+                backup,
+                ..RemoteSide::source(sessions, url, &top)
+            };
             let resumes = self.wanted.transfer.resume;
-            let (from, ahead) = (Near::new(&ground, None), Ahead::new(goes_ahead));
+            let (from, ahead) = (LocalSide::new(&ground, None), Ahead::new(goes_ahead));
             Copier::Up(Up { from, to, is_watched, resumes, temporary, ahead })
         });
         let copiers = copiers.collect();
@@ -282,7 +287,7 @@ impl<'a> Mirror<'a> {
             let mut source = RemoteTree::new(client, &top_from, self.wanted.list);
             look_at(&mut source)?;
             // Resuming a copy between servers does not depend on times.
-            let wish = Wish { resumes: false, ..self.wish_for_server(seen.takes_times) };
+            let wish = PlanOptions { resumes: false, ..self.wish_for_server(seen.takes_times) };
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
             Ok((plan, seen))
         })?;
@@ -296,9 +301,9 @@ impl<'a> Mirror<'a> {
         let names = learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let copiers = pairs.map(|(sources, targets)| {
-            let from = Far::source(sources, from, &top_from);
+            let from = RemoteSide::source(sources, from, &top_from);
             let takes_times = seen.takes_times;
-            let to = Far { takes_times, names, ..Far::source(targets, to, &top_to) };
+            let to = RemoteSide { takes_times, names, ..RemoteSide::source(targets, to, &top_to) };
             let temporary = self.wanted.transfer.temporary.as_ref();
             Copier::Across(Across { from, to, options: choice, temporary })
         });
@@ -317,7 +322,7 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    fn wish_for_server(&self, takes_times: bool) -> Wish<'_> {
+    fn wish_for_server(&self, takes_times: bool) -> PlanOptions<'_> {
         let rule = self.rule(takes_times);
         self.wish(rule, self.wanted.transfer.resume)
     }
@@ -331,14 +336,25 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    fn wish(&self, rule: Rule, resumes: bool) -> Wish<'_> {
+    fn wish(&self, rule: Rule, resumes: bool) -> PlanOptions<'_> {
         let choice = &self.wanted.filter;
         let deletes = self.wanted.deletes;
         let is_dry = self.wanted.is_dry;
         let moves = self.wanted.transfer.removes_source;
         let temporary = self.wanted.transfer.temporary.as_ref();
         let (objects, links, perms) = (plan::OBJECTS, self.wanted.links, self.wanted.perms);
-        Wish { choice, rule, deletes, objects, resumes, is_dry, moves, temporary, links, perms }
+        PlanOptions {
+            choice,
+            rule,
+            deletes,
+            objects,
+            resumes,
+            is_dry,
+            moves,
+            temporary,
+            links,
+            perms,
+        }
     }
 
     /// Lists both trees, with retries of transient failures if requested.
@@ -353,11 +369,11 @@ impl<'a> Mirror<'a> {
         looked.map_err(|failure| failure.context_unless_named(url))
     }
 
-    fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {
+    fn witness<'w>(&'w self, stdio: &'w Stdio) -> RetryObserver<'w> {
         let canceller = self.cleanup.canceller();
         let messages = &stdio.messages;
         let events = &self.events;
-        Witness { messages, events, canceller, quiet: self.options.is_quiet() }
+        RetryObserver { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
     /// Creates the top directory of the target if it is missing, and its parents if requested.

@@ -46,13 +46,13 @@ pub(super) enum Notice {
 }
 
 /// The remaining reads of one check of the control connection.
-pub(super) struct Look {
+pub(super) struct ReadBudget {
     reads: u32,
     /// Whether to answer `STAT` at once.
     status: bool,
 }
 
-impl Look {
+impl ReadBudget {
     /// Starts a check. If `status` is set, the check reports a `STAT` at once; otherwise `STAT`
     /// waits for its turn.
     pub(super) const fn new(status: bool) -> Self {
@@ -383,7 +383,7 @@ impl Control {
 
     /// Reads available input without waiting, keeps lines for later, and returns events that cannot
     /// wait. Call it again with the same `look` until it returns `None`.
-    pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
+    pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
         loop {
             while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
                 match verb_of(&event) {

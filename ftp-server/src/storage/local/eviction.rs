@@ -7,9 +7,9 @@ use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::hidden;
+use super::kept_uploads::Part;
 use super::policy::Bounds;
 use super::root::Root;
-use super::shelf::Part;
 
 /// Removes partial uploads of the same user, the oldest first, until `new` fits within `bounds`.
 /// Returns `false` if `new` cannot fit, because it is too large or the other uploads cannot be

@@ -19,6 +19,7 @@ mod eviction;
 mod failure;
 mod files;
 mod hidden;
+mod kept_uploads;
 mod name;
 mod names;
 mod output;
@@ -27,7 +28,7 @@ mod policy;
 mod quota;
 mod replacement;
 mod root;
-mod shelf;
+mod root_confinement;
 mod source;
 mod sweep;
 mod target;
@@ -35,7 +36,6 @@ mod target;
 mod tests;
 mod usage;
 mod waiting;
-mod walls;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -54,10 +54,10 @@ use self::failure::{lookup, system};
 use self::files::{Files, free_bytes, lack_of_inodes};
 use self::replacement::WhenCut;
 use self::root::Root;
+use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
 use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
-use self::walls::Walls;
 use super::{
     Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
     RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
@@ -111,7 +111,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
     files: Files,
-    walls: Option<Arc<Walls>>,
+    confinement: Option<Arc<RootConfinement>>,
 }
 
 /// The quota count of a root, from [`LocalStorage::tally`].
@@ -142,9 +142,9 @@ impl LocalStorage {
         let root = Root::open(root.as_ref()).map_err(system)?;
         // Reads the umask now, because a confined thread cannot.
         policy::mask_of_process();
-        let walls = Walls::if_any(&root)?.map(Arc::new);
+        let confinement = RootConfinement::if_any(&root)?.map(Arc::new);
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
-        Ok(Self { files, walls })
+        Ok(Self { files, confinement })
     }
 
     /// Returns this storage with other settings.
@@ -174,10 +174,12 @@ impl LocalStorage {
     /// Returns `Unsupported` if [`ConfinementPolicy::Require`] is set and the system lacks
     /// `openat2` or Landlock, or `Io` if the kernel refuses.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
-        let walls = match config.confine {
+        let confinement = match config.confine {
             ConfinementPolicy::Off => None,
-            ConfinementPolicy::BestEffort if self.walls.is_some() => self.walls,
-            ConfinementPolicy::BestEffort => Walls::if_any(&self.files.root)?.map(Arc::new),
+            ConfinementPolicy::BestEffort if self.confinement.is_some() => self.confinement,
+            ConfinementPolicy::BestEffort => {
+                RootConfinement::if_any(&self.files.root)?.map(Arc::new)
+            }
             ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
                 let source = std::io::Error::other("this system has no openat2");
                 return Err(StorageError {
@@ -185,10 +187,10 @@ impl LocalStorage {
                     source: Some(source),
                 });
             }
-            ConfinementPolicy::Require => Some(Arc::new(Walls::of(&self.files.root)?)),
+            ConfinementPolicy::Require => Some(Arc::new(RootConfinement::of(&self.files.root)?)),
         };
         let files = Files { config, ..self.files };
-        Ok(Self { files, walls })
+        Ok(Self { files, confinement })
     }
 
     /// Returns the settings.
@@ -239,18 +241,18 @@ impl LocalStorage {
     /// Returns the mechanisms that keep sessions below the root.
     #[must_use]
     pub fn confinement_status(&self) -> ConfinementStatus {
-        let landlock = self.walls.as_ref().map(|walls| walls.abi());
+        let landlock = self.confinement.as_ref().map(|it| it.abi());
         ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
     }
 }
 
 impl Storage for LocalStorage {
     fn enter(&self) -> Result<(), StorageError> {
-        self.walls.as_ref().map_or(Ok(()), |walls| walls.enter(&self.files.root))
+        self.confinement.as_ref().map_or(Ok(()), |it| it.enter(&self.files.root))
     }
 
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.walls.as_ref().map(|_walls| vec![self.files.root.as_fd()])
+        self.confinement.as_ref().map(|_| vec![self.files.root.as_fd()])
     }
 
     fn capabilities(&self) -> Capabilities {

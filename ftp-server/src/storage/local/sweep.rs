@@ -15,10 +15,10 @@ use rustix::process::nice;
 
 use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
+use super::kept_uploads::Part;
 use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
-use super::shelf::Part;
 use super::usage::{Cost, Seen, Usage};
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};

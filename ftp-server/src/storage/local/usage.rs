@@ -12,7 +12,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use super::shelf::Shelf;
+use super::kept_uploads::KeptUploads;
 use crate::lock::unpoisoned;
 pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
@@ -44,7 +44,7 @@ pub(super) struct Usage {
     /// Signal for the end of a count.
     counted: Condvar,
     /// The kept partial uploads.
-    shelf: Shelf,
+    shelf: KeptUploads,
     /// Files with a running append, each with its old length.
     growing: Mutex<Vec<(Identity, u64)>>,
 }
@@ -57,7 +57,7 @@ struct UsageState {
     /// Whether a thread is counting or about to start.
     is_counting: bool,
     /// The changes since the running walk began.
-    meanwhile: Option<Meanwhile>,
+    meanwhile: Option<MissedChanges>,
     /// Cost of running uploads.
     running: Cost,
     /// Number of running uploads.
@@ -83,7 +83,7 @@ struct Count {
 
 /// Changes that a running walk may have missed.
 #[derive(Debug, Default)]
-struct Meanwhile {
+struct MissedChanges {
     /// Cost of new or moved files.
     cost: Cost,
     /// Whether a directory with unknown content was moved.
@@ -199,7 +199,7 @@ impl Usage {
     pub(super) fn walk(&self, mut count: impl FnMut() -> Option<Seen>) {
         for _ in 0..WALKS {
             let alone = self.alone();
-            self.state().meanwhile = Some(Meanwhile::default());
+            self.state().meanwhile = Some(MissedChanges::default());
             drop(alone);
             let seen = count();
             let _alone = self.alone();
@@ -243,7 +243,7 @@ impl Usage {
     /// whether that cost is unknown.
     #[cfg(test)]
     pub(super) fn seem_to_walk(&self, walks: bool) -> (Cost, bool) {
-        let new = walks.then(Meanwhile::default);
+        let new = walks.then(MissedChanges::default);
         let former = std::mem::replace(&mut self.state().meanwhile, new).unwrap_or_default();
         (former.cost, former.is_unknown)
     }
@@ -266,7 +266,7 @@ impl Usage {
     }
 
     /// Returns the kept partial uploads.
-    pub(super) const fn shelf(&self) -> &Shelf {
+    pub(super) const fn shelf(&self) -> &KeptUploads {
         &self.shelf
     }
 

@@ -4,7 +4,7 @@ use ftp_proto::{Reply, ReplyDecoder};
 
 /// Protocol of a server, judged by its first bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Talker {
+pub(crate) enum ServerProtocol {
     /// FTP server, with its whole first reply.
     Ftp(Reply),
     /// Probably an FTP server: its first reply is incomplete.
@@ -19,31 +19,31 @@ pub(crate) enum Talker {
 }
 
 /// Recognises the protocol by the first `bytes` that were received.
-pub(crate) fn recognise(bytes: &[u8]) -> Talker {
+pub(crate) fn recognise(bytes: &[u8]) -> ServerProtocol {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {
-        return Talker::Ssh;
+        return ServerProtocol::Ssh;
     }
     if starts(b"HTTP/") || starts(b"<!DOCTYPE") || starts(b"<html") || starts(b"<HTML") {
-        return Talker::Http;
+        return ServerProtocol::Http;
     }
     // Alert or handshake, of SSL 3 to TLS 1.3 (RFC 8446 §5.1).
     if let [0x15 | 0x16, 3, 0..=4, ..] = bytes {
-        return Talker::Tls;
+        return ServerProtocol::Tls;
     }
     if starts(b"+OK") {
-        return Talker::Mail("POP3");
+        return ServerProtocol::Mail("POP3");
     }
     if starts(b"* OK") {
-        return Talker::Mail("IMAP");
+        return ServerProtocol::Mail("IMAP");
     }
     let mut decoder = ReplyDecoder::new();
     let mut rest = bytes;
     loop {
         match decoder.next() {
-            Ok(Some(reply)) if is_smtp(&reply) => return Talker::Mail("SMTP"),
-            Ok(Some(reply)) => return Talker::Ftp(reply),
-            Err(_) => return Talker::Unknown,
+            Ok(Some(reply)) if is_smtp(&reply) => return ServerProtocol::Mail("SMTP"),
+            Ok(Some(reply)) => return ServerProtocol::Ftp(reply),
+            Err(_) => return ServerProtocol::Unknown,
             Ok(None) => {}
         }
         let taken = decoder.push(rest);
@@ -54,7 +54,7 @@ pub(crate) fn recognise(bytes: &[u8]) -> Talker {
     }
     // The decoder decides only at a line end.
     let is_digit_or_end = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_digit);
-    if (0..3).all(is_digit_or_end) { Talker::Unfinished } else { Talker::Unknown }
+    if (0..3).all(is_digit_or_end) { ServerProtocol::Unfinished } else { ServerProtocol::Unknown }
 }
 
 /// Returns whether a greeting is that of a mail server. Mail servers name their protocol (RFC 5321
@@ -72,21 +72,21 @@ mod tests {
     #[test]
     fn talkers_are_known_by_their_first_words() {
         for (bytes, want) in [
-            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], Talker::Ssh),
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", Talker::Http),
-            (b"<html><head>", Talker::Http),
-            (b"\x15\x03\x01\x00\x02\x02\x46", Talker::Tls),
-            (b"\x16\x03\x03\x00\x7a\x02", Talker::Tls),
-            (b"+OK ready\r\n", Talker::Mail("POP3")),
-            (b"* OK IMAP4rev1\r\n", Talker::Mail("IMAP")),
-            (b"220 mail.example.org ESMTP Postfix\r\n", Talker::Mail("SMTP")),
-            (b"22", Talker::Unfinished),
-            (b"220 ready", Talker::Unfinished),
-            (b"220-Welcome\r\n to it\r\n", Talker::Unfinished),
-            (b"", Talker::Unfinished),
-            (b"\0\0\0\x4a5.7.44", Talker::Unknown),
-            (b"hello\r\n", Talker::Unknown),
-            (b"login: ", Talker::Unknown),
+            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], ServerProtocol::Ssh),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", ServerProtocol::Http),
+            (b"<html><head>", ServerProtocol::Http),
+            (b"\x15\x03\x01\x00\x02\x02\x46", ServerProtocol::Tls),
+            (b"\x16\x03\x03\x00\x7a\x02", ServerProtocol::Tls),
+            (b"+OK ready\r\n", ServerProtocol::Mail("POP3")),
+            (b"* OK IMAP4rev1\r\n", ServerProtocol::Mail("IMAP")),
+            (b"220 mail.example.org ESMTP Postfix\r\n", ServerProtocol::Mail("SMTP")),
+            (b"22", ServerProtocol::Unfinished),
+            (b"220 ready", ServerProtocol::Unfinished),
+            (b"220-Welcome\r\n to it\r\n", ServerProtocol::Unfinished),
+            (b"", ServerProtocol::Unfinished),
+            (b"\0\0\0\x4a5.7.44", ServerProtocol::Unknown),
+            (b"hello\r\n", ServerProtocol::Unknown),
+            (b"login: ", ServerProtocol::Unknown),
         ] {
             assert_eq!(recognise(bytes), want, "{bytes:?}");
         }
@@ -95,7 +95,7 @@ mod tests {
             (b"220-a\r\n220 b\r\n", 220),
             (b"421 full\r\n", 421),
         ] {
-            let Talker::Ftp(reply) = recognise(bytes) else { panic!("{bytes:?}") };
+            let ServerProtocol::Ftp(reply) = recognise(bytes) else { panic!("{bytes:?}") };
             assert_eq!(reply.code().value(), code);
         }
     }

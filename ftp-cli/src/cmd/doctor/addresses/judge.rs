@@ -10,7 +10,7 @@ use ftp_proto::{Escaped, Reply, Severity};
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
 use super::Answer;
-use super::banner::Talker;
+use super::banner::ServerProtocol;
 
 /// Time after which a greeting counts as late.
 const LATE: Duration = Duration::from_secs(4);
@@ -84,7 +84,10 @@ pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static s
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
         let is_good = |(_, answer): &(SocketAddr, Answer)| {
-            matches!(answer, Answer::Talks { talker: Talker::Ftp(_) | Talker::Tls, .. })
+            matches!(
+                answer,
+                Answer::Talks { talker: ServerProtocol::Ftp(_) | ServerProtocol::Tls, .. }
+            )
         };
         let there = of.clone().next().is_some();
         (there, of.any(is_good))
@@ -155,7 +158,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
                 format_args!("{address} sent nothing for {:.0} s", time.as_secs_f64()),
             ),
         ],
-        Answer::Talks { talker: Talker::Ftp(reply), after, .. } if !implicit => vec![
+        Answer::Talks { talker: ServerProtocol::Ftp(reply), after, .. } if !implicit => vec![
             connected(),
             Finding::ok(Check::Protocol, format_args!("{address} speaks FTP")),
             greeting(address, reply, *after),
@@ -169,7 +172,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
 /// Judges the protocol of a server, unless the server greets with FTP as expected.
 fn protocol(
     address: SocketAddr,
-    talker: &Talker,
+    talker: &ServerProtocol,
     first: &[u8],
     implicit: bool,
     asked: bool,
@@ -178,23 +181,27 @@ fn protocol(
     let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
     let other = |diagnosis, what| fail(diagnosis, format_args!("{address} speaks {what}: {said}"));
     match talker {
-        Talker::Ftp(reply) => {
+        ServerProtocol::Ftp(reply) => {
             fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets unencrypted: {reply}"))
         }
-        Talker::Tls if implicit => {
+        ServerProtocol::Tls if implicit => {
             Finding::ok(Check::Protocol, format_args!("{address} starts with TLS"))
         }
-        Talker::Tls => fail(Diagnosis::TlsOnPlainPort, format_args!("{address} expects TLS first")),
-        Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
-        Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
-        Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
+        ServerProtocol::Tls => {
+            fail(Diagnosis::TlsOnPlainPort, format_args!("{address} expects TLS first"))
+        }
+        ServerProtocol::Ssh => other(Diagnosis::SshOnPort, "SSH"),
+        ServerProtocol::Http => other(Diagnosis::HttpOnPort, "HTTP"),
+        ServerProtocol::Mail(name) => other(Diagnosis::OtherProtocol, name),
         // The greeting started like FTP, but did not end.
-        Talker::Unfinished if !asked => Finding::fail(
+        ServerProtocol::Unfinished if !asked => Finding::fail(
             Check::Greeting,
             Diagnosis::GreetingNever,
             format_args!("{address} sent an incomplete greeting: {said}"),
         ),
-        Talker::Unfinished | Talker::Unknown => other(Diagnosis::OtherProtocol, "another protocol"),
+        ServerProtocol::Unfinished | ServerProtocol::Unknown => {
+            other(Diagnosis::OtherProtocol, "another protocol")
+        }
     }
 }
 

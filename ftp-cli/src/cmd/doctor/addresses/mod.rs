@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ftp_client::Timeouts;
 use socket2::{Domain, Socket, Type};
 
-use self::banner::{Talker, recognise};
+use self::banner::{ServerProtocol, recognise};
 
 /// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
 /// look up the client's name first.
@@ -38,7 +38,7 @@ pub(super) enum Answer {
     Unanswered,
     /// The server sent the bytes `first` after the time `after`; with `asked`, only after a
     /// question.
-    Talks { talker: Talker, first: Vec<u8>, after: Duration, asked: bool },
+    Talks { talker: ServerProtocol, first: Vec<u8>, after: Duration, asked: bool },
     /// The server closed the connection without a greeting.
     Closed,
     /// The server sent nothing in this time, not even after a question.
@@ -98,49 +98,49 @@ pub(super) fn look(
     let end = start + timeouts.greeting;
     if implicit {
         return match ask(&stream, &client_hello(), end) {
-            Heard::Words(first) => talks(first, start, true),
-            Heard::End => Answer::Closed,
-            Heard::Nothing => Answer::Silent(start.elapsed()),
+            FirstBytes::Words(first) => talks(first, start, true),
+            FirstBytes::End => Answer::Closed,
+            FirstBytes::Nothing => Answer::Silent(start.elapsed()),
         };
     }
     let quiet = start + QUIET.min(timeouts.greeting / 4);
     match listen(&stream, Vec::new(), quiet) {
         // A slow server is not silent: the rest of its greeting may still arrive.
-        Heard::Words(first) if recognise(&first) == Talker::Unfinished => {
+        FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
             return match listen(&stream, first, end) {
-                Heard::Words(first) => talks(first, start, false),
-                Heard::End | Heard::Nothing => Answer::Closed,
+                FirstBytes::Words(first) => talks(first, start, false),
+                FirstBytes::End | FirstBytes::Nothing => Answer::Closed,
             };
         }
-        Heard::Words(first) => {
+        FirstBytes::Words(first) => {
             let answer = talks(first, start, false);
-            if let Answer::Talks { talker: Talker::Ftp(_), .. } = &answer {
+            if let Answer::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
                 quit(&stream);
             }
             return answer;
         }
         // A TLS server would have waited instead of closing.
-        Heard::End => return Answer::Closed,
-        Heard::Nothing => {}
+        FirstBytes::End => return Answer::Closed,
+        FirstBytes::Nothing => {}
     }
     // Sent over a separate connection, because a TLS record may confuse an FTP session.
     let hello = connect(address, bind, timeouts.connect).map(|other| {
         ask(&other, &client_hello(), Instant::now() + QUIET.min(timeouts.greeting / 4))
     });
-    if let Ok(Heard::Words(first)) = hello
-        && recognise(&first) == Talker::Tls
+    if let Ok(FirstBytes::Words(first)) = hello
+        && recognise(&first) == ServerProtocol::Tls
     {
         return talks(first, start, true);
     }
     match ask(&stream, QUESTION, end) {
-        Heard::Words(first) => {
+        FirstBytes::Words(first) => {
             // An FTP server sends its greeting before it answers, so the question was merely too
             // early.
-            let asked = !matches!(recognise(&first), Talker::Ftp(_));
+            let asked = !matches!(recognise(&first), ServerProtocol::Ftp(_));
             talks(first, start, asked)
         }
-        Heard::End => Answer::Closed,
-        Heard::Nothing => Answer::Silent(start.elapsed()),
+        FirstBytes::End => Answer::Closed,
+        FirstBytes::Nothing => Answer::Silent(start.elapsed()),
     }
 }
 
@@ -181,44 +181,45 @@ fn quit(mut stream: &TcpStream) {
 }
 
 /// Bytes received until a deadline.
-enum Heard {
+enum FirstBytes {
     Words(Vec<u8>),
     /// The connection ended without a byte.
     End,
     Nothing,
 }
 
-fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> Heard {
+fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> FirstBytes {
     match stream.write_all(question) {
         Ok(()) => listen(stream, Vec::new(), until),
-        Err(_) => Heard::End,
+        Err(_) => FirstBytes::End,
     }
 }
 
 /// Appends received bytes to `heard` until the protocol is recognised or the time is over.
-fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
+fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes {
     let mut buffer = [0; 4_096];
     let finished = |heard: Vec<u8>, otherwise| match heard.is_empty() {
         true => otherwise,
-        false => Heard::Words(heard),
+        false => FirstBytes::Words(heard),
     };
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-            return finished(heard, Heard::Nothing);
+            return finished(heard, FirstBytes::Nothing);
         }
         match stream.read(&mut buffer) {
-            Ok(0) => return finished(heard, Heard::End),
+            Ok(0) => return finished(heard, FirstBytes::End),
             Ok(count) => heard.extend_from_slice(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return finished(heard, Heard::Nothing);
+                return finished(heard, FirstBytes::Nothing);
             }
-            Err(_) => return finished(heard, Heard::End),
+            Err(_) => return finished(heard, FirstBytes::End),
         }
-        if heard.len() > MOST_SAID || (!heard.is_empty() && recognise(&heard) != Talker::Unfinished)
+        if heard.len() > MOST_SAID
+            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
         {
-            return Heard::Words(heard);
+            return FirstBytes::Words(heard);
         }
     }
 }

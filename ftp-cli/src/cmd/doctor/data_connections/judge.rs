@@ -8,21 +8,21 @@ use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
 };
 
+use super::super::data_method::DataMethod;
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
-use super::super::way::Way;
 use super::ports;
-use super::seen::{WayOutcome, WaysSeen};
+use super::seen::{MethodOutcome, MethodsSeen};
 
 /// Best method of data connections from this computer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Best(pub(crate) Way);
+pub(crate) struct Best(pub(crate) DataMethod);
 
 /// Judges the methods through a proxy, where no address is known. Active mode does not work through
 /// a proxy.
-pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<Best>) {
+pub(crate) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<Best>) {
     let unknown = SocketAddr::from(([0; 4], 0));
-    let (mut findings, best) = judge(&WaysSeen {
+    let (mut findings, best) = judge(&MethodsSeen {
         local: unknown,
         peer: unknown,
         seen_as: None,
@@ -37,7 +37,7 @@ pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<
 }
 
 /// Judges all methods. Returns the findings and the best method, or `None` if none works.
-pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
+pub(crate) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
     let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
@@ -49,9 +49,9 @@ pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     findings.push(families(seen.no_such_family.as_ref()));
     // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.ports.is_partly();
-    let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
+    let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
-        is_good(outcome) || (by_chance && matches!(outcome, WayOutcome::Unreachable { .. }))
+        is_good(outcome) || (by_chance && matches!(outcome, MethodOutcome::Unreachable { .. }))
     });
     // Methods of active mode come first with --active, and if passive ports fail at random.
     let wanted = seen.wanted == Mode::Active || is_partly;
@@ -59,20 +59,20 @@ pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     (findings, best.map(|(way, _)| Best(way)))
 }
 
-const fn is_good(outcome: &WayOutcome) -> bool {
-    matches!(outcome, WayOutcome::Works)
+const fn is_good(outcome: &MethodOutcome) -> bool {
+    matches!(outcome, MethodOutcome::Works)
 }
 
 /// One method that was tried, together with the other method of its mode.
 #[derive(Clone, Copy)]
 struct Tried<'a> {
-    seen: &'a WaysSeen,
+    seen: &'a MethodsSeen,
     check: Check,
     mode: Mode,
     /// Command of the method.
     name: &'static str,
-    this: &'a WayOutcome,
-    other: &'a WayOutcome,
+    this: &'a MethodOutcome,
+    other: &'a MethodOutcome,
 }
 
 impl Tried<'_> {
@@ -103,8 +103,8 @@ fn passive(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        WayOutcome::Works => Finding::ok(check, format_args!("received a listing with {name}")),
-        WayOutcome::Unreachable { closed, at } => {
+        MethodOutcome::Works => Finding::ok(check, format_args!("received a listing with {name}")),
+        MethodOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "is not answered" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
                 Diagnosis::PassiveClosed
@@ -117,26 +117,30 @@ fn passive(tried: Tried<'_>) -> Finding {
             )
         }
         // A firewall that interferes with only one of the commands does not explain this.
-        WayOutcome::Unanswered if matches!(other, WayOutcome::Unanswered) => {
+        MethodOutcome::Unanswered if matches!(other, MethodOutcome::Unanswered) => {
             wrong(Diagnosis::ReplyNever, format_args!("{name} gets no reply"))
         }
-        WayOutcome::Unanswered => wrong(blocked, format_args!("{name} gets no reply")),
-        WayOutcome::GaveUp(reply) => {
+        MethodOutcome::Unanswered => wrong(blocked, format_args!("{name} gets no reply")),
+        MethodOutcome::GaveUp(reply) => {
             wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
         }
-        WayOutcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
-        WayOutcome::Stalled => wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}")),
-        WayOutcome::Unfinished(why) => {
+        MethodOutcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        MethodOutcome::Stalled => {
+            wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
+        }
+        MethodOutcome::Unfinished(why) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
-        WayOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
-        WayOutcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
-        WayOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
-        WayOutcome::Proxy(why) => {
+        MethodOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
+        MethodOutcome::Broken(why) => {
+            wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}"))
+        }
+        MethodOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
+        MethodOutcome::Proxy(why) => {
             wrong(Diagnosis::ProxyBlocksData, format_args!("{name}: the proxy says: {why}"))
         }
-        WayOutcome::Refused(reply) => passive_refused(tried, reply),
-        WayOutcome::NotTried(why) => {
+        MethodOutcome::Refused(reply) => passive_refused(tried, reply),
+        MethodOutcome::NotTried(why) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
     }
@@ -150,7 +154,7 @@ fn place(at: Option<SocketAddr>) -> String {
 }
 
 /// Returns a finding if the PASV reply announces a host other than that of the control connection.
-fn announced(seen: &WaysSeen) -> Option<Finding> {
+fn announced(seen: &MethodsSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
     let class = AddressClass::of(*other);
@@ -176,10 +180,10 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
             tried.wrong(Diagnosis::FewPorts, words)
         }
         _ if !is_permanent(reply) => tried.wrong(Diagnosis::PassiveFailed, words),
-        WayOutcome::Refused(other) if is_permanent(other) => {
+        MethodOutcome::Refused(other) if is_permanent(other) => {
             tried.wrong(Diagnosis::PassiveOff, words)
         }
-        WayOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
+        MethodOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
         // Only a warning: if PASV fails too, its own finding says so.
         _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
         _ if tried.other_works() => Finding::ok(check, format_args!("{words}; EPSV works")),
@@ -199,7 +203,7 @@ fn active(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::ActiveBlocked,
     };
     match (this, outside) {
-        (WayOutcome::Works, Some(outside)) => {
+        (MethodOutcome::Works, Some(outside)) => {
             let diagnosis = Diagnosis::MiddleboxRewrites;
             Finding::warn(
                 check,
@@ -207,34 +211,36 @@ fn active(tried: Tried<'_>) -> Finding {
                 format_args!("{name} with {local} works, although {outside}"),
             )
         }
-        (WayOutcome::Works, None) => {
+        (MethodOutcome::Works, None) => {
             Finding::ok(check, format_args!("the server connected to {local} by {name}"))
         }
-        (WayOutcome::NotAgain(diagnosis, why), _) => {
+        (MethodOutcome::NotAgain(diagnosis, why), _) => {
             wrong(*diagnosis, format_args!("{name}: {why}"))
         }
-        (WayOutcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
-        (WayOutcome::Stalled, _) => {
+        (MethodOutcome::Insecure(why), _) => {
+            wrong(Diagnosis::DataTls, format_args!("{name}: {why}"))
+        }
+        (MethodOutcome::Stalled, _) => {
             wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
         }
-        (WayOutcome::Unfinished(why), _) => {
+        (MethodOutcome::Unfinished(why), _) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
         // If the server ignores commands of passive mode too, the missing connection says nothing
         // about active mode.
-        (WayOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
+        (MethodOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
             Finding::skip(check, format_args!("{name}: the server does not answer commands"))
         }
-        (WayOutcome::NotTried(why), _) => {
+        (MethodOutcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
-        (WayOutcome::Refused(reply), _) if tried.other_works() => {
+        (MethodOutcome::Refused(reply), _) if tried.other_works() => {
             Finding::ok(check, format_args!("{name} is refused: {reply}; the other command works"))
         }
-        (WayOutcome::Refused(reply), Some(outside)) => {
+        (MethodOutcome::Refused(reply), Some(outside)) => {
             wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
         }
-        (WayOutcome::Refused(reply), None) => {
+        (MethodOutcome::Refused(reply), None) => {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
                 Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
@@ -245,8 +251,8 @@ fn active(tried: Tried<'_>) -> Finding {
         }
         (outcome, outside) => {
             let how = match outcome {
-                WayOutcome::GaveUp(reply) => format!("the server gave up: {reply}"),
-                WayOutcome::Broken(why) => why.clone(),
+                MethodOutcome::GaveUp(reply) => format!("the server gave up: {reply}"),
+                MethodOutcome::Broken(why) => why.clone(),
                 _ => "no connection from the server".to_owned(),
             };
             let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
@@ -256,16 +262,16 @@ fn active(tried: Tried<'_>) -> Finding {
 }
 
 /// Returns whether EPSV and PASV both got no reply, or a listing in passive mode lacks a reply.
-fn leaves_unanswered(seen: &WaysSeen) -> bool {
+fn leaves_unanswered(seen: &MethodsSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
-    let is_unfinished = |outcome| matches!(outcome, &WayOutcome::Unfinished(_));
+    let is_unfinished = |outcome| matches!(outcome, &MethodOutcome::Unfinished(_));
     is_unfinished(epsv)
         || is_unfinished(pasv)
-        || matches!((epsv, pasv), (WayOutcome::Unanswered, WayOutcome::Unanswered))
+        || matches!((epsv, pasv), (MethodOutcome::Unanswered, MethodOutcome::Unanswered))
 }
 
 /// Returns the evidence for a NAT between client and server, if there is any.
-fn outside(seen: &WaysSeen) -> Option<String> {
+fn outside(seen: &MethodsSeen) -> Option<String> {
     let local = seen.local.ip().to_canonical();
     let peer = seen.peer.ip().to_canonical();
     let class = AddressClass::of(local);
@@ -314,30 +320,30 @@ mod tests {
     use super::super::ports::{Port, Ports};
     use super::*;
 
-    const WORKS: WayOutcome = WayOutcome::Works;
+    const WORKS: MethodOutcome = MethodOutcome::Works;
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "so")
     }
 
-    fn refused(code: u16) -> WayOutcome {
-        WayOutcome::Refused(reply(code))
+    fn refused(code: u16) -> MethodOutcome {
+        MethodOutcome::Refused(reply(code))
     }
 
-    fn silent() -> WayOutcome {
-        WayOutcome::Unreachable { closed: false, at: None }
+    fn silent() -> MethodOutcome {
+        MethodOutcome::Unreachable { closed: false, at: None }
     }
 
-    fn unfinished() -> WayOutcome {
-        WayOutcome::Unfinished("no 226")
+    fn unfinished() -> MethodOutcome {
+        MethodOutcome::Unfinished("no 226")
     }
 
-    fn insecure() -> WayOutcome {
-        WayOutcome::Insecure("alert".to_owned())
+    fn insecure() -> MethodOutcome {
+        MethodOutcome::Insecure("alert".to_owned())
     }
 
-    fn closed() -> WayOutcome {
-        WayOutcome::Unreachable { closed: true, at: None }
+    fn closed() -> MethodOutcome {
+        MethodOutcome::Unreachable { closed: true, at: None }
     }
 
     /// Returns `open` ports that were reached, followed by `closed` ports that were not.
@@ -346,8 +352,8 @@ mod tests {
         (0..open + closed).map(port).collect()
     }
 
-    fn seen(local: &str, peer: &str, outcomes: [WayOutcome; 4]) -> WaysSeen {
-        WaysSeen {
+    fn seen(local: &str, peer: &str, outcomes: [MethodOutcome; 4]) -> MethodsSeen {
+        MethodsSeen {
             local: format!("{local}:40000").parse().unwrap(),
             peer: format!("{peer}:21").parse().unwrap(),
             seen_as: None,
@@ -359,7 +365,7 @@ mod tests {
     }
 
     /// Returns the names of the problems; `!` precedes those that stop this client.
-    fn names(seen: &WaysSeen) -> Vec<String> {
+    fn names(seen: &MethodsSeen) -> Vec<String> {
         let mut names = Vec::new();
         for found in judge(seen).0 {
             let Some(diagnosis) = found.diagnosis else { continue };
@@ -383,8 +389,8 @@ mod tests {
             (outer, [silent(), silent(), WORKS, WORKS], &["!passive-blocked"]),
             (outer, [closed(), closed(), WORKS, WORKS], &["!passive-closed"]),
             (outer, [silent(), WORKS, WORKS, WORKS], &["epsv-blocked"]),
-            (outer, [WayOutcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
-            (outer, [WayOutcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [MethodOutcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [MethodOutcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
             (outer, [WORKS, silent(), WORKS, WORKS], &["pasv-blocked"]),
             (outer, [WORKS, closed(), WORKS, WORKS], &["pasv-blocked"]),
             (outer, [refused(500), WORKS, WORKS, WORKS], &["epsv-unsupported"]),
@@ -406,7 +412,12 @@ mod tests {
             (outer, [WORKS, WORKS, silent(), silent()], &["active-blocked"]),
             (
                 outer,
-                [WORKS, WORKS, WayOutcome::GaveUp(reply(425)), WayOutcome::GaveUp(reply(425))],
+                [
+                    WORKS,
+                    WORKS,
+                    MethodOutcome::GaveUp(reply(425)),
+                    MethodOutcome::GaveUp(reply(425)),
+                ],
                 &["active-blocked"],
             ),
             (outer, [insecure(), insecure(), insecure(), insecure()], &["!data-tls", "data-tls"]),
@@ -421,16 +432,16 @@ mod tests {
             (outer, [unfinished(), unfinished(), silent(), silent()], &["!final-reply-never"]),
             (
                 outer,
-                [WayOutcome::Unanswered, WayOutcome::Unanswered, silent(), silent()],
+                [MethodOutcome::Unanswered, MethodOutcome::Unanswered, silent(), silent()],
                 &["!reply-never"],
             ),
             (
                 outer,
                 [
-                    WayOutcome::Stalled,
-                    WayOutcome::Stalled,
-                    WayOutcome::Stalled,
-                    WayOutcome::Stalled,
+                    MethodOutcome::Stalled,
+                    MethodOutcome::Stalled,
+                    MethodOutcome::Stalled,
+                    MethodOutcome::Stalled,
                 ],
                 &["!big-packets-lost", "big-packets-lost"],
             ),
@@ -468,15 +479,19 @@ mod tests {
             (
                 [silent(), WORKS, WORKS, WORKS],
                 &["passive-ports-partly", "!passive-ports-partly"][..],
-                Way::Eprt,
+                DataMethod::Eprt,
             ),
             (
                 [WORKS, silent(), silent(), silent()],
                 &["!passive-ports-partly", "active-blocked", "passive-ports-partly"],
-                Way::Epsv,
+                DataMethod::Epsv,
             ),
-            ([WORKS, WORKS, WORKS, WORKS], &["!passive-ports-partly"], Way::Eprt),
-            ([closed(), closed(), refused(500), WORKS], &["!passive-ports-partly"], Way::Port),
+            ([WORKS, WORKS, WORKS, WORKS], &["!passive-ports-partly"], DataMethod::Eprt),
+            (
+                [closed(), closed(), refused(500), WORKS],
+                &["!passive-ports-partly"],
+                DataMethod::Port,
+            ),
         ] {
             let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
             seen.ports.ports = reached(4, 4);
@@ -519,11 +534,11 @@ mod tests {
             judge(&seen).1.map(|Best(way)| way)
         };
         for (outcomes, wanted, want) in [
-            ([WORKS, WORKS, WORKS, WORKS], Mode::Passive, Some(Way::Epsv)),
-            ([WORKS, WORKS, WORKS, WORKS], Mode::Active, Some(Way::Eprt)),
-            ([silent(), WORKS, WORKS, WORKS], Mode::Passive, Some(Way::Pasv)),
-            ([silent(), silent(), refused(500), WORKS], Mode::Passive, Some(Way::Port)),
-            ([WORKS, WORKS, silent(), silent()], Mode::Active, Some(Way::Epsv)),
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Passive, Some(DataMethod::Epsv)),
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Active, Some(DataMethod::Eprt)),
+            ([silent(), WORKS, WORKS, WORKS], Mode::Passive, Some(DataMethod::Pasv)),
+            ([silent(), silent(), refused(500), WORKS], Mode::Passive, Some(DataMethod::Port)),
+            ([WORKS, WORKS, silent(), silent()], Mode::Active, Some(DataMethod::Epsv)),
             ([silent(), silent(), silent(), silent()], Mode::Passive, None),
         ] {
             assert_eq!(best(outcomes, wanted), want);

@@ -16,12 +16,12 @@ use ftp_client::{
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 
-use self::seen::WayOutcome;
-pub(super) use self::seen::WaysSeen;
+use self::seen::MethodOutcome;
+pub(super) use self::seen::MethodsSeen;
 use super::addresses;
+use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
 use super::dial::{Dial, refused_again, say};
-use super::way::Way;
 use crate::exit::Failure;
 
 /// Number of listing lines that prove that data flows.
@@ -62,7 +62,7 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 /// over.
 pub(super) fn without_resuming(
     dial: &Dial<'_>,
-    way: Way,
+    way: DataMethod,
 ) -> Result<Result<Option<String>, Error>, Failure> {
     let Some(tls) = &dial.tls else { return Ok(Ok(None)) };
     let change = |builder: ClientBuilder| builder.tls(tls.clone().resume_sessions(false));
@@ -95,26 +95,26 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 /// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
 pub(super) fn attempt(
     dial: &Dial<'_>,
-    way: Way,
+    way: DataMethod,
     peer: Option<SocketAddr>,
-) -> Result<WayOutcome, Failure> {
+) -> Result<MethodOutcome, Failure> {
     if dial.proxy.is_some() && way.is_active() {
-        return Ok(WayOutcome::NotTried("active mode does not work through a proxy".to_owned()));
+        return Ok(MethodOutcome::NotTried("active mode does not work through a proxy".to_owned()));
     }
     let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
-    if matches!(way, Way::Pasv | Way::Port) && is_ipv6 {
-        return Ok(WayOutcome::NotTried(
+    if matches!(way, DataMethod::Pasv | DataMethod::Port) && is_ipv6 {
+        return Ok(MethodOutcome::NotTried(
             "it supports only IPv4, but the control connection uses IPv6".to_owned(),
         ));
     }
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
         Err(error @ Error::Timeout(Phase::Overall)) => {
-            return Ok(WayOutcome::NotTried(error.to_string()));
+            return Ok(MethodOutcome::NotTried(error.to_string()));
         }
         Err(error) => {
             let (diagnosis, why) = refused_again(&error)?;
-            return Ok(WayOutcome::NotAgain(diagnosis, why));
+            return Ok(MethodOutcome::NotAgain(diagnosis, why));
         }
     };
     let client = &mut inside.it;
@@ -129,24 +129,24 @@ pub(super) fn attempt(
             if is_whole {
                 inside.quit();
             }
-            Ok(WayOutcome::Works)
+            Ok(MethodOutcome::Works)
         }
         // The listing arrived, but may be truncated.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
             dial.listed.store(true, Ordering::Relaxed);
             dial.truncated.store(true, Ordering::Relaxed);
-            Ok(WayOutcome::Works)
+            Ok(MethodOutcome::Works)
         }
         Err(Error::ListingCut(_)) => {
             dial.listed.store(true, Ordering::Relaxed);
-            Ok(WayOutcome::Works)
+            Ok(MethodOutcome::Works)
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
             // A user who may not list files may still transfer them.
-            WayOutcome::NotTried(why) if !way.is_active() => {
+            MethodOutcome::NotTried(why) if !way.is_active() => {
                 let connected = peer.and_then(|peer| connects(dial, client, way, peer));
-                connected.unwrap_or(WayOutcome::NotTried(why))
+                connected.unwrap_or(MethodOutcome::NotTried(why))
             }
             outcome => outcome,
         }),
@@ -155,12 +155,12 @@ pub(super) fn attempt(
 
 /// Sends the command of a passive method separately, before the listing, to tell an unanswered
 /// command from an unanswered listing. Returns the outcome if the server does not name a port.
-fn ask_for_port(client: &mut Client, way: Way) -> Result<Option<WayOutcome>, Failure> {
+fn ask_for_port(client: &mut Client, way: DataMethod) -> Result<Option<MethodOutcome>, Failure> {
     let command = RawCommand::new(way.command()).map_err(Error::Argument);
     Ok(Some(match command.and_then(|command| client.quote(&command)) {
         Ok(reply) if reply.code().severity() == Severity::Completion => return Ok(None),
-        Ok(reply) => WayOutcome::Refused(reply),
-        Err(Error::Timeout(Phase::Reply)) => WayOutcome::Unanswered,
+        Ok(reply) => MethodOutcome::Refused(reply),
+        Err(Error::Timeout(Phase::Reply)) => MethodOutcome::Unanswered,
         Err(error @ Error::Cancelled) => return Err(error.into()),
         Err(error) => outcome(way, error),
     }))
@@ -182,31 +182,33 @@ fn listing(client: &mut Client) -> Result<bool, Error> {
 fn connects(
     dial: &Dial<'_>,
     client: &mut Client,
-    way: Way,
+    way: DataMethod,
     peer: SocketAddr,
-) -> Option<WayOutcome> {
+) -> Option<MethodOutcome> {
     let reply = say(client, way.command())?;
     let at = match way {
-        Way::Epsv => dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer),
+        DataMethod::Epsv => {
+            dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer)
+        }
         _ => {
             let found = HostPort::find(reply.text()).ok()?;
             dial.data_address(Some(found.host.into()), found.port, peer)
         }
     };
     let outcome = match addresses::connect(at, dial.bind, dial.timeouts().data_connect) {
-        Ok(_) => WayOutcome::Works,
+        Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
     say(client, "ABOR");
     Some(outcome)
 }
 
-fn unreachable(error: &std::io::Error, at: Option<SocketAddr>) -> WayOutcome {
+fn unreachable(error: &std::io::Error, at: Option<SocketAddr>) -> MethodOutcome {
     let closed = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
-    WayOutcome::Unreachable { closed, at }
+    MethodOutcome::Unreachable { closed, at }
 }
 
-fn outcome(way: Way, error: Error) -> WayOutcome {
+fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
     let (error, at) = match error {
         Error::DataConnection(mut attempts) => match attempts.pop() {
             Some(last) => (last.error, last.address),
@@ -215,38 +217,38 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
         error => (error, None),
     };
     match error {
-        Error::Refused(verb, reply) if is_way(verb) => WayOutcome::Refused(reply),
+        Error::Refused(verb, reply) if is_way(verb) => MethodOutcome::Refused(reply),
         // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
-            WayOutcome::Insecure(reply.to_string())
+            MethodOutcome::Insecure(reply.to_string())
         }
-        Error::Tls(error) => WayOutcome::Insecure(error.to_string()),
+        Error::Tls(error) => MethodOutcome::Insecure(error.to_string()),
         Error::Timeout(phase @ Phase::Handshake) => {
-            WayOutcome::Insecure(Error::Timeout(phase).to_string())
+            MethodOutcome::Insecure(Error::Timeout(phase).to_string())
         }
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
-            WayOutcome::GaveUp(reply)
+            MethodOutcome::GaveUp(reply)
         }
         Error::Refused(_, reply) => {
-            WayOutcome::NotTried(format!("the listing was refused: {reply}"))
+            MethodOutcome::NotTried(format!("the listing was refused: {reply}"))
         }
-        error @ Error::Timeout(Phase::Overall) => WayOutcome::NotTried(error.to_string()),
-        Error::Timeout(Phase::DataConnect) => WayOutcome::Unreachable { closed: false, at },
-        Error::Timeout(Phase::Stall) => WayOutcome::Stalled,
+        error @ Error::Timeout(Phase::Overall) => MethodOutcome::NotTried(error.to_string()),
+        Error::Timeout(Phase::DataConnect) => MethodOutcome::Unreachable { closed: false, at },
+        Error::Timeout(Phase::Stall) => MethodOutcome::Stalled,
         Error::Timeout(Phase::FinalReply) => {
-            WayOutcome::Unfinished("the listing arrived, but its final reply did not")
+            MethodOutcome::Unfinished("the listing arrived, but its final reply did not")
         }
         // The server answers only once its connection to the client is open.
-        Error::Timeout(_) if way.is_active() => WayOutcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => WayOutcome::Unfinished("LIST gets no reply"),
+        Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
+        Error::Timeout(_) => MethodOutcome::Unfinished("LIST gets no reply"),
         Error::Io(error) => unreachable(&error, at),
-        Error::Proxy(error) => WayOutcome::Proxy(error.fault.to_string()),
-        Error::Unsupported(why) => WayOutcome::NotTried(why.to_owned()),
+        Error::Proxy(error) => MethodOutcome::Proxy(error.fault.to_string()),
+        Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
         // No firewall broke the connection.
         error @ Error::ServiceClosing(_) => {
-            WayOutcome::NotAgain(Diagnosis::ConnectionLost, error.to_string())
+            MethodOutcome::NotAgain(Diagnosis::ConnectionLost, error.to_string())
         }
-        error => WayOutcome::Broken(error.to_string()),
+        error => MethodOutcome::Broken(error.to_string()),
     }
 }
 

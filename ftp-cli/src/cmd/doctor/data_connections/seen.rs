@@ -10,7 +10,7 @@ use super::ports::Ports;
 
 /// Outcome of trying one method.
 #[derive(Clone, Debug)]
-pub(crate) enum WayOutcome {
+pub(crate) enum MethodOutcome {
     /// Data arrived.
     Works,
     /// The server refused the command.
@@ -40,7 +40,7 @@ pub(crate) enum WayOutcome {
 
 /// All observations about the methods of a server.
 #[derive(Debug)]
-pub(crate) struct WaysSeen {
+pub(crate) struct MethodsSeen {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
     /// Client address that the server reports, if it differs from the local one.
@@ -48,8 +48,8 @@ pub(crate) struct WaysSeen {
     pub(crate) ports: Ports,
     /// Reply to EPRT with a protocol number that does not exist.
     pub(crate) no_such_family: Option<Reply>,
-    /// Outcomes in the order of [`Way::ALL`](super::super::way::Way::ALL).
-    pub(crate) outcomes: [WayOutcome; 4],
+    /// Outcomes in the order of [`DataMethod::ALL`](super::super::data_method::DataMethod::ALL).
+    pub(crate) outcomes: [MethodOutcome; 4],
     /// Mode that the options ask for.
     pub(crate) wanted: Mode,
 }

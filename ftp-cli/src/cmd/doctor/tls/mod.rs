@@ -15,7 +15,7 @@ pub(super) use self::seen::TlsOutcome;
 use self::seen::TlsSeen;
 use super::clock::now;
 use super::dial::{Dial, refused_again};
-use super::packets::{self, Passage};
+use super::packets::{self, LargeTransfer};
 use super::places::Inside;
 use super::side_by_side::{joined, start};
 use crate::exit::Failure;
@@ -86,7 +86,7 @@ fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
         return Ok(TlsOutcome::Stalled(error.to_string()));
     }
     match dial.connect_plainly().and_then(|mut inside| packets::long_command(&mut inside.it)) {
-        Ok(Passage::Stalled(seen)) => Ok(TlsOutcome::PacketsLost(seen)),
+        Ok(LargeTransfer::Stalled(seen)) => Ok(TlsOutcome::PacketsLost(seen)),
         Err(error @ Error::Cancelled) => Err(error.into()),
         _ => Ok(TlsOutcome::Stalled(error.to_string())),
     }

@@ -12,9 +12,9 @@ use ftp_client::{Client, Error, Phase};
 
 use self::seen::{Step, UploadSeen};
 use super::clock::now;
+use super::data_method::DataMethod;
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
-use super::way::Way;
 use crate::exit::Failure;
 use crate::remote::object;
 
@@ -38,7 +38,7 @@ const CLEANING: Duration = Duration::from_millis(450);
 /// over. In both cases, a message names the files that could not be removed.
 pub(super) fn examine(
     dial: &Dial<'_>,
-    way: Way,
+    way: DataMethod,
     directory: &[u8],
 ) -> Result<Vec<Finding>, Failure> {
     let mut inside = match dial.client(way) {
@@ -53,7 +53,7 @@ pub(super) fn examine(
             [directory, slash, name.as_bytes(), suffix.as_bytes()].concat()
         }
     };
-    let mut trial = Trial { client: &mut inside.it, there: Vec::new() };
+    let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
     let mut seen = UploadSeen::nothing(ftp_proto::Escaped(directory).to_string());
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
@@ -69,8 +69,8 @@ pub(super) fn examine(
         client = dial.client(way).ok();
     }
     if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
-        let mut trial = Trial { client: &mut inside.it, there };
-        let stored = step(trial.store(&path(".small"), &bytes(SMALL), How::Whole));
+        let mut trial = UploadTest { client: &mut inside.it, there };
+        let stored = step(trial.store(&path(".small"), &bytes(SMALL), UploadMethod::Whole));
         there = trial.there;
         match stored {
             Ok(small) => seen.small = small,
@@ -97,13 +97,13 @@ pub(super) fn examine(
 }
 
 /// The steps of a test upload, and the files that they may have left.
-struct Trial<'a> {
+struct UploadTest<'a> {
     client: &'a mut Client,
     /// Files that may exist, newest last. The flag tells whether the file certainly exists.
     there: Vec<(Vec<u8>, bool)>,
 }
 
-impl Trial<'_> {
+impl UploadTest<'_> {
     /// Runs each step that the outcomes of the earlier steps allow.
     fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
         let one = path(".1");
@@ -112,7 +112,7 @@ impl Trial<'_> {
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
         let before = now();
-        seen.put = step(self.store(&one, first, How::Whole))?;
+        seen.put = step(self.store(&one, first, UploadMethod::Whole))?;
         if !matches!(seen.put, Step::Done) {
             return Ok(());
         }
@@ -121,14 +121,14 @@ impl Trial<'_> {
         if let Ok(Some(time)) = self.client.modified(&one) {
             seen.clock = Some(skew(time.unix_seconds(), before, after));
         }
-        seen.append = step(self.store(&one, more, How::Appended))?;
+        seen.append = step(self.store(&one, more, UploadMethod::Appended))?;
         if matches!(seen.append, Step::Done) {
             seen.append = self.compare(&one, &bytes)?;
         }
         let (half, rest) = first.split_at(LENGTH / 2);
-        seen.resume = step(self.store(&two, half, How::Whole))?;
+        seen.resume = step(self.store(&two, half, UploadMethod::Whole))?;
         if matches!(seen.resume, Step::Done) {
-            seen.resume = step(self.store(&two, rest, How::From(half.len() as u64)))?;
+            seen.resume = step(self.store(&two, rest, UploadMethod::From(half.len() as u64)))?;
         }
         if matches!(seen.resume, Step::Done) {
             seen.resume = self.compare(&two, first)?;
@@ -147,14 +147,14 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn store(&mut self, path: &[u8], bytes: &[u8], how: How) -> Result<(), Error> {
+    fn store(&mut self, path: &[u8], bytes: &[u8], how: UploadMethod) -> Result<(), Error> {
         if !self.there.iter().any(|(name, _)| name == path) {
             self.there.push((path.to_vec(), false));
         }
         let mut upload = match how {
-            How::Whole => self.client.store(path),
-            How::Appended => self.client.append(path),
-            How::From(offset) => self.client.store_from(path, offset),
+            UploadMethod::Whole => self.client.store(path),
+            UploadMethod::Appended => self.client.append(path),
+            UploadMethod::From(offset) => self.client.store_from(path, offset),
         }?;
         upload.write_all(bytes).map_err(ours)?;
         upload.finish()?;
@@ -188,7 +188,7 @@ impl Trial<'_> {
 
 /// The method of storing a file.
 #[derive(Clone, Copy)]
-enum How {
+enum UploadMethod {
     Whole,
     Appended,
     From(u64),

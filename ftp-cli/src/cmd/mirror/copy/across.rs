@@ -5,7 +5,7 @@ use ftp_client::{Client, FtpUrl, fxp};
 use super::super::compare::Difference;
 use super::super::entry::Stamp;
 use super::super::plan::PlannedCopy;
-use super::far::{Far, about, modified};
+use super::remote_side::{RemoteSide, about, modified};
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -15,8 +15,8 @@ use crate::transfer::options::TemporaryName;
 use crate::transfer::publish::publish;
 
 pub(crate) struct Across<'a> {
-    pub(crate) from: Far<'a>,
-    pub(crate) to: Far<'a>,
+    pub(crate) from: RemoteSide<'a>,
+    pub(crate) to: RemoteSide<'a>,
     pub(crate) options: fxp::Options,
     /// `--temp`.
     pub(crate) temporary: Option<&'a TemporaryName>,

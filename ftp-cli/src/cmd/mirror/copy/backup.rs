@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use ftp_client::{Client, Error, ListLimits, ListOptions};
 
-use super::far::{Far, about};
+use super::remote_side::{RemoteSide, about};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
@@ -130,7 +130,7 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
     Ok(Listed { names, hides: !listing.shows_hidden })
 }
 
-impl Far<'_> {
+impl RemoteSide<'_> {
     /// Moves the object at `path` to the backup. Returns the path in the backup, or `None` if there
     /// is nothing to move.
     pub(super) fn back_up(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Failure> {

@@ -9,16 +9,16 @@ use super::super::local_tree::{Backup, Directory, Draft};
 use super::super::plan::{Plan, PlannedCopy};
 use super::super::trees::failed;
 use super::Copied;
-use super::far::{Far, about, modified, prove, prove_content, prove_unchanged};
-use super::near::{Near, broken};
+use super::local_side::{LocalSide, broken};
+use super::remote_side::{RemoteSide, about, modified, prove, prove_content, prove_unchanged};
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::path::join;
 
 pub(crate) struct Down<'a> {
-    pub(crate) from: Far<'a>,
-    pub(crate) to: Near<'a>,
+    pub(crate) from: RemoteSide<'a>,
+    pub(crate) to: LocalSide<'a>,
     /// `--continue`.
     pub(crate) resumes: bool,
 }

@@ -8,8 +8,8 @@ use super::super::entry::MODE;
 use super::super::plan::{Plan, PlannedCopy};
 use super::super::trees::failed;
 use super::Copied;
-use super::far::{Far, about, prove, prove_content, prove_same};
-use super::near::{Identity, Near, broken};
+use super::local_side::{Identity, LocalSide, broken};
+use super::remote_side::{RemoteSide, about, prove, prove_content, prove_same};
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -19,8 +19,8 @@ use crate::transfer::publish::publish;
 use crate::transfer::upload::is_unchanged;
 
 pub(crate) struct Up<'a> {
-    pub(crate) from: Near<'a>,
-    pub(crate) to: Far<'a>,
+    pub(crate) from: LocalSide<'a>,
+    pub(crate) to: RemoteSide<'a>,
     /// Whether progress or a rate limit must see each piece; if so, files go through a buffer.
     pub(crate) is_watched: bool,
     /// `--continue`.

@@ -33,7 +33,7 @@ pub(super) const OBJECTS: usize = 1_000_000;
 const HELD: usize = 256 << 20;
 
 /// Options of a plan.
-pub(super) struct Wish<'a> {
+pub(super) struct PlanOptions<'a> {
     pub(super) choice: &'a Filter,
     pub(super) rule: Rule,
     /// `--delete`.
@@ -188,7 +188,7 @@ impl Plan {
         source: &mut dyn Side,
         target: &mut dyn Side,
         top_is_new: bool,
-        wish: &Wish<'_>,
+        wish: &PlanOptions<'_>,
     ) -> Result<Self, Failure> {
         let top = source.identity();
         let mut planner = Planner {
@@ -227,7 +227,7 @@ impl Plan {
 struct Planner<'a> {
     source: &'a mut dyn Side,
     target: &'a mut dyn Side,
-    wish: &'a Wish<'a>,
+    wish: &'a PlanOptions<'a>,
     plan: Plan,
     /// Number of objects seen.
     seen: usize,

@@ -122,8 +122,8 @@ impl Side for Tree {
 }
 
 /// Returns the options of a plan for a mirror without options.
-fn wish(choice: &Filter, rule: Rule) -> Wish<'_> {
-    Wish {
+fn wish(choice: &Filter, rule: Rule) -> PlanOptions<'_> {
+    PlanOptions {
         choice,
         rule,
         deletes: false,
@@ -138,7 +138,7 @@ fn wish(choice: &Filter, rule: Rule) -> Wish<'_> {
 }
 
 fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
-    let wish = Wish { deletes: true, resumes: true, ..wish(choice, Rule::SameTime) };
+    let wish = PlanOptions { deletes: true, resumes: true, ..wish(choice, Rule::SameTime) };
     Plan::make(source, target, false, &wish).unwrap()
 }
 
@@ -304,7 +304,7 @@ impl Side for Endless {
 fn a_tree_without_an_end_ends_hc_14() {
     let choice = Filter::default();
     let mut target = tree(&[], true);
-    let wish = Wish { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
+    let wish = PlanOptions { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
     let mut plan =
         |width, unique| Plan::make(&mut Endless { width, unique }, &mut target, true, &wish);
     let deep = plan(1, None).unwrap();
@@ -337,7 +337,7 @@ fn a_target_whose_listing_is_cut_is_left_alone() {
     let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
     assert_eq!(summary(&make(&mut source, &mut target, &choice)), "!1");
     let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
-    let wish = Wish { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
+    let wish = PlanOptions { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
     let failure = Plan::make(&mut source, &mut target, false, &wish).unwrap_err();
     assert_eq!(failure.exit, Exit::Integrity);
 }
@@ -351,7 +351,7 @@ fn by_clock(
     let mut target = tree(target, false);
     target.clock = clock;
     let choice = Filter::default();
-    let wish = Wish { resumes: true, ..wish(&choice, Rule::NotBefore) };
+    let wish = PlanOptions { resumes: true, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let text = summary(&plan);
     (plan, text)
@@ -385,7 +385,7 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
     let mut source = tree(&["a=5@2000"], false);
     let mut target = tree(&["a=5@10000"], false);
     let choice = Filter::default();
-    let wish = Wish { objects: 9, ..wish(&choice, Rule::NotBefore) };
+    let wish = PlanOptions { objects: 9, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!(summary(&plan), "a");
     // Half a day later, the order is certain in every time zone.
@@ -399,7 +399,7 @@ fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
     let choice = Filter::default();
-    let wish = Wish { objects: 99, ..wish(&choice, Rule::NotBefore) };
+    let wish = PlanOptions { objects: 99, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
     assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
@@ -413,7 +413,7 @@ fn the_clock_is_measured_once_and_only_if_it_matters() {
     let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
     let mut source = tree(&["a=5@900", "b=5@900", "c=2@3"], true);
     let mut asked = |rule, is_dry| {
-        let wish = Wish { objects: 9, is_dry, ..wish(&choice, rule) };
+        let wish = PlanOptions { objects: 9, is_dry, ..wish(&choice, rule) };
         target.asked.clear();
         let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
         let asked = target.asked.iter().filter(|asked| asked.starts_with("clock")).count();

@@ -5,13 +5,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::watch::Look;
+use super::watch::FileCheck;
 use super::{Certificates, Loaded};
 use crate::cmd::serve::plan::ServePlan;
 
 /// Input of the thread.
 pub(crate) struct Renewal {
-    pub(crate) look: Look,
+    pub(crate) look: FileCheck,
     pub(crate) plan: Arc<ServePlan>,
     pub(crate) certificates: Certificates,
     /// The certificates in use.
@@ -20,7 +20,7 @@ pub(crate) struct Renewal {
 
 /// Result of the thread.
 pub(crate) struct Renewed {
-    pub(crate) look: Look,
+    pub(crate) look: FileCheck,
     /// The plan that names the files.
     pub(crate) plan: Arc<ServePlan>,
     /// `None` if the files did not need to be loaded.

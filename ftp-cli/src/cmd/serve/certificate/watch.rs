@@ -38,7 +38,7 @@ pub(crate) struct Watch {
 }
 
 /// A check of the files, which may take a long time.
-pub(crate) struct Look {
+pub(crate) struct FileCheck {
     files: Vec<Watched>,
     /// Whether some files could not be loaded last time.
     is_retry: bool,
@@ -113,7 +113,7 @@ impl Watch {
 
     /// Returns a check if one is due and none is in progress. The caller must pass the check to
     /// [`end`](Self::end) when it is done.
-    pub(crate) fn begin(&mut self) -> Option<Look> {
+    pub(crate) fn begin(&mut self) -> Option<FileCheck> {
         let now = Instant::now();
         if self.look_due.is_none_or(|due| now < due) {
             return None;
@@ -123,11 +123,11 @@ impl Watch {
             return None;
         }
         self.is_looking = true;
-        Some(Look { files: self.files.clone(), is_retry: !self.failures.is_empty() })
+        Some(FileCheck { files: self.files.clone(), is_retry: !self.failures.is_empty() })
     }
 
     /// Records the end of a check. `look` is `None` if the check has no result for these files.
-    pub(crate) fn end(&mut self, look: Option<Look>) {
+    pub(crate) fn end(&mut self, look: Option<FileCheck>) {
         self.is_looking = false;
         if let Some(look) = look {
             self.files = look.files;
@@ -151,7 +151,7 @@ impl Watch {
     }
 }
 
-impl Look {
+impl FileCheck {
     /// Returns whether the files must be loaded: they have changed, or could not be loaded last
     /// time.
     pub(crate) fn must_load(&mut self) -> bool {

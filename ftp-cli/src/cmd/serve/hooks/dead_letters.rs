@@ -20,17 +20,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The directory of `hooks.dead_letters`, or none.
 pub(super) struct DeadLetters {
     directory: Option<PathBuf>,
-    stock: Mutex<Option<Stock>>,
+    stock: Mutex<Option<StoredEvents>>,
 }
 
 /// Files in the directory.
-struct Stock {
+struct StoredEvents {
     files: usize,
     bytes: u64,
     counted: Instant,
 }
 
-impl Stock {
+impl StoredEvents {
     fn count(directory: &Path) -> io::Result<Self> {
         let mut stock = Self { files: 0, bytes: 0, counted: Instant::now() };
         for entry in fs::read_dir(directory)? {
@@ -70,11 +70,11 @@ impl DeadLetters {
         let failed =
             |error: io::Error| format!("cannot write to {}: {error}", shown_path(directory));
         let mut known = lock(&self.stock);
-        let is_usable = |stock: &Stock| !stock.is_full() || stock.counted.elapsed() < LOOK;
+        let is_usable = |stock: &StoredEvents| !stock.is_full() || stock.counted.elapsed() < LOOK;
         let mut stock = match known.take().filter(is_usable) {
             Some(stock) => stock,
             // Files may have been removed since the last count.
-            None => match Stock::count(directory) {
+            None => match StoredEvents::count(directory) {
                 Ok(stock) => stock,
                 Err(error) => return vec![Err(failed(error)); events.len()],
             },

@@ -16,7 +16,7 @@ use ftp_server::{Event, Observer};
 
 pub(crate) use self::event::HookEvent;
 use self::last::{Left, Lines};
-use self::notice::{FULL, Letter, Notice};
+use self::notice::{FULL, Notice, UnqueuedEvent};
 use self::stored::Stored;
 use super::findings::Findings;
 use super::logging::LOG;
@@ -42,7 +42,7 @@ pub(super) struct Hooks {
     programs: Mutex<Programs>,
     uploads: Arc<Pool<Stored>>,
     notices: Arc<Pool<Notice>>,
-    letters: Arc<Pool<Letter>>,
+    letters: Arc<Pool<UnqueuedEvent>>,
 }
 
 /// Programs for the next events.
@@ -141,7 +141,7 @@ fn of(notices: Vec<Arc<Notice>>, why: &'static str) -> Vec<Left> {
     notices.into_iter().map(|notice| Left { notice, why }).collect()
 }
 
-fn letters(letters: Vec<Arc<Letter>>) -> Vec<Arc<Notice>> {
+fn letters(letters: Vec<Arc<UnqueuedEvent>>) -> Vec<Arc<Notice>> {
     letters.into_iter().map(|letter| Arc::clone(&letter.0)).collect()
 }
 

@@ -37,12 +37,12 @@ pub(super) struct Program {
     dead_letters: Arc<DeadLetters>,
     /// Pool that writes events that did not fit into the queue, because the threads of sessions
     /// cannot write them.
-    letters: Arc<Pool<Letter>>,
+    letters: Arc<Pool<UnqueuedEvent>>,
 }
 
 impl Program {
     /// Returns the program that `settings` configures, or `None` if it configures none.
-    pub(super) fn of(settings: &HookSettings, letters: &Arc<Pool<Letter>>) -> Option<Self> {
+    pub(super) fn of(settings: &HookSettings, letters: &Arc<Pool<UnqueuedEvent>>) -> Option<Self> {
         Some(Self {
             path: settings.program.clone()?,
             events: settings.events.clone(),
@@ -165,17 +165,17 @@ impl Job for Notice {
 
     fn refuse(self: Arc<Self>) {
         let letters = Arc::clone(&self.program.letters);
-        letters.push(Arc::new(Letter(self)));
+        letters.push(Arc::new(UnqueuedEvent(self)));
     }
 }
 
 /// An event that did not fit into the queue.
-pub(super) struct Letter(pub(super) Arc<Notice>);
+pub(super) struct UnqueuedEvent(pub(super) Arc<Notice>);
 
 /// The reason why the event of a letter was not handled.
 pub(super) const FULL: &str = "not started: the queue is full";
 
-impl Queued for Letter {
+impl Queued for UnqueuedEvent {
     fn user(&self) -> &[u8] {
         self.0.user()
     }
@@ -185,7 +185,7 @@ impl Queued for Letter {
     }
 }
 
-impl Job for Letter {
+impl Job for UnqueuedEvent {
     fn run(&self, _is_over: &dyn Fn() -> bool) -> Result<(), String> {
         self.0.keep(FULL);
         Ok(())
@@ -200,7 +200,7 @@ impl Job for Letter {
     }
 }
 
-impl Letter {
+impl UnqueuedEvent {
     /// Logs the event and the reason, without a dead letter.
     fn refuse_for(&self, why: &str) {
         let Notice { program, json, .. } = &*self.0;

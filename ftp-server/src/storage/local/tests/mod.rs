@@ -65,7 +65,7 @@ impl Tree {
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        LocalStorage { files: Files { root: Arc::new(root), config }, walls: None }
+        LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
     }
 
     /// Opens the storage once for each combination of missing features.

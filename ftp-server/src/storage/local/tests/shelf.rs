@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::super::directory::Directory;
-use super::super::shelf::Part;
+use super::super::kept_uploads::Part;
 use super::*;
 use crate::storage::RoomFor;
 

@@ -20,7 +20,7 @@ use crate::transfer::options::Verify;
 use crate::transfer::verify;
 
 /// A tree on a server, and the connection to it.
-pub(crate) struct Far<'a> {
+pub(crate) struct RemoteSide<'a> {
     pub(crate) sessions: Sessions<'a>,
     pub(crate) url: &'a FtpUrl,
     pub(crate) top: &'a [u8],
@@ -34,7 +34,7 @@ pub(crate) struct Far<'a> {
     pub(crate) lacks_modes: bool,
 }
 
-impl<'a> Far<'a> {
+impl<'a> RemoteSide<'a> {
     /// Returns a tree with the settings of a source.
     pub(crate) fn source(sessions: Sessions<'a>, url: &'a FtpUrl, top: &'a [u8]) -> Self {
         let names = Names::UNKNOWN;
@@ -43,7 +43,7 @@ impl<'a> Far<'a> {
     }
 }
 
-impl Far<'_> {
+impl RemoteSide<'_> {
     /// Returns the connection to the server.
     pub(super) fn client(&mut self) -> Result<&mut Client, Failure> {
         let client = self.sessions.client(self.url)?;

@@ -7,12 +7,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::exit::Failure;
 
 /// Arguments as text. No argument can contain NUL, so a placeholder is NUL and a number.
-pub(super) struct StandIns {
+pub(super) struct Placeholders {
     pub(super) texts: Vec<String>,
     originals: Vec<OsString>,
 }
 
-impl StandIns {
+impl Placeholders {
     /// Reads the arguments, and inserts placeholders where needed.
     ///
     /// # Errors

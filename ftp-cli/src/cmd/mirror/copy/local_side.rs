@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::remote::path::{join, split};
 
 /// A local tree.
-pub(crate) struct Near<'a> {
+pub(crate) struct LocalSide<'a> {
     top: &'a Directory,
     /// `--backup-dir`, if this is the target.
     pub(super) backup: Option<&'a Backup>,
@@ -22,7 +22,7 @@ pub(crate) struct Near<'a> {
     held: Option<(Vec<u8>, Directory)>,
 }
 
-impl<'a> Near<'a> {
+impl<'a> LocalSide<'a> {
     pub(crate) fn new(top: &'a Directory, backup: Option<&'a Backup>) -> Self {
         Self { top, backup, held: None }
     }

@@ -9,12 +9,12 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use socket2::SockRef;
 
-/// Value of [`Entrance::waited`] if no connection waited.
+/// Value of [`ListeningSocket::waited`] if no connection waited.
 const NONE: u64 = u64::MAX;
 
 /// A listening socket, and the turns of its accept loop.
 #[derive(Debug)]
-pub(crate) struct Entrance {
+pub(crate) struct ListeningSocket {
     socket: TcpListener,
     /// An event descriptor that wakes the accept loop of a shared socket; `None` for the server's
     /// own sockets. Another process, such as a service manager, may hold a shared socket, and
@@ -27,7 +27,7 @@ pub(crate) struct Entrance {
     waited: AtomicU64,
 }
 
-impl Entrance {
+impl ListeningSocket {
     /// Takes over a socket that only this server uses.
     pub(crate) fn own(socket: TcpListener) -> Self {
         Self { socket, bell: None, turns: AtomicU64::new(0), waited: AtomicU64::new(NONE) }
@@ -100,30 +100,30 @@ mod tests {
     fn a_connection_that_waits_for_long_is_noticed() {
         let socket = listener();
         let address = socket.local_addr().unwrap();
-        let entrance = Entrance::own(socket);
-        assert!(entrance.responds() && entrance.responds());
+        let socket = ListeningSocket::own(socket);
+        assert!(socket.responds() && socket.responds());
         let _first = TcpStream::connect(address).unwrap();
         let _second = TcpStream::connect(address).unwrap();
-        assert!(entrance.responds(), "the connection may have arrived just now");
-        wait_until("the connection waits for a long time", || !entrance.responds());
-        entrance.accept().unwrap();
-        assert!(entrance.responds(), "the loop made a turn");
-        entrance.accept().unwrap();
-        assert!(entrance.responds() && entrance.responds());
+        assert!(socket.responds(), "the connection may have arrived just now");
+        wait_until("the connection waits for a long time", || !socket.responds());
+        socket.accept().unwrap();
+        assert!(socket.responds(), "the loop made a turn");
+        socket.accept().unwrap();
+        assert!(socket.responds() && socket.responds());
     }
 
     #[test]
-    fn a_closed_entrance_leaves_a_shared_socket_open() {
-        let socket = listener();
-        let address = socket.local_addr().unwrap();
-        let entrance = Entrance::shared(socket.try_clone().unwrap()).unwrap();
+    fn a_closed_socket_stays_open_elsewhere() {
+        let elsewhere = listener();
+        let address = elsewhere.local_addr().unwrap();
+        let socket = ListeningSocket::shared(elsewhere.try_clone().unwrap()).unwrap();
         let _client = TcpStream::connect(address).unwrap();
-        entrance.accept().unwrap();
-        entrance.close();
-        assert_eq!(entrance.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(entrance);
-        let _client = TcpStream::connect(address).unwrap();
-        socket.set_nonblocking(false).unwrap();
         socket.accept().unwrap();
+        socket.close();
+        assert_eq!(socket.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(socket);
+        let _client = TcpStream::connect(address).unwrap();
+        elsewhere.set_nonblocking(false).unwrap();
+        elsewhere.accept().unwrap();
     }
 }

@@ -13,7 +13,7 @@ use crate::storage::Metadata;
 
 /// All kept partial uploads below one root.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Mutex<Vec<Part>>);
+pub(super) struct KeptUploads(Mutex<Vec<Part>>);
 
 /// A kept partial upload.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Part {
     }
 }
 
-impl Shelf {
+impl KeptUploads {
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
         unpoisoned(self.0.lock())
     }

@@ -9,12 +9,12 @@ use crate::storage::{Confinement, StorageError, StorageErrorKind};
 /// session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not need it:
 /// they are confined to several roots at once.
 #[derive(Debug)]
-pub(super) struct Walls {
+pub(super) struct RootConfinement {
     abi: u8,
     made: OnceLock<Confinement>,
 }
 
-impl Walls {
+impl RootConfinement {
     /// Returns the confinement to `root`, after checking that the system supports it.
     ///
     /// # Errors

@@ -4,14 +4,14 @@ use ftp_client::{ClientBuilder, Extended, Mode};
 
 /// A method of data connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Way {
+pub(super) enum DataMethod {
     Epsv,
     Pasv,
     Eprt,
     Port,
 }
 
-impl Way {
+impl DataMethod {
     pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
 
     /// Returns a builder whose client uses only this method.
