@@ -41,7 +41,7 @@ pub(crate) enum Exit {
     /// The server or this build does not support the request.
     Unsupported = 14,
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
-    /// or another run has the lock or the file.
+    /// or another run has the lock or is moving the file.
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
@@ -64,7 +64,10 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Refused, "refused by the server: 5xx reply"),
     (Exit::Temporary, "temporary failure: 4xx reply"),
     (Exit::Timeout, "timeout"),
-    (Exit::Integrity, "integrity: wrong size or hash, incomplete listing, changed while resumed"),
+    (
+        Exit::Integrity,
+        "integrity: wrong size or hash, incomplete listing, file changed during transfer",
+    ),
     (Exit::Partial, "partial: some of several items failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "unsupported by the server or by this build"),

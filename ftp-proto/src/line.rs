@@ -200,7 +200,7 @@ impl LineDecoder {
     }
 
     /// Returns the length of the next line and of its line ending, if the line is complete and has
-    /// no special bytes. This is so for most lines.
+    /// no special bytes. This is the usual case.
     fn plain_line(&self) -> Option<(usize, usize)> {
         let waiting = self.input.waiting();
         let length = plain_run(waiting);

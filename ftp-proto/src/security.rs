@@ -11,8 +11,8 @@ use crate::number;
 pub enum AuthMechanism {
     /// `TLS`, or `TLS-C`: TLS on the control connection; data is unencrypted until `PROT P`.
     Tls,
-    /// `SSL`, or `TLS-P`, from drafts before RFC 4217: TLS on the control and data connections at
-    /// once.
+    /// `SSL`, or `TLS-P`, from drafts before RFC 4217: TLS on the control connection and, without
+    /// `PROT`, on data connections.
     TlsWithData,
     /// Any other mechanism, in upper case.
     Other(String),

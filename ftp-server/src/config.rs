@@ -129,7 +129,7 @@ pub struct ServerConfig {
 /// A client chooses a host with `HOST` before login, or with the server name in its TLS handshake
 /// (RFC 6066). The name in the handshake has priority: it overrides an earlier `HOST`, and a later
 /// `HOST` with another name fails with 504. `REIN` clears the choice. A client that names no host
-/// has none.
+/// has no virtual host.
 ///
 /// If a server has virtual hosts, `HOST` with any other name fails with 504. `HOST` also accepts
 /// the IP address that the client connected to.

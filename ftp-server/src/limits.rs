@@ -13,9 +13,9 @@ pub const PATH_DEPTH: usize = 128;
 /// Interval at which a waiting transfer checks whether to continue.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// Pause before a session again asks a storage that was not ready. Most such storages wait before
-/// they answer, usually longer than this pause. A storage that answers at once must not keep a
-/// processor busy.
+/// Pause before a session retries a call to a storage that was not ready. Most such storages wait
+/// before they answer, usually longer than this pause. A storage that answers at once must not keep
+/// a processor busy.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Stall timeout during a shutdown, unless the configured one is shorter.
@@ -46,7 +46,7 @@ pub(crate) const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
 /// Interval between lookups of the host names of passive addresses.
 pub(crate) const LOOKUP: Duration = Duration::from_secs(300);
 
-/// Interval between lookups as long as a name has never been found.
+/// Interval between lookups while at least one name has never been found.
 pub(crate) const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
 /// Maximum time that a starting server waits for the first lookup.
@@ -66,8 +66,9 @@ pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 /// that the wait goes unnoticed.
 pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
-/// Maximum number of closing connections that do not count as sessions, because a client that has
-/// seen the end may reconnect at once. The limit on sessions leaves room for them.
+/// Maximum number of connections that are being closed and no longer count as sessions. Their
+/// clients may reconnect as soon as they see the end. The limit on sessions leaves room for these
+/// connections.
 pub(crate) const LEAVING: usize = 32;
 
 /// Maximum number of connections from balancers whose header has not arrived yet. They do not count
@@ -178,11 +179,11 @@ pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// replace the file meanwhile.
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 
-/// Maximum number of partial uploads whose length `SIZE` has reported in one session and that the
-/// session has not resumed. At this number, `SIZE` reports no other partial upload, because the
-/// server could not remember it for a later `APPE`.
+/// Maximum number of partial uploads that one session remembers: those whose length `SIZE` has
+/// reported and that the session has not resumed. At this number, `SIZE` reports no other partial
+/// upload, because the session could not remember it for a later `APPE`.
 pub(crate) const PARTIALS_TOLD: usize = 32;
 
-/// Maximum number of interrupted uploads from byte 0 that the whole server remembers. The server
-/// forgets the oldest first.
+/// Maximum number of interrupted uploads that the whole server remembers; only uploads from byte 0
+/// count. The server forgets the oldest first.
 pub(crate) const REPLACEMENTS: usize = 1_000;

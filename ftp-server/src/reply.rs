@@ -91,7 +91,7 @@ pub(crate) fn too_much_to_digest() -> Reply {
 
 /// Returns the reply if the search before the first byte takes too long.
 pub(crate) fn too_much_to_prepare() -> Reply {
-    Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
+    Reply::new(ReplyCode::LOCAL_ERROR, "Preparing the data took too long")
 }
 
 /// Returns the reply to a transfer in mode Z if too many other transfers compress their data.

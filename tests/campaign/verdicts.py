@@ -109,7 +109,7 @@ ALL = [
     ),
     Verdict(
         "arguments of commands that have none", "PWD x",
-        "*ours*: 501 (RFC 959 §5.3.1); QUIT and NOOP are harmless, and we execute them",
+        "*ours*: 501 (RFC 959 §5.3.1); we execute QUIT and NOOP with an argument too, because they are harmless",
         line(r"(CDUP|XCUP|PWD|XPWD|SYST|PASV|FEAT|ABOR) x|QUIT now|NOOP x"),
     ),
     Verdict(
@@ -215,8 +215,8 @@ ALL = [
     ),
     Verdict(
         "commands in sequence", "RETR missing // RETR /file",
-        "*ours*: a prepared connection serves one transfer, even if the transfer fails (RFC 959 §3.2); REST and RNFR apply "
-        "to the next command only (RFC 3659 §5.3)",
+        "*ours*: a failed transfer command also uses up the prepared connection (RFC 959 §3.2); most other "
+        "commands cancel a pending REST or RNFR (RFC 3659 §5.3)",
         line(r".* // .*"),
     ),
 ]

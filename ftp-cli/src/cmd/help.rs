@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns a failure if standard output cannot be written.
+/// Returns a failure if standard output cannot be written to.
 pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), Failure> {
     let text = match command {
         Some(Command::Help) | None => program(),

@@ -282,7 +282,7 @@ impl Lister {
             is_empty = false;
             let printed = match listed {
                 Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
-                // If the path names a file, the server can list the file with its directory.
+                // If the path names a file, the server may prepend the directory to its name.
                 Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => self.name(&entry),
                 Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
                 // Shown unchanged, because users may understand the line.

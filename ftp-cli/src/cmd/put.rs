@@ -343,7 +343,7 @@ pub(super) fn is_regular(file: &File) -> bool {
 
 impl Worker for Putter<'_, '_> {
     fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
-        // A single job connects within the attempts of --retry.
+        // A single job connects in `act`, so that --retry also covers the connection.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
         }

@@ -78,7 +78,7 @@ pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(
 pub(crate) struct Applied {
     file: ConfigFile,
     command: Command,
-    /// The first URL of the command line. The run uses its options.
+    /// The first URL of the command line. The run uses the options of its host.
     first: Option<FtpUrl>,
 }
 

@@ -168,7 +168,7 @@ impl Dialler {
         })
     }
 
-    /// Returns the way to the server of `url`.
+    /// Returns the route to the server of `url`.
     ///
     /// # Errors
     ///

@@ -61,8 +61,8 @@ impl Terminal {
         }
     }
 
-    /// Reads to the end of the line or of the input (Ctrl-D); returns `Interrupted` when the bell
-    /// rings.
+    /// Reads to the end of the line or of the input (Ctrl-D). Returns `Interrupted` if `rung` has
+    /// an event, because a signal is ending the process.
     fn read(&self, rung: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let mut watched =

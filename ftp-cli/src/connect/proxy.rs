@@ -50,12 +50,12 @@ pub(crate) struct Chosen {
     pub(crate) by: String,
 }
 
-/// The way to a server.
+/// The route to a server: direct, or through a proxy.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
     /// No proxy is named.
     Direct,
-    /// `variable` excludes the server from the proxy that `by` names.
+    /// The environment variable `variable` excludes the server from the proxy that `by` names.
     Excepted {
         variable: &'static str,
         by: String,
@@ -74,7 +74,7 @@ impl Route {
 }
 
 impl Proxies {
-    /// Reads `--proxy`, which may be in the configuration file, and the environment.
+    /// Reads the environment, and `--proxy` from the command line or the configuration file.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Proxies {
         let variable = |names: [&'static str; 2]| {
             names.into_iter().find_map(|by| {
                 let value = environment(by).filter(|value| !value.is_empty())?;
-                // A value that is not UTF-8 names no proxy, and is rejected when a proxy is needed.
+                // A value that is not UTF-8 is invalid, but is rejected only if a proxy is needed.
                 Some((by, value.to_string_lossy().into_owned()))
             })
         };
@@ -112,7 +112,7 @@ impl Proxies {
         Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
     }
 
-    /// Returns the way to the server of `url`.
+    /// Returns the route to the server of `url`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `--retry`: tries again after a transient failure and a pause.
+//! `--retry`: waits after a transient failure, and then tries again.
 
 use std::time::{Duration, Instant};
 

@@ -82,7 +82,8 @@ impl<'a> Sessions<'a> {
         Self { options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Returns sessions with the same servers for another thread. Logins are not looked up again.
+    /// Returns sessions for another thread, with separate connections. Known logins are shared, and
+    /// not looked up again.
     pub(crate) fn another(&self) -> Self {
         let dialler = Arc::clone(&self.dialler);
         let messages = self.messages.clone();

@@ -34,7 +34,8 @@ const STARTS: &[(&str, TlsStart)] = &[
 #[derive(Clone)]
 pub(crate) struct TlsOptions {
     start: Option<TlsStart>,
-    /// Whether `--tls` is typed. If not, a URL whose scheme has TLS overrides `--tls`.
+    /// Whether `--tls` is typed. If it comes from the configuration file, a URL whose scheme has
+    /// TLS overrides it.
     is_typed: bool,
     pins: Vec<String>,
     ca_file: Option<PathBuf>,
@@ -201,9 +202,9 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
     }
 }
 
-/// Returns a hint for `--tls try`, which does not fall back to plaintext if the server's refusal
-/// does not prove that it lacks TLS. A server that requires a login first gives the same reply to
-/// every command.
+/// Returns a hint for `--tls try`, if the server's refusal does not prove that the server lacks
+/// TLS. The client then does not fall back to plaintext. For example, a server that requires a
+/// login first gives the same reply to every command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");
     match error {

@@ -81,12 +81,11 @@ impl Hiding {
     }
 
     fn show(&self) {
-        // The kernel processes input a moment later, and would echo unprocessed input after the
-        // echo is on again. Polling makes the kernel process the input at once, while the echo is
-        // off.
+        // The kernel processes input with a delay, and would echo unprocessed input once the echo
+        // is on again. Polling makes the kernel process the input at once, while the echo is off.
         let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
         let _ = poll(&mut typed, Some(&Timespec::default()));
-        // An interrupted password must not become input of another program.
+        // A partly typed password must be discarded, not become the input of another program.
         let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Flush, &self.shown);
     }
 }

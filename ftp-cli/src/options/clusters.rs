@@ -60,7 +60,7 @@ fn take_apart(
         let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
         let row = rows.iter().find(is_it);
         if let Some(row) = row.filter(|_| meant.is_some()) {
-            // All other spellings of one letter stand for options without a value.
+            // Every other spelling that is a letter stands for an option without a value.
             spread.push(format!("--{}", row.long));
         } else if row.is_some_and(|row| row.value == Value::No) {
             spread.push(format!("-{name}"));

@@ -7,9 +7,9 @@ pub(super) const WHO: Entry = Entry {
     usage: "[OPTION]...",
     summary: "List the sessions of a running server",
     about: "\
-Asks the server through its control socket, which the setting control.socket
-names. Prints the number, user, virtual host, address, time of the connection,
-TLS version, idle time and running transfer of each session, the oldest first.",
+Asks the server through its control socket (setting control.socket). Prints the
+number, user, virtual host, address, time of the connection, TLS version, idle
+time and running transfer of each session, the oldest first.",
     operands: &[],
     examples: &[("who", "List all sessions"), ("who --json", "List all sessions as JSON lines")],
 };

@@ -66,9 +66,9 @@ has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
 As in a shell, * does not match a name that begins with a dot. Directories are
 skipped.
 
-With -r, URL is a directory. Its content goes to LOCAL, or to a directory of the
-same name, here or in -P DIR. As with mirror, files that are already the same
-are skipped. Local files that URL lacks are kept.
+With -r, URL is a directory. Its content goes to LOCAL, or to a directory of
+the same name in the current directory or in -P DIR. As with mirror, files that
+are already the same are skipped. Local files that URL lacks are kept.
 
 --segments N downloads a file of 512 KiB or more in ranges, over up to N
 connections. If the server ignores REST, or does not report size and time, one
@@ -110,7 +110,7 @@ or is moving the same file with --remove-source.",
         ("get -i urls.txt", "Download each URL in a file"),
         (
             "get --remove-source --lock in.lock -P in 'ftp://me@host/out/*.csv'",
-            "Fetch all files of an outbox and remove them there",
+            "Download all CSV files from out/, then remove them from the server",
         ),
         ("get ftpes://me@host/a", "Require TLS"),
     ],
@@ -126,10 +126,12 @@ and each file keeps its name. Several files need such a URL.
 
 After each binary upload, put compares the local size with the size on the
 server, if the server reports sizes. For --append, it does so only with --verify
-size. If a local file changes during its upload, the upload fails. With --verify
-none, put checks neither. Some servers hide an interrupted upload. If it already
-has all bytes, put -c completes it, so that the file appears under its name, and
-compares the sizes, even with --verify none.
+size. If a local file changes during its upload, the upload fails. --verify none
+turns both checks off.
+
+Some servers hide an interrupted upload. If it already has all bytes, put -c
+makes the file appear under its name and compares the sizes, even with --verify
+none.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
 with mirror, files that are already the same are skipped. Files on the server
@@ -206,14 +208,14 @@ run the same command again.
 
 --compare hash compares files of the same size by their content: the server and
 this computer read each of them. The server must offer SHA-256, SHA-512, SHA-1
-or CRC-32 (HASH, or a command such as XSHA256); if not, the run fails with 14.
+or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is 14.
 
 --delete removes objects from DST that SRC lacks, after all files are copied. It
 removes nothing from a directory with a failure or an incomplete listing, and
 nothing through a symbolic link. Files that --exclude matches are never removed.
 Names that begin with a dot are kept on servers that may hide them in listings.
-On servers that list links as directories, mirror removes a directory only if it
-is proved not to be a link; rm -r does the same.
+On servers that list links as directories, mirror removes a directory only if a
+test shows that it is not a link; rm -r does the same.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete too.
@@ -223,11 +225,11 @@ from the top of the tree. If it ends in /, it matches directories only. The last
 GLOB that matches decides. A file that no GLOB matches is copied, unless the
 first GLOB belongs to an --include.
 
-FIFOs, devices and temporary files of ftp-cli are not copied. If SRC lacks their
-names, --delete removes FIFOs and devices from DST, as rsync does. In a local
+FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
+FIFOs and devices from DST if SRC lacks their names, as rsync does. In a local
 DST, it keeps temporary files, including NAME.part, while a program writes to
 them. On a server, it keeps all temporary files except those of --temp, because
-they may be in use. It never removes the files of an interrupted move.
+they may be in use. It never removes the hidden files of --remove-source.
 
 Without --links, symbolic links are not copied. --links keep creates links in a
 local DST, if the listing shows their targets and the targets are inside the
@@ -235,8 +237,8 @@ tree. If DST is a URL, --links keep is an error: FTP cannot create links there.
 --links follow copies the file that a link leads to. If SRC is local, the
 content of a directory that a link leads to is copied too.
 
-Each uploaded file is checked against the server's SIZE, as in put. A file
-whose name the server would change fails.
+Each uploaded file is checked against the server's SIZE, as in put. A file fails
+if the server would change its name.
 
 -j N copies up to N files at a time, each over its own connection. A file of
 16 MiB or more that makes up over 1/N of the data is downloaded first, in N
@@ -250,8 +252,8 @@ counts as unchanged if it has the same size and was written after the source was
 last modified. For this, mirror measures the server's clock with a small file,
 .ftp-cli-clock.tmp, and reports the difference. If the clock cannot be measured,
 or both sides are servers (fxp -r), files that changed up to 14 hours before
-they were copied are copied again. On file systems with two-second times, such
-as FAT, a time may differ by one second.
+their last copy are copied again. On file systems with two-second times, such as
+FAT, a time may differ by one second.
 
 After all copies, --remove-source removes each file of SRC whose copy in DST is
 verified. Downloads are on disk by then. Directories stay. An uploaded file must
@@ -268,8 +270,8 @@ server's digest matches. On a server that cannot set times, add --compare hash;
 otherwise such a file is always uploaded again.
 
 If SRC and DST are the same directory, --remove-source copies and removes
-nothing, and the exit status is 2. To find out, mirror creates a small local
-file for a moment, and looks for it on the server.
+nothing, and the exit status is 2. To detect this, mirror briefly creates a
+small local file and looks for it on the server.
 
 --backup-dir DIR moves each replaced or deleted file to the same path below DIR.
 DIR is a local directory on the file system of DST, or a path on the server. If
@@ -283,8 +285,9 @@ itself keeps its permissions, as with lftp. If the server lacks SITE CHMOD, or
 does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
-and is overwritten. If DST has a temporary name of another PATTERN, or SRC has
-any temporary name, nothing is copied, and the exit status is 2.
+and is overwritten. With another PATTERN, nothing is copied if DST already has
+one of the temporary names. Whatever the PATTERN, nothing is copied if SRC has
+one. The exit status is then 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
 the server lacks what --compare hash needs; 15 if nothing was done because
@@ -444,8 +447,8 @@ may lead to the same file on one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are
-those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is used
-for one user only.",
+those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is the
+password of one user only: the source's, unless that user needs none.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "Copy a file to /pub of server two"),

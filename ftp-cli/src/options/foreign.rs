@@ -67,7 +67,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["max-filesize"], "--max-size, which skips larger files with exit code 0 (curl: 63)"),
 ];
 
-/// Letters that have another meaning with one command than in [`NAMES`].
+/// Letters with a special meaning for one command. They take precedence over [`NAMES`].
 const LETTERS: &[(Command, &str, &str)] = &[
     (Command::Put, "T", "ftp-cli put LOCAL URL"),
     (Command::Put, "O", "ftp-cli put LOCAL URL/"),

@@ -70,7 +70,7 @@ fn in_listing(
             Ok(_) => {}
             // The object exists, even if nothing else is known about it.
             Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
-            // Some servers refuse an empty or missing directory at the end of the listing.
+            // For an empty or missing directory, some servers refuse the listing only at its end.
             Err(error) if is_no(&error) => return Ok(None),
             Err(error) => return Err(error),
         }

@@ -12,8 +12,8 @@ use crate::lock::lock;
 /// Reason why a worker has no connection for an item.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
-    /// This worker ends: the server accepted another worker but allows no more connections, or it
-    /// accepted none, which another worker reports.
+    /// This worker ends. The server accepted another worker but allows no more connections, or it
+    /// refused another worker, which reports the failure.
     OneFewer(Failure),
     /// The server accepted no connection: the item fails with this failure.
     Failed(Failure),
@@ -44,8 +44,8 @@ impl<K: Eq + Hash> Admissions<K> {
     ///
     /// # Errors
     ///
-    /// Returns the failure of `connect`, or the earlier one that excludes more attempts, and its
-    /// meaning for the item.
+    /// Returns the failure of `connect`, or an earlier failure after which no more attempts are
+    /// made. The variant shows what the failure means for the item.
     pub(crate) fn enter(
         &self,
         server: K,

@@ -113,7 +113,8 @@ impl Object {
             match char {
                 '"' => self.0.push_str("\\\""),
                 '\\' => self.0.push_str("\\\\"),
-                // DEL, C1 and direction marks are valid, but lines may be shown on terminals.
+                // JSON does not require escapes for DEL, C1 and direction marks, but terminals may
+                // show the lines.
                 '\0'..='\x1f'
                 | '\x7f'..='\u{9f}'
                 | '\u{200e}'

@@ -7,10 +7,10 @@ use super::json::Object;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
-/// Counter of a command's items. Reports each failure at once, except that [`finish`](Self::finish)
-/// returns the message of a fatal failure, and that of the only item. The exit code is that of the
-/// only item, or of the signal that ended the run. Otherwise it is `Partial` if other items were
-/// done, else that of the last failure.
+/// Counter of a command's items. Reports each failure at once, except a fatal failure and the
+/// failure of the only item: [`finish`](Self::finish) returns their messages. The exit code is that
+/// of the only item, or of the signal that ended the run. Otherwise it is `Partial` if other items
+/// were done, else that of the last failure.
 pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,

@@ -25,8 +25,8 @@ use crate::report::json::Object;
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// Whether an attempt has begun to write to the server's file. If it failed, a later attempt
-    /// must not skip that incomplete file because it exists or is newer.
+    /// Whether an attempt has begun to write to the server's file. After such an attempt, the file
+    /// may be incomplete, so a later attempt must not skip it as existing or newer.
     pub(crate) has_begun: &'a Cell<bool>,
     /// Function that adds the fields that identify the transfer to its events.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),

@@ -111,7 +111,8 @@ fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
     let (directory, _) = path::split(path);
     let is_there = object::is_there(client, path);
     let is_missing = match is_there {
-        // A refused listing proves nothing, but a directory that cannot be entered has no file.
+        // A refused listing proves nothing. If the server does not enter the directory either, the
+        // file counts as missing.
         Ok(None) if !directory.is_empty() => object::can_enter(client, directory).map_or_else(
             |error| if object::is_no(&error) { Ok(true) } else { Err(error) },
             |()| Ok(false),

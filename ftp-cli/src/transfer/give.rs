@@ -188,7 +188,7 @@ fn is_renamed(
     };
     remote.place.set_name(&own);
     if proved? {
-        // The next run then need not ask the server again.
+        // With this record, the next run need not ask the server again.
         journal.write(&record.with("renamed", "yes"))?;
         return Ok(true);
     }

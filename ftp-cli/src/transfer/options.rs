@@ -159,8 +159,8 @@ impl TransferOptions {
         })
     }
 
-    /// Returns whether each download of a single job sends only `RETR`, and at most `SIZE` after
-    /// it. Several such downloads can be requested at once.
+    /// Returns whether there is only one connection, and each download sends only `RETR`, and
+    /// possibly `SIZE` after it. Several such downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
         let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
         let verifies = matches!(self.verify, Verify::Hash);

@@ -176,7 +176,7 @@ pub(crate) fn gather(
     let missing = plan(&kept, size, count);
     if missing.iter().any(|missing| missing.from > 0) && !segments.is_restarted(client)? {
         remove_pieces(order.target).map_err(local)?;
-        return Ok(Gathered::Alone(Some("the server does not restart downloads (REST)")));
+        return Ok(Gathered::Alone(Some("the server cannot resume downloads (REST)")));
     }
     let began = Instant::now();
     if !missing.is_empty() {

@@ -61,7 +61,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if no file can be there, `Usage` if there is no name for it.
+    /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
     pub(crate) fn find(
         local: Option<&OsStr>,
         remote: &[u8],
@@ -88,7 +88,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if no file can be there, `Usage` if there is no name for it.
+    /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
     pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self, Failure> {
         let directory = Path::new(directory);
         if creates {

@@ -176,8 +176,8 @@ impl Uploading<'_, '_> {
         }
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
-            // Some servers accept REST, but truncate the file; others start a new one. Checked even
-            // with `--verify none`: without this step, the server still had all bytes.
+            // Some servers accept REST, but truncate the file; others start a new one. The size is
+            // checked even with `--verify none`, because the server had all bytes before this step.
             let path = self.remote.place.path();
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }
@@ -392,7 +392,7 @@ impl Uploading<'_, '_> {
         checksum: Option<&mut Checksum>,
     ) -> Result<Result<Report, Failure>, Error> {
         let upload = begin(self.client, to)?;
-        // A temporary name is not the name that --no-clobber and --newer ask for.
+        // --no-clobber and --newer check the final name, not a temporary one.
         self.attempt.has_begun.set(self.context.settings.temporary.is_none());
         let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
         let sent = UploadPump { context: self.context, meter, checksum }.run(upload, source);

@@ -156,9 +156,10 @@ impl ClientBuilder {
     ///
     /// For uploads and transfers from an offset, the client sends one command at a time. After an
     /// error reply that pipelining may have caused, the client starts the transfer again. It does
-    /// not use pipelining for the rest of the session. Leave pipelining off for servers that lose
-    /// commands sent together, since they do not answer at all. [`connect`](Self::connect) rejects
-    /// pipelining together with [`Mode::Active`] or [`Extended::Never`].
+    /// not use pipelining for the rest of the session. Leave pipelining off for a server that loses
+    /// commands sent together: the client would wait for replies that never come.
+    /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
+    /// [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
         self

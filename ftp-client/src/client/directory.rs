@@ -65,7 +65,7 @@ impl Client {
     }
 
     /// Sends a directory command that must end with 2xx. If the server does not know the plain
-    /// verb, the X form is tried once, and the form that works is used from then on.
+    /// verb, the client tries the X form, such as `XMKD`, once, and then keeps the form that works.
     fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
         let plain = command.encode()?;

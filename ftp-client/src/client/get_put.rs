@@ -223,8 +223,8 @@ fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     Ok(url)
 }
 
-/// Returns the user and password of a URL. For anonymous logins the password identifies no person,
-/// although RFC 1635 asks for an email address.
+/// Returns the user and password of a URL. The default password of anonymous logins does not
+/// identify the user, although RFC 1635 asks for an email address.
 fn login(url: &FtpUrl) -> (&[u8], &[u8]) {
     const NOBODY: &[u8] = b"anonymous@";
     let user = url.user().unwrap_or(b"anonymous");

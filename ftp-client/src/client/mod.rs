@@ -100,7 +100,7 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
-    /// Verbs that the server did not know, and whether it knows the X form of each.
+    /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
     /// Whether the current directory may have changed since the login.
@@ -402,13 +402,13 @@ impl Client {
         };
         match verb {
             _ if verb.uses_data() => {
-                return refuse("raw command that uses a data connection");
+                return refuse("raw command (it uses a data connection)");
             }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
-                return refuse("raw command that changes the protection, mode or structure");
+                return refuse("raw command (it changes the protection, mode or structure)");
             }
             Verb::Prot | Verb::Rein if self.secured.is_some() => {
-                return refuse("raw command that changes what TLS protects");
+                return refuse("raw command (it changes what TLS protects)");
             }
             _ => {}
         }

@@ -133,7 +133,7 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
         Err(_) => match connect::look_up(bare, 0, config, waiter) {
             Ok(found) => found.map_err(|error| failed(error.kind(), &error.to_string()))?,
             Err(Error::Timeout(Phase::Resolve)) => {
-                return Err(failed(ErrorKind::TimedOut, "looking it up took too long"));
+                return Err(failed(ErrorKind::TimedOut, "the lookup took too long"));
             }
             Err(error) => return Err(error),
         },

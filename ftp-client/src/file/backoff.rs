@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Pauses before further tries. Each pause is twice as long as the previous one, up to a maximum
 /// (default: 1 s, 2 s, 4 s and so on, up to 60 s).
+///
+/// [`Retry`](crate::Retry) shortens these pauses at random, as [`scattered`](Self::scattered) does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
     /// The pause before the second try (default: 1 s).

@@ -237,8 +237,9 @@ impl LocalFile {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Removes received bytes, because they are known to be wrong: `NAME.part` or the temporary
-    /// file as a whole, or the bytes after the offset at which a download in place resumed.
+    /// Removes received bytes, because they are known to be wrong. Removes `NAME.part` or the
+    /// temporary file as a whole. After a download in place, removes only the bytes after the
+    /// offset at which it resumed.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0

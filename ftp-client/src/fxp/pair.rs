@@ -360,9 +360,9 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Makes a target that refused `STOR` close the port to which the source has connected. Few servers
-/// read `ABOR` while the peer does not read their data, but all notice a reset. Returns whether the
-/// target obeyed.
+/// Makes a target that refused `STOR` close the port to which the source has connected. Few sources
+/// read `ABOR` while the target does not read their data, but all notice that the target resets the
+/// data connection. Returns whether the target obeyed.
 fn release(target: &mut Client) -> bool {
     if !target.control.is_open() || target.control.is_outstanding() {
         return false;

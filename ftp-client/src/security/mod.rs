@@ -113,8 +113,8 @@ impl Tls {
         Self::starting(Start::Implicit)
     }
 
-    /// Returns settings for TLS if the server supports `AUTH TLS`. If not, everything is sent in
-    /// plaintext, passwords included.
+    /// Returns settings that use TLS only if the server supports `AUTH TLS`. Otherwise, everything
+    /// is sent in plaintext, passwords included.
     ///
     /// The client continues in plaintext if the server answers 500, 502, 504 or 534; check
     /// [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An attacker on the

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::trace;
 
-/// The time for the replies to commands that are no longer wanted.
+/// The maximum time to wait for the replies to commands that are no longer wanted.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Begins a transfer of a whole file if that transfer was requested ahead, otherwise returns

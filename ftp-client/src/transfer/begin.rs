@@ -126,7 +126,7 @@ struct Setup<'a> {
 /// The result of one attempt.
 enum Tried {
     Begun(Begun),
-    /// Another attempt is needed. The failure does not count as an attempt at a data connection.
+    /// Another attempt is needed. This one does not count as an attempt to open a data connection.
     Again,
     NoData(Unreached),
 }

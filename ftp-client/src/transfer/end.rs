@@ -108,9 +108,10 @@ impl Transfer<'_> {
         Ok(early)
     }
 
-    /// Waits for a server that has confirmed an upload to close the data connection, which most
-    /// servers have done by then. A server that closes it before reading all data resets it, and
-    /// the reset may arrive after the reply. Returns the error of such a reset.
+    /// After the confirmation of an upload, waits until the server closes the data connection; most
+    /// servers have already closed it. If a server closes the connection before it has read all
+    /// data, it resets the connection, and the reset may arrive after the reply. Returns the error
+    /// of such a reset.
     fn failure_after_the_end(&mut self) -> Option<Error> {
         // Under TLS the client has waited for the close before the reply.
         let waits = !self.is_secure();

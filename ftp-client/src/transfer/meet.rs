@@ -13,8 +13,8 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// Time limit for closing connections from other hosts during the search for a data connection that
-/// may not exist.
+/// Maximum time for closing connections from other hosts, if the server may not have opened a data
+/// connection.
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.

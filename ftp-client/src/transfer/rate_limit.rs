@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The number of pieces per second, so high that no piece is noticeable as a burst.
+/// The number of pieces per second, high enough that no piece is noticeable as a burst.
 const PIECES: u64 = 10;
 
 /// A limit in bytes per second, shared by all transfers that have a clone of it.

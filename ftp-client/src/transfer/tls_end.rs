@@ -53,7 +53,7 @@ impl Transfer<'_> {
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
         loop {
-            // A cancel and the deadline apply even if much unexpected data arrives.
+            // Cancellation and the deadline apply even if much unexpected data arrives.
             if control.go_on(deadline).is_err() {
                 return None;
             }

@@ -16,7 +16,7 @@ const FIXED: usize = 16;
 /// The shortest header: `PROXY UNKNOWN` and CR LF.
 const SHORTEST: usize = 15;
 
-/// What a load balancer sends about a connection before the first byte of its client.
+/// The information that a load balancer sends about a connection, before the client's first byte.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ProxyHeader {
     /// The balancer's own connection, such as a health check: `LOCAL` in version 2.

@@ -88,10 +88,10 @@ impl ListLine {
     /// Parses one line of an `NLST` listing, which is only a name.
     ///
     /// For `NLST dir`, some servers send `dir/name` and others `name`. Pass the argument of the
-    /// command as `directory` (empty if it had none). This prefix and its `/` are removed, or else
-    /// a leading `./`. A name that still contains `/` is unchanged and [not
-    /// safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be distinguished from
-    /// names.
+    /// command as `directory` (empty if it had none). If the line begins with `directory` and `/`,
+    /// both are removed; otherwise, a leading `./` is removed. A name that still contains `/` is
+    /// unchanged and [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be
+    /// distinguished from names.
     ///
     /// ```
     /// use ftp_proto::ListLine;

@@ -147,9 +147,9 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
     (rights.len() == 8 && rights.iter().all(is_right)).then_some(())
 }
 
-/// Parses the size, which must be `word` if there is one, and returns its start. Returns `start` if
-/// nothing is between the mode and the date, and `None` if `word` cannot be a size. In that case,
-/// the text after `word` is not a date.
+/// Parses `word`, the text before the date, as the size, and returns the start of the size. If
+/// `word` is `None`, nothing is between the mode and the date, and the result is `start`. Returns
+/// `None` if `word` cannot be a size. In that case, the text after `word` is not a date.
 fn read_size(
     line: &[u8],
     start: usize,
@@ -212,7 +212,7 @@ fn read_size(
 }
 
 /// Returns whether an apparent date may consist of numbers and an owner named like a month (`1 jan
-/// 2000`, `jan 20 4096`). This may be so if at most one word precedes the apparent date, and
+/// 2000`, `jan 20 4096`). This is possible if at most one word precedes the apparent date, and
 /// another date follows, directly or after a number.
 fn is_owner(
     line: &[u8],

@@ -22,9 +22,9 @@ use crate::reply::{Reply, ReplyCode};
 pub struct PassiveAddress {
     /// The port.
     pub port: u16,
-    /// The address to connect to: this port at the host of the control connection, or at the
-    /// announced host if the rule chooses it. `None` if the server's address on the control
-    /// connection is unknown.
+    /// The address to connect to: `port` at the host of the control connection, or at the announced
+    /// host if the rule chooses it. `None` if the server's address on the control connection is
+    /// unknown.
     pub address: Option<SocketAddr>,
     /// The host that a 227 announces; `None` for a 229.
     pub announced: Option<Ipv4Addr>,

@@ -102,8 +102,8 @@ enum Stage {
     Agreeing,
     /// The server listens for the wrong protocol, and must close that port (RFC 2428 §3).
     ClosingPort,
-    /// All commands were sent together. Those in `commands` are answered next, in order, and then
-    /// the transfer's command.
+    /// All commands were sent together. The next replies answer those in `commands`, in order, and
+    /// then the transfer's command.
     Ahead { commands: VecDeque<Command>, is_refused: bool },
     /// The transfer's command was sent together with others, and one of these or the data
     /// connection failed.

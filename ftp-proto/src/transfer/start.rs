@@ -91,7 +91,7 @@ impl TransferStart {
         self.data = DataStart::Open;
     }
 
-    /// Records that there is no data connection, without an error.
+    /// Records that there is no data connection, which is not an error.
     pub const fn data_missing(&mut self) {
         self.data = DataStart::Missing;
     }

@@ -50,7 +50,7 @@ pub enum SetupEvent {
     Continued,
     /// The server listens at this address.
     Found(PassiveAddress),
-    /// `EPSV` failed. From now on it is sent with this protocol.
+    /// `EPSV` failed. From now on, it is sent with this protocol as its argument.
     NamesProtocol(NetworkProtocol, SetupFault),
     /// A command of RFC 2428 failed. From now on this command of RFC 959 is sent instead.
     FallsBack(Verb, SetupFault),

@@ -119,8 +119,8 @@ impl TransferEvidence {
     /// # Errors
     ///
     /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a 2xx that cannot end a
-    /// transfer, such as a 257. If no 1xx came before, also returns it for any 2xx except 226 and
-    /// 250.
+    /// transfer, such as a 257. If no 1xx came before, also returns `OutOfStep` for any 2xx
+    /// except 226 and 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {
@@ -138,8 +138,8 @@ impl TransferEvidence {
     }
 
     /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
-    /// After 226 the server closes it (RFC 959 §5.4). After a wrong length, further bytes on it may
-    /// still belong to this file.
+    /// After 226, the server closes the connection (RFC 959 §5.4). After a wrong length, further
+    /// bytes on the connection may still belong to this file.
     #[must_use]
     pub fn keeps_data(&self) -> bool {
         self.data == DataEnd::Marked

@@ -48,7 +48,7 @@ pub struct LoginAttempt<'a> {
     pub tls: Option<TlsInfo>,
     /// The time at which the session ends without a login; a later decision is useless.
     pub deadline: Instant,
-    /// `None` if the server cannot tell whether the client has gone.
+    /// The check whether the client has gone; `None` if the server cannot tell.
     pub(crate) is_client_gone: Option<&'a IsClientGone>,
 }
 
@@ -93,8 +93,8 @@ pub struct Login {
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if that is refused.
     pub mkdir_existing_ok: bool,
-    /// Whether `STOR` and `APPE` create missing parent directories (default: `false`), except after
-    /// a `REST` offset. The user needs the right [`MKDIR`](Rights::MKDIR) too.
+    /// Whether `STOR` and `APPE` create missing parent directories, except after a `REST` offset
+    /// (default: `false`). The user needs the right [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
     /// Whether several users share this login (default: `false`). If so, the server keeps no
     /// partial uploads, and interrupted uploads cannot be resumed. The same applies to every login

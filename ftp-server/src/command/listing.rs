@@ -353,7 +353,8 @@ struct ShownFacts {
     rights: Rights,
     /// Rules that give the user other rights in the listed directory or in directories below it.
     rules: Vec<DirectoryRights>,
-    /// Names of directories that users cannot rename or remove, with the possible use of each.
+    /// Names of directories that users cannot rename or remove, with the operations that the
+    /// storage allows in each.
     fixed: Vec<(Vec<u8>, DirectoryUse)>,
     /// Whether files may be replaced if the rights allow it.
     may_overwrite: bool,
@@ -365,7 +366,7 @@ struct ShownFacts {
 struct Bounds {
     /// Whether the object cannot be renamed and, if it is a directory, cannot be removed.
     is_fixed: bool,
-    /// The possible use of the object, if it is a directory.
+    /// The operations that the storage allows in the object, if it is a directory.
     within: DirectoryUse,
 }
 
@@ -450,7 +451,8 @@ impl ShownFacts {
     }
 }
 
-/// Returns the fixed names in a directory, with the possible use of each.
+/// Returns the names in a directory that users cannot rename or remove, with the operations that
+/// the storage allows in each.
 fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
     let names = storage.fixed_names(directory).into_iter();
     let fixed = names.map(|name| {

@@ -1,4 +1,4 @@
-//! Events for commands that are refused before or without work: logins in plaintext, and commands on
+//! Events for refused commands that use no data connection: logins in plaintext, and commands on
 //! files and directories.
 
 use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};

@@ -1,12 +1,12 @@
 //! Uploads that replace a file, and protection against clients that resume them wrongly.
 //!
-//! Until the 226, the name has the old file. A client whose connection broke can mistake the length
-//! of the old file for that of a partial upload. The client then sends only the rest, and the new
-//! file begins with old content. If the old file is not shorter than the new one, the client sends
-//! nothing at all. Servers that write files in place do not have this problem, and some clients
-//! always resume. So if an upload did not end with 226, the client must repeat it from byte 0.
-//! Until then, `SIZE` does not report the length of the old file, except in a session in which the
-//! client aborted the upload.
+//! Until the server replies 226, the path still refers to the old file. A client whose connection
+//! broke can mistake the length of the old file for that of a partial upload. The client then sends
+//! only the rest, and the new file begins with old content. If the old file is not shorter than the
+//! new one, the client sends nothing at all. Servers that write files in place do not have this
+//! problem, and some clients always resume. So if an upload did not end with 226, the client must
+//! repeat it from byte 0. Until then, `SIZE` does not report the length of the old file, except in
+//! a session in which the client aborted the upload.
 
 use std::collections::HashMap;
 use std::io;
@@ -46,9 +46,9 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 enum End {
     Stored,
-    /// Not stored: the name has no file.
+    /// Not stored: there is no file at the path.
     WithoutFile,
-    /// Not stored: the name still has the old file.
+    /// Not stored: the old file is still at the path.
     Interrupted,
     /// Interrupted by `ABOR` in the session with this number.
     Aborted {
@@ -71,7 +71,7 @@ impl State {
         self.interrupted.filter(|upload| upload.ended.elapsed() < REMEMBERED)
     }
 
-    /// Returns whether the file comes from before an upload that is running or was interrupted.
+    /// Returns whether the file is older than an upload that is running or was interrupted.
     fn is_old(&self) -> bool {
         let begun = self.interrupted().map(|upload| upload.begun);
         let mut unfinished = self.running.iter().copied().chain(begun);
@@ -112,7 +112,7 @@ impl Replacements {
         }
     }
 
-    /// Forgets an interrupted upload, because its name has another file now, or none.
+    /// Forgets an interrupted upload, because its path now has another file, or none.
     fn forget(&self, key: &Key) {
         let mut states = self.states();
         if let Some(state) = states.get_mut(key) {
@@ -131,8 +131,8 @@ impl Replacements {
     }
 
     /// Returns whether a session may learn the length of the file, or `None` if the server
-    /// remembers no upload of the file. A client that aborted its upload knows that the name still
-    /// has the old file.
+    /// remembers no upload of the file. A client that aborted its upload knows that the old file is
+    /// still at the path.
     fn may_tell(&self, key: &Key, session: u64) -> Option<bool> {
         let states = self.states();
         let state = states.get(key)?;
@@ -160,7 +160,7 @@ fn key(session: &Session, path: &VirtualPath) -> Key {
 /// replacing.
 ///
 /// A client that has just stored the file, and asks in order to verify the upload, knows that the
-/// name has the new file. In that case, this function does not ask the storage, because an object
+/// new file is at the path. In that case, this function does not ask the storage, because an object
 /// store would need a request.
 pub(super) fn check_told(
     session: &Session,
@@ -183,7 +183,7 @@ pub(super) fn forget(session: &Session, path: &VirtualPath) {
     session.context.replacements.forget(&key(session, path));
 }
 
-/// Refuses a restart offset if the name still has the file that an unfinished upload of this user
+/// Refuses a restart offset if the path still has the file that an unfinished upload of this user
 /// was to replace.
 pub(super) fn check(
     session: &Session,
@@ -231,7 +231,7 @@ impl Replacing {
     }
 }
 
-/// A running upload, until it is dropped.
+/// The entry of a running upload. Dropping it records how the upload ended.
 struct Replacement {
     replacements: Arc<Replacements>,
     key: Key,

@@ -19,7 +19,7 @@ pub(crate) struct Rule {
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
-    /// Rights of which the user needs at least one (empty: none).
+    /// Rights of which the user needs at least one; empty if the command needs no right.
     rights: &'static [Rights],
     /// Whether the command is allowed in plaintext even if TLS is required, because it contains
     /// nothing secret.

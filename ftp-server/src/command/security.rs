@@ -74,8 +74,8 @@ pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
         b"" => session.begins_handshakes,
         b"OFF" => false,
         b"ON" if !has_right => {
-            return Reply::new(ReplyCode::FILE_UNAVAILABLE, "Copying to servers is not permitted")
-                .into();
+            let text = "Copying to other servers is not permitted";
+            return Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into();
         }
         b"ON" if session.protection != ProtectionLevel::Private => {
             return Reply::new(ReplyCode::BAD_SEQUENCE, "Use PROT P first").into();

@@ -11,9 +11,9 @@ pub(super) fn allows(session: &Session, size: u64) -> bool {
     session.file_size().is_none_or(|most| size <= most)
 }
 
-/// Wraps an upload so that it fails with `OverQuota` at the user's size limit. `present` bytes of
-/// the file exist already. If the upload appends, `grows` is the file, whose size is checked again
-/// once the upload has begun.
+/// Wraps an upload so that it fails with `OverQuota` at the user's size limit. The file already has
+/// `present` bytes. If the upload appends, `grows` is the file, whose size is checked again once
+/// the upload has begun.
 pub(super) fn limited(
     session: &Session,
     present: u64,

@@ -39,8 +39,8 @@ fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<So
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if local.is_ipv4() != address.is_ipv4() {
-        // The address is that of a third host with the other protocol: the system chooses the
-        // source address.
+        // The address belongs to a third host and has the other protocol, so the system must choose
+        // the source address.
         local.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -34,7 +34,7 @@ pub(crate) trait Outgoing {
         None
     }
 
-    /// Returns the number of data bytes, before encoding, after `sent` encoded bytes were sent.
+    /// Returns how many data bytes the first `sent` encoded bytes contain.
     fn bytes(&self, sent: u64) -> u64 {
         sent
     }

@@ -42,8 +42,8 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] if the ledger does not answer or refuses for the moment, and
-    /// [`LedgerError::Unfit`] if it cannot be used.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer or temporarily refuses requests,
+    /// and [`LedgerError::Unfit`] if it cannot be used.
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError>;
 
     /// Replaces the content of a record if the record still has this version. If `version` is
@@ -55,8 +55,8 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] if the ledger does not answer or refuses for the moment, and
-    /// [`LedgerError::Unfit`] if it cannot be used.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer or temporarily refuses requests,
+    /// and [`LedgerError::Unfit`] if it cannot be used.
     fn replace(
         &self,
         name: &str,
@@ -106,7 +106,7 @@ pub enum LedgerError {
     /// The ledger cannot be used: its URL is invalid, or it lacks or forbids a required operation.
     #[error("{0}")]
     Unfit(String),
-    /// The ledger does not answer, or refuses for the moment.
+    /// The ledger does not answer, or temporarily refuses requests.
     #[error("the ledger does not answer: {0}")]
     Away(String),
     /// A record does not have the format that this version of the server writes.

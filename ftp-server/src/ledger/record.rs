@@ -67,7 +67,7 @@ pub(super) struct Lease {
 /// The result of an attempt to reserve something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Reserved, with this number of bytes ahead in addition to those requested.
+    /// Reserved: what was requested, and this number of bytes ahead.
     Granted(u64),
     /// Over the limit. `is_old`: whether the count is old or may be too high.
     Over { is_old: bool },

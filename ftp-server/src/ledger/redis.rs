@@ -30,7 +30,8 @@ const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
 /// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`,
-/// `SET`, `TIME` and `EVAL`, and does not follow redirections of a cluster.
+/// `SET`, `TIME` and `EVAL`, and also `AUTH` or `SELECT` if the URL has a password or a database.
+/// It does not follow redirections of a cluster.
 ///
 /// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
 /// The files are then counted again.
@@ -94,13 +95,13 @@ impl RedisLedger {
         Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
     }
 
-    /// Verifies with a test record that the Redis server accepts all required commands. This fails,
-    /// for example, if the Redis user has no right to use one of them.
+    /// Verifies with a test record that the Redis server accepts all required commands. The check
+    /// fails, for example, if the Redis user has no right to use one of these commands.
     ///
     /// # Errors
     ///
     /// Returns [`LedgerError::Unfit`] if the Redis server refuses a command, or
-    /// [`LedgerError::Away`] if it does not answer or refuses for the moment.
+    /// [`LedgerError::Away`] if it does not answer or temporarily refuses commands.
     pub fn prove(&self) -> Result<(), LedgerError> {
         let version = self.read("probe")?.record.map(|record| record.version);
         match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {

@@ -50,9 +50,10 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota` if the quota has no room, or `Busy` if the files are being counted.
-    /// Returns `Uncounted` if the ledger fails, also during a necessary count of the files, and
-    /// [`WithoutLedger::Refuse`] is set. Returns the error of the storage if such a count fails.
+    /// Returns `OverQuota` if the quota has no room, or `Busy` if the files are being counted. If
+    /// [`WithoutLedger::Refuse`] is set, returns `Uncounted` if the ledger fails, even if it fails
+    /// during a count of the files. Returns the error of the storage if the files cannot be
+    /// counted.
     pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
         self.reserve(wanted, 0)
     }

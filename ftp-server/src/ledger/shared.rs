@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// vain.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Maximum time that a server waits at shutdown until its delayed changes are made.
+/// Maximum time that a server waits at shutdown for its delayed changes to be made.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The shortest lease: records have times in milliseconds, and the thread must pause between two
@@ -43,9 +43,9 @@ const TURNS: usize = 16;
 /// build.
 const STACK: usize = 512 * 1024;
 
-/// The behaviour of a server while the ledger does not answer. In any case, the server logs a
-/// warning, and failed logins count only on this server. In a storage with a quota, `AVBL` and
-/// `SITE QUOTA` fail with 452.
+/// The behaviour of a server while it cannot use the ledger, for example because the ledger does
+/// not answer. With both values, the server logs a warning, and failed logins count only on this
+/// server. In a storage with a quota, `AVBL` and `SITE QUOTA` fail with 452.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WithoutLedger {
@@ -343,8 +343,8 @@ impl Inner {
         }
     }
 
-    /// Remembers whether the ledger answers, and logs each change. Also logs errors of a ledger
-    /// that answers.
+    /// Remembers whether the ledger answers, and logs when that changes. Also logs errors of a
+    /// ledger that answers.
     fn remember(&self, error: Option<&LedgerError>) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {
@@ -380,7 +380,7 @@ impl Inner {
         })
     }
 
-    /// Makes the delayed changes. Returns `false` if one failed.
+    /// Makes the delayed changes. Returns `false` if a change failed.
     fn settle(&self) -> bool {
         let names: Vec<String> = self.books().later.keys().cloned().collect();
         let mut is_done = true;

@@ -72,7 +72,7 @@ impl Line {
                 self.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
                     let text = error.to_string();
-                    // The error number only repeats the words.
+                    // The error number adds nothing to the text before it.
                     let words = text.split(" (os error ").next().unwrap_or_default();
                     self.bytes("error", words.as_bytes());
                 }

@@ -91,10 +91,11 @@ impl Admission {
         (self.pending() / 8).max(AT_ONCE.min(self.pending() / 2)).max(1)
     }
 
-    /// Takes a place for a connection, which has no login yet. If no place is free, closes another
-    /// connection without a login: the oldest one of the host that has the most such connections.
-    /// If several hosts have equally many, the /56 with the most such connections decides, then the
-    /// /48. Returns `None` if the host already has its share, or if no connection can be closed.
+    /// Takes a place for a connection, which has no login yet. If no place is free, or if too many
+    /// connections have no login, closes another connection without a login. That is the oldest one
+    /// of the host that has the most such connections. If several hosts have equally many, the /56
+    /// with the most such connections decides, then the /48. Returns `None` if the host already has
+    /// its share, or if no connection can be closed.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();
@@ -125,7 +126,7 @@ impl Admission {
             || client.peer.is_some_and(|peer| held.pending_from(peer, 64) >= self.pending_of_host())
     }
 
-    /// Gives a place to a connection without a login, and closes another one if no place is free.
+    /// Gives a place to a connection without a login, and closes another one if necessary.
     fn seat(
         self: &Arc<Self>,
         mut held: MutexGuard<'_, Occupancy>,
@@ -291,7 +292,7 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
 /// the hard limit.
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
-/// connection and a file. A mapping that fails while a thread starts would abort the whole process,
+/// connection and a file. A failed mapping at the start of a thread would abort the whole process,
 /// so most limits leave a reserve.
 pub(crate) fn system_cap() -> (usize, &'static str) {
     let limits = [

@@ -54,8 +54,8 @@ impl Ends {
 /// # Errors
 ///
 /// Returns `InvalidData` if the header names an address that no client can have: unspecified,
-/// multicast, or loopback from a balancer on another computer. The balancer means its own computer,
-/// but here the address would stand for this computer.
+/// multicast, or loopback from a balancer on another computer. A loopback address in that header
+/// means the balancer's computer, but here it would stand for this computer.
 pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<SocketAddr> {
     let ProxyHeader::Client { source, .. } = header else { return Ok(from) };
     let is_host = match AddressClass::of(source.ip()) {

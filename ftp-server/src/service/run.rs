@@ -402,7 +402,7 @@ impl Runner {
             let host = user.and_then(|_| self.session.shown_host());
             self.line().shown.set_login(user, host);
         }
-        // Done before the reply, because the next command may arrive at once.
+        // This call precedes the reply, because the next command may arrive at once.
         self.permit.set_logged_in(user.is_some());
         if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);

@@ -255,8 +255,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work before the 150. This work finds a restart offset in converted data or a
-    /// name that matches a pattern, or copies the beginning of a file.
+    /// Does the slow work before the 150. For example, this work can find a restart offset in
+    /// converted data or a name that matches a pattern, or copy the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;

@@ -69,8 +69,8 @@ impl Session {
     ///
     /// - `DELETE` at the old path and `CREATE` at the new path;
     /// - for a directory, `MKDIR` at the new path;
-    /// - each of `LIST` and `RETRIEVE` at the old path that the user has at the new path: a rename
-    ///   must not reveal an object.
+    /// - `LIST` at the old path if the user has it at the new path, and likewise `RETRIEVE`: a
+    ///   rename must not reveal an object.
     pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
         let Some(user) = self.user() else { return false };
         if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {

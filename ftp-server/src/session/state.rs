@@ -193,7 +193,7 @@ impl Session {
         }
     }
 
-    /// Resets the session to its beginning, with the current settings and users. The number of
+    /// Resets the session to its initial state, with the current settings and users. The number of
     /// failed logins stays, and so does the fact that `CLNT` was sent. If no user was logged in,
     /// the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
@@ -301,8 +301,8 @@ impl Session {
         self.context.observers.tell(&Event { session, peer, user, tls, host, kind, unsaid });
     }
 
-    /// Returns [`Event::unsaid`] for an event: refusals cost a client almost nothing, and must not
-    /// fill the disk with log lines.
+    /// Returns [`Event::unsaid`] for an event. Logs leave out frequent refusals, because refusals
+    /// cost a client almost nothing and must not fill the disk.
     fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
         const REFUSALS: &str = "refusals";
         let complaints = &self.complaints;

@@ -11,7 +11,7 @@ use landlock::{
 
 use super::{StorageError, StorageErrorKind};
 
-/// Policy of a local storage for confining the threads of its sessions.
+/// Policy of a storage for confining the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConfinementPolicy {
@@ -20,7 +20,8 @@ pub enum ConfinementPolicy {
     /// Use every mechanism that the system has.
     #[default]
     BestEffort,
-    /// Refuse to start unless the system has both `openat2` (Linux 5.6) and Landlock (Linux 5.19).
+    /// Refuse to start unless the system has Landlock (Linux 5.19) and, for a local storage,
+    /// `openat2` (Linux 5.6).
     Require,
 }
 

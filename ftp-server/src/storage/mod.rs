@@ -41,9 +41,9 @@ use std::os::fd::BorrowedFd;
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
 ///
-/// The server checks rights before it calls a method, so a storage need not check them. The default
-/// of an optional method returns `Unsupported`, unless the method's documentation says otherwise,
-/// and the client gets 502. [`StorageErrorKind`] describes the errors. A storage needs only
+/// The server checks rights before it calls a method, so a storage need not check them. Unless its
+/// documentation says otherwise, the default of an optional method returns `Unsupported`, and the
+/// client gets 502. [`StorageErrorKind`] describes the errors. A storage needs only
 /// [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read) and [`write`](Self::write).
 ///
 /// # Objects in place of files
@@ -515,7 +515,7 @@ pub trait Upload: io::Write {
 
     /// Returns the size of the published file, if the storage knows it without another request. A
     /// session calls this method after [`prepare_commit`](Self::prepare_commit) has returned
-    /// `true`. The session then answers a `SIZE` that is the next command without asking the
+    /// `true`. If the next command is `SIZE`, the session then answers it without asking the
     /// storage.
     ///
     /// By default, a session always asks the storage.

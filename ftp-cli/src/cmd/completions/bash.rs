@@ -98,7 +98,7 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
         text.push_str("            case $prev in\n");
         for row in taking {
             let condition = match row.value {
-                // A separate word is not the value.
+                // Only a word after an equals sign is the value of this option.
                 Value::WithEqualSign(_) => "[[ -n $equal ]] && ",
                 _ => "",
             };

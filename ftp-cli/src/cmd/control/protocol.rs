@@ -1,6 +1,7 @@
-//! The protocol of a control socket: one line with a request, and an answer that ends with the
-//! connection. The first line of the answer consists of `done` or `refused`, and the length of the
-//! text in bytes. The text follows: the output of the command, or the reason for the refusal.
+//! The protocol of a control socket: the client sends one request line, and the server sends one
+//! answer and closes the connection. The first line of the answer consists of `done` or `refused`,
+//! and the length of the text in bytes. The text follows: the output of the command, or the reason
+//! for the refusal.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};

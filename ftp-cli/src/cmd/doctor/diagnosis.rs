@@ -273,10 +273,10 @@ diagnoses! {
         Here: "use passive mode, the default";
     ReplyNever "reply-never" Timeout,
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
-        Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
+        Server: "check the server's log at the time of this run, and its processes; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
         "The server does not answer the command that starts a transfer, or never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
-        Server: "check the server's log and processes for this time; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
+        Server: "check the server's log at the time of this run, and its processes; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers work, but large ones stall: this is an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
@@ -308,7 +308,7 @@ diagnoses! {
         "The downloaded file differs from the uploaded one. The server or a device on the path changes bytes, for example line endings.",
         Server: "check that the server honours TYPE I, and that no proxy or helper changes data";
     AppendRefused "append-refused" Refused,
-        "The server does not append to files, which log uploads and some resuming clients need.",
+        "The server does not append to files (APPE). Programs that upload logs, and some clients that resume uploads, need this.",
         Server: "allow this user to append, if you want that";
     ResumeRefused "resume-refused" Refused,
         "The server does not resume interrupted uploads.",
@@ -321,7 +321,7 @@ diagnoses! {
         Server: "delete the test files on the server; allow this user to delete, if you want that";
     ConnectionLost "connection-lost" Network,
         "The control connection broke during the checks, or could not be opened again.",
-        Server: "check the server's log for this time; if the log shows nothing, a device on the path cut the connection";
+        Server: "check the server's log at the time of this run; if the log shows nothing, a device on the path cut the connection";
 }
 
 #[cfg(test)]

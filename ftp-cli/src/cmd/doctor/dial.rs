@@ -209,7 +209,7 @@ impl Dial<'_> {
     }
 
     /// Returns a logged-in client with the settings of the options, and `limit` as its overall
-    /// timeout. The client ignores signals, and the limit on simultaneous connections.
+    /// timeout. The client ignores signals and the limit on simultaneous connections.
     ///
     /// # Errors
     ///

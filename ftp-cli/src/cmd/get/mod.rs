@@ -365,8 +365,8 @@ fn with_hint(mut failure: Failure) -> Failure {
 /// Largest number of sizes that are requested ahead; each takes a command and its reply.
 const MOST_AHEAD: usize = 100;
 
-/// Returns the files whose sizes are requested over one connection to show the total. Returns none
-/// if the total would lack other files, or if there are too many files.
+/// Returns the files whose sizes are requested over one connection to show the total. Returns an
+/// empty list if the total would lack other files, or if there are too many files.
 fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
     let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
@@ -398,7 +398,8 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 impl Worker for Getter<'_, '_> {
     fn connect(&mut self, number: usize) -> Result<(), NoConnection> {
         let item = self.item(number);
-        // A single job connects within the attempts of --retry, and some items need no connection.
+        // A single job connects in `act`, so that --retry also covers the connection. Some items
+        // need no connection.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
         if is_alone || self.is_abandoned(item) || self.is_skipped(item) {
             return Ok(());

@@ -85,7 +85,7 @@ pub(super) fn page() -> String {
     section(&mut text, "OPTIONS");
     paragraphs(
         &mut text,
-        "An option that only some commands accept lists these commands. The options below can also stand before the command.",
+        "If only some commands accept an option, its description lists them. The options below can also stand before the command.",
     );
     global_options(&mut text);
     section(&mut text, "EXIT STATUS");

@@ -74,7 +74,11 @@ pub(super) fn page() -> String {
         key(&mut text, row, &StoreSettings::default());
     }
     section(&mut text, "FILES");
-    item(&mut text, "/etc/ftp-cli/server.toml", "The file that the service ftp-cli reads.");
+    item(
+        &mut text,
+        "/etc/ftp-cli/server.toml",
+        "The configuration file of the systemd service ftp-cli.",
+    );
     section(&mut text, "EXAMPLES");
     let _ =
         write!(text, ".PP\nA camera that can only add files:\n.PP\n.nf\n{}.fi\n", lines(EXAMPLE));

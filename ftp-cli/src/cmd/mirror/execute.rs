@@ -81,7 +81,7 @@ enum DirectoryState {
     Fine,
     /// An object in the directory failed: nothing is removed from the directory.
     Failed,
-    /// The directory is missing: nothing in it can be done.
+    /// The directory is missing: no step in it can be done.
     Missing,
 }
 

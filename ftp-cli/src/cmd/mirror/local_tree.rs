@@ -28,7 +28,7 @@ use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// Why a temporary file is not removed.
+/// Reason to keep a temporary file.
 const IN_USE: &str = "another program may be writing to it";
 
 /// A time that FAT cannot store.
@@ -431,7 +431,7 @@ impl<'a> Draft<'a> {
             }
         };
         match renamed {
-            // Not every file system can do this atomically.
+            // Not every file system can rename a file only if the new name is free.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if let Some(old) = self.directory.found(name)? {
                     if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {

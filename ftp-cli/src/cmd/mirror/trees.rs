@@ -233,7 +233,7 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     Failure { fatal, ..Failure::local(what, error) }
 }
 
-/// Why the files of an interrupted move are not removed: one of them may be the only copy.
+/// Reason to keep the files of an interrupted move: one of them may be the only copy.
 const OF_MOVE: &str = "it belongs to an interrupted move";
 
 /// A tree on a server.

@@ -333,7 +333,7 @@ fn ports(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Reports the ports that a firewall or NAT must let in if no range is set.
+/// Reports the ports that a firewall or NAT must open if no range is set.
 fn any_port(settings: &Settings, findings: &mut Findings) {
     if settings.all_listen().iter().all(|at| at.ip().to_canonical().is_loopback()) {
         return;
@@ -342,7 +342,7 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
     let low = low.trim();
     let high = high.trim();
-    let why = "a firewall or NAT must let all of these in; set a range to narrow them";
+    let why = "a firewall or NAT must open all of these ports; set a smaller range";
     findings.ok(format_args!("passive.ports: the range of the kernel, {low} to {high}: {why}"));
 }
 
@@ -450,7 +450,7 @@ mod tests {
         wait_until("the port is free", || at(&format!("passive.ports={port}")) == free);
         assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
         let (kind, words) = at("listen.addresses=192.168.0.9:21");
-        assert!(kind == "ok" && words.contains("must let all of these in"), "{kind} {words}");
+        assert!(kind == "ok" && words.contains("must open all of these ports"), "{kind} {words}");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) fn start_serving(
         loop {
             if let Err(error) = serve_next() {
                 log::debug!(target: LOG, "{name}: {error}");
-                // Pauses, because a lack of descriptors does not end at once.
+                // Pauses, because a shortage of file descriptors can last for some time.
                 thread::sleep(Duration::from_millis(10));
             }
         }

@@ -104,7 +104,7 @@ fn serve(
     let control = ControlSocket::bind(&plan.settings)?;
     let endpoint = Endpoint::bind(&plan.settings)?;
     let mut running = Running::start(plan, options, log, hooks, &mut service)?;
-    // Only this call sets the handle, so it cannot fail.
+    // Only this call sets the handle, so the call cannot fail.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(log);
     if let Some(control) = &control {
@@ -121,7 +121,7 @@ fn serve(
     Ok(())
 }
 
-/// Handles events until one of them is a stop. Later requests are refused.
+/// Handles events until [`Event::Stop`]. Later requests are refused.
 fn work(
     running: &mut Running<'_>,
     service: &mut Service,
@@ -165,8 +165,8 @@ fn reload(
     outcome
 }
 
-/// Returns whether SIGHUP can reload a file, certificate or log. If not, SIGHUP means that the
-/// terminal was closed.
+/// Returns whether SIGHUP has anything to reload: a configuration file, a certificate or a log
+/// file. If not, SIGHUP means that the terminal was closed.
 fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
     options.has("config")
         || plan.settings.tls.certificate.is_some()

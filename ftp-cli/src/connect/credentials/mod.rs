@@ -45,7 +45,7 @@ type Account = (String, u16, Option<Vec<u8>>);
 /// Finder of users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
 /// A password in the URL belongs to the URL's user. The source of an option supplies one line per
-/// named user, and the environment the password of one user. No password goes to two accounts,
+/// named user. The environment supplies the password of one user. No password goes to two accounts,
 /// unless the source lists it for both. Each login is looked up once, however many connections
 /// there are.
 pub(crate) struct Finder<'a> {

@@ -25,8 +25,8 @@ use crate::report::json::Object;
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// Maximum rate for indicatif, which does not limit the first twenty updates. So the interval is
-/// enforced here.
+/// Maximum rate for indicatif, in updates per second. It does not limit the first twenty updates,
+/// so this module enforces the interval too.
 const HERTZ: u8 = 20;
 
 /// Condition for showing progress.
@@ -38,8 +38,8 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Reads `--progress`. Without it, progress is off with `--quiet`, and while the trace goes to
-    /// standard error.
+    /// Reads `--progress`. Without that option, progress is off if `--quiet` is given or the trace
+    /// goes to standard error.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl Board {
             let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
             state.begun += 1;
-            // A single file may be in its second attempt.
+            // If there is only one file, the bytes of an earlier attempt do not count.
             state.bytes = if self.files == 1 { done } else { state.bytes + done };
             state.line = meter.line(state.begun);
             if let Some(bar) = bar {

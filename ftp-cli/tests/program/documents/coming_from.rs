@@ -136,7 +136,7 @@ const WGET: &[Line] = &[
     ("wget --spider ftp://host/pub/a.iso", "get --spider ftp://host/pub/a.iso", Told("ftp-cli stat URL", "stat ftp://host/pub/a.iso"), Prints("type: file")),
     ("wget --no-check-certificate ftps://host/pub/a.iso", "get --no-check-certificate ftps://host/pub/a.iso", ToldOnly("--insecure", "get -k ftps://host/pub/a.iso"), A),
     ("wget --ca-certificate=ca.pem ftps://host/pub/a.iso", "get --ca-certificate=ca.pem ftps://host/pub/a.iso", ToldOnly("--ca-file", "get --ca-file=ca.pem ftps://host/pub/a.iso"), A),
-    ("wget -r --no-parent --cut-dirs=1 ftp://host/pub/", "get -r --no-parent --cut-dirs=1 ftp://host/pub/", Absent("a downloaded tree has no parent directories; name the local directory, as in `get -r URL DIR`", "unknown option --no-parent"), Nothing),
+    ("wget -r --no-parent --cut-dirs=1 ftp://host/pub/", "get -r --no-parent --cut-dirs=1 ftp://host/pub/", Absent("`get -r` never downloads or creates parent directories; to name the local directory, use `get -r URL DIR`", "unknown option --no-parent"), Nothing),
     ("wget --preserve-permissions -r ftp://host/pub/", "get --preserve-permissions -r ftp://host/pub/", Told("ftp-cli mirror --perms SRC DST", "mirror --perms ftp://host/pub/ pub"), Came("pub/a.iso", "pub/a.iso")),
     ("wget --background ftp://host/pub/a.iso", "get --background ftp://host/pub/a.iso", Absent("use `nohup ftp-cli get ... &`", "unknown option --background"), Nothing),
 ];

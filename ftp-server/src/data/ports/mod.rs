@@ -209,9 +209,11 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 }
 
 impl HeldPorts {
-    /// Closes a port that has been unused for [`limits::PORT_UNUSED`]: the oldest such port of the
-    /// host that holds the most ports. Returns `false` if there is no such port, or if `network`
-    /// holds as many ports as that host or its share of the `count` ports.
+    /// Closes a port that has been unused for [`limits::PORT_UNUSED`]. Of the hosts with such a
+    /// port, this method chooses the one that holds the most ports, and closes the oldest such port
+    /// of that host. Returns `false` if no port has been unused for that time, or if `network`
+    /// holds at least as many ports as that host. Also returns `false` if `network` already holds
+    /// its share of the `count` ports.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
         let of = |network| self.networks.get(network).copied().unwrap_or_default();
         let own = of(&network);

@@ -17,8 +17,8 @@ use crate::limits;
 use crate::tls::{Connection, RECORD, size_of_records};
 
 impl Pump<'_> {
-    /// Sends all of `outgoing`. Unless the connection stays open, then sends a `close_notify` and
-    /// closes this side.
+    /// Sends all of `outgoing`. If the connection does not stay open, also sends a `close_notify`
+    /// and closes this side.
     ///
     /// The last bytes are sent together with the `close_notify`. A client that knows the size may
     /// close the connection as soon as it has all bytes. A later write would then fail, as if the

@@ -126,8 +126,8 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Restores the old length. If a quota is counted, no other command can remove or replace the
-    /// file until then, so its size is counted correctly.
+    /// Restores the old length. If the usage is counted for a quota, no other command can remove or
+    /// replace the file during this call, so the file's size is counted correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);

@@ -27,7 +27,7 @@ pub(super) struct DirectoryEntries {
     /// The names in the last buffer, each with a NUL at its end. They share one allocation: a
     /// separate one for each name would take almost half of the processor time of `NLST`.
     text: Vec<u8>,
-    /// The places in `text` of the names that are left, with the kinds that the directory reports.
+    /// The places of the remaining names in `text`, with the kinds that the directory reports.
     names: vec::IntoIter<(Range<usize>, FileType)>,
     ended: bool,
 }

@@ -3,7 +3,8 @@
 //! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
 //! add the uploads that they keep after an interruption. Each upload is identified by device and
 //! inode. An upload that another program has moved or removed stays on the shelf until its
-//! eviction. An upload older than a day counts until the sweeper removes it.
+//! eviction. An upload older than a day counts until the sweeper removes it. The empty files that
+//! record interrupted replacements are on the shelf too.
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -71,9 +71,9 @@ pub struct LocalConfig {
     pub confine: ConfinementPolicy,
     /// Whether to deny access to files with more than one name (default: `false`). Reading such a
     /// file, appending to it, replacing part of it and changing its attributes fail with `Denied`.
-    /// Use this for a tree in which local users can create hard links to files of other users. Such
-    /// a name can still be listed, removed, renamed and replaced, which does not affect the file's
-    /// other names.
+    /// Use this for a tree in which local users can create hard links to files of other users. A
+    /// name of such a file can still be listed, removed, renamed and replaced, without effect on
+    /// the file's other names.
     pub deny_hardlinks: bool,
     /// Handling of interrupted uploads of new files (default: [`PartialPolicy::Resume`]).
     pub partial: PartialPolicy,

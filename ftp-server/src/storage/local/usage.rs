@@ -422,7 +422,7 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota`, without reserving anything, if the limit does not permit it.
+    /// Returns `OverQuota`, without reserving anything, if the limit does not permit `cost`.
     pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
         let mut state = self.usage.state();
         let used = state.total();
@@ -439,7 +439,7 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota`, without reserving anything, if the limit does not permit it.
+    /// Returns `OverQuota`, without reserving anything, if the limit does not permit a name.
     pub(super) fn need_name(&mut self, replaced: Cost) -> Result<(), StorageError> {
         match self.cost.files.saturating_add(replaced.files) {
             0 => self.grow(Cost::NAME),
@@ -478,15 +478,15 @@ impl Charge {
     /// Records that the written data is now a file. It replaces a file that cost `replaced`.
     pub(super) fn keep_as_file(&mut self, replaced: Cost) {
         let cost = std::mem::take(&mut self.cost);
-        // In one step, so that no other upload uses quota that is not free.
+        // One lock covers all changes, so that no other upload sees more free quota than there is.
         let mut state = self.usage.state();
         state.running = state.running.minus(cost);
         state.subtract(replaced);
         state.add(Cost { files: 1, ..cost });
     }
 
-    /// Records that the written data may still exist, because it is unknown whether a removal has
-    /// counted it.
+    /// Keeps the written data in the count, because it is unknown whether a removal has subtracted
+    /// the data. Marks the count as possibly too high.
     pub(super) fn lost(&mut self) {
         self.keep();
         self.usage.state().doubt();

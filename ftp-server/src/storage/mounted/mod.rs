@@ -193,8 +193,9 @@ impl MountedStorage {
         }
     }
 
-    /// Converts the error for an object that could not be created at `path`. If listings show the
-    /// parent directory, the error must not say that the directory is missing.
+    /// Converts the error for an object that could not be created at `path`. If the parent exists
+    /// only because there is a mount point below it, the error must not say that the parent is
+    /// missing, because listings show it.
     fn refused(&self, path: &VirtualPath, error: StorageError) -> StorageError {
         let is_in_made_up =
             || path.parent().is_some_and(|parent| self.is_made_up(&parent).is_ok_and(|it| it));

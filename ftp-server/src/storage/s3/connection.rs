@@ -83,7 +83,7 @@ impl Place {
         Ok(Self { port, ..place })
     }
 
-    /// Returns this place with `label` added at the beginning of the host name.
+    /// Returns this address with `label` added at the beginning of the host name.
     pub(super) fn with_label(self, label: &str) -> Self {
         Self { host: format!("{label}.{}", self.host), ..self }
     }

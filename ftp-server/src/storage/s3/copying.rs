@@ -24,7 +24,7 @@ pub(super) struct Copying {
     pub(super) running: Option<Job<Copied>>,
 }
 
-/// The result of one copying request.
+/// The result of one copy request.
 pub(super) struct Copied {
     begun: Begun,
     content: Result<Content, S3Error>,

@@ -240,7 +240,7 @@ impl Client {
             built = built.header(*name, value);
         }
         built.header("authorization", authorization).body(()).map_err(|error| {
-            S3Error::Configuration(format!("{}: cannot be sent: {error}", request.operation))
+            S3Error::Configuration(format!("{}: invalid request: {error}", request.operation))
         })
     }
 }

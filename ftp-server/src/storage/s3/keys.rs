@@ -72,7 +72,7 @@ impl Keys {
         format!("{}{}-{}", self.notes(directory), short(user), short(name.as_bytes()))
     }
 
-    /// Returns the key of the sign of a user's upload that replaces the file with this key.
+    /// Returns the key of the sign (see `replaced`) of an upload by which `user` replaces `key`.
     pub(super) fn sign(&self, key: &str, user: &[u8]) -> String {
         format!("{}{}-{}", signs(&self.hidden), short(user), short(key.as_bytes()))
     }

@@ -92,8 +92,9 @@ impl Listing {
         entries
     }
 
-    /// Returns the entry with its requested time; `None` if the object has been removed in the
-    /// meantime.
+    /// Returns the entry of a file with the time from the object's metadata, if this listing
+    /// requests metadata; otherwise returns the entry unchanged. Returns `None` if the object has
+    /// been removed in the meantime.
     fn asked(&self, entry: Entry) -> Result<Option<Entry>, S3Error> {
         if !self.asks_times || entry.metadata.kind != crate::storage::EntryKind::File {
             return Ok(Some(entry));

@@ -372,8 +372,7 @@ impl Storage for S3Storage {
         Ok(partial::discard(&self.inner, &note_key, &found)?)
     }
 
-    /// Returns `false` for an upload of a server that died before the upload's first part was
-    /// stored.
+    /// Returns `false` for an upload of a server that died before the upload began to store parts.
     fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
         let user = user.filter(|_| self.keeps_partials);
         // If the store fails, the client must send the whole file.

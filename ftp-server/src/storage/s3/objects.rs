@@ -234,8 +234,9 @@ impl Client {
     }
 
     /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
-    /// error that leaves the result unknown, checks whether the change was made before it retries.
-    /// Otherwise the effect of the first attempt could make the second one fail.
+    /// error that leaves the result unknown, first checks whether the change was made, and retries
+    /// only if it was not. Otherwise the effect of the first attempt could make the second one
+    /// fail.
     pub(super) fn decided(
         &self,
         key: &str,

@@ -6,9 +6,9 @@
 //! note, by the store's clock, with the lease. The servers' own clocks do not matter.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
-//! belong together. The last part can be the end of the whole file. A client that learned this
-//! length from `SIZE` would assume that its file is stored. So after a server has died, the last
-//! part does not count.
+//! belong together. The last part can be the end of the whole file. If `SIZE` included that part,
+//! the client would assume that its file is stored. So after a server has died, the last part does
+//! not count.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ pub(super) struct Note {
     pub(super) parts: u32,
     /// The total size of these parts, in bytes.
     pub(super) stored: u64,
-    /// The owner who stored the last bytes, and the number of these bytes.
+    /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Kept {
     found: Found,
     /// The parts before the last bytes.
     pub(super) parts: Vec<Part>,
-    /// The owner who stored the last bytes, and the number of these bytes.
+    /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
 }
 

@@ -17,9 +17,9 @@ const CONTENT: &[u8] = b"a probe of ftp-server";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct S3Features {
-    /// The store refuses a write whose condition is not met: that the object is new, or that it has
-    /// not changed. Otherwise two clients that create the same file at once may both succeed, and
-    /// two servers may resume the same upload.
+    /// The store refuses a write if its condition is not met. A condition requires that the object
+    /// is new, or that it has not changed. Without this feature, two clients that create the same
+    /// file at once may both succeed, and two servers may resume the same upload.
     pub conditional_writes: bool,
     /// The store checks the same conditions when a multipart upload is completed.
     pub conditional_completion: bool,

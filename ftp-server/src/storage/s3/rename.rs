@@ -53,8 +53,8 @@ impl S3Storage {
         moved
     }
 
-    /// Moves all objects of a directory, or fails with `Unsupported` if there are more than the
-    /// limit.
+    /// Moves all objects of a directory, or fails with `Unsupported` if it has more objects than
+    /// the limit.
     fn move_tree(&self, from: &str, to: &str) -> Result<(), StorageError> {
         let most = self.rename_trees;
         let mut keys = Vec::new();

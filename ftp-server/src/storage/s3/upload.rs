@@ -39,7 +39,7 @@ pub(super) struct Begun {
     pub(super) rival: Option<String>,
     /// The lease, once the note is written.
     pub(super) lease: Option<Arc<Lease>>,
-    /// The file that this upload replaces from its first byte on.
+    /// The existing file, if this upload replaces all of it.
     pub(super) replaced: Option<Replaced>,
 }
 

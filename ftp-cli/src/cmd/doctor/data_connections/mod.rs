@@ -238,7 +238,7 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Timeout(Phase::FinalReply) => {
             MethodOutcome::Unfinished("the listing arrived, but its final reply did not")
         }
-        // The server answers only once its connection to the client is open.
+        // The server does not answer before its connection to the client is open.
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
         Error::Timeout(_) => MethodOutcome::Unfinished("LIST gets no reply"),
         Error::Io(error) => unreachable(&error, at),

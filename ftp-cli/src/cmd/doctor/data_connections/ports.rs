@@ -105,9 +105,9 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel chooses from thousands of ports, so it rarely repeats two neighbouring ports. A
-    // single port counts as a narrow range only outside the kernel's range, because a server can
-    // keep one listening socket open.
+    // A kernel chooses from thousands of ports, so it rarely names only two neighbouring ports in
+    // all tries. A single port counts as a narrow range only outside the kernel's range, because a
+    // server can keep one listening socket open.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;

@@ -46,7 +46,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the certificate of a CA with these years, and a certificate that the CA signed.
+    /// Returns the certificate of a CA, and a certificate that the CA signed. Both are valid from
+    /// the first of these years to the second.
     fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
         let params = |name: &str| {
             let mut params = CertificateParams::default();

@@ -53,7 +53,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
             error @ (Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext)),
         ) => (TlsOutcome::Unanswered(error.to_string()), None),
         Err(error @ Error::Tls(_)) => (TlsOutcome::Failed(error.to_string()), None),
-        // The other errors are of the connection, not of TLS.
+        // The other errors concern the connection, not TLS.
         Err(error) if dial.tls.is_none() => (TlsOutcome::Unable(error.to_string()), None),
         Err(error @ Error::Timeout(Phase::Reply)) => {
             (TlsOutcome::Unanswered(error.to_string()), None)

@@ -60,7 +60,7 @@ impl Backup {
             let at = &place.descriptor;
             match rustix::fs::renameat_with(from, own, at, os(&kept)?, free) {
                 Err(Errno::EXIST) => {}
-                // Not every file system can do this in one step.
+                // Not every file system can rename an object only if the new name is free.
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     if place.found(&kept)?.is_none() {
                         let moved = rustix::fs::renameat(from, own, at, os(&kept)?);

@@ -95,7 +95,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Reports once that a server does not list permissions.
+    /// Reports once that a server does not list all permissions.
     pub(super) fn check_modes(&mut self) {
         if self.lacks_modes {
             let message = "--perms: the server's listing lacks the permissions of some objects";

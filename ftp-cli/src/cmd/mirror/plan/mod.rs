@@ -365,7 +365,7 @@ impl Planner<'_> {
             };
             let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
             let message = format!(
-                "--temp: {name} is the temporary name of {copy}, but exists at {place}; choose another pattern, or remove {name}; nothing was copied"
+                "--temp: {name} is the temporary name of {copy}, but exists at {place}; nothing was copied; choose another pattern, or remove {name}"
             );
             return Err(Failure::usage(message));
         }

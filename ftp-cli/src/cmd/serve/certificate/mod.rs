@@ -1,5 +1,5 @@
-//! Loads the certificates of the server and its virtual hosts from PEM files. The server's own can
-//! be a self-signed certificate instead, which is created once and kept.
+//! Loads the certificates of the server and its virtual hosts from PEM files. Instead of a file,
+//! the server itself can use a self-signed certificate, which is created once and kept.
 
 pub(super) mod renewal;
 pub(super) mod watch;
@@ -58,7 +58,7 @@ pub(super) struct Loaded {
     own: Option<Tls>,
     /// Certificates from files, the server's own first.
     pub(super) files: Vec<Certificate>,
-    /// Why former certificates stay in use.
+    /// Reasons why former certificates stay in use.
     pub(super) failures: Vec<String>,
 }
 
@@ -113,8 +113,9 @@ impl Certificates {
         }
     }
 
-    /// Loads the certificates again, for the same settings as `former`. If the files of the
-    /// server's own certificate cannot be used, the server keeps its former certificate too.
+    /// Loads the certificates again, for the same settings as `former`. Unlike
+    /// [`load`](Self::load), also keeps the server's own former certificate if its files cannot be
+    /// used.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ impl Call {
         let Self { request, by, .. } = &self;
         if !matches!(request, Request::Who(_) | Request::Status(_)) {
             let (Ok(outcome) | Err(outcome)) = &answer.outcome;
-            // Earlier lines are in the log already.
+            // The earlier lines of an outcome are in the log already.
             let outcome = outcome.lines().last().unwrap_or_default();
             let request = request.to_string();
             let request = Escaped(request.as_bytes());

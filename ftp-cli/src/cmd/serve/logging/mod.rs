@@ -31,7 +31,7 @@ pub(super) const LOG: &str = "ftp_server";
 /// Maximum time to wait for log lines to be written, at shutdown and when a log is reopened.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Returns the failure to start a thread.
+/// Returns the failure for a thread that cannot be started.
 pub(super) fn no_thread(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot start a thread for {what}: {error}"))
 }

@@ -114,7 +114,7 @@ impl Program {
     /// Returns `Unavailable` if there is no valid answer, and logs that unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
-        // The configuration cannot contain such a user either.
+        // The configuration cannot contain a user with an invalid name either.
         let name = name.ok_or(AuthError::Refused)?;
         let asked = Asked::of(attempt);
         let start = Instant::now();

@@ -41,7 +41,7 @@ struct Counts {
 /// A virtual host, or `None` for the server itself, and a time in seconds since 1970.
 pub(super) type CertificateEnd = (Option<String>, i64);
 
-/// Direction, end and code; no code for a transfer without a reply.
+/// Direction, outcome and reply code of a transfer; no code if the transfer had no reply.
 type TransferLabels = (&'static str, &'static str, Option<u16>);
 
 impl Observer for Metrics {

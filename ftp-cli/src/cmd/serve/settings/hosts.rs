@@ -198,7 +198,7 @@ impl Settings {
             };
             for (user, settings) in self.users.iter().filter(|(user, _)| host.admits(user)) {
                 let there = User { root: root.clone(), ..settings.clone() };
-                // Objections to the root itself and to mounts are reported elsewhere.
+                // Other checks report what is wrong with the root itself and with mounts.
                 for (key, why) in self.objections_to_stores(&there) {
                     if !matches!(key, "root" | "mounts") {
                         add("root", format!("{key} of user {}: {why}", shown(user)));

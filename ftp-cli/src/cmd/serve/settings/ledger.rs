@@ -45,7 +45,7 @@ fn is_redis(url: &str) -> bool {
     ftp_server::RedisLedger::is_url(&url.replacen('@', ":@", 1))
 }
 
-/// Returns `true`, because this build has no Redis.
+/// Returns `true`: this build rejects every ledger for another reason.
 #[cfg(not(feature = "s3"))]
 fn is_redis(_url: &str) -> bool {
     true

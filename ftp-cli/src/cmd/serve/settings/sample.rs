@@ -99,7 +99,11 @@ fn the_sample_is_what_the_tables_say() {
         std::fs::rename(new, PATH).unwrap();
     }
     let found = std::fs::read_to_string(PATH).unwrap();
-    assert_eq!(found, sample(), "FTP_WRITE_DOCS=1 cargo test -p ftp-cli sample writes it");
+    assert_eq!(
+        found,
+        sample(),
+        "to update it, run: FTP_WRITE_DOCS=1 cargo test -p ftp-cli --lib sample"
+    );
 }
 
 #[test]

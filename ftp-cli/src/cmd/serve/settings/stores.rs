@@ -24,7 +24,7 @@ pub(super) const STORES: &str = "stores";
 /// Whether this build can use object stores.
 const IS_BUILT: bool = cfg!(feature = "s3");
 
-/// Key of the origin of the table itself.
+/// Key of the table itself in `origins`.
 pub(super) const ITSELF: &str = "";
 
 /// The smallest part of an upload, in bytes.
@@ -39,7 +39,7 @@ pub(crate) struct StoreSettings {
     pub(crate) endpoint: String,
     pub(crate) bucket: String,
     pub(crate) region: String,
-    /// ID of the access key. Empty: the keys of `role_arn`, or keys or a role from the environment.
+    /// ID of the access key. Empty: `role_arn`, or the environment, supplies the keys.
     pub(crate) access_key: String,
     pub(crate) secret_key_file: Option<PathBuf>,
     pub(crate) session_token_file: Option<PathBuf>,
@@ -103,7 +103,7 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of the first 1,000 parts of an upload, doubled every 1,000 parts; at least 5 MiB."),
     row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
     row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),
-    row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: renames of directories fail)."),
+    row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a renamed directory (0: renames of directories fail)."),
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
     row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
 ];

@@ -35,7 +35,7 @@ impl Notifier {
         let to = match name {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
             [b'/', ..] => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
-            _ => return Err(io::Error::other("expected a path or @NAME")),
+            _ => return Err(io::Error::other("expected an absolute path or @NAME")),
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
