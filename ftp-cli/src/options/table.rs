@@ -219,7 +219,7 @@ const ALL: &[Command] = Command::ALL;
 pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "a", "ascii",            No,                            MOVERS,   "convert line endings (TYPE A)"),
     row(Transfer, "b", "binary",           No,                            MOVERS,   "transfer bytes unchanged (TYPE I, default)"),
-    row(Transfer, "c", "continue",         No,                            &[Get],   "resume NAME.part or a shorter file; keep NAME.part on failure"),
+    row(Transfer, "c", "continue",         No,                            &[Get],   "resume NAME.part or a shorter local file; keep NAME.part on failure"),
     row(Transfer, "c", "continue",         No,                            &[Put],   "resume where the server's file ends"),
     row(Transfer, "",  "append",           No,                            &[Put],   "append to the server's file (APPE); --retry never appends twice"),
     row(Transfer, "",  "unique",           No,                            &[Put],   "let the server choose a new name (STOU) and print it"),
@@ -231,7 +231,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "remove-source",    No,                            MIRRORS,  "remove each file from its source once it is complete at the target"),
     row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Command::Mirror, Fxp], "upload as PATTERN, then rename; * is the name (default: .in.*)"),
     row(Transfer, "",  "newer",            No,                            FILES,    "skip files that are not newer than those at the target"),
-    row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files of the same size and time; preserve times (implies -p)"),
+    row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files whose size and time equal the target's (implies -p)"),
     row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files smaller than SIZE bytes, such as 500, 500K or 10M"),
     row(Transfer, "",  "max-size",         Needed("SIZE"),                MIRRORS,  "skip files larger than SIZE bytes, such as 500, 500K or 10M"),
     row(Transfer, "",  "min-age",          Needed("TIME"),                MIRRORS,  "skip files modified less than TIME ago, such as 5min, 2h or 7d"),

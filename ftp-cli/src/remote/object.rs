@@ -102,8 +102,8 @@ pub(crate) fn is_there(client: &mut Client, path: &[u8]) -> Result<Option<bool>,
     }
 }
 
-/// Returns whether the server permanently refuses a command, other than a login or the preparation
-/// of a data connection.
+/// Returns whether an error is a permanent refusal of a command. A 530, and refusals of `USER`,
+/// `PASS`, `EPSV` and `PASV`, do not count.
 pub(crate) fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused(verb, reply)
         if reply.code().severity() == Severity::Permanent

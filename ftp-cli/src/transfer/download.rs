@@ -373,7 +373,7 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// `--continue`: resumes where `NAME.part`, or a shorter file, ends. If these bytes may belong
+    /// `--continue`: resumes where `NAME.part`, or a shorter local file, ends. If these bytes may belong
     /// to another file, starts from byte 0.
     fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions {
