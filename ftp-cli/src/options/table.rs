@@ -332,7 +332,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "reuse-data",       No,                            &[Get, Put, Ls, Batch, Command::Mirror], "use one data connection for all files if the server offers it (MODE B)"),
     row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), CLIENT,   "choose the host for PASV: peer, reply or smart (reply if plausible) (default: peer)"),
     row(Data,     "",  "active-address",   Needed("ADDR"),                REMOTE,   "announce the NAT's public address or name in PORT and EPRT"),
-    row(Data,     "",  "active-ports",     Needed("PORTS"),               REMOTE,   "listen on these ports in active mode, such as 21,300-400 (default: any)"),
+    row(Data,     "",  "active-ports",     Needed("PORTS"),               REMOTE,   "listen on these ports in active mode, such as 50000-50099 (default: any)"),
     row(Data,     "",  "bind",             Needed("ADDR"),                DIALOGUE, "connect from this local address"),
     row(Data,     "",  "proxy",            Needed("URL"),                 DIALOGUE, "use a socks5, socks5h, http or ftp proxy, or none (default: $ftp_proxy)"),
     row(Data,     "4", "ipv4",             No,                            DIALOGUE, "use IPv4 only"),

@@ -92,7 +92,7 @@ pub enum Error {
     /// ended early, the bytes before the fault may be wrong too: discard them.
     #[error("{0}")]
     Blocks(#[source] BlockFault),
-    /// The server confirmed a listing that is not proved complete.
+    /// The server confirmed a listing that may be incomplete.
     ///
     /// Entries may be missing, or may not belong to the directory. Do not delete files because this
     /// listing lacks them.
@@ -419,7 +419,7 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
-/// Why a confirmed listing is not proved complete. `Display` explains it.
+/// Why a listing may be incomplete although the server confirmed it. `Display` explains it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {

@@ -10,7 +10,7 @@ use crate::transfer::{Begun, Transfer};
 
 /// The lines of a listing: bytes without line endings. Empty lines are left out, except in `LIST`.
 ///
-/// The last item is an error if the listing is not proved complete. It is [`Error::ListingCut`] if
+/// The last item is an error if the listing may be incomplete. It is [`Error::ListingCut`] if
 /// the last line has no line ending, or if the final reply says that entries are missing. It is
 /// another error if a line is too long or the server does not confirm the listing. A loop that ends
 /// without an error has seen all that the server lists. Dropping the iterator early does no I/O;

@@ -204,7 +204,7 @@ impl Store {
         let Keys::Role { token_file, .. } = &self.keys else { return None };
         let error = fs::File::open(token_file).err()?;
         let what = format!("{key}: {}: cannot read the token", shown_path(token_file));
-        let what_to_do = "the user of the server must be able to read it";
+        let what_to_do = "let the server's user read the file";
         Some(format!("{what}: {}; {what_to_do}", in_full(&error)))
     }
 

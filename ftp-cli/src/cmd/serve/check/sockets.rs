@@ -25,8 +25,9 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         && !group.is_ours()
     {
         let what_to_do = "add the user to the group, or use another group";
-        let words =
-            format_args!("control.group: the server's user is not in {group}; {what_to_do}");
+        let words = format_args!(
+            "control.group: the server's user is not in group \"{group}\"; {what_to_do}"
+        );
         findings.fail(Exit::Local, words);
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
