@@ -296,7 +296,7 @@ impl<'a> Putter<'a, '_> {
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
-        let has_begun = Cell::new(false);
+        let sent = Cell::new(None);
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
             let user = match context.settings.removes_source {
                 true => sessions.user(url)?,
@@ -319,7 +319,7 @@ impl<'a> Putter<'a, '_> {
             };
             let representation = *representation;
             let mut remote = RemoteFile { place: place_now, name: *url, representation, user };
-            let attempt = Attempt { from_start, has_begun: &has_begun, fields };
+            let attempt = Attempt { from_start, sent: &sent, fields };
             let done = match file.filter(|_| context.settings.removes_source) {
                 Some(file) if is_regular => {
                     give(context, client, &mut remote, (file, Path::new(item.local)), attempt)

@@ -25,9 +25,10 @@ use crate::report::json::Object;
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// Whether an attempt has begun to write to the server's file. After such an attempt, the file
-    /// may be incomplete, so a later attempt must not skip it as existing or newer.
-    pub(crate) has_begun: &'a Cell<bool>,
+    /// Maximum size of the incomplete file that earlier attempts can have left under the final name
+    /// on the server, in bytes. `None` if they cannot have left any. A later attempt must not skip
+    /// such a file because it exists or is newer.
+    pub(crate) sent: &'a Cell<Option<u64>>,
     /// Function that adds the fields that identify the transfer to its events.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }

@@ -80,17 +80,16 @@ pub(super) fn skipped(
             return Ok(Some(Done::skipped(why)));
         }
     }
-    if attempt.has_begun.get() {
-        return Ok(None);
-    }
     let mut uploading =
         Uploading { context, client, remote, attempt, made_directories: false, no_restart: false };
-    if settings.no_clobber && uploading.is_there()? {
-        return Ok(Some(Done::skipped("exists")));
-    }
-    match here.filter(|_| settings.newer || settings.if_changed) {
-        Some(here) => Ok(uploading.is_current(&here)?.map(Done::skipped)),
-        None => Ok(None),
+    let why = match here.filter(|_| settings.newer || settings.if_changed) {
+        _ if settings.no_clobber && uploading.is_there()? => Some("exists"),
+        Some(here) => uploading.is_current(&here)?,
+        None => None,
+    };
+    match why {
+        Some(why) if !uploading.is_leftover()? => Ok(Some(Done::skipped(why))),
+        _ => Ok(None),
     }
 }
 
@@ -282,6 +281,28 @@ impl Uploading<'_, '_> {
         })
     }
 
+    /// Returns whether the server's file can be the incomplete file of an earlier attempt.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Integrity` if there was such an attempt, but the server does not report sizes.
+    fn is_leftover(&mut self) -> Result<bool, Failure> {
+        let Some(sent) = self.attempt.sent.get() else { return Ok(false) };
+        let size = self.client.size(self.remote.place.path())?.ok_or_else(|| {
+            let message = "the server's file may be incomplete, and its size is not reported";
+            Failure::item(Exit::Integrity, message).never_retried()
+        })?;
+        Ok(size <= sent)
+    }
+
+    /// Notes that this attempt may have left a file of up to `size` bytes on the server. A temporary
+    /// name does not count: `--no-clobber` and `--newer` check the final name.
+    fn note_sent(&self, size: u64) {
+        if self.context.settings.temporary.is_none() {
+            self.attempt.sent.set(self.attempt.sent.get().max(Some(size)));
+        }
+    }
+
     /// Returns whether the server already has the file, for `--no-clobber`.
     fn is_there(&mut self) -> Result<bool, Failure> {
         let path = self.remote.place.path();
@@ -391,11 +412,13 @@ impl Uploading<'_, '_> {
         length: Option<u64>,
         checksum: Option<&mut Checksum>,
     ) -> Result<Result<Report, Failure>, Error> {
+        // Some servers create the file before the data connection is open.
+        self.note_sent(to.offset);
         let upload = begin(self.client, to)?;
-        // --no-clobber and --newer check the final name, not a temporary one.
-        self.attempt.has_begun.set(self.context.settings.temporary.is_none());
         let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
-        let sent = UploadPump { context: self.context, meter, checksum }.run(upload, source);
+        let pump = UploadPump { context: self.context, meter, checksum };
+        let (sent, moved) = pump.run(upload, source);
+        self.note_sent(to.offset + moved);
         Ok(sent.map_err(|error| self.broken(error, source)))
     }
 
@@ -548,7 +571,8 @@ struct UploadPump<'a> {
 }
 
 impl UploadPump<'_> {
-    fn run(mut self, upload: Upload<'_>, source: &mut Source<'_>) -> Result<Report, Error> {
+    /// Runs the upload to its end. Also returns the number of bytes that were sent.
+    fn run(mut self, upload: Upload<'_>, source: &mut Source<'_>) -> (Result<Report, Error>, u64) {
         let Context { board, settings, .. } = self.context;
         let is_seen = self.checksum.is_some() || !board.is_hidden();
         let mut meter = |piece: &[u8]| {
@@ -561,10 +585,11 @@ impl UploadPump<'_> {
         if is_seen {
             watch = watch.meter(&mut meter);
         }
-        match source {
+        let sent = match source {
             Source::File(file) => upload.copy_from_watched(*file, &mut watch),
             Source::Stream(stream) => upload.copy_from_watched(stream, &mut watch),
-        }
+        };
+        (sent, watch.moved())
     }
 }
 

@@ -155,18 +155,36 @@ fn no_clobber_skips_and_says_so() {
 fn an_upload_is_not_skipped_because_of_the_incomplete_file_of_its_first_attempt() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"0123456789"));
+    let retry = ["--verify", "none", "--retry", "1", "--retry-delay", "0"];
+    let missing = [("MDTM", Act::Say("550 no")), ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end"))];
+    // At the second attempt, the server has a file with the time of the break.
+    let there = ("MDTM", Act::Say("213 20991231235959"));
+    let stored = ("STOR", Act::Take("150 go", "226 done"));
     for option in ["-n", "--newer"] {
-        let missing =
-            [("MDTM", Act::Say("550 no")), ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end"))];
-        let first = [missing.to_vec(), vec![("STOR", Act::TakeAndBreak("150 go"))]].concat();
-        // The server has the beginning of the file, under its name and with the time of the break.
-        let there = ("MDTM", Act::Say("213 20991231235959"));
-        let second = vec![there, ("STOR", Act::Take("150 go", "226 done"))];
-        let peer = Peer::start_several(vec![first, second]);
-        let retry = ["--verify", "none", "--retry", "1", "--retry-delay", "0"];
-        let put = ["put", option, &old, &peer.url("x")];
-        run(ftp(&put).args(retry)).succeeded();
-        assert_eq!(count(&peer, "STOR"), 2, "{option}: {}", peer.seen());
+        for (size, code, stores) in [
+            ("213 9", 0, 2),
+            ("213 10", 0, 2),
+            // More than was sent: the file of another program.
+            ("213 11", 0, 1),
+            ("550 no", 11, 1),
+        ] {
+            let first = [missing.to_vec(), vec![("STOR", Act::TakeAndBreak("150 go"))]].concat();
+            let second = vec![there.clone(), ("SIZE", Act::Say(size)), stored.clone()];
+            // `--newer` also asks for the size to compare it.
+            let second = [second.clone(), vec![("SIZE", Act::Say(size))]].concat();
+            let peer = Peer::start_several(vec![first, second]);
+            let ran = run(ftp(&["put", option, &old, &peer.url("x")]).args(retry));
+            ran.exited(code);
+            assert_eq!(count(&peer, "STOR"), stores, "{option} {size}: {}", peer.seen());
+        }
+        // Some servers create the file before the data connection is open.
+        let refused = ("STOR", Act::Reset("425 no data connection"));
+        let empty = [("SIZE", Act::Say("213 0")), ("SIZE", Act::Say("213 0"))];
+        let acts =
+            [missing.to_vec(), vec![refused, there.clone()], empty.to_vec(), vec![stored.clone()]];
+        let peer = Peer::start(&acts.concat());
+        run(ftp(&["put", option, &old, &peer.url("x")]).args(retry)).succeeded();
+        assert!(count(&peer, "STOR") >= 2, "{option}: {}", peer.seen());
     }
 }
 

@@ -263,7 +263,7 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let has_begun = Cell::new(false);
+        let sent = Cell::new(None);
         let done = settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
@@ -274,7 +274,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, has_begun: &has_begun, fields: &fields },
+                Attempt { from_start, sent: &sent, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
@@ -305,7 +305,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
-        let has_begun = Cell::new(false);
+        let sent = Cell::new(None);
         let done = context.settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let mut source = match is_regular {
@@ -320,7 +320,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &mut source,
-                Attempt { from_start, has_begun: &has_begun, fields: &fields },
+                Attempt { from_start, sent: &sent, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done

@@ -277,7 +277,7 @@ impl<'a> Getter<'a, '_> {
     ) -> Result<Done, Failure> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
-        let has_begun = Cell::new(false);
+        let sent = Cell::new(None);
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
@@ -303,7 +303,7 @@ impl<'a> Getter<'a, '_> {
                 client,
                 &mut remote,
                 &item.target,
-                Attempt { from_start, has_begun: &has_begun, fields },
+                Attempt { from_start, sent: &sent, fields },
             );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
