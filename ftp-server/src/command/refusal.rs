@@ -11,14 +11,17 @@ use crate::storage::VirtualPath;
 /// `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO`. For `RNTO`, `renamed` is the path that
 /// `RNFR` named.
 pub(super) fn tell(
-    session: &Session,
+    session: &mut Session,
     verb: Verb,
     argument: &[u8],
     renamed: Option<&VirtualPath>,
     reply: &Reply,
 ) {
     if verb == Verb::User && reply.code() == ReplyCode::DENIED_BY_POLICY {
-        if let Ok(Command::User(name)) = Command::parse(verb, argument) {
+        // Once is enough: such refusals cost a client nothing, and observers run programs.
+        if let Ok(Command::User(name)) = Command::parse(verb, argument)
+            && !std::mem::replace(&mut session.has_been_told_of_tls, true)
+        {
             session.tell(EventKind::LoginRefused { user: &name, reason: LoginRefusal::Protection });
         }
         return;

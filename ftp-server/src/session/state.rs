@@ -81,6 +81,8 @@ pub(crate) struct Session {
     /// The size that the storage has proved for the file in `stored`, and when. Only the next
     /// command may use it.
     pub(crate) proved_size: Option<(u64, Instant)>,
+    /// Whether observers know that a login was refused because TLS is required.
+    pub(crate) has_been_told_of_tls: bool,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
     /// Whether TLS was on from the start.
@@ -185,6 +187,7 @@ impl Session {
             told_partials: Vec::new(),
             stored: None,
             proved_size: None,
+            has_been_told_of_tls: false,
             secured: None,
             is_implicit: false,
             has_buffer_size: false,

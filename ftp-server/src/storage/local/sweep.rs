@@ -40,8 +40,9 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
     threads::start(Some("sweep"), limits::SESSION_STACK, move || {
-        // A walk must not slow down sessions. A sandbox may forbid this call.
-        let _ = nice(19);
+        // A walk must not slow down sessions, but it holds a lock while it removes a file. So its
+        // priority is low, not the lowest. A sandbox may forbid this call.
+        let _ = nice(10);
         while let Some(root) = weak.upgrade() {
             let due = Walk::of(&root);
             drop(root);

@@ -261,7 +261,7 @@ fn the_log_says_that_a_login_needs_tls_tl_01() {
     let required = |tls: Tls| tls.control(TlsPolicy::Required);
     let secure = Secure::built(required, |builder| builder.observer(observer));
     let mut session = secure.fixture.greeted();
-    play(&mut session, &[("USER u", 534), ("PASS p", 534)]);
+    play(&mut session, &[("USER u", 534), ("USER v", 534), ("PASS p", 534)]);
     play(&mut session, &[("CWD /", 534)]);
     let lines = log.lines();
     let refused: Vec<_> = lines.iter().filter(|line| line.contains("login-refused")).collect();
