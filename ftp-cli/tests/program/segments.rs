@@ -169,7 +169,7 @@ fn a_server_that_ignores_rest_is_noticed() {
     let ran = get(&here, forgetful(server.address, 0));
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("over one connection: the server does not restart"), "{said}");
+    assert!(said.contains("over one connection: the server cannot resume downloads"), "{said}");
     assert!(here.read("big") == bytes);
     assert!(pieces(&here).is_empty());
     // Of several hosts with one name, some ignore it: no byte of theirs is kept. The file is

@@ -202,8 +202,17 @@ impl Directory {
         if !self.found(name)?.is_some_and(is_file) {
             return Ok(None);
         }
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty()) {
+        let name = os(name)?;
+        let open = |access| {
+            let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())
+        };
+        // Some network file systems lock only files that are open for writing.
+        let opened = match open(OFlags::WRONLY) {
+            Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
+            opened => opened,
+        };
+        let file = match opened {
             Ok(file) => File::from(file),
             // The file got its final name in the meantime.
             Err(Errno::NOENT) => return Ok(None),

@@ -30,9 +30,8 @@ impl Sweeper {
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
-            // A walk must not slow down sessions. The call may fail: the unit for systemd forbids
-            // it.
-            let _ = rustix::process::nice(19);
+            // As in `LocalStorage::start_sweeper`. The call may fail: the unit for systemd forbids it.
+            let _ = rustix::process::nice(10);
             loop {
                 let others = answered::written();
                 let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);
