@@ -143,8 +143,8 @@ fn what_nobody_foresaw_is_1_li_06() {
 #[test]
 fn demo_without_descriptors_leaves_nothing_behind() {
     let temporary = TempRoot::new();
-    // With more descriptors a server starts, and waits for free ones.
-    for most in 6..11 {
+    // With more descriptors, a server can start and wait for free ones, as long as its client does.
+    for most in 6..8 {
         let mut shell = Command::new("/bin/sh");
         let line = format!("ulimit -n {most}; exec \"$0\" demo -q");
         shell.args(["-c", &line, env!("CARGO_BIN_EXE_ftp-cli")]);

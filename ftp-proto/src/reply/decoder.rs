@@ -36,8 +36,9 @@ pub struct ReplyDecoder {
     line: Vec<u8>,
     /// The code of the current reply, set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
-    /// The lines of the reply, separated by LF, and whether further lines are dropped.
+    /// The kept lines of the reply, separated by LF.
     text: Vec<u8>,
+    /// Whether a line did not fit; further lines except the last are then dropped.
     full: bool,
     /// The longest text to keep from a reply, in bytes.
     text_limit: usize,
