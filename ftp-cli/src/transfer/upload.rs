@@ -11,6 +11,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 use super::context::{Attempt, Context, Done, RemoteFile};
 use super::give;
 use super::options::Verify;
+use super::skip::skipped;
 use super::source::Source;
 use super::verify::{self, Verified};
 use crate::console::progress::Meter;
@@ -53,44 +54,6 @@ pub(super) fn upload_plain(
 ) -> Result<Done, Failure> {
     Uploading { context, client, remote, attempt, made_directories: false, no_restart: false }
         .run(source)
-}
-
-/// Returns the result for a file that the options exclude, or `None` for other files. The result
-/// depends on the facts about the local file and the server's file.
-///
-/// # Errors
-///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, and `Local` if
-/// the local file cannot be read. Also returns the errors of the client.
-pub(super) fn skipped(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    source: &Source<'_>,
-    attempt: Attempt<'_>,
-) -> Result<Option<Done>, Failure> {
-    let settings = context.settings;
-    let here = match source {
-        Source::File(file) => Some(file.metadata().map_err(|error| local(&error))?),
-        Source::Stream(_) => None,
-    };
-    if let Some(here) = &here {
-        let time = (here.mtime(), here.mtime());
-        if let Some(why) = settings.selection.refuses(Some(here.len()), Some(time)) {
-            return Ok(Some(Done::skipped(why)));
-        }
-    }
-    let mut uploading =
-        Uploading { context, client, remote, attempt, made_directories: false, no_restart: false };
-    let why = match here.filter(|_| settings.newer || settings.if_changed) {
-        _ if settings.no_clobber && uploading.is_there()? => Some("exists"),
-        Some(here) => uploading.is_current(&here)?,
-        None => None,
-    };
-    match why {
-        Some(why) if !uploading.is_leftover()? => Ok(Some(Done::skipped(why))),
-        _ => Ok(None),
-    }
 }
 
 struct Uploading<'a, 'r> {
@@ -256,70 +219,12 @@ impl Uploading<'_, '_> {
         }
     }
 
-    /// Returns why the server's file is current, for `--newer` and `--if-changed`, or `None` if it
-    /// is not.
-    fn is_current(&mut self, here: &Metadata) -> Result<Option<&'static str>, Failure> {
-        let settings = self.context.settings;
-        let path = self.remote.place.path();
-        let Some(time) = self.client.modified(path)? else {
-            let features = self.client.features()?;
-            if features.has("MDTM") || !self.client.exists(path)? && features.has("SIZE") {
-                // The file is missing.
-                return Ok(None);
-            }
-            let message = "the server does not report the modification time";
-            return Err(Failure::item(Exit::Unsupported, message));
-        };
-        let there = time.unix_seconds();
-        let size = self.client.size(path)?;
-        Ok(match () {
-            () if settings.newer && there >= here.mtime() => Some("not newer here"),
-            () if settings.if_changed && there == here.mtime() && size == Some(here.len()) => {
-                Some("unchanged")
-            }
-            () => None,
-        })
-    }
-
-    /// Returns whether the server's file can be the incomplete file of an earlier attempt.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Integrity` if there was such an attempt, but the server does not report sizes.
-    fn is_leftover(&mut self) -> Result<bool, Failure> {
-        let Some(sent) = self.attempt.sent.get() else { return Ok(false) };
-        let size = self.client.size(self.remote.place.path())?.ok_or_else(|| {
-            let message = "the server's file may be incomplete, and its size is not reported";
-            Failure::item(Exit::Integrity, message).never_retried()
-        })?;
-        Ok(size <= sent)
-    }
-
     /// Notes that this attempt may have left a file of up to `size` bytes on the server. A temporary
     /// name does not count: `--no-clobber` and `--newer` check the final name.
     fn note_sent(&self, size: u64) {
         if self.context.settings.temporary.is_none() {
             self.attempt.sent.set(self.attempt.sent.get().max(Some(size)));
         }
-    }
-
-    /// Returns whether the server already has the file, for `--no-clobber`.
-    fn is_there(&mut self) -> Result<bool, Failure> {
-        let path = self.remote.place.path();
-        if self.client.exists(path)? {
-            return Ok(true);
-        }
-        // If the server does not report a fact, that does not prove that the file is missing.
-        let features = self.client.features()?;
-        if features.has("MDTM") || features.has("MLST") {
-            return Ok(false);
-        }
-        // A size alone may belong to an interrupted upload.
-        if self.client.size(path)?.is_none() && features.has("SIZE") {
-            return Ok(false);
-        }
-        let message = "--no-clobber: the server does not report whether the file exists";
-        Err(Failure::item(Exit::Unsupported, message))
     }
 
     /// Starts the upload, and runs it to its end. If the server rejects the path as a whole, enters
