@@ -29,7 +29,7 @@ pub(crate) fn download(
     for name in names {
         let target = target.join(name);
         let done = queue.download_to(name, target, FileOptions::new(), &mut Watch::new())?;
-        println!("{name}: {} bytes, {} from before", done.size, done.resumed);
+        println!("{name}: {} bytes, {} from an earlier try", done.size, done.resumed);
     }
     queue.quit()?;
     Ok(())

@@ -38,8 +38,9 @@
 //! ```
 //!
 //! Always call [`Download::finish`] or [`Upload::finish`]. The end of the data does not prove
-//! success: after a lost connection or a full disk on the server it looks the same. `finish` waits
-//! for the server's confirmation, and checks the number of bytes if the expected number is known.
+//! success: a download can end early without a read error, and the server can still reject an
+//! upload. `finish` waits for the server's confirmation, and checks the number of bytes if the
+//! expected number is known.
 //!
 //! A running transfer borrows the client, so a second command during a transfer does not compile.
 //! Dropping a transfer early does no I/O; the next call on the client aborts the transfer.
@@ -58,15 +59,15 @@
 //! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
 //! let options = FileOptions::new().resume(true).preserve(true);
 //! let done = client.download_to("pub/a.bin", "a.bin", options, &mut watch)?;
-//! println!("{} bytes, {} of them resumed", done.size, done.resumed);
+//! println!("{} bytes, {} of them from an earlier try", done.size, done.resumed);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Retries
 //!
-//! [`Retry`] transfers any number of files over one connection. After a transient error it waits,
-//! connects and logs in again if necessary, and resumes the file.
+//! [`Retry`] transfers any number of files over one connection. After a transient error it waits
+//! and, if necessary, reconnects and logs in. Then it resumes the file.
 //!
 //! ```no_run
 //! use ftp_client::{Client, FileOptions, Retry, Watch};
@@ -84,8 +85,8 @@
 //! # Resuming a download
 //!
 //! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
-//! already have. If the server does not support `REST`, or does not report a sufficient size, the
-//! download starts at byte 0:
+//! already have. If the server does not support `REST`, or does not report a size of at least that
+//! many bytes, the download starts at byte 0:
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -180,8 +181,8 @@
 //! # Logging
 //!
 //! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug. Each line
-//! is a record: `> ` for sent, `< ` for received, `= ` for explanations. Passwords and accounts
-//! appear as `****`.
+//! is one record with a prefix: `> ` if sent, `< ` if received, `= ` for explanations. Passwords
+//! and accounts appear as `****`.
 //!
 //! # Examples
 //!
@@ -203,7 +204,7 @@
 //! The client does not trust the server:
 //!
 //! - Data connections go to the host of the control connection and to ports from 1024 to 65535,
-//!   unless the [`ClientBuilder`] says otherwise.
+//!   unless you allow others with the [`ClientBuilder`].
 //! - Arguments with CR, LF or NUL are rejected before anything is sent, so a file name cannot
 //!   inject commands.
 //! - Replies, lines of listings and collected listings have a maximum length, and waits have

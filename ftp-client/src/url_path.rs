@@ -55,8 +55,8 @@ pub enum Entered {
     /// - the parts were tried before;
     /// - the server refused the first directory.
     Nowhere,
-    /// A later directory was refused: from now on, relative paths have a different meaning in this
-    /// session.
+    /// The server refused a directory after it had entered others: from now on, relative paths have
+    /// a different meaning in this session.
     Partway,
     /// The directory of the object was entered: try the command again with the new
     /// [`path`](Place::path).
@@ -88,12 +88,12 @@ impl Place {
             before.push(b'/');
         }
         let mut parts: Vec<_> = url.parts().collect();
-        // After the last `/` the URL has an empty part, which the name replaces.
+        // If the URL ends in `/`, its last part is empty, and the name replaces it.
         parts.pop_if(|last| last.is_empty());
         Self::new(before, &parts, name.as_ref())
     }
 
-    /// Returns the place of the object at exactly `path`, for which no directory is entered.
+    /// Returns the place of the object at exactly `path`, which is never tried part by part.
     #[must_use]
     pub fn at(path: impl AsRef<[u8]>) -> Self {
         Self::new(Vec::new(), &[], path.as_ref())

@@ -1,5 +1,4 @@
-//! A check for every decoder: the same result for the whole input, byte by byte, and split at each
-//! point.
+//! A check that a decoder returns the same result however its input is split.
 
 use std::fmt::Debug;
 

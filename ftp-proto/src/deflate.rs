@@ -1,12 +1,13 @@
 //! Mode Z: the bytes of mode S, compressed into one zlib stream for each data connection
 //! (draft-preston-ftpext-deflate; RFC 1950).
 //!
-//! The stream marks its own end, so a connection that ends earlier is recognised as truncated. Both
+//! The stream marks its own end, so a transfer without that mark is recognised as truncated. Both
 //! converters accept pieces of any size.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Free bytes to offer the compressor at a time: it often outputs a whole block at once.
+/// The number of free bytes to offer the compressor at a time: it often outputs a whole block at
+/// once.
 const ROOM: usize = 16 * 1024;
 
 /// Compression level of mode Z, 0 to 9: 0 does not compress, 9 compresses most and is slowest
@@ -76,8 +77,8 @@ impl DeflateEncoder {
         Self(Compress::new(Compression::new(level.0.into()), true))
     }
 
-    /// Takes all of `input` and appends compressed bytes to `out`: none, or at most about 64 KiB
-    /// more than the length of `input`.
+    /// Takes all of `input` and appends compressed bytes to `out`. Their number can be 0, and is at
+    /// most about 64 KiB more than the length of `input`.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {
@@ -86,8 +87,8 @@ impl DeflateEncoder {
         }
     }
 
-    /// Appends everything that was taken but not yet written, so that the receiver can decode it
-    /// immediately. Each flush makes the stream longer.
+    /// Appends to `out` all data that was taken but not yet written, so that the receiver can
+    /// decode it immediately. Each flush makes the stream longer.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         loop {
             self.step(&[], out, FlushCompress::Sync);
@@ -133,7 +134,7 @@ pub struct DeflateStep {
     pub written: usize,
 }
 
-/// Why received bytes are not the compressed data of one transfer.
+/// The reason why received bytes are not the compressed data of one transfer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeflateFault {
@@ -170,13 +171,13 @@ impl DeflateDecoder {
 
     /// Decodes some of `input` into the beginning of `out`.
     ///
-    /// If a step fills `out`, the next one may write more even without input. Before the end of the
-    /// stream, a step that takes and writes nothing needs more input. The step that reaches the end
-    /// leaves further bytes to the next step, so pass all bytes that a step did not take.
+    /// If a step fills `out`, the next one may write more even without more input. Before the end
+    /// of the stream, a step that takes and writes nothing needs more input. Pass all bytes that a
+    /// step did not take to the next step, even after the end of the stream.
     ///
     /// # Errors
     ///
-    /// Returns `Corrupt`, or `Trailing` for any byte after the end of the stream.
+    /// Returns `Corrupt` for invalid data, and `Trailing` for any byte after the end of the stream.
     pub fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<DeflateStep, DeflateFault> {
         if self.is_finished {
             return match input {

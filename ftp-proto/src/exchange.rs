@@ -32,7 +32,7 @@ pub struct UnexpectedReply {
 /// let mut exchange = Exchange::new(Verb::Retr);
 /// assert_eq!(exchange.reply(ReplyCode::ABOUT_TO_OPEN_DATA)?, Progress::Preliminary);
 /// assert_eq!(exchange.reply(ReplyCode::TRANSFER_COMPLETE)?, Progress::Final);
-/// assert!(exchange.reply(ReplyCode::TRANSFER_COMPLETE).is_err(), "one is the last");
+/// assert!(exchange.reply(ReplyCode::TRANSFER_COMPLETE).is_err(), "the exchange has ended");
 /// # Ok::<(), ftp_proto::UnexpectedReply>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512 => &[213, 250, 450, 451, 550, 551, 552, 553],
         Comb => &[250, 450, 451, 550],
         Mlst => &[250, 450, 451, 550],
-        // Information; some servers answer STAT with the codes of LIST, though it needs no data
+        // Information; some servers answer STAT with the codes of LIST, although STAT needs no data
         // connection.
         Stat => &[125, 150, 211, 212, 213, 226, 250, 450, 451, 550],
         Help => &[211, 214],

@@ -1,4 +1,4 @@
-//! Facts about objects: one entry of `MLST` and `MLSD` (RFC 3659 §7.2).
+//! The facts about an object: one entry of an `MLST` or `MLSD` reply (RFC 3659 §7.2).
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;

@@ -179,8 +179,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Counts the sessions of each user, and the failed logins of each host, on all servers that
-    /// share the ledger of `state`. The limits are those of [`ServerConfig`] and of the user.
+    /// Counts the sessions of each user, and the failed logins of each host, across all servers
+    /// that share the ledger of `state`. The limits are those of [`ServerConfig`] and of the user.
     /// [`Server::reconfigure`] does not change the ledger.
     pub fn shared_state(mut self, state: SharedState) -> Self {
         self.parts.hooks.shared = Some(state);

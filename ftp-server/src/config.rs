@@ -38,8 +38,8 @@ pub struct ServerConfig {
     pub allow: Vec<Network>,
     /// Networks whose clients may not connect, even if [`allow`](Self::allow) lists them (default:
     /// empty). A refused client gets 421 instead of the greeting, or no reply on a listener with
-    /// implicit TLS. The server starts no thread for it, except to read the PROXY header of a load
-    /// balancer.
+    /// implicit TLS. The server starts no thread for a refused client, except to read the PROXY
+    /// header of a load balancer.
     pub deny: Vec<Network>,
     /// Networks of this server's load balancers (default: empty). Each control or passive data
     /// connection from these networks must begin with a PROXY header of version 1 or 2, before any
@@ -70,7 +70,7 @@ pub struct ServerConfig {
     ///     .storage(MemoryStorage::new())
     ///     .config(ServerConfig::default().with(|config| config.proxy_protocol = balancers))
     ///     .bind("127.0.0.1:0")?;
-    /// // A balancer passes on a connection of 203.0.113.7 to 192.0.2.1.
+    /// // A balancer passes on a connection from 203.0.113.7 to 192.0.2.1.
     /// let mut stream = TcpStream::connect(server.local_addr())?;
     /// stream.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 21\r\n")?;
     /// let mut greeting = String::new();
@@ -101,7 +101,7 @@ pub struct ServerConfig {
     /// Whether clients may transfer files in blocks (`MODE B`; default: `true`).
     ///
     /// In mode B, a block marks the end of a file, and the data connection stays open for the next
-    /// file. It stays open until the session ends at the latest, so an idle session can have two
+    /// file. It closes when the session ends at the latest, so an idle session can have two
     /// connections.
     pub block_mode: bool,
     /// Whether clients may compress transfers and listings (`MODE Z`; default: `false`).
@@ -119,7 +119,7 @@ pub struct ServerConfig {
     /// Whether to remove a leading `-` from passwords (default: `false`). Old clients send the `-`
     /// to ask for short replies; all replies of this server are short.
     pub dash_password: bool,
-    /// Whether to reject command lines that end in LF without CR, with 500 (default: `false`). Some
+    /// Whether command lines that end in LF without CR fail with 500 (default: `false`). Some
     /// scripts and devices send such lines.
     pub strict_crlf: bool,
 }
@@ -186,7 +186,7 @@ pub struct VirtualHost {
     /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
     /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
-    /// `None`, the reply `Host accepted` and the server's banner).
+    /// `None`; `HOST` gets `Host accepted`, and the greeting is the server's banner).
     pub banner: Option<String>,
 }
 
@@ -210,14 +210,14 @@ impl VirtualHost {
 pub struct Timeouts {
     /// Maximum time without a logged-in user, including the authenticator's time (default: 60 s).
     pub login: Duration,
-    /// Maximum time without a command of a logged-in user (default: 5 min, RFC 1123 §4.1.3.2).
+    /// Maximum time without a command from a logged-in user (default: 5 min, RFC 1123 §4.1.3.2).
     pub idle: Duration,
     /// Maximum time to open a data connection after the 150, without its TLS handshake (default: 30
     /// s).
     pub data_connect: Duration,
     /// Maximum total time of a TLS handshake, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// Maximum time during which a client moves no byte of a transfer (default: 60 s).
+    /// Maximum time in which a transfer moves no bytes from or to the client (default: 60 s).
     pub stall: Duration,
 }
 
@@ -229,7 +229,8 @@ pub struct Limits {
     /// startup). A larger number than the system allows has the same effect as 0.
     pub sessions: usize,
     /// Maximum number of connections from one IPv4 address or one IPv6 /64 (default: 0, unlimited).
-    /// Connections without a login also have a fixed limit per host. Loopback is exempt from both.
+    /// Connections without a login also have a fixed limit per client host. Loopback is exempt from
+    /// both.
     pub per_address: usize,
     /// Maximum number of sessions of one user at a time (default: 0, unlimited).
     pub per_user: usize,
@@ -244,13 +245,13 @@ pub struct Limits {
     pub rate_per_user: u64,
     /// Bytes to keep free in storages that know their free space (default: 0).
     ///
-    /// If less is free, uploads and `MKD` fail with 452, and so do running uploads. Before an
-    /// upload fails, kept partial uploads are removed, the oldest first. `ALLO` fails for a size
+    /// If less is free, `MKD` and both new and running uploads fail with 452. Before an upload
+    /// fails, the server removes kept partial uploads, the oldest first. `ALLO` fails for a size
     /// that would leave less free, and `AVBL` does not count these bytes. A rename needs no space.
     ///
     /// Near the limit, each upload checks the free space again after at most 8 MiB. So each of
     /// several parallel uploads can exceed the limit by that much. If a file system has few free
-    /// inodes, each counts as at most 4 KiB.
+    /// inodes, each free inode counts as at most 4 KiB of free space.
     pub min_free: u64,
 }
 
@@ -262,18 +263,18 @@ pub struct LoginPolicy {
     /// has the effect of 1).
     pub failures: u32,
     /// Delay of the reply to the first failed login of a connection (default: 1 s, RFC 2577 §5;
-    /// zero: no delay). The delay counts from the `PASS` or `ACCT`. For the second failed login it
-    /// is twice as long, and for each later one four times as long.
+    /// zero: no delay). The delay starts when `PASS` or `ACCT` arrives. The reply to the second
+    /// failed login has twice this delay, and each later one four times this delay.
     pub delay: Duration,
     /// Number of failed logins from one IPv4 address or one IPv6 /64 within
     /// [`ban_window`](Self::ban_window) that lead to a ban (default: 20; 0: no bans).
     ///
-    /// For [`ban_for`](Self::ban_for), the server refuses new connections from the host, and logins
-    /// over existing ones. Sessions with a logged-in user continue, and users can log in from other
-    /// hosts. Loopback is exempt, because all clients of a local proxy or tunnel have its address.
-    /// For a proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if the
-    /// proxy sends PROXY headers; otherwise set this field to 0. The maximum is
-    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
+    /// During a ban, which lasts for [`ban_for`](Self::ban_for), the server refuses new connections
+    /// from the host, and logins over existing ones. Sessions with a logged-in user continue, and
+    /// users can log in from other hosts. Loopback is exempt, because all clients of a local proxy
+    /// or tunnel have its address. For a proxy on another machine, use
+    /// [`proxy_protocol`](ServerConfig::proxy_protocol) if the proxy sends PROXY headers; otherwise
+    /// set this field to 0. The maximum is [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
     /// Time for which a failed login counts towards a ban (default: 10 min); see
     /// [`ban_after`](Self::ban_after).
@@ -288,9 +289,9 @@ pub struct LoginPolicy {
 pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
-    /// Ports to listen on (default: `None`, ports of the system's range). A client (an IPv4 address
-    /// or an IPv6 /64) can hold up to half of the configured ports at a time, or one if only one is
-    /// configured.
+    /// Ports to listen on (default: `None`, the system's ephemeral ports). A client (an IPv4
+    /// address or an IPv6 /64) can hold up to half of the configured ports at a time, or one if
+    /// only one is configured.
     pub ports: Option<PortRanges>,
     /// Address in PASV replies (227), for a server behind a NAT (default: `None`, the address that
     /// the client connected to). Clients on the loopback interface do not get this address.

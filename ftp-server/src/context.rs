@@ -24,7 +24,7 @@ use crate::testing::Script;
 use crate::tls::Acceptor;
 
 /// Settings, authenticator, and the state that sessions share. A session keeps the context that it
-/// began with until `REIN`.
+/// began with until `REIN`, which gives it the current one.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -33,12 +33,12 @@ pub(crate) struct Context {
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
     pub(crate) site: Option<Arc<dyn SiteCommands>>,
-    /// The script of a test: its recorders and its faults.
+    /// The script of a test: its recorders and the faults that it injects.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of logged-in users whose number of sessions or common rate is limited.
+    /// The sessions of each logged-in user with a limit on their number or their combined rate.
     pub(crate) user_sessions: Arc<UserSessions>,
     /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
@@ -52,11 +52,11 @@ pub(crate) struct Context {
     pub(crate) deflating: Arc<Deflating>,
     /// A limit on the number of digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// A limit on the number of searches in progress, for a restart offset or for matching names.
+    /// A limit on the number of running searches for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
-    /// The relay, which moves sessions that must leave their thread to new threads.
+    /// The relay, which starts a new thread for each session that must leave its own.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }
@@ -132,7 +132,8 @@ impl Context {
             (config.logins.ban_after, config.logins.ban_window, config.logins.ban_for)
         };
         Arc::new(Self {
-            // If these settings are the same, the last known address of a name stays in use.
+            // If the PASV addresses are unchanged, the last known address of each name stays in
+            // use.
             announcer: match announces_the_same {
                 true => Arc::clone(&self.announcer),
                 false => Announcer::new(&config),

@@ -56,13 +56,13 @@ pub enum Error {
     /// A thread for TLS handshakes could not be started, or rustls rejects the TLS settings.
     #[error("cannot prepare TLS handshakes")]
     Tls(#[source] io::Error),
-    /// Another thread of the server could not be started.
+    /// A server thread other than those for TLS handshakes could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later without a change. Returns `true` if an
+    /// Returns whether repeating the same call later may succeed. Returns `true` if an
     /// address is in use, if the system lacks descriptors or memory for a listener, or if a thread
     /// could not be started.
     #[must_use]

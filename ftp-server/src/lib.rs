@@ -20,7 +20,7 @@
 //! [`MountedStorage`] joins several storages in one tree. In tests, [`FaultStorage`] makes any
 //! storage fail.
 //!
-//! An [`Authenticator`] decides about each login, and chooses the user's storage and rights.
+//! An [`Authenticator`] accepts or refuses each login, and chooses the user's storage and rights.
 //! [`UserTable`] is a fixed table of users with passwords, in plaintext or as a [`PasswordHash`].
 //!
 //! An [`Observer`] receives the events of a server. [`EventLog`] and [`Xferlog`] are observers that

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Maximum length of a path in bytes, including the `/` of the user's root. Linux has the same
-/// limit for one system call.
+/// limit for a path in one system call.
 pub const PATH: usize = 4_096;
 
 /// Maximum number of components of a path. Deeper trees break other programs and have no practical
@@ -52,14 +52,15 @@ pub(crate) const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 /// Maximum time that a starting server waits for the first lookup.
 pub(crate) const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
-/// Maximum time to read from a connection after its last reply. If the server closed the connection
-/// with unread input, a reset could overtake the reply.
+/// Maximum time to keep reading from a connection after the server has sent the last reply. If the
+/// server closed the connection with unread input, a reset could overtake the reply.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum bytes to read during [`LAST_WAIT`].
 pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 
 /// Maximum time for which the server checks, at the end of an upload, whether the control
-/// connection ends too. When a client is killed, the system closes its sockets one by one.
+/// connection ends too. When a client is killed, its system closes the data connection and the
+/// control connection one after the other.
 pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// Divisor that limits the wait of [`END_OF_BOTH`] to a fraction of the transfer's duration, so
@@ -67,12 +68,12 @@ pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
 /// Maximum number of connections that are being closed and no longer count as sessions. Their
-/// clients may reconnect as soon as they see the end. The limit on sessions leaves room for these
-/// connections.
+/// clients may reconnect as soon as they see the end. The limit on sessions that follows from
+/// `vm.max_map_count` leaves room for these connections.
 pub(crate) const LEAVING: usize = 32;
 
-/// Maximum number of connections from balancers whose header has not arrived yet. They do not count
-/// as sessions; the limit on sessions leaves room for them.
+/// Maximum number of load-balancer connections that have not yet sent their PROXY header. They do
+/// not count as sessions; the limit that follows from `vm.max_map_count` leaves room for them.
 pub(crate) const WAITING: usize = 128;
 
 /// Maximum number of command lines that wait for the end of a transfer.
@@ -81,7 +82,8 @@ pub(crate) const WAITING_LINES: usize = 256;
 /// Number of connections from other hosts to a passive port after which the transfer fails.
 pub(crate) const STRANGERS: u32 = 16;
 
-/// Number of consecutive invalid lines and unknown commands that end a session without a login.
+/// Number of consecutive invalid lines and unknown commands that end a session in which no user is
+/// logged in.
 pub(crate) const BAD_LINES: u32 = 10;
 
 /// Stack of a session's thread, in bytes. Only touched pages use memory. The deepest calls of a
@@ -120,8 +122,8 @@ pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
 /// Maximum duration of a search. A download in type ASCII searches for its restart offset; a
 /// listing or a `STAT` searches for matching names. A search costs processor time without network
-/// traffic. After a [`TICK`], it needs one of the [`HEAVY`] places; the wait for a place is part of
-/// the duration.
+/// traffic. A search that takes longer than a [`TICK`] needs one of the [`HEAVY`] places; the wait
+/// for a place counts towards the duration.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
 /// Maximum bytes of log lines that wait to be written: enough for a few seconds on a busy server. A
@@ -129,8 +131,8 @@ pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
 /// Maximum number of log lines per second for the refused logins of one session. Refused commands
-/// and transfers that move no data share another limit of the same size. The next line reports the
-/// number of omitted lines.
+/// and transfers that move no data share another limit of the same size. When a limit leaves out
+/// lines, the next line that it covers reports their number.
 pub(crate) const REFUSAL_LINES: u32 = 10;
 
 /// Maximum length of a name in a log line in bytes, including its escapes.
@@ -141,7 +143,7 @@ pub(crate) const LOG_NAME: usize = 512;
 pub(crate) const BAN_HOSTS: usize = 4_096;
 
 /// Maximum of [`ban_after`](crate::LoginPolicy::ban_after); larger values are reduced to it. The
-/// server remembers the time of each failed login.
+/// maximum bounds the memory for one host, because the server keeps the time of each failed login.
 pub const BAN_AFTER: usize = 1_000;
 
 /// Maximum length in bytes of a password that the server hashes, as in crypt(3). The cost of a
@@ -180,7 +182,7 @@ pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 
 /// Maximum number of partial uploads that one session remembers: those whose length `SIZE` has
-/// reported and that the session has not resumed. At this number, `SIZE` reports no other partial
+/// reported and that the session has not resumed. At the maximum, `SIZE` reports no further partial
 /// upload, because the session could not remember it for a later `APPE`.
 pub(crate) const PARTIALS_TOLD: usize = 32;
 

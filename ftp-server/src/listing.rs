@@ -15,10 +15,10 @@ const RECENT: i64 = 180 * 86_400;
 /// before it, the year replaces the time of day; both are UTC. A time without a four-digit year
 /// appears as the beginning of 1970.
 ///
-/// Owner and group are `ftp`, or with `show_ids` their numbers if the storage has them. Names are
-/// not looked up, because a lookup could block, or read files that the session may not see. A
-/// symbolic link has an `l`, and its target is not shown. FIFOs, sockets and devices all appear as
-/// `s`, because FTP cannot use any of them.
+/// Owner and group appear as `ftp`. With `show_ids`, they appear as numbers if the storage has
+/// them. Their names are not looked up, because a lookup could block, or read files that the
+/// session may not see. The line of a symbolic link begins with `l` and does not show the target.
+/// Lines of FIFOs, sockets and devices all begin with `s`, because FTP cannot use any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
@@ -244,10 +244,10 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
     name.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 
-/// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
-/// before the path. A word of flags is `-` and 1 to 8 characters, each a letter or `1`, followed by
-/// SP or the end of the argument. The flags have no effect. If a name looks like flags, clients
-/// must send it as `./-x`.
+/// Returns the argument of `LIST`, `NLST` or `STAT` without its first word if that word holds flags
+/// for `ls`, such as `-al`. A word of flags is `-` and 1 to 8 characters, each a letter or `1`,
+/// followed by SP or the end of the argument. The flags have no effect. If a name looks like flags,
+/// clients must put `./` before it, as in `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };

@@ -194,7 +194,7 @@ impl Server {
         self.current.get().bans.list(Instant::now())
     }
 
-    /// Ends the ban of the host of `address`, and forgets its failed logins. Other servers that
+    /// Lifts the ban on the host of `address`, and forgets its failed logins. Other servers that
     /// share a ledger keep a ban that they already know of. Returns whether this server banned the
     /// host.
     #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect too")]
@@ -364,7 +364,7 @@ impl Server {
         );
         let Resumptions { resumed, missed } = resumptions;
         if resumed + missed > 0 {
-            log::info!("data under TLS: {resumed} connections resumed a session, {missed} did not");
+            log::info!("TLS data connections: {resumed} resumed a session, {missed} did not");
         }
         report
     }

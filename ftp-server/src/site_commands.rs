@@ -39,10 +39,10 @@ impl std::fmt::Debug for SiteRequest<'_> {
 /// A handler of the embedder's `SITE` commands. A closure can implement this trait.
 ///
 /// The session's thread calls the handler and waits for its answer. The thread may be confined to
-/// the user's files.
+/// the user's files, and then the handler cannot open any others.
 ///
 /// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the user's
-/// storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.
+/// storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even if the user has no quota.
 pub trait SiteCommands: Send + Sync {
     /// Answers a command with one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets
     /// 451 instead. `None` means that the word is unknown: the client gets 504.

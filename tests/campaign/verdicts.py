@@ -59,7 +59,7 @@ ALL = [
     ),
     Verdict(
         "spaces around words, and empty lines", r"TYPE \s\sI\s",
-        "*choice*: RFC 959 §5.3 has one space; we skip further spaces before an argument, but not before a command",
+        "*choice*: RFC 959 §5.3 has exactly one space; we skip further spaces before an argument, but not before a command",
         line(r"|\\s[A-Z]+|[A-Z]+ ?\\s.+"),
     ),
     Verdict(
@@ -104,7 +104,7 @@ ALL = [
     ),
     Verdict(
         "missing arguments", "STOR",
-        "*ours*: 501 (RFC 959 §4.2, §5.3.1); 503 for RNTO without RNFR, because we check the sequence first",
+        "*ours*: 501 (RFC 959 §4.2, §5.3.1); 503 for RNTO without RNFR, because we check the sequence before the argument",
         lambda one: line(r"[A-Z]+(\\s)?( // (RNTO new|RETR /file))?")(one) and one.ours[:3] in ("501", "503"),
     ),
     Verdict(
@@ -200,7 +200,7 @@ ALL = [
     ),
     Verdict(
         "ABOR without a transfer", "ABOR",
-        "*ours*: 226 if a data connection is open and is closed (RFC 959 §4.1.3); without one, RFC 959 §5.4 has 225 and 226",
+        "*ours*: 226 if ABOR closes an open data connection (RFC 959 §4.1.3); without one, RFC 959 §5.4 has 225 and 226",
         line(r"ABOR(\\s)?"),
     ),
     Verdict(

@@ -192,7 +192,7 @@ impl Demo<'_> {
 
     /// Transfers the small file with PORT and EPRT.
     fn active(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
-        self.step(&"active mode: the server connects to the client, with PORT, then EPRT")?;
+        self.step(&"active mode with PORT, then with EPRT: the server connects to the client")?;
         for eprt in [Extended::Never, Extended::Always] {
             let mut client = connect(address, password, builder().mode(Mode::Active).eprt(eprt))?;
             self.licence(&mut client)?;

@@ -15,7 +15,7 @@ URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
 explicit TLS, or ftps:// for implicit TLS. The path is relative to the login
 directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
 [user@]host[:port]:path, whose path is used byte for byte, or @NAME/path with a
-bookmark of the configuration file ~/.config/ftp-cli/config.toml.
+bookmark from the configuration file ~/.config/ftp-cli/config.toml.
 
 If an option that is not repeatable is given twice, the last one wins. -- ends
 the options.";

@@ -373,7 +373,7 @@ impl Lister {
             return self.show(name, entry);
         }
         if self.held.len() >= SORTED {
-            let message = format!("more than {SORTED} names cannot be sorted");
+            let message = format!("more than {SORTED} names cannot be sorted; use --sort none");
             return Err(Failure::item(Exit::Unsupported, message));
         }
         self.held.push((name.to_vec(), entry.clone()));

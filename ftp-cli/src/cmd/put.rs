@@ -67,7 +67,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
     if locals.iter().any(|local| urls::is_url(local.as_bytes())) {
-        return Err(Failure::usage("put takes files and one URL at the end"));
+        let message = "put takes local files and then one URL: ftp-cli put LOCAL... URL";
+        return Err(Failure::usage(message));
     }
     let url = urls::parse(url)?;
     let paths = remote_paths(locals, &url)?;
@@ -193,7 +194,8 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     let mut taken = HashSet::new();
     if let Some(path) = paths.iter().find(|path| !taken.insert(path.as_slice())) {
         let path = shown(path);
-        return Err(Failure::usage(format!("{path}: target of two sources")));
+        let what_to_do = "choose different names or directories";
+        return Err(Failure::usage(format!("{path}: target of two sources; {what_to_do}")));
     }
     Ok(paths)
 }

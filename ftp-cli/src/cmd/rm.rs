@@ -301,7 +301,9 @@ impl Tree<'_> {
         let mut all_gone = true;
         for entry in &listing.entries {
             self.left = self.left.checked_sub(1).ok_or_else(|| {
-                Failure::new(Exit::Unsupported, format!("the tree has more than {OBJECTS} objects"))
+                let what_to_do = "run rm again to remove the rest";
+                let message = format!("the tree has more than {OBJECTS} objects; {what_to_do}");
+                Failure::new(Exit::Unsupported, message)
             })?;
             let path = join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {

@@ -76,7 +76,7 @@ impl Place {
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(unfit("too large: a configuration has at most 1 MiB"));
+            return Err(unfit("too large: expected at most 1 MiB"));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((name, text))),
@@ -93,7 +93,7 @@ fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
         return Some("not a regular file".to_owned());
     }
     if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner})"));
+        return Some(format!("owned by another user (uid {owner}); expected you or root"));
     }
     (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
 }

@@ -188,7 +188,7 @@ fn text(row: &Row, value: &Item<'_>) -> Result<String, Wrong> {
     let text = match value.get_ref() {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-        _ => return Err(wrong("expected a text or a number".to_owned())),
+        _ => return Err(wrong("expected a string or a number".to_owned())),
     };
     if let Value::OneOf(_, words) = row.value
         && !words.split('|').any(|word| word == text)
@@ -271,10 +271,10 @@ mod tests {
             ("[defaults]\naccount = \"geheim\"\n", "f:2:1: account: unknown option; passwords do"),
             ("[defaults]\ninsecure = 1\n", "f:2:12: insecure: expected true or false"),
             ("[defaults]\ntls = \"yes\"\n", "f:2:7: tls: expected off, try, explicit, implicit"),
-            ("[defaults]\ntls = true\n", "f:2:7: tls: expected a text or a number"),
-            ("[defaults]\nretry = [1]\n", "f:2:9: retry: expected a text or a number"),
-            ("[defaults]\nretry = 0x1\n", "f:2:9: retry: expected a text or a number"),
-            ("[defaults]\npin = [1.5]\n", "f:2:8: pin: expected a text or a number"),
+            ("[defaults]\ntls = true\n", "f:2:7: tls: expected a string or a number"),
+            ("[defaults]\nretry = [1]\n", "f:2:9: retry: expected a string or a number"),
+            ("[defaults]\nretry = 0x1\n", "f:2:9: retry: expected a string or a number"),
+            ("[defaults]\npin = [1.5]\n", "f:2:8: pin: expected a string or a number"),
             (
                 "[defaults]\nproxy = \"socks5://u:geheim@h\"\n",
                 "f:2:9: proxy: passwords do not belong in this file; use $ftp_proxy",

@@ -98,7 +98,9 @@ impl Dialler {
                 _ => true,
             };
             if !of_family {
-                return Err(Failure::usage(format!("--bind: {address} contradicts -4 or -6")));
+                let other = if address.is_ipv4() { "-6" } else { "-4" };
+                let message = format!("--bind: {address} contradicts {other}; remove one of them");
+                return Err(Failure::usage(message));
             }
             builder = builder.bind(address);
         }
@@ -133,7 +135,9 @@ impl Dialler {
             if let Route::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
                 && proxy.is_ftp()
             {
-                return Err(Failure::usage(format!("{by}: fxp cannot use an FTP proxy")));
+                let why =
+                    "fxp cannot use an FTP proxy; use a SOCKS5 or HTTP proxy, or --proxy none";
+                return Err(Failure::usage(format!("{by}: {why}")));
             }
         }
         Ok(Self { protection: self.protection.for_all(urls)?, ..self })
@@ -150,12 +154,12 @@ impl Dialler {
         if let Route::Through(Chosen { proxy, by }) = way {
             if let Some(option) = self.needs_direct {
                 return Err(Failure::usage(format!(
-                    "--{option} cannot be used through a proxy ({by}); remove it, or use --proxy none"
+                    "--{option} cannot be used through a proxy ({by}); remove the option, or use --proxy none"
                 )));
             }
             if proxy.is_ftp() && tls.is_some() {
                 return Err(Failure::usage(format!(
-                    "{by}: an FTP proxy excludes TLS; use a SOCKS5 or HTTP proxy, or ftp://"
+                    "{by}: TLS cannot be used through an FTP proxy; use a SOCKS5 or HTTP proxy, or ftp://"
                 )));
             }
             // In the configuration file, these options apply only to direct connections.

@@ -141,7 +141,7 @@ impl Tries {
         if !witness.quiet {
             let time = values::show(pause);
             let message = &failure.message;
-            witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
+            witness.messages.say(format_args!("{message}; attempt {next} of {all} in {time}"));
         }
         witness.events.emit(|| {
             let event = fields(Object::event("retry").number("attempt", next.into()));

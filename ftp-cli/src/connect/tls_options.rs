@@ -117,7 +117,9 @@ impl TlsOptions {
     /// Returns `Usage` if the URL contradicts the options.
     pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
         let contradicts = |scheme: &str, word| {
-            Err(Failure::usage(format!("{scheme}:// and --tls {word} contradict each other")))
+            Err(Failure::usage(format!(
+                "{scheme}:// and --tls {word} contradict each other; remove --tls, or use ftp://"
+            )))
         };
         let start = self.start.filter(|_| self.is_typed || url.scheme() == Scheme::Ftp);
         let tls = match (url.scheme(), start) {

@@ -7,9 +7,9 @@ pub(super) const WHO: Entry = Entry {
     usage: "[OPTION]...",
     summary: "List the sessions of a running server",
     about: "\
-Asks the server through its control socket (setting control.socket). Prints the
-number, user, virtual host, address, time of the connection, TLS version, idle
-time and running transfer of each session, the oldest first.",
+Asks the server for its sessions through its control socket (setting
+control.socket). Prints the number, user, virtual host, address, start time, TLS
+version, idle time and running transfer of each session, the oldest first.",
     operands: &[],
     examples: &[("who", "List all sessions"), ("who --json", "List all sessions as JSON lines")],
 };
@@ -19,9 +19,9 @@ pub(super) const STATUS: Entry = Entry {
     usage: "[OPTION]...",
     summary: "Show the state of a running server",
     about: "\
-Prints the version, process, start time and addresses of the server, the numbers
-of sessions, transfers and bans, and the total transfer rate. Also prints
-whether the server is draining.",
+Prints the version, process ID, start time and addresses of the server, the
+numbers of sessions, transfers and bans, and the total transfer rate. Also
+prints whether the server is draining.",
     operands: &[],
     examples: &[("status", "Show the state of the server")],
 };
@@ -32,7 +32,8 @@ pub(super) const KICK: Entry = Entry {
     summary: "End sessions of a running server",
     about: "\
 Ends the session with the number ID, all sessions of a user, or all sessions
-from an address. A running transfer is aborted with 426; then 421 follows.",
+from an address. The server aborts a running transfer with 426, and closes each
+session with 421. To find ID, use who.",
     operands: &[],
     examples: &[
         ("kick 17", "End session 17"),
@@ -46,10 +47,10 @@ pub(super) const DRAIN: Entry = Entry {
     usage: "[OPTION]...",
     summary: "Stop a server after its last session",
     about: "\
-The server accepts no more connections from now on, and stops when the last
-session has ended by itself. To end sessions earlier, use kick. To stop the
-server without waiting for idle sessions, send SIGTERM; transfers still finish
-within timeouts.shutdown_grace.",
+Makes the server accept no more connections, and stop when the last session has
+ended by itself. To end sessions earlier, use kick. To stop the server without
+waiting for idle sessions, send SIGTERM; transfers still finish within
+timeouts.shutdown_grace.",
     operands: &[],
     examples: &[("drain", "Stop the server without interrupting anyone")],
 };
@@ -59,10 +60,10 @@ pub(super) const RELOAD: Entry = Entry {
     usage: "[OPTION]...",
     summary: "Reload the configuration of a server",
     about: "\
-Like SIGHUP, reads the configuration file, the users and the certificates again,
-and reopens the logs. Prints what has changed. If the file has an error, the
-configuration stays as it was, and the exit status is 8. Sessions of users who
-are no longer in the file end after the current transfer.",
+Like SIGHUP, makes the server read the configuration file, the users and the
+certificates again, and reopen the logs. Prints what has changed. If the file
+has an error, the configuration stays as it was, and the exit status is 8.
+Sessions of removed and disabled users end after their current transfer.",
     operands: &[],
     examples: &[("reload", "Apply the changed configuration file")],
 };
@@ -70,10 +71,10 @@ are no longer in the file end after the current transfer.",
 pub(super) const UNBAN: Entry = Entry {
     name: "unban",
     usage: "[OPTION]... ADDRESS|all",
-    summary: "End the ban of a host",
+    summary: "Lift the ban on a host",
     about: "\
-Ends the ban of a host with too many failed logins, or all bans. For IPv6, a ban
-applies to a /64 network.",
+Lifts the ban on a host with too many failed logins, or all bans. For IPv6, a
+ban applies to a /64 network. If servers share a ledger, run unban on each.",
     operands: &[],
     examples: &[("unban 192.0.2.7", "Let this host connect again")],
 };

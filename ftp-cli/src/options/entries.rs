@@ -55,7 +55,7 @@ pub(super) const GET: Entry = Entry {
 LOCAL is a file, a directory, or - for standard output. Without LOCAL, the file
 keeps its name and goes to the current directory. The files of several URLs, on
 one server or more, go to the current directory or to -P DIR. -i FILE adds the
-URLs in FILE; its empty lines and lines that begin with # are skipped.
+URLs in FILE; empty lines, and lines that begin with #, are skipped.
 
 Without --in-place, a file appears under its name only when it is complete and
 on disk. Until then, and on any failure, an existing file of that name stays
@@ -67,30 +67,30 @@ As in a shell, * does not match a name that begins with a dot. Directories are
 skipped.
 
 With -r, URL is a directory. Its content goes to LOCAL, or to a directory of
-the same name in the current directory or in -P DIR. As with mirror, files that
-are already the same are skipped. Local files that URL lacks are kept.
+the same name in the current directory or in -P DIR. As with mirror, files
+whose local copy is up to date are skipped. Local files that URL lacks are kept.
 
 --segments N downloads a file of 512 KiB or more in ranges, over up to N
-connections. If the server ignores REST, or does not report size and time, one
-connection is used. NAME.part and NAME.part.segment-* keep the ranges. After a
-failure or a kill, the same command resumes them.
+connections. For smaller files, or if the server ignores REST or does not report
+size and time, one connection is used. NAME.part and NAME.part.segment-* keep
+the ranges. After a failure or a kill, the same command resumes them.
 
-With --segments, the file gets its name only if its size and time on the server
-did not change. If the server offers a digest, the digest must match too, unless
-you use --verify size or none. If the size, time or digest differs, the exit
-status is 11.
+With --segments, the file gets its final name only if its size and time on the
+server did not change during the download. If the server offers a digest, the
+digest must match too, unless you use --verify size or --verify none. If the
+size, time or digest differs, the exit status is 11.
 
 --remove-source removes the server's file once the local file is complete, has
-the same size, and is on disk. If the server's file changes meanwhile, it stays.
-If the server does not report times, --verify hash is required; without it the
-server's file stays and the exit status is 14. If the server's file was written
-in the last 10 seconds, get waits 2 seconds before the download. With -r, other
-rules apply: see ftp-cli help mirror.
+the same size, and is on disk. If the server's file changes meanwhile, get does
+not remove it. If the server does not report times, --verify hash is required;
+without it the server's file stays and the exit status is 14. If the server's
+file was written in the last 10 seconds, get waits 2 seconds before the
+download. With -r, other rules apply: see ftp-cli help mirror.
 
 If get --remove-source is killed, run the same command again: no file is lost.
 Without -r, small hidden files next to the target keep the state of a killed run
-for the next run. A file is then downloaded twice only if another program moves
-the first copy away at the moment of the kill.
+for the next run. A file is downloaded twice only if get is killed as the file
+appears, and another program moves this copy away before the next run.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -99,7 +99,7 @@ or is moving the same file with --remove-source.",
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
         ("get -c ftp://host/pub/a.iso", "Resume an interrupted download"),
-        ("get --segments 4 ftp://host/pub/a.iso", "Download over four connections at once"),
+        ("get --segments 4 ftp://host/pub/a.iso", "Download over up to four connections"),
         ("get ftp://host/log.txt -", "Write the file to standard output"),
         (
             "get -j 4 -P logs ftp://host/a.log ftp://host/b.log",
@@ -125,24 +125,24 @@ LOCAL is a file, or - for standard input. If URL ends in /, it is a directory
 and each file keeps its name. Several files need such a URL.
 
 After each binary upload, put compares the local size with the size on the
-server, if the server reports sizes. For --append, it does so only with --verify
-size. If a local file changes during its upload, the upload fails. --verify none
-turns both checks off.
+server, if the server reports sizes. With --append, put compares sizes only with
+--verify size. If a local file changes during its upload, the upload fails.
+--verify none turns off both this check and the comparison of sizes.
 
-Some servers hide an interrupted upload. If it already has all bytes, put -c
-makes the file appear under its name and compares the sizes, even with --verify
-none.
+Some servers hide an interrupted upload. If the hidden file already has all
+bytes, put -c makes it appear under its final name and compares the sizes, even
+with --verify none.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
-with mirror, files that are already the same are skipped. Files on the server
-that LOCAL lacks are kept.
+with mirror, files that are up to date on the server are skipped. Files on the
+server that LOCAL lacks are kept.
 
 --temp uploads under a temporary name and renames the complete file, for
 directories that other programs watch. An existing file with the temporary name
 is overwritten; for -r, see ftp-cli help mirror.
 
-Many servers show an interrupted upload under its name. The next run with -n or
---newer then skips this incomplete file. Use --temp to prevent that.
+Many servers leave an interrupted upload under its final name. The next run with
+-n or --newer then skips this incomplete file. Use --temp to prevent that.
 
 --remove-source removes the local file once the server's file has the same size.
 If another run is moving the same file, the exit status is 15. If put
@@ -151,8 +151,8 @@ other rules apply: see ftp-cli help mirror.
 
 With --remove-source and --temp, small hidden files next to the local file keep
 the state of a killed run for the next run, unless -r is used. If the server
-reports times, a file is uploaded twice only if another program moves the first
-copy away at the moment of the kill.",
+reports times, a file is uploaded twice only if put is killed as the file
+appears, and another program moves this copy away before the next run.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -160,7 +160,7 @@ copy away at the moment of the kill.",
         ("put -r site ftp://me@host/www", "Upload a directory tree"),
         (
             "put --temp --remove-source out/* ftp://me@host/inbox/",
-            "Send files to a directory that a program watches, and remove them here",
+            "Upload files to a directory that a program watches, then remove them locally",
         ),
     ],
 };
@@ -171,9 +171,10 @@ pub(super) const LS: Entry = Entry {
     summary: "List directories",
     about: "\
 Prints one name per line, in the server's order. -l adds type, permissions, size
-and time; times are UTC if the server reports UTC. -R adds the contents of
-subdirectories, as paths. Symbolic links are shown and never followed. If there
-are several URLs, a line with the URL begins each listing.
+and time; times are UTC if the server reports UTC, else its local time. -R adds
+the contents of subdirectories, as paths. Symbolic links are shown and never
+followed. If there are several URLs, each listing begins with a line that names
+its URL.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern for names, unless
 an object has exactly that name. With -g it is always a pattern.
@@ -207,38 +208,41 @@ differs; the copy gets the time of its source. To resume an interrupted run,
 run the same command again.
 
 --compare hash compares files of the same size by their content: the server and
-this computer read each of them. The server must offer SHA-256, SHA-512, SHA-1
-or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is 14.
+this computer each read the whole file. The server must offer SHA-256, SHA-512,
+SHA-1 or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is
+14.
 
---delete removes objects from DST that SRC lacks, after all files are copied. It
-removes nothing from a directory with a failure or an incomplete listing, and
-nothing through a symbolic link. Files that --exclude matches are never removed.
-Names that begin with a dot are kept on servers that may hide them in listings.
-On servers that list links as directories, mirror removes a directory only if a
-test shows that it is not a link; rm -r does the same.
+--delete removes objects from DST that SRC lacks, after all files are copied.
+--delete removes nothing from a directory with a failure or an incomplete
+listing, and nothing through a symbolic link. Files that --exclude matches are
+never removed. Names that begin with a dot are kept on servers that may hide
+them in listings. On servers that list links as directories, mirror removes a
+directory only if a test shows that it is not a link; rm -r does the same.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete too.
 
-GLOB is a name with *, ? and [a-z]. If it has a / before its end, it is a path
-from the top of the tree. If it ends in /, it matches directories only. The last
-GLOB that matches decides. A file that no GLOB matches is copied, unless the
-first GLOB belongs to an --include.
+GLOB is a name, which can contain *, ? and [a-z]. A GLOB with a / before its end
+is a path from the top of the tree. A GLOB that ends in / matches directories
+only. The last GLOB that matches decides. A file that no GLOB matches is skipped
+if the first GLOB belongs to an --include; otherwise it is copied.
 
 FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
 FIFOs and devices from DST if SRC lacks their names, as rsync does. In a local
-DST, it keeps temporary files, including NAME.part, while a program writes to
-them. On a server, it keeps all temporary files except those of --temp, because
-they may be in use. It never removes the hidden files of --remove-source.
+DST, --delete keeps temporary files, including NAME.part, while a program writes
+to them. On a server, any temporary file may be in use, so --delete keeps all of
+them except those of --temp. --delete never removes the hidden files of
+--remove-source.
 
 Without --links, symbolic links are not copied. --links keep creates links in a
 local DST, if the listing shows their targets and the targets are inside the
 tree. If DST is a URL, --links keep is an error: FTP cannot create links there.
---links follow copies the file that a link leads to. If SRC is local, the
-content of a directory that a link leads to is copied too.
+--links follow copies the file that a link leads to. If SRC is local, --links
+follow also copies the content of a directory that a link leads to.
 
-Each uploaded file is checked against the server's SIZE, as in put. A file fails
-if the server would change its name.
+As in put, the size of each uploaded file is compared with the size on the
+server. A file fails if its name is not UTF-8 and the server would change the
+name.
 
 -j N copies up to N files at a time, each over its own connection. A file of
 16 MiB or more that makes up over 1/N of the data is downloaded first, in N
@@ -247,18 +251,19 @@ size and time, one connection downloads the whole file. After a kill, the same
 command resumes the ranges; a run that does not need them removes their files,
 .ftp-cli-pieces-NAME.part*.
 
-Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
-counts as unchanged if it has the same size and was written after the source was
-last modified. For this, mirror measures the server's clock with a small file,
-.ftp-cli-clock.tmp, and reports the difference. If the clock cannot be measured,
-or both sides are servers (fxp -r), files that changed up to 14 hours before
-their last copy are copied again. On file systems with two-second times, such as
-FAT, a time may differ by one second.
+Clocks: servers with neither MFMT nor SITE UTIME cannot set times. On such
+servers, a file counts as unchanged if it has the same size and was written
+after the source was last modified. To compare these times, mirror measures the
+server's clock with a small file, .ftp-cli-clock.tmp, and reports the difference
+from the local clock. If the clock cannot be measured, or both sides are servers
+(fxp -r), files that changed in the 14 hours before their last copy are copied
+again. On file systems with two-second times, such as FAT, times that differ by
+one second count as equal.
 
 After all copies, --remove-source removes each file of SRC whose copy in DST is
-verified. Downloads are on disk by then. Directories stay. An uploaded file must
-be unchanged here and have the same size on the server, and the same time if the
-server can set times.
+verified. Downloads are written to disk before the removal. Directories stay. An
+uploaded file is removed only if it is unchanged locally and has the same size
+on the server. If the server can set times, the time must match too.
 
 With --remove-source, a downloaded file must match the server's digest. If the
 server has no digests, size and time must match, and the run waits two seconds
@@ -266,28 +271,28 @@ before the first copy. If the server has no MDTM either, the file stays; the
 exit status is 14, or 12 if the run has several objects.
 
 With --remove-source, a file that DST already has is copied again, unless the
-server's digest matches. On a server that cannot set times, add --compare hash;
-otherwise such a file is always uploaded again.
+server's digest matches the local file. On a server that cannot set times, add
+--compare hash; otherwise a file that DST already has is always uploaded again.
 
-If SRC and DST are the same directory, --remove-source copies and removes
-nothing, and the exit status is 2. To detect this, mirror briefly creates a
-small local file and looks for it on the server.
+If SRC and DST are the same directory, --remove-source neither copies nor
+removes anything, and the exit status is 2. To detect this, mirror briefly
+creates a small local file and looks for it on the server.
 
 --backup-dir DIR moves each replaced or deleted file to the same path below DIR.
 DIR is a local directory on the file system of DST, or a path on the server. If
-the name exists there, a suffix such as .~1~ is added. A replaced file is moved
-only once its replacement is complete. With --backup-dir, uploads get temporary
-names, as with --temp.
+the name already exists below DIR, a suffix such as .~1~ is added. A replaced
+file is moved only once its replacement is complete. With --backup-dir, uploads
+get temporary names, as with --temp.
 
---perms also sets the permissions of files that are otherwise equal. A directory
-gets its permissions after its content, and only if nothing in it failed. DST
-itself keeps its permissions, as with lftp. If the server lacks SITE CHMOD, or
-does not list permissions, the exit status is 12.
+--perms copies the permissions of every file, even of files that are up to date.
+A directory gets its permissions after its content, and only if nothing in it
+failed. DST itself keeps its permissions, as with lftp. If the server lacks SITE
+CHMOD, or does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
-and is overwritten. With another PATTERN, nothing is copied if DST already has
-one of the temporary names. Whatever the PATTERN, nothing is copied if SRC has
-one. The exit status is then 2.
+and is overwritten. With a PATTERN other than .in.*, nothing is copied if DST
+already has a file with a temporary name. Whatever the PATTERN, nothing is
+copied if SRC has such a file. In both cases, the exit status is 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
 the server lacks what --compare hash needs; 15 if nothing was done because
@@ -307,7 +312,7 @@ holds the lock of --lock.",
 pub(super) const STAT: Entry = Entry {
     name: "stat",
     usage: "[OPTION]... URL...",
-    summary: "Show the facts of files and directories",
+    summary: "Show facts about files and directories",
     about: "\
 Prints one fact per line as name: value. The facts are name, type (file, dir,
 link, other), size, modified, permissions, mode, owner, group and target. Facts
@@ -324,8 +329,8 @@ pub(super) const RM: Entry = Entry {
     about: "\
 With -r, directories and their contents are removed too. Symbolic links are
 removed, never followed. A directory that might be a link is not removed, and
-counts as a failure. If the server does not show whether an object is a link, a
-/ at the end of the URL says that it is a directory.
+counts as a failure. If the server does not show whether an object is a link,
+end the URL in / to declare that the object is a directory.
 
 If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
 has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
@@ -367,11 +372,11 @@ pub(super) const MV: Entry = Entry {
     summary: "Rename a file or directory",
     about: "\
 NEWPATH is relative to the login directory, unless it begins with /. It is used
-byte for byte. If it ends in /, it is a directory and the object keeps its
-name. NEWPATH can also be a URL of the same server and user. Most servers
-replace an existing file. With -n, mv first checks whether NEWPATH exists; if
-so, it renames nothing. A file that appears between the check and the rename can
-still be replaced.",
+byte for byte, without percent-decoding. If it ends in /, it is a directory, and
+the object moves there under its old name. NEWPATH can also be a URL of the same
+server and user. Most servers replace an existing file at NEWPATH. With -n, mv
+first checks whether NEWPATH exists; if so, it renames nothing. A file that
+appears between the check and the rename can still be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };
@@ -382,8 +387,8 @@ pub(super) const CHMOD: Entry = Entry {
     summary: "Change permission bits (SITE CHMOD)",
     about: "\
 MODE is three or four octal digits, or letters as in chmod(1): u+w, go-rwx,
-a=r,u+x. Without u, g or o, letters apply to all three. Letters need a server
-that reports the current bits.",
+a=r,u+x. Without u, g or o, the change applies to all three. Letters need a
+server that reports the current bits.",
     operands: &[Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url],
     examples: &[("chmod 640 ftp://me@host/a.txt", "Make a file readable by its group")],
 };
@@ -393,10 +398,10 @@ pub(super) const QUOTE: Entry = Entry {
     usage: "[OPTION]... URL COMMAND...",
     summary: "Send raw commands",
     about: "\
-Each COMMAND is one line. It is sent unchanged, in the directory of the URL, and
-the server's replies are printed. Commands that transfer data, or change the
-protection of the connections, the transfer mode or the file structure, are
-refused. Passwords on a command line are visible to other local users.",
+quote changes to the directory of the URL, sends each COMMAND as one line,
+unchanged, and prints the server's replies. It refuses commands that transfer
+data, or that change the protection of the connections, the transfer mode or the
+file structure. Passwords on a command line are visible to other local users.",
     operands: &[Operand::Url],
     examples: &[("quote ftp://me@host/ 'SITE HELP' NOOP", "Send two commands")],
 };
@@ -414,15 +419,17 @@ Begins in the directory of the URL, and reads one command per line:
     mv FROM TO                chmod MODE PATH...        cd DIRECTORY
     ascii                     binary                    quote COMMAND...
 
-Words are quoted as in a shell ('...', \"...\", \\). Nothing is expanded, and #
-begins a comment. FILE is checked first: if a line is wrong, nothing runs.
-Without FILE, lines are read from standard input and run one by one.
+Words are quoted as in a shell ('...', \"...\", \\). Variables and patterns are
+not expanded, and # begins a comment. FILE is checked first: if a line is
+invalid, nothing runs. Without FILE, lines are read from standard input and run
+one by one.
 
 A failed line does not stop the batch, unless you use --stop-on-error or the
-server cannot be reached again. After 452 or 552 no more files are uploaded.
-After a failed cd, lines with relative names are skipped until a cd succeeds.
-The last message counts the lines that were done, that failed or were skipped,
-and that were not tried because the batch ended early.",
+server cannot be reached again. After a 452 or 552 reply, no more files are
+uploaded. After a failed cd, lines with relative names are skipped until a cd
+succeeds. The last message counts the lines that were done, the lines that
+failed (skipped lines included), and the lines not tried because the batch ended
+early.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("batch ftp://me@host/inbox/ jobs.txt", "Run the commands in jobs.txt"),
@@ -439,16 +446,18 @@ pub(super) const FXP: Entry = Entry {
     summary: "Copy a file from server to server",
     about: "\
 The data goes directly from one server to the other: one listens, the other
-connects. Both servers must allow this. If DST-URL ends in /, it is a directory.
-With -r, both URLs are directories, which fxp synchronizes as mirror does. With
---temp, the target renames each file when it is complete. An existing file with
-the temporary name is overwritten; for -r, see ftp-cli help mirror. If both URLs
-may lead to the same file on one server, fxp copies it only with --temp.
+connects. Both servers must allow server-to-server transfers. If DST-URL ends in
+/, it is a directory, and the file keeps its name. With -r, both URLs are
+directories, which fxp synchronizes as mirror does. With --temp, each file has a
+temporary name at the target until it is complete. An existing file with the
+temporary name is overwritten; for -r, see ftp-cli help mirror. If both URLs may
+lead to the same file on one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are
 those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is the
-password of one user only: the source's, unless that user needs none.",
+password of one user only: the source's, or if that user needs none, the
+target's.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "Copy a file to /pub of server two"),
@@ -463,11 +472,13 @@ pub(super) const DOCTOR: Entry = Entry {
     about: "\
 Checks the server's name and addresses, the protocol, TLS, the login, each kind
 of data connection and the listings. With --upload-dir it also checks uploads,
-and deletes its files afterwards. It connects only to the server or the proxy.
+and deletes its test files afterwards. doctor connects only to the server or the
+proxy.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
 (not checked). Each fault is explained: what it means, what to do, and on which
-side. The last line is the best command line for this server.
+side: here, in the network or at the server. The last line shows the ftp-cli
+command that suits this server best.
 
 With --watch, the checks are repeated until everything works, and only changes
 are printed. A refused login ends the run, because servers ban clients whose
@@ -483,7 +494,10 @@ the code of the first fail; 10 if the time runs out without a fail.",
     operands: &[Operand::Url],
     examples: &[
         ("doctor ftp://me@host", "Check everything except uploads"),
-        ("doctor --upload-dir inbox ftp://me@host", "Check uploads and the clock too"),
+        (
+            "doctor --upload-dir inbox ftp://me@host",
+            "Check everything, including uploads and the clock",
+        ),
         ("doctor --watch=30s ftp://me@host", "Wait until the server works, and print changes"),
         ("doctor --report report.txt ftp://me@host", "Write a report for an administrator"),
     ],
@@ -497,15 +511,15 @@ pub(super) const SERVE: Entry = Entry {
 Without options, serves DIR (default: the current directory) read-only to anyone
 on this computer, at 127.0.0.1:2121. At startup, serve prints the URLs to use.
 
-The password of a user is PASSWORD of -u (visible to other local users). For one
-user without PASSWORD, it is the first line of --password-file, or else
-FTP_PASSWORD. With --config, FILE defines the users, and DIR is the root of the
-users that -u adds. ftp-cli help serve lists every key of FILE; ftp-cli serve
---check shows the values in use.
+-u NAME:PASSWORD sets a user's password, which other local users can see. If one
+-u has no PASSWORD, that user's password is the first line of --password-file,
+or else FTP_PASSWORD. With --config, FILE defines the users, and DIR is the root
+of the users that -u adds. ftp-cli help serve lists every key of FILE; ftp-cli
+serve --check shows the values in use.
 
 On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish
 within timeouts.shutdown_grace, and exits with 0. A second signal aborts the
-transfers; a third exits at once.",
+transfers; a third ends the server at once.",
     operands: &[Operand::Directory],
     examples: &[
         ("serve /srv/pub", "Share a directory read-only on this computer"),
@@ -528,8 +542,8 @@ pub(super) const PASSWD: Entry = Entry {
     summary: "Print the hash of a password",
     about: "\
 Prints the argon2id hash of a password, for the configuration file of serve.
-Without --password-file, passwd prompts for the password on a terminal. If
-standard input is not a terminal, passwd reads the password from there.",
+Without --password-file, passwd prompts for the password. If standard input is
+not a terminal, passwd reads one line with the password from standard input.",
     operands: &[],
     examples: &[],
 };
@@ -541,8 +555,9 @@ pub(super) const DEMO: Entry = Entry {
     about: "\
 Starts a server in a temporary directory on this computer. Uploads, lists,
 downloads and compares files: in passive and active mode, as text, resumed, and
-under TLS. Copies a file to a second server twice; each server listens once.
-Prints the dialogue, and removes the directory. Needs no network.",
+under TLS. Copies a file to a second server twice (FXP): each server is the
+passive side once. Prints the FTP dialogue, and removes the directory. Needs no
+network.",
     operands: &[],
     examples: &[],
 };
@@ -561,12 +576,12 @@ pub(super) const MAN: Entry = Entry {
     usage: "[OPTION]... [PAGE]",
     summary: "Print a man page",
     about: "\
-PAGE is ftp-cli (default) or server.toml, the configuration of serve. Prints the
-page as roff. To read it: ftp-cli man | man -l -",
+Prints a man page as roff. PAGE is ftp-cli (default), or server.toml for the
+configuration of serve. To read the page: ftp-cli man | man -l -",
     operands: &[Operand::Words(MAN_PAGES)],
     examples: &[
         ("man > ftp-cli.1", "Write the man page to a file"),
-        ("man server.toml > server.toml.5", "Write the man page of the configuration to a file"),
+        ("man server.toml > server.toml.5", "Write the man page of server.toml to a file"),
     ],
 };
 

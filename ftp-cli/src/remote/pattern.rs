@@ -43,7 +43,7 @@ pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
 /// Returns `Usage` if it has none.
 pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
     match url.is_directory() {
-        true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end"))),
+        true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end of the URL"))),
         false => Ok(()),
     }
 }

@@ -90,7 +90,8 @@ pub(crate) fn give(
     // Another run may have moved the open file before this run got the lock.
     let named = fs::metadata(local).map_err(|error| failed(local, &error))?;
     if (named.dev(), named.ino()) != (metadata.dev(), metadata.ino()) {
-        let message = "another file has replaced it since it was opened; nothing was sent; run the command again";
+        let message =
+            "another local file has this name now; nothing was sent; run the command again";
         return Err(Failure::item(Exit::Local, message));
     }
     let here = identity(&metadata);
@@ -175,7 +176,10 @@ fn is_renamed(
     }
     let own = remote.place.name().to_vec();
     let Some(temporary) = record.bytes("temporary") else {
-        return Err(Failure::item(Exit::Local, "the journal lacks the temporary name"));
+        return Err(Failure::item(
+            Exit::Local,
+            "the journal of the interrupted run lacks the temporary name",
+        ));
     };
     let there = record.part("there");
     let mut is_at = |name: &[u8], client: &mut Client| {

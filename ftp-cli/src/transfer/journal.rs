@@ -189,7 +189,8 @@ impl Journal {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed(&error)),
         };
-        let damaged = || self.failed(&io::Error::other("not a journal of this program"));
+        let damaged =
+            || self.failed(&io::Error::other("not a journal of this program; move it away"));
         Record::parse(&text).map(Some).ok_or_else(damaged)
     }
 

@@ -121,7 +121,7 @@ pub(crate) fn download(
         Gathered::Whole(whole) => whole,
         Gathered::Alone(why) => {
             if let Some(why) = why {
-                context.note(format_args!("{url}: downloaded over one connection: {why}"));
+                context.note(format_args!("{url}: downloading over one connection: {why}"));
             }
             return Ok(None);
         }
@@ -156,7 +156,7 @@ pub(crate) fn gather(
     let (Some(size), Some(_)) = (origin.size, origin.modified) else {
         // A file of which nothing is known may be missing.
         let is_known = origin != Origin::default();
-        let why = "the server does not report both size and time";
+        let why = "the file's size or modification time is unknown";
         return Ok(Gathered::Alone(is_known.then_some(why)));
     };
     if size < 2 * LEAST {
@@ -222,9 +222,9 @@ impl Segments<'_> {
         });
         let failure = shared.failure.into_inner().ok().flatten();
         failure.map_or(Ok(()), |failure: Failure| {
-            let part = &order.part;
-            let message =
-                format!("{}; ranges kept in {part}*; run the same command again", failure.message);
+            let (part, why) = (&order.part, &failure.message);
+            let what_to_do = "to resume, run the same command again";
+            let message = format!("{why}; ranges kept in {part}*; {what_to_do}");
             Err(Failure { message, ..failure })
         })
     }

@@ -67,14 +67,12 @@ fn is_current(
         return Err(Failure::item(Exit::Unsupported, message));
     };
     let there = time.unix_seconds();
-    let size = client.size(path)?;
-    Ok(match () {
-        () if settings.newer && there >= here.mtime() => Some("not newer here"),
-        () if settings.if_changed && there == here.mtime() && size == Some(here.len()) => {
-            Some("unchanged")
-        }
-        () => None,
-    })
+    if settings.newer && there >= here.mtime() {
+        return Ok(Some("not newer here"));
+    }
+    let has_same_time = settings.if_changed && there == here.mtime();
+    let is_same = has_same_time && client.size(path)? == Some(here.len());
+    Ok(is_same.then_some("unchanged"))
 }
 
 /// Returns whether the server's file can be the incomplete file of an earlier attempt.
@@ -85,7 +83,8 @@ fn is_current(
 fn is_leftover(client: &mut Client, path: &[u8], attempt: Attempt<'_>) -> Result<bool, Failure> {
     let Some(sent) = attempt.sent.get() else { return Ok(false) };
     let size = client.size(path)?.ok_or_else(|| {
-        let message = "the server's file may be incomplete, and its size is not reported";
+        let message =
+            "the server's file may be incomplete, and the server does not report its size";
         Failure::item(Exit::Integrity, message).never_retried()
     })?;
     Ok(size <= sent)

@@ -4,11 +4,11 @@
 //! No file is lost if the program is killed, whatever the moment. A lock excludes other runs during
 //! these steps:
 //!
-//! 1. The complete file gets the name TAKEN, next to its target. The journal describes this file
-//!    and the server's.
+//! 1. The complete file gets the name TAKEN, next to its target. The journal records the facts of
+//!    this file and of the server's file.
 //! 2. TAKEN is renamed to the target, and then "published" is written to the journal. After a kill
-//!    in between, the next run recognises the target. If another program has moved the target away
-//!    meanwhile, the file is downloaded again.
+//!    between the two, the next run recognises the target by its recorded facts. If another program
+//!    has moved the target away meanwhile, the file is downloaded again.
 //! 3. The server's file is removed, if it still matches the journal.
 //! 4. The journal is removed.
 
@@ -30,14 +30,15 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::remote::object;
 
-/// Age of a file, in seconds by this computer's clock, at which any later change gets a different
-/// time. It allows for a server's clock that is a few seconds slow, and for times in whole seconds.
+/// Age of a file, in seconds by this computer's clock, from which any later change gives it a
+/// different modification time. It allows for a server's clock that is a few seconds slow, and for
+/// times in whole seconds.
 const SETTLED: i64 = 10;
 
 /// Pause after which the clocks of a server and of its file system show a later time.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Maximum number of changes to a file before its download.
+/// Number of changes to a very new file after which its download is given up.
 const CHANGES: usize = 5;
 
 /// Facts by which a file on a server is recognised.
@@ -72,8 +73,8 @@ impl Facts {
         record.with_if("modified", self.modified.as_ref()).with_if("unique", self.unique.as_ref())
     }
 
-    /// Returns whether the facts prove that the file is the file in a journal. Without a size and a
-    /// time, they prove nothing.
+    /// Returns whether the facts prove that the file is the one recorded in a journal. If the size
+    /// or the time is missing, they prove nothing.
     pub(super) fn is_recorded(&self, record: &Record) -> bool {
         self.size.is_some()
             && self.modified.is_some()
@@ -115,7 +116,7 @@ pub(crate) fn take(
         return Ok(done);
     }
     let taken = journal.taken();
-    // Without a journal, this file may differ from the server's file.
+    // A TAKEN file without a journal may differ from the server's file.
     remove(&taken)?;
     let before = settled(context, client, remote).map_err(|failure| named(failure, remote))?;
     let done = download::plain(context, client, remote, &Target::File(taken.clone()), attempt)?;
@@ -267,8 +268,8 @@ fn delete(
     journal.remove()
 }
 
-/// Gives a complete file its name, with the permissions of a file that it replaces. Returns `false`
-/// if there is a file that must not be replaced.
+/// Renames a complete file to its target, and keeps the permissions of a file that it replaces.
+/// Returns `false` if the target exists and must not be replaced.
 fn publish(taken: &Path, target: &Path, replaces: bool) -> Result<bool, Failure> {
     let failed = |error: &io::Error| Failure::local(shown_path(target), error);
     if let Ok(old) = fs::metadata(target) {

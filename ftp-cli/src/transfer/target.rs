@@ -38,7 +38,7 @@ pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
         return Err(Failure::usage(format!(
-            "\"{name}\" at the end of the path does not name a file"
+            "the path ends in \"{name}\", which does not name a file"
         )));
     }
     Ok(OsStr::from_bytes(name))

@@ -40,7 +40,7 @@ pub(crate) fn upload(
     }
 }
 
-/// Uploads a file under the current name of `remote`, whatever the server has.
+/// Uploads a file under the current name of `remote`, even if the server already has that file.
 ///
 /// # Errors
 ///
@@ -204,8 +204,10 @@ impl Uploading<'_, '_> {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
             Uploaded::Longer(there) => {
                 let length = here.len();
-                let message =
-                    format!("the server's file is longer: {there} bytes instead of {length}");
+                let message = format!(
+                    "the server's file is longer: {there} bytes instead of {length}; to replace it, \
+                     omit --continue"
+                );
                 Err(Failure::item(Exit::Integrity, message).never_retried())
             }
             Uploaded::Older => {
@@ -219,8 +221,8 @@ impl Uploading<'_, '_> {
         }
     }
 
-    /// Notes that this attempt may have left a file of up to `size` bytes on the server. A temporary
-    /// name does not count: `--no-clobber` and `--newer` check the final name.
+    /// Records that this attempt may have left a file of up to `size` bytes on the server. A
+    /// temporary name does not count: `--no-clobber` and `--newer` check the final name.
     fn note_sent(&self, size: u64) {
         if self.context.settings.temporary.is_none() {
             self.attempt.sent.set(self.attempt.sent.get().max(Some(size)));
@@ -308,8 +310,8 @@ impl Uploading<'_, '_> {
     ///
     /// # Errors
     ///
-    /// Returns the error of an upload that did not begin. The inner failure is that of an upload
-    /// that began.
+    /// Returns the outer error if the upload did not begin, and the inner failure if it began but
+    /// failed.
     fn pump(
         &mut self,
         source: &mut Source<'_>,
@@ -337,9 +339,9 @@ impl Uploading<'_, '_> {
         if self.context.settings.append { added(failure) } else { failure }
     }
 
-    /// Creates the parent directories once, if the server refuses the name and `--create-dirs` is
-    /// set. Ignores the server's refusals, because the directories may already exist. Returns
-    /// whether any was created.
+    /// If the server refuses the name and `--create-dirs` is set, creates the parent directories,
+    /// but only once. Ignores a refusal to create a directory, because the directory may already
+    /// exist. Returns whether any was created.
     fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
@@ -379,7 +381,7 @@ impl Uploading<'_, '_> {
             (true, None) => return Ok(done),
         };
         let is_image = self.remote.representation == RepresentationType::Image;
-        // With --append, the earlier size is known only for --verify size.
+        // With --append, the earlier size is known only if --verify size requested it.
         if is_image && (!settings.append || settings.verify == Verify::Size) {
             done.verified = verify::check_size(self.client, &path, size, settings.verify)?;
         }
@@ -394,8 +396,8 @@ impl Uploading<'_, '_> {
         Ok(done)
     }
 
-    /// Verifies that the server kept a name that is not UTF-8. Some servers store U+FFFD in place
-    /// of its bytes, and then report the size of that file for the original name.
+    /// Verifies that the server kept a name that is not UTF-8. Some servers replace invalid bytes
+    /// by U+FFFD, but report the size of that file for the original name.
     fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
         let is_asked = self.context.settings.verify != Verify::None;
         if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {
@@ -418,12 +420,12 @@ impl Uploading<'_, '_> {
         Err(Failure::item(Exit::Integrity, message).never_retried())
     }
 
-    /// `--preserve`: makes the server store the time of the local file.
+    /// `--preserve`: sets the modification time of the server's file to that of the local file.
     fn preserve(&mut self, path: &[u8], modified: Option<SystemTime>) -> Result<(), Failure> {
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let seconds = since.and_then(|since| i64::try_from(since.as_secs()).ok());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
-            let message = "--preserve: the local file's time cannot be sent by FTP";
+            let message = "--preserve: FTP cannot represent the local file's modification time";
             return Err(Failure::item(Exit::Local, message));
         };
         match self.client.set_modified(path, time) {
@@ -441,8 +443,8 @@ impl Uploading<'_, '_> {
     }
 }
 
-/// Adds a hint about `--append`: the server may have appended some or all bytes, so a retry would
-/// append them again.
+/// Adds a note about `--append` and rules out a retry: the server may already have appended some or
+/// all bytes, and would append them again.
 fn added(mut failure: Failure) -> Failure {
     failure.message.push_str("; the number of appended bytes is unknown");
     failure.never_retried()
@@ -454,7 +456,7 @@ struct Begin<'a> {
     offset: u64,
     /// Path of the file, for the progress display.
     path: &'a [u8],
-    /// The argument of the command: the path, or nothing if the server chooses the name alone.
+    /// The argument of the command: the path, or nothing if the server alone chooses the name.
     wished: &'a [u8],
 }
 

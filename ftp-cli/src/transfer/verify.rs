@@ -1,4 +1,4 @@
-//! Verifies that a file is complete by comparing sizes and digests of both sides.
+//! Compares the sizes and digests of the local and the remote file to verify a transfer.
 
 use ftp_client::{Checksum, Client, Digest, Error};
 
@@ -32,7 +32,7 @@ impl Verified {
 /// Returns `Unsupported` if there is no such algorithm, and the errors of the client.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
-        let message = "--verify hash: the server offers no supported digest";
+        let message = "--verify hash: the server offers no digest that this program supports";
         Failure::item(Exit::Unsupported, message)
     })
 }
@@ -75,7 +75,7 @@ pub(crate) fn check_size(
     }
     let size = match (verify, client.size(path)) {
         (_, Ok(Some(size))) => Some(size),
-        // The transfer itself was confirmed; later failures do not change that.
+        // The server confirmed the transfer; a failure of SIZE does not change that.
         (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
         (Verify::Size, Err(error)) => return Err(error.into()),

@@ -132,7 +132,7 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
         );
         let ran = run_with(&mut batch(&here, &[&server.url("")]), script.as_bytes(), LIMIT);
         failed(&ran, 12, "6 lines done, 10 failed");
-        let words = "line 2: not tried: cd failed in line 1";
+        let words = "line 2: skipped: the cd failed in line 1";
         assert!(said(&ran).contains(words), "{ran:?}");
         for name in ["keep", "there"] {
             assert_eq!(server.root.read(name), b"old", "{wrong} {name}: {ran:?}");
@@ -244,7 +244,7 @@ fn a_full_server_gets_no_further_upload() {
         let seen = peer.seen();
         assert!(!seen.contains("STOR c") && seen.contains("MKD d"), "{seen}");
         assert!(said(&ran).contains(&format!("refused: {code}")), "{ran:?}");
-        assert!(said(&ran).contains("line 3: not tried"), "{ran:?}");
+        assert!(said(&ran).contains("line 3: skipped"), "{ran:?}");
     }
 }
 

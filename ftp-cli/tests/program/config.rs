@@ -336,12 +336,12 @@ fn what_passwd_prints_is_a_password_of_the_file() {
 fn no_client_could_send_what_passwd_refuses() {
     let here = TempRoot::new();
     for (typed, words) in [
-        (&b""[..], "standard input: expected a secret: the line is empty or missing"),
-        (b"\n", "standard input: expected a secret: the line is empty or missing"),
-        (b"\r\n", "standard input: expected a secret: the line is empty or missing"),
-        (b"a\0b\n", "standard input: invalid password: NUL cannot be sent"),
-        (b"a\rb\n", "standard input: invalid password: CR cannot be sent"),
-        (b"a\r\r\n", "standard input: invalid password: CR cannot be sent"),
+        (&b""[..], "standard input: expected a secret, but the line is empty or missing"),
+        (b"\n", "standard input: expected a secret, but the line is empty or missing"),
+        (b"\r\n", "standard input: expected a secret, but the line is empty or missing"),
+        (b"a\0b\n", "standard input: invalid password: it contains NUL, which FTP cannot send"),
+        (b"a\rb\n", "standard input: invalid password: it contains CR, which FTP cannot send"),
+        (b"a\r\r\n", "standard input: invalid password: it contains CR, which FTP cannot send"),
     ] {
         failed(&run_with(&mut ftp(&["passwd"]), typed, LIMIT), 2, words);
         let file = here.write("password", typed);
@@ -357,7 +357,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&run(&mut ftp(&["serve", "--user", user, "--check", "/"])), 2, words);
     }
     let mut of_environment = ftp(&["serve", "--user", "u", "--check", "/"]);
-    let words = "FTP_PASSWORD: invalid password: LF cannot be sent";
+    let words = "FTP_PASSWORD: invalid password: it contains LF, which FTP cannot send";
     failed(&run(of_environment.env("FTP_PASSWORD", "two\nlines")), 2, words);
 }
 

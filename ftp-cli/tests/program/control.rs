@@ -109,7 +109,7 @@ fn sessions_are_listed_with_their_transfers_and_ended() {
     assert_eq!(server.says(&["kick", "address=127.0.0.1"]), "sessions ended: 1\n");
     nobody.expect_reply(421);
     failed(&server.ask(&["unban", "192.0.2.1"]), 8, "192.0.2.1 is not banned");
-    failed(&server.ask(&["unban", "nobody"]), 2, "expected an address or all");
+    failed(&server.ask(&["unban", "nobody"]), 2, "expected an IP address or all");
     assert_eq!(server.says(&["unban", "all"]), "bans ended: 0\n");
     let log = said_until(&server.served, " request=\"kick user=u\": sessions ended: 1");
     assert!(log.last().unwrap().contains("control uid="), "{log:?}");
@@ -163,7 +163,7 @@ fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
     let status = server.served.running.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(0));
     assert!(!server.socket.exists());
-    failed(&server.ask(&["who"]), 4, "no server listens there");
+    failed(&server.ask(&["who"]), 4, "no server is listening there");
     assert_eq!(server.configured.root.read("f"), b"content");
 }
 
@@ -175,7 +175,7 @@ fn one_server_has_the_socket_and_a_stale_one_is_replaced() {
     server.served.signal("KILL");
     assert!(server.served.running.wait(Instant::now() + LIMIT).is_some());
     assert!(server.socket.exists());
-    failed(&server.ask(&["status"]), 4, "no server listens there");
+    failed(&server.ask(&["status"]), 4, "no server is listening there");
     server.served = server.configured.serve();
     assert!(server.says(&["status"]).contains("sessions: 0\n"));
     // Without the option, the environment names it.
@@ -201,7 +201,7 @@ fn the_file_of_the_socket_has_the_mode_and_group_of_the_settings() {
     assert_eq!((found.permissions().mode() & 0o777, found.gid()), (0o600, group));
     for (key, value, words) in [
         ("group", "no-such-group", "unknown group"),
-        ("mode", "888", "expected 000 to 777"),
+        ("mode", "888", "expected 000 to 777 in octal"),
         ("socket", "relative", "expected an absolute path"),
     ] {
         server.configured.write(&format!("control.{key} = \"{value}\"\n{USERS}"));

@@ -424,7 +424,7 @@ fn what_is_odd_about_a_host_is_said_by_check() {
     }
     assert!(!said.contains("does not name"), "{said}");
     let shared = "warn  hosts.localhost.root: all users work in this directory, each with their own \
-                  rights; list the users in hosts.localhost.users";
+                  rights; to restrict this, list the users in hosts.localhost.users";
     assert!(said.contains(shared), "{said}");
     assert_eq!(said.matches("all users work in").count(), 1, "{said}");
     // Certificates for other names, a missing root, a key that others can read.

@@ -189,7 +189,7 @@ fn without_the_ledger_a_server_refuses_or_warns() {
     assert_eq!(store(&mut second, "c"), 226);
     let (_session, code) = tried(&lenient);
     assert_eq!(code, 230);
-    said_until(&strict, "sessions and uploads with limits are refused");
+    said_until(&strict, "logins and uploads that have limits are refused");
     said_until(&lenient, "limits across servers are not enforced");
     // A start without the ledger.
     failed(&run(&mut refusing.command(&["--listen", "127.0.0.1:0"])), 4, "ledger.url: the ledger");
@@ -269,7 +269,8 @@ fn another_role_for_the_ledger_needs_a_restart() {
     with_role("one");
     wait_until("the store takes objects", || check(&configured).code() == Some(0));
     let served = configured.serve();
-    let warning = "ledger.url: the role of store main has changed; restart the server to use it";
+    let warning = "ledger.url: the ledger still uses the former keys or role of store main; \
+                   restart the server to change them";
     for (role, is_told) in [("one", false), ("other", true)] {
         with_role(role);
         served.signal("HUP");

@@ -160,7 +160,7 @@ fn the_password_is_on_standard_input_alone() {
     // The answer is the line that the program got.
     assert_eq!(asking.code("u", "g3heim"), 451);
     let said = said_until(&asking.served, "login-refused");
-    assert!(said.iter().any(|line| line.contains("ok: missing in the answer")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("the answer lacks the key ok")), "{said:?}");
     let seen = asking.seen();
     for line in said.iter().chain(&seen).chain([&asking.served.said]) {
         assert!(!line.contains("g3heim") && !line.contains("FTP_PASSWORD"), "{line}");
@@ -274,7 +274,8 @@ fn a_check_looks_at_the_program() {
         (
             format!("program = \"{path}\"\ntimeout = \"2 min\"\n"),
             0,
-            "auth.timeout: 2 min has no effect: logins end after 1 min (timeouts.login)".to_owned(),
+            "auth.timeout: 2 min has no effect: logins time out after 1 min (timeouts.login)"
+                .to_owned(),
         ),
     ] {
         configured.write(&format!("[listen]\naddresses = [\"127.0.0.1:0\"]\n[auth]\n{keys}"));

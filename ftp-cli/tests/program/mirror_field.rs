@@ -274,9 +274,9 @@ fn names_that_a_server_would_change_are_not_sent() {
     fill_with_names_that_some_change(&here);
     let check = |server: &RealServer| {
         let ran = mirror(&[], shown(&here.join("tree")), &server.url("copy"));
-        failed(&ran, 12, "caf\\xe9: the server changes names that are not UTF-8");
+        failed(&ran, 12, "caf\\xe9: not copied: the server changes names that are not UTF-8");
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(said.contains("d\\xfcr: the server changes names"), "{said}");
+        assert!(said.contains("d\\xfcr: not copied: the server changes names"), "{said}");
         let copied: Vec<_> = tree(&server.root.join("copy")).into_iter().map(|at| at.0).collect();
         assert_eq!(copied, [Path::new("utf-\u{e9}")], "only the name that it keeps");
     };
@@ -362,7 +362,7 @@ fn what_a_mirror_leaves_where_nothing_may_be_removed_is_named() {
     let again = mirror(&[], shown(&source), &server.url("t"));
     again.exited(0);
     let heard = String::from_utf8_lossy(&again.stderr);
-    let stays = "the server refuses to remove this test object";
+    let stays = "the server refuses to remove this test object; delete it yourself";
     assert!(heard.contains(&format!("t/.ftp-cli-clock.tmp: {stays}")), "{heard}");
     here.write("up/caf\u{e9}", b"one");
     fs::rename(here.join("up/caf\u{e9}"), source.join(OsStr::from_bytes(b"caf\xe9"))).unwrap();

@@ -498,7 +498,10 @@ fn every_command_tries_again_what_may_pass_and_a_raw_one_is_sent_once() {
         let (ran, tries, seen) = with(&retry, &passes);
         ran.exited(0);
         assert_eq!(tries, 2, "{command}: {seen}");
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("try 2 of 2"), "{command}: {ran:?}");
+        assert!(
+            String::from_utf8_lossy(&ran.stderr).contains("attempt 2 of 2"),
+            "{command}: {ran:?}"
+        );
         let (ran, tries, seen) = with(&[], &passes);
         ran.exited(9);
         assert_eq!(tries, 1, "{command}: {seen}");

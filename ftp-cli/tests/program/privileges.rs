@@ -157,12 +157,17 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
     };
     mode(root.path(), 0o755);
     for (outer_mode, inner_mode, more, want) in [
-        (0o755, 0o755, &[][..], "directories that match the rights of their users: 1"),
+        (0o755, 0o755, &[][..], "directories with the access that their users' rights require: 1"),
         (0o755, 0o700, &[], "user \"nobody\" cannot read it"),
         // The parent directories count too.
         (0o700, 0o755, &[], "user \"nobody\" cannot read it"),
         (0o755, 0o755, &["--write"], "user \"nobody\" cannot write here"),
-        (0o755, 0o777, &["--write"], "directories that match the rights of their users: 1"),
+        (
+            0o755,
+            0o777,
+            &["--write"],
+            "directories with the access that their users' rights require: 1",
+        ),
     ] {
         mode(root.path(), outer_mode);
         mode(&inner, inner_mode);

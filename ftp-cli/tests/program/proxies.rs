@@ -285,7 +285,7 @@ fn what_a_proxy_excludes_is_a_usage_error() {
     for (arguments, variable, words) in [
         (&["get", "--active", "ftp://h/a"][..], "socks5://h", "--active cannot be used through a"),
         (&["ls", "--passive-address", "reply", "ftp://h/"], "http://h", "--passive-address cannot"),
-        (&["get", "ftpes://h/a"], "ftp://h", "an FTP proxy excludes TLS"),
+        (&["get", "ftpes://h/a"], "ftp://h", "TLS cannot be used through an FTP proxy"),
         (&["fxp", "ftp://h/a", "ftp://i/a"], "ftp://h", "fxp cannot use an FTP proxy"),
         (&["get", "ftp://h/a"], "https://u:s3cret@h", "https, socks4 and socks4a proxies are not"),
         (&["get", "ftp://h/a"], "socks5://u:s3cret@h/x", "ftp_proxy: invalid proxy: unexpected"),

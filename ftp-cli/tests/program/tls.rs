@@ -150,7 +150,7 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     let soon = |what_to_do: &str| {
         [4, 5].map(|days| line("warn", &format!(" expires in {days} days; {what_to_do}\n")))
     };
-    let will_notice = soon("renew it; the server will notice");
+    let will_notice = soon("renew it; the server will load the new one");
     assert!(will_notice.iter().any(|soon| said.contains(soon)), "{said}");
     let (_, said) = check(Kind::EndsSoon, &["--set", "tls.watch=0"]);
     let needs_signal = soon("renew it, then send SIGHUP");
@@ -159,7 +159,7 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
     let why = ": clients that verify the name they connect to will refuse the \
-               certificate; install a certificate for all names";
+               certificate; install a certificate that contains all these names";
     assert!(
         said.contains(&line("warn", &format!(" does not name ftp.example.org{why}"))),
         "{said}"

@@ -282,7 +282,7 @@ fn hashes_are_compared_and_none_is_no_success() {
     // Nothing is transferred if it cannot be verified.
     let peer = Peer::start(&[]);
     let ran = run(&mut ftp(&["get", "--verify", "hash", &peer.url("x"), &new]));
-    failed(&ran, 14, "offers no supported digest");
+    failed(&ran, 14, "offers no digest that this program supports");
     assert_eq!(count(&peer, "RETR"), 0);
 }
 

@@ -67,7 +67,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["serve", "--set", "timeout.idle=5"], 2, "did you mean timeouts.idle?"),
         (&["serve", "--user", "me"], 2, "FTP_PASSWORD"),
         (&["passwd", "geheim"], 2, "no operand"),
-        (&["passwd"], 2, "standard input: expected a secret: the line is empty or missing"),
+        (&["passwd"], 2, "standard input: expected a secret, but the line is empty or missing"),
         (&["passwd", "--password-file", "/proc/none/x"], 3, "/proc/none/x"),
         (&["demo", "x"], 2, "no operand"),
         (&["help", "x"], 2, "unknown command \"x\""),

@@ -125,8 +125,8 @@ impl Client {
     /// Announces the times that you set next with [`set_modified`](Self::set_modified), in order.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
-    /// as many of the commands as fit into one write. Otherwise, or while a dropped transfer or
-    /// other planned commands are pending, the call has no effect.
+    /// as many of the `MFMT` commands ahead as fit into one write. Otherwise, or while a dropped
+    /// transfer or other planned commands are pending, the call has no effect.
     ///
     /// # Errors
     ///

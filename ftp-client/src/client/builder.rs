@@ -49,9 +49,8 @@ impl ClientBuilder {
 
     /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
     ///
-    /// Once the limit is reached, every call that waits for the server fails with
-    /// [`Error::Timeout`]. If that timeout has already closed the connection, later calls fail with
-    /// [`Error::Closed`].
+    /// Once the limit is reached, a call that waits for the server fails with [`Error::Timeout`].
+    /// If that timeout closes the connection, later calls fail with [`Error::Closed`].
     pub const fn overall(mut self, limit: Option<Duration>) -> Self {
         self.config.overall = limit;
         self
@@ -60,7 +59,7 @@ impl ClientBuilder {
     /// Sets the idle time after which the kernel probes whether the peer is still reachable
     /// (default: 60 s).
     ///
-    /// It applies to control and data connections, and is limited to the range from 1 s to about
+    /// It applies to control and data connections, and is clamped to the range from 1 s to about
     /// nine hours. `None` turns the probes off. A peer that misses six probes, 10 s apart, counts
     /// as gone.
     pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
@@ -94,11 +93,12 @@ impl ClientBuilder {
 
     /// Sets a proxy that all connections go through.
     ///
-    /// It excludes active mode and a [`connector`](Self::connector), and an FTP proxy also excludes
-    /// TLS and [`host_command`](Self::host_command). [`bind`](Self::bind) and
-    /// [`family`](Self::family) apply to the connection to the proxy. [`Timeouts::connect`] limits
-    /// the time to reach the server, the connection to the proxy included.
-    /// [`Timeouts::data_connect`] does the same for data connections.
+    /// [`connect`](Self::connect) rejects a proxy together with active mode or a
+    /// [`connector`](Self::connector). It also rejects an FTP proxy together with TLS or
+    /// [`host_command`](Self::host_command). [`bind`](Self::bind) and [`family`](Self::family)
+    /// apply to the connection to the proxy. [`Timeouts::connect`] limits the time to reach the
+    /// server, the connection to the proxy included. [`Timeouts::data_connect`] does the same for
+    /// data connections.
     ///
     /// Environment variables are not read, but a `Proxy` can be parsed from the text that they
     /// usually hold.
@@ -155,7 +155,7 @@ impl ClientBuilder {
     /// requested.
     ///
     /// For uploads and transfers from an offset, the client sends one command at a time. After an
-    /// error reply that pipelining may have caused, the client starts the transfer again. It does
+    /// error reply that pipelining may have caused, the client starts the transfer again, and does
     /// not use pipelining for the rest of the session. Leave pipelining off for a server that loses
     /// commands sent together: the client would wait for replies that never come.
     /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
@@ -182,7 +182,7 @@ impl ClientBuilder {
     ///
     /// Small files are then transferred faster, above all under TLS, since only the first one needs
     /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
-    /// is recognised without the server's reply. [`Client::plan_downloads`] saves round trips too,
+    /// is recognised without the server's reply. [`Client::plan_downloads`] saves more round trips,
     /// and [`Client::reuses_data`] returns whether the server offers the mode.
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
@@ -193,8 +193,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets which host data connections use after `PASV` (default: the host of the control
-    /// connection).
+    /// Sets the host to which the client opens data connections after `PASV` (default: the host of
+    /// the control connection).
     ///
     /// `EPSV`, which the client tries first by default, announces no host.
     /// [`connect`](Self::connect) rejects any rule except the default together with a
@@ -236,7 +236,7 @@ impl ClientBuilder {
     /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
     ///
     /// Use it for a server that serves several names at one address. If the server does not know
-    /// the command, the client assumes that the server has one host.
+    /// the command, the client continues, and assumes that the server has only one name.
     pub const fn host_command(mut self, on: bool) -> Self {
         self.config.host_command = on;
         self
@@ -244,7 +244,8 @@ impl ClientBuilder {
 
     /// Sets whether and how TLS protects the connections (default: no TLS).
     ///
-    /// A URL with scheme `ftpes` or `ftps` demands TLS and determines when TLS begins.
+    /// A URL with scheme `ftpes` or `ftps` overrides this setting in part: it demands TLS and
+    /// determines when TLS begins.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.config.tls = Some(tls);
         self
@@ -264,8 +265,8 @@ impl ClientBuilder {
     /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
     /// A name may have several addresses of both families. The client tries them in turn: each
-    /// attempt starts as soon as an earlier one has failed, or after at most 250 ms. It uses the
-    /// first address that answers (RFC 8305).
+    /// attempt starts as soon as the previous one fails, or at most 250 ms after that one started.
+    /// It uses the first address that answers (RFC 8305).
     ///
     /// # Errors
     ///
@@ -280,7 +281,7 @@ impl ClientBuilder {
     /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
     /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
     /// - [`Error::Protocol`] if the peer is not an FTP server.
-    /// - [`Error::Cancelled`] after a cancel.
+    /// - [`Error::Cancelled`] if the [`canceller`](Self::canceller) stops the client.
     /// - The other errors of the control connection that [`Client`] lists.
     pub fn connect(self, server: &str) -> Result<Client, Error> {
         self.connect_at(server, None)

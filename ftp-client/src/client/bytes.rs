@@ -23,7 +23,7 @@ impl Client {
         (is_utf8 && !self.utf8_asked) || (!self.knows_iac && path.contains(&0xff))
     }
 
-    /// Finds out how the server reads 0xFF before the first such byte is sent.
+    /// Before the client first sends 0xFF, finds out how the server reads that byte.
     pub(super) fn learn_iac(&mut self, text: &[u8]) -> Result<(), Error> {
         if self.knows_iac || !text.contains(&0xff) {
             return Ok(());

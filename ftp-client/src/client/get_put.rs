@@ -62,7 +62,7 @@ pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Repo
     Client::builder().get(url, writer)
 }
 
-/// Uploads to the file that a URL names, replacing an existing file, with default settings. For
+/// Uploads to the file that a URL names, with default settings, and replaces an existing file. For
 /// other settings use [`ClientBuilder::put`].
 ///
 /// ```no_run
@@ -110,7 +110,7 @@ impl ClientBuilder {
         Ok(client)
     }
 
-    /// Downloads the file that a URL names, on its own connection.
+    /// Opens a new connection and downloads the file that a URL names.
     ///
     /// The user and password come from the URL; without a user, the login is anonymous. `;type=a`
     /// makes the download a text transfer. The client sends the path as a whole. If the server
@@ -125,7 +125,8 @@ impl ClientBuilder {
     /// - [`Argument`](Error::Argument) if `url` is not the URL of a file; in that case nothing is
     ///   sent.
     /// - [`Local`](Error::Local) if `writer` fails.
-    /// - [`Incomplete`](Error::Incomplete) if the length differs from the one that `SIZE` reports.
+    /// - [`Incomplete`](Error::Incomplete) if the number of bytes differs from the length that
+    ///   `SIZE` reports.
     /// - The errors of [`open`](Self::open), [`Client::retrieve`] and
     ///   [`Download::finish`](crate::Download::finish).
     ///
@@ -161,10 +162,10 @@ impl ClientBuilder {
         Ok(report)
     }
 
-    /// Uploads to the file that a URL names, on its own connection, replacing an existing file.
+    /// Opens a new connection and uploads to the file that a URL names, replacing an existing file.
     ///
-    /// The URL is used as in [`get`](Self::get). In type image the length is always compared if the
-    /// server reports it.
+    /// The URL is used as in [`get`](Self::get). In type image, the upload also fails if the server
+    /// then reports a different length.
     ///
     /// # Errors
     ///

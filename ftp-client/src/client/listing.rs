@@ -26,7 +26,7 @@ impl Client {
     ///
     /// For a file, `LIST` and `NLST` usually list the file itself. Some servers list an unreadable
     /// directory as if it contained only itself. If a listing looks like that, the client enters
-    /// the directory (`CWD`), lists it from within, and returns.
+    /// the directory (`CWD`), lists it from within, and changes back.
     ///
     /// # Errors
     ///
@@ -158,8 +158,9 @@ impl Client {
     /// Returns the raw lines of a listing.
     ///
     /// Use [`Facts::parse`](crate::Facts::parse) to read `MLSD` lines with facts that
-    /// [`Entry`](crate::Entry) has no field for. A directory that seems to contain only itself is
-    /// not listed again. If the server refuses `-a`, the command is not repeated without that flag.
+    /// [`Entry`](crate::Entry) has no field for. Unlike [`list_with`](Self::list_with), this method
+    /// does not list a directory again if it seems to contain only itself. It also does not repeat
+    /// the command without `-a` if the server refuses that flag.
     ///
     /// # Errors
     ///
@@ -196,8 +197,8 @@ impl Client {
         transfer::begin(self, &command, FileRange::default(), None)
     }
 
-    /// Walks a directory tree, starting at `directory`, or at the current directory if that is
-    /// empty.
+    /// Walks a directory tree, starting at `directory`. If `directory` is empty, starts at the
+    /// current directory.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -218,9 +219,9 @@ impl Client {
     }
 
     /// Begins `MLSD` if the server lists `MLST`; returns `None` if `LIST` must be used. If the
-    /// server does not know `MLSD` after all, the command is not sent again. A path that is not a
-    /// directory is left to `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a
-    /// path).
+    /// server does not know `MLSD` after all, the client does not send it again in this session. A
+    /// path that is not a directory is left to `LIST`, which lists files too (RFC 3659 §7.2.1
+    /// demands 501 for such a path).
     fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(None);
@@ -259,7 +260,7 @@ impl Client {
 /// The result of listing from within a directory.
 enum Within {
     Listed(Box<Beginning>),
-    /// The directory cannot be entered, or the server does not report the current directory.
+    /// The server refused to enter the directory (`Some`), or to report the current one (`None`).
     Refused(Option<Error>),
 }
 

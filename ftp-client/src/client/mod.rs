@@ -69,9 +69,9 @@ use crate::transfer::{Kept, Plan};
 ///
 /// Every method that sends a command can return the errors of the control connection:
 /// [`Error::Closed`], [`Error::ServiceClosing`], [`Error::Timeout`], [`Error::Io`], [`Error::Tls`],
-/// [`Error::Protocol`], [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods document
-/// only errors other than these and [`Error::Cancelled`]. Dropping a client closes its connections
-/// without `QUIT`; use [`quit`](Self::quit) to end the session properly.
+/// [`Error::Protocol`], [`Error::Unexpected`] and [`Error::Desynchronised`]. The documentation of a
+/// method does not repeat these errors and [`Error::Cancelled`]. Dropping a client closes its
+/// connections without `QUIT`; use [`quit`](Self::quit) to end the session properly.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) control: ControlConnection,
@@ -171,8 +171,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if the
-    ///   server wants an account and the builder has none.
+    /// - [`Error::Refused`] with the server's reply, such as 530 for a wrong name or password, or
+    ///   332 if the server wants an account and the builder has none.
     /// - [`Error::Argument`] for an empty name or account, an argument that is too long, or CR, LF
     ///   or NUL in any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
@@ -204,7 +204,7 @@ impl Client {
 
     /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
     ///
-    /// For a server that asks at login, use
+    /// For a server that asks for the account at login, use
     /// [`ClientBuilder::account`](crate::ClientBuilder::account).
     ///
     /// # Errors
@@ -270,9 +270,9 @@ impl Client {
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
     /// neither closed the connection nor sent anything unrequested. A transfer that was dropped
     /// early is aborted first; otherwise the check sends no command. The server can still close the
-    /// connection before the next command. The replies to planned commands
+    /// connection before the next command. Outstanding replies to planned commands
     /// ([`plan_downloads`](Self::plan_downloads), [`Upload::plan_next`](crate::Upload::plan_next))
-    /// may be outstanding.
+    /// do not count.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         if self.plan.is_requested() && self.kept.is_some() {
@@ -285,16 +285,16 @@ impl Client {
     /// Returns whether the connection is open and no reply is outstanding, without sending or
     /// reading anything.
     ///
-    /// After an aborted transfer, the result is `true` if the server has answered the abort. The
-    /// replies to planned commands may be outstanding.
+    /// After an aborted transfer, the result is `true` if the server has answered the abort.
+    /// Outstanding replies to planned commands do not count.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let is_outstanding = self.control.is_outstanding() && !self.plan.is_requested();
         self.control.is_open() && !is_outstanding
     }
 
-    /// Returns whether the current directory may differ from the login directory: `CWD`, `CDUP` or
-    /// a raw command with the same effect was sent.
+    /// Returns whether the current directory may differ from the login directory, because the
+    /// client has sent `CWD`, `CDUP` or a raw command with the same effect.
     #[must_use]
     pub const fn has_moved(&self) -> bool {
         self.moved
@@ -444,8 +444,8 @@ impl Client {
 
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
-    /// The client waits at most 2 s for the reply, and 1 s after a cancel. If the server closes the
-    /// connection without a 221, that also counts as the end of the session.
+    /// The client waits at most 2 s for the reply, or at most 1 s if it was cancelled. If the
+    /// server closes the connection without a 221, that also counts as the end of the session.
     ///
     /// # Errors
     ///
@@ -470,8 +470,8 @@ impl Client {
         let data = self.abandoned.take();
         match self.control.outstanding() {
             Some(verb) if verb.uses_data() || self.plan.is_requested() => self.stop_transfer(data),
-            // The command was cancelled while it waited for its reply, and `ABOR` stops only
-            // transfers.
+            // The command was cancelled before its reply arrived. `ABOR` stops only transfers, so
+            // the connection must be closed.
             Some(_) => {
                 self.control.close();
                 Err(Error::Closed)
@@ -504,7 +504,7 @@ impl Client {
                 // 2640).
                 let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
                 if reply.code().severity() != Severity::Completion {
-                    trace::note(format_args!("names are sent as UTF-8 anyway"));
+                    trace::note(format_args!("OPTS UTF8 refused: names are sent as UTF-8 anyway"));
                 }
             }
             self.utf8_asked = true;
@@ -526,8 +526,8 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `REST` or `RANG` if the next transfer covers a part of its file, and resets a part
-    /// that was selected but not used.
+    /// Sends `REST` or `RANG` if the next transfer covers only a part of the file. Also resets a
+    /// range that was selected earlier, but that no transfer has used.
     pub(crate) fn put_range_in_force(&mut self, range: FileRange) -> Result<(), Error> {
         let mut setup = RangeSetup::new(range);
         while let Some(command) = setup.command(&self.state) {
@@ -549,7 +549,7 @@ fn addresses_of(stream: &Stream) -> Result<(SocketAddr, SocketAddr), Error> {
 }
 
 /// Sends the name that the caller used for the server (`HOST`). A server that does not know the
-/// command is assumed to serve one host.
+/// command is assumed to have only one name.
 fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), Error> {
     let reply = control.request(command)?;
     if is_unknown(&reply) || reply.code().severity() == Severity::Completion {

@@ -13,8 +13,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] with the server's reason: 550 for a missing or unreadable file, 425 if
-    ///   the server could not open the data connection.
+    /// - [`Error::Refused`] with the server's reply, such as 550 for a missing or unreadable file,
+    ///   or 425 if the server could not open the data connection.
     /// - [`Error::DataConnection`] if the client could not open the data connection.
     /// - [`Error::Tls`] if TLS fails on the data connection.
     /// - [`Error::Unsupported`] for active mode with a
@@ -24,8 +24,8 @@ impl Client {
         self.retrieve_from(path, 0)
     }
 
-    /// Begins to download the file at `path` from byte `offset` (`REST`, `RETR`), counted in the
-    /// type of the transfer.
+    /// Begins to download the file at `path` from byte `offset` (`REST`, `RETR`). `offset` counts
+    /// bytes as the server sends them in the type of the transfer.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Client {
         self.plan.len()
     }
 
-    /// Returns whether the server was asked for an upload that has not begun
+    /// Returns whether the client has sent the command of an upload that has not begun
     /// ([`Upload::plan_next`]).
     #[must_use]
     pub fn has_planned_upload(&self) -> bool {
@@ -107,8 +107,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`retrieve`](Self::retrieve), with 553 for a name that is not allowed,
-    /// and 452 or 552 if space runs out.
+    /// Returns the errors of [`retrieve`](Self::retrieve). [`Error::Refused`] has reply code 553
+    /// for a name that is not allowed, and 452 or 552 if space runs out.
     pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         self.store_from(path, 0)
     }
@@ -139,7 +139,7 @@ impl Client {
         Ok(self.upload(begun, 0, None))
     }
 
-    /// Begins to append to the first `offset` bytes of the file at `path` (`APPE`). If the server
+    /// Begins to append to the file at `path`, which has `offset` bytes (`APPE`). If the server
     /// cannot append to files, begins to upload the whole file; [`Upload::offset`] shows where the
     /// upload began.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
@@ -221,10 +221,10 @@ impl Client {
     /// Begins to resume a download of the file at `path`, whose first `there` bytes you already
     /// have.
     ///
-    /// The download resumes only if the file is not known to have changed. The server must report
-    /// a `SIZE` that is not smaller than `there`, and no `MDTM` that is later than
-    /// `unchanged_since`. Pass the modification time that the server gave for the first download,
-    /// or the time of that download's last byte. With `None`, `MDTM` is not sent.
+    /// The download resumes only if the file is not known to have changed. The server must report a
+    /// `SIZE` that is not smaller than `there`, and no `MDTM` that is later than `unchanged_since`.
+    /// As `unchanged_since`, pass the modification time that the server gave for the first
+    /// download, or the time of that download's last byte. With `None`, `MDTM` is not sent.
     ///
     /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
     /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.
@@ -274,8 +274,7 @@ impl Client {
     /// The upload resumes where the server's file ends (`SIZE`, `REST`). If that file is longer
     /// than `length` or its size is unknown, the upload starts at byte 0. It also starts there if
     /// the server cannot restart, or if the type is not image. [`Upload::offset`] returns where the
-    /// upload starts. The caller must know that the server's file is the beginning of the local
-    /// one.
+    /// upload starts. Call this method only if the server's file is the beginning of the local one.
     ///
     /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
     /// `REST` and still truncate the file to zero first.
@@ -294,14 +293,15 @@ impl Client {
         Ok(Upload::new(Transfer::new(self, begun), wanted, offset, Some(path), is_checked))
     }
 
-    /// Sets whether to compare the length of transferred files with the server's (default: no).
+    /// Sets whether to compare the length of a transferred file with the length that the server
+    /// reports (default: no).
     ///
     /// Before a download, the client asks for the length (`SIZE`, else `MLST` if the server lists
     /// it). The download fails with [`Error::Incomplete`] if a different number of bytes arrives.
     /// After an upload by [`store`](Self::store), [`store_from`](Self::store_from) or
-    /// [`store_rest`](Self::store_rest), the client asks for the length of the server's file. The
-    /// check applies to type image only; it is not an error if the server does not report the
-    /// length.
+    /// [`store_rest`](Self::store_rest), the client asks for the length of the server's file in the
+    /// same way, and fails with the same error if it differs. The check applies to type image only;
+    /// it is not an error if the server does not report the length.
     ///
     /// Each check costs at least one command. [`Download::expect_length`] costs none.
     pub const fn set_length_check(&mut self, on: bool) {
@@ -327,7 +327,8 @@ impl Client {
     }
 
     /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
-    /// does not report it, or after an error, since an error does not undo the confirmation.
+    /// does not report the size, or if the request fails, since a failure does not undo the
+    /// confirmation.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }
@@ -345,8 +346,8 @@ impl Client {
         transfer::begin(self, command, range, Some(representation))
     }
 
-    /// Begins at `offset`, or at 0 if the server cannot restart. Also returns where the transfer
-    /// begins.
+    /// Begins a transfer at `offset`, or at 0 if the server cannot restart. Also returns where the
+    /// transfer begins.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
         match self.begin(command, FileRange::from_offset(offset)?) {
             Err(error) if offset > 0 && error.refuses_restart() => {
@@ -365,7 +366,7 @@ impl Client {
         download
     }
 
-    /// Returns the upload. `path` is the file, if its length can be checked afterwards.
+    /// Returns the upload. `path` is set if the length of the file can be checked afterwards.
     fn upload(&mut self, begun: Begun, offset: u64, path: Option<Pathname>) -> Upload<'_> {
         let wanted = self.wanted;
         let is_checked = self.length_check && wanted == RepresentationType::Image;

@@ -37,8 +37,8 @@ pub(crate) fn login(
     }
 }
 
-/// Logs in to an FTP proxy itself, if the proxy has a user. Returns the name of the server's user
-/// at the proxy: `user@host`, with the port if it is not 21 (RFC 1919 §4.3).
+/// Logs in to an FTP proxy itself, if the proxy settings name a user. Returns the user name by
+/// which the proxy finds the server: `user@host`, with the port if it is not 21 (RFC 1919 §4.3).
 pub(crate) fn by_proxy(
     control: &mut ControlConnection,
     proxy: &Proxy,

@@ -79,8 +79,8 @@ impl ControlConnection {
         }
     }
 
-    /// Sets whether the server reads 0xFF as itself. By default, 0xFF is sent twice, as RFC 854
-    /// says.
+    /// Sets whether the server reads 0xFF as itself. If not (the default), 0xFF is sent twice, as
+    /// RFC 854 says.
     pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
         self.takes_bytes = takes_bytes;
     }
@@ -119,7 +119,7 @@ impl ControlConnection {
         deadline.remaining().map(drop)
     }
 
-    /// Checks as `go_on` does, and closes the connection after the deadline. Use it while reading
+    /// Fails as `go_on` does; after the deadline, also closes the connection. Use it while reading
     /// replies that may never end.
     pub(crate) fn go_on_or_close(&mut self, deadline: Deadline) -> Result<(), Error> {
         let result = self.go_on(deadline);
@@ -277,7 +277,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Sends further command lines in one write, while a reply is outstanding.
+    /// Sends further command lines in one write, even while a reply is outstanding.
     pub(crate) fn send_more(
         &mut self,
         commands: &[Command],
@@ -336,8 +336,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Checks that the server sent nothing unrequested. A 421 and the end of the connection are
-    /// reported as such.
+    /// Checks that the server sent nothing unrequested. Returns `ServiceClosing` after a 421,
+    /// `Closed` if the connection has ended, and `Desynchronised` after anything else.
     pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;
         let mut surprise = self.decode()?.is_some();
@@ -357,7 +357,7 @@ impl ControlConnection {
     }
 
     /// Fails if more bytes arrived after a final reply: that reply may belong to another command.
-    /// If the connection has ended, the next command reports that.
+    /// Succeeds if the connection has ended; the next command reports that.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
@@ -475,7 +475,7 @@ impl ControlConnection {
             }
             match self.wait(deadline) {
                 Ok(()) => {}
-                // The reply is still outstanding, and can be taken when the session ends.
+                // The reply is still outstanding; the closing dialogue can still read it.
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => return Err(self.lost(error)),
             }
@@ -501,8 +501,8 @@ impl ControlConnection {
         Ok(reply)
     }
 
-    /// Reads once. Returns `None` if nothing is available, otherwise whether bytes arrived: `false`
-    /// is the end of the connection.
+    /// Reads once. Returns `Some(true)` if bytes arrived, `Some(false)` at the end of the
+    /// connection, and `None` if nothing is available.
     fn fill(&mut self) -> Result<Option<bool>, Error> {
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;

@@ -15,8 +15,9 @@ use crate::trace;
 pub(crate) struct Secured {
     context: Context,
     pub(crate) info: TlsInfo,
-    /// The level requested for data connections, and whether the server has accepted it.
+    /// The protection level requested for data connections.
     data: ProtectionLevel,
+    /// Whether the server has accepted that level.
     is_agreed: bool,
     pub(crate) before_login: bool,
     /// Whether the server begins the handshakes of data connections, for a server-to-server copy.
@@ -24,7 +25,7 @@ pub(crate) struct Secured {
     pub(crate) demand: Demand,
 }
 
-/// Whether the server refuses data connections that do not resume a session.
+/// Whether the server refuses data connections that do not resume a TLS session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Demand {
     Unknown,
@@ -121,7 +122,7 @@ impl Secured {
         is_private.then(|| self.context.data().map_err(Error::Tls))
     }
 
-    /// Returns whether the server would refuse the next data connection, because there is no
+    /// Returns whether the server would refuse the next data connection, because there is no TLS
     /// session to resume.
     pub(crate) fn lacks_session(&self) -> bool {
         self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()

@@ -56,14 +56,14 @@ pub(crate) fn explain(way: Verb, listening: &Listening) {
     } else {
         let inside = here.ip();
         trace::note(format_args!(
-            "{way}: {host} port {port}{sum} is announced; this host listens at {inside}"
+            "{way}: announcing {host} port {port}{sum}; this host listens at {inside}"
         ));
     }
 }
 
-/// Listens on the local address of the control connection, which the server can reach, at one of
-/// `ports` or a port that the kernel chooses. Returns the address in the family that the server
-/// sees.
+/// Listens on the local address of the control connection, which the server can reach. The port is
+/// one of `ports`, or one that the kernel chooses. Also returns the listening address, in the
+/// family that the server sees.
 fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = match ports {
         None => listen_at(local, 0)?,
@@ -103,7 +103,7 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     local.set_port(port);
     let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
     if port != 0 {
-        // A connection of an earlier upload may still occupy this port. The option does not allow
+        // A connection of an earlier upload may still occupy this port. SO_REUSEADDR does not allow
         // taking the port of another listener.
         socket.set_reuse_address(true)?;
     }
@@ -124,7 +124,7 @@ fn random() -> io::Result<usize> {
 /// family, the server's connection could not be distinguished from those of other hosts.
 fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Result<IpAddr, Error> {
     let failed = |kind, why: &str| {
-        let text = format!("the address to announce, {name:?}: {why}");
+        let text = format!("cannot announce the address {name:?}: {why}");
         Error::Io(io::Error::new(kind, text))
     };
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
@@ -229,7 +229,7 @@ mod tests {
             ("203.0.113.7", six, Err("no IPv6 address")),
             ("0.0.0.0", four, Err("0.0.0.0 is unspecified, not a host")),
             ("ff02::1", six, Err("ff02::1 is multicast, not a host")),
-            ("", four, Err("the address to announce, \"\": ")),
+            ("", four, Err("cannot announce the address \"\": ")),
         ] {
             let got = announced(name, local, &config, &waiter);
             match want {

@@ -33,8 +33,7 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
-    /// Returns the agreement that `command` made, one of the four commands that set up data
-    /// connections.
+    /// Returns the agreement that `command` made: `PASV`, `EPSV`, `PORT` or `EPRT`.
     pub(crate) fn by(command: &Command) -> Self {
         let epsv = match command {
             Command::Epsv(epsv) => *epsv,
@@ -119,7 +118,7 @@ pub(crate) enum Advance {
     Still(Opening),
 }
 
-/// Accepts a connection from the server; returns `None` for any other, which is closed.
+/// Accepts a connection from the server. Closes any other connection, and returns `None`.
 pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
     let server = server.map(|server| server.to_canonical());
     match listener.accept() {

@@ -1,4 +1,4 @@
-//! `ErrorKind`: a classification for decisions, where [`Error`] has the details.
+//! `ErrorKind`: a coarse classification of errors, for decisions. [`Error`] has the details.
 
 use std::fmt;
 
@@ -26,9 +26,9 @@ pub enum ErrorKind {
     Login,
     /// A reply that is not FTP or not allowed at that point, or a listing beyond the limits.
     Protocol,
-    /// A 5xx reply to a command, or a greeting other than 220 and 4xx.
+    /// A 5xx reply to a command other than a login, or a greeting other than 220 and 4xx.
     Refused,
-    /// A 4xx reply to a command or as the greeting, including 421 but not 425.
+    /// A 4xx reply to a command, or a 4xx greeting; includes 421, but not 425.
     Temporary,
     /// A phase or the whole session took too long.
     Timeout,

@@ -52,12 +52,12 @@ pub enum Error {
     Protocol(#[source] ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
     /// to commands.
-    #[error("the server sent an unexpected reply; connection closed")]
+    #[error("the server sent an unexpected reply; the client closed the connection")]
     Desynchronised,
     /// An argument that FTP cannot carry, such as a line feed in a name. Nothing was sent.
     #[error("not sent: {0}")]
     Argument(#[source] ParseError),
-    /// Nothing arrived, or nothing could be sent, in time.
+    /// A phase, or the whole session, took too long.
     #[error("timed out {0}")]
     Timeout(Phase),
     /// The network failed.
@@ -72,24 +72,26 @@ pub enum Error {
     /// No data connection could be opened. Lists every attempt, in order.
     #[error("no data connection: {}", Attempts(.0))]
     DataConnection(Vec<DataAttempt>),
-    /// A transfer of the wrong length, without another error.
+    /// A transfer that ended without another error, but has the wrong length.
     ///
     /// A download received fewer or more bytes than announced, or the caller ended it before the
     /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
     #[error("incomplete: {}", Missing(*.bytes, *.announced))]
     Incomplete {
-        /// The bytes received, or the bytes that the server has.
+        /// The number of bytes received or, after an upload, of bytes that the server has.
         bytes: u64,
-        /// The bytes that were announced by the server, expected by the caller, or requested. For
-        /// an upload, the length that the file must have.
+        /// The number of bytes that the server announced, or that the caller expected or requested.
+        /// For an upload, the length that the file must have.
         announced: Option<u64>,
     },
-    /// Data of a download or listing in mode Z is not a whole compressed stream. Unless the data
-    /// only ended early, the bytes before the fault may be wrong too: discard them.
+    /// Data of a download or listing in mode Z is not a complete compressed stream. After any fault
+    /// except [`Truncated`](DeflateFault::Truncated), the bytes already received may be wrong:
+    /// discard them.
     #[error("{0}")]
     Compressed(#[source] DeflateFault),
-    /// Data of a download or listing in mode B is not a whole file in blocks. Unless the data only
-    /// ended early, the bytes before the fault may be wrong too: discard them.
+    /// Data of a download or listing in mode B is not a complete sequence of blocks. After any
+    /// fault except [`Truncated`](BlockFault::Truncated), the bytes already received may be wrong:
+    /// discard them.
     #[error("{0}")]
     Blocks(#[source] BlockFault),
     /// The server confirmed a listing that may be incomplete.
@@ -125,7 +127,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later unchanged: after network trouble, incomplete
+    /// Returns whether repeating the same call later may succeed: after network trouble, incomplete
     /// transfers, timeouts, 421 and other 4xx replies.
     ///
     /// If no data connection could be opened, the result is `true` unless the server refused
@@ -170,8 +172,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the server says that it cannot restart a transfer, so that the whole file
-    /// must be transferred.
+    /// Returns whether the server says that it cannot restart a transfer; the whole file must then
+    /// be transferred.
     ///
     /// A server may accept `REST` and refuse the command after it: ProFTPD answers 451 to `STOR`
     /// and `APPE` unless its configuration allows restarts. Call this method only after a resumed
@@ -263,7 +265,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the server refused because the session is not logged in.
+    /// Returns whether the server refused the command because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
     }
@@ -276,7 +278,7 @@ fn io_again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Converts the error for an argument that cannot be sent.
+/// Converts the parse error of an argument to [`Error::Argument`].
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         Self::Argument(error)
@@ -426,10 +428,11 @@ pub enum ListingCut {
     /// The final reply says that entries are missing, such as
     /// `226 Output truncated to 10000 matches`.
     Reply(Reply),
-    /// The last line has no line ending, so its name may be truncated. That line is discarded.
+    /// The last line has no line ending, so the name in it may be truncated. That line is
+    /// discarded.
     LineEnd,
-    /// The only entry has the name of the directory, and the client cannot enter the directory to
-    /// check.
+    /// The only entry has the name of the directory itself. The client did not list it from inside
+    /// to check, because the server does not report the current directory.
     OwnName,
 }
 

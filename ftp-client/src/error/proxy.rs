@@ -55,7 +55,7 @@ pub enum ProxyFault {
 }
 
 impl ProxyFault {
-    /// Returns whether the same call may succeed later unchanged.
+    /// Returns whether repeating the same call later may succeed.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -68,7 +68,7 @@ impl ProxyFault {
     }
 }
 
-/// A reason, which `Display` writes after a colon; nothing if it is empty.
+/// A reason that `Display` writes after a colon. For an empty reason, it writes nothing.
 struct After<'a>(&'a str);
 
 impl fmt::Display for After<'_> {

@@ -32,7 +32,7 @@ impl Backoff {
 
     /// Returns the pause after `tries` tries, shortened at random by up to half of its length.
     ///
-    /// Clients that lost the same server then do not all reconnect at once.
+    /// Clients that lost their connections to the same server then do not all reconnect at once.
     #[must_use]
     pub fn scattered(self, tries: u32) -> Duration {
         let pause = self.pause(tries);

@@ -38,7 +38,7 @@ impl Client {
     /// # client.login("anonymous", "guest@")?;
     /// let options = FileOptions::new().resume(true);
     /// let done = client.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
-    /// println!("{} bytes, {} of them from before", done.size, done.resumed);
+    /// println!("{} bytes, {} of them from an earlier try", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
     ///
@@ -197,7 +197,7 @@ impl Client {
     }
 }
 
-/// Converts the server's time to a local one; returns `None` for a time before 1970.
+/// Converts the server's time to a [`SystemTime`]; returns `None` for a time before 1970.
 fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))

@@ -19,7 +19,7 @@ use super::partial::PartialFile;
 pub(super) struct Growing {
     pub(super) partial: PartialFile,
     pub(super) path: PathBuf,
-    /// Whether the file was created for this download, so that it is removed if nothing arrives.
+    /// Whether the file was created for this download. Such a file is removed if nothing arrives.
     is_new: bool,
 }
 
@@ -48,9 +48,9 @@ impl Drop for Growing {
         if self.is_new {
             remove_empty(self.partial.file(), &self.path);
         }
-        // Closing the file is not enough: a child process that another thread is starting shares
-        // the open file and its lock until it runs its program. Unlocking fails only on file
-        // systems without locks.
+        // Closing the file does not always unlock it: a child process that another thread is
+        // starting shares the open file and its lock until it runs its program. Unlocking fails
+        // only on file systems without locks.
         let _ = flock(self.partial.file(), FlockOperation::Unlock);
     }
 }

@@ -93,7 +93,7 @@ impl Drop for Temporary {
         if !self.is_named {
             let _ = fs::remove_file(&self.path);
         }
-        // As in `Growing`: closing the file is not enough.
+        // As in `Growing`: closing the file does not always unlock it.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
@@ -107,7 +107,8 @@ struct Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // An empty file is useless for resuming. After a rename, the path no longer leads to it.
+        // An empty file is useless for resuming. After a rename, the path no longer leads to the
+        // file, so nothing is removed.
         remove_empty(self.growing.partial.file(), &self.growing.path);
     }
 }
@@ -196,14 +197,14 @@ impl LocalFile {
         }
     }
 
-    /// Returns whether received bytes stay when the `LocalFile` is dropped, so that a later
-    /// download can resume.
+    /// Returns whether received bytes stay when the `LocalFile` is dropped. A later download can
+    /// then resume.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
         !matches!(self.0, Kind::Replacing(_))
     }
 
-    /// Sets the modification time. Call it after the last byte has been written.
+    /// Sets the modification time. Call this method after writing the last byte.
     ///
     /// # Errors
     ///
@@ -237,9 +238,9 @@ impl LocalFile {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Removes received bytes, because they are known to be wrong. Removes `NAME.part` or the
-    /// temporary file as a whole. After a download in place, removes only the bytes after the
-    /// offset at which it resumed.
+    /// Removes received bytes that are known to be wrong. Removes `NAME.part` or the temporary file
+    /// as a whole. After a download in place, removes only the bytes after the offset at which it
+    /// resumed, and nothing if it started at byte 0.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0
@@ -251,12 +252,12 @@ impl LocalFile {
 
     /// Syncs the file to disk and then gives it its name.
     ///
-    /// An existing file is replaced if `replaces` is true; otherwise the result is
+    /// If another file has the name, it is replaced if `replaces` is true; otherwise the result is
     /// [`Committed::Exists`]. A file opened by [`in_place`](Self::in_place) already has its name.
     ///
     /// # Errors
     ///
-    /// Returns the system's error. An existing file is then unchanged, except with
+    /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
     pub fn commit(mut self, replaces: bool) -> io::Result<Committed> {
         let done = match &mut self.0 {
@@ -328,7 +329,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Gives a file its name, replacing an existing file only if requested.
+/// Gives a file its final name, replacing an existing file only if requested.
 fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     if replaces {
         return fs::rename(from, to);

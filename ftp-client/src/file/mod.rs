@@ -51,9 +51,9 @@ impl FileOptions {
 
     /// Sets whether a download keeps an existing local file instead of replacing it (default: no).
     ///
-    /// If the file exists once the download is complete, the download fails with
+    /// If the local file already exists when the download completes, the call fails with
     /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`. With
-    /// [`resume`](Self::resume), only `NAME.part` is resumed: a shorter file is not extended.
+    /// [`resume`](Self::resume), only `NAME.part` is resumed; the existing file is never extended.
     pub const fn keep_existing(mut self, on: bool) -> Self {
         self.keep_existing = on;
         self
@@ -94,7 +94,7 @@ pub enum Verified {
 pub struct FileReport {
     /// The number of tries; 1 without a [`Retry`](crate::Retry).
     pub tries: u32,
-    /// The number of bytes that an earlier transfer had moved.
+    /// The number of bytes that an earlier transfer had already transferred.
     pub resumed: u64,
     /// The size of the file in bytes.
     pub size: u64,

@@ -1,7 +1,7 @@
 //! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
 //! They are stored in an extended attribute of the `.part` file, so they remain if the client is
 //! killed, and move with the file. On file systems without such attributes, the time of the last
-//! received byte is used. RFC 3659 §5.3 leaves it to the client to recognise the file.
+//! received byte is used. RFC 3659 §5.3 leaves it to the client to check that the file is the same.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -39,8 +39,8 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::size`] and [`Client::modified`]. A server that reports
-    /// neither is not an error.
+    /// Returns the errors of [`Client::size`] and [`Client::modified`]. If the server reports
+    /// neither size nor time, that is not an error.
     pub fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }
@@ -64,7 +64,7 @@ impl Origin {
     ///
     /// The server's file must be long enough and [unchanged](Self::is_still) since the first byte
     /// arrived; `known` is its size and time at that moment. If the times cannot be compared, the
-    /// server must not report a modification after the last byte arrived.
+    /// modification time of the server's file must not be later than `written`.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)
@@ -90,7 +90,7 @@ impl Origin {
         let _ = fremovexattr(file, ATTRIBUTE);
     }
 
-    /// Writes size and time, with `-` for an unknown value.
+    /// Returns the attribute's value: the size and time, with `-` for an unknown value.
     fn encode(self) -> String {
         let size = self.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let modified = self.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
@@ -107,7 +107,7 @@ impl Origin {
     }
 }
 
-/// Returns whether the server's file was last modified before the last byte arrived here. Also
+/// Returns whether the server's file was not modified after the last byte arrived here. Also
 /// returns `true` if the time of the server's file is unknown.
 fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
     let Some(there) = there else { return true };

@@ -35,8 +35,8 @@ pub enum Salvage {
     /// It holds only the bytes from before this download. The server accepted `REST` but sent the
     /// file from byte 0, so download the file from byte 0.
     SentFromStart,
-    /// Some of its bytes may be wrong: the server confirmed a file of a different length, or sent
-    /// corrupt data.
+    /// Some of its bytes may be wrong, because the server confirmed a file of a different length.
+    /// Or the server sent corrupt data, and the received bytes were removed.
     Wrong,
 }
 
@@ -55,13 +55,14 @@ impl PartialFile {
         Self { origin, ..self }
     }
 
-    /// Returns the number of bytes from before the download that are kept.
+    /// Returns the number of earlier bytes that the download keeps.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Treats the next byte as the first byte of the file. Call it before any byte is written.
+    /// Treats the next byte as the first byte of the file. Call this method before any byte is
+    /// written.
     pub const fn start_over(&mut self) {
         self.start = Some(0);
         self.offset = 0;

@@ -20,7 +20,7 @@ use super::origin::Origin;
 use super::partial::Salvage;
 use crate::error::Error;
 
-/// The text between `NAME.part` and the position of the first byte in the names of later pieces.
+/// In the names of later pieces, the text between `NAME.part` and the position of the first byte.
 const SEGMENT: &str = ".segment-";
 
 /// One piece of a file that is being downloaded. When dropped, it keeps its bytes.
@@ -49,7 +49,7 @@ impl Piece {
             Err(error) => return Err(named(&path, &error)),
         };
         let growing = Growing::open(path, length, kept, Some(origin))?;
-        // The owner may want to keep a file with several hard links.
+        // Writing to a file with several hard links would change it under its other names too.
         if growing.partial.file().metadata().is_ok_and(|metadata| metadata.nlink() != 1) {
             return Err(named(&growing.path, &io::Error::other("the file has several hard links")));
         }
@@ -161,7 +161,7 @@ pub fn join_pieces(
 pub fn remove_pieces(target: &Path) -> io::Result<()> {
     for start in starts(target)?.into_iter().filter(|start| *start > 0) {
         let path = path_of(target, start);
-        // Opened for writing, because some file systems lock only such files.
+        // The file is opened for writing, because some file systems lock only writable files.
         let locked = OpenOptions::new().append(true).open(&path).map(|file| {
             flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
         });

@@ -16,7 +16,7 @@ use crate::error::Error;
 pub struct ResumeOptions {
     /// Whether to extend the file itself, not `NAME.part`.
     pub in_place: bool,
-    /// Whether to start at byte 0 in any case, since the existing bytes may be wrong.
+    /// Whether to start at byte 0 in any case, for example after a failed integrity check.
     pub from_start: bool,
     /// Whether to resume only `NAME.part`, and never extend an existing file at the target. With
     /// `in_place`, such a file is an error unless it is empty.
@@ -35,8 +35,7 @@ pub struct Resumed {
     pub origin: Origin,
     /// Whether the file is complete.
     pub is_whole: bool,
-    /// The local file whose bytes are not used, because it may not be the beginning of the server's
-    /// file.
+    /// The local file that was not resumed, because it could be the beginning of a different file.
     pub rejected: Option<PathBuf>,
 }
 
@@ -48,13 +47,13 @@ impl Resumed {
 }
 
 impl LocalFile {
-    /// Resumes `NAME.part`, or a shorter file at `target`, if it seems to be the beginning of the
-    /// server's file at `path`.
+    /// Resumes `NAME.part` or, if that is missing, a shorter file at `target`. Either is resumed
+    /// only if it seems to be the beginning of the server's file at `path`.
     ///
     /// The local file must not be longer than the server's file, whose size and time must be the
-    /// same as when the first byte arrived. If no time was stored, the server must not report a
-    /// modification after the last byte arrived. Otherwise the download starts at byte 0; the local
-    /// bytes stay until its first byte arrives.
+    /// same as when the first byte arrived. If no time was stored, the modification time of the
+    /// server's file must not be later than that of the local file. Otherwise the download starts
+    /// at byte 0; the local bytes stay until its first byte arrives.
     ///
     /// # Errors
     ///
@@ -116,7 +115,7 @@ fn beginning(path: &Path) -> Result<Option<Beginning>, Error> {
         Ok(metadata) if metadata.is_file() => {
             Ok(Some(Beginning { length: metadata.len(), modified: metadata.modified().ok() }))
         }
-        Ok(_) => Err(Error::Local(named(path, &io::Error::other("is not a regular file")))),
+        Ok(_) => Err(Error::Local(named(path, &io::Error::other("not a regular file")))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Local(named(path, &error))),
     }

@@ -20,7 +20,8 @@ use crate::transfer::Watch;
 
 /// A queue of transfers that run one after the other, with retries after transient errors.
 ///
-/// Before another try it waits, connects and logs in again if necessary, and resumes the file.
+/// Before each further try, it waits and, if necessary, reconnects and logs in. The try then
+/// resumes the file.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::transfer::Watch;
 /// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").tries(10);
 /// let options = FileOptions::new();
 /// let done = queue.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
-/// println!("{} bytes, {} of them from before, {} tries", done.size, done.resumed, done.tries);
+/// println!("{} bytes, {} from earlier tries, {} tries", done.size, done.resumed, done.tries);
 /// queue.upload_from("b.bin", "incoming/b.bin", options, &mut Watch::new())?;
 /// queue.quit()?;
 /// # Ok::<(), ftp_client::Error>(())
@@ -84,13 +85,13 @@ impl Retry {
         self
     }
 
-    /// Sets the directory to enter after each login (`CWD`), to which relative paths refer.
+    /// Sets the directory to enter after each login (`CWD`). Relative paths start there.
     pub fn directory(mut self, path: impl Into<Vec<u8>>) -> Self {
         self.directory = Some(path.into());
         self
     }
 
-    /// Sets how many times a transfer is tried in total (default: 5, at least 1).
+    /// Sets how many times a transfer is tried in total (default: 5; 0 counts as 1).
     pub const fn tries(mut self, tries: u32) -> Self {
         self.tries = tries;
         self
@@ -102,8 +103,7 @@ impl Retry {
         self
     }
 
-    /// Returns the client of the transfers, connected and logged in, for other commands between
-    /// them.
+    /// Returns the connected and logged-in client, for other commands between transfers.
     ///
     /// Settings that you change on it are lost if the next transfer reconnects.
     ///
@@ -171,7 +171,8 @@ impl Retry {
         })
     }
 
-    /// Calls `attempt` with the client, connected and logged in, and again after transient errors.
+    /// Calls `attempt` with the connected and logged-in client, and repeats the call after
+    /// transient errors.
     ///
     /// Each call of `attempt` may get a new client, without the settings that an earlier call made.
     ///
@@ -223,7 +224,7 @@ impl Retry {
         }
     }
 
-    /// Waits for the next try, or fails with the `error` of the last one.
+    /// Waits until the next try is due, or returns `error` if no try may follow.
     fn await_next(&mut self, tries: u32, error: Error) -> Result<(), Error> {
         // With a reply outstanding, reconnecting is faster than recovering the connection.
         self.client = self.client.take().filter(Client::is_settled);
@@ -233,7 +234,7 @@ impl Retry {
         }
         let pause = self.backoff.scattered(tries);
         let seconds = pause.as_secs_f32();
-        trace::note(format_args!("try {tries} failed, the next in {seconds:.1} s: {error}"));
+        trace::note(format_args!("attempt {tries} failed: {error}; retrying in {seconds:.1} s"));
         match self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
             true => Ok(()),
             false => Err(error),

@@ -1,4 +1,4 @@
-//! `Client::upload_from`: uploading a local file, confirmed and with a checked length.
+//! `Client::upload_from`: uploading a local file, then checking its length on the server.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
@@ -29,7 +29,7 @@ pub enum Uploaded {
     },
     /// A file older than the local one, and therefore not its beginning.
     Older,
-    /// A file that is longer than the local file: the number of its bytes.
+    /// A file that is longer than the local file. Holds its length in bytes.
     Longer(u64),
 }
 
@@ -120,7 +120,7 @@ pub(super) struct FileUpload<'a> {
     options: FileOptions,
     /// Whether another attempt may follow, which resumes after the bytes of earlier attempts.
     is_repeated: bool,
-    /// The length of the server's file before the first byte of any try.
+    /// The length that the server's file had when a try last started at byte 0.
     replaced: Option<u64>,
     /// The position after the last byte that the tries sent.
     sent: u64,
@@ -167,7 +167,7 @@ impl<'a> FileUpload<'a> {
         let is_file = before.is_file();
         if self.is_repeated && !is_file {
             // Bytes read from a pipe or device cannot be read again.
-            return Err(here(io::Error::other("is not a regular file")));
+            return Err(here(io::Error::other("not a regular file")));
         }
         let start = match is_file && (self.options.resume || self.is_repeated) {
             true => self.find_uploaded(client, &before)?,
@@ -232,7 +232,8 @@ impl<'a> FileUpload<'a> {
         let beginning = match found {
             Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
             Uploaded::Beginning { length, is_named } if self.options.resume || was_sent => {
-                // An interrupted upload gets its final name from an upload of zero more bytes.
+                // If the file is complete but lacks its final name, appending zero bytes gives it
+                // that name.
                 let has_all = length == here.len();
                 let is_all = has_all && (is_named || client.exists(self.path)?);
                 UploadStart { offset: length, is_all }

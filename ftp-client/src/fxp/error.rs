@@ -47,7 +47,7 @@ impl Error {
         self.attempts.last()
     }
 
-    /// Returns whether the same call may succeed later.
+    /// Returns whether repeating the same call later may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.error.is_transient())
@@ -138,7 +138,7 @@ impl Attempt {
         }
     }
 
-    /// Returns whether no data connection could be opened, so that another direction may work.
+    /// Returns whether no data connection could be opened. The other direction may then work.
     pub(super) fn is_about_the_way(&self) -> bool {
         match &self.error {
             crate::Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
@@ -162,7 +162,7 @@ impl Attempt {
     }
 
     /// Returns whether a server may have refused the transfer because the data connection resumed
-    /// none of its sessions.
+    /// none of that server's TLS sessions.
     fn may_be_about_sessions(&self) -> bool {
         let has_refused = |error: &crate::Error| {
             matches!(

@@ -11,12 +11,12 @@
 //! target.login("other", "password")?;
 //! let options = fxp::Options { resume: fxp::Resume::Find, ..fxp::Options::default() };
 //! let report = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
-//! println!("{:?} bytes are there, after {:?}", report.size, report.duration);
+//! println!("size: {:?}, time: {:?}", report.size, report.duration);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Most servers refuse such copies by default, since users could use them to send data to third
+//! Most servers refuse such copies by default, since a user could make them send data to third
 //! hosts (RFC 2577 §3). [`Error`] names the settings that allow copies.
 //!
 //! Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
@@ -48,8 +48,8 @@ pub enum Direction {
     /// listens.
     #[default]
     Auto,
-    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). Unless the data
-    /// is under TLS, the source's first reply arrives before the target opens its file. That reply
+    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). If the data is
+    /// unencrypted, the source's first reply arrives before the target opens its file. That reply
     /// shows whether the source can read its own file.
     TargetListens,
     /// The source listens and the target connects to it. The source can then send 150 only after
@@ -77,14 +77,14 @@ pub enum Resume {
     No,
     /// This byte of both files.
     From(u64),
-    /// The end of the target's file, or byte 0 if that file may not be the beginning of the
-    /// source's file.
+    /// The end of the target's file if that file seems to be the beginning of the source's file;
+    /// otherwise byte 0.
     ///
     /// The copy resumes only if both servers report sizes and the source's file is not smaller. If
     /// both servers report modification times, the source's file must not be newer. If the sizes
     /// are equal and `MDTM` or `MLST` proves that the target has the file, nothing is copied.
-    /// Without that proof, the size may belong to an interrupted upload whose file has no name yet,
-    /// so the copy runs.
+    /// Without that proof, the size may belong to an interrupted upload whose file lacks its final
+    /// name, so the copy runs.
     Find,
 }
 
@@ -161,17 +161,17 @@ pub struct Moved {
 ///
 /// If the target listens and the data is unencrypted, `STOR` follows the source's 150: a missing or
 /// unreadable source leaves the target's file unchanged. Otherwise, the source cannot send 150
-/// before the target acts. This function then first waits for a refusal: four times as long as the
-/// source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
-/// source's data connection may already have emptied its file.
+/// before the target acts. Before `STOR`, this function then waits for the source to refuse: four
+/// times as long as the source's previous reply took, at least 0.5 s and at most 5 s. A target that
+/// then refuses the source's data connection may already have emptied its file.
 ///
 /// # Errors
 ///
 /// Returns [`Error`] with the reply of the server that failed. The other server's transfer is
-/// aborted. Both clients remain usable, but a control connection in an unknown state is closed.
-/// After a cancel, this function returns at once. The next call on each client, or
-/// [`quit`](Client::quit), then aborts the transfer. These errors can occur even after both servers
-/// confirmed the transfer:
+/// aborted. Each client remains usable, unless its control connection was in an unknown state and
+/// therefore closed. After a cancel, this function returns at once. The next call on each client,
+/// or [`quit`](Client::quit), then aborts the transfer. These errors can occur even after both
+/// servers confirmed the transfer:
 ///
 /// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
 /// - [`Unchecked`](crate::TlsError::Unchecked) if the data was sent under TLS and a size is
@@ -205,7 +205,7 @@ pub fn transfer(
     marker(given)?;
     let retrieve = line(source_path.as_ref(), Command::Retr).map_err(of_source)?;
     let store = line(target_path.as_ref(), Command::Stor).map_err(of_target)?;
-    trace::note(format_args!("to the source, then to the target:"));
+    trace::note(format_args!("commands to the source, then to the target:"));
     let from = prepare(source, source_path.as_ref()).map_err(of_source)?;
     let to = prepare(target, target_path.as_ref()).map_err(of_target)?;
 
@@ -350,7 +350,7 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
         let written = target.client.modified(target.path).map_err(of_target)?;
         is_there = written.is_some();
         if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
-            trace::note(format_args!("the source has changed: starting at byte 0"));
+            trace::note(format_args!("the source is newer than the target: starting at byte 0"));
             return Ok(Found::Offset(0));
         }
     }
@@ -361,14 +361,14 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
     Ok(Found::Offset(there))
 }
 
-/// Returns the size of both files; `None` if a server does not report it. An error of a query
-/// counts as no report, because both servers have confirmed the copy.
+/// Returns the size of both files; `None` if a server does not report it. A failed query also
+/// gives `None`, because both servers have already confirmed the copy.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
     direction: Direction,
 ) -> Result<Option<u64>, Error> {
-    trace::note(format_args!("the size of the source's file, and of the target's:"));
+    trace::note(format_args!("the size of the file at the source, then at the target:"));
     let Ok(Some(wanted)) = source.client.size(source.path) else { return Ok(None) };
     match target.client.size(target.path) {
         Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),

@@ -22,8 +22,8 @@ const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
-/// The time in which a server may notice that the other side of a running transfer has ended. The
-/// server then needs no `ABOR`, and its reply may explain more.
+/// The time for a server to notice that the other side of a running transfer has ended. A server
+/// that notices needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// The number of replies to take from one server before checking the other server and the deadline.
@@ -70,8 +70,8 @@ impl<'a> End<'a> {
         self.client.control.is_outstanding()
     }
 
-    /// Takes the available replies. Returns whether more replies may be available, since a server
-    /// may send 1xx without end.
+    /// Takes at most [`AT_ONCE`] available replies, because a server may send 1xx without end.
+    /// Returns whether more replies may be available.
     fn poll(&mut self) -> Result<bool, Error> {
         for _ in 0..AT_ONCE {
             if !self.take()? {
@@ -90,7 +90,7 @@ impl<'a> End<'a> {
         let Some((progress, reply)) = control.poll_reply()? else { return Ok(false) };
         trace::note(format_args!("from the {}", self.side));
         if progress == Progress::Preliminary {
-            // From now on, only the servers see the data.
+            // From now on, only the servers see the data, so only the overall limit applies.
             if !self.has_begun && !self.is_last {
                 self.deadline = control.deadline(Duration::MAX, Phase::Overall);
             }
@@ -104,7 +104,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// Records that the other server has finished, so that this server must finish too.
+    /// Records that the other server has finished. The timeout of this server's final reply begins.
     fn follow(&mut self) {
         if !self.is_last {
             self.is_last = true;
@@ -232,8 +232,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits until the source has begun, which proves that it can read the file, or has had time to
-    /// refuse: `STOR` cannot be undone.
+    /// Waits until the source has begun, or has had time to refuse: `STOR` cannot be undone. A
+    /// source that has begun can read its file.
     fn hear_source(&mut self) -> Result<(), Failure> {
         let Self { source, target, direction, handshake, pace } = self;
         let of_source = |error| (Side::Source, error);
@@ -345,7 +345,7 @@ impl<'a> Pair<'a> {
         attempt.other = other.stop(this.has_begun || is_released);
         attempt.had_begun.1 = other.has_begun;
         attempt.confirmed = other.confirmed.take();
-        // A broken data connection is the consequence of a refusal: report the refusal.
+        // If one server refuses, the other reports a broken data connection: report the refusal.
         let distance = distance_of(&attempt.error);
         let is_result = distance > 0 || this.has_begun && !other.has_begun;
         let is_reason = |error: &mut Error| {

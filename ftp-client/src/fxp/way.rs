@@ -46,8 +46,8 @@ fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
     client.control.order(&Command::Known(Verb::Pret, text.to_vec())).map(drop)
 }
 
-/// Asks a server to listen, which closes its earlier port. Returns the server's reply and IP
-/// address.
+/// Asks a server to listen on a new port; the server then closes its previous one. Returns the
+/// server's reply and IP address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a copy with a server whose address is unknown"));

@@ -50,7 +50,7 @@ pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
 /// Returns a line without quoted text, and without the directory's path if that contains a slash.
 fn without_names(line: &[u8], directory: &[u8]) -> Vec<u8> {
     let quotes = line.iter().filter(|byte| **byte == b'"').count();
-    // An unpaired quote may belong to a name: then the whole line counts.
+    // If a quote is unpaired, it may belong to a name, so the whole line counts.
     let parts = line.split(|byte| *byte == b'"').enumerate();
     let shown = parts.filter(|(at, _)| at % 2 == 0 || quotes % 2 == 1).map(|(_, part)| part);
     let mut text = shown.collect::<Vec<_>>().join(&b' ');

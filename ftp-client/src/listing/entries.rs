@@ -91,7 +91,7 @@ impl Reading {
     }
 }
 
-/// A partly read listing, without the borrow of the client.
+/// A partly read listing that does not borrow the client.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     ready: VecDeque<Listed>,
@@ -178,7 +178,7 @@ impl<'a> Entries<'a> {
         Ok(Beginning { ready, rest: None, reading: self.reading })
     }
 
-    /// Returns the command that lists the directory, which is never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.reading.form
@@ -186,9 +186,9 @@ impl<'a> Entries<'a> {
 
     /// Returns whether the lines read so far show that names with a leading dot are listed.
     ///
-    /// This is the case for `MLSD` and for a listing in DOS or OS/2 form. It is also the case once
-    /// a name with a leading dot, such as `.` itself, was listed. Otherwise the server may have
-    /// left such names out.
+    /// The result is `true` for `MLSD`, for a listing in DOS or OS/2 form, and once a name with a
+    /// leading dot, such as `.` itself, was listed. Otherwise the server may have left such names
+    /// out.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden
@@ -205,8 +205,8 @@ impl<'a> Entries<'a> {
         ended.map(|()| listing)
     }
 
-    /// Collects the listing, including the entries of the directory itself and its parent if
-    /// `with_roles`. After an error, the listing contains the part before the error.
+    /// Collects the listing. If `with_roles` is true, it includes the entries of the directory
+    /// itself and its parent. After an error, it contains the items that arrived before the error.
     pub(super) fn gather_with(
         &mut self,
         limits: ListLimits,
@@ -289,7 +289,7 @@ pub struct Listing {
     pub shows_hidden: bool,
 }
 
-/// The largest listing to keep: a server may send a listing without end.
+/// The largest listing to collect in memory: a server may send a listing without end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListLimits {
     /// The maximum number of entries and unknown lines (default: 1,000,000).

@@ -38,7 +38,7 @@ pub struct Lines<'a> {
     directory: Vec<u8>,
 }
 
-/// The rest of a listing, without the borrow of the client.
+/// The rest of a listing; it does not borrow the client.
 #[derive(Debug)]
 pub(super) struct Rest {
     begun: Begun,
@@ -69,7 +69,7 @@ impl<'a> Lines<'a> {
         Self { transfer: Some(Transfer::new(client, begun)), reader, bytes, form, directory }
     }
 
-    /// Returns the command that lists the directory, which is never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.form

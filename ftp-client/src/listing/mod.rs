@@ -19,8 +19,8 @@ pub enum ListingForm {
     Auto,
     /// `MLSD`: exact, but missing on old servers (RFC 3659 §7).
     Mlsd,
-    /// `LIST`: available everywhere, but in a form for human readers, which this library must
-    /// guess.
+    /// `LIST`: available everywhere, but without a standard format, so this library must guess the
+    /// format.
     List,
     /// `NLST`: names only. Some servers leave out directories, and some answer 550 for an empty
     /// directory.

@@ -68,12 +68,12 @@ pub enum Skipped {
     Unparsed(Vec<u8>),
     /// A directory that cannot be listed: the server refuses it, or its path cannot be sent.
     Unlisted(Error),
-    /// Any missing entries of a directory whose listing is not proved complete.
+    /// Entries that may be missing, because the listing of the directory is not proved complete.
     Cut(ListingCut),
     /// A directory deeper than [`WalkOptions::depth`].
     TooDeep,
     /// A directory that contains itself, according to the server's unique identifiers (RFC 3659
-    /// §7.5.2), so that the walk would never end.
+    /// §7.5.2). Entering it would never end.
     Loop,
 }
 
@@ -95,8 +95,8 @@ impl fmt::Display for Skipped {
 /// The entries of a directory come first, then those of its subdirectories. Symbolic links are
 /// returned but not followed. If a server shows a link to a directory as a directory, the walk
 /// follows it up to the depth limit. If the server sends unique identifiers, the walk leaves out a
-/// link to a directory that contains it. Everything left out is returned as [`Walked::Skipped`],
-/// with the reason.
+/// link to a directory that contains the link. Everything left out is returned as
+/// [`Walked::Skipped`], with the reason.
 ///
 /// The last item may be an error: the first directory cannot be listed, the connection is lost, or
 /// the limits are exceeded. An [`Error::ListingCut`] after all other items means that at least one

@@ -74,8 +74,8 @@ impl Canceller {
     }
 }
 
-/// The descriptor becomes readable after the cancel, for callers that wait for other descriptors
-/// too. Do not read from it.
+/// The descriptor becomes readable after the cancel. Callers can poll it together with other
+/// descriptors, but must not read from it.
 impl AsFd for Canceller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.wakeup.as_fd()

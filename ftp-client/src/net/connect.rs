@@ -27,7 +27,7 @@ const LEAST_STAGGER: Duration = Duration::from_millis(10);
 /// connected.
 const MOST_ADDRESSES: usize = 32;
 
-/// The default port (RFC 959 §8), and the one for implicit TLS.
+/// The default ports: 21 (RFC 959 §8), and 990 for implicit TLS.
 const PORT: u16 = 21;
 const IMPLICIT_PORT: u16 = 990;
 
@@ -49,7 +49,7 @@ impl fmt::Display for Server {
 
 impl Server {
     /// Returns the argument of `HOST`: a name of ASCII labels, or an address. The zone of a
-    /// link-local address has a meaning only on this host, so it is left out.
+    /// link-local address has a meaning only on the client's host, so it is left out.
     pub(crate) fn host_name(&self) -> Result<HostName, ParseError> {
         let address = self.host.split_once('%').map_or(self.host.as_str(), |(address, _)| address);
         let address = address.parse().map(HostName::Address);
@@ -132,7 +132,8 @@ pub(crate) fn connect(
 
 /// Sets the options of a control connection.
 fn settle(stream: &Stream, config: &Config) {
-    // A connection that has failed in the meantime reports the failure when it is used.
+    // Errors can be ignored: a connection that has already failed reports the failure when it is
+    // used.
     let _ = stream.send_at_once();
     let _ = stream.keep_alive(config.keepalive);
 }
@@ -195,7 +196,7 @@ fn is_in_progress(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
-/// Returns the addresses of a server in the order to try them, at least one.
+/// Returns the addresses of a server, at least one, in the order to try them.
 pub(crate) fn resolve(
     server: &Server,
     config: &Config,
@@ -218,7 +219,7 @@ pub(crate) fn resolve(
                 Family::V6 => address.is_ipv6(),
             }
     };
-    let why = if all.is_empty() { "no address" } else { "no address of this family" };
+    let why = if all.is_empty() { "no address" } else { "no address of the required family" };
     let wanted = interleave(all.into_iter().filter(is_wanted));
     if wanted.is_empty() {
         return Err(failed(io::Error::new(ErrorKind::NotFound, why)));
@@ -261,15 +262,15 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-/// Returns the time before the next address is tried. Unless the limit is very short, every address
-/// is tried within it.
+/// Returns the time to wait before trying the next address. Unless `limit` is very short, all
+/// addresses can be tried within `limit`.
 fn stagger(limit: Duration, addresses: usize) -> Duration {
     let share = limit / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     share.clamp(LEAST_STAGGER, STAGGER)
 }
 
-/// Connects to the address that answers first. The next address is tried when an attempt has failed
-/// or has not been answered within `stagger`; earlier attempts may still win.
+/// Connects to the address that answers first. Tries the next address if an attempt fails or is not
+/// answered within `stagger`; earlier attempts may still win.
 fn race(
     addresses: Vec<SocketAddr>,
     local: Option<IpAddr>,
@@ -331,7 +332,7 @@ impl Race {
     }
 
     /// Waits until a connection in progress succeeds or fails. Returns for each connection, in
-    /// order, whether it is no longer in progress.
+    /// order, whether it has succeeded or failed.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();

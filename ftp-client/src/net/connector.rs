@@ -12,7 +12,7 @@ use super::transport::Transport;
 ///
 /// With a connector, the client resolves no names. For the control connection and each passive data
 /// connection, the client passes the host name that the caller gave, since the address is unknown.
-/// Active mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the
+/// Active mode fails with [`Unsupported`](crate::Error::Unsupported), because the addresses of the
 /// connections are unknown.
 ///
 /// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
@@ -46,8 +46,8 @@ use super::transport::Transport;
 pub trait Connector: Send + Sync {
     /// Connects to `target` within `limit`.
     ///
-    /// Each call runs in its own thread. If the limit passes or the client is cancelled, the client
-    /// no longer waits for that thread.
+    /// Each call runs in its own thread. If `limit` expires or the client is cancelled, the client
+    /// stops waiting for that thread.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 pub struct Target<'a> {
     /// The server as the caller named it: a name, or an address without brackets.
     pub host: &'a str,
-    /// The port that the caller named for the control connection, or that the server announced for a
-    /// data connection.
+    /// The port that the caller named for the control connection, or that the server announced for
+    /// a data connection.
     pub port: u16,
     /// The purpose of the connection.
     pub purpose: Purpose,

@@ -17,7 +17,7 @@ use crate::tls::Session;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 6;
 
-/// The shortest and the longest idle time that Linux accepts.
+/// The shortest and the longest idle time before keepalive probes that Linux accepts.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 const MOST_IDLE: Duration = Duration::from_secs(32_767);
 
@@ -128,7 +128,7 @@ impl Stream {
         let Some(tls) = &mut self.tls else { return Ok(None) };
         loop {
             let interest = tls.handshake(&mut *self.socket)?;
-            // The descriptor does not signal bytes that were already taken from it.
+            // Polling would miss bytes that the transport has already taken from the descriptor.
             if interest != Some(PollFlags::IN) || !self.socket.has_unread() {
                 return Ok(interest);
             }
@@ -177,8 +177,8 @@ impl Stream {
         self.socket.end_writing()
     }
 
-    /// Makes closing this socket look like a failure to the peer and not like the end of the data,
-    /// until [`end_writing`](Self::end_writing) ends the data.
+    /// Makes the peer see a failure, not the end of the data, if this socket is closed before
+    /// [`end_writing`](Self::end_writing).
     pub(crate) fn reset_when_closed(&self) {
         self.socket.reset_when_dropped();
     }

@@ -64,7 +64,7 @@ use socket2::SockRef;
 pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     /// Makes the connection non-blocking.
     ///
-    /// From then on a read or write that would wait fails with
+    /// From then on, a read or write that would wait fails with
     /// [`WouldBlock`](io::ErrorKind::WouldBlock), and the client polls the descriptor.
     ///
     /// # Errors
@@ -87,11 +87,11 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Makes dropping the connection look like a failure to the peer, until
-    /// [`end_writing`](Self::end_writing) ends the data (default: does nothing).
+    /// Makes the peer see a failure if the connection is dropped before
+    /// [`end_writing`](Self::end_writing) (default: does nothing).
     ///
-    /// By default, a server takes an interrupted upload for a complete file, unless the server also
-    /// checks the control connection.
+    /// With the default, a server that does not check the control connection takes an interrupted
+    /// upload for a complete file.
     fn reset_when_dropped(&self) {}
 
     /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).

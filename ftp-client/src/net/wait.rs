@@ -1,6 +1,6 @@
 //! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
 //! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/kernel`
-//! lets the kernel wait, and only briefly.
+//! uses a blocking socket, and only for short steps.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::error::{Error, Phase};
 use crate::net::canceller::Canceller;
 use crate::net::wakeup::Wakeup;
 
-/// The longest single wait in the kernel; the deadline is checked in between.
+/// The longest single `poll`; the deadline is checked after each one.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The limit for very long durations such as `Duration::MAX`, so that they can be added to
@@ -74,7 +74,7 @@ impl Waiter {
         Self { overall, canceller, leaving: None }
     }
 
-    /// Returns a deadline, which the overall limit may shorten.
+    /// Returns the deadline `limit` from now, or the end of the overall limit if that comes first.
     pub(crate) fn deadline(&self, limit: Duration, phase: Phase) -> Deadline {
         Deadline::after(limit, phase).or(self.overall)
     }
@@ -176,9 +176,9 @@ impl Waiter {
         self.overall.map(Deadline::remaining).transpose()
     }
 
-    /// Runs blocking work in a thread. If the wait for the thread ends early, the thread is
-    /// abandoned. The inner error is the error of `work`, or another error if the thread panics or
-    /// cannot be started.
+    /// Runs blocking work in a thread. After a timeout or a cancel, the thread is abandoned. The
+    /// inner error is the error of `work`, or another error if the thread panics or cannot be
+    /// started.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,
@@ -197,7 +197,7 @@ impl Waiter {
         }))
     }
 
-    /// Runs the work, whatever the type of its result.
+    /// Runs work that stores its result itself.
     fn run_aside(
         &self,
         deadline: Deadline,
@@ -246,7 +246,8 @@ impl SharedResult {
         self.end();
     }
 
-    /// Marks one side as finished. The second call removes the thread from the count.
+    /// Marks one side as finished. The second call removes the thread from the count of abandoned
+    /// threads.
     fn end(&self) {
         if self.is_over.swap(true, Ordering::AcqRel) {
             LEFT.fetch_sub(1, Ordering::Relaxed);
@@ -254,7 +255,7 @@ impl SharedResult {
     }
 }
 
-/// Guard that wakes the caller when the thread ends, even by a panic.
+/// A guard that wakes the caller when the thread ends, even if it panics.
 struct WakeOnDrop(Arc<SharedResult>);
 
 impl Drop for WakeOnDrop {

@@ -21,7 +21,7 @@ impl Wakeup {
 
     pub(crate) fn wake(&self) {
         let Self((_, end)) = self;
-        // One byte always fits, and the other end lives as long as this one.
+        // This cannot fail: one byte always fits, and the other end lives as long as this one.
         let _ = (&*end).write(&[0]);
     }
 }

@@ -35,13 +35,13 @@ pub enum TlsError {
     /// connection is closed, and the bytes are discarded.
     #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
     InjectedPlaintext,
-    /// A data connection ended without TLS's `close_notify`: the data may be truncated, whatever
-    /// the server says.
+    /// A data connection ended without TLS's `close_notify`: the data may be truncated, even if the
+    /// server confirmed the transfer.
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
-    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not report the size of
-    /// the file. Some servers take a broken connection for the end of the file, so the file may be
-    /// truncated.
+    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but at least one of them did
+    /// not report the size of the file. Some servers take a broken connection for the end of the
+    /// file, so the file may be truncated.
     #[error(
         "both servers confirmed a copy under TLS, but not its size: \
          the file may be truncated"

@@ -116,9 +116,9 @@ impl Tls {
     /// Returns settings that use TLS only if the server supports `AUTH TLS`. Otherwise, everything
     /// is sent in plaintext, passwords included.
     ///
-    /// The client continues in plaintext if the server answers 500, 502, 504 or 534; check
-    /// [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An attacker on the
-    /// network can forge such an answer.
+    /// The client continues in plaintext if the server answers `AUTH TLS` with 500, 502, 504 or
+    /// 534; check [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An
+    /// attacker on the network can forge such an answer.
     pub const fn opportunistic() -> Self {
         Self::starting(Start::Opportunistic)
     }
@@ -141,8 +141,8 @@ impl Tls {
         }
     }
 
-    /// Sets the cryptography provider (default: ring), for example a hardware module or a certified
-    /// library.
+    /// Sets the cryptography provider (default: ring), for example one that uses a hardware module
+    /// or a certified library.
     ///
     /// It must support TLS 1.2 and 1.3, unless [`versions`](Self::versions) excludes one of them.
     #[cfg(feature = "tls")]
@@ -164,7 +164,7 @@ impl Tls {
     /// These two checks follow the handshake and precede any data, so the server gets no alert if
     /// they fail.
     ///
-    /// The configuration's session store is replaced by a store per client, or by none if
+    /// Each client replaces the configuration's session store with its own, or with none if
     /// [`resume_sessions`](Self::resume_sessions) is off. Early data is disabled, and a
     /// configuration without ALPN protocols gets `ftp`.
     ///
@@ -187,25 +187,25 @@ impl Tls {
         self
     }
 
-    /// Sets a PEM file of trusted CAs, which replace the system's. The file is read when the client
-    /// connects.
+    /// Sets a PEM file of trusted CAs, which replace the system's CAs. The file is read when the
+    /// client connects.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.roots = Roots::File(path.as_ref().to_owned());
         self
     }
 
-    /// Sets the trusted CAs, which replace the system's, as certificates in DER.
+    /// Sets the trusted CAs as DER certificates, which replace the system's CAs.
     pub fn roots(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.roots = Roots::Certificates(certificates.into_iter().collect());
         self
     }
 
-    /// Accepts only the certificate whose public key has this digest, whatever its issuer, name and
-    /// validity.
+    /// Accepts only a certificate whose public key has this digest, whatever the certificate's
+    /// issuer, name and validity.
     ///
     /// `pin` is `sha256//` and the SHA-256 of the key's `SubjectPublicKeyInfo` in base64, as curl
-    /// writes it. Use it for self-signed certificates. Further calls add alternatives. CAs are then
-    /// ignored.
+    /// writes it. Use it for self-signed certificates. Further calls add alternatives. If a pin is
+    /// set, trusted CAs are ignored.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl Tls {
     /// Sets the client certificate to show if the server asks for one (mutual TLS), and its private
     /// key.
     ///
-    /// Both are PEM files, read when the client connects. In the first file, intermediate
+    /// Both are PEM files, read when the client connects. In the certificate file, intermediate
     /// certificates may follow the client certificate.
     pub fn client_certificate(
         mut self,
@@ -232,7 +232,7 @@ impl Tls {
 
     /// Leaves files and listings unencrypted (`PROT C`); only commands and passwords are protected.
     ///
-    /// Use it for copies between servers that cannot protect them.
+    /// Use it for copies between two servers that cannot encrypt the data connection between them.
     pub const fn data_in_clear(mut self) -> Self {
         self.data = ProtectionLevel::Clear;
         self
@@ -306,7 +306,7 @@ pub struct TlsInfo {
     pub version: TlsVersion,
     /// The name of the cipher suite on the control connection, such as `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// Whether the server confirmed FTP by ALPN (RFC 7301). Most servers do not.
+    /// Whether the server selected the protocol `ftp` by ALPN (RFC 7301). Most servers do not.
     pub alpn: bool,
     /// The server's certificate, followed by the CA certificates that the server sent, in DER.
     pub certificates: Vec<Vec<u8>>,
@@ -315,7 +315,7 @@ pub struct TlsInfo {
     pub pin: Option<String>,
     /// The number of data connections under TLS so far.
     pub data_connections: u64,
-    /// The number of data connections that resumed a session. This proves to the server that they
-    /// belong to this client.
+    /// The number of data connections that resumed a session. Resumption proves to the server that
+    /// they belong to this client.
     pub resumed: u64,
 }

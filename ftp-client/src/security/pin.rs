@@ -46,7 +46,7 @@ impl Pin {
             return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
         }
         if bits != 0 {
-            // The base64 of 32 bytes has no surplus bits.
+            // The last letter has two surplus bits, which must be 0.
             return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
         }
         Ok(Self(digest))

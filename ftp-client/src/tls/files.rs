@@ -58,8 +58,8 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(store))
 }
 
-/// Returns the CAs that the system trusts, which are read once. Unreadable certificates are
-/// skipped.
+/// Returns the CAs that the system trusts, and reads them only once per process. Skips unreadable
+/// certificates.
 fn system() -> Result<Arc<RootCertStore>, TlsError> {
     static FOUND: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(found) = FOUND.get() {

@@ -120,7 +120,8 @@ struct Handshaking {
     verifier: Arc<Verifier>,
 }
 
-/// Returns the caller's own configuration, and a verifier for the remaining checks.
+/// Returns a copy of the caller's configuration, and a verifier for checks in addition to the
+/// caller's.
 fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
     let mut own = ClientConfig::clone(config);
     own.enable_early_data = false;
@@ -140,7 +141,7 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
         (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
         (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
         (TlsVersion::V1_3, TlsVersion::V1_2) => {
-            let what = "no TLS version is allowed";
+            let what = "the minimum TLS version is above the maximum";
             return Err(TlsError::Settings(what.to_owned()));
         }
     };
@@ -224,7 +225,7 @@ impl Session {
 
     /// Decrypts some available bytes without returning them. Returns whether data or the end is
     /// ready to be read. Each call reads from the socket at most once, so that the caller can check
-    /// its deadline in between.
+    /// its deadline between calls.
     pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;
@@ -258,7 +259,7 @@ impl Session {
                 Err(error) => return Err(Error::Io(error)),
             }
             if has_taken && self.unread.is_empty() {
-                // The caller can check its deadline now, even if many records without data arrive.
+                // Lets the caller check its deadline, even while many records without data arrive.
                 return Ok(None);
             }
             if self.take(socket)?.is_none() {
@@ -316,8 +317,9 @@ impl Session {
         Ok(Some(true))
     }
 
-    /// Encrypts some of `bytes` and sends as much as the socket takes. Returns `None` if the socket
-    /// has no room. The next write, or [`flush`](Self::flush), sends the rest.
+    /// Encrypts some of `bytes`, sends as much as the socket takes, and returns the number of bytes
+    /// encrypted. The next write, or [`flush`](Self::flush), sends the rest. Returns `None` if the
+    /// socket has no room for bytes encrypted earlier.
     pub(crate) fn write(
         &mut self,
         socket: &mut dyn Transport,

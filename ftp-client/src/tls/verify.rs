@@ -51,14 +51,14 @@ impl Verifier {
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
     }
 
-    /// Returns a verifier for the checks that remain when the caller's own verifier checks
-    /// certificates.
+    /// Returns a verifier that, in addition to the caller's own verifier, checks the pins and the
+    /// certificate of data connections.
     pub(super) fn beside_another(settings: &Tls, provider: Arc<CryptoProvider>) -> Self {
         let rule = Rule::Beside(settings.pins.clone());
         Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() }
     }
 
-    /// Performs the remaining checks after a handshake with the caller's own verifier.
+    /// Performs these checks after a handshake that the caller's own verifier accepted.
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
         let Rule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
@@ -213,7 +213,7 @@ fn fault(error: &CertificateError) -> CertificateFault {
     }
 }
 
-/// Returns the error whose TLS alert rustls sends to the server.
+/// Returns the error that makes rustls send the right TLS alert to the server.
 const fn alert(fault: CertificateFault) -> CertificateError {
     match fault {
         CertificateFault::Expired => CertificateError::Expired,

@@ -6,7 +6,7 @@ use ftp_proto::TimeVal;
 use rustls::CertificateError;
 use rustls_pki_types::{UnixTime, pem};
 
-/// Describes a faulty certificate, in addition to the kind of fault.
+/// Returns the details of a certificate fault, for a message that already names the kind of fault.
 pub(super) fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => format!("on {}", date(*not_after)),
@@ -16,7 +16,7 @@ pub(super) fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<_> = presented.iter().map(|name| name_of(name)).collect();
             match names.as_slice() {
-                [] => format!("it has no name, expected {}", expected.to_str()),
+                [] => format!("it names no host, expected {}", expected.to_str()),
                 names => format!("{}, not {}", names.join(", "), expected.to_str()),
             }
         }

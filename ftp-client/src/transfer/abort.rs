@@ -14,12 +14,12 @@ use crate::trace;
 /// connection is better than a longer wait.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Time without a reply after which the client sends `NOOP`. After a cancel, the closing dialogue
-/// ends earlier, so no `NOOP` is sent.
+/// The time without a reply after which the client sends `NOOP`. After a cancel, the closing
+/// dialogue ends earlier, so no `NOOP` is sent.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Stops the outstanding transfer and closes `data`. Afterwards the control connection has no
-/// outstanding reply or is closed. [`TransferAbort`] counts the replies.
+/// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either is
+/// closed or has no outstanding replies. [`TransferAbort`] counts the replies.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
     let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
     // A transfer that has already ended, as short downloads often have, needs no ABOR.

@@ -1,5 +1,6 @@
-//! Commands that are sent before the replies to earlier ones. In mode B, the files follow one
-//! another on one data connection, so no round trip separates downloads, and one separates uploads.
+//! Commands that are sent before the replies to earlier ones have arrived. In mode B, the files
+//! follow one another on one data connection. Between two downloads there is no round trip, and
+//! between two uploads there is only one.
 
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,8 @@ fn begin_next(client: &mut Client, verb: Verb, with_time: bool) -> Result<Begun,
 
 impl Transfer<'_> {
     /// Returns whether the next upload, to `path`, can be requested before this one is confirmed.
-    /// The server must have shown that it keeps the data connection: it answers 125, not 150.
+    /// The server must have shown that it keeps the data connection, by answering 125 instead of
+    /// 150.
     pub(super) fn may_go_ahead(&self, path: &Pathname) -> bool {
         let client = &*self.client;
         let is_image = client.state.representation == Some(RepresentationType::Image);
@@ -107,7 +109,8 @@ impl Client {
     pub(super) fn drop_requested(&mut self) -> Result<(), Error> {
         trace::note(format_args!("dropping the commands that were sent ahead"));
         if self.plan.is_upload_requested() {
-            // A reset shows the server that this is not the end of a file.
+            // Dropping the connection resets it, so the server does not take this for the end of a
+            // file.
             self.kept = None;
         }
         self.close_kept();

@@ -116,7 +116,7 @@ struct Setup<'a> {
     verb: Verb,
     /// The encoded command.
     line: Vec<u8>,
-    /// When the verb was sent, and the deadline for its reply.
+    /// The time when the verb was sent, and the deadline for its reply.
     started: Instant,
     deadline: Deadline,
     may_refill: bool,
@@ -126,7 +126,8 @@ struct Setup<'a> {
 /// The result of one attempt.
 enum Tried {
     Begun(Begun),
-    /// Another attempt is needed. This one does not count as an attempt to open a data connection.
+    /// Another attempt is needed. The failed one is not added to the attempts to open a data
+    /// connection.
     Again,
     NoData(Unreached),
 }
@@ -200,7 +201,7 @@ impl Setup<'_> {
             Err(Error::Refused(_, reply))
                 if self.dialogue.reuse_refused(&reply, &mut self.client.state) =>
             {
-                trace::note(format_args!("the data connection cannot be used again"));
+                trace::note(format_args!("the data connection cannot be reused: opening another"));
                 self.client.settle()?;
                 self.client.close_kept();
                 Ok(Tried::Again)
@@ -213,7 +214,8 @@ impl Setup<'_> {
     fn protect(&mut self, mut begun: Begun) -> Result<Tried, Error> {
         let Some(mut data) = begun.data.take() else { return Ok(Tried::Begun(begun)) };
         if self.client.config.connector.is_none() {
-            // A connection that has failed in the meantime reports the failure when it is used.
+            // Errors can be ignored: a connection that has already failed reports the failure when
+            // it is used.
             let _ = data.keep_alive(self.client.config.keepalive);
         }
         let error = match shake_hands(self.client, self.verb, &mut data, &mut begun.ended) {
@@ -249,7 +251,7 @@ impl Setup<'_> {
     }
 }
 
-/// Puts the data connection under TLS, if required, and watches for a refusal.
+/// Puts the data connection under TLS, if required, and watches for a refusal of the transfer.
 fn shake_hands(
     client: &mut Client,
     verb: Verb,

@@ -109,7 +109,7 @@ impl fmt::Debug for Watch<'_> {
     }
 }
 
-/// A buffer that grows once it has been filled.
+/// A buffer that starts small and grows to `most` bytes after a read has filled it.
 struct Block {
     bytes: Vec<u8>,
     most: usize,
@@ -225,7 +225,7 @@ impl Download<'_> {
     }
 }
 
-/// Reads a download to the end of its data, or until far too much has arrived.
+/// Copies a download to `to` until its data ends or more than [`OVER`] surplus bytes have arrived.
 fn receive(
     download: &mut Download<'_>,
     to: &mut (impl Write + ?Sized),
@@ -237,7 +237,8 @@ fn receive(
             0 => return to.flush().map_err(Broken::Here),
             length => length,
         };
-        // Surplus bytes are discarded. A piece may end with the first of them.
+        // Surplus bytes are discarded. One piece may contain the last expected bytes and the first
+        // surplus ones.
         let excess = download.excess();
         let surplus = usize::try_from(excess).unwrap_or(length).min(length);
         let piece = block.piece(length - surplus);
@@ -272,8 +273,9 @@ impl Upload<'_> {
     /// # Errors
     ///
     /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
-    /// a file shrinks during the upload ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer
-    /// is then aborted, so that the server does not take the partial file for a complete one.
+    /// a file shrinks during the upload ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). After a
+    /// local error, the transfer is aborted, so that the server does not take the partial file for
+    /// a complete one.
     pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
         self.copy_from_watched(from, &mut Watch::new())
     }

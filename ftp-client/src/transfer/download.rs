@@ -54,7 +54,8 @@ pub struct Download<'a> {
     announced: Option<u64>,
     /// The requested modification time.
     modified: Option<TimeVal>,
-    /// The expected number of bytes, set by the caller or taken from another reply of the server.
+    /// The expected number of bytes, set by the caller or by the client from a reply other than the
+    /// 150.
     expected: Option<u64>,
     /// The number of bytes to download; `None` if there is no limit.
     range: Option<u64>,
@@ -65,7 +66,7 @@ pub struct Download<'a> {
     text: Option<AsciiIn>,
 }
 
-/// Data with converted line endings that the caller has not read yet.
+/// The converter of line endings, and the converted data.
 #[derive(Debug, Default)]
 struct AsciiIn {
     decoder: AsciiDecoder,
@@ -98,8 +99,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Limits the download to `length` bytes. `is_bounded` is whether the server promised to send
-    /// only these bytes (`RANG`).
+    /// Limits the download to `length` bytes. `is_bounded` tells whether the server promised to
+    /// send only these bytes (`RANG`).
     pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
         self.range = Some(length);
         self.is_bounded = is_bounded;
@@ -122,8 +123,8 @@ impl<'a> Download<'a> {
 
     /// Sets the expected number of bytes, as [`transferred`](Self::transferred) counts them.
     ///
-    /// [`finish`](Self::finish) fails if another number arrived. The server's own announcement is
-    /// checked too, except for a [part](crate::Client::retrieve_range) of a file.
+    /// [`finish`](Self::finish) fails if more or fewer bytes have arrived. The server's own
+    /// announcement is checked too, except for a [part](crate::Client::retrieve_range) of a file.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
     }
@@ -136,7 +137,7 @@ impl<'a> Download<'a> {
 
     /// Returns the number of bytes read so far.
     ///
-    /// In an ASCII transfer these are the converted bytes, with LF alone at the end of a line.
+    /// In an ASCII transfer, these are the converted bytes, with LF alone at the end of a line.
     #[must_use]
     pub const fn transferred(&self) -> u64 {
         self.bytes

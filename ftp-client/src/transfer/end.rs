@@ -1,4 +1,5 @@
-//! The ends of a transfer: confirmed after its last byte, or stopped before that.
+//! The two ways to end a transfer: by the server's confirmation after the last byte, or by an abort
+//! before that.
 
 use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
 use ftp_proto::{TransferLength, Verb};
@@ -21,7 +22,8 @@ impl Transfer<'_> {
         evidence.length = length;
         let is_upload = self.verb.is_upload();
         let is_in_blocks = self.coding.as_deref().is_some_and(Coding::is_in_blocks);
-        // A server has all data only once it has seen the end of the data.
+        // If data was sent, the server must not confirm the upload before it has seen the end of
+        // the data.
         let has_sent = is_upload && (length.moved > 0 || self.coding.is_some());
         if has_sent && is_in_blocks {
             // The server may confirm the upload as soon as it has the last block.
@@ -113,7 +115,7 @@ impl Transfer<'_> {
     /// data, it resets the connection, and the reset may arrive after the reply. Returns the error
     /// of such a reset.
     fn failure_after_the_end(&mut self) -> Option<Error> {
-        // Under TLS the client has waited for the close before the reply.
+        // Under TLS, the client has already waited for the close, before it read the reply.
         let waits = !self.is_secure();
         let data = self.data.as_mut()?;
         let control = &self.client.control;
@@ -133,7 +135,8 @@ impl Transfer<'_> {
         Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
     }
 
-    /// Ends a transfer after the `bytes` bytes that were requested.
+    /// Aborts a transfer of which only the first `bytes` bytes were requested, and returns its
+    /// report.
     pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();

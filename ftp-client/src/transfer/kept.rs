@@ -28,7 +28,7 @@ impl Kept {
     /// Closes the connection properly, since no transfer is interrupted.
     pub(super) fn close(mut self) {
         self.data.say_end();
-        // Fails only on a connection that the server has closed.
+        // This can fail only if the server has already closed the connection.
         let _ = self.data.end_writing();
     }
 }

@@ -22,8 +22,8 @@ const MOST: usize = 16 << 20;
 /// step, it is half as large. A cancel has an effect only between two steps.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// How long the kernel waits for room within a step. A fast peer makes room in this time. For a
-/// slow peer, the step ends, and the client polls the socket like any other.
+/// The maximum time that the kernel waits for room within a step. A fast peer makes room in this
+/// time. With a slow peer, the step ends, and the client polls the socket as in other transfers.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Sends a file from its position to its end, and adds the number of bytes to `sent`. Returns

@@ -13,11 +13,11 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// Maximum time for closing connections from other hosts, if the server may not have opened a data
-/// connection.
+/// The maximum time to reject connections from other hosts if it is unknown whether the server has
+/// opened a data connection.
 const STRANGERS: Duration = Duration::from_secs(1);
 
-/// The result of the wait for a transfer's beginning.
+/// The result of waiting for a transfer to begin.
 pub(super) enum BeginOutcome {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
@@ -154,8 +154,8 @@ impl BeginWait<'_> {
             return Ok(true);
         }
         if has_come {
-            // More replies may have arrived together with the last one, and a server may send 1xx
-            // without end.
+            // More replies may have arrived together with this one, so they are taken first. The
+            // deadline still applies, because a server may send 1xx without end.
             return self.control.go_on(self.data_deadline).map(|()| false);
         }
         let (other, interest) = opening.interest();
@@ -194,7 +194,7 @@ impl BeginWait<'_> {
             Ok(Some(stream)) => self.open(stream),
             Ok(None) => self.start.data_missing(),
             Err(error @ Error::Cancelled) => return Err(error),
-            // The client lost any data that the server sent.
+            // The server may have sent data, which is now lost.
             Err(error) => self.lose(error),
         }
         Ok(())

@@ -61,7 +61,7 @@ pub enum Ended {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The number of bytes that the caller read or wrote. In an ASCII transfer these are bytes of
+    /// The number of bytes that the caller read or wrote. In an ASCII transfer, these are bytes of
     /// local data, with LF alone at the end of a line.
     pub bytes: u64,
     /// The final reply, 2xx. If the client stopped the transfer, the first reply, 1xx.
@@ -143,7 +143,8 @@ impl<'a> Transfer<'a> {
         &self.first
     }
 
-    /// Reads data. Returns 0 at the end of the data, which does not prove success.
+    /// Reads data. Returns 0 at the end of the data; the end does not prove that the transfer
+    /// succeeded.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
         let Some(mut coding) = self.coding.take() else { return self.read_data(buffer) };
@@ -180,9 +181,8 @@ impl<'a> Transfer<'a> {
         self.client.control.deadline(limit, Phase::Stall)
     }
 
-    /// Waits until data may move. During the wait the control connection is watched: a server that
-    /// gives up sends a reply there, and may leave the data connection open. A confirmation is kept
-    /// for the end.
+    /// Waits until data may move. Also watches the control connection: a server that gives up sends
+    /// a reply there, and may leave the data connection open. A confirmation is kept for the end.
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
         let Some(data) = &self.data else { return Ok(()) };
         let control = &mut self.client.control;
@@ -234,7 +234,7 @@ impl RawData for Transfer<'_> {
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
             // Waits first if the last read took all available data, unless a reply has arrived:
-            // data may have arrived before it.
+            // more data may have arrived before the reply.
             let control = &self.client.control;
             let waits = std::mem::take(&mut self.drained) && !data.has_unread();
             let read = match waits && control.is_clear() {

@@ -63,12 +63,12 @@ impl Plan {
         self.requested.iter().filter(|command| command.verb() == Verb::Retr).count()
     }
 
-    /// Returns whether commands were sent ahead whose replies have not been read.
+    /// Returns whether any command that was sent ahead still awaits its reply.
     pub(crate) fn is_requested(&self) -> bool {
         !self.requested.is_empty()
     }
 
-    /// Returns whether an upload was requested that has not begun.
+    /// Returns whether a requested upload has not begun yet.
     pub(crate) fn is_upload_requested(&self) -> bool {
         self.requested.iter().any(|command| command.verb() == Verb::Stor)
     }
@@ -107,8 +107,8 @@ impl Plan {
         self.downloads() < FEW
     }
 
-    /// Records that a transfer begins that was not requested ahead. If it is not the next one in
-    /// the plan, the plan is dropped.
+    /// Records the beginning of a transfer that was not requested ahead. If this is not the next
+    /// planned download, drops all planned ones.
     pub(super) fn begin(&mut self, command: &Command, with_time: bool) {
         match self.planned.front() {
             Some(next) if next.is(command, with_time) => drop(self.planned.pop_front()),
@@ -121,7 +121,8 @@ impl Plan {
         self.planned.clear();
     }
 
-    /// Drops everything, because the requested transfers do not arrive.
+    /// Drops all planned and requested transfers after the server failed to perform the requested
+    /// ones.
     pub(super) fn give_up(&mut self) {
         self.requested.clear();
         self.planned.clear();

@@ -15,7 +15,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Returns a limit of `rate` bytes per second, at least 1.
+    /// Returns a limit of `rate` bytes per second; 0 counts as 1.
     #[must_use]
     pub fn new(rate: u64) -> Self {
         Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }

@@ -52,8 +52,8 @@ impl Client {
         is_idle
     }
 
-    /// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding, or the
-    /// control connection is closed.
+    /// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either
+    /// is closed or has no outstanding replies.
     pub(crate) fn stop_transfer(&mut self, data: Option<Stream>) -> Result<(), Error> {
         if !self.plan.is_requested() {
             return abort::resync(&mut self.control, data);

@@ -81,7 +81,7 @@ pub(super) fn give_up(
         return error;
     }
     if matches!(error, Error::Timeout(_)) {
-        // If one connection is silent, waiting on the other does not help.
+        // No final reply arrived during the whole handshake, so a longer wait does not help.
         let stopped = abort::resync(control, Some(data));
         return stopped
             .err()
@@ -100,7 +100,8 @@ pub(super) fn give_up(
     }
 }
 
-/// Returns whether this client ended the handshake, so that the server's reply adds nothing.
+/// Returns whether this client rejected the server's certificate. If so, the server's reply says
+/// nothing more about the cause.
 fn is_ours(error: &Error) -> bool {
     matches!(error, Error::Tls(TlsError::Certificate { .. }))
 }

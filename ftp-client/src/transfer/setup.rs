@@ -12,9 +12,9 @@ use crate::error::{DataAttempt, Error};
 use crate::net::wait::Deadline;
 use crate::trace;
 
-/// Goes through the dialogue up to the verb of the transfer. Failed attempts at a data connection
-/// are added to `attempts`; `deadline` is for the replies to pipelined commands. Returns `None` if
-/// the transfer uses the data connection of the previous one.
+/// Goes through the dialogue that precedes the verb of the transfer. Failed attempts at a data
+/// connection are added to `attempts`; `deadline` is for the replies to pipelined commands. Returns
+/// `None` if the transfer uses the data connection of the previous one.
 pub(super) fn prepare(
     client: &mut Client,
     dialogue: &mut TransferSetup,
@@ -28,7 +28,7 @@ pub(super) fn prepare(
 
 /// Makes the client send one command at a time from now on.
 pub(super) fn one_by_one(client: &mut Client) {
-    trace::note(format_args!("pipelining does not work: one command at a time from now on"));
+    trace::note(format_args!("pipelining does not work: sending one command at a time"));
     client.config.rules.pipeline = false;
 }
 
@@ -151,7 +151,7 @@ impl Preparation<'_> {
             }
             Ok(SetupEvent::FallsBack(other, fault)) => {
                 self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
-                trace::note(format_args!("{verb} does not work here: {other} from now on"));
+                trace::note(format_args!("{verb} does not work here: using {other} from now on"));
             }
             Ok(event) => {
                 if let SetupEvent::Found(place) = event {
@@ -170,15 +170,15 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    /// Records an attempt that failed before an address was agreed on, and returns the error that
-    /// ends the search.
+    /// Records an attempt that failed before an address was agreed on, and returns the error of
+    /// [`give_up`](Self::give_up).
     fn fail_early(&mut self, way: Verb, error: Error) -> Error {
         self.attempts.push(DataAttempt::early(way, error));
         self.give_up()
     }
 
     /// Returns the error that ends the search for a data connection. If the client is not logged
-    /// in, this is the error of the last attempt, otherwise the errors of all attempts.
+    /// in, this is the error of the last attempt; otherwise, it lists the errors of all attempts.
     fn give_up(&mut self) -> Error {
         match self.attempts.pop() {
             Some(last) if last.error.is_not_logged_in() => last.error,

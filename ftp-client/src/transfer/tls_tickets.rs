@@ -2,9 +2,9 @@
 //! up its tickets.
 //!
 //! A TLS 1.3 ticket is good for one connection (RFC 8446 §C.4). ProFTPD sends two at login and one
-//! with each download, but none with uploads. ProFTPD refuses a data connection without resumption,
-//! so a third upload in a row would fail. However, it sends tickets during the handshake of a
-//! listing, before it refuses the listing.
+//! with each download, but none with uploads. ProFTPD refuses a data connection that does not
+//! resume a session, so a third upload in a row would fail. However, it sends tickets during the
+//! handshake of a listing, before it refuses the listing.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::net::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
 
-/// The time within which a server refuses a data connection without resumption. It is a multiple of
-/// the duration of the handshake, between a lower and an upper bound.
+/// The maximum time to wait for a server to refuse a data connection without resumption. It is a
+/// multiple of the duration of the handshake, between a lower and an upper bound.
 const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
@@ -34,15 +34,15 @@ pub(crate) fn is_demand(reply: &Reply) -> bool {
     matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
-/// Returns whether a transfer was probably refused because of a missing session. In that case, none
-/// of its data has moved.
+/// Returns whether a transfer was probably refused because its data connection resumed no session.
+/// No data of such a transfer has moved.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)
         && matches!(error, Error::Refused(_, reply) if is_demand(reply))
 }
 
-/// Finds out whether a server whose sessions were resumed so far refuses a data connection with a
+/// Finds out whether a server that has resumed sessions so far refuses a data connection with a
 /// full handshake. Does nothing once the server has accepted such a connection. `began` is the
 /// start of the handshake.
 pub(super) fn look(
@@ -80,8 +80,9 @@ pub(super) fn look(
                         // The server has begun to send data.
                         break;
                     }
-                    // Either the file is empty, or the server has closed the connection. The reply
-                    // shows which, and ProFTPD sends the reply only after close_notify.
+                    // Either the file is empty, or the server has refused the connection and closed
+                    // it. The reply shows which, and ProFTPD sends the reply only after
+                    // close_notify.
                     data.say_end();
                     patience = control.deadline(limit, Phase::FinalReply);
                 }
@@ -101,8 +102,8 @@ pub(super) fn look(
     Ok(())
 }
 
-/// Gets new sessions if the server requires them and none is left. Returns whether a session is
-/// available now or none is needed.
+/// Gets new sessions if the server requires them and none is left. Returns `true` if a session is
+/// now available or not needed.
 pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
     let lacks = |client: &Client| client.secured.as_ref().is_some_and(Secured::lacks_session);
     if lacks(client) {
@@ -118,7 +119,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let line = command.encode()?;
     let mut dialogue = TransferSetup::new(command, client.config.rules);
     if client.state.mode == TransferMode::Block {
-        // The end of the listing must be the end of the connection.
+        // In mode S, the server closes the connection at the end of the listing.
         dialogue = dialogue.with_mode(TransferMode::Stream);
     }
     let deadline = client.control.reply_deadline();
@@ -150,8 +151,8 @@ fn list(client: &mut Client) -> Result<(), Error> {
     }
 }
 
-/// Reads and discards data until the end, which shows the refusal. Returns `false` if the end does
-/// not come in time.
+/// Reads and discards data until the data connection ends, with or without an error. Returns
+/// `false` if it does not end in time.
 fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
     let control = &client.control;
     let deadline = control.deadline(CLOSING, Phase::FinalReply);

@@ -9,7 +9,7 @@ use super::verdict::error_of;
 use super::{Report, Transfer};
 use crate::error::Error;
 
-/// The number of bytes to convert at a time.
+/// The largest number of bytes to convert at a time.
 const PIECE: usize = 16_384;
 
 /// A running upload: write the data, then call [`finish`](Self::finish).
@@ -102,7 +102,7 @@ pub struct Upload<'a> {
     offset: u64,
     /// The path of the file; `None` if the server chooses the name or appends to the file.
     path: Option<Pathname>,
-    /// Whether the length of the file must be checked afterwards.
+    /// Whether the length of the file on the server must be checked after the upload.
     is_checked: bool,
     pub(super) text: Option<AsciiOut>,
 }
@@ -138,8 +138,9 @@ impl<'a> Upload<'a> {
     /// Returns the name that the server chose for an upload by
     /// [`Client::store_unique`](crate::Client::store_unique).
     ///
-    /// Returns `None` unless the server sends the name at the beginning, as RFC 1123 §4.1.2.9
-    /// requires (`150 FILE: name`). Other servers send it at the end: see the [`Report`].
+    /// Returns `None` unless the server's first reply contains the name, as RFC 1123 §4.1.2.9
+    /// requires (`150 FILE: name`). Other servers send the name in the final reply: see
+    /// [`Report::unique_name`].
     #[must_use]
     pub fn unique_name(&self) -> Option<Pathname> {
         self.transfer.unique_name()
@@ -159,12 +160,12 @@ impl<'a> Upload<'a> {
     /// After this upload, you must call [`size`](crate::Client::size) for this file, and then
     /// [`store`](crate::Client::store) for the next one.
     ///
-    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, both commands go
-    /// out together with the end of this file. The server can then begin the next upload at once.
-    /// At that moment, most servers empty an existing file. The data of the next file is sent only
-    /// after the server has accepted the upload. Any other command discards the planned upload, and
-    /// closes the data connection. If a transfer cannot follow over the same connection, the call
-    /// has no effect.
+    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
+    /// both commands together with the end of this file. The server can then begin the next upload
+    /// at once; most servers then empty an existing file of that name. The client sends the data of
+    /// the next file only after the server has accepted its upload. Any other command discards the
+    /// planned upload, and closes the data connection. If the next upload cannot use the same data
+    /// connection, `plan_next` has no effect.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -182,7 +183,7 @@ impl<'a> Upload<'a> {
     /// ```
     pub fn plan_next(&mut self, next: impl AsRef<[u8]>) {
         let Some(path) = self.path.clone().filter(|_| self.text.is_none()) else { return };
-        // The next upload itself reports a path that cannot be sent.
+        // If the path cannot be sent, the next upload itself reports that.
         let next = Pathname::new(next.as_ref()).ok();
         if let Some(next) = next.filter(|next| self.transfer.may_go_ahead(next)) {
             self.transfer.next = vec![Command::Size(path), Command::Stor(next)];

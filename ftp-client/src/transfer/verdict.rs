@@ -7,8 +7,8 @@ use ftp_proto::{Confirmation, Reply, Severity, TransferEvidence, TransferFault, 
 use crate::control::ControlConnection;
 use crate::error::Error;
 
-/// The time in which a server that has confirmed an upload may close the data connection. Some
-/// servers keep it open; then the confirmation is enough.
+/// The longest time to wait for the server to end the data connection. Some servers keep it open;
+/// the final reply alone then decides whether the transfer succeeded.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 /// Returns [`Error::Refused`] unless the reply is 2xx.
@@ -20,7 +20,7 @@ pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
 }
 
 /// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
-/// are out of step. If the reply may belong to another command, also fails if more bytes follow it.
+/// are out of step. Fails if the reply may belong to another command and more bytes follow it.
 pub(crate) fn confirm(
     control: &mut ControlConnection,
     evidence: TransferEvidence,

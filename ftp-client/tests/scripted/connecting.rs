@@ -60,7 +60,7 @@ fn only_addresses_of_the_family_are_tried() {
         builder().bind(IpAddr::from([127, 0, 0, 1])).connect("[::1]:9"),
     ] {
         let text = wrong.unwrap_err().to_string();
-        assert!(text.contains("no address of this family"), "{text}");
+        assert!(text.contains("no address of the required family"), "{text}");
     }
     server.end();
 }

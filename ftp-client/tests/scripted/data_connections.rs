@@ -434,7 +434,7 @@ fn without_a_port_or_an_address_nothing_is_told_cl_33() {
         (active_builder().active_ports(ports), full.as_str()),
         (
             active_builder().active_address("2001:db8::7"),
-            "the address to announce, \"2001:db8::7\": no IPv4 address, but the control \
+            "cannot announce the address \"2001:db8::7\": no IPv4 address, but the control \
              connection uses IPv4",
         ),
     ] {

@@ -196,7 +196,7 @@ fn wrong_answers_of_socks_proxies_are_told_apart() {
         ("u:s3cret@", b"\x05\x02\x01\x01", ProxyFault::LoginRefused(String::new())),
         ("u:s3cret@", b"\x05\x02\x05\x00", not()),
         ("", b"\x05\x00\x05\x01\x00\x01", refused("general failure", true)),
-        ("", b"\x05\x00\x05\x02", refused("not allowed by its rules", false)),
+        ("", b"\x05\x00\x05\x02", refused("not allowed by the proxy's rules", false)),
         ("", b"\x05\x00\x05\x05\x00\x01\0\0\0\0\0\0", refused("connection refused", true)),
         ("", b"\x05\x00\x05\x63", refused("unknown reply 99", false)),
         ("", b"\x05\x00\x04\x00", not()),

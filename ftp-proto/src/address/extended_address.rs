@@ -22,7 +22,7 @@ use crate::number;
 pub struct ExtendedAddress {
     /// The address; its variant determines the net-prt.
     pub address: IpAddr,
-    /// The port, 0 to 65535. The caller decides whether to accept 0 or a low port.
+    /// The port, 0 to 65535. The caller decides whether to accept 0 or a port below 1024.
     pub port: u16,
 }
 
@@ -87,15 +87,15 @@ impl ExtendedAddress {
     ///
     /// If no tuple is valid, the first `(` determines the error:
     ///
-    /// - `UnexpectedEnd` if the bracket or a field is missing.
+    /// - `UnexpectedEnd` if there is no `(`, or if a field or its delimiter is missing.
     /// - `UnexpectedByte` for a delimiter outside 33 to 126.
     /// - `BadNumber` for a port that is not a number from 1 to 65535.
     pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
         Self::find(text).map(|(_, port)| port)
     }
 
-    /// Returns the start (after its bracket) and the port of the first valid tuple in a 229 reply,
-    /// or the error of the first tuple.
+    /// Returns the offset (after the `(`) and the port of the first valid tuple in a 229 reply. If
+    /// no tuple is valid, returns the error of the first.
     fn find(text: &[u8]) -> Result<(usize, u16), ParseError> {
         let end = ParseError::new("229 reply", text.len(), ParseErrorKind::UnexpectedEnd);
         let mut wrong = None;
@@ -127,8 +127,9 @@ impl ExtendedAddress {
         }
     }
 
-    /// Returns the network protocol in the first field of the tuple in a 229 reply. Returns `None`
-    /// if there is no valid tuple, or if the field is empty or names no known protocol.
+    /// Returns the network protocol in the first field of the first valid tuple in a 229 reply.
+    /// Returns `None` if there is no valid tuple, or if the field is empty or names no known
+    /// protocol.
     ///
     /// RFC 2428 §3 requires the field to be empty. A server that fills it names the protocol on
     /// which it listens.
@@ -149,8 +150,8 @@ impl ExtendedAddress {
 }
 
 impl From<SocketAddr> for ExtendedAddress {
-    /// Converts the address and the port; FTP cannot carry the flow label and scope of an IPv6
-    /// address.
+    /// Converts the address and the port, without the flow label and scope of an IPv6 address,
+    /// which FTP cannot carry.
     fn from(address: SocketAddr) -> Self {
         Self { address: address.ip(), port: address.port() }
     }

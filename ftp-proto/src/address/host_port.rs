@@ -22,19 +22,19 @@ use crate::number;
 pub struct HostPort {
     /// The host, `h1.h2.h3.h4`.
     pub host: Ipv4Addr,
-    /// The port, 0 to 65535. The caller decides whether to accept 0 or a low port.
+    /// The port, 0 to 65535. The caller decides whether to accept 0 or a port below 1024.
     pub port: u16,
 }
 
 impl HostPort {
-    /// Parses one tuple that fills all of `input`, without spaces and brackets.
+    /// Parses one tuple that fills all of `input`, without spaces or brackets.
     ///
     /// # Errors
     ///
     /// - `UnexpectedEnd` for fewer than six fields.
     /// - `UnexpectedByte` for more than six fields.
-    /// - `BadNumber` for a field that is not 1 to 3 digits of value 0 to 255; `at` is the start of
-    ///   that field.
+    /// - `BadNumber` for a field that is not a number from 0 to 255 in 1 to 3 digits; `at` is the
+    ///   start of that field.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("host-port", at, kind);
         let mut fields = input.split(|&byte| byte == b',');
@@ -55,7 +55,7 @@ impl HostPort {
     ///
     /// The tuple is the start of the first run of six or more numbers with commas between them.
     /// Brackets are optional, since servers differ in the surrounding text (RFC 1123 §4.1.2.6). If
-    /// there is no such run, SP is allowed after the commas.
+    /// there is no such run, a second search allows SP after the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -67,7 +67,7 @@ impl HostPort {
     ///
     /// # Errors
     ///
-    /// - `UnexpectedEnd` if there are no six numbers in a row.
+    /// - `UnexpectedEnd` if there is no run of at least six numbers.
     /// - `BadNumber` if a number is above 255 or longer than three digits, or the port is 0.
     pub fn find(text: &[u8]) -> Result<Self, ParseError> {
         match Self::find_with(text, false) {

@@ -30,7 +30,7 @@ pub struct Network {
 impl Network {
     /// Parses an address, optionally followed by `/` and the length of the prefix in bits.
     ///
-    /// Bits of the address after that length are ignored. A network of IPv4-mapped IPv6 addresses
+    /// Ignores the bits of the address after the prefix. A network of IPv4-mapped IPv6 addresses
     /// becomes an IPv4 network.
     ///
     /// # Errors

@@ -68,8 +68,8 @@ pub struct NetworkProtocols {
 }
 
 impl NetworkProtocols {
-    /// Finds the list in the text of a 522 reply: the first pair of brackets with only numbers
-    /// separated by commas; SP is ignored.
+    /// Finds the list in the text of a 522 reply: the first brackets that contain only numbers
+    /// separated by commas. Ignores SP around the numbers.
     ///
     /// Numbers other than 1 and 2 are skipped. Returns `None` if there is no such list; any
     /// protocol may then work.
@@ -126,7 +126,7 @@ pub enum EpsvArgument {
     Default,
     /// Listen with this protocol.
     Protocol(NetworkProtocol),
-    /// `ALL`: the client promises to use no other command for data connections.
+    /// `ALL`: the client promises to set up all data connections with `EPSV`.
     All,
 }
 

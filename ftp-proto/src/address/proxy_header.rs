@@ -19,7 +19,7 @@ const SHORTEST: usize = 15;
 /// The information that a load balancer sends about a connection, before the client's first byte.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ProxyHeader {
-    /// The balancer's own connection, such as a health check: `LOCAL` in version 2.
+    /// A connection of the load balancer itself, such as a health check: `LOCAL` in version 2.
     Local,
     /// A connection for a client without a known address: `UNKNOWN` in version 1; in version 2, any
     /// family and protocol other than TCP over IPv4 or IPv6.
@@ -39,13 +39,13 @@ pub enum ProxyProgress {
     /// The header is complete and has this length in bytes. Later bytes are the client's.
     Whole(ProxyHeader, usize),
     /// The header is longer than the input by at least this many bytes (1 or more). If you read
-    /// more than that, you may read bytes of the client.
+    /// more, you may take bytes that the client sent after the header.
     Needs(usize),
 }
 
 impl ProxyHeader {
     /// Parses the header at the beginning of `input`. Skips the extensions (TLVs) of version 2, so
-    /// their checksum is not verified.
+    /// a checksum among them is not verified.
     ///
     /// ```
     /// use ftp_proto::{ProxyHeader, ProxyProgress};
@@ -67,7 +67,8 @@ impl ProxyHeader {
     /// - `UnexpectedEnd` if addresses are missing in version 2.
     /// - `UnknownWord` for an unknown version, command, family or protocol, and for a line of
     ///   version 1 with a wrong number of words.
-    /// - `TooLong` beyond [`PROXY_LINE`] or [`PROXY_HEADER`].
+    /// - `TooLong` for a header longer than [`PROXY_LINE`] (version 1) or [`PROXY_HEADER`] (version
+    ///   2).
     pub fn parse(input: &[u8]) -> Result<ProxyProgress, ParseError> {
         match input.first() {
             None => Ok(ProxyProgress::Needs(SHORTEST)),

@@ -16,9 +16,9 @@ pub enum AddressRule {
     Peer,
     /// Use the announced host unless it cannot be meant for this client.
     ///
-    /// The announced host is rejected if its address is not that of a host, or if only the host of
-    /// the control connection is public. It is also rejected if it is loopback or link-local and
-    /// the host of the control connection is of another class. Without this check, a server could
+    /// The announced host is rejected if its address is unspecified or multicast, or if only the
+    /// host of the control connection is public. A loopback or link-local announced host is
+    /// rejected if the host of the control connection is of another class. Otherwise a server could
     /// direct a client to the client's own services, or to cloud metadata at 169.254.169.254.
     Smart,
     /// Always use the announced host, even if it is not plausible.
@@ -39,7 +39,7 @@ pub struct ChosenHost {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HostReason {
-    /// The reply and the control connection name the same host.
+    /// The announced host is the host of the control connection.
     Same,
     /// The rule demands the host of the control connection.
     PeerRule,
@@ -47,8 +47,8 @@ pub enum HostReason {
     ReplyRule,
     /// There is no reason to reject the announced host.
     Plausible,
-    /// The announced host is of this class. Either this is not the class of a host, or only the
-    /// host of the control connection is public.
+    /// The announced host is of this class. Either the class is unspecified or multicast, or only
+    /// the host of the control connection is public.
     Unreachable(AddressClass),
     /// The announced host is of this class, loopback or link-local, and the host of the control
     /// connection is of another class.

@@ -1,7 +1,7 @@
 //! Mode B: blocks with headers, so that a data connection can carry many files (RFC 959 §3.4.2).
 //!
-//! A block with the descriptor EOF ends a file, so a connection that ends earlier is recognised as
-//! truncated. The decoder accepts pieces of any size, and its memory does not depend on the input.
+//! A block with the descriptor EOF ends a file, so a file without such a block is recognised as
+//! truncated. The decoder accepts pieces of any size, and its memory use is bounded.
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ const MARKER: u8 = 16;
 /// sent.extend(BlockHeader::END_OF_FILE.encode());
 /// assert_eq!(sent, b"\x00\x00\x05hello\x40\x00\x00");
 ///
-/// // The receiver: pieces of any size. A step without an event needs more input.
+/// // The receiver: pieces of any size. If a step has no event, more input is needed.
 /// let (mut decoder, mut file, mut is_whole) = (BlockDecoder::new(), Vec::new(), false);
 /// for mut rest in sent.chunks(2) {
 ///     loop {
@@ -65,7 +65,7 @@ impl BlockHeader {
     /// The maximum number of data bytes in one block.
     pub const MOST: usize = 65_535;
 
-    /// The header of a block without data that ends a file.
+    /// The header of an empty block that ends a file.
     pub const END_OF_FILE: Self =
         Self { ends_record: false, ends_file: true, is_suspect: false, is_marker: false, count: 0 };
 
@@ -118,8 +118,8 @@ impl BlockHeader {
     }
 }
 
-/// The text of a restart marker: 1 to [`limits::BLOCK_MARKER`] printable characters of ASCII,
-/// without space (RFC 959 §3.5 and §5.3.2).
+/// The text of a restart marker: 1 to [`limits::BLOCK_MARKER`] printable ASCII characters other
+/// than space (RFC 959 §3.5 and §5.3.2).
 ///
 /// Only the sender of a marker knows its meaning. This project sends the byte offset in the file,
 /// in decimal digits.
@@ -130,8 +130,8 @@ pub struct BlockMarker {
 }
 
 impl BlockMarker {
-    /// Returns the marker with this text; `None` if the text is empty, too long, or has other
-    /// characters.
+    /// Returns the marker with this text; `None` if the text is empty, too long, or contains a
+    /// space or a byte that is not printable ASCII.
     #[must_use]
     pub fn new(text: &[u8]) -> Option<Self> {
         let mut marker = Self { text: [0; limits::BLOCK_MARKER], length: text.len() };
@@ -200,7 +200,7 @@ pub struct BlockStep<'a> {
     pub event: Option<BlockEvent<'a>>,
 }
 
-/// Why received bytes are not a file in blocks.
+/// The reason why received bytes are not a valid file in mode B.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockFault {
@@ -271,9 +271,9 @@ impl BlockDecoder {
         self.left
     }
 
-    /// Decodes the first event in `input`. Pass the bytes that were not taken to the next call. A
+    /// Decodes the first event in `input`. In the next call, pass the bytes that were not taken. A
     /// step without an event has taken all bytes and needs more. After a step with an event, more
-    /// events can follow even without input.
+    /// events can follow even without more input.
     ///
     /// # Errors
     ///

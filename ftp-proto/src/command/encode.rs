@@ -21,8 +21,8 @@ impl Command {
     ///
     /// - `LineBreak` for CR, LF or NUL in the argument.
     /// - `TooLong` for a line over [`limits::COMMAND_LINE`].
-    /// - The error of [`Command::parse`] for an argument that it refuses, such as `UnexpectedEnd`
-    ///   for an empty name.
+    /// - The error of [`Command::parse`] for an argument that [`Command::parse`] refuses, such as
+    ///   `UnexpectedEnd` for an empty name.
     /// - `UnexpectedByte` for an argument that would be parsed as a different one, such as a `;`
     ///   inside a fact.
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
@@ -213,7 +213,7 @@ fn put_some(line: &mut Vec<u8>, word: &[u8]) {
     }
 }
 
-/// Appends SP and a word of the argument, formatted.
+/// Appends SP and the text of a word of the argument.
 fn show(line: &mut Vec<u8>, word: &dyn Display) {
     put(line, word.to_string().as_bytes());
 }

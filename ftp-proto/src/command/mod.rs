@@ -32,8 +32,8 @@ impl fmt::Debug for Password {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OptsArgument {
-    /// `UTF8 ON`. UTF-8 is always on, since this crate treats names as bytes. Also accepted as
-    /// `UTF8`, `UTF-8` and `UTF8 NLST`.
+    /// `UTF8 ON`, also accepted as `UTF8`, `UTF-8` and `UTF8 NLST`. UTF-8 names work even without
+    /// this option, since this crate treats names as bytes.
     Utf8,
     /// `MLST` and the requested facts, each followed by `;` (RFC 3659 §7.9): the list as received,
     /// which may be empty.
@@ -48,7 +48,7 @@ pub enum OptsArgument {
     Other(Vec<u8>),
 }
 
-/// The argument of `SITE` (RFC 959 §4.1.3), as far as this crate knows it.
+/// The argument of `SITE` (RFC 959 §4.1.3). This crate parses only `HELP` and `CHMOD`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SiteArgument {

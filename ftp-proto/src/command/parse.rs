@@ -258,8 +258,8 @@ fn deflate(parameters: &[u8]) -> Result<Option<DeflateLevel>, ParseError> {
     Ok(level)
 }
 
-/// Returns the text after `word` (in any case) and SP, possibly empty; `None` if the option begins
-/// with another word.
+/// Returns the text after `word` and SP, which may be empty; `None` if the option begins with
+/// another word. Ignores the case of the word.
 fn text_after<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
     let (head, rest) = option.split_at_checked(word.len())?;
     let matches = head.eq_ignore_ascii_case(word) && matches!(rest.first(), None | Some(b' '));

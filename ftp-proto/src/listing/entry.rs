@@ -241,7 +241,7 @@ impl Entry {
         self.is_safe_name() && !self.name.contains(&b'\\')
     }
 
-    /// Sets the size from digits; a number that does not fit sets `size_overflows`.
+    /// Sets the size from digits; a number over `u64::MAX` sets `size_overflows` instead.
     pub(super) fn set_size(&mut self, digits: &[u8]) {
         self.size = number::decimal(digits);
         let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -250,8 +250,8 @@ impl Entry {
 }
 
 /// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5. Also uses `sizd`,
-/// `UNIX.mode`, `UNIX.owner` and `UNIX.group` with their variants, which many servers send without
-/// a standard. An unreadable fact counts as missing.
+/// `UNIX.mode`, and the owner and group in facts such as `UNIX.owner` and `UNIX.gid`. Many servers
+/// send these facts, although no standard defines them. An unreadable fact counts as missing.
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
@@ -268,7 +268,7 @@ impl From<&Facts> for Entry {
         let mut known = [
             ("type", &mut kind),
             ("size", &mut size),
-            // The size of a directory, which Pure-FTPd and BSD servers send instead of `size`.
+            // For a directory, Pure-FTPd and BSD servers send `sizd` instead of `size`.
             ("sizd", &mut directory_size),
             ("modify", &mut modify),
             ("unique", &mut unique),
@@ -336,7 +336,7 @@ impl Entry {
 }
 
 /// Returns the target in `OS.unix=slink:target`, empty if there is none; `None` if the object is
-/// not a link. RFC 3659 §7.5.1.5 leaves the words to the system, and some servers send `symlink`.
+/// not a link. RFC 3659 §7.5.1.5 does not fix the word `slink`; some servers send `symlink`.
 fn link_target(kind: &[u8]) -> Option<&[u8]> {
     let without = |text: &'_ [u8], prefix: &[u8]| {
         let head = text.get(..prefix.len())?;

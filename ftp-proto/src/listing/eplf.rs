@@ -5,8 +5,8 @@ use super::entry::{Entry, EntryKind, Modified, Permissions, Precision, Zone};
 use crate::number;
 use crate::time_val::TimeVal;
 
-/// Parses one line: `+`, facts that each end with `,`, TAB, the name. Unknown facts are skipped; if
-/// a fact occurs twice, the first one counts.
+/// Parses one line: `+`, the facts, TAB and the name. Each fact ends with `,`. Unknown facts are
+/// skipped; if a fact occurs twice, the first one counts.
 pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|&byte| byte == b'\t')?;
@@ -34,8 +34,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
             _ => {}
         }
     }
-    // `r` means that RETR may work, and `/` that CWD may work; with both, the server does not know
-    // the type.
+    // `r` means that RETR may work, and `/` that CWD may work. With both or neither, the type is
+    // unknown.
     entry.kind = match (retrieve, enter) {
         (true, false) => Some(EntryKind::File),
         (false, true) => Some(EntryKind::Directory),

@@ -6,8 +6,8 @@
 //! `MLSD`.
 //!
 //! Each line is parsed by itself, in time linear in its length, and every line has a result. Lines
-//! in no known form are returned unchanged. Showing them helps more than failing, and a wrong guess
-//! could make a client delete the wrong file.
+//! in no known form are returned unchanged. Showing such a line helps the user more than an error,
+//! and a wrong guess could make a client delete the wrong file.
 
 mod date;
 mod dos;
@@ -30,7 +30,7 @@ use crate::time_val::TimeVal;
 pub enum ListLine {
     /// An object.
     Entry(Entry),
-    /// A line about the listing and not about an object: empty, `total 12`, `.:`.
+    /// A line about the listing, not about an object: an empty line, `total 12` or `.:`.
     Skipped,
     /// A line in no known form, unchanged. Often it is a message such as `ftpd: .: Permission
     /// denied`.
@@ -74,8 +74,8 @@ impl ListLine {
     /// Parses one line of an `MLSD` listing (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// Returns `Skipped` for an empty line or a single blank, and `Unparsed` for any other line for
-    /// which [`Facts::parse`] fails.
+    /// Returns `Skipped` for an empty line or a lone SP, TAB or CR, and `Unparsed` for any other
+    /// line for which [`Facts::parse`] fails.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
         match Facts::parse(line) {
@@ -89,8 +89,8 @@ impl ListLine {
     ///
     /// For `NLST dir`, some servers send `dir/name` and others `name`. Pass the argument of the
     /// command as `directory` (empty if it had none). If the line begins with `directory` and `/`,
-    /// both are removed; otherwise, a leading `./` is removed. A name that still contains `/` is
-    /// unchanged and [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be
+    /// both are removed; otherwise, a leading `./` is removed. A name can still contain `/`; it is
+    /// then [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be
     /// distinguished from names.
     ///
     /// ```
@@ -120,9 +120,9 @@ impl ListLine {
 /// Each line is parsed by itself, so a listing may mix formats. Only the following is remembered
 /// from earlier lines, and it never decides whether a line is an entry:
 ///
-/// - whether dates such as `03-04-21` begin with the month or the day, once a line had a number
-///   over 12. Before that, `-` means month first, as IIS sends it, and `/` is unknown unless AM or
-///   PM follows;
+/// - whether dates such as `03-04-21` begin with the month or the day, once a number over 12 has
+///   shown the order. Before that, a date with `-` begins with the month, as IIS sends it. So does
+///   a date with `/` if AM or PM follows; otherwise, its value is unknown;
 /// - whether a left-aligned year is followed by a padding SP, as on servers for VMS, or by the
 ///   name.
 ///
@@ -234,7 +234,7 @@ fn is_header(line: &[u8]) -> bool {
     is_sum(second.bytes) && rest.peek().is_none()
 }
 
-/// Returns whether `word` is a number, optionally with a sign, separators and a unit: `-1`,
+/// Returns whether `word` is a number, optionally with a minus sign, separators and a unit: `-1`,
 /// `1,234`, `1.5K`, `12KiB`.
 fn is_sum(word: &[u8]) -> bool {
     let number = word.strip_prefix(b"-").unwrap_or(word);

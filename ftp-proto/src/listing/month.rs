@@ -1,7 +1,7 @@
 //! Names of months, and the characters that East Asian locales put after the numbers of a date.
 
-/// The characters for year, month and day after the number, in Chinese and Japanese (UTF-8, GBK,
-/// EUC-JP, Shift-JIS) and Korean (UTF-8, EUC-KR).
+/// The characters that follow the number of the year, month or day, in Chinese and Japanese (UTF-8,
+/// GBK, EUC-JP, Shift-JIS) and Korean (UTF-8, EUC-KR).
 pub(super) const YEAR_MARKS: [&[u8]; 6] =
     [b"\xe5\xb9\xb4", b"\xc4\xea", b"\xc7\xaf", b"\x94N", b"\xeb\x85\x84", b"\xb3\xe2"];
 pub(super) const MONTH_MARKS: [&[u8]; 6] =
@@ -14,7 +14,7 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
 }
 
 /// Returns the number of the month with this name, in English or another language of known servers.
-/// Any ASCII case matches, and a `.` or `,` may follow. Returns 0 if the name means different
+/// ASCII case is ignored, and `.`, `,` or `.,` may follow. Returns 0 if the name means different
 /// months in different languages: the date is recognised, but its value is unknown. Returns `None`
 /// if the word is not such a name.
 pub(super) fn month(word: &[u8]) -> Option<u16> {

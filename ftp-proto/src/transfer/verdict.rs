@@ -71,9 +71,9 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or ended the transfer with a 3xx, 4xx or 5xx. This has priority over any
-    /// fault of the data connection.
-    #[error("the server refused or ended the transfer")]
+    /// The server refused or aborted the transfer with a 3xx, 4xx or 5xx. This has priority over
+    /// any fault of the data connection.
+    #[error("the server refused or aborted the transfer")]
     Refused,
     /// The data connection did not end cleanly, whatever the reply says.
     #[error("the data connection broke")]

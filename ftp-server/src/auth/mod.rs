@@ -56,7 +56,7 @@ pub struct LoginAttempt<'a> {
 pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
-    /// Returns whether the client has closed its connection, so that a decision is useless. Returns
+    /// Returns whether the client has closed its connection; if so, a decision is useless. Returns
     /// `false` if the server cannot tell, for example because unread commands remain. An
     /// authenticator that waits for another program can call this method from time to time: it
     /// makes at most two system calls.
@@ -81,9 +81,9 @@ pub struct Login {
     pub storage: Arc<dyn Storage>,
     /// Rights of the user, except in [`directories`](Self::directories).
     pub rights: Rights,
-    /// Other rights of the user in certain directories; the longest path wins (default: empty).
-    /// With [`Rights::NONE`] even `CWD` fails. For [`FXP`](Rights::FXP), only
-    /// [`rights`](Self::rights) counts.
+    /// Separate rights for certain directories and everything below them; the longest matching path
+    /// wins (default: empty). With [`Rights::NONE`] even `CWD` fails. For [`FXP`](Rights::FXP),
+    /// only [`rights`](Self::rights) counts.
     ///
     /// These directories, and those that contain them, cannot be renamed or removed. A rename into,
     /// out of or between these directories needs `RENAME` for both names, `DELETE` for the old
@@ -91,7 +91,7 @@ pub struct Login {
     /// `MKDIR`. If the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
     pub directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
-    /// same directory before each upload, and stop if that is refused.
+    /// same directory before each upload, and stop if the server refuses.
     pub mkdir_existing_ok: bool,
     /// Whether `STOR` and `APPE` create missing parent directories, except after a `REST` offset
     /// (default: `false`). The user needs the right [`MKDIR`](Rights::MKDIR) too.
@@ -102,8 +102,8 @@ pub struct Login {
     /// [`DROP_BOX`](Rights::DROP_BOX).
     pub is_shared: bool,
     /// The name under which the server counts the user's sessions and keeps the user's partial
-    /// uploads. `None`: the argument of `USER`. Set it if a user has several names, or may write
-    /// the name in upper or lower case.
+    /// uploads. `None`: the argument of `USER`. Set it if the user can log in under several names,
+    /// or in upper and lower case.
     pub name: Option<Vec<u8>>,
     /// Limits on the user's sessions, rates and file sizes.
     pub limits: UserLimits,
@@ -121,7 +121,7 @@ pub struct Login {
     /// end of a file after a `REST` offset. `None`:
     /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
     pub overwrite: Option<bool>,
-    /// TLS for the user's control and data connections, in addition to the server's policy. With
+    /// TLS policy of the user's control and data connections; the server's policy applies too. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
     /// transfer with 521. With `Off`, a login under TLS fails with 534.
     pub tls: TlsPolicy,
@@ -148,11 +148,11 @@ pub struct UserLimits {
     /// user's first session applies until the user's last session has ended. `None`:
     /// [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
-    /// Bytes per second that each session may upload; the limits above apply too (default: 0,
-    /// unlimited).
+    /// Bytes per second that each session may upload (default: 0, unlimited). `rate_per_session`
+    /// and `rate_per_user` apply too.
     pub rate_up: u64,
-    /// Bytes per second of files and listings that each session may download; the limits above
-    /// apply too (default: 0, unlimited).
+    /// Bytes per second of files and listings that each session may download (default: 0,
+    /// unlimited). `rate_per_session` and `rate_per_user` apply too.
     pub rate_down: u64,
     /// Maximum size of a file that the user stores, in bytes, including the old content that `APPE`
     /// or `REST` keeps (default: 0, unlimited). `ALLO` with a larger size fails with 552. An upload
@@ -297,13 +297,14 @@ impl Login {
         Self { idle: Some(idle), ..self }
     }
 
-    /// Sets whether `STOR` and `RNTO` may replace a file.
+    /// Sets whether `STOR` and `RNTO` may replace a file, and whether `STOR` and `APPE` may replace
+    /// the end of a file after a `REST` offset.
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite: Some(overwrite), ..self }
     }
 
-    /// Sets other rights for a directory and everything below it.
+    /// Sets separate rights for a directory and everything below it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -420,8 +421,9 @@ pub enum AuthError {
     /// [`Refused`](Self::Refused).
     #[error("account needed")]
     NeedAccount,
-    /// The login cannot be checked at the moment: 451, after the delay of a first refusal. The
-    /// attempt does not count as a failed login.
+    /// The login cannot be checked at the moment: 451, after
+    /// [`LoginPolicy::delay`](crate::LoginPolicy::delay). The attempt does not count as a failed
+    /// login.
     #[error("user database not available")]
     Unavailable,
 }
@@ -431,8 +433,8 @@ pub enum AuthError {
 /// The session's thread calls [`login`](Self::login), which may block. If there is no decision by
 /// [`LoginAttempt::deadline`], the client gets 421, but the session counts towards the session
 /// limits until the call returns. The server delays each refusal by
-/// [`LoginPolicy::delay`](crate::LoginPolicy::delay) or a multiple of it. The delay counts from the
-/// command, so the time of a call reveals nothing unless it exceeds the delay.
+/// [`LoginPolicy::delay`](crate::LoginPolicy::delay) or a multiple of it. The delay starts when the
+/// command arrives, so the duration of a call reveals nothing unless it exceeds the delay.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
     ///
@@ -449,7 +451,7 @@ pub trait Authenticator: Send + Sync {
     }
 }
 
-/// Forwards to the inner authenticator, so that the caller can keep a handle.
+/// Forwards to the inner authenticator, so the caller can keep a handle to it.
 impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         (**self).login(attempt)

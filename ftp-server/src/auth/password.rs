@@ -32,7 +32,7 @@ const MAPPED: usize = 33 * 1024;
 /// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
 ///   `/etc/shadow`.
 ///
-/// A hash with too high a cost is an error ([`TooCostly`](PasswordHashError::TooCostly)), so that a
+/// A hash with too high a cost fails to parse ([`TooCostly`](PasswordHashError::TooCostly)), so a
 /// line in a file cannot exhaust the machine.
 ///
 /// ```
@@ -54,7 +54,7 @@ pub struct PasswordHash {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Function {
-    /// `m` in KiB, `t` and `p` of the PHC string.
+    /// The `m` (in KiB), `t` and `p` of the PHC string.
     Argon2id {
         memory: u32,
         passes: u32,
@@ -62,7 +62,7 @@ enum Function {
     },
     Yescrypt(Yescrypt),
     Bcrypt(Bcrypt),
-    /// `$5$` and `$6$`; `None` is the default number of rounds.
+    /// A `$5$` or `$6$` hash; `rounds` is `None` for the default number of rounds.
     ShaCrypt {
         is_512: bool,
         rounds: Option<u32>,
@@ -85,7 +85,8 @@ pub enum PasswordHashError {
     /// A malformed hash of a known kind.
     #[error("truncated or malformed password hash; make one with `ftp-cli passwd`")]
     Malformed,
-    /// The hash costs more than a login may: too much memory, or too many passes, lanes or rounds.
+    /// The hash costs too much to check at a login: too much memory, or too many passes, lanes or
+    /// rounds.
     #[error(
         "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), 32 lanes, \
          bcrypt cost 15 or 1,000,000 rounds; make one with `ftp-cli passwd`"

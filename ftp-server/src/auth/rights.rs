@@ -40,16 +40,16 @@ impl Rights {
     pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
     /// Set permission bits: SITE CHMOD, and `UNIX.mode` of MFF.
     pub const CHMOD: Self = Self(1 << 7);
-    /// Use data connections with other hosts in
+    /// Use data connections with hosts other than the client's, if they are in
     /// [`fxp_networks`](crate::ServerConfig::fxp_networks): FXP (RFC 959 §5.2, RFC 2577 §3).
     pub const FXP: Self = Self(1 << 15);
     /// All rights except [`FXP`](Self::FXP).
     pub const FULL: Self = Self((1 << 9) - 1);
     /// Create new files and directories, and nothing else: for cameras, scanners and upload forms.
     ///
-    /// Nothing can be listed or read, and existing names are refused with 553. The user can still
-    /// learn that a name exists (553), that it is a directory (`CWD`), and how much space is left
-    /// (`ALLO` and refusals).
+    /// The user cannot list or read anything, and uploads to existing names fail with 553. The user
+    /// can still learn that a name exists (553), that it is a directory (`CWD`), and how much space
+    /// is left (from `ALLO` and failed uploads).
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
     /// Parses rights from the text of a setting.
@@ -105,7 +105,7 @@ impl Rights {
     }
 
     /// Returns whether the set allows new files, but neither replacing files nor appending to them.
-    /// In that case an interrupted upload cannot be resumed.
+    /// If so, an interrupted upload cannot be resumed.
     pub(crate) fn only_creates(self) -> bool {
         self.contains(Self::CREATE) && !self.contains(Self::WRITE) && !self.contains(Self::APPEND)
     }
@@ -141,7 +141,7 @@ pub struct UnknownRight(
 /// Returns the hint for an unknown word. `full` and `drop-box` are valid, but only outside a list.
 fn hint(word: &str) -> &'static str {
     match word {
-        "full" | "drop-box" => ": use this word alone, not in a list",
+        "full" | "drop-box" => " in a list: use this word alone",
         _ => {
             ": expected full, read, drop-box, or a list of the words list, read, create, write, \
              append, delete, rename, mkdir, chmod, fxp"
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn words_for_several_rights_are_said_to_stand_alone() {
         for (text, want) in [
-            ("full,fxp", "unknown right \"full\": use this word alone"),
-            ("list,drop-box", "unknown right \"drop-box\": use this word alone"),
+            ("full,fxp", "unknown right \"full\" in a list: use this word alone"),
+            ("list,drop-box", "unknown right \"drop-box\" in a list: use this word alone"),
             (
                 "fly",
                 "unknown right \"fly\": expected full, read, drop-box, or a list of the words list",

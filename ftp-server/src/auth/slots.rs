@@ -19,8 +19,8 @@ pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
 
 /// The slots for at most `most` hashes at a time, which use at most `memory` bytes together.
 ///
-/// Hosts take turns: in each round, every waiting host gets one slot. Logins from one host keep
-/// their order.
+/// Client hosts take turns: in each round, every waiting host gets one slot. Logins from one host
+/// keep their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -113,7 +113,8 @@ impl SlotState {
         self.waiting.front().is_some_and(|(_, tickets)| tickets.front() == Some(&ticket))
     }
 
-    /// Removes the next login from the queue, and moves its host to the end.
+    /// Removes the next login from the queue. If its host has other waiting logins, moves the host
+    /// to the end.
     fn take_turn(&mut self) {
         let Some((host, mut tickets)) = self.waiting.pop_front() else { return };
         tickets.pop_front();

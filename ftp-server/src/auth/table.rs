@@ -17,12 +17,13 @@ const ANONYMOUS: &[u8] = b"anonymous";
 
 /// A fixed table of users, with plaintext passwords (for tests) or with password hashes.
 ///
-/// A login with an unknown name takes as much time as a login of one of the users, so that the time
-/// reveals nothing. The same unknown name always takes the time of the same user, until the process
-/// ends or a user is added or removed.
+/// A login with an unknown name takes as much time as a login of one of the users, so the time does
+/// not reveal which names exist. The same unknown name always takes the time of the same user,
+/// until the process ends or a user is added or removed.
 ///
-/// The process computes at most four hashes at a time, and hosts take turns. A login that gets no
-/// turn before its [`deadline`](LoginAttempt::deadline) fails with [`AuthError::Unavailable`].
+/// The process computes at most four hashes at a time, and client hosts take turns. A login that
+/// gets no turn before its [`deadline`](LoginAttempt::deadline) fails with
+/// [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
@@ -127,7 +128,7 @@ impl Secret {
         match SLOTS.run(attempt.peer.ip(), hash.memory(), attempt.deadline, verify) {
             Some(Ok(is_right)) => Ok(is_right),
             Some(Err(error)) => {
-                log::error!("a password cannot be verified: {error}");
+                log::error!("cannot verify the password of a login: {error}");
                 Err(AuthError::Unavailable)
             }
             None => {

@@ -1,4 +1,4 @@
-//! The number of each user's sessions, and the rate that they share.
+//! The number of each user's sessions, and the rate that these sessions share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,8 +29,8 @@ pub(crate) struct UserSession {
 impl UserSessions {
     /// Counts one more session, or returns `None` if the user already has `limit` sessions (0:
     /// unlimited). `bytes_per_second` (0: unlimited) is the rate of all sessions of the user
-    /// together; it applies only if no other session of the user is counted. Names are compared
-    /// byte for byte: the authenticator knows which names mean the same user.
+    /// together; it is ignored if the user already has a session. Names are compared byte for byte:
+    /// the authenticator decides which names mean the same user.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],

@@ -23,7 +23,7 @@ pub(super) struct Yescrypt(Params);
 pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), PasswordHashError> {
     use PasswordHashError::{Malformed, TooCostly};
     let [parameters, salt, hash] = fields else { return Err(Malformed) };
-    // The three characters of crypt_gensalt(3): the mode, the number of blocks, and their size. The
+    // crypt_gensalt(3) writes three characters: the mode, the number of blocks, and their size. The
     // library would also read other parameters, such as an unlimited number of passes.
     if parameters.len() != 3 || !parameters.starts_with('j') {
         return Err(Malformed);
@@ -45,7 +45,7 @@ pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), Pas
 }
 
 impl Yescrypt {
-    /// Returns the memory that a hash needs, in bytes.
+    /// Returns the memory that the computation of a hash needs, in bytes.
     pub(super) fn memory(self) -> u64 {
         let Self(params) = self;
         params.n().saturating_mul(u64::from(params.r())).saturating_mul(128)

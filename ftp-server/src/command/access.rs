@@ -29,11 +29,11 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 
 /// `PASS <password>`: 230 after a login, 332 if the authenticator asks for an account, 530 if the
 /// login is refused, 451 if the authenticator cannot decide. 534 if the user's TLS policy forbids
-/// the login; 421 if the user has too many sessions or the host is banned.
+/// the login; 421 if the user has too many sessions or the client's host is banned.
 ///
-/// The server delays each 530: the second twice as long as the first, and later ones four times as
-/// long. After too many refusals, it closes the connection with 421. A 451 is delayed too, but does
-/// not count as a refusal.
+/// The server delays each 530: the first by `LoginPolicy::delay`, the second by twice and later
+/// ones by four times that delay. After `LoginPolicy::failures` refusals, it closes the connection
+/// with 421. A 451 is delayed too, but does not count as a refusal.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(rest) if session.context.config.dash_password => Password(rest.to_vec()),
@@ -152,8 +152,8 @@ fn refuse(
     match error {
         AuthError::Unavailable => {
             let reply = Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now");
-            // The reply is delayed although the server is at fault: each attempt may cost as much
-            // as a guess.
+            // The reply is delayed although the server is at fault: each attempt may cost the
+            // server as much as a wrong password.
             let at = deadline::after(start, session.context.config.logins.delay);
             return Outcome::Late { reply, at, closes: false };
         }
@@ -176,7 +176,7 @@ fn refuse(
         2 => 2,
         _ => 4,
     });
-    // The delay counts from the command, so it hides the time that the authenticator took.
+    // The delay starts when the command arrives, so it hides the time that the authenticator took.
     let at = deadline::after(start, delay);
     let closes = session.login_failures >= policy.failures;
     let reply = match closes {
@@ -225,11 +225,11 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
 /// Refuses a user who already has the maximum number of sessions.
 fn refuse_more(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::TooMany });
-    let text = "Too many connections of this user";
+    let text = "Too many connections for this user";
     Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
 }
 
-/// Refuses a user whose sessions on other servers are unknown.
+/// Refuses a user whose sessions on other servers cannot be counted at the moment.
 fn refuse_uncounted(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Unavailable });
     let text = "Cannot count the connections of this user now";
@@ -276,7 +276,7 @@ fn logged_in(
 pub(super) fn rein(session: &mut Session) -> Outcome {
     let is_protected = session.secured.is_some();
     if is_protected && (session.is_implicit || session.needs_tls()) {
-        let text = "TLS is required: open a new connection";
+        let text = "TLS is required, and REIN would end it: open a new connection";
         return Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     }
     if session.user().is_some() {
@@ -291,9 +291,9 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
 }
 
 /// `HOST <hostname>`: 220 with the host's banner if this server has that host (RFC 7151 §3.2). If
-/// no hosts are configured, the server accepts every domain name. Otherwise 504, and an earlier
-/// `HOST` no longer applies. A login in progress starts again, because the user's name may belong
-/// to another user on this host.
+/// no hosts are configured, the server accepts every domain name. Any other host gets 504, and an
+/// earlier `HOST` no longer applies. A login in progress starts again, because the user's name may
+/// belong to another user on this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();
@@ -303,7 +303,8 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
         HostName::Domain(_) => config.hosts.is_empty(),
         HostName::Address(address) => *address == session.reached.ip(),
     };
-    // A client that has named a host in its handshake must stay with that host (RFC 7151 §3.2.2).
+    // A client that has named a host in its TLS handshake must stay with that host (RFC 7151
+    // §3.2.2).
     let is_other = match session.asked_name() {
         AskedName::Missing => false,
         AskedName::Foreign => true,

@@ -23,7 +23,7 @@ const PIECE: usize = 32 * 1024;
 /// directory, 556 for a file that is too large or takes too long. 450 if too many digests are in
 /// progress, in total or for the client's host.
 ///
-/// The user needs the right to read the file: with a digest, a client can check a guess of the
+/// The user needs the right to read the file: with a digest, a client can check a guess at the
 /// content.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
@@ -38,7 +38,7 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
         return reply::too_much_to_digest().into();
     }
     let Some(place) = Place::get(&session.context.digests, session.peer.ip()) else {
-        let text = "Too many digests in progress, try again";
+        let text = "Too many digests in progress, try again later";
         return Reply::new(ReplyCode::FILE_BUSY, text).into();
     };
     let algorithm = session.algorithm;
@@ -83,7 +83,7 @@ impl Digesting {
 
     /// Reads the next piece. Returns `true` at the end of the file.
     fn read(&mut self) -> Result<bool, Reply> {
-        // The limit also ends the digest of a file that grows as fast as it is read.
+        // The time limit also stops the digest of a file that grows as fast as it is read.
         if self.begun.elapsed() >= self.limit {
             return Err(reply::too_much_to_digest());
         }

@@ -69,9 +69,9 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule in
-/// [`Login::directories`](crate::Login::directories) cannot be removed, because a new object with
-/// that name would get the rule's rights.
+/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory that has or contains
+/// a rule in [`Login::directories`](crate::Login::directories) cannot be removed, because a new
+/// object with that name would get the rule's rights.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let storage = session.storage_at(&path, Rights::DELETE);

@@ -14,9 +14,9 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
 /// In type ASCII, the server must read the file to count the bytes, so a large file gets 550. In
-/// type image, `SIZE` also reports the length of a kept partial upload to its user. If an
-/// unfinished upload of a user was to replace the file, that user gets 554 instead of the length.
-/// The code is not 550, because to curl a 550 means a missing file.
+/// type image, if there is no file, `SIZE` reports the length of the user's kept partial upload. If
+/// the user's unfinished upload was going to replace the file, the user gets 554 instead of the
+/// length. The code is not 550, because to curl a 550 means a missing file.
 ///
 /// Clients verify an upload with `SIZE` as the next command. If the storage has just reported the
 /// size of the stored file, the server does not ask the storage again.
@@ -64,8 +64,9 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// Returns the length of this user's kept partial upload if there is no file; otherwise returns
-/// `error`. The client can resume the upload at that length, with `REST` and `STOR` or with `APPE`.
+/// Returns the length of this user's kept partial upload if there is one and no file; otherwise
+/// returns `error`. The client can resume the upload at that length, with `REST` and `STOR` or with
+/// `APPE`.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,
@@ -107,8 +108,8 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user. If
-/// there is no file, deletes only the partial upload.
+/// `DELE <file>`: 250; 550 for a directory. Also deletes this user's kept partial upload of the
+/// file. If there is no file, deletes only the partial upload.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);
@@ -154,8 +155,8 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNTO <to>`: 250. To replace a file, the user needs the right to delete it, and replacing must
-/// be allowed.
+/// `RNTO <to>`: 250. To replace a file, the user needs the right to delete it, and the `overwrite`
+/// setting must allow it.
 pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let to = session.resolve(path);
     let Some(from) = session.rename_from.take() else {

@@ -13,7 +13,7 @@ use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
 
-/// `SYST`: 215. Clients choose their parser for `LIST` by this reply.
+/// `SYST`: 215. From this reply, clients choose their parser for `LIST`.
 pub(super) fn syst() -> Outcome {
     Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
 }
@@ -54,7 +54,7 @@ pub(super) fn feat(session: &Session) -> Outcome {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
-/// Returns the modes that the configuration allows, except `S`.
+/// Returns the transfer modes that the configuration allows, in addition to `S`.
 fn modes(session: &Session) -> impl Iterator<Item = &'static str> {
     let config = &session.context.config;
     let modes = [("B", config.block_mode), ("Z", config.compression)];
@@ -71,7 +71,7 @@ fn fact_list(session: &Session) -> String {
     list
 }
 
-/// Returns the names of all algorithms, with a `*` after the selected one
+/// Returns the names of all digest algorithms, with a `*` after the selected one
 /// (draft-bryan-ftpext-hash-02 §3.1).
 fn algorithm_list(session: &Session) -> String {
     let mut list = String::new();
@@ -201,7 +201,8 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
         },
         match session.protection {
             ProtectionLevel::Private if session.begins_handshakes => {
-                " Data connections are under TLS, which this server begins (SSCN ON)".to_owned()
+                " Data connections are under TLS, with this server as TLS client (SSCN ON)"
+                    .to_owned()
             }
             ProtectionLevel::Private => " Data connections are under TLS".to_owned(),
             _ => " Data connections are in plaintext".to_owned(),

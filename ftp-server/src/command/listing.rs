@@ -18,7 +18,8 @@ use crate::storage::{
     DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
-/// An item of a listing: an entry with its metadata, or only a name, which costs less.
+/// An item of a listing: an entry with its metadata, or only a name, which the storage can get with
+/// less work.
 trait Listed: Sized {
     /// Returns the items of a directory.
     fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError>;
@@ -66,8 +67,8 @@ struct ListingTarget<T> {
     /// the line.
     prefix: Vec<u8>,
     items: Items<T>,
-    /// The pattern that shown items match; at least one item must match. `None`: all items are
-    /// shown.
+    /// The pattern that items must match to be shown; the listing fails if none matches. `None`:
+    /// all items are shown.
     pattern: Option<Pattern>,
 }
 
@@ -182,7 +183,7 @@ impl StatListing {
         }
         let single = self.target.is_single;
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
-        let end = if self.is_cut { "End; there is more, use LIST" } else { "End" };
+        let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
         Reply::multi_line(code, "Status:", lines, end)
     }
 }
@@ -351,7 +352,7 @@ struct ShownFacts {
     /// The listed directory.
     directory: VirtualPath,
     rights: Rights,
-    /// Rules that give the user other rights in the listed directory or in directories below it.
+    /// Rules that give the user separate rights in the listed directory or in directories below it.
     rules: Vec<DirectoryRights>,
     /// Names of directories that users cannot rename or remove, with the operations that the
     /// storage allows in each.
@@ -451,8 +452,8 @@ impl ShownFacts {
     }
 }
 
-/// Returns the names in a directory that users cannot rename or remove, with the operations that
-/// the storage allows in each.
+/// Returns the fixed names in a directory, which users cannot rename or remove, with the operations
+/// that the storage allows in each.
 fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
     let names = storage.fixed_names(directory).into_iter();
     let fixed = names.map(|name| {

@@ -30,9 +30,9 @@ use self::parameter::only;
 use crate::log::Direction;
 use crate::session::{Outcome, PreparedTransfer, Session};
 
-/// Passes a command through the gate, the parser and its handler.
+/// Passes a command through the gate and the parser to its handler.
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
-    // A new REST or RNFR replaces the old one even if the new one is refused.
+    // A REST or RNFR cancels the previous one, even if the new one is refused.
     if verb == Verb::Rest {
         session.restart = 0;
     }
@@ -51,7 +51,8 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     if let Outcome::Reply(reply) = &outcome {
         refusal::tell(session, verb, argument, renamed.as_ref(), reply);
     }
-    // The client may have sent the data already, and a later upload must not get that data.
+    // The client of a refused upload may have sent the data already; a later upload must not get
+    // that data.
     let is_transfer = matches!(outcome, Outcome::Transfer(..));
     if !is_transfer && file_direction(verb) == Some(Direction::Received) {
         session.close_open_data();
@@ -69,9 +70,9 @@ fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Ou
         return handle(session, &command).ok_or_else(not_implemented);
     }
     security::check_data(session)?;
-    // A command uses up the prepared connection even if it is refused: a stale listener must not
-    // serve the next transfer. An open connection stays open, because the client may have sent the
-    // next commands already.
+    // Even a refused command uses up the prepared connection: a stale listener must not serve the
+    // next transfer. An open connection stays open, because the client may already have sent the
+    // next commands, which use it.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.channel.take().ok_or_else(no_data)?;

@@ -69,8 +69,8 @@ pub(super) fn pasv(session: &mut Session) -> Outcome {
     }
 }
 
-/// `EPSV [1 | 2 | ALL]`: listens, and replies 229 with the port; after `ALL` only EPSV is allowed
-/// (RFC 2428 §3).
+/// `EPSV [1 | 2 | ALL]`: listens, and replies 229 with the port. `ALL` gets 200; afterwards only
+/// EPSV is allowed (RFC 2428 §3).
 pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     let own = session.protocol();
     match argument {
@@ -111,9 +111,9 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 }
 
 /// `PORT h1,h2,h3,h4,p1,p2`: 200 for an unprivileged port of the client's own address (RFC 2577
-/// §3), or of a host that FXP allows; otherwise 504. After `PROT P`, another host also gets 504 if
-/// the server does not serve `SSCN`. If a balancer does not name the client, every address gets
-/// 504, because the client's address is unknown. IPv6 clients get 522.
+/// §3), or of a host that FXP allows; otherwise 504. After `PROT P`, a host that FXP allows gets
+/// 504 too if the server does not serve `SSCN`. If a load balancer hides the client's address,
+/// every address gets 504. IPv6 clients get 522.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -121,8 +121,9 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
 
-/// `EPRT |1 or 2|address|port|`: as PORT, for IPv4 and IPv6 (RFC 2428 §2). A forbidden address of
-/// the other protocol gets 522, and the reply does not suggest that protocol.
+/// `EPRT |1 or 2|address|port|`: as PORT, for IPv4 and IPv6 (RFC 2428 §2). If the address is
+/// forbidden and not of the control connection's protocol, the reply is 522, and does not suggest
+/// the address's protocol.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {

@@ -18,7 +18,8 @@ pub(super) fn tell(
     reply: &Reply,
 ) {
     if verb == Verb::User && reply.code() == ReplyCode::DENIED_BY_POLICY {
-        // Once is enough: such refusals cost a client nothing, and observers run programs.
+        // One event per session is enough: a refused `USER` costs a client nothing, but observers
+        // may run a program for each event.
         if let Ok(Command::User(name)) = Command::parse(verb, argument)
             && !std::mem::replace(&mut session.has_been_told_of_tls, true)
         {

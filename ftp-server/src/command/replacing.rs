@@ -23,7 +23,7 @@ use crate::storage::{Storage, StorageError, StreamEnd, Upload, VirtualPath, Writ
 /// Time for which an interrupted upload is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Uploads from byte 0 in the whole server that are running or were interrupted, by user and path.
+/// All uploads from byte 0 on this server that are running or were interrupted, by user and path.
 #[derive(Debug, Default)]
 pub(crate) struct Replacements(Mutex<HashMap<Key, State>>);
 
@@ -33,11 +33,11 @@ type Key = (Vec<u8>, VirtualPath);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When each running upload began.
+    /// Start of each running upload.
     running: Vec<Instant>,
     /// The last upload, if it was interrupted.
     interrupted: Option<Interrupted>,
-    /// When the last upload that stored the file began. The server forgets this time once no upload
+    /// Start of the last upload that stored the file. The server forgets this time once no upload
     /// is running or remembered as interrupted.
     stored: Option<Instant>,
 }
@@ -156,8 +156,8 @@ fn key(session: &Session, path: &VirtualPath) -> Key {
     (session.owner(path).unwrap_or_default().to_vec(), path.clone())
 }
 
-/// Refuses to report the length of a file that an upload of this user was to replace, or is
-/// replacing.
+/// Refuses to report the length of a file that this user's upload is replacing, or was going to
+/// replace when it was interrupted.
 ///
 /// A client that has just stored the file, and asks in order to verify the upload, knows that the
 /// new file is at the path. In that case, this function does not ask the storage, because an object
@@ -183,8 +183,8 @@ pub(super) fn forget(session: &Session, path: &VirtualPath) {
     session.context.replacements.forget(&key(session, path));
 }
 
-/// Refuses a restart offset if the path still has the file that an unfinished upload of this user
-/// was to replace.
+/// Refuses a restart offset if the path still has the file that this user's unfinished upload was
+/// going to replace.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
@@ -224,7 +224,7 @@ struct Replacing {
 }
 
 impl Replacing {
-    /// Records the end of the upload in case it is not stored. Only the storage knows whether the
+    /// Records how the upload ends if its file is not stored. Only the storage knows whether the
     /// upload replaces a file.
     fn note(&mut self, end: End) {
         self.replacement.end = if self.upload.replaces() { end } else { End::WithoutFile };

@@ -26,7 +26,7 @@ pub(crate) struct Rule {
     pub(super) is_harmless: bool,
     /// The pending state that the command keeps.
     keeps: Keeps,
-    /// Whether the command calls the authenticator, which may never return.
+    /// Whether the command calls the authenticator; such a call may never return.
     decides_login: bool,
     /// The line in `FEAT`, or the first word of that line; `None`: no line.
     pub(super) feature: Option<&'static str>,
@@ -50,7 +50,7 @@ pub(super) enum After {
     Any,
     /// `USER` was sent.
     User,
-    /// `PASS` was accepted, whether or not an account is missing.
+    /// `PASS` was accepted: the user is logged in, or must still send `ACCT`.
     Pass,
     /// No user is logged in.
     NoLogin,
@@ -92,7 +92,7 @@ enum Needs {
     Active,
     /// TLS that the client can request.
     Tls,
-    /// Trusted servers with which this server begins TLS handshakes.
+    /// Trusted servers, with which this server can be the TLS client.
     OtherServers,
     /// Any of these capabilities.
     Storage(&'static [Capabilities]),
@@ -311,7 +311,7 @@ impl Rule {
     }
 }
 
-/// Returns whether a command calls the authenticator, which may never return.
+/// Returns whether a command calls the authenticator; such a call may never return.
 pub(crate) fn decides_login(verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.decides_login)
 }

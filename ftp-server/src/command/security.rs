@@ -8,8 +8,8 @@ use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
 /// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. If
-/// [`Tls::auth_ssl_alias`](crate::Tls::auth_ssl_alias) is set, `AUTH SSL` is accepted too, and also
-/// protects data connections. `AUTH` ends a login (RFC 4217 §4.2).
+/// [`Tls::auth_ssl_alias`](crate::Tls::auth_ssl_alias) is set, the server also accepts `AUTH SSL`,
+/// which protects data connections too. `AUTH` ends a login (RFC 4217 §4.2).
 pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
     let with_data = match mechanism {
         AuthMechanism::Tls => false,
@@ -37,7 +37,7 @@ pub(super) fn pbsz(session: &mut Session) -> Outcome {
     Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
 }
 
-/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other of the two, 536
+/// `PROT <prot-code>`: 200 for `P` and `C`, 534 for the one of them that the policy forbids, 536
 /// for levels without an equivalent in TLS.
 pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
@@ -50,7 +50,7 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
         }
         (ProtectionLevel::Private | ProtectionLevel::Clear, _) => {}
         (ProtectionLevel::Safe | ProtectionLevel::Confidential, _) => {
-            let text = "With TLS, use PROT P";
+            let text = "TLS does not have this level, use PROT P";
             return Reply::new(ReplyCode::PROTECTION_NOT_SUPPORTED, text).into();
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
 }
 
 /// `CCC`: always refused. 533 in plaintext, because there is no protection to end (RFC 2228 §3);
-/// 534 under TLS, which continues.
+/// 534 under TLS, and the connection stays protected.
 pub(super) fn ccc(session: &Session) -> Outcome {
     match session.secured {
         None => {

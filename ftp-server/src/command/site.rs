@@ -1,4 +1,4 @@
-//! SITE (RFC 959 §4.1.3): commands of this server only.
+//! SITE (RFC 959 §4.1.3): commands specific to this server.
 
 use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
@@ -9,10 +9,10 @@ use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
-/// The entry in the help of a `SITE` command that the server handles itself.
+/// The help entry of a `SITE` command that the server handles itself.
 struct SiteWord {
     form: &'static str,
-    /// Returns whether a user with this offer can use the command.
+    /// Whether a user with this offer can use the command.
     is_offered: fn(Offer) -> bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn forms(session: &Session) -> Vec<&'static str> {
 
 /// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
 /// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the program that embeds the
-/// server; 504 for unknown words.
+/// server; a word that it does not know gets 504.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
@@ -64,7 +64,11 @@ fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     match commands.serve(&request) {
         None => no_such_word(),
         Some(reply) if is_final(&reply) => reply.into(),
-        Some(_) => Reply::new(ReplyCode::LOCAL_ERROR, "The command has no final reply").into(),
+        Some(_) => Reply::new(
+            ReplyCode::LOCAL_ERROR,
+            "The handler of this command returned no final reply",
+        )
+        .into(),
     }
 }
 

@@ -12,8 +12,8 @@ pub(super) fn allows(session: &Session, size: u64) -> bool {
 }
 
 /// Wraps an upload so that it fails with `OverQuota` at the user's size limit. The file already has
-/// `present` bytes. If the upload appends, `grows` is the file, whose size is checked again once
-/// the upload has begun.
+/// `present` bytes. If the upload appends, `grows` is the file to append to; its size is checked
+/// again once the upload has begun.
 pub(super) fn limited(
     session: &Session,
     present: u64,
@@ -26,8 +26,8 @@ pub(super) fn limited(
     }
 }
 
-/// Writes at most `left` of `bytes`, and subtracts the number of written bytes from `left`. Returns
-/// that number.
+/// Writes at most `left` bytes of `bytes`, and subtracts the number of written bytes from `left`.
+/// Returns that number.
 pub(super) fn write_up_to(
     left: &mut u64,
     upload: &mut dyn Upload,

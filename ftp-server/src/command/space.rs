@@ -13,15 +13,16 @@ use crate::storage::{
     Quota, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
-/// Minimum bytes that an upload may store before the free space is checked again, unless less is
-/// left. With much free space, an upload may store more: the free space divided by [`SHARE`], at
-/// most [`STEP_MAX`]. The division leaves room for parallel uploads, which check the same space.
+/// Minimum bytes that an upload may store before the free space is checked again. An upload may
+/// store the remaining space divided by [`SHARE`], at least this minimum and at most [`STEP_MAX`].
+/// If less space is left, it may store only that. The division leaves room for parallel uploads,
+/// which check the same space.
 const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the user's size limit is lower, or
-/// if the quota is known to leave less. 452 if the disk is known to have less free space above
+/// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the size exceeds the user's size
+/// limit or what the quota is known to leave. 452 if it exceeds the known free space above
 /// [`min_free`](crate::Limits::min_free).
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // A file of 0 bytes needs no space, so there is nothing to check.
@@ -109,8 +110,8 @@ pub(super) fn check(
     }
 }
 
-/// Wraps an upload so that it fails with `NoSpace` when the space to keep free is reached. Returns
-/// the upload itself if `room` is `None`.
+/// Wraps an upload so that it fails with `NoSpace` when only the space to keep free is left.
+/// Returns the upload itself if `room` is `None`.
 pub(super) fn within(
     session: &Session,
     storage: Arc<dyn Storage>,

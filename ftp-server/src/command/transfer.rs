@@ -66,9 +66,9 @@ pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// Encodes the data to send in the mode of the session. Mode Z compresses the data; the client gets
-/// 450 if too many transfers use compression. Mode B divides the data into blocks, with restart
-/// markers if `is_file` is set.
+/// Encodes outgoing data as the session's mode requires. Mode Z compresses the data; the client
+/// gets 450 if too many transfers use compression. Mode B divides the data into blocks, with
+/// restart markers if `is_file` is set.
 pub(super) fn in_mode(
     session: &Session,
     mut transfer: PreparedTransfer,
@@ -198,7 +198,7 @@ fn resumed_mode(
 ) -> Result<WriteMode, Reply> {
     match (mode, told) {
         (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
-            // Another session has stored a file since then, so the client's bytes would follow
+            // Another session has stored a file since `SIZE`, so the client's bytes would follow
             // unknown content.
             let error = StorageError::from(StorageErrorKind::Busy);
             Err(reply::storage_failure(&error, Purpose::MakeFile))
@@ -222,7 +222,7 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
 
 /// Returns whether the server creates missing parent directories for this upload.
 fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
-    // A partial upload to resume needs an existing directory.
+    // An upload can be resumed only in an existing directory.
     !matches!(mode, WriteMode::From(_))
         && session.user().is_some_and(|user| user.mkdir_parents)
         && session.may(directory, Rights::MKDIR)

@@ -14,15 +14,16 @@ use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteM
 /// Prefix of the names if the client sends none.
 const PREFIX: &[u8] = b"stou";
 
-/// Number of names to try. One is enough, unless another program guesses the names.
+/// Number of names to try. The names are random, so a second is needed only if another program
+/// guesses the first.
 const ATTEMPTS: u32 = 8;
 
 /// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 or 125 reply
 /// announces the name as RFC 1123 §4.1.2.9 requires, for example `150 FILE: name`.
 ///
-/// The part after the prefix is random, so that sessions do not compete for the next number. The
-/// file gets the name only if the name is still free when the upload is complete. A prefix that
-/// begins with a dot or contains a slash gets 553.
+/// The part after the prefix is random, so that sessions do not compete for the next number. If the
+/// name is no longer free when the upload is complete, the upload fails. A prefix that begins with
+/// a dot or contains a slash gets 553.
 pub(super) fn stou(
     session: &Session,
     prefix: Option<&Pathname>,

@@ -11,8 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::wait::{Monitor, OpenError, fd, wait};
 
 /// Connects from `local`, the server's address on the control connection, to `address`. If
-/// `from_port_below` is set and the port below that of `local` is available, it is the source port;
-/// otherwise the system chooses.
+/// `from_port_below` is set and the port below that of `local` is available, that is the source
+/// port; otherwise the system chooses one.
 pub(super) fn connect(
     local: SocketAddr,
     address: SocketAddr,
@@ -39,8 +39,8 @@ fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<So
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if local.is_ipv4() != address.is_ipv4() {
-        // The address belongs to a third host and has the other protocol, so the system must choose
-        // the source address.
+        // The address belongs to a third host and has the other IP version, so the system must
+        // choose the source address.
         local.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

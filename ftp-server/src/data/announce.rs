@@ -19,7 +19,7 @@ pub(crate) struct Announcer {
     general: Option<Announced>,
     /// Whether the server has warned that an external client gets an internal address.
     warned: AtomicBool,
-    /// The sender that ends the lookup thread when it is dropped.
+    /// The sender that the lookup thread waits on: dropping it ends the thread.
     lookups: OnceLock<Sender<()>>,
 }
 
@@ -72,7 +72,7 @@ impl Announcer {
         self.overrides.iter().map(|(_, announced)| announced).chain(&self.general)
     }
 
-    /// Looks up all names. Returns `false` if at least one name was never found.
+    /// Looks up all names. Returns whether each name has been found at least once.
     fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> bool {
         let mut found = true;
         for announced in self.all() {

@@ -14,7 +14,7 @@ use super::outgoing::Outgoing;
 use crate::storage::StorageError;
 use crate::tls::{Connection, size_of_records};
 
-/// Bytes of a file after which a download gets a restart marker.
+/// Bytes of a file between two restart markers in a download.
 const MARK: u64 = 1024 * 1024;
 
 /// Maximum bytes of data to put into one block. A listing may exceed this by one line, which
@@ -36,7 +36,7 @@ pub(crate) enum DataFault {
     /// The data is not a complete file in blocks.
     #[error(transparent)]
     Block(#[from] BlockFault),
-    /// The data contains the end of a record, which the stored file would lose.
+    /// The data contains an end-of-record mark, which the stored file could not keep.
     #[error("the data contains records")]
     Record,
     /// The sender marks a block as possibly wrong. The stored file could not keep that mark.
@@ -59,8 +59,8 @@ pub(crate) struct DataConnection {
     /// Whether the connection stays open after a complete file. In that case, the data itself marks
     /// the end of each file.
     pub(crate) stays_open: bool,
-    /// Received and decrypted data of later files, which a client may send in advance. The data
-    /// fits into a small buffer.
+    /// Data of later files that the client has sent in advance, already decrypted. The data fits
+    /// into a small buffer.
     pub(super) early: Vec<u8>,
 }
 
@@ -77,8 +77,8 @@ impl DataConnection {
         let _ = self.stream.set_nodelay(true);
     }
 
-    /// Returns whether the client has closed its side, and the server has read every byte before
-    /// that.
+    /// Returns whether the client has closed its side and the server has read all data that the
+    /// client sent.
     pub(crate) fn is_finished(&self) -> bool {
         if !self.early.is_empty() {
             return false;
@@ -92,8 +92,7 @@ impl DataConnection {
         }
     }
 
-    /// Returns whether the client has closed its side, even if the server has not read every byte
-    /// before that.
+    /// Returns whether the client has closed its side, even if the server still has bytes to read.
     fn is_hung_up(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
@@ -205,8 +204,8 @@ impl Outgoing for BlockOutgoing {
             let room = full.saturating_sub(out.len() + BlockHeader::END_OF_FILE.encode().len());
             let (count, has_more) = self.block(room.max(LEAST), out)?;
             if !has_more {
-                // This check comes before the end of the file is sent: a source that is too short
-                // must not look complete.
+                // This check comes before the end-of-file block: a source that is too short must
+                // not look complete.
                 self.inner.check_end(self.read)?;
                 out.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
                 return Ok(false);

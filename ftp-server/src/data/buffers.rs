@@ -15,8 +15,8 @@ pub(super) const LARGE: usize = 512 * 1024;
 /// Spare bytes in each buffer, for the end of a line that exceeds the wanted size.
 const MARGIN: usize = 4 * 1024;
 
-/// Maximum number of large buffers to keep for the next transfers: a new one costs a page fault for
-/// each 4 KiB.
+/// Maximum number of unused large buffers to keep for later transfers. A new one costs a page fault
+/// for each 4 KiB.
 const IDLE: usize = 4;
 
 /// The large buffers of one server.

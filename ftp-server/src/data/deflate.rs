@@ -17,13 +17,13 @@ use crate::storage::StorageError;
 /// millisecond or two.
 const TURN: usize = 32 * 1024;
 
-/// Maximum time to compress before sending, because much data can become very little.
+/// Maximum time to compress before sending, because a lot of data can compress to a few bytes.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// The turns and encoders of all sessions of a server.
 #[derive(Debug)]
 pub(crate) struct Deflating {
-    /// Maximum turns at a time: half the number of processors, rounded up.
+    /// Maximum number of simultaneous turns: half the number of processors, rounded up.
     turns: usize,
     state: Mutex<DeflatingState>,
     freed: Condvar,
@@ -93,7 +93,7 @@ impl Drop for EncoderPlace {
 /// Data to send in mode Z.
 pub(crate) struct DeflateOutgoing {
     inner: Box<dyn Outgoing>,
-    /// `None` once the end of the stream is written.
+    /// The encoder, or `None` once it has written the end of the stream.
     encoder: Option<DeflateEncoder>,
     /// The bytes to compress next.
     plain: Vec<u8>,
@@ -146,8 +146,8 @@ impl Outgoing for DeflateOutgoing {
         let end = Instant::now() + GATHER;
         loop {
             let has_more = self.step(out)?;
-            // If the source has no bytes, the pump waits before it calls again. It must not wait
-            // only because the encoder has held back its output.
+            // If the source has no bytes yet, this returns and the pump waits before its next call.
+            // The pump must not wait just because the encoder has held back its output.
             let is_waiting = self.plain.is_empty();
             if !has_more || is_waiting || !out.is_empty() || Instant::now() >= end {
                 return Ok(has_more);
@@ -190,7 +190,7 @@ impl Inflating {
     }
 }
 
-/// How received data differs from the content of the file.
+/// The encodings to undo in received data to get the content of the file.
 #[derive(Default)]
 pub(crate) struct Encoding {
     /// The blocks of mode B.

@@ -18,7 +18,7 @@ pub(crate) enum DataChannel {
     Passive(PassiveListener),
     /// The server connects to this address (`PORT`, `EPRT`).
     Active(SocketAddr),
-    /// The connection is already open, after an earlier transfer in mode B.
+    /// The connection that an earlier transfer in mode B left open.
     Open(IdleConnection),
 }
 

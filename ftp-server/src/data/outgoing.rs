@@ -119,7 +119,7 @@ impl AsciiOutgoing {
     ///
     /// # Errors
     ///
-    /// Returns `BadRestart` if the converted file cannot have `offset` bytes.
+    /// Returns `BadRestart` if `offset` is larger than the converted file can be.
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
         // Conversion at most doubles the size, so this check does not read the file.
@@ -199,7 +199,7 @@ impl Outgoing for AsciiOutgoing {
     }
 }
 
-/// Reads once, up to `room` bytes, and retries after signals.
+/// Appends up to `room` bytes from one read. Repeats a read that a signal interrupted.
 fn read_some(
     source: &mut dyn Source,
     room: usize,

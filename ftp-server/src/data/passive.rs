@@ -24,7 +24,8 @@ pub(super) fn accept(
     deadline: Instant,
     monitor: &mut dyn Monitor,
 ) -> Result<TcpStream, OpenError> {
-    // The port is closed and returned at the end of this call, whatever the outcome.
+    // Whatever the outcome, this call ends by dropping `port`, which closes the port and frees it
+    // for other sessions.
     let port = passive.open()?;
     let mut strangers = 0;
     loop {
@@ -36,8 +37,8 @@ pub(super) fn accept(
                     Err(OpenError::Failed(error)) => format!("{from}: {error}"),
                     Err(error) => return Err(error),
                 };
-                // The connection is reset, because an orderly end would look like an empty file to
-                // another server.
+                // The connection is reset: if the other end is an FTP server, an orderly close
+                // would look like an empty file.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 peer.complaints
                     .warn("data connection turned away", &format_args!("from {stranger}"));
@@ -47,7 +48,8 @@ pub(super) fn accept(
                     return Err(OpenError::Failed(error));
                 }
             }
-            // Usually, the client has connected before it sends the command of the transfer.
+            // The server waits only now, because the client has usually connected before it sends
+            // the transfer command.
             Err(Errno::AGAIN) => {
                 wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
             }
@@ -57,7 +59,7 @@ pub(super) fn accept(
     }
 }
 
-/// Closes the port, and returns a connection that has arrived at the port from any host.
+/// Closes the port. Returns a connection that has already arrived, whichever host it is from.
 pub(super) fn accept_waiting(passive: PassiveListener) -> Option<TcpStream> {
     let port = passive.open().ok()?;
     accept_one(&port.listener).ok().map(|(stream, _)| stream)

@@ -14,7 +14,7 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) peer: SocketAddr,
     /// The server's address and port on the control connection.
     pub(crate) local: SocketAddr,
-    /// Networks of the balancers, whose connections begin with a header.
+    /// Networks of the load balancers, whose connections begin with a PROXY header.
     pub(crate) balancers: &'a [Network],
     /// Networks of other servers that may exchange data with this session; empty without the right
     /// [`FXP`](crate::Rights::FXP).
@@ -38,8 +38,8 @@ impl DataPeer<'_> {
     /// Returns whether a data connection with `host` is allowed.
     ///
     /// The client's own host is allowed, and for users with the right `FXP` the hosts in the FXP
-    /// networks. Addresses such as link-local ones, which mean a different host on each machine,
-    /// are never allowed for another host (RFC 2577 §3). Another loopback address can be allowed
+    /// networks. No other host is allowed under an address that means a different host on each
+    /// machine, such as a link-local one (RFC 2577 §3). Another loopback address can be allowed
     /// only if the client's own address is loopback.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();

@@ -30,7 +30,7 @@ pub(crate) trait Monitor {
 pub(crate) enum Interruption {
     /// The client requested the end with `ABOR`.
     Abort,
-    /// The control connection ended, or the server shuts down.
+    /// The control connection ended, or the server is shutting down.
     ControlLost,
 }
 

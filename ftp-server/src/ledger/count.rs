@@ -16,7 +16,7 @@ use crate::threads;
 /// client.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
+/// Stack size of the counting thread, in bytes: enough for TLS to an object store in a debug build.
 const STACK: usize = 512 * 1024;
 
 /// Why the files could not be counted.
@@ -47,7 +47,7 @@ impl From<CountError> for StorageError {
     }
 }
 
-/// Begins a count in a new thread, unless a count is running.
+/// Starts a thread that counts the files. If another count is running, the thread ends at once.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     start(move || {
         if let Err(error) = count(&account).map_err(StorageError::from) {
-            log::warn!("cannot count the files of a quota: {error}");
+            log::warn!("cannot count the files for a quota: {error}");
         }
     })
 }

@@ -1,4 +1,4 @@
-//! Failed logins and bans of hosts, which all servers of a ledger count together.
+//! Failed logins and bans of hosts, counted across all servers that use the same ledger.
 
 use std::net::IpAddr;
 use std::time::Duration;

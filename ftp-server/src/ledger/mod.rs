@@ -1,10 +1,11 @@
 //! State that several servers share: quotas of storages, sessions of users, and failed logins of
 //! hosts.
 //!
-//! A [`Ledger`] keeps small records, and replaces a record only if it has not changed meanwhile.
-//! The servers need no other coordination. [`MemoryLedger`] keeps the records in the memory of this
-//! process, `S3Ledger` in an object store with conditional writes, and `RedisLedger` in Redis with
-//! a script. [`record`] defines the content of a record, and [`shared`] makes the changes.
+//! A [`Ledger`] keeps small records. It replaces a record only if the record has not changed since
+//! the server read it. The servers need no other coordination. [`MemoryLedger`] keeps the records
+//! in the memory of this process, `S3Ledger` in an object store with conditional writes, and
+//! `RedisLedger` in Redis with a script. [`record`] defines the content of a record, and [`shared`]
+//! makes the changes.
 
 mod count;
 mod hosts;
@@ -34,9 +35,9 @@ use std::time::Duration;
 /// A place for small records that several servers read and replace.
 ///
 /// To change a record, a server reads it and replaces exactly the version that it has read. If
-/// another server has changed the record in between, the first server begins again. So an
-/// implementation needs only one atomic operation: compare and replace. All calls block, and must
-/// return within a few seconds.
+/// another server has changed the record in between, the first server reads it again and retries.
+/// So an implementation needs only one atomic operation: compare and replace. All calls block, and
+/// must return within a few seconds.
 pub trait Ledger: fmt::Debug + Send + Sync {
     /// Returns a record and the ledger's time.
     ///
@@ -47,11 +48,11 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError>;
 
     /// Replaces the content of a record if the record still has this version. If `version` is
-    /// `None`, creates the record if it does not exist. Returns `false` if the record has changed
-    /// meanwhile.
+    /// `None`, creates the record. Returns `false` if the record no longer has this version or,
+    /// when `version` is `None`, already exists.
     ///
-    /// If it is uncertain whether the record was replaced, either result is right: each change can
-    /// safely be made twice.
+    /// If it is uncertain whether the record was replaced, an implementation may return either
+    /// result: each change can safely be made twice.
     ///
     /// # Errors
     ///
@@ -85,8 +86,8 @@ impl<T: Ledger + ?Sized> Ledger for Arc<T> {
 pub struct LedgerAnswer {
     /// The record; `None` if it does not exist.
     pub record: Option<LedgerRecord>,
-    /// The time of the ledger's own clock, since some moment that is the same for all servers.
-    /// Leases expire by this clock, so the servers' clocks do not matter.
+    /// The time on the ledger's own clock, since an epoch that is the same for all servers. Leases
+    /// expire by this clock, so the servers' clocks do not matter.
     pub time: Duration,
 }
 

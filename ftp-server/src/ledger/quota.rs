@@ -20,14 +20,14 @@ use crate::storage::{
 /// are counted again. So uploads never exceed the quota, except with
 /// [`WithoutLedger::Allow`](crate::WithoutLedger::Allow).
 ///
-/// Files of other programs, and of servers without this quota, are included from the next count on.
-/// The files are counted when the quota is first used, and again at the first upload or `MKD` after
-/// 24 hours. Files that are stored during a count may count twice. So before an upload is refused
-/// because of such a count, or of a count older than 10 minutes, the files are counted again. Bytes
-/// of interrupted uploads do not count.
+/// Files stored by other programs, or by servers without this quota, are included from the next
+/// count on. The files are counted when the quota is first used, and again at the first upload or
+/// `MKD` once the count is 24 hours old. Files that are stored during a count may count twice. So
+/// before the server refuses an upload, it counts again if the count may be too high or is older
+/// than 10 minutes. Bytes of interrupted uploads do not count.
 ///
-/// The size of a replaced file must be certain. So if two sessions change the same file at once,
-/// one change fails with `Busy`; an upload first waits for up to 20 s.
+/// The size of a file must not change while it is replaced. So if two sessions change the same file
+/// at once, one change fails with `Busy`. An upload waits up to 20 s before it fails.
 #[derive(Clone)]
 pub struct SharedQuota {
     account: Arc<Account>,
@@ -57,16 +57,16 @@ impl Account {
     }
 }
 
-/// The path that an upload changes, and its quota.
+/// The path that an upload changes, and the account whose quota applies.
 pub(super) struct Names {
     account: Arc<Account>,
     path: VirtualPath,
 }
 
 impl SharedState {
-    /// Returns a storage with a quota that all servers share, in the record of `account`. All
-    /// servers must use the same account for the same files. Other files need another account,
-    /// because each server counts files by listing the storage. Set the limits with
+    /// Returns a storage with a quota that all servers share. The record of `account` keeps the
+    /// usage. All servers must use the same account for the same files. Other files need another
+    /// account, because each server counts files by listing the storage. Set the limits with
     /// [`SharedQuota::max_bytes`] and [`SharedQuota::max_files`].
     ///
     /// The storage itself must have no quota.
@@ -117,7 +117,8 @@ impl SharedQuota {
             WriteMode::Create | WriteMode::Replace => 0,
         };
         let name = if old.is_some() { Cost::default() } else { Cost::NAME };
-        // The kept bytes of an interrupted upload do not count yet.
+        // The kept bytes of an interrupted upload have not counted until now, so they are reserved
+        // too.
         let resumed = if old.is_some() { 0 } else { kept };
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;

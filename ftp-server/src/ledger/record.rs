@@ -15,7 +15,7 @@ pub(super) type Time = u64;
 
 const TITLE: &str = "ftp-server ledger 1";
 
-/// Age from which a count of the files is repeated.
+/// Age at which a count is out of date, so that the files are counted again.
 const OLD: Time = 24 * 60 * 60 * 1_000;
 
 /// Age from which an exact count no longer justifies a refusal.
@@ -60,14 +60,14 @@ struct Count {
 pub(super) struct Lease {
     pub(super) until: Time,
     pub(super) cost: Cost,
-    /// Digests of the paths that no other session may change meanwhile.
+    /// Digests of the paths that no other session may change during the lease.
     pub(super) names: Vec<String>,
 }
 
 /// The result of an attempt to reserve something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Reserved: what was requested, and this number of bytes ahead.
+    /// The request was reserved, and this number of bytes ahead.
     Granted(u64),
     /// Over the limit. `is_old`: whether the count is old or may be too high.
     Over { is_old: bool },
@@ -78,13 +78,13 @@ pub(super) enum Verdict {
 /// A change that can be made later.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Later {
-    /// The reserved bytes are stored: `added` is used now, and `freed` no longer is.
+    /// The reserved bytes are stored: `added` now counts as used, and `freed` no longer does.
     Settle { id: String, added: Cost, freed: Cost },
     /// The reserved bytes will not be stored, or the session has ended.
     Release { id: String },
     /// A change may not have been recorded.
     Doubt,
-    /// The failed logins of this host no longer count.
+    /// The failed logins and the ban of this host no longer count.
     Forgive { host: String },
 }
 

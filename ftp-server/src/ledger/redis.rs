@@ -29,9 +29,9 @@ const PREFIX: &str = "ftp-server:";
 const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
-/// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`,
-/// `SET`, `TIME` and `EVAL`, and also `AUTH` or `SELECT` if the URL has a password or a database.
-/// It does not follow redirections of a cluster.
+/// A [`Ledger`] in a Redis server, reached over connections without TLS. It needs the commands
+/// `GET`, `SET`, `TIME` and `EVAL`, also `AUTH` if the URL has a password, and `SELECT` if the URL
+/// has a database. It does not follow redirections of a cluster.
 ///
 /// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
 /// The files are then counted again.
@@ -279,7 +279,8 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
         Reply::Error(text) => Some(text),
         _ => None,
     }) {
-        // For example, the Redis server is loading its data, is full, or is now a replica.
+        // These errors can be temporary: the Redis server is loading its data, is full, or is now a
+        // replica, for example.
         Some(text)
             if ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN"]
                 .iter()
@@ -311,7 +312,7 @@ struct Place {
 
 impl Place {
     fn of(url: &str) -> Result<Self, LedgerError> {
-        // The text is not shown: it could contain a password.
+        // The error does not show the URL, which could contain a password.
         Self::parse(url).ok_or_else(|| {
             let text =
                 "invalid URL of Redis: expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
@@ -352,7 +353,7 @@ impl Place {
         Some(Self { host: host.to_owned(), port, user, password, database })
     }
 
-    /// Returns the commands at the beginning of a connection.
+    /// Returns the commands to send at the beginning of a connection.
     fn greeting(&self) -> Vec<Vec<Vec<u8>>> {
         let mut commands = Vec::new();
         if let Some(password) = &self.password {

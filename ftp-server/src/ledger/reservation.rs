@@ -106,7 +106,8 @@ impl Reservation {
         }
     }
 
-    /// Reserves `wanted` without the ledger if that is allowed.
+    /// Reserves `wanted` without the ledger if [`WithoutLedger::Allow`] is set. Otherwise, fails
+    /// with `Uncounted`.
     fn reserve_without(&mut self, error: LedgerError, wanted: Cost) -> Result<(), StorageError> {
         self.without(error)?;
         self.cost = self.cost.plus(wanted);
@@ -134,7 +135,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Continues without the ledger if that is allowed.
+    /// Continues without the ledger if [`WithoutLedger::Allow`] is set.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Reservation {
         self.account.shared().hold(&self.account.record, &self.id, held);
     }
 
-    /// Ends the reservation: `added` is in use now, and `freed` no longer is.
+    /// Ends the reservation: `added` now counts as used, and `freed` no longer does.
     pub(super) fn settle(mut self, added: Cost, freed: Cost) {
         let id = self.id.clone();
         self.end(Some(Later::Settle { id, added, freed }));
@@ -173,7 +174,7 @@ impl Reservation {
         self.end(None);
     }
 
-    /// Ends the reservation after a change that adds bytes failed.
+    /// Ends the reservation of a failed change that would have added bytes.
     pub(super) fn fail(self, error: &StorageError) {
         // The storage may have made the change without confirming it, or may still make it.
         if matches!(error.kind, Kind::Io | Kind::Busy) {
@@ -181,7 +182,7 @@ impl Reservation {
         }
     }
 
-    /// Ends the reservation after a change that frees bytes failed.
+    /// Ends the reservation of a failed change that would have freed bytes.
     pub(super) fn fail_to_free(self, error: &StorageError) {
         if matches!(error.kind, Kind::Io | Kind::Busy) {
             self.account.shared().later(&self.account.record, Later::Doubt);

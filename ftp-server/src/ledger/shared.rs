@@ -44,13 +44,13 @@ const TURNS: usize = 16;
 const STACK: usize = 512 * 1024;
 
 /// The behaviour of a server while it cannot use the ledger, for example because the ledger does
-/// not answer. With both values, the server logs a warning, and failed logins count only on this
+/// not answer. With either value, the server logs a warning, and failed logins count only on this
 /// server. In a storage with a quota, `AVBL` and `SITE QUOTA` fail with 452.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WithoutLedger {
-    /// Logins of users with limited sessions fail with 421. In a storage with a quota, uploads,
-    /// `MKD`, `RMD`, `DELE` and `RNTO` fail with 452 (default).
+    /// The default: logins of users with limited sessions fail with 421. In a storage with a quota,
+    /// uploads, `MKD`, `RMD`, `DELE` and `RNTO` fail with 452.
     #[default]
     Refuse,
     /// The server continues without the shared limits. Once the ledger answers again, the server
@@ -63,8 +63,8 @@ pub enum WithoutLedger {
 ///
 /// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) counts the sessions of each
 /// user and the failed logins of each host on all servers together. [`quota`](Self::quota) limits
-/// the files of a storage. A thread renews the leases of this server; the thread ends with the last
-/// clone.
+/// the files of a storage. A thread renews the leases of this server until the last clone is
+/// dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -121,7 +121,7 @@ pub(super) enum Held {
     Count,
 }
 
-/// A guard that ends the thread when the last clone of a [`SharedState`] is dropped.
+/// A guard that ends the thread for the leases when the last clone of a [`SharedState`] is dropped.
 struct End(Arc<Inner>);
 
 impl fmt::Debug for SharedState {
@@ -141,9 +141,10 @@ impl Drop for End {
 }
 
 impl SharedState {
-    /// Begins to share state. If a server dies, its sessions no longer count after `lease`. Its
-    /// reservations count until the files are counted again after that time. All servers of a
-    /// ledger need the same lease. With an object store, it should be at least 10 s.
+    /// Begins to share state. If a server dies, its sessions stop counting once `lease` has passed.
+    /// Its reservations count until the files are counted again after that time. All servers that
+    /// share a ledger must use the same lease. With an object store, the lease should be at least
+    /// 10 s.
     ///
     /// # Errors
     ///
@@ -199,7 +200,7 @@ impl SharedState {
     ///
     /// # Errors
     ///
-    /// Returns the error of the ledger if [`WithoutLedger::Refuse`] is set.
+    /// Returns the error of the ledger if the ledger fails and [`WithoutLedger::Refuse`] is set.
     pub(crate) fn enter(&self, user: &[u8], limit: usize) -> Result<Option<Presence>, LedgerError> {
         let shared = &self.inner;
         let (record, id) = (record_name("sessions", user), unique()?);
@@ -262,7 +263,8 @@ impl Inner {
         }
     }
 
-    /// Makes a change soon: in the thread, or together with the next change to the record.
+    /// Queues a change. The thread for the leases makes it, or the next call that changes the
+    /// record.
     pub(super) fn later(&self, record: &str, later: Later) {
         self.books().later.entry(record.to_owned()).or_default().push(later);
         self.signal.notify_all();
@@ -351,7 +353,7 @@ impl Inner {
             Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
                 if failure.is_none() {
                     let effect = match self.without {
-                        WithoutLedger::Refuse => "sessions and uploads with limits are refused",
+                        WithoutLedger::Refuse => "logins and uploads that have limits are refused",
                         WithoutLedger::Allow => "limits across servers are not enforced",
                     };
                     log::warn!("{error}; {effect}");
@@ -397,7 +399,8 @@ fn parse(name: &str, found: Option<&LedgerRecord>) -> Result<Record, LedgerError
     text.and_then(Record::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
 }
 
-/// Makes the delayed changes and renews the leases of a server, until the server ends.
+/// Makes the delayed changes and renews the leases of a server, until its last [`SharedState`] is
+/// dropped.
 fn keep(shared: &Inner) {
     let mut renewed = Instant::now();
     let mut is_away = false;

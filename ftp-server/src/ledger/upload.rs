@@ -42,8 +42,8 @@ pub(super) struct QuotaUpload {
 }
 
 impl QuotaUpload {
-    /// Wraps an upload to a file whose first `kept` bytes exist. `left` is the number of reserved
-    /// bytes that remain for the bytes to write.
+    /// Wraps an upload to a file whose first `kept` bytes exist. `left` is the number of bytes that
+    /// the upload may write before it must reserve more.
     pub(super) fn new(
         inner: Box<dyn Upload>,
         reservation: Reservation,

@@ -78,7 +78,7 @@ impl EventLog {
         Self { has_priorities, ..self }
     }
 
-    /// Writes a sentence for the operator as a separate line.
+    /// Writes a message for the operator as a separate line.
     pub fn message(&self, level: Level, text: impl Display) {
         let text = text.to_string();
         match self.format() {
@@ -104,9 +104,9 @@ impl EventLog {
 }
 
 impl Event<'_> {
-    /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time, and
-    /// with the fields `more` at the end. `docs/log.md` describes the fields and their escapes.
-    /// Unlike in a log, names have their full length, and there is no field `unsaid`.
+    /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time.
+    /// Appends the fields in `more`. `docs/log.md` describes the fields and their escapes. Unlike in
+    /// a log, names have their full length, and there is no field `unsaid`.
     ///
     /// ```
     /// use ftp_server::{Event, Observer};
@@ -153,8 +153,8 @@ const fn severity(level: Level) -> u8 {
     }
 }
 
-/// An observer that passes the lines to the `log` crate, with the target `ftp_server::events`. The
-/// lines have no time, because the logger adds it.
+/// An observer that passes each event as a line to the `log` crate, with the target
+/// `ftp_server::events`. The lines have no time, because the logger adds it.
 #[derive(Debug, Default)]
 pub(crate) struct LogCrate {
     refusals: Refusals,

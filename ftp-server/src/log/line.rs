@@ -24,7 +24,7 @@ enum Value {
     Word(String),
     /// Text that a peer may have chosen, already escaped; it is written in quotes.
     Quoted(String),
-    /// A sentence for the operator, of any length.
+    /// A message for the operator, of any length.
     Message(String),
 }
 
@@ -32,8 +32,8 @@ impl Line {
     /// Returns the line of an event. `unsaid` is the number of similar earlier events without a
     /// line.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
-        // This capacity is enough for a login. It is not larger, because the thread keeps the
-        // memory while the session waits.
+        // This capacity is enough for a login. It is not larger, because the session's thread keeps
+        // freed memory while it waits for the client.
         let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(5) };
         if let Some(session) = event.session {
             line.number("session", session);
@@ -104,7 +104,7 @@ impl Line {
         }
     }
 
-    /// Returns the line for a sentence to the operator.
+    /// Returns the line for a message to the operator.
     pub(super) fn message(level: Level, text: &str) -> Self {
         let level = level.as_str().to_ascii_lowercase();
         let fields = vec![("level", Value::Word(level)), ("text", Value::Message(printable(text)))];
@@ -164,8 +164,8 @@ impl Line {
                 Value::Number(number) => write!(json, "{number}"),
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
-                // The text has no control characters left, so JSON only needs its quotes and
-                // backslashes escaped.
+                // The text has no control characters left, so only its quotes and backslashes need
+                // escapes in JSON.
                 Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#, longest)),
                 Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
@@ -215,7 +215,7 @@ fn cut(escaped: &str, special: &str, longest: usize) -> String {
     };
     let mark = write(MARK);
     let mut written = String::new();
-    // The last place to cut at which there is room for the mark.
+    // The last place for a cut that leaves room for the mark.
     let mut end = 0;
     let mut rest = escaped;
     while !rest.is_empty() {
@@ -265,8 +265,8 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
     }
 }
 
-/// Returns a sentence with its control characters escaped, so that it fits into one line.
-/// Backslashes stay, because text from peers in it is already escaped.
+/// Returns a message with its control characters escaped, so that it fits into one line. Does not
+/// escape backslashes, because text from peers in the message is already escaped.
 pub(super) fn printable(text: &str) -> String {
     let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
     parts.join("\\")

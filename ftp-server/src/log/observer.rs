@@ -15,17 +15,17 @@ use crate::tls::TlsInfo;
 /// Usually, the session's thread calls [`observe`](Self::observe) and waits. For slow work, copy
 /// the data that you need and process it in another thread. The session's thread may be confined to
 /// its user's files, so open all files beforehand. For most refused connections, the thread that
-/// accepts connections makes the call, and new clients wait. Another thread reports the end of
-/// bans.
+/// accepts connections calls `observe`, and new clients wait until it returns. Another thread
+/// reports the end of bans.
 ///
-/// A panic ends at most the session that the event is about.
+/// A panic in `observe` ends at most the session that the event is about.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// use ftp_server::{Event, EventKind, Observer};
 ///
-/// /// How many bytes were received.
+/// /// Number of bytes received.
 /// #[derive(Default)]
 /// struct Received(AtomicU64);
 ///

@@ -164,8 +164,8 @@ impl Register {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.register.sessions().remove(&self.number);
-        // Threads wait only during a shutdown. A thread that saw this session under the lock had
-        // set `draining` before, so it does not miss the notification.
+        // Threads wait only during a shutdown. `draining` was set before any thread could wait for
+        // this session, so no notification is missed.
         if self.register.is_draining() {
             self.register.gone.notify_all();
         }

@@ -27,7 +27,8 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Starts the thread, which ends after [`stop`](Self::stop), or when the relay is dropped.
+    /// Starts the relay's thread, which ends after [`stop`](Self::stop), or when the relay is
+    /// dropped.
     pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
         let (queue, sessions) = mpsc::channel();
         let work =

@@ -35,7 +35,7 @@ pub(crate) enum Greeting {
     Tls,
 }
 
-/// Serves one client from the greeting to the end, in this thread as long as possible.
+/// Serves one client, from the greeting until the session ends or must move to another thread.
 pub(crate) fn run(
     registration: Registration,
     ends: Ends,
@@ -61,7 +61,7 @@ pub(crate) fn run(
 struct EndNotice {
     current: Arc<Current>,
     number: u64,
-    /// The session's own state is gone after a panic.
+    /// The published state of the session, whose own state is gone after a panic.
     shown: Arc<Shown>,
     start: Instant,
 }
@@ -113,7 +113,8 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Returns a new runner on the heap. An idle session keeps every page of stack that its thread
-    /// has touched. Copies of the runner in the caller would touch several more pages.
+    /// has touched. If this function were inlined, copies of the runner on the caller's stack would
+    /// touch several more pages.
     #[inline(never)]
     fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
         Box::new(Self::new(registration, session, permit))
@@ -170,7 +171,7 @@ impl Runner {
     /// Answers an `AUTH`, and starts TLS. Ends the session if input follows the command.
     fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
         if self.control.has_input() {
-            self.close("Nothing may follow AUTH before its handshake")?;
+            self.close("Nothing may follow AUTH before the TLS handshake")?;
             return Ok(Next::End);
         }
         self.control.send(reply)?;
@@ -218,21 +219,21 @@ impl Runner {
         let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // The client may reconnect as soon as it sees the end. By that time, the session must have
-        // freed its passive port, and its places among the user's sessions and the connections.
+        // The client may reconnect as soon as it sees the end. By then, its passive port must be
+        // free, and it must no longer count as a session of its user or as a connection.
         drop(session);
         permit.leave();
         if served.is_ok() {
             control.hang_up();
         }
-        // Until it leaves the register, other threads can wake and cut the session.
+        // The session leaves the register last: until then, other threads can wake and cut it.
         drop(registration);
     }
 
     /// Serves the client until the end, or until another thread must continue.
     fn serve(&mut self) -> io::Result<Next> {
         loop {
-            // Lines that waited for a transfer are still handled during a shutdown.
+            // Lines that arrived during a transfer are still handled during a shutdown.
             let is_draining = self.session.context.is_draining();
             let must_end = self.line().is_cut() || self.line().is_dismissed();
             if must_end || is_draining && !self.control.has_waiting() {
@@ -282,18 +283,19 @@ impl Runner {
         self.session.context.is_draining() || line.is_cut() || line.is_dismissed()
     }
 
-    /// Waits for the next event until `limit` has passed since `start`. A passive port without a
-    /// transfer may close earlier than an idle session.
+    /// Waits for the next event until `limit` has passed since `start`. Closes a passive port that
+    /// stays unused for [`limits::UNUSED_LISTENER`].
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        // The next command shows that the client has got the reply. If the client first waits for
-        // the end of the data connection, that end comes after [`limits::LAST_WAIT`].
+        // The next command shows that the client has got the reply, so the data connection can end.
+        // If no command arrives, it ends after [`limits::LAST_WAIT`].
         if let Some(_refused) = self.session.refused.take() {
             match self.control.next(Instant::now(), limits::LAST_WAIT) {
                 Arrival::TimedOut => {}
                 arrival => return arrival,
             }
         }
-        // Waiting lines have arrived in time, even if a long digest has delayed them.
+        // Lines that are waiting here arrived in time, even if a long digest has delayed their
+        // handling.
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel
         {
@@ -352,7 +354,8 @@ impl Runner {
             }
             _ => Reply::new(ReplyCode::BAD_ARGUMENT, "CR, LF and NUL are not allowed"),
         };
-        // The line may have been an upload whose data the client has sent already.
+        // The line may have been meant as an upload command, and the client may have sent the data
+        // already.
         self.session.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
@@ -383,7 +386,8 @@ impl Runner {
         // Once a user is logged in, the login timeout no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
-            // A client that has sent all its commands may have closed its side.
+            // If commands are waiting, a client that has closed its side still expects their
+            // replies.
             if !self.control.has_input() {
                 let line = Arc::clone(self.line());
                 self.session.is_client_gone = Some(Box::new(move || line.is_left()));
@@ -471,7 +475,7 @@ impl Runner {
         Ok(next)
     }
 
-    /// Enters the storage of a user who has just logged in, once.
+    /// Enters the storage of the logged-in user, unless the session has already entered it.
     fn enter(&mut self) -> Result<(), StorageError> {
         match self.session.user() {
             Some(user) if !self.is_inside => user.storage.enter()?,

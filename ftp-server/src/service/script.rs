@@ -41,7 +41,7 @@ impl Runner {
 pub(super) fn cut(result: TransferResult) -> TransferResult {
     match result {
         TransferResult::Pumped(PumpEnd::Complete | PumpEnd::Storage(_)) => {
-            let error = io::Error::other("a test cuts this transfer");
+            let error = io::Error::other("cut off by a test script");
             TransferResult::Pumped(PumpEnd::Broken(error))
         }
         result => result,

@@ -109,8 +109,8 @@ impl SessionHandle {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
-    /// Ends the session after the command that it carries out, if there is one. Returns `false` if
-    /// the session was dismissed already.
+    /// Ends the session: after the running command if there is one, otherwise at once. Returns
+    /// `false` if the session was dismissed already.
     pub(super) fn dismiss(&self) -> bool {
         let before = self.turn.fetch_or(DISMISSED, Ordering::SeqCst);
         if before & WORKING == 0 {
@@ -143,8 +143,8 @@ impl SessionHandle {
     }
 
     /// Returns whether the client has closed its side, so that no further command arrives. In
-    /// plaintext, unread bytes may be commands. Under TLS they do not count, because they include
-    /// the end of TLS.
+    /// plaintext, unread bytes may be commands. Under TLS, unread bytes do not count, because they
+    /// may be just the end of TLS.
     pub(crate) fn is_left(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);

@@ -15,12 +15,12 @@ use crate::tls::TlsVersion;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Number of the session, from 1, as in events and log lines;
-    /// [`Server::kick`](crate::Server::kick) takes it.
+    /// Number of the session, counted from 1: the number in events and log lines, and the argument
+    /// of [`Server::kick`](crate::Server::kick).
     pub number: u64,
     /// The client's address on the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
-    /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
+    /// Name of the logged-in user, byte for byte as `USER` had it; `None` if no user is logged in.
     pub user: Option<Vec<u8>>,
     /// Virtual host of the login; `None` if there is no login or no host, or if
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) is empty.
@@ -29,8 +29,8 @@ pub struct SessionInfo {
     pub since: SystemTime,
     /// TLS version of the control connection; `None` in plaintext.
     pub tls: Option<TlsVersion>,
-    /// Time since the last command or transfer ended, or since the client connected; zero during a
-    /// transfer.
+    /// Time since the last command ended, or since the client connected if it has sent no command;
+    /// zero during a transfer.
     pub idle: Duration,
     /// Current activity.
     pub activity: Activity,
@@ -58,7 +58,7 @@ pub enum Activity {
 
 /// The published state of a session. The session writes this state at a login or logout, when TLS
 /// begins or ends, and when a transfer begins or ends. During a transfer, it updates only the
-/// number of bytes, and after a command only the time.
+/// number of bytes, and after a command only the time of the last command.
 #[derive(Debug)]
 pub(crate) struct Shown {
     /// The peer address of the connection; after a balancer's header was read, the client's

@@ -34,7 +34,7 @@ struct TransferSummary<'a> {
     tls: Option<TlsInfo>,
 }
 
-/// The consequences of the end of a long command.
+/// The reported end of a long command, the last replies and the session's next step.
 struct Conclusion {
     end: TransferEnd,
     replies: Vec<Reply>,
@@ -81,7 +81,7 @@ impl Runner {
         let proved_size = watch.proved_size;
         let is_end_confirmed = watch.is_end_confirmed;
         let refused = watch.refused;
-        // After data that a test has cut, the connection cannot stay open.
+        // If a test has cut the data, the data connection cannot stay open.
         let open = watch.open.filter(|_| fault.is_none());
         let failed = watch.failed;
         let result = match fault {
@@ -106,8 +106,8 @@ impl Runner {
         self.finish(&subject, bytes, tls, conclusion, failed)
     }
 
-    /// Carries out long work, and checks the control connection in between, for `ABOR` and for its
-    /// end.
+    /// Carries out long work in steps. Between steps, checks for `ABOR` and for the end of the
+    /// control connection.
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
         let Working { path, mut work } = working;
         let start = Instant::now();
@@ -130,7 +130,7 @@ impl Runner {
             }
         };
         let done = work.done();
-        // The place of the work must be free before the client gets the reply.
+        // The client's next command may need the place, so it must be free before the reply.
         drop(work);
         drop(place);
         let failed = watch.failed;
@@ -196,7 +196,7 @@ impl Runner {
                 Conclusion::reply(TransferEnd::NoData, reply)
             }
             TransferResult::NoTls(error) => {
-                self.session.warn("no TLS on a data connection", error);
+                self.session.warn("cannot protect a data connection", error);
                 let text = match self.session.begins_handshakes {
                     true => "Cannot begin TLS with the other server",
                     false => "Cannot protect the data connection",
@@ -207,7 +207,7 @@ impl Runner {
         }
     }
 
-    /// Returns the conclusion of a transfer whose data connection was open.
+    /// Returns the conclusion for data that ended, failed or was interrupted.
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
@@ -265,7 +265,7 @@ impl Runner {
     }
 }
 
-/// Returns the conclusion of an upload whose data does not have the form of its mode.
+/// Returns the conclusion of an upload whose data is invalid in its mode, or cannot be stored.
 fn conclude_malformed(fault: &DataFault) -> Conclusion {
     let text = match fault {
         DataFault::Deflate(DeflateFault::Truncated) => {

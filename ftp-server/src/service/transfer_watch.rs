@@ -26,13 +26,13 @@ use crate::{command, limits};
 pub(super) enum TransferResult {
     /// The storage refused the transfer before the 150.
     Refused(StorageError, Purpose),
-    /// The search for the beginning of the data took too long.
+    /// The beginning of a download was not found within [`limits::PREPARE`].
     TooLong,
     /// The data connection could not be opened.
     NoData(io::Error),
     /// The data connection could not be protected.
     NoTls(io::Error),
-    /// The data connection was open, whether or not bytes moved.
+    /// The data connection was open, or the transfer was interrupted before that.
     Pumped(PumpEnd),
 }
 
@@ -67,7 +67,7 @@ pub(super) struct TransferWatch<'a> {
     pub(super) proved_size: Option<u64>,
     /// Whether the sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
-    /// The data connection of a transfer that the storage refused, or of an upload that failed in
+    /// The data connection of a transfer that ended before the 150, or of an upload that failed in
     /// the storage.
     pub(super) refused: Option<TcpStream>,
     /// The data connection, if it stays open.
@@ -145,7 +145,7 @@ impl<'a> TransferWatch<'a> {
     ) -> Result<DataConnection, TransferResult> {
         let peer = self.session.data_peer();
         let opened = match channel.is_open() {
-            // The client may have closed the connection; then it gets no 125.
+            // This call fails before the 125 if the client has closed the connection.
             true => Ok(channel.open(&peer, is_upload, self)?),
             false => Err(channel),
         };
@@ -205,9 +205,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Lets the storage finish an upload, and checks that the client is still connected. When a
-    /// client is killed, its data ends too, and its control connection may end a moment later.
-    /// `took` is the duration of the data transfer.
+    /// Lets the storage finish an upload, and checks that the client is still connected. If a
+    /// client is killed, its data ends as if the upload were complete, and its control connection
+    /// may end a moment later. `took` is the duration of the data transfer.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
         if !matches!(end, PumpEnd::Complete) {
             return end;
@@ -255,8 +255,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work before the 150. For example, this work can find a restart offset in
-    /// converted data or a name that matches a pattern, or copy the beginning of a file.
+    /// Does the slow work before the 150. Examples are finding a restart offset in converted data,
+    /// finding names that match a pattern, and copying the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;
@@ -326,8 +326,8 @@ impl Payload {
     }
 }
 
-/// Returns the limits of a session's data: stall timeout, rate, buffers, and how the data may end.
-/// `rate` is the rate limit of the direction.
+/// Returns the limits of a session's data: stall timeout, rate, buffers, and whether data may end
+/// without a close_notify. `rate` is the rate limit of the direction.
 fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();
     PumpLimits {

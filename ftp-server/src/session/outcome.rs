@@ -13,8 +13,8 @@ pub(crate) enum Outcome {
     Reply(Reply),
     /// Send the reply and end the session.
     Close(Reply),
-    /// Send the reply no earlier than `at`, to slow down guesses of passwords; then end the session
-    /// if `closes`.
+    /// Send the reply no earlier than `at`, to slow down password guessing; then end the session if
+    /// `closes`.
     Late { reply: Reply, at: Instant, closes: bool },
     /// Send the reply and start TLS, for data connections too if `with_data`.
     Protect { reply: Reply, with_data: bool },
@@ -42,13 +42,14 @@ pub(crate) trait Work {
     fn done(&self) -> u64;
 
     /// Returns whether the work has a place among the processor-bound jobs from the start. If not,
-    /// the session takes a place when the work takes long.
+    /// the session waits for a place when the work needs more than one step.
     fn is_placed(&self) -> bool {
         false
     }
 }
 
-/// A transfer ready to begin: the object is open, and only the data connection is missing.
+/// A transfer whose object is open; only slow preparation, if any, and the data connection are
+/// missing.
 pub(crate) struct PreparedTransfer {
     /// The transferred path, for the log.
     pub(crate) path: VirtualPath,

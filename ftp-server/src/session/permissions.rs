@@ -92,13 +92,15 @@ impl Session {
         self.may(to, Rights::MKDIR) || stat().is_ok_and(|it| it.kind != EntryKind::Directory)
     }
 
-    /// Returns whether uploads and renames may replace files if the rights allow it.
+    /// Returns whether the settings let uploads and renames replace files; the user's rights apply
+    /// too.
     pub(crate) fn may_overwrite(&self) -> bool {
         let own = self.user().and_then(|user| user.overwrite);
         own.unwrap_or(self.context.config.overwrite)
     }
 
-    /// Returns the maximum size of the user's files in bytes, or `None` if it is unlimited.
+    /// Returns the maximum size of a file that the user uploads, in bytes, or `None` if it is
+    /// unlimited.
     pub(crate) fn file_size(&self) -> Option<u64> {
         self.user().map(|user| user.file_size).filter(|bytes| *bytes > 0)
     }
@@ -127,8 +129,8 @@ impl Session {
         }
     }
 
-    /// Returns the owner of a partial upload at this path, or `None` if the login is shared or the
-    /// user could not resume the upload.
+    /// Returns the owner to record for a partial upload at this path. Returns `None` if the login
+    /// is shared, or if the user could not resume the upload.
     pub(crate) fn owner(&self, path: &VirtualPath) -> Option<&[u8]> {
         let owner = self.user().and_then(|user| user.owner.as_deref());
         owner.filter(|_| !self.rights_at(path).only_creates())

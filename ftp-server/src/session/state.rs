@@ -27,7 +27,7 @@ use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
 /// Everything the server knows about one client.
 pub(crate) struct Session {
-    /// The context of the greeting or the last `REIN`.
+    /// The context that was current at the greeting, or at the last `REIN`.
     pub(crate) context: Arc<Context>,
     /// The source of the next context.
     pub(crate) current: Arc<Current>,
@@ -41,7 +41,7 @@ pub(crate) struct Session {
     pub(crate) reached: SocketAddr,
     /// The server's own address on the control connection.
     pub(crate) local: SocketAddr,
-    /// The host that `HOST` chose, or the TLS server name.
+    /// The virtual host that `HOST` or the TLS server name chose.
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
     /// The time since which no user has been logged in.
@@ -78,8 +78,8 @@ pub(crate) struct Session {
     pub(crate) told_partials: Vec<(VirtualPath, u64)>,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
-    /// The size that the storage has proved for the file in `stored`, and when. Only the next
-    /// command may use it.
+    /// The size that the storage has proved for the file in `stored`, and the time of the proof.
+    /// Only the next command may use it.
     pub(crate) proved_size: Option<(u64, Instant)>,
     /// Whether observers know that a login was refused because TLS is required.
     pub(crate) has_been_told_of_tls: bool,
@@ -105,7 +105,7 @@ pub(crate) enum Access {
     Unaccounted {
         /// The argument of `USER`.
         name: Vec<u8>,
-        /// The argument of `PASS`, to repeat the login with the account.
+        /// The argument of `PASS`, kept to check the login again once `ACCT` has arrived.
         password: Password,
     },
     /// Logged in.
@@ -135,9 +135,9 @@ pub(crate) struct User {
     pub(crate) file_size: u64,
     /// Idle timeout of the user, if it differs from the server's.
     pub(crate) idle: Option<Duration>,
-    /// Whether files may be replaced, if the user has a separate setting.
+    /// Whether files may be replaced; `None` if the server's setting applies.
     pub(crate) overwrite: Option<bool>,
-    /// A guard that counts this session, if the user's sessions or their common rate is limited.
+    /// A guard that counts this session, if the user's sessions or their combined rate is limited.
     pub(crate) _counted: Option<UserSession>,
     /// A guard that counts this session on all servers of the ledger.
     pub(crate) _present: Option<Box<Presence>>,
@@ -215,7 +215,8 @@ impl Session {
     }
 
     /// Forgets everything sent in plaintext, because an attacker may have sent it (RFC 4217 §4.2).
-    /// The host, the number of failed logins, and the fact that `CLNT` was sent stay.
+    /// Only the context, the host, the number of failed logins, and the fact that `CLNT` was sent
+    /// stay.
     pub(crate) fn forget_for_tls(&mut self) {
         let context = Arc::clone(&self.context);
         let host = self.host.take();
@@ -246,7 +247,7 @@ impl Session {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
     }
 
-    /// Returns the banner of the session's host, if it has its own.
+    /// Returns the banner of the session's virtual host, or `None` if the server's banner applies.
     pub(crate) fn host_banner(&self) -> Option<&str> {
         self.context.config.host(self.host.as_ref()?)?.banner.as_deref()
     }
@@ -315,7 +316,8 @@ impl Session {
             }
             EventKind::CommandRefused { .. } => complaints.due(REFUSALS, limits::REFUSAL_LINES),
             EventKind::LoginRefused { .. } => complaints.due("logins", limits::REFUSAL_LINES),
-            // The last line of a session has the number of refusals without a line.
+            // The log line for the end of a session gives the number of refusals that were left
+            // out.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
         }
@@ -327,7 +329,7 @@ impl Session {
         self.complaints.warn(kind, detail);
     }
 
-    /// Returns the time at which the session ends if there is no login.
+    /// Returns the time at which the session ends if no user has logged in by then.
     pub(crate) fn login_deadline(&self) -> Instant {
         deadline::after(self.logged_out_since, self.context.config.timeouts.login)
     }
@@ -349,13 +351,13 @@ impl Session {
         }
     }
 
-    /// Closes a data connection that is open after a transfer.
+    /// Closes the data connection if an earlier transfer has left it open.
     pub(crate) fn close_open_data(&mut self) {
         self.channel.take_if(|channel| channel.is_open());
     }
 
-    /// Returns the encoding of data that the session receives now. The data begins at `offset` in
-    /// the file.
+    /// Returns the encoding of an upload with the current transfer parameters. The data begins at
+    /// `offset` in the file.
     pub(crate) fn encoding(&self, offset: u64) -> Encoding {
         let is_ascii = self.parameters.representation == RepresentationType::Ascii;
         let is_deflated = self.parameters.mode == TransferMode::Deflate;
@@ -391,7 +393,8 @@ impl Session {
         self.data_peer().may_have_data_with(host)
     }
 
-    /// Returns whether data connections with hosts other than the client's own may be allowed.
+    /// Returns whether the user may have data connections with some hosts other than the client's
+    /// own.
     pub(crate) fn may_fxp(&self) -> bool {
         let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
         has_right && !self.context.config.fxp_networks.is_empty()

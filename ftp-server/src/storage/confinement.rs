@@ -29,12 +29,13 @@ pub enum ConfinementPolicy {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ConfinementStatus {
-    /// The kernel resolves every path below the root (`openat2`). Without it, paths are walked one
-    /// component at a time, and every symbolic link is refused.
+    /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, paths are
+    /// walked one component at a time, and every symbolic link is refused.
     pub openat2: bool,
     /// Version of the Landlock ABI in use: 2, 3 or 5; `None` without Landlock. With Landlock, the
     /// session's thread cannot open anything outside the root, even if the server has a defect.
-    /// Version 2 (before Linux 6.2) does not prevent `truncate`, which the server never calls.
+    /// Version 2 (before Linux 6.2) does not prevent truncation by path (`truncate`), which the
+    /// server never uses.
     pub landlock: Option<u8>,
 }
 
@@ -42,10 +43,10 @@ impl fmt::Display for ConfinementStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.openat2 {
             true => "openat2",
-            false => "path lookup without symbolic links (no openat2)",
+            false => "path lookup that refuses symbolic links (no openat2)",
         })?;
         match self.landlock {
-            Some(2) => f.write_str(" and Landlock (ABI 2, which does not check truncate)"),
+            Some(2) => f.write_str(" and Landlock (ABI 2, which does not restrict truncate)"),
             Some(abi) => write!(f, " and Landlock (ABI {abi})"),
             None => f.write_str(" without Landlock"),
         }
@@ -109,8 +110,8 @@ impl Confinement {
     ///
     /// Returns an error of [`beneath`](Self::beneath).
     pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
-        // The rights of the second version are required. Rights that the kernel does not know are
-        // left out.
+        // The rights of the second version are required. Rights of later versions are left out if
+        // the kernel does not know them.
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
@@ -232,9 +233,9 @@ mod tests {
     fn the_status_names_the_mechanisms_fs_05() {
         for (openat2, landlock, want) in [
             (true, Some(5), "openat2 and Landlock (ABI 5)"),
-            (true, Some(2), "openat2 and Landlock (ABI 2, which does not check truncate)"),
+            (true, Some(2), "openat2 and Landlock (ABI 2, which does not restrict truncate)"),
             (true, None, "openat2 without Landlock"),
-            (false, Some(3), "without symbolic links (no openat2) and Landlock (ABI 3)"),
+            (false, Some(3), "that refuses symbolic links (no openat2) and Landlock (ABI 3)"),
         ] {
             let shown = ConfinementStatus { openat2, landlock }.to_string();
             assert!(shown.ends_with(want), "{shown}");

@@ -45,7 +45,7 @@ pub enum StorageErrorKind {
     #[error("file name not allowed")]
     NameNotAllowed,
     /// The restart offset is beyond the end of the file, or the storage cannot resume there.
-    #[error("restart offset beyond the end of the file")]
+    #[error("cannot resume at this offset")]
     BadRestart,
     /// The storage is full.
     #[error("no space left")]
@@ -54,7 +54,7 @@ pub enum StorageErrorKind {
     #[error("quota exceeded")]
     OverQuota,
     /// The current usage of the quota is unknown.
-    #[error("quota cannot be checked now")]
+    #[error("cannot check the quota now")]
     Uncounted,
     /// The object or the storage is busy; a later attempt may succeed.
     #[error("busy")]
@@ -80,7 +80,8 @@ impl StorageError {
         Self { kind, source: None }
     }
 
-    /// Returns an error caused by the system, or by an underlying store.
+    /// Returns an error of this kind whose source is an error of the system or of an underlying
+    /// store.
     #[must_use]
     pub const fn caused_by(kind: StorageErrorKind, source: io::Error) -> Self {
         Self { kind, source: Some(source) }
@@ -141,8 +142,8 @@ fn kind_of(error: &io::Error) -> StorageErrorKind {
         Io::NotADirectory => StorageErrorKind::NotDirectory,
         Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
         Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
-        // Too many subdirectories in a directory, or too many names of a file, also count as a lack
-        // of space.
+        // Too many subdirectories in a directory, or too many hard links to a file, also count as a
+        // lack of space.
         Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
         Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
         Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,

@@ -29,10 +29,10 @@ pub enum StorageCall {
     /// [`Storage::read`].
     Read,
     /// Reading from a [`Source`]. If this call has a fault, [`Source::descriptor`] returns `None`,
-    /// so that sessions read the source.
+    /// so that sessions cannot bypass the source.
     SourceRead,
     /// [`Source::ready`]. If this call has a fault, [`Source::descriptor`] returns `None`, so that
-    /// sessions read the source.
+    /// sessions cannot bypass the source.
     SourceReady,
     /// [`Source::seek_to`].
     SourceSeek,
@@ -52,8 +52,8 @@ pub enum StorageCall {
     UploadFlush,
     /// [`Upload::prepare_commit`].
     UploadPrepareCommit,
-    /// [`Upload::commit`]. A fault acts before the call; if it fails the call, the wrapped upload
-    /// is aborted.
+    /// [`Upload::commit`]. A fault acts before the call; if the fault makes the call fail, the
+    /// wrapped upload is aborted.
     UploadCommit,
     /// [`Upload::abort`].
     UploadAbort,
@@ -82,11 +82,12 @@ const CALLS: usize = StorageCall::Quota as usize + 1;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Fails with this kind before the call does anything. An `UploadAbort` cannot fail, so it
-    /// takes place.
+    /// Makes the call fail with an error of this kind before the call does anything. An
+    /// `UploadAbort` cannot fail, so it takes place.
     Fail(StorageErrorKind),
-    /// Fails with EINTR before the call does anything. Sessions retry `SourceRead`, `UploadWrite`
-    /// and `UploadFlush`. Other calls fail with `Io`, except `UploadAbort`, which takes place.
+    /// Makes the call fail with EINTR before the call does anything. Sessions retry `SourceRead`,
+    /// `UploadWrite` and `UploadFlush`. Other calls fail with `Io`, except `UploadAbort`, which
+    /// takes place.
     Interrupt,
     /// Delays the call.
     Delay(Duration),
@@ -104,7 +105,7 @@ pub enum Fault {
 /// like the wrapped storage.
 ///
 /// Each kind of call is counted from 1, over all sessions and clones together. Several faults of
-/// one call act in the order in which they were added, until one fails the call.
+/// one call act in the order in which they were added, until one makes the call fail.
 ///
 /// ```
 /// use std::io::Write;

@@ -215,9 +215,9 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::NotFound.into())
     }
 
-    /// Returns whether an upload that was to replace the file at `path` was interrupted less than a
-    /// day ago. `user` is the owner of the upload, or `None` for a shared login. A client must not
-    /// resume such an upload at the length of the old file.
+    /// Returns whether an upload that was going to replace the file at `path` was interrupted less
+    /// than a day ago. `user` is the owner of the upload, or `None` for a shared login. A client
+    /// must not resume such an upload at the length of the old file.
     ///
     /// A server remembers the interrupted uploads of its own sessions. Storages implement this
     /// method so that a restarted server knows about them too. The default is `false`.

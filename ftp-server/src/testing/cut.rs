@@ -38,7 +38,7 @@ impl Write for CutUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let most = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if most == 0 && !bytes.is_empty() {
-            return Err(io::Error::other("a test cuts this upload"));
+            return Err(io::Error::other("cut off by a test script"));
         }
         let written = self.inner.write(bytes.get(..most).unwrap_or(bytes))?;
         self.left = self.left.saturating_sub(written as u64);

@@ -294,7 +294,7 @@ impl fmt::Display for Recorded {
             Self::Refused(refusal) => write!(f, "connection refused: {}", refusal.as_str()),
             Self::LoggedIn { user } => write!(f, "logged in as {}", Escaped(user)),
             Self::LoginRefused { user, reason } => {
-                write!(f, "login refused as {}: {}", Escaped(user), reason.as_str())
+                write!(f, "login as {} refused: {}", Escaped(user), reason.as_str())
             }
             Self::LoggedOut => f.write_str("logged out"),
             Self::Transferred { verb, path, bytes, end, reply } => {
@@ -317,7 +317,7 @@ impl fmt::Display for Recorded {
 
 impl fmt::Display for NotRecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no record matches after {:?}; recorded:", self.waited)?;
+        write!(f, "no record matched within {:?}; recorded so far:", self.waited)?;
         if self.records.is_empty() {
             return f.write_str(" nothing");
         }

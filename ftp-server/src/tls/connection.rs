@@ -240,7 +240,7 @@ impl Connection {
         }
         *count += 1;
         if *count > SILENT_RECORDS {
-            let why = "too many records without data";
+            let why = "too many TLS records without data";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         Ok(())

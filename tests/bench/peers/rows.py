@@ -103,7 +103,7 @@ CLIENTS = [
     lower("put-cpu", "put of 1 GiB", "CPU s/GiB", measures.put_large, "cpu", ratio=1.0),
     count("put-calls", "put of 1 GiB", measures.put_large_calls, 343),
     higher("mirror", "mirror of 1,000 files of 1 KiB", "files/s", measures.mirror, "rate", ratio=1.0),
-    higher("mirror-4", "mirror with -j 4, times one connection", "times", measures.mirror, "gain", value=2.5),
+    higher("mirror-4", "mirror -j 4, gain over one connection", "times", measures.mirror, "gain", value=2.5),
     count("mirror-flights", "mirror with --pipeline, a file", measures.flights, 1.0, figure="flights"),
     lower("ls", "ls -l of 10,000", "ms", measures.list_many, "ms", ratio=0.4),
 ]

@@ -279,7 +279,7 @@ fn cm_132_hs_38_stat_lists_on_the_control_connection() {
     }
     let reply = session.expect("STAT many", 212);
     assert_eq!(reply.lines.len(), 1_002, "HS-38");
-    assert_eq!(reply.lines.last().expect("a last line"), b"212 End; there is more, use LIST");
+    assert_eq!(reply.lines.last().expect("a last line"), b"212 End; more entries exist, use LIST");
     let reply = session.expect("STAT dir/*.txt", 212);
     assert_eq!(reply.lines.len(), 3, "{reply:?}");
     session.expect("STAT nowhere", 550);

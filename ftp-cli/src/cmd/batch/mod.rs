@@ -40,7 +40,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         [url] => (url, OsStr::new("-")),
         [url, script] => (url, script.as_os_str()),
         _ => {
-            return Err(Failure::usage("batch takes a URL and a file: ftp-cli batch URL [FILE|-]"));
+            let message = "batch takes a URL and at most one file: ftp-cli batch URL [FILE|-]";
+            return Err(Failure::usage(message));
         }
     };
     let url = urls::parse(url)?;
@@ -151,7 +152,7 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     }
     if line.pop_if(|last| *last == b'\n').is_none() && line.len() as u64 == LINE {
-        return Err(Failure::usage("line too long: stopped reading here"));
+        return Err(Failure::usage("line longer than 64 KiB: reading stopped here"));
     }
     Ok(Some(line))
 }

@@ -52,7 +52,7 @@ impl<'a> Queue<'a> {
     /// signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
-            let message = format!("not tried: cd failed in line {line}");
+            let message = format!("skipped: the cd failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
         }
         if let Err(failure) = self.client() {
@@ -254,7 +254,8 @@ impl<'a> Queue<'a> {
             .map_err(|failure| Failure { fatal: false, ..failure })?;
         let is_file = matches!(target, Target::File(_));
         if (settings.resume || settings.preserve || settings.in_place) && !is_file {
-            let message = "--continue, --preserve and --in-place need a regular local file";
+            let message =
+                "--continue, --preserve and --in-place need a regular local file as the target";
             return Err(Failure::item(Exit::Usage, message));
         }
         let name = shown(path);
@@ -285,7 +286,7 @@ impl<'a> Queue<'a> {
 
     fn put(&mut self, number: usize, local: &[u8], path: Option<&[u8]>) -> Result<(), Failure> {
         if self.is_full {
-            let message = "not tried: the server has no space left for uploads";
+            let message = "skipped: the server has no space left for uploads";
             return Err(Failure::item(Exit::Temporary, message));
         }
         let here = shown(local);

@@ -6,7 +6,7 @@ use super::words::{BOOKMARKS, all_names, names, of_operand, spellings};
 use crate::options::{self, Command, Completes, Row, Value};
 
 /// Text before the generated parts. In bash, `=` and `:` are separate words during completion.
-const BEGIN: &str = r#"# Completion of ftp-cli in bash: source it, or put it into
+const BEGIN: &str = r#"# Bash completion for ftp-cli: source this file, or save it as
 # ~/.local/share/bash-completion/completions/ftp-cli
 _ftp_cli_bookmarks() {
     local file=${FTP_CLI_CONFIG-${XDG_CONFIG_HOME:-$HOME/.config}/ftp-cli/config.toml}

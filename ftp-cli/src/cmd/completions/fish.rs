@@ -7,7 +7,7 @@ use crate::options::{self, Command, Completes, Row, SYNONYMS};
 
 /// Functions that print the bookmarks and the command of the line. The second function fails if the
 /// line has no command.
-const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
+const BEGIN: &str = r#"# Fish completion for ftp-cli: save it as ~/.config/fish/completions/ftp-cli.fish
 function __ftp_cli_bookmarks
     set -l file $HOME/.config/ftp-cli/config.toml
     test -n "$XDG_CONFIG_HOME"; and set file $XDG_CONFIG_HOME/ftp-cli/config.toml

@@ -7,7 +7,7 @@ use crate::options::{self, Command, Completes, Operand, Row, SYNONYMS, Value};
 
 /// Text before the options that can precede a command.
 const BEGIN: &str = r#"#compdef ftp-cli
-# Completion of ftp-cli in zsh: put it into a directory of $fpath as _ftp-cli.
+# Zsh completion for ftp-cli: save it as _ftp-cli in a directory of $fpath.
 _ftp-cli_operand() {
     if [[ $PREFIX != @* ]]; then
         (( $# )) && "$@"

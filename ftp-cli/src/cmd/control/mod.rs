@@ -77,7 +77,7 @@ fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
     let mut stream = UnixStream::connect(path).map_err(|error| {
         let why = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "no server listens there; use --control FILE with the server's control.socket"
+                "no server is listening there; start it, or name its control.socket with --control"
                     .to_owned()
             }
             ErrorKind::PermissionDenied => {
@@ -95,8 +95,10 @@ fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
     };
     exchange().map_err(|error| {
         let why = match error.kind() {
-            ErrorKind::WouldBlock => "the server does not answer".to_owned(),
-            ErrorKind::InvalidData => "the server ended without answering".to_owned(),
+            ErrorKind::WouldBlock => "the server did not answer within 2 minutes".to_owned(),
+            ErrorKind::InvalidData => {
+                "the server closed the connection without a complete answer".to_owned()
+            }
             _ => error.to_string(),
         };
         Failure::new(Exit::Network, format!("{shown}: {why}"))

@@ -26,7 +26,7 @@ pub(crate) enum Request {
     Drain,
     /// Reloads as SIGHUP does, and reports the outcome.
     Reload,
-    /// Ends the ban of this host, or all bans.
+    /// Lifts the ban on this host, or all bans.
     Unban(Option<IpAddr>),
 }
 
@@ -67,7 +67,7 @@ impl Request {
             ("unban", "all") => Ok(Self::Unban(None)),
             ("unban", host) => match host.parse() {
                 Ok(address) => Ok(Self::Unban(Some(address))),
-                Err(_) => Err(format!("invalid address \"{host}\": expected an address or all")),
+                Err(_) => Err(format!("invalid address \"{host}\": expected an IP address or all")),
             },
             _ => Err(format!("unknown request \"{line}\"")),
         }

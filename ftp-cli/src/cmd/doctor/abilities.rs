@@ -170,9 +170,7 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
             None => Finding::ok(
                 Check::Mlsd,
-                format_args!(
-                    "MLST is not listed: LIST is used instead, and its text must be parsed"
-                ),
+                format_args!("MLST is not listed: the client must parse the text of LIST"),
             ),
         },
         came(Check::List, list, Diagnosis::ListingUnreadable),
@@ -197,7 +195,7 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             Some(_) => Finding::ok(Check::Size, format_args!("SIZE is supported")),
             None => Finding::skip(Check::Size, format_args!("SIZE got no reply")),
         },
-        listed(Check::Mfmt, "MFMT", "modification times cannot be set (put -p)"),
+        listed(Check::Mfmt, "MFMT", "put -p cannot set modification times"),
         match hashes(features) {
             hashes if hashes.is_empty() => Finding::ok(
                 Check::Hash,

@@ -89,7 +89,7 @@ diagnoses! {
         "The resolver of this computer failed, so it is unknown whether the name has an address. This says nothing about the server.",
         Here: "try again; if it keeps failing, check the network connection and the resolver (/etc/resolv.conf), or use the server's address instead of its name";
     NoAddressOfFamily "no-address-of-family" Network,
-        "The server has addresses, but none of the requested family.",
+        "The server has addresses, but none of the requested family (IPv4 or IPv6).",
         Here: "remove -4, -6 or --bind";
     LocalAddressMissing "local-address-missing" Network,
         "This computer does not have the address of --bind, so it cannot open a connection from there.",
@@ -99,7 +99,7 @@ diagnoses! {
         Here: "check the host and port of the proxy, or use --proxy none to connect directly";
     ProxySilent "proxy-silent" Timeout,
         "The proxy accepts the connection, but does not answer in time: it speaks another protocol, is overloaded, or gets no answer from the server.",
-        Between: "check that the URL has the proxy's protocol (socks5, socks5h, http or ftp), and check the proxy's log";
+        Between: "check that the proxy's URL has the scheme of its protocol (socks5, socks5h, http or ftp), and check the proxy's log";
     NotAProxy "not-a-proxy" Network,
         "The program that listens at the proxy's address does not speak the protocol of the proxy's URL.",
         Here: "use the scheme of the proxy's protocol: socks5, socks5h, http or ftp";
@@ -113,11 +113,11 @@ diagnoses! {
         "The proxy carries the control connection, but opens no data connections: its rules allow only some ports.",
         Between: "let the proxy connect to the server's passive ports; an HTTP proxy must allow CONNECT to them";
     PortClosed "port-closed" Network,
-        "The computer answers, but no program listens on this port. A firewall that rejects connections looks the same.",
+        "The server's computer answers, but no program listens on this port. A firewall that rejects connections looks the same.",
         Server: "start the FTP server, or use the port that it listens on";
     HostSilent "host-silent" Timeout,
-        "No answer: the computer is off, the address is wrong, or a firewall drops the packets.",
-        Between: "check that the computer is on, and let TCP to this port pass to the server";
+        "No answer: the server's computer is off, the address is wrong, or a firewall drops the packets.",
+        Between: "check that the server's computer is on, and allow TCP connections to this port";
     HostUnreachable "host-unreachable" Network,
         "The network reports that there is no route to this address.",
         Between: "repair the route, on this computer or on the router that sent the message";
@@ -140,7 +140,7 @@ diagnoses! {
         "The program that listens on this port is not an FTP server.",
         Here: "find out which program listens on the port, and use the port of the FTP server";
     GreetingNever "greeting-never" Timeout,
-        "The server accepts the connection, but sends no complete greeting. The server hangs, has no free process, or waits for a name server; or a proxy lost the connection.",
+        "The server accepts the connection, but sends no complete greeting. Perhaps the server hangs, has no free process or waits for a name server, or a proxy lost the connection.",
         Server: "check the server's log and load, and switch off its lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
     GreetingLate "greeting-late" Timeout,
         "The greeting is late, most often because the server looks up the client's name and gets no answer. Impatient clients give up.",
@@ -156,13 +156,13 @@ diagnoses! {
         Server: "install a certificate and switch TLS on; until then only ftp:// works, without any protection";
     TlsHandshake "tls-handshake" Tls,
         "The server offers TLS, but the handshake fails: the server is too old, or its TLS is not fully configured.",
-        Server: "check the server's TLS log, check that it can read its certificate and key, and enable TLS 1.2 or 1.3";
+        Server: "check the server's TLS log, check that the server can read its certificate and key, and enable TLS 1.2 or 1.3";
     CertificateExpired "certificate-expired" Tls,
         "The certificate has expired, so clients that verify it refuse the connection.",
         Server: "renew the certificate if you have not done so yet, then reload the server";
     CertificateNotYetValid "certificate-not-yet-valid" Tls,
-        "The certificate is not valid yet: it is new, or one of the two clocks is wrong.",
-        Server: "set the clocks of both computers, or issue the certificate again";
+        "The certificate is not valid yet: it is new, or the clock of this computer or of its issuer is wrong.",
+        Server: "correct the wrong clock, or wait until the certificate is valid; if its start date is wrong, issue it again";
     CertificateSelfSigned "certificate-self-signed" Tls,
         "The certificate is self-signed, so the server's identity cannot be verified.",
         Here: "ask the server's operator to confirm the pin, by phone for example, then use it with --pin; or install a certificate that a trusted CA signed";
@@ -180,7 +180,7 @@ diagnoses! {
         Server: "renew the certificate, then reload the server";
     CertificateUnusable "certificate-unusable" Tls,
         "The certificate is not a valid server certificate.",
-        Server: "issue a new server certificate (extended key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
+        Server: "issue a new server certificate (extended key usage serverAuth, an ECDSA key or an RSA key of at least 2048 bits)";
     TlsBroken "tls-broken" Tls,
         "The server lists AUTH TLS among its features but refuses the command, or does not answer it properly.",
         Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";
@@ -192,7 +192,7 @@ diagnoses! {
         Server: "allow protected data connections (PBSZ 0, PROT P), or accept unencrypted data with --tls-data clear";
     ReuseDemanded "reuse-demanded" Tls,
         "The server requires data connections to resume the TLS session of the control connection. Clients that cannot (many libraries) fail with 522 or 425.",
-        Server: "for such clients, do not require session resumption (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client supports it";
+        Server: "for clients that cannot resume sessions, switch the requirement off (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse=prefer); this client can";
     DataTls "data-tls" Tls,
         "TLS works on the control connection, but fails on data connections.",
         Server: "check the server's TLS log; a server that requires session resumption must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
@@ -206,19 +206,19 @@ diagnoses! {
         "The server rejects this user name or password.",
         Here: "check the name, the password and its source; some servers reject a correct password if the user lacks a valid shell or home, and log this";
     LoginNeedsTls "login-needs-tls" Tls,
-        "The server accepts logins only under TLS.",
+        "The server accepts logins only over TLS.",
         Here: "use ftpes:// instead of ftp://";
     LoginTlsMissing "login-tls-missing" Tls,
-        "The server accepts logins only under TLS, but also refuses TLS, so nobody can log in.",
+        "The server accepts logins only over TLS, but refuses TLS, so nobody can log in.",
         Server: "install a certificate and switch TLS on, or allow logins without TLS";
     LoginFailed "login-failed" Temporary,
         "The login failed for a temporary reason, according to the server's reply.",
         Server: "wait and try again; if it keeps failing, check the server's log";
     LoginAgain "login-again" Temporary,
         "The server accepted a connection or login at first, but refuses one now. It limits sessions or logins per address, or bans frequent clients.",
-        Server: "wait some minutes and run doctor again; raise the limits per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in the ban lists";
+        Server: "wait a few minutes and run doctor again; if it is refused again, raise the limits per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in the ban lists";
     ClockSkew "clock-skew" Integrity,
-        "The clocks of the two computers differ, so programs that compare modification times (mirror, --continue, make) may skip or repeat files.",
+        "The clocks of this computer and of the server differ. Programs that compare modification times (mirror, --continue, make) may skip files or transfer them again.",
         Server: "set the server's clock (NTP), and make MDTM and MLSD report UTC (vsftpd: use_localtime=NO)";
     EpsvUnsupported "epsv-unsupported" Data,
         "The server does not support EPSV (RFC 2428, 1998). PASV replaces it for IPv4; nothing replaces it for IPv6.",
@@ -230,10 +230,10 @@ diagnoses! {
         "EPSV works, but PASV does not: a firewall or NAT that reads FTP commands to open ports misreads PASV.",
         Between: "open the passive ports permanently; clients can use EPSV, the default";
     PasvPrivateAddress "pasv-private-address" Data,
-        "The PASV reply announces an address that other networks cannot reach, such as a private one. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, unless --passive-address says otherwise.",
+        "The PASV reply announces an address that other networks cannot reach, such as a private one. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection, except with --passive-address reply.",
         Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PasvOtherAddress "pasv-other-address" Data,
-        "The PASV reply announces a host other than that of the control connection. Clients that trust the reply connect to that host; this client does so only with --passive-address.",
+        "The PASV reply announces a host other than that of the control connection. Clients that trust the reply connect to that host; this client does so only with --passive-address reply or smart.",
         Server: "if this is not intended, make the server announce its own address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PassiveBlocked "passive-blocked" Data,
         "Connections to the server's passive ports get no answer: a firewall drops them, or the NAT of the server does not forward them.",
@@ -251,8 +251,8 @@ diagnoses! {
         "Some passive ports of the server work and others do not, so transfers fail at random. A firewall or NAT opens or forwards only a part of the range.",
         Server: "open and forward the whole range, or narrow the server's range to the open ports (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     FewPorts "few-ports" Data,
-        "The server has very few passive ports, and each transfer occupies one until a minute after its end. Parallel transfers fail with 425.",
-        Server: "widen the range of passive ports to a hundred or more";
+        "The server has very few passive ports, and each port stays occupied for up to a minute after its transfer ends. Parallel transfers fail with 425.",
+        Server: "widen the range of passive ports to 100 ports or more";
     ActiveBehindNat "active-behind-nat" Data,
         "Active mode cannot work from here: this computer has a private address that the server cannot reach.",
         Here: "use passive mode, the default; or forward ports of the NAT to this computer and use --active-address and --active-ports";
@@ -273,10 +273,10 @@ diagnoses! {
         Here: "use passive mode, the default";
     ReplyNever "reply-never" Timeout,
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
-        Server: "check the server's log at the time of this run, and its processes; if the log lacks the commands, look for a proxy or firewall on the path";
+        Server: "check the server's processes, and its log at the time of this run; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
         "The server does not answer the command that starts a transfer, or never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
-        Server: "check the server's log at the time of this run, and its processes; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
+        Server: "check the server's processes, and its log at the time of this run; if the server sent the reply (150 or 226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers work, but large ones stall: this is an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
@@ -296,13 +296,13 @@ diagnoses! {
         "The server refuses REST, so interrupted transfers cannot be resumed.",
         Server: "allow REST, or update the server";
     UploadRefused "upload-refused" Refused,
-        "The server does not let this user store files in that directory.",
+        "The server does not let this user store files in the directory of --upload-dir.",
         Server: "allow this user to write there, and let the user of the server process write to the directory; or use another --upload-dir";
     UploadDirMissing "upload-dir-missing" Refused,
         "The directory for the test files does not exist, or this user cannot see it.",
         Here: "check the spelling of --upload-dir, or create the directory with ftp-cli mkdir";
     UploadFailed "upload-failed" Temporary,
-        "An upload could not be completed: the server lacks space, or has a temporary problem.",
+        "An upload could not be completed. Perhaps the server lacks space or has a temporary problem.",
         Server: "check the free space of the server's disk and the user's quota";
     UploadChanged "upload-changed" Integrity,
         "The downloaded file differs from the uploaded one. The server or a device on the path changes bytes, for example line endings.",

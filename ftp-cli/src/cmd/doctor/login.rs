@@ -12,7 +12,7 @@ pub(super) fn features(features: &Features) -> Finding {
     match words.as_slice() {
         [] => Finding::ok(
             Check::Features,
-            format_args!("FEAT lists no features: commands are tried anyway"),
+            format_args!("FEAT lists no features: optional commands are tried anyway"),
         ),
         words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
     }

@@ -260,7 +260,7 @@ fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
         Some(asked) => Finding::warn(
             Check::Parallel,
             Diagnosis::FewConnections,
-            format_args!("the server accepted {peak} of {asked} connections at a time"),
+            format_args!("the server accepted only {peak} of {asked} connections at a time"),
         ),
         None if peak < 2 => {
             let seen = format_args!("cannot tell whether several connections at a time work");

@@ -128,7 +128,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(url)?;
     let local = match local {
         Some(local) if local == "-" => {
-            return Err(Failure::usage("a tree cannot be written to standard output"));
+            return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
         // Like a file, the tree keeps its own name in --directory.
         Some(local) if options.has("directory") => {
@@ -155,7 +155,7 @@ fn check_local<'i>(
     ];
     match named.into_iter().find(|(_, given)| *given) {
         Some((named, _)) if items.any(|item| !matches!(item.target, Target::File(_))) => {
-            Err(Failure::usage(format!("{named} needs a regular local file")))
+            Err(Failure::usage(format!("{named} needs a regular local file as its target")))
         }
         _ => Ok(()),
     }

@@ -119,7 +119,7 @@ impl<'o> Requests<'o> {
             Destination::Local(local) if local != "-" && self.wanted.len() > 1 => {
                 let local = shown(local.as_bytes());
                 Err(Failure::usage(format!(
-                    "{local}: target of {} URLs; use -P DIR for several URLs",
+                    "{local}: cannot be the target of {} URLs; use -P DIR",
                     self.wanted.len()
                 )))
             }
@@ -264,7 +264,10 @@ pub(super) fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Res
         if let Target::File(path) = &item.target
             && !taken.insert(path)
         {
-            return Err(Failure::usage(format!("{}: target of two sources", shown_path(path))));
+            return Err(Failure::usage(format!(
+                "{}: target of two sources; choose different names or directories",
+                shown_path(path)
+            )));
         }
     }
     Ok(())

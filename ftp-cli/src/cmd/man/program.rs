@@ -25,17 +25,17 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "all_proxy, ALL_PROXY",
-        "The proxy for all servers, in the form of --proxy, if no variable for the scheme of the URL is set.",
+        "The proxy, in the form of --proxy, for URLs whose scheme has no proxy variable set; --proxy overrides it.",
     ),
     ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
     ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),
     (
         "no_proxy, NO_PROXY",
-        "Hosts to connect to without a proxy: names (with all names below them), addresses, networks such as 10.0.0.0/8, or *.",
+        "Hosts to connect to without a proxy: names (subdomains included), addresses, networks such as 10.0.0.0/8, or * (all hosts).",
     ),
     (
         "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
-        "Sockets of a service manager, on which serve accepts connections.",
+        "Sockets that the service manager opens for serve (socket activation).",
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",

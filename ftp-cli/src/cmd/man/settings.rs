@@ -47,8 +47,8 @@ pub(super) fn page() -> String {
         "One table per user. The keys password and root are required, unless [defaults] or a group \
          has them.\n\n\
          [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have \
-         any key except groups. If several tables have a key, the later one wins: [defaults], the \
-         user's groups in their order, the user's own table.",
+         any key except groups. If several tables have a key, the last of them wins, in this \
+         order: [defaults], the user's groups in their order, the user's own table.",
     );
     for row in USER {
         key(&mut text, row, &User::default());
@@ -80,8 +80,11 @@ pub(super) fn page() -> String {
         "The configuration file of the systemd service ftp-cli.",
     );
     section(&mut text, "EXAMPLES");
-    let _ =
-        write!(text, ".PP\nA camera that can only add files:\n.PP\n.nf\n{}.fi\n", lines(EXAMPLE));
+    let _ = write!(
+        text,
+        ".PP\nA user for a camera that can only add files:\n.PP\n.nf\n{}.fi\n",
+        lines(EXAMPLE)
+    );
     section(&mut text, "SEE ALSO");
     text.push_str("ftp\\-cli(1)\n");
     text

@@ -91,7 +91,8 @@ impl Glob {
         let is_path = path.len() < inner.len() || path.contains(&b'/');
         if path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
             let text = crate::display::shown(bytes);
-            return Err(Failure::usage(format!("--{long}: \"{text}\" matches no name")));
+            let why = "matches no name; remove empty parts, . and ..";
+            return Err(Failure::usage(format!("--{long}: \"{text}\" {why}")));
         }
         let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
         let text = format!("--{long} {}", crate::display::shown(bytes));

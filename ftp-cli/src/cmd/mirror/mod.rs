@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             Err(Failure::usage(message))
         }
         (false, false) => {
-            let message = "mirror needs one URL; write ./a:b for a local name with a colon";
+            let message = "mirror needs one URL: write SRC or DST as ftp://HOST/DIR";
             Err(Failure::usage(message))
         }
         (true, false) => down(options, stdio, &urls::parse(source)?, Path::new(target)),
@@ -475,7 +475,7 @@ impl<'a> Mirror<'a> {
         match plan.failures.last() {
             None => Ok(true),
             Some(last) => {
-                let message = format!("{} objects could not be mirrored", plan.failures.len());
+                let message = format!("{} objects cannot be mirrored", plan.failures.len());
                 Err(Failure { exit: Exit::Partial, message, reported: true, ..last.clone() })
             }
         }

@@ -81,5 +81,8 @@ pub(super) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, F
 /// Warns about a test object that the server does not remove.
 pub(super) fn warn_remains(path: &[u8]) {
     let path = shown(path);
-    log::warn!(target: "ftp_client", "{path}: the server refuses to remove this test object");
+    log::warn!(
+        target: "ftp_client",
+        "{path}: the server refuses to remove this test object; delete it yourself"
+    );
 }

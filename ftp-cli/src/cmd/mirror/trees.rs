@@ -157,7 +157,10 @@ pub(super) trait Side {
 }
 
 fn without_digest() -> Failure {
-    Failure::new(Exit::Unsupported, "--compare hash: the server offers no supported digest")
+    Failure::new(
+        Exit::Unsupported,
+        "--compare hash: the server offers no digest that this program supports",
+    )
 }
 
 /// A local tree; `None` if it is missing.

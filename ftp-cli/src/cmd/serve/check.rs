@@ -178,7 +178,7 @@ fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     let of_stores = plan.settings.stores.iter().flat_map(|(_, store)| {
         [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
     });
-    let of_stores = of_stores.flatten().map(|path| (path, "the key of an object store"));
+    let of_stores = of_stores.flatten().map(|path| (path, "the credentials of an object store"));
     let of_ledger = plan.settings.ledger.password_file.as_deref();
     let of_ledger = of_ledger.map(|path| (path, "the password of the ledger"));
     // A web identity token is left out: Kubernetes sets its mode, and lets all users read it.
@@ -202,7 +202,8 @@ fn rates(settings: &Settings, findings: &mut Findings) {
         ("transfer.rate_per_user", settings.rate_per_user),
     ] {
         if rate == Some(0) {
-            findings.warn(format_args!("{key}: 0 means unlimited; leave it empty instead"));
+            let what_to_do = "to make that clear, leave the value empty";
+            findings.warn(format_args!("{key}: 0 means unlimited; {what_to_do}"));
         }
     }
 }
@@ -218,8 +219,7 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
         _ => return,
     };
     let what_to_do = "without a free port, transfers fail with 425; widen the range";
-    findings
-        .warn(format_args!("passive.ports: {ports} for {words}, one per transfer: {what_to_do}"));
+    findings.warn(format_args!("passive.ports: only {ports} ports for {words}: {what_to_do}"));
 }
 
 /// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
@@ -368,7 +368,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
                 None => findings.ok(format_args!(
-                    "PASV can work only for clients on this computer: the server has no other IPv4 address"
+                    "PASV can work only for clients on this computer: the server has only loopback IPv4 addresses"
                 )),
             }
         }

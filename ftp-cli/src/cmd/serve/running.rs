@@ -195,7 +195,7 @@ impl<'a> Running<'a> {
             Request::Kick(target) => self.kick(target),
             Request::Drain => self.drain(),
             Request::Unban(host) => self.unban(*host),
-            Request::Reload => Answer::refused("a reload has its own event"),
+            Request::Reload => Answer::refused("a reload cannot be requested here"),
         }
     }
 

@@ -73,7 +73,7 @@ impl Listening {
         let public =
             all.into_iter().find(|host| AddressClass::of(*host) == AddressClass::Public)?;
         let what_to_do = match self.tls {
-            None => "use --tls-self-signed or a certificate, and --set tls.control=required",
+            None => "use --tls-self-signed or --tls-cert, and --set tls.control=required",
             Some(_) => "use --set tls.control=required",
         };
         Some(format!(

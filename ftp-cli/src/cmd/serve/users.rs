@@ -323,7 +323,7 @@ impl Homes {
                         && error.kind != StorageErrorKind::Unsupported =>
                 {
                     let why = reason(&error);
-                    log::error!(target: LOG, "{shown} is unavailable in users' trees: {why}");
+                    log::error!(target: LOG, "cannot mount {shown} in users' trees: {why}");
                 }
                 Err(error)
                     if home.role == Role::MadeRoot && error.kind == StorageErrorKind::NotFound =>

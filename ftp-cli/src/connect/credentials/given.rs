@@ -129,7 +129,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let ended = child.wait().map_err(|error| failed(&error))?;
     read.map_err(|error| failed(&error))?;
     if text.len() as u64 > LONGEST_OUTPUT {
-        return Err(Failure::usage(format!("{name}: too much output for a password")));
+        return Err(Failure::usage(format!("{name}: too much output: expected at most 1 MiB")));
     }
     match ended.success() {
         true => Ok(text),

@@ -65,14 +65,16 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
         match byte.map_err(|error| Failure::local(name, &error))? {
             b'\n' => break,
             _ if line.len() == LONGEST => {
-                return Err(Failure::usage(format!("{name}: the line is too long for a secret")));
+                return Err(Failure::usage(format!(
+                    "{name}: line too long for a secret: expected at most {LONGEST} bytes"
+                )));
             }
             byte => line.push(byte),
         }
     }
     let line = line.strip_suffix(b"\r").unwrap_or(&line);
     if line.is_empty() {
-        let message = format!("{name}: expected a secret: the line is empty or missing");
+        let message = format!("{name}: expected a secret, but the line is empty or missing");
         return Err(Failure::usage(message));
     }
     let secret = Secret::new(line);
@@ -95,5 +97,5 @@ pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret,
 }
 
 fn unsendable(name: &str, what: &str) -> Failure {
-    Failure::usage(format!("{name}: invalid password: {what} cannot be sent"))
+    Failure::usage(format!("{name}: invalid password: it contains {what}, which FTP cannot send"))
 }

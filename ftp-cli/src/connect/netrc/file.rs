@@ -56,7 +56,7 @@ pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;
     if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner})"));
+        return Some(format!("owned by another user (uid {owner}); expected you or root"));
     }
     (mode & 0o077 != 0).then(|| format!("accessible to others (mode {mode:04o}); use chmod 600"))
 }

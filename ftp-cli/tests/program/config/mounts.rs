@@ -73,7 +73,7 @@ fn a_user_has_several_directories_in_one_tree() {
         ),
         format!(
             "warn user u: mounts: \"/team/mine\": {shared}/of/u lies in {shared}: clients can \
-             rename the inner directory; use directories outside each other"
+             rename the inner directory; use directories that do not contain each other"
         ),
     ] {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
@@ -91,7 +91,7 @@ fn a_user_has_several_directories_in_one_tree() {
 
     let served = mounted.configured.serve();
     let said = served.said();
-    let unavailable = "/usb is unavailable in users' trees: No such file or directory\n";
+    let unavailable = "/usb in users' trees: No such file or directory\n";
     assert!(said.contains(unavailable), "{said}");
     let mut session = Mounted::login(&served);
     let unavailable = format!("u: /usb is unavailable: {shared}/usb: No such file or directory");
@@ -126,8 +126,10 @@ fn directories_that_overlap_are_told() {
     let mounts = format!("users.u.mounts=/same={root};/above={above};/in={root}/in;/usb=/no/usb");
     let check = configured.check(&["--listen", "127.0.0.1:0", "--set", &mounts]).succeeded();
     let said = String::from_utf8(check).unwrap();
-    let late = "overlaps the root: files stored through the mount count towards the quota only at the next daily count";
-    let renamed = "clients can rename the inner directory; use directories outside each other";
+    let late = "overlaps the root: files stored through the mount count towards the quota only \
+                after the next daily count";
+    let renamed = "clients can rename the inner directory; \
+                   use directories that do not contain each other";
     for want in [
         format!("user u: mounts: \"/same\": {root} {late}"),
         format!("user u: mounts: \"/above\": {above} {late}"),

@@ -81,12 +81,15 @@ stored = [\"/proc/none/hook\", \"x\"]
             "warn  users \"a b\", add, ftp share {root}: only the user who started an interrupted \
              upload can resume it (transfer.partial)"
         ),
-        "warn  transfer.rate_per_session: 0 means unlimited; leave it empty instead".to_owned(),
-        "warn  transfer.rate_per_user: 0 means unlimited; leave it empty instead".to_owned(),
+        "warn  transfer.rate_per_session: 0 means unlimited; to make that clear, leave the value \
+         empty"
+            .to_owned(),
+        "warn  transfer.rate_per_user: 0 means unlimited; to make that clear, leave the value empty"
+            .to_owned(),
         "fail  hooks.stored: cannot start /proc/none/hook: No such file or directory; \
          fix its owner or mode, or use another program"
             .to_owned(),
-        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one per transfer: without a \
+        "warn  passive.ports: only 4 ports for 5 sessions (limits.sessions): without a \
          free port, transfers fail with 425; widen the range"
             .to_owned(),
     ];

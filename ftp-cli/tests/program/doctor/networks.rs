@@ -105,7 +105,10 @@ fn private_address_behind_nat() -> Row {
     );
     let _ours = Ours::at(&server, "10.0.0.5:2121", ServerConfig::default());
     let found = client.at(|| examined(&["ftp://198.51.100.1:2121/"]));
-    let seen = ("pasv", "227 announces 10.0.0.5, which is private, but the server is 198.51.100.1");
+    let seen = (
+        "pasv",
+        "227 announces 10.0.0.5, which is private, but the server's address is 198.51.100.1",
+    );
     let wrong = &["pasv-private-address"];
     Row { network: "server behind NAT", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
@@ -154,7 +157,7 @@ fn a_helper_that_knows_no_epsv() -> Row {
     ));
     let ours = Ours::at(&server, OUTSIDE, ServerConfig::default());
     let found = client.at(|| examined(&[&ours.url()]));
-    let (seen, wrong) = (("epsv", "is not answered"), &["epsv-blocked"]);
+    let (seen, wrong) = (("epsv", "gets no answer"), &["epsv-blocked"]);
     let best = Some("ls -l --epsv never ftp://");
     Row { network: "firewall that knows PASV only", wrong, exit: 0, found, seen, best }
 }
@@ -305,7 +308,7 @@ fn one_connection() -> Row {
     let config = ServerConfig::default().with(|config| config.limits.per_address = 1);
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
-    let (seen, wrong) = (("parallel", "the server accepted 1 of"), &["few-connections"]);
+    let (seen, wrong) = (("parallel", "the server accepted only 1 of"), &["few-connections"]);
     Row { network: "one connection", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
 
@@ -385,7 +388,7 @@ const ROWS: &[Network] = &[
         Some(large_packets("large packets lost to the client", (false, true), &[], seen))
     },
     || {
-        let seen = ("put", "but a small file is stored");
+        let seen = ("put", "but storing a small file works");
         let upload = &["--upload-dir", "in"];
         Some(large_packets("large packets lost, uploads", (true, true), upload, seen))
     },

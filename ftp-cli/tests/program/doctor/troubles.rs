@@ -398,7 +398,7 @@ fn a_server_of_one_connection_for_each_host_is_no_broken_one() {
         let mut doctor = doctor(&[&url]);
         let found = Found::of(run(doctor.env("FTP_PASSWORD", server.password)));
         assert!(found.wrong.iter().eq(["few-connections"]), "{name}: {:?}", found.ran);
-        assert!(found.seen("parallel").starts_with("the server accepted 1 of"), "{name}");
+        assert!(found.seen("parallel").starts_with("the server accepted only 1 of"), "{name}");
         found.ran.exited(0);
         assert_eq!(found.best(), Some(format!("ftp-cli ls -l {url}")), "{name}");
     }

@@ -97,7 +97,7 @@ const CURL: &[Line] = &[
     ("curl --ssl-reqd ftp://host/pub/a.iso -O", "get --ssl-reqd ftp://host/pub/a.iso", ToldOnly("--tls explicit", "get ftpes://host/pub/a.iso"), A),
     ("curl --cacert ca.pem ftps://host/pub/a.iso -O", "get --cacert ca.pem ftps://host/pub/a.iso", ToldOnly("--ca-file", "get --ca-file ca.pem ftps://host/pub/a.iso"), A),
     ("curl --pinnedpubkey sha256//... ftps://host/pub/a.iso", "get --pinnedpubkey sha256//x ftps://host/pub/a.iso", ToldOnly("--pin", "get --pin sha256//... ftps://host/pub/a.iso"), A),
-    ("curl -r 0-99 ftp://host/pub/a.iso", "get -r 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole; `-r` is recursive", "takes one URL"), Nothing),
+    ("curl -r 0-99 ftp://host/pub/a.iso", "get -r 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole; `-r` means a directory tree", "takes one URL"), Nothing),
     ("curl --range 0-99 ftp://host/pub/a.iso", "get --range 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole", "unknown option --range"), Nothing),
 ];
 
@@ -222,7 +222,7 @@ const RCLONE: &[Line] = &[
     ("rclone copyto --multi-thread-streams 4 host:pub/a.iso a.iso", "get --multi-thread-streams=4 ftp://host/pub/a.iso a.iso", Told("--segments", "get --segments=4 ftp://host/pub/a.iso a.iso"), A),
     ("rclone copy --checksum host:pub pub", "mirror --checksum ftp://host/pub pub", Told("--compare hash", "mirror --compare hash ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("rclone copy --filter '- *.iso' host:pub pub", "mirror --filter '- *.iso' ftp://host/pub pub", Absent("use `--include` and `--exclude`; here the last match wins", "unknown option --filter"), Nothing),
-    ("rclone mount host:pub /mnt", "mount ftp://host/pub /mnt", Absent("there is no mount", "unknown command \"mount\""), Nothing),
+    ("rclone mount host:pub /mnt", "mount ftp://host/pub /mnt", Absent("`ftp-cli` cannot mount a server", "unknown command \"mount\""), Nothing),
     ("rclone config", "config", Absent("a URL needs no configuration", "unknown command \"config\""), Nothing),
 ];
 

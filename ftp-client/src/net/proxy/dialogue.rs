@@ -13,7 +13,7 @@ use crate::net::wait::{Deadline, Waiter};
 /// The maximum length of a proxy's reason in an error message, in bytes.
 const REASON: usize = 200;
 
-/// A connection to a proxy that does not relay yet.
+/// A connection to a proxy, before the proxy begins to relay.
 pub(super) struct Dialogue<'a> {
     proxy: &'a Proxy,
     stream: Stream,
@@ -61,7 +61,7 @@ impl<'a> Dialogue<'a> {
         Ok(())
     }
 
-    /// Reads exactly `N` bytes: the byte after them may be the server's.
+    /// Reads exactly `N` bytes, because the next byte may already come from the server.
     pub(super) fn read<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;

@@ -25,7 +25,7 @@ use crate::trace;
 const PORT: u16 = 1_080;
 const FTP_PORT: u16 = 21;
 
-/// The longest user and password that SOCKS5 can carry (RFC 1929 §2).
+/// The maximum length of a user or password in SOCKS5, in bytes (RFC 1929 §2).
 const LONGEST: usize = 255;
 
 /// A proxy that opens the connections of a client.
@@ -42,11 +42,11 @@ const LONGEST: usize = 255;
 ///   logs in to the proxy itself.
 ///
 /// Control and data connections go through the proxy. Only passive mode is possible. TLS runs
-/// inside the relayed connection, so that a SOCKS5 or HTTP proxy sees only encrypted bytes; an FTP
-/// proxy excludes TLS. The proxy's own user and password are sent unencrypted.
+/// inside the relayed connection, so a SOCKS5 or HTTP proxy sees only encrypted bytes. Through an
+/// FTP proxy, TLS is not possible. The proxy's own user and password are sent unencrypted.
 ///
-/// A proxy may turn the reset of an interrupted upload into a regular end. The server then notices
-/// the interruption only on the control connection.
+/// A proxy may turn the reset that signals an interrupted upload into a regular close. The server
+/// then notices the interruption only on the control connection.
 ///
 /// `Display` and `Debug` show neither user nor password.
 ///
@@ -100,7 +100,7 @@ impl Proxy {
         Error::Proxy(ProxyError { proxy: self.to_string(), fault })
     }
 
-    /// Adds the proxy's name to an error of the connection to it.
+    /// Turns an error in connecting to the proxy into one that names the proxy.
     fn name(&self, error: Error, phase: Phase) -> Error {
         match error {
             Error::Io(error) => self.error(ProxyFault::Unreachable(error.to_string())),
@@ -233,7 +233,7 @@ impl Route {
         Err(refused.unwrap_or(Error::Closed))
     }
 
-    /// Opens a data connection to a port of the server.
+    /// Opens a data connection to `server` through the proxy.
     pub(crate) fn data(
         &self,
         server: &Server,
@@ -247,7 +247,8 @@ impl Route {
         self.ask(stream, server, self.target, waiter, deadline)
     }
 
-    /// Returns the addresses to ask the proxy for; `None` stands for the server's name.
+    /// Returns the server's addresses to request from the proxy; `None` requests the server by
+    /// name.
     fn targets(
         &self,
         server: &Server,
@@ -261,7 +262,8 @@ impl Route {
         Ok(addresses.into_iter().map(|address| Some(address.ip())).collect())
     }
 
-    /// Asks the proxy to connect to the server. An FTP proxy is asked later, by the login.
+    /// Asks the proxy to connect to the server. An FTP proxy learns the server's name only at
+    /// login.
     fn ask(
         &self,
         stream: Stream,
@@ -272,10 +274,11 @@ impl Route {
     ) -> Result<Stream, Error> {
         let host = target.map_or_else(|| server.host.clone(), |target| target.to_string());
         let target = Server { host, port: server.port };
-        // The zone of a link-local address has a meaning on this host only.
+        // The zone of a link-local address is meaningful only on this host.
         if !self.proxy.is_ftp() && !target.host.bytes().all(|byte| byte.is_ascii() && byte != b'%')
         {
-            return Err(Error::Unsupported("a host with a zone or non-ASCII name through a proxy"));
+            let what = "a host with an IPv6 zone or a non-ASCII name through a proxy";
+            return Err(Error::Unsupported(what));
         }
         let mut dialogue = Dialogue::new(&self.proxy, stream, waiter, deadline);
         match self.proxy.protocol {

@@ -46,7 +46,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
         }
         ([VERSION, NO_METHOD], None) => return Err(dialogue.error(ProxyFault::LoginRequired)),
         ([VERSION, NO_METHOD], Some(_)) => {
-            let reason = "it accepts only other kinds of login".to_owned();
+            let reason = "it does not support login by user and password".to_owned();
             return Err(dialogue.error(ProxyFault::LoginRefused(reason)));
         }
         _ => return Err(dialogue.error(NOT_SOCKS)),
@@ -61,7 +61,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
         }
         _ => return Err(dialogue.error(NOT_SOCKS)),
     }
-    // Skips the proxy's own address, which is not needed, up to the server's first byte.
+    // The proxy's own address is not needed, but the next byte must be the server's first.
     let length = match dialogue.read()? {
         [0, IPV4] => 4,
         [0, IPV6] => 16,
@@ -95,17 +95,17 @@ fn request(target: &Server) -> Result<Vec<u8>, Error> {
     Ok(request)
 }
 
-/// Returns the length of a word as one byte.
+/// Returns the length of a host, user or password as one byte.
 fn length(word: &[u8]) -> Result<u8, Error> {
     u8::try_from(word.len())
-        .map_err(|_| Error::Unsupported("a name of more than 255 bytes through a SOCKS5 proxy"))
+        .map_err(|_| Error::Unsupported("host, user or password over 255 bytes for a SOCKS5 proxy"))
 }
 
 /// Returns the meaning of a reply code (RFC 1928 §6), and whether the request may succeed later.
 fn reason(reply: u8) -> (String, bool) {
     let (words, is_transient) = match reply {
         1 => ("general failure", true),
-        2 => ("not allowed by its rules", false),
+        2 => ("not allowed by the proxy's rules", false),
         3 => ("network unreachable", true),
         4 => ("host unreachable", true),
         5 => ("connection refused", true),

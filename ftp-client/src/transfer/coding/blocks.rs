@@ -1,4 +1,5 @@
-//! Mode B: the data of a transfer in blocks, which mark the end of the file (RFC 959 §3.4.2).
+//! Mode B: the data of a transfer in blocks, the last of which marks the end of the file (RFC 959
+//! §3.4.2).
 
 use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, DataEnd};
 
@@ -9,8 +10,8 @@ use crate::trace;
 /// The number of bytes to receive at a time: enough for many small files.
 const PIECE: usize = 64 * 1_024;
 
-/// The maximum number of bytes to hold back. Fewer bytes wait for the next write or for the end of
-/// the file; more bytes are sent at once.
+/// The maximum number of encoded bytes to hold back until the next write or the end of the file. If
+/// there are more, all are sent at once.
 const HELD: usize = 32 * 1_024;
 
 /// The state of mode B on a data connection. It stays with the connection, since the first bytes of

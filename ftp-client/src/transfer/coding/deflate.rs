@@ -10,8 +10,8 @@ use crate::error::Error;
 /// The number of bytes to compress, or to receive, at a time.
 const PIECE: usize = 32 * 1_024;
 
-/// The time for which the compressor may hold back everything that the caller writes. After that,
-/// the next write is flushed, because servers end a transfer in which no bytes move.
+/// The maximum time for which the compressor may hold back all data. After that, the next write is
+/// flushed, because servers abort a transfer in which no bytes arrive.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// A compressor for data to send.

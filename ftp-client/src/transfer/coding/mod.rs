@@ -64,8 +64,8 @@ impl Coding {
         }
     }
 
-    /// Reads some bytes of the file. Returns 0 at the end of the data, which does not prove
-    /// success.
+    /// Reads some bytes of the file. Returns 0 at the end of the data; the end does not prove that
+    /// the transfer succeeded.
     pub(super) fn read(
         &mut self,
         data: &mut impl RawData,

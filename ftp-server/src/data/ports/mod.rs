@@ -56,12 +56,12 @@ struct OpenedPort {
     network: IpAddr,
     port: u16,
     since: Instant,
-    /// The listener; `None` once a transfer waits for its connection.
+    /// The listener, or `None` once a transfer has taken it.
     listener: Option<TcpListener>,
 }
 
-/// A client's right to one port, before and after a port was found. Dropping the lease returns the
-/// port.
+/// A client's right to one port, both before and after that port is chosen. Dropping the lease
+/// returns the port.
 #[derive(Debug)]
 struct Lease {
     ports: Arc<PassivePorts>,
@@ -84,15 +84,16 @@ impl PassivePorts {
     /// unpredictable one (RFC 2577 §8).
     ///
     /// If other sessions hold all ports, this method closes a port that no transfer has used for
-    /// [`limits::PORT_UNUSED`]. It chooses the oldest such port of the host that holds the most, if
-    /// that host holds more than `client`. If there is no such port, this method waits up to
-    /// [`limits::PORT_WAIT`]: a session usually holds a port only until its client has connected.
-    /// Clients that transfer many files at once do not retry after a 425.
+    /// [`limits::PORT_UNUSED`]. It chooses the oldest such port of the host that holds the most
+    /// ports, if that host holds more ports than `client`. If there is no such port, this method
+    /// waits up to [`limits::PORT_WAIT`]: a session usually holds a port only until its client has
+    /// connected. An immediate 425 would be worse, because clients that transfer many files at once
+    /// do not retry after it.
     ///
     /// # Errors
     ///
-    /// Returns `AddrInUse` if no port is available or the client holds its share, or another error
-    /// of the system.
+    /// Returns `AddrInUse` if no port is available or the client already holds its share.
+    /// Otherwise, returns the system's error.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -113,8 +114,8 @@ impl PassivePorts {
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
-                // If no session holds a port, a child process may still have a copy of a closed
-                // port's socket. Nothing signals when the copy closes.
+                // Even if no session holds a port, a child process may still have a copy of a
+                // closed port's socket. Nothing signals when the copy closes.
                 let is_free = made_way.is_some() || held.ports.is_empty();
                 if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
                     drop(held);
@@ -195,8 +196,8 @@ impl PassivePorts {
     }
 }
 
-/// Returns the range of ports from which the system chooses for all programs. Returns `None` if the
-/// range is unknown, or if the system has reserved ports.
+/// Returns the system's range of ephemeral ports. Returns `None` if the range is unknown, or if the
+/// system keeps some ports reserved.
 fn of_the_system() -> Option<RangeInclusive<u16>> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     if !read("ip_local_reserved_ports")?.trim().is_empty() {
@@ -263,8 +264,8 @@ enum PassiveSocket {
     Leased(Lease),
 }
 
-/// A port that can no longer be closed for another host. Fields drop in order, so the listener
-/// closes before the port is returned.
+/// A port that can no longer be given to another host. Fields drop in order, so the listener closes
+/// before the port is returned.
 #[derive(Debug)]
 pub(super) struct OpenPort {
     pub(super) listener: TcpListener,
@@ -297,8 +298,7 @@ impl PassiveListener {
         Self { socket: PassiveSocket::Leased(lease), ..self }
     }
 
-    /// Returns the listener for a transfer. From then on, the port cannot be closed for another
-    /// host.
+    /// Returns the listener for a transfer. From then on, the port cannot be given to another host.
     ///
     /// # Errors
     ///
@@ -355,8 +355,8 @@ impl Lease {
         self.number = Some(number);
     }
 
-    /// Takes the listener of the port, which cannot be closed for another host from then on.
-    /// Returns `None` if the port was given up before.
+    /// Takes the listener of the port. From then on, the port cannot be given to another host.
+    /// Returns `None` if the session has already lost the port.
     fn listener(&self) -> Option<TcpListener> {
         self.ports.held().opened.get_mut(&self.number?)?.listener.take()
     }

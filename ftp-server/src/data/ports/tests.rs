@@ -71,13 +71,13 @@ fn one_client_holds_no_more_than_half_hd_09() {
     assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
 }
 
-/// Makes all ports look unused for so long that they can be closed for another host.
+/// Makes all ports look unused for so long that they can be given to another host.
 fn grow_old(ports: &PassivePorts) {
     let since = Instant::now().checked_sub(limits::PORT_UNUSED).unwrap();
     ports.held().opened.values_mut().for_each(|opened| opened.since = since);
 }
 
-/// Makes all ports look newly opened, so that none is closed for another host even on a busy
+/// Makes all ports look newly opened, so that none is given to another host even on a busy
 /// machine.
 fn stay_young(ports: &PassivePorts) {
     let since = Instant::now() + limits::PORT_UNUSED * 1_000;

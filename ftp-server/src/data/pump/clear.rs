@@ -59,8 +59,9 @@ impl Pump<'_> {
                     if self.moved < length {
                         self.let_calls_wait()?;
                     } else if length > 0 && count < asked {
-                        // The file has no more bytes, not even added ones. A file that reports size
-                        // 0 may have more bytes, because some file systems do not know the size.
+                        // The file has no more bytes, not even ones added since it was opened. A
+                        // file that reports size 0 may have more bytes, because some file systems
+                        // do not know the size.
                         return Ok(true);
                     }
                 }

@@ -79,7 +79,7 @@ struct Pump<'a> {
     stall: Duration,
     throttle: &'a Throttle,
     may_be_cut: bool,
-    /// Whether the connection stays open, and the data itself marks its end.
+    /// Whether the connection stays open after the file, and the data itself marks the file's end.
     stays_open: bool,
     /// Received bytes after the end of a file.
     early: Vec<u8>,
@@ -93,7 +93,7 @@ struct Pump<'a> {
     /// check.
     looked: u64,
     looked_at: Instant,
-    /// The time at which a byte last moved, or at which a wait ended that was not a stall.
+    /// The time when a byte last moved, or when a wait that the client did not cause last ended.
     last: Instant,
 }
 
@@ -122,9 +122,9 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Lets `work` move at most `most` bytes. Under a rate limit, waits for the turn of these bytes
-    /// first, and may allow fewer. `work` gets the allowed number of bytes and returns the number
-    /// that it moved.
+    /// Lets `work` move at most `most` bytes. Under a rate limit, first waits until bytes may move,
+    /// and may allow fewer than `most`. `work` gets the allowed number of bytes and returns the
+    /// number that it moved.
     fn step<E>(
         &mut self,
         most: usize,
@@ -137,7 +137,7 @@ impl<'a> Pump<'a> {
         Ok(done)
     }
 
-    /// Waits until some of `most` bytes may move, and returns their number.
+    /// Waits until the rate limit allows some or all of `most` bytes. Returns the number allowed.
     fn reserve(&mut self, most: usize) -> Result<usize, PumpEnd> {
         if self.throttle.is_off() {
             return Ok(most);
@@ -251,7 +251,7 @@ impl<'a> Pump<'a> {
     fn wait_for_storage(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
         while !target.is_ready()? {
             before_asking_again();
-            // A slow storage is not a stall of the client.
+            // Slow storage does not count as a stall of the client.
             self.last = Instant::now();
             self.look_now_and_then(self.last)?;
         }
@@ -271,8 +271,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    /// Gives `target` the bytes that arrived before the transfer's command. Returns whether they
-    /// are a complete file.
+    /// Gives `target` the bytes that arrived before the transfer command. Returns whether they are
+    /// a complete file.
     fn deliver_early(&mut self, target: &mut UploadTarget<'_>) -> Result<bool, PumpEnd> {
         let early = std::mem::take(&mut self.early);
         if early.is_empty() {
@@ -294,9 +294,9 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Sends all of `outgoing`. Returns the number of data bytes sent, before compression and division
-/// into blocks, and the end of the transfer. Unless the connection stays open, the caller then
-/// closes the connection. Without TLS, closing the connection ends the data.
+/// Sends all of `outgoing`. Returns how the transfer ended and the number of data bytes sent,
+/// counted before compression and division into blocks. Unless the connection stays open, the
+/// caller then closes the connection. Without TLS, closing the connection ends the data.
 pub(crate) fn send(
     connection: &mut DataConnection,
     outgoing: &mut dyn Outgoing,
@@ -314,9 +314,9 @@ pub(crate) fn send(
 }
 
 /// Receives until the client closes its side, or until the end of the file if the connection stays
-/// open. Under TLS, the client closes its side with a `close_notify`. Returns the number of data
-/// bytes received, after decompression, and the end of the transfer. The caller must commit or
-/// abort the upload.
+/// open. Under TLS, the client closes its side with a `close_notify`. Returns how the transfer
+/// ended and the number of data bytes received, counted after decompression. The caller must commit
+/// or abort the upload.
 pub(crate) fn receive(
     connection: &mut DataConnection,
     upload: &mut dyn Upload,

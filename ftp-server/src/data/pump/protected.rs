@@ -22,8 +22,8 @@ impl Pump<'_> {
     ///
     /// The last bytes are sent together with the `close_notify`. A client that knows the size may
     /// close the connection as soon as it has all bytes. A later write would then fail, as if the
-    /// connection were lost. If a client closes the connection before the end of an empty file, it
-    /// has lost nothing.
+    /// connection were lost. A client that closes the connection of an empty file early has lost
+    /// nothing, so that is not an error.
     pub(super) fn send_protected(
         &mut self,
         connection: &mut Connection,
@@ -84,13 +84,13 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Waits until the other server, which is the TLS server, closes the connection too. Its
-    /// session tickets may still be in transit. If they reached a closed socket, the reset would
-    /// make the other system discard data that its server has not read.
+    /// Waits until the other server, which is the TLS server, closes the connection too. Session
+    /// tickets from that server may still be in transit. If they reached a closed socket, the reset
+    /// would make the other host discard data that its server has not read.
     ///
-    /// Unlike a client, the other server does not know the size, and waits for the end. So a reset
-    /// means that the other server has not read everything, for example because it refused this
-    /// server's certificate.
+    /// Unlike a client, the other server does not know the size of the file, so it waits for the
+    /// end of the data. So a reset means that the other server has not read everything, for example
+    /// because it refused this server's certificate.
     fn wait_for_end(&mut self) -> Result<(), PumpEnd> {
         let until = deadline::after(Instant::now(), limits::LAST_WAIT);
         let mut bytes = [0; 1_024];

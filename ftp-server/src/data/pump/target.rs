@@ -1,4 +1,5 @@
-//! The target of an upload, which stores received bytes in the form of the file.
+//! The target of an upload, which turns received bytes into the content of the file and stores
+//! them.
 
 use ftp_proto::{AsciiDecoder, BlockEvent, BlockFault, BlockMarker};
 
@@ -50,7 +51,8 @@ impl<'a> UploadTarget<'a> {
         self.file.upload.ready().map_err(PumpEnd::Storage)
     }
 
-    /// Returns whether the end of the file was received. Only in mode B does the data contain it.
+    /// Returns whether the end-of-file mark of mode B was received. In other modes, returns
+    /// `false`.
     pub(super) fn is_complete(&self) -> bool {
         self.blocks.as_ref().is_some_and(|blocks| blocks.is_complete)
     }

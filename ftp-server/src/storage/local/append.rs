@@ -20,8 +20,8 @@ use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
-/// A rollback would remove data that a second upload has appended, so only one append may run at a
-/// time. An append locks the file with `flock`, if the file system supports that.
+/// A rollback would remove data that a second upload has appended, so only one append to a file may
+/// run at a time. An append locks the file with `flock`, if the file system supports that.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -97,8 +97,8 @@ impl Upload for Appending {
         names.and_then(|names| names.sync()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        // If the file was removed, renamed or replaced, a client that reads the name would not find
-        // the appended data.
+        // If the file was removed, renamed or replaced, a client that downloads this name would not
+        // get the appended data.
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
@@ -138,15 +138,16 @@ impl Appending {
             Err(errno) => Err(errno),
         };
         if let Err(errno) = cut {
-            // Some file systems cannot release space, such as a read-only one or btrfs above its
-            // quota. The appended bytes then stay.
+            // Some file systems, such as a read-only one or btrfs above its quota, cannot release
+            // space. The appended bytes then stay.
             let name = Escaped(&self.name);
             log::warn!("{name}: cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
-            // A command that removed the file may have subtracted a temporary length, or the old
-            // length could not be restored. Network file systems and FUSE keep a removed file under
-            // a hidden name, so the number of names would not show the removal.
+            // The usage is uncertain: a command that removed the file may have subtracted a
+            // temporary length, or the old length could not be restored. Network file systems and
+            // FUSE keep a removed file under a hidden name, so the file's link count would not show
+            // the removal.
             self.output.charge().lost();
         }
     }

@@ -12,8 +12,8 @@ use super::waiting::{self, Waiting};
 use super::{hidden, name, quota};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// Begins an upload once the remaining quota is known. If the upload is interrupted, `user` can
-/// resume it; with `None`, no partial upload is kept.
+/// Begins an upload once the remaining quota is known. An interrupted upload may be kept for `user`
+/// to resume; with `None`, no partial upload is kept.
 pub(super) fn begin(
     files: &Files,
     path: &VirtualPath,
@@ -32,7 +32,7 @@ pub(super) fn begin(
     }
 }
 
-/// Returns the cost of a new name; zero if the name already exists.
+/// Returns the cost of the target's name, which is zero if the name already exists.
 fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
 }
@@ -74,8 +74,8 @@ fn begin_at(
             }
         }
         (_, Some(user)) => {
-            // After this upload, the user could not resume an older partial upload, which would
-            // only occupy space.
+            // An older partial upload would only occupy space, because the user could not resume it
+            // after this upload.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

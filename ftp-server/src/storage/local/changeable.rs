@@ -11,8 +11,8 @@ use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, Virtua
 
 /// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
 /// right to read it. Older kernels cannot change attributes through such a descriptor, so callers
-/// use its link in `/proc`. The link leads to the same object even if another object has the name
-/// by now.
+/// use the descriptor's link in `/proc`. The link leads to the same object even if another object
+/// has the name by now.
 pub(super) struct Changeable {
     pub(super) link: String,
     /// The metadata of the object when it was found.

@@ -1,4 +1,4 @@
-//! Copies the beginning of an old file, which an upload keeps, to the new file.
+//! Copies the beginning of an old file to the new file, for an upload that keeps this beginning.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,7 +12,8 @@ use crate::storage::{StorageError, StorageErrorKind};
 /// Bytes to copy in the first step.
 const COPY: u64 = 1024 * 1024;
 
-/// Maximum bytes to copy in one step. File systems that share blocks copy any number at once.
+/// Maximum bytes to copy in one step. File systems that share blocks copy any number of bytes at
+/// once.
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Size of the copy buffer for file systems that cannot copy by themselves, in bytes.

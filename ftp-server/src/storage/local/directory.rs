@@ -64,7 +64,7 @@ impl Directory {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
-            // The server may write to the directory but not read it, for example a drop box.
+            // The server may write to the directory but not read it, for example in a drop box.
             Err(Errno::ACCESS) => match file {
                 Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
                 None => Ok(Names::Everything),
@@ -128,11 +128,12 @@ fn depth(path: &[u8]) -> usize {
 pub(super) enum Names {
     /// No sync: the system decides when to write the names.
     Left,
-    /// By a sync of the directory.
+    /// A sync of the directory.
     Directory(OwnedFd),
-    /// By a sync of the file system of this file, because the directory cannot be opened.
+    /// A sync of the file system that holds this file, because the directory cannot be opened.
     FileSystem(OwnedFd),
-    /// By a sync of all file systems, because nothing can be opened.
+    /// A sync of all file systems, because the directory cannot be opened and no file in it is
+    /// open.
     Everything,
 }
 

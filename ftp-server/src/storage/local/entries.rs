@@ -14,7 +14,7 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
 
-/// Bytes of entries per call, enough for a few thousand entries.
+/// Size of the buffer for one system call, in bytes; enough for a few thousand entries.
 const BUFFER: usize = 64 * 1024;
 
 /// The entries of an open directory. They are never opened, so nothing blocks.
@@ -51,7 +51,7 @@ impl DirectoryEntries {
         }
     }
 
-    /// Reads the next buffer of entries, which may contain none to show.
+    /// Reads the next buffer of entries, which may contain no name to list.
     fn fill(&mut self) -> Result<()> {
         self.text.clear();
         let mut names = Vec::new();
@@ -157,8 +157,8 @@ impl Iterator for DirectoryNames {
             let found = entries.next_name()?;
             let listed = found.and_then(|(place, kind)| {
                 let name = entries.name_at(place);
-                // Links are looked up as in a listing with metadata, and some file systems report
-                // no kinds.
+                // Links are looked up as in a listing with metadata, so that both list the same
+                // names. Some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
                 let is_listed = !needs_look || entries.metadata(name)?.is_some();
                 Ok(is_listed.then(|| name.to_bytes().to_vec()))

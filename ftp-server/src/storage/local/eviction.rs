@@ -48,8 +48,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes a partial upload. Returns `false` if a session is resuming it or the removal fails.
-/// Forgets a partial upload that another program has removed or moved.
+/// Removes a partial upload. Returns `false` if a session is resuming it or the removal fails. If
+/// another program has removed or moved the upload, forgets it and returns `true`.
 fn remove(part: &Part, root: &Arc<Root>) -> bool {
     let is_gone = match Directory::open(root, &part.directory) {
         Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
@@ -57,7 +57,8 @@ fn remove(part: &Part, root: &Arc<Root>) -> bool {
     };
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
-        // Some file systems change inode numbers, so the removal may not have found this entry.
+        // Some file systems change inode numbers, so the removal may have left this entry on the
+        // shelf.
         root.usage().shelf().take(part.file.identity);
     }
     is_gone

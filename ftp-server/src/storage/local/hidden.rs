@@ -23,8 +23,8 @@ pub(super) fn lock(file: impl AsFd) -> Result<()> {
     retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
 }
 
-/// Releases the lock of a file. Closing the file is not enough: a child process that is being
-/// started shares the open file and its lock until it executes its program.
+/// Releases the lock of a file. Closing the file does not always unlock it: a child process that is
+/// being started shares the open file and its lock until it executes its program.
 pub(super) fn unlock(file: impl AsFd) {
     // This fails only on file systems without locks.
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
@@ -74,7 +74,7 @@ pub(super) fn is_old(file: &Metadata) -> bool {
     seconds_left(file) <= 0
 }
 
-/// Returns for how many more seconds a hidden file is kept.
+/// Returns the number of seconds that a hidden file will still be kept; 0 or less if it is too old.
 pub(super) fn seconds_left(file: &Metadata) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);

@@ -3,8 +3,8 @@
 //! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
 //! add the uploads that they keep after an interruption. Each upload is identified by device and
 //! inode. An upload that another program has moved or removed stays on the shelf until its
-//! eviction. An upload older than a day counts until the sweeper removes it. The empty files that
-//! record interrupted replacements are on the shelf too.
+//! eviction. An upload older than a day counts towards the bounds until the sweeper removes it. The
+//! empty files that record interrupted replacements are on the shelf too.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -54,7 +54,7 @@ impl KeptUploads {
         self.parts().retain(|part| part.file.identity != identity);
     }
 
-    /// Updates the paths in a directory that was moved.
+    /// Updates the paths of partial uploads in and below a directory that was moved.
     pub(super) fn moved(&self, from: &[u8], to: &[u8]) {
         for part in self.parts().iter_mut() {
             if let Some(rest) = part.directory.strip_prefix(from)

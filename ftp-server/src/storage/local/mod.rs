@@ -6,8 +6,9 @@
 //! kernels without `openat2`, the storage refuses every symbolic link. In addition, Landlock
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
-//! An append writes in place. Other uploads write to a file without a name or with a hidden name.
-//! The complete file takes its final name in one step.
+//! An append, and an upload that restarts at the end of the file, write in place. Other uploads
+//! write to a file without a name or with a hidden name. The complete file takes its final name in
+//! one step.
 
 mod append;
 mod begin;
@@ -65,14 +66,16 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - The storage follows a symbolic link that stays below the root, if the kernel has `openat2`. An
-///   absolute link counts as leading out of the root, even if its target is in the tree.
-/// - An upload goes to a temporary file in the directory of its target. When complete, the file
-///   takes the target's name in one step. If the target is a symbolic link, the upload replaces or
-///   creates the file that the link leads to, in that file's directory. The new file has the
-///   permission bits of the replaced file, without set-id bits. If no file is replaced, they are
-///   `0o666` less the [umask](LocalConfig::umask). Owner, group and extended attributes are those
-///   of any new file. A file that the server has no right to write is not replaced.
+/// - If the kernel has `openat2`, the storage follows symbolic links that stay below the root;
+///   otherwise it refuses every link. An absolute link counts as leading out of the root, even if
+///   its target is in the tree.
+/// - An upload that does not write in place goes to a temporary file in the directory of its
+///   target. When complete, the file takes the target's name in one step. If the target is a
+///   symbolic link, the upload replaces or creates the file that the link leads to, in that file's
+///   directory. The new file has the permission bits of the replaced file, without set-id bits. If
+///   no file is replaced, they are `0o666` less the [umask](LocalConfig::umask). Owner, group and
+///   extended attributes are not taken from the replaced file. A file that the server has no right
+///   to write is not replaced.
 /// - The [`PartialPolicy`] determines the handling of a partial upload of a new file. A kept upload
 ///   is hidden in the directory of the file. One session at a time can resume it; a second session
 ///   gets `Busy`.
@@ -82,8 +85,8 @@ use super::{
 ///   also stay if the file system cannot shorten a file while its own quota is full (btrfs).
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, access
 ///   or create such names. After [`start_sweeper`](Self::start_sweeper), a thread removes abandoned
-///   files. A server calls this method for its root if any user may upload.
-/// - Only regular files can be read or written. FIFOs, sockets and devices appear in listings.
+///   files. A server calls `start_sweeper` for its root if any user may upload.
+/// - Only regular files can be read or written. FIFOs, sockets and devices only appear in listings.
 /// - If the kernel supports it, Landlock confines the thread of a session to the root (see
 ///   [`ConfinementPolicy`]). Then even a defect in the server gives no access to files outside the
 ///   root.
@@ -172,7 +175,7 @@ impl LocalStorage {
     /// # Errors
     ///
     /// Returns `Unsupported` if [`ConfinementPolicy::Require`] is set and the system lacks
-    /// `openat2` or Landlock, or `Io` if the kernel refuses.
+    /// `openat2` or Landlock, or `Io` if the kernel refuses the confinement.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
         let confinement = match config.confine {
             ConfinementPolicy::Off => None,
@@ -214,8 +217,8 @@ impl LocalStorage {
     /// Returns the system's error if the thread cannot be started.
     pub fn start_sweeper(&self) -> std::io::Result<()> {
         if self.files.root.sweeper().get().is_none() {
-            // If there are two parallel calls, the second thread ends after its first walk, because
-            // its sender is dropped.
+            // Two parallel calls may start two threads. The surplus thread ends after its first
+            // walk, because its sender is dropped.
             let _ = self.files.root.sweeper().set(sweep::start(&self.files.root)?);
         }
         Ok(())
@@ -317,8 +320,8 @@ impl Storage for LocalStorage {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
-        // A client that sent everything but got no reply must see that a byte is missing. Otherwise
-        // the client assumes that the file was stored.
+        // A client that sent everything but got no reply must see a size that is one byte short.
+        // Otherwise the client assumes that the file was stored.
         let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
         told.ok_or_else(|| StorageErrorKind::NotFound.into())
     }
@@ -392,14 +395,14 @@ impl Storage for LocalStorage {
         if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }
-        // Objects in a directory that the server cannot read would not be counted.
+        // The quota could not count the objects in a directory that the server cannot read.
         if self.files.config.limit().is_some()
             && object.metadata.kind == EntryKind::Directory
             && mode & 0o500 != 0o500
         {
             return Err(StorageErrorKind::Denied.into());
         }
-        // Clients must not change the bits that a directory passes on to new objects.
+        // Clients must not change the set-id and sticky bits of a directory.
         let kept = match object.metadata.kind {
             EntryKind::Directory => object.metadata.mode & 0o7000,
             _ => 0,

@@ -51,7 +51,7 @@ fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
 
-/// Returns a random name for a temporary file, which other programs cannot guess.
+/// Returns a name for a temporary file: a random name, which other programs cannot guess.
 pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     let mut name = TEMPORARY_PREFIX.to_vec();
     name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
@@ -63,14 +63,14 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
 pub(super) type Owner = [u8; 12];
 
 /// Returns the hidden name of `user`'s partial upload of the file `name`. The hidden name depends
-/// only on user and name, and reveals neither.
+/// only on user and name, and contains neither.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     of_user(KEPT, user, &[name])
 }
 
 /// Returns the hidden name of `user`'s upload that replaces the file `name`, whose metadata is
-/// `old`. All shared logins count as one user. Another size, modification time or inode of the file
-/// gives another hidden name.
+/// `old`. All shared logins count as one user. If the size, modification time or inode of the file
+/// changes, so does the hidden name.
 pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec<u8> {
     let (_device, inode) = old.identity;
     let (inode, size) = (inode.to_be_bytes(), old.size.to_be_bytes());

@@ -36,7 +36,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
-            // Some file systems report a non-empty directory this way.
+            // Some file systems report a non-empty directory with EEXIST.
             Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
             removed => removed.inspect(|()| change.freed(Cost::DIRECTORY)),
         }
@@ -108,7 +108,7 @@ pub(super) fn rename(
             if !is_one_name && !replace {
                 return Err(StorageErrorKind::Exists.into());
             }
-            // rename(2) would let a directory replace an empty one.
+            // rename(2) would let a directory replace an empty directory.
             if !is_same_object && taken.kind == EntryKind::Directory {
                 return Err(StorageErrorKind::IsDirectory.into());
             }
@@ -120,7 +120,7 @@ pub(super) fn rename(
                 .map_err(rename_error)?;
             change.freed(replaced);
         }
-        // The error does not say which name is too long.
+        // The error does not say which name is too long; a missing old name is reported as such.
         Err(errno @ Errno::NAMETOOLONG) => {
             from_directory.metadata(from_name).map_err(existing)?;
             return Err(rename_error(errno));

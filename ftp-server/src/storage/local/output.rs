@@ -25,13 +25,13 @@ pub(super) struct Output {
     position: u64,
     /// Position up to which writing to disk has started.
     started: u64,
-    /// Whether everything is on disk, or the policy does not require that.
+    /// Whether all data written so far is on disk, as far as the policy requires that.
     is_synced: bool,
     charge: Charge,
 }
 
 impl Output {
-    /// Wraps a file to be written from `position`, which must already be its offset.
+    /// Wraps a file to be written from `position`, which must already be the file's offset.
     pub(super) const fn new(
         file: OwnedFd,
         position: u64,

@@ -20,8 +20,8 @@ pub enum SyncPolicy {
     /// Nothing: the system decides when to write. A power failure may leave an empty or truncated
     /// file under the new name.
     None,
-    /// The content, before the file gets its name. After a power failure, the name has the complete
-    /// old or the complete new content, or a new file is missing.
+    /// The content, before the file gets its name. After a power failure, the name has either the
+    /// complete new content or the complete old content; a new file may be missing.
     File,
     /// The content and then the name. After a power failure, the name has the new content. Renames,
     /// removals and new directories are on disk too when the server confirms them. If the sync of
@@ -34,7 +34,7 @@ pub enum SyncPolicy {
 ///
 /// If an upload that replaces a file is interrupted, the old file stays and the partial upload is
 /// discarded. For a day, an empty hidden file records the interruption. The storage also discards
-/// an upload if the user sent `ABOR`, the data was malformed, the storage failed, or the login is
+/// an upload if the client sent `ABOR`, the data was malformed, the storage failed, or the login is
 /// shared. If a resumed upload exceeds the quota, the bytes of earlier sessions stay.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -47,8 +47,8 @@ pub enum PartialPolicy {
     Resume,
     /// Discard the partial upload.
     Discard,
-    /// Publish the partial upload under its name, as other servers do. Readers cannot see that it
-    /// is incomplete.
+    /// Publish the partial upload under the name of the file, as other servers do. Readers cannot
+    /// see that it is incomplete.
     Publish,
 }
 
@@ -81,10 +81,11 @@ pub struct LocalConfig {
     /// are kept.
     pub partial_files: usize,
     /// Maximum bytes of all partial uploads kept for one user (default: 10 GiB; 0: unlimited). The
-    /// newest are kept; of a larger upload, only the beginning is kept.
+    /// newest are kept; of an upload that alone exceeds the maximum, only the beginning is kept.
     pub partial_bytes: u64,
-    /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`). The
-    /// umask of the process has no effect. A default ACL of the directory replaces both umasks.
+    /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`).
+    /// Without a default ACL, the process's umask has no effect. A default ACL of the parent
+    /// directory replaces this umask, unless the process's umask removes more bits than this one.
     pub umask: u32,
     /// Maximum bytes of all files below the root (default: 0, unlimited). Exceeding it fails with
     /// `OverQuota` (552).
@@ -98,9 +99,9 @@ pub struct LocalConfig {
     /// begins with a walk through the tree when a limit is first checked; a million files take a
     /// few seconds. During the walk, an upload waits in [`prepare`](crate::Upload::prepare) for up
     /// to 20 s, and then fails with `Busy`. [`quota`](crate::Storage::quota) and
-    /// [`mkdir`](crate::Storage::mkdir) fail with `Busy` after 5 s. The walk continues, and nothing
-    /// else waits. Objects that are created, removed or moved during the walk may count twice until
-    /// the next walk, but are never missed.
+    /// [`mkdir`](crate::Storage::mkdir) wait for up to 5 s, and then fail with `Busy`. The walk
+    /// continues, and nothing else waits. Objects that are created, removed or moved during the
+    /// walk may count too often until the next walk, but are never missed.
     ///
     /// From the first walk on, the count includes changes made through these storages. It does not
     /// include changes by other processes, or through storages of a directory above or below the
@@ -109,7 +110,8 @@ pub struct LocalConfig {
     /// - when an upload begins and the count is a day old;
     /// - when an upload needs bytes or a name, but a count that is at least ten minutes old leaves
     ///   none (the upload then waits);
-    /// - after the last storage and the last [`Tally`](crate::Tally) of the root are dropped.
+    /// - when a limit is first checked after the last storage and the last [`Tally`](crate::Tally)
+    ///   of the root were dropped.
     ///
     /// While a directory cannot be read, a new count is never lower than the old one. So
     /// [`chmod`](crate::Storage::chmod) fails with `Denied` if it would make a directory unreadable
@@ -172,7 +174,7 @@ impl LocalConfig {
         Umask::new(self.umask)
     }
 
-    /// Returns the limits of the quota; `None` without a quota.
+    /// Returns the limits on bytes and files; `None` if neither is limited.
     pub(super) fn limit(self) -> Option<Cost> {
         let limit = Cost {
             bytes: self.most_bytes().unwrap_or(u64::MAX),
@@ -195,7 +197,7 @@ impl LocalConfig {
         self.check_links(object)
     }
 
-    /// Returns `Denied` if the file has more than one name and the settings deny that.
+    /// Returns `Denied` if the file has more than one name and `deny_hardlinks` is set.
     pub(super) fn check_links(self, object: &Metadata) -> Result<(), StorageError> {
         match self.deny_hardlinks && object.kind == EntryKind::File && object.links > 1 {
             true => Err(StorageErrorKind::Denied.into()),
@@ -219,8 +221,8 @@ impl Umask {
     }
 
     /// Returns whether the permission bits must be set after creation, because the process's umask
-    /// removes more bits. Otherwise the bits stay as the system set them, because a default ACL of
-    /// the directory may have replaced the umask.
+    /// removes more bits or is unknown. Otherwise the caller leaves the bits as they are: a default
+    /// ACL of the directory may have determined them.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }

@@ -9,12 +9,12 @@ use super::usage::{Charge, Cost, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
-/// Maximum time that a query waits for a necessary count. During the wait, the session does not
-/// check on its client.
+/// Maximum time that [`used`] waits for a count. During the wait, the session does not check
+/// whether its client is still connected.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Returns the usage under `limit`. Counts first if there is no count, or if an old count leaves
-/// less than `wanted`.
+/// Returns the usage under `limit`. Counts first if there is no count, or if the count is old and
+/// leaves less than `wanted` of the limit.
 ///
 /// # Errors
 ///

@@ -28,7 +28,8 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload
 const ATTEMPTS: u32 = 16;
 
 /// A new file in the directory of its target, or a resumed partial upload. Dropping the value
-/// removes the file, unless the upload was committed or its interruption leaves a file.
+/// removes the file, unless the upload was committed, or was interrupted and leaves a partial or
+/// empty file.
 #[derive(Debug)]
 pub(super) struct Replacement {
     directory: Directory,
@@ -43,7 +44,8 @@ pub(super) struct Replacement {
     is_sign: bool,
     /// Whether a file had the final name when the upload began.
     taken: bool,
-    /// The error to return if the name is taken; `None` if a file with this name may be replaced.
+    /// The error to return if a file has the final name when the upload ends; `None` if that file
+    /// may be replaced.
     refusal: Option<StorageErrorKind>,
     /// Handling of an interruption.
     when_cut: WhenCut,
@@ -124,8 +126,8 @@ impl Replacement {
         Ok(new)
     }
 
-    /// Resumes `user`'s partial upload to `target`, where no file exists, after its first `length`
-    /// bytes. Returns `None` if nothing was kept.
+    /// Resumes `user`'s partial upload to `target` after the first `length` uploaded bytes. No file
+    /// exists at `target`. Returns `None` if no partial upload was kept.
     pub(super) fn resume(
         target: &Target,
         length: u64,
@@ -216,7 +218,7 @@ impl Replacement {
         Ok(old)
     }
 
-    /// Copies the rest of the old content to be kept.
+    /// Copies the rest of the old content that the new file keeps.
     fn finish_copying(&mut self) -> Result<(), StorageError> {
         while !self.prepare()? {}
         Ok(())
@@ -254,8 +256,8 @@ impl Replacement {
         let hidden = match &self.hidden {
             Some(hidden) => hidden.clone(),
             None => {
-                // A link cannot replace a file, so a hidden name and a rename are needed. The file
-                // is locked first, because the sweeper removes unlocked hidden files.
+                // `linkat` cannot replace a file, so a hidden name and a rename are needed. The
+                // file is locked first, because the sweeper removes unlocked hidden files.
                 let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
                 let ((), hidden) = with_temporary_name(link)?;
@@ -284,7 +286,7 @@ impl Replacement {
     /// `false`, the caller discards the upload.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
-            // If the file exceeds the limit, its beginning is still useful.
+            // If the file exceeds the limit for partial uploads, its beginning is still useful.
             self.output.cut_to(self.bounds.bytes)?;
         }
         let kept = match &self.when_cut {
@@ -352,7 +354,8 @@ impl Replacement {
     }
 
     /// Leaves an empty file with the hidden name if the connection was lost during an upload that
-    /// was to replace a file. After any other end, the client got a reply.
+    /// was to replace a file. After any other end, no file is needed, because the client got a
+    /// reply.
     fn leave_sign(&mut self) -> Result<bool, Errno> {
         let is_left = self.is_sign && self.end == StreamEnd::Cut;
         let Some(sign) = self.hidden.clone().filter(|_| is_left) else { return Ok(false) };
@@ -513,7 +516,8 @@ pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Resul
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
-            // The process that has the lock may only be checking the file, and would not remove it.
+            // The process that has the lock may only be checking the file. Then it would not remove
+            // the file, so this function does.
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }

@@ -85,7 +85,7 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     let mut walk = Walk::new(root, Some(Cost::default()));
     walk.all();
     if !walk.is_whole {
-        log::warn!("quota: cannot read all directories: the count may be too low");
+        log::warn!("quota: cannot read all directories: the counted usage may be too low");
     }
     let is_whole = walk.is_whole;
     let seen = walk.cost.map(|cost| Seen { cost, is_whole });

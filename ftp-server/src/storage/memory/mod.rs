@@ -257,8 +257,8 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // A client that sent everything but got no reply must see that a byte is missing. Otherwise
-        // the client assumes that the file was stored.
+        // A client that sent everything but got no reply must see a size that is one byte short.
+        // Otherwise the client assumes that the file was stored.
         size.and_then(|size| size.checked_sub(1))
             .filter(|&told| told > 0)
             .ok_or_else(|| Kind::NotFound.into())

@@ -12,7 +12,7 @@ use super::{S3Storage, keys, multipart, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
-    /// Begins an upload. If the upload is interrupted, `user` can resume it; with `None`, no
+    /// Begins an upload. An interrupted upload may be kept for `user` to resume; with `None`, no
     /// partial upload is kept.
     pub(super) fn begin(
         &self,

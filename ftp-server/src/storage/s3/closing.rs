@@ -33,7 +33,7 @@ impl Closing {
         let patience = self.begun.store.patience;
         let ended = Job::begin(move || {
             if let Err(error) = self.end() {
-                log::warn!("{own_key:?}: cannot end the interrupted upload: {error}");
+                log::warn!("{own_key:?}: cannot keep or remove the interrupted upload: {error}");
             }
         });
         match ended {
@@ -41,7 +41,9 @@ impl Closing {
                 let _: Option<_> = job.wait(patience);
             }
             // The store keeps the parts, as if the server had died.
-            Err(error) => log::warn!("{key:?}: cannot end the interrupted upload: {error}"),
+            Err(error) => {
+                log::warn!("{key:?}: cannot keep or remove the interrupted upload: {error}");
+            }
         }
     }
 

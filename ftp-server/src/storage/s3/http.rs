@@ -323,7 +323,7 @@ pub(super) fn refused(
     let code = xml::text(body, "Code").unwrap_or_default();
     let mut message = xml::text(body, "Message").unwrap_or_default();
     if let (300..400, Some(region)) = (status, region) {
-        message = format!("the bucket is in region {region}");
+        message = format!("the bucket is in region {region}; configure this region");
     }
     let printable =
         |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MESSAGE).collect() };

@@ -28,7 +28,7 @@ pub(super) struct Inner {
     /// Maximum size of a part, which the memory limits.
     pub(super) largest_part: u64,
     pub(super) lease: Duration,
-    /// Maximum time that a session waits for the end of its interrupted upload.
+    /// Maximum time that a session waits while its interrupted upload is saved or discarded.
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
@@ -109,7 +109,7 @@ impl Inner {
         for lease in leases {
             if let Err(error) = lease.renew(self) {
                 let key = &lease.note_key;
-                log::warn!("{key:?}: cannot renew the record of a partial upload: {error}");
+                log::warn!("{key:?}: cannot renew the lease of a running upload: {error}");
             }
         }
     }

@@ -55,7 +55,7 @@ impl S3Ledger {
     pub fn new(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
         let hidden = &store.inner.hidden;
         if Keys::new(name, hidden).is_none() {
-            let text = format!("invalid prefix {name:?}: expected names and slashes");
+            let text = format!("invalid prefix {name:?}: expected names separated by slashes");
             return Err(LedgerError::Unfit(text));
         }
         let name = name.trim_matches('/');

@@ -112,7 +112,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     }
     let query = ListQuery { prefix: key, by_directory: false, most: 10, token: None };
     if !client.list(&query)?.keys.iter().any(|listed| listed.key == key) {
-        return Err(wrong("ListObjectsV2", "the stored object is missing"));
+        return Err(wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
     let tag = match client.head(key)? {
         Some(object) => object.tag,
@@ -146,7 +146,7 @@ fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
         let part = client.upload_part(&upload, 1, b"a part");
         let done = part.and_then(|part| {
             if client.list_parts(&upload)?.is_none_or(|parts| parts.len() != 1) {
-                let reason = "the stored part is missing".to_owned();
+                let reason = "the part that was just stored is missing".to_owned();
                 return Err(S3Error::Wrong { operation: "ListParts", reason });
             }
             client.complete(&upload, &[part], condition, id).map(drop)

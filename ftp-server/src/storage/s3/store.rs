@@ -27,8 +27,8 @@ const PART: u64 = 8 * 1024 * 1024;
 /// Default size of the memory for parts, in bytes.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Maximum time that a session waits for the end of its interrupted upload. So if the store is
-/// fast, a client that reconnects at once finds its partial upload.
+/// Maximum time that a session waits while its interrupted upload is saved or discarded. So if the
+/// store is fast, a client that reconnects at once finds its partial upload.
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 
 /// Interval at which the background thread resolves the endpoint.
@@ -138,7 +138,9 @@ impl S3Store {
     /// server's own objects.
     pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
         let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
-            S3Error::Configuration(format!("invalid prefix {prefix:?}: expected names and slashes"))
+            S3Error::Configuration(format!(
+                "invalid prefix {prefix:?}: expected names separated by slashes"
+            ))
         })?;
         Ok(S3Storage::new(Arc::clone(&self.inner), keys))
     }
@@ -267,7 +269,8 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets the maximum time that a session waits for the end of its interrupted upload.
+    /// Sets the maximum time that a session waits while its interrupted upload is saved or
+    /// discarded.
     #[cfg(test)]
     pub(super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -373,7 +376,9 @@ impl S3StoreBuilder {
             return refuse("invalid access keys: expected printable ASCII without spaces");
         }
         if self.part_size < LEAST || self.memory < 2 * self.part_size {
-            return refuse("invalid part size: expected 5 MiB to half of the memory for parts");
+            return refuse(
+                "invalid part size: expected at least 5 MiB and at most half of the memory for parts",
+            );
         }
         if self.lease < Duration::from_secs(2) {
             return refuse("invalid lease: expected 2 s or more");

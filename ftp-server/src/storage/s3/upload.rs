@@ -362,18 +362,18 @@ fn publish(
         && let Err(error) = lease.end(store)
     {
         // The file is stored, so this is not an error. The note is removed after a day.
-        log::warn!("cannot remove the record of a partial upload: {error}");
+        log::warn!("{key:?}: cannot remove the record of the completed upload: {error}");
     }
     if let (Some(replaced), Some(_)) = (replaced, multipart)
         && let Err(error) = replaced.end(store)
     {
-        log::warn!("cannot remove the marker of an interrupted upload: {error}");
+        log::warn!("{key:?}: cannot remove the marker of the completed upload: {error}");
     }
     // Otherwise a client could resume the other upload after this file is removed.
     if let Some(note_key) = rival
         && let Err(error) = partial::supersede(store, note_key)
     {
-        log::warn!("cannot remove the record of another partial upload: {error}");
+        log::warn!("{key:?}: cannot remove the record of another partial upload: {error}");
     }
     Ok(())
 }

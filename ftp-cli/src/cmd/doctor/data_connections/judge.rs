@@ -105,7 +105,7 @@ fn passive(tried: Tried<'_>) -> Finding {
     match this {
         MethodOutcome::Works => Finding::ok(check, format_args!("received a listing with {name}")),
         MethodOutcome::Unreachable { closed, at } => {
-            let what = if *closed { "is rejected" } else { "is not answered" };
+            let what = if *closed { "is rejected" } else { "gets no answer" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
                 Diagnosis::PassiveClosed
             } else {
@@ -121,9 +121,7 @@ fn passive(tried: Tried<'_>) -> Finding {
             wrong(Diagnosis::ReplyNever, format_args!("{name} gets no reply"))
         }
         MethodOutcome::Unanswered => wrong(blocked, format_args!("{name} gets no reply")),
-        MethodOutcome::GaveUp(reply) => {
-            wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
-        }
+        MethodOutcome::GaveUp(reply) => wrong(blocked, format_args!("{name}: {GAVE_UP}: {reply}")),
         MethodOutcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
         MethodOutcome::Stalled => {
             wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
@@ -146,6 +144,9 @@ fn passive(tried: Tried<'_>) -> Finding {
     }
 }
 
+/// Message if the server refuses a transfer with 425 or 426.
+const GAVE_UP: &str = "the server gave up the data connection";
+
 /// Message if no data arrives.
 const STALLED: &str = "the data connection opens, but the listing stalls";
 
@@ -166,7 +167,7 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
     Some(Finding::warn(
         Check::Pasv,
         diagnosis,
-        format_args!("227 announces {other}, which is {class}, but the server is {peer}"),
+        format_args!("227 announces {other}, which is {class}, but the server's address is {peer}"),
     ))
 }
 
@@ -212,7 +213,7 @@ fn active(tried: Tried<'_>) -> Finding {
             )
         }
         (MethodOutcome::Works, None) => {
-            Finding::ok(check, format_args!("the server connected to {local} by {name}"))
+            Finding::ok(check, format_args!("the server connected to {local} after {name}"))
         }
         (MethodOutcome::NotAgain(diagnosis, why), _) => {
             wrong(*diagnosis, format_args!("{name}: {why}"))
@@ -229,13 +230,15 @@ fn active(tried: Tried<'_>) -> Finding {
         // If the server ignores commands of passive mode too, the missing connection says nothing
         // about active mode.
         (MethodOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
-            Finding::skip(check, format_args!("{name}: the server does not answer commands"))
+            let seen = "cannot be judged: replies are missing in passive mode too";
+            Finding::skip(check, format_args!("{name} {seen}"))
         }
         (MethodOutcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
         (MethodOutcome::Refused(reply), _) if tried.other_works() => {
-            Finding::ok(check, format_args!("{name} is refused: {reply}; the other command works"))
+            let other = if check == Check::Eprt { "PORT" } else { "EPRT" };
+            Finding::ok(check, format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {
             wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
@@ -251,7 +254,7 @@ fn active(tried: Tried<'_>) -> Finding {
         }
         (outcome, outside) => {
             let how = match outcome {
-                MethodOutcome::GaveUp(reply) => format!("the server gave up: {reply}"),
+                MethodOutcome::GaveUp(reply) => format!("{GAVE_UP}: {reply}"),
                 MethodOutcome::Broken(why) => why.clone(),
                 _ => "no connection from the server".to_owned(),
             };

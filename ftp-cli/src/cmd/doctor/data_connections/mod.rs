@@ -104,7 +104,7 @@ pub(super) fn attempt(
     let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
     if matches!(way, DataMethod::Pasv | DataMethod::Port) && is_ipv6 {
         return Ok(MethodOutcome::NotTried(
-            "it supports only IPv4, but the control connection uses IPv6".to_owned(),
+            "the command supports only IPv4, but the control connection uses IPv6".to_owned(),
         ));
     }
     let mut inside = match dial.client(way) {

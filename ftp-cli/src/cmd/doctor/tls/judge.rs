@@ -20,7 +20,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
         findings.push(Finding::ok(
             Check::Tls,
-            format_args!("{version} with {cipher}; offered: {}", versions.join(" and ")),
+            format_args!("{version} with {cipher}; the server offers {}", versions.join(" and ")),
         ));
     }
     findings.push(match &seen.outcome {
@@ -102,7 +102,9 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let date = format!("{year:04}-{month:02}-{day:02}");
     let words = format!("accepted; it expires on {date}");
     match days {
-        days if days < 0 => Finding::ok(check, format_args!("accepted; it expired on {date}")),
+        days if days < 0 => {
+            Finding::ok(check, format_args!("accepted, although it expired on {date}"))
+        }
         days if days < SOON => {
             let diagnosis = Diagnosis::CertificateEndsSoon;
             Finding::warn(check, diagnosis, format_args!("{words}, in {days} days"))

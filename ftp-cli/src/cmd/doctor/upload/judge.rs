@@ -19,7 +19,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
         (
             Check::Resume,
             &seen.resume,
-            "half a file was resumed and completed",
+            "an upload of half a file was resumed and completed",
             Diagnosis::ResumeRefused,
         ),
         (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
@@ -60,7 +60,7 @@ fn put(seen: &UploadSeen) -> Finding {
         }
         (Step::Stalled(why), _) => {
             let (diagnosis, small) = match seen.small {
-                Step::Done => (Diagnosis::BigPacketsLost, ", but a small file is stored"),
+                Step::Done => (Diagnosis::BigPacketsLost, ", but storing a small file works"),
                 Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
                 _ => (Diagnosis::UploadFailed, ""),
             };

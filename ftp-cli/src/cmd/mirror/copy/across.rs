@@ -89,7 +89,9 @@ fn check_relation(
     let why = match relation.map_err(|error| about(target, &error))? {
         Relation::Two => return Ok(()),
         Relation::Same => "source and target are the same file",
-        Relation::Unknown => "the target may be the same file; use --temp to copy it",
+        Relation::Unknown => {
+            "the target may be the same file as the source; use --temp to copy safely"
+        }
     };
     Err(Failure::item(Exit::Usage, format!("{}: {why}", shown(source))))
 }

@@ -122,7 +122,7 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
         ..about(place, &error)
     })?;
     if !listing.unparsed.is_empty() {
-        let why = "cannot parse the listing: a file there could be replaced";
+        let why = "cannot parse the listing, so a backup could replace a file there";
         let message = format!("--backup-dir: {}: {why}", shown(place));
         return Err(Failure::item(Exit::Unsupported, message));
     }

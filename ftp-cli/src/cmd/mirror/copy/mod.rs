@@ -194,8 +194,8 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the server does not report missing files, and `Usage` if both sides
-    /// are servers. Also returns the same failures as [`make`](Self::make).
+    /// Returns `Unsupported` if the server does not report whether a file exists, and `Usage` if
+    /// both sides are servers. Also returns the same failures as [`make`](Self::make).
     pub(super) fn is_same_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let (near, far) = match self {
             Self::Down(Down { from, to, .. }) => (to, from),

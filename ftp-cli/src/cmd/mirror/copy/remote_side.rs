@@ -66,7 +66,7 @@ impl RemoteSide<'_> {
         if self.names != Names::Changed || is_text(path) {
             return Ok(());
         }
-        let why = "the server changes names that are not UTF-8";
+        let why = "not copied: the server changes names that are not UTF-8";
         Err(Failure::item(Exit::Refused, format!("{}: {why}", shown(path))))
     }
 
@@ -106,7 +106,8 @@ impl RemoteSide<'_> {
                 if says(&error, NO_DIRECTORY)
                     || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
                 {
-                    let message = format!("{}: kept: it may be a symbolic link", shown(path));
+                    let why = "not deleted: it may be a symbolic link";
+                    let message = format!("{}: {why}", shown(path));
                     return Err(Failure::item(Exit::Refused, message));
                 }
                 Ok(false)
@@ -122,7 +123,7 @@ impl RemoteSide<'_> {
             Ok(Some(is_there)) => Ok(is_there),
             Ok(None) => Err(unproved(
                 &path,
-                "cannot check whether both sides are the same directory: the server does not report missing files; no file was copied or removed",
+                "cannot check whether both sides are the same directory: the server does not report whether a file exists; no file was copied or removed",
             )),
             Err(error) => Err(about(&path, &error)),
         }
@@ -171,8 +172,7 @@ impl RemoteSide<'_> {
         let set = self.client()?.set_modified(path, time);
         set.map(drop).map_err(|error| {
             let failure = about(path, &error);
-            let message =
-                format!("{}; copied, but with another modification time", failure.message);
+            let message = format!("{}; copied, but without its modification time", failure.message);
             Failure { message, ..failure }
         })
     }
@@ -223,7 +223,8 @@ pub(super) fn prove_content(
     checksum: Option<Checksum>,
 ) -> Result<(), Failure> {
     let Some(mut checksum) = checksum else {
-        return Err(unproved(path, "source not removed: the server offers no supported digest"));
+        let why = "source not removed: the server offers no digest that this program supports";
+        return Err(unproved(path, why));
     };
     prove_size(client, path, length)?;
     let digested = checksum.update_from(file, length);

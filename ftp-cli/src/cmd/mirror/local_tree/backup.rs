@@ -93,7 +93,7 @@ fn names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 fn other_file_system(error: Errno) -> io::Error {
     match error {
-        Errno::XDEV => io::Error::other("--backup-dir must be on the same file system"),
+        Errno::XDEV => io::Error::other("--backup-dir must be on the file system of DST"),
         error => error.into(),
     }
 }

@@ -36,10 +36,10 @@ impl Planner<'_> {
         match self.wish.links {
             LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),
             LinkChoice::Follow if self.source.is_local() => {
-                return self.leave_out(path, "a symbolic link that leads to nothing");
+                return self.leave_out(path, "a broken symbolic link");
             }
             LinkChoice::Follow => {
-                return self.leave_out(path, "a symbolic link to a directory, or to nothing");
+                return self.leave_out(path, "a symbolic link to a directory, or a broken one");
             }
             LinkChoice::Keep => {}
         }
@@ -48,7 +48,7 @@ impl Planner<'_> {
             return self.leave_out(path, what);
         };
         if leads_out(path, &link) {
-            return self.leave_out(path, "a symbolic link that leads out of the tree");
+            return self.leave_out(path, "a symbolic link that points outside the tree");
         }
         let other = targets.remove(&item.name);
         let replaces = other.is_some();

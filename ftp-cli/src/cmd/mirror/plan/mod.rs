@@ -365,7 +365,7 @@ impl Planner<'_> {
             };
             let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
             let message = format!(
-                "--temp: {name} is the temporary name of {copy}, but exists at {place}; nothing was copied; choose another pattern, or remove {name}"
+                "--temp: {name} is the temporary name of {copy}, but exists in {place}; nothing was copied; choose another pattern, or remove {name}"
             );
             return Err(Failure::usage(message));
         }
@@ -485,7 +485,8 @@ impl Planner<'_> {
             // The directory counts as empty: all files are copied again, and nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
-                self.plan.left_out.push(format!("{}: all files are copied", failure.message));
+                let what = "all files of this directory are copied";
+                self.plan.left_out.push(format!("{}: {what}", failure.message));
                 Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }
         }

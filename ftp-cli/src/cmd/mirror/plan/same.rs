@@ -183,7 +183,7 @@ impl Planner<'_> {
         }
         if self.refused.is_empty() {
             self.plan.left_out.push(format!(
-                "{}: cannot measure the server's clock: files that changed up to 14 hours before their last copy are copied again",
+                "{}: cannot measure the server's clock: files that changed in the 14 hours before their last copy are copied again",
                 name_of(directory)
             ));
         }

@@ -374,7 +374,7 @@ fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings
     }
     let what_to_do = match settings.tls.watch.is_zero() {
         true => "renew it, then send SIGHUP",
-        false => "renew it; the server will notice",
+        false => "renew it; the server will load the new one",
     };
     findings.warn(format_args!("{shown} {validity}; {what_to_do}"));
 }
@@ -405,7 +405,7 @@ fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings)
     }
     let what_to_do = match settings.tls.self_signed {
         true => "delete the file to create a new one with another key",
-        false => "install a certificate for all names",
+        false => "install a certificate that contains all these names",
     };
     let misfits = misfits.join(", ");
     findings.warn(format_args!("{shown} does not name {misfits}: {REFUSAL}; {what_to_do}"));

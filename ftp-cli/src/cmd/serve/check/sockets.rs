@@ -53,7 +53,9 @@ fn file(key: &str, path: &Path, findings: &mut Findings) {
     // The server creates the socket's file, and replaces the file of a server that has ended.
     match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => findings.ok(format_args!("{key}: {shown} can be created")),
-        Err(Errno::NOENT) => fail("its directory is missing", "create it, or use another path"),
+        Err(Errno::NOENT) => {
+            fail("its directory is missing", "create the directory, or use another path");
+        }
         Err(error) => fail(&error.to_string(), "fix the owner or mode of its directory"),
     }
 }
@@ -102,7 +104,8 @@ mod tests {
                 ("file", "fail  KEY: PATH: not a socket; use another path"),
                 (
                     "none/socket",
-                    "fail  KEY: PATH: its directory is missing; create it, or use another path",
+                    "fail  KEY: PATH: its directory is missing; create the directory, or use \
+                     another path",
                 ),
             ] {
                 let (word, _) = key.split_once('=').unwrap();

@@ -99,7 +99,8 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
         }
     }
     if good > 0 {
-        findings.ok(format_args!("directories that match the rights of their users: {good}"));
+        let what = "directories with the access that their users' rights require";
+        findings.ok(format_args!("{what}: {good}"));
     }
 }
 
@@ -146,7 +147,8 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
 
 /// Checks for directories of a user that overlap: one contains the other, or both are the same.
 /// Clients can rename the inner directory, so that the next login finds another directory in its
-/// place. Files stored through a mount count towards the root's quota only at the next daily count.
+/// place. Files stored through a mount count towards the root's quota only after the next daily
+/// count.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
@@ -163,7 +165,8 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
             false => format!("mounts: \"{}\"", inner.path),
         };
         let [inner, outer] = [inner, outer].map(|place| place.root.shown());
-        let why = "clients can rename the inner directory; use directories outside each other";
+        let why = "clients can rename the inner directory; \
+                   use directories that do not contain each other";
         findings.warn(format_args!("user {name}: {whose}: {inner} lies in {outer}: {why}"));
     }
     let Some((_, root)) = root_place.filter(|_| user.quota > 0 || user.max_files > 0) else {
@@ -172,8 +175,8 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let is_shared = |directory: &Path| directory.starts_with(&root) || root.starts_with(directory);
     for (mount, _) in mounts.iter().filter(|(_, directory)| is_shared(directory)) {
         let shown = mount.root.shown();
-        let why =
-            "files stored through the mount count towards the quota only at the next daily count";
+        let why = "files stored through the mount count towards the quota only after the next daily \
+             count";
         let path = &mount.path;
         findings.warn(format_args!(
             "user {name}: mounts: \"{path}\": {shown} overlaps the root: {why}"
@@ -270,7 +273,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     shared_roots(&users, findings);
 }
 
-/// Checks for keys of users in object stores that apply only to files on disk.
+/// Warns about settings that apply only to files on disk, for users whose root is in a store.
 fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
     for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
         for key in ["create_home", "umask", "sync"] {
@@ -295,8 +298,8 @@ fn hosts(plan: &ServePlan, findings: &mut Findings) {
         if is_shared && host.users.is_none() {
             let key = key_of(name, "root");
             let why = "all users work in this directory, each with their own rights";
-            let users = key_of(name, "users");
-            findings.warn(format_args!("{key}: {why}; list the users in {users}"));
+            let what_to_do = format!("list the users in {}", key_of(name, "users"));
+            findings.warn(format_args!("{key}: {why}; to restrict this, {what_to_do}"));
         }
     }
 }

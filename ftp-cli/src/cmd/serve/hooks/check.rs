@@ -31,8 +31,10 @@ fn directory(path: &Path, findings: &mut Findings) {
             findings.ok(format_args!("hooks.dead_letters: {shown} is readable and writable"));
         }
         Ok(()) => {
-            findings
-                .fail(Exit::Local, format_args!("hooks.dead_letters: {shown} is not a directory"));
+            findings.fail(
+                Exit::Local,
+                format_args!("hooks.dead_letters: {shown} is not a directory; use a directory"),
+            );
         }
         Err(error) => {
             let what_to_do = "create it, or fix its owner or mode";

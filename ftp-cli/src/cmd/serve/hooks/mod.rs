@@ -88,7 +88,10 @@ impl Hooks {
             && !path.is_dir()
         {
             let shown = shown_path(path);
-            log::warn!(target: LOG, "hooks.dead_letters: {shown} is not a directory; until it is one, events are kept only in the log");
+            log::warn!(
+                target: LOG,
+                "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
+            );
         }
         *lock(&self.programs) = Programs {
             stored: stored::Program::of(hooks).map(Arc::new),

@@ -168,7 +168,7 @@ impl Program {
             // The other keys are ignored: a program may send them for a wrong password too.
             [Value::Switch(false)] => return Ok(None),
             [Value::Switch(true)] => {}
-            [] => return Err("ok: missing in the answer".to_owned()),
+            [] => return Err("the answer lacks the key ok".to_owned()),
             [_] => return Err("ok: expected true or false".to_owned()),
             _ => return Err("ok: defined twice".to_owned()),
         }
@@ -201,7 +201,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     if timeout > login {
         let (timeout, login) = (values::show(timeout), values::show(login));
         findings.warn(format_args!(
-            "auth.timeout: {timeout} has no effect: logins end after {login} (timeouts.login)"
+            "auth.timeout: {timeout} has no effect: logins time out after {login} (timeouts.login)"
         ));
     }
 }
@@ -258,7 +258,7 @@ mod tests {
         for (text, want) in [
             ("", "the answer is empty"),
             ("yes", "the answer is not JSON: expected value at line 1 column 1"),
-            ("{}", "ok: missing in the answer"),
+            ("{}", "the answer lacks the key ok"),
             ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "ok: defined twice"),

@@ -171,7 +171,8 @@ impl Job for Question {
     }
 
     fn refuse(self: Arc<Self>) {
-        self.settle(Err("not started: too many logins wait, or the server is stopping".to_owned()));
+        let why = "not started: too many logins are waiting, or the server is stopping";
+        self.settle(Err(why.to_owned()));
     }
 }
 

@@ -119,7 +119,8 @@ impl Metrics {
             page.sample("ftp_transfer_bytes_total", &[("direction", direction)], bytes);
         }
         page.durations(&counts);
-        let help = "Connections that got 421 instead of a greeting.";
+        let help =
+            "Connections refused with 421 instead of a greeting (implicit TLS: without a reply).";
         page.metric("ftp_refused_connections_total", "counter", help);
         for (reason, count) in &counts.refused {
             page.sample("ftp_refused_connections_total", &[("reason", reason)], count);
@@ -127,7 +128,7 @@ impl Metrics {
         page.metric("ftp_bans", "gauge", "Banned hosts.");
         page.sample("ftp_bans", &[], counts.bans);
         page.certificates(&counts.certificates);
-        let help = "1 unless the last reload failed.";
+        let help = "0 if the last reload failed, otherwise 1.";
         page.metric("ftp_config_last_reload_success", "gauge", help);
         let success = u8::from(!counts.has_failed_to_reload);
         page.sample("ftp_config_last_reload_success", &[], success);

@@ -56,9 +56,7 @@ impl File {
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > LARGEST {
             let most = values::show_size(&LARGEST);
-            return Err(Failure::usage(format!(
-                "{name}: too large: a configuration has at most {most}"
-            )));
+            return Err(Failure::usage(format!("{name}: too large: expected at most {most}")));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { name, text }),

@@ -44,8 +44,8 @@ pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of the host's certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted), and of the greeting under implicit TLS (empty: server.banner)."),
-    row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: their own)."),
-    row!(Host, "users",       USERS, users,       "Users who may log in here; anonymous stands for anonymous logins (empty: none; without this key: all)."),
+    row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: each user's root)."),
+    row!(Host, "users",       USERS, users,       "Users who may log in at this host; anonymous stands for anonymous logins (empty: none; without this key: all)."),
 ];
 
 impl Host {

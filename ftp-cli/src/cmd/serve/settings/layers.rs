@@ -41,7 +41,9 @@ impl<'a> Table<'a> {
             Self::Group(name) if name.is_empty() || !name.chars().all(is_plain) => {
                 Some("invalid group name: expected letters, digits, - and _")
             }
-            Self::User(name) if !is_name(name) => Some("invalid user name: clients cannot send it"),
+            Self::User(name) if !is_name(name) => {
+                Some("invalid user name: it is empty or has control characters")
+            }
             Self::Defaults | Self::Group(_) | Self::User(_) => None,
         }
     }

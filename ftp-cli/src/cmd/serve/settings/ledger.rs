@@ -14,7 +14,7 @@ const IS_BUILT: bool = cfg!(feature = "s3");
 
 /// Message for a build that cannot share state.
 const OTHER_BUILD: &str =
-    "this build cannot share state; use one that was built with --features s3";
+    "this build cannot share state between servers; use one that was built with --features s3";
 
 /// The ledger that servers share.
 #[derive(Clone, Debug)]
@@ -77,7 +77,8 @@ impl Settings {
                 Some(("ledger.url", format!("invalid ledger \"{url}\": {REDIS}")))
             }
             LedgerUrl::Redis(url) if url.contains('@') && password_file.is_none() => {
-                Some(("ledger.url", "a user of Redis needs ledger.password_file".to_owned()))
+                let why = "a user name in the Redis URL needs ledger.password_file";
+                Some(("ledger.url", why.to_owned()))
             }
             LedgerUrl::Redis(_) => None,
         };
@@ -107,7 +108,7 @@ mod tests {
         if IS_BUILT {
             assert_eq!(found(&redis), "");
             assert_eq!(found(&store), "--set: ledger.url: unknown store \"main\"");
-            let user = "--set: ledger.url: a user of Redis needs ledger.password_file";
+            let user = "--set: ledger.url: a user name in the Redis URL needs ledger.password_file";
             assert_eq!(found(&["ledger.url=redis://u@h"]), user);
             assert_eq!(found(&["ledger.url=redis://u@h", redis[1]]), "");
             for wrong in ["redis://", "redis://h:x", "redis://u@h/x"] {

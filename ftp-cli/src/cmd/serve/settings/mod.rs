@@ -51,6 +51,6 @@ unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absol
 Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
 each value with its origin, and settings that will not work. SIGHUP reloads the file; the user that
 the server runs as must be able to read it. A valid file applies to new sessions; a file with
-errors changes nothing. Changes of [listen], [control], [metrics], [ledger], limits.sessions,
+errors changes nothing. Changes to [listen], [control], [metrics], [ledger], limits.sessions,
 log.target and security.run_as need a restart.
 ";

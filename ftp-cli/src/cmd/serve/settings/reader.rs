@@ -219,8 +219,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 None if value.get_ref().is_table() => {
-                    let what_to_do =
-                        "put the name of the host in quotes: [hosts.\"ftp.example.org\"]";
+                    let what_to_do = "put the host name in quotes: [hosts.\"ftp.example.org\"]";
                     self.wrong(name.span().start, &key, format_args!("unknown key; {what_to_do}"));
                 }
                 None => {

@@ -86,11 +86,12 @@ fn check_prefix(prefix: &str) -> Result<(), &'static str> {
     let is_part = |part: &str| !matches!(part, "" | "." | "..");
     let is_prefix = prefix.is_empty() || prefix.split('/').all(is_part);
     if !is_prefix || prefix.len() > LONGEST || prefix.chars().any(char::is_control) {
-        return Err("expected names with one slash between them, up to 900 bytes");
+        return Err("expected names other than . and .., with one slash between two, at most 900 \
+                    bytes in total");
     }
     // The server keeps its own records there.
     if prefix.split('/').next() == Some(".ftp-server") {
-        return Err("the server uses .ftp-server itself");
+        return Err(".ftp-server contains the server's own records; use another prefix");
     }
     Ok(())
 }
@@ -234,7 +235,10 @@ mod tests {
             ("store:a//b", "invalid prefix \"/b\": expected names"),
             ("store:a/b/../c", "invalid prefix \"b/../c\": expected names"),
             ("store:a/b\tc", "expected names"),
-            ("store:a/.ftp-server/x", "the server uses .ftp-server itself"),
+            (
+                "store:a/.ftp-server/x",
+                ".ftp-server contains the server's own records; use another prefix",
+            ),
         ] {
             let why = Objects::parse(text).unwrap().unwrap_err();
             assert!(why.contains(want), "{text}: {why}");

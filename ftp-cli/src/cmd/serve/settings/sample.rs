@@ -13,8 +13,8 @@ const HEAD: &str =
 
 const USERS: &str = "
 # [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have any key
-# of [users.NAME] except groups. If several tables have a key, the later one wins: [defaults], the
-# user's groups in their order, the user's own table.
+# of [users.NAME] except groups. If several tables have a key, the last of them wins, in this order:
+# [defaults], the user's groups in their order, the user's own table.
 #[defaults]
 #rights = \"read\"
 
@@ -102,7 +102,7 @@ fn the_sample_is_what_the_tables_say() {
     assert_eq!(
         found,
         sample(),
-        "to update it, run: FTP_WRITE_DOCS=1 cargo test -p ftp-cli --lib sample"
+        "to update dist/server.toml, run: FTP_WRITE_DOCS=1 cargo test -p ftp-cli --lib sample"
     );
 }
 

@@ -92,15 +92,15 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
     row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Existing bucket for the files."),
     row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),
-    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: role_arn, or the variables AWS_... of the environment)."),
-    row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File with the secret of the access key in its first line, read before privileges are dropped."),
+    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: use role_arn, or the environment variables AWS_...)."),
+    row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File whose first line is the secret of access_key; read before privileges are dropped."),
     row!(StoreSettings, "session_token_file",      FILE,         session_token_file,      "File with the session token of a temporary access key (empty: none)."),
     row!(StoreSettings, "role_arn",                ROLE,         role_arn,                "Role to get temporary access keys for, such as arn:aws:iam::123456789012:role/ftp."),
-    row!(StoreSettings, "web_identity_token_file", FILE,         web_identity_token_file, "File with the token that gives access to the role, read again for each renewal of the keys."),
-    row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys of the role (empty: https://sts.REGION.amazonaws.com)."),
+    row!(StoreSettings, "web_identity_token_file", FILE,         web_identity_token_file, "File with the token that proves the right to use role_arn; read again each time the keys are renewed."),
+    row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys for role_arn (empty: https://sts.REGION.amazonaws.com)."),
     row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
     row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that may issue the store's certificate (empty: the system's)."),
-    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of the first 1,000 parts of an upload, doubled every 1,000 parts; at least 5 MiB."),
+    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of each of the first 1,000 parts of an upload; doubled every 1,000 parts; at least 5 MiB."),
     row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
     row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),
     row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a renamed directory (0: renames of directories fail)."),
@@ -187,7 +187,8 @@ impl StoreTables {
             (Some((one, _)), Some((other, store)), _) => {
                 let bucket = &store.bucket;
                 Err(format!(
-                    "the stores {one} and {other} have the bucket \"{bucket}\": use store:{one}"
+                    "the stores {one} and {other} both have the bucket \"{bucket}\": use store:{one} or \
+                     store:{other}"
                 ))
             }
         }
@@ -384,7 +385,7 @@ mod tests {
                     "stores.b.endpoint=http://h",
                     "stores.b.bucket=files",
                 ],
-                "the stores b and main have the bucket \"files\": use store:b",
+                "the stores b and main both have the bucket \"files\": use store:b or store:main",
             ),
             (
                 &["anonymous.root=s3://files", "anonymous.quota=1"],
@@ -408,7 +409,7 @@ mod tests {
                     "users.a/b.password=$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
                     "users.a/b.root=store:main/%u",
                 ],
-                "users.\"a/b\".root: this name cannot replace %u: it contains /, begins with ., or makes an invalid prefix",
+                "users.\"a/b\".root: this name cannot replace %u: it contains /, begins with ., or makes an invalid prefix; rename the user or remove %u",
             ),
         ] {
             let found = found(more);

@@ -20,7 +20,7 @@ use super::row::{Setting, row};
 /// A user of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    /// Groups whose keys the user inherits; a later group wins.
+    /// Groups whose keys the user inherits; if several groups have a key, the last one wins.
     pub(crate) groups: Vec<String>,
     pub(crate) password: Option<PasswordHash>,
     /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
@@ -93,32 +93,32 @@ impl User {
 
 #[rustfmt::skip]
 pub(crate) const USER: &[Setting<User>] = &[
-    row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; a later group wins."),
+    row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; if several groups have a key, the last one wins."),
     row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $y$, $2b$, $6$ or $5$)."),
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
-    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in individual directories; the longest path wins: { \"/incoming\" = \"drop-box\" }."),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories; the longest matching path wins: { \"/incoming\" = \"drop-box\" }."),
     row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree: { \"/pub\" = \"/srv/pub\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
-    row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
+    row!(User, "tls",                            TLS,          tls,                               "TLS in this user's sessions: off (refuse logins under TLS), optional or required; [tls] applies too."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR and APPE create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
-    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions at a time (empty: limits.per_user; 0: unlimited)."),
-    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as in [transfer]; 0: unlimited)."),
-    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Bytes per second of all sessions (empty: as in [transfer]; 0: unlimited)."),
-    row!(User, "rate_up",                        SPEED,        limits.rate_up,                    "Bytes per second of a session's uploads (0: unlimited)."),
-    row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Bytes per second of a session's downloads (0: unlimited)."),
+    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions of the user at a time (empty: limits.per_user; 0: unlimited)."),
+    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Maximum bytes per second of a session (empty: transfer.rate_per_session; 0: unlimited)."),
+    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Maximum bytes per second of all the user's sessions (empty: transfer.rate_per_user; 0: unlimited)."),
+    row!(User, "rate_up",                        SPEED,        limits.rate_up,                    "Maximum bytes per second of a session's uploads (0: unlimited)."),
+    row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Maximum bytes per second of a session's downloads (0: unlimited)."),
     row!(User, "file_size",                      SIZE,         limits.file_size,                  "Maximum size of a stored file (0: unlimited)."),
-    row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in."),
-    row!(User, "expires",                        EXPIRY,       expires,                           "Last day for logins (UTC), or a time such as 2026-12-31T18:00:00Z (empty: no end)."),
+    row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in; false disables the account."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day of logins (UTC), or the time when they end, such as 2026-12-31T18:00:00Z (empty: no end)."),
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
-    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume, discard or publish (empty: transfer.partial)."),
-    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk: none, file or file+dir (empty: transfer.sync)."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume (keep hidden for a day), discard, or publish (under the final name) (empty: transfer.partial)."),
+    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
 ];
 
 impl User {

@@ -134,7 +134,8 @@ impl Ledger {
             _ if keys == new => {}
             _ => log::warn!(
                 target: LOG,
-                "ledger.url: the role of store {store} has changed; restart the server to use it"
+                "ledger.url: the ledger still uses the former keys or role of store {store}; \
+                 restart the server to change them"
             ),
         }
     }

@@ -153,7 +153,10 @@ impl Notified {
         if server.is_accepting() {
             self.notifier.send("WATCHDOG=1");
         } else {
-            log::error!(target: LOG, "connections are not accepted; the watchdog is not notified");
+            log::error!(
+                target: LOG,
+                "the server does not accept connections, so it does not notify the watchdog"
+            );
         }
     }
 }

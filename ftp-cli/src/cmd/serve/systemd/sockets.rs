@@ -129,7 +129,7 @@ fn kinds(count: &str, names: Option<&str>) -> Result<Vec<Kind>, String> {
     match kinds.len() == number {
         true => Ok(kinds),
         false => Err(format!(
-            "invalid LISTEN_FDNAMES \"{names}\": expected a name for each of {number} sockets"
+            "invalid LISTEN_FDNAMES \"{names}\": expected one name per socket (sockets: {number})"
         )),
     }
 }
@@ -166,7 +166,7 @@ mod tests {
             ("1", Some("unknown"), Ok(&[Control])),
             ("2", Some("implicit:control"), Ok(&[Implicit, Control])),
             ("2", Some("implicit:"), Ok(&[Implicit, Control])),
-            ("1", Some("implicit:control"), Err("expected a name for each of 1 sockets")),
+            ("1", Some("implicit:control"), Err("expected one name per socket (sockets: 1)")),
             ("1", Some("x.socket"), Err("not \"x.socket\"; set FileDescriptorName=")),
             ("x", None, Err("invalid LISTEN_FDS \"x\"")),
             ("-1", None, Err("invalid LISTEN_FDS \"-1\"")),

@@ -68,7 +68,7 @@ pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
 /// Reads the absolute path of a mounted directory of the disk, or mounted objects of a store.
 pub(crate) fn mounted_root(text: &str) -> Result<Root, String> {
     match text.contains(';') {
-        true => Err(format!("invalid path \"{text}\": ; is not allowed")),
+        true => Err(format!("invalid path \"{text}\": a semicolon is not allowed")),
         false => (HOME.read)(text),
     }
 }
@@ -112,6 +112,6 @@ mod tests {
         assert!(mount_path("/.ftp").is_ok());
         assert!(mount_path("/a=b").is_err_and(|why| why.ends_with("= is not allowed")));
         assert!(mount_path(&"/a".repeat(200)).is_err_and(|why| why.ends_with("too long")));
-        assert!(mounted_root("/a;b").is_err_and(|why| why.ends_with("; is not allowed")));
+        assert!(mounted_root("/a;b").is_err_and(|why| why.ends_with("a semicolon is not allowed")));
     }
 }

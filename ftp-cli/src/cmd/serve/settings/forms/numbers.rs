@@ -72,13 +72,17 @@ pub(crate) const OWN_UMASK: Form<Option<u32>> = Form::new(
 );
 
 fn umask(text: &str) -> Result<u32, String> {
-    permissions(text).ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
+    let wrong = || format!("invalid umask \"{text}\": expected 000 to 777 in octal");
+    permissions(text).ok_or_else(wrong)
 }
 
 /// Permissions of a file.
 pub(crate) const MODE: Form<u32> = Form::new(
     Kind::Text,
-    |text| permissions(text).ok_or_else(|| format!("invalid mode \"{text}\": expected 000 to 777")),
+    |text| {
+        let wrong = || format!("invalid mode \"{text}\": expected 000 to 777 in octal");
+        permissions(text).ok_or_else(wrong)
+    },
     |mode| format!("{mode:04o}"),
 );
 
