@@ -149,7 +149,7 @@ fn set_refuses() {
     for (assignment, want) in [
         ("limits.session=1", "did you mean limits.sessions?"),
         ("idle=1", "did you mean timeouts.idle?"),
-        ("colour=red", "help serve lists"),
+        ("colour=red", "run ftp-cli help serve to list the settings"),
         ("timeouts.idle", "expected KEY=VALUE"),
         ("timeouts.idle=0", "greater than 0"),
         ("timeouts.idle=soon", "invalid time"),
