@@ -127,7 +127,10 @@ fn a_reload_tells_its_outcome_and_removed_users_leave() {
     assert_eq!(server.says(&["reload"]), "configuration reloaded; changed: nothing\n");
     let broken = text(&server.socket, "[limits]\nsessions = \"x\"\n");
     server.configured.write(&broken);
-    failed(&server.ask(&["reload"]), 8, "configuration unchanged");
+    let ran = server.ask(&["reload"]);
+    failed(&ran, 8, "configuration unchanged");
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(said.lines().count(), 2, "a line for each error, and the outcome: {said}");
     other.expect_in_step();
 
     let guest = "[users.guest]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n";

@@ -16,7 +16,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Pair, TlsClient, Version};
 use ftp_tests::wait::at_last;
 
-use crate::config::said_until;
+use crate::config::{Configured, said_until};
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -305,6 +305,46 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         assert!(said.last().unwrap().contains("server.key: No such file"), "{said:?}");
         is_shown(&served, &second);
         session.expect_in_step();
+    }
+}
+
+#[test]
+fn at_boot_a_certificate_outside_its_dates_is_used_and_reported() {
+    for (kind, fault) in [
+        (Kind::Expired, "server.crt expired at 2021"),
+        (Kind::NotYetValid, "server.crt is not valid before 2100"),
+    ] {
+        let (configured, authority) = (Configured::new(""), Authority::new());
+        let pair = authority.issue(kind);
+        let files = pair.write(&configured.here, "server");
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        let text = |banner: &str| {
+            format!(
+                "server.banner = \"{banner}\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\
+                 watch = \"50 ms\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
+            )
+        };
+        configured.write(&text("first"));
+        let check = run(&mut configured.command(&["--check"]));
+        check.exited(2);
+        let said = String::from_utf8(check.stdout).unwrap();
+        let line = said.lines().find(|line| line.starts_with("fail  TLS: "));
+        let line = line.unwrap_or_else(|| panic!("no fault in {said}"));
+        assert!(line.contains(fault) && line.contains("refuse the connection"), "{line}");
+
+        let served = configured.serve();
+        is_shown(&served, &pair);
+        assert!(served.said.contains(fault), "{}", served.said);
+        // A reload changes other settings, and the certificate stays in use.
+        configured.write(&text("second"));
+        served.signal("HUP");
+        said_until(&served, "configuration reloaded");
+        assert_eq!(RawSession::greeting(served.address).expect("a greeting").text(), "220 second");
+        is_shown(&served, &pair);
+        let renewed = authority.issue(Kind::Good);
+        let _ = renewed.write(&configured.here, "server");
+        said_until(&served, "the certificate has changed");
+        is_shown(&served, &renewed);
     }
 }
 

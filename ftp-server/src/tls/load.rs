@@ -92,19 +92,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns a certificate with its chain and its key. Checks that they belong together, and that the
-/// certificate is valid now.
-pub(super) fn pair(
-    certificate: &Pem,
-    key: &Pem,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, TlsError> {
-    let chain = certificate.certificates()?;
-    let secret = key.key()?;
-    let leaf = chain.first().expect("a chain without certificates was refused above");
-    let leaf = Certificate::parse(leaf).map_err(|error| {
-        unusable(&certificate.name, &format_args!("not an X.509 certificate: {error}"))
-    })?;
+/// Checks that the first certificate of a file is valid now.
+pub(super) fn check_dates(certificate: &Pem) -> Result<(), TlsError> {
+    let leaf = leaf(certificate, &certificate.certificates()?)?;
     let now = TimeVal::try_from(SystemTime::now()).map_err(|_| {
         unusable(&certificate.name, &"the system clock is wrong: expected a year up to 9999")
     })?;
@@ -115,6 +105,18 @@ pub(super) fn pair(
     if leaf.not_before > now {
         return Err(TlsError::NotYetValid { file, start: format!("{}Z", leaf.not_before) });
     }
+    Ok(())
+}
+
+/// Returns a certificate with its chain and its key. Checks that they belong together.
+pub(super) fn pair(
+    certificate: &Pem,
+    key: &Pem,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = certificate.certificates()?;
+    let secret = key.key()?;
+    leaf(certificate, &chain)?;
     let secret = provider
         .key_provider
         .load_private_key(secret)
@@ -123,10 +125,18 @@ pub(super) fn pair(
     match pair.keys_match() {
         Ok(()) => Ok(pair),
         Err(rustls::Error::InconsistentKeys(_)) => {
+            let file = certificate.name.clone();
             Err(TlsError::WrongKey { certificate: file, key: key.name.clone() })
         }
         Err(error) => Err(unusable(&certificate.name, &error)),
     }
+}
+
+/// Parses the first certificate of a chain.
+fn leaf(pem: &Pem, chain: &[CertificateDer<'_>]) -> Result<Certificate, TlsError> {
+    let leaf = chain.first().expect("a chain without certificates is refused when it is read");
+    Certificate::parse(leaf)
+        .map_err(|error| unusable(&pem.name, &format_args!("not an X.509 certificate: {error}")))
 }
 
 /// Returns the trusted CAs in a file.

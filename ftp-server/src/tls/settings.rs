@@ -88,6 +88,20 @@ impl Tls {
     /// - the key is encrypted, or belongs to another certificate;
     /// - the certificate has expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let certificate = Pem::read(certificate)?;
+        let tls = Self::new(&certificate, &Pem::read(key)?, ring())?;
+        load::check_dates(&certificate)?;
+        Ok(tls)
+    }
+
+    /// Reads PEM files like [`from_files`](Self::from_files), but also accepts a certificate that
+    /// has expired or is not valid yet: for a server that must start although the clock may be
+    /// wrong. Clients that verify certificates refuse such a certificate.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`from_files`](Self::from_files), except those about dates.
+    pub fn from_files_ignoring_dates(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
     }
 
@@ -115,7 +129,9 @@ impl Tls {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let certificate = Pem::given(certificate, "the certificate");
-        Self::new(&certificate, &Pem::given(key, "the key"), provider)
+        let tls = Self::new(&certificate, &Pem::given(key, "the key"), provider)?;
+        load::check_dates(&certificate)?;
+        Ok(tls)
     }
 
     /// Uses a configuration of rustls: its certificates, versions, cipher suites and verifier of

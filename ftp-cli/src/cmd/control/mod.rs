@@ -37,7 +37,12 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
     let answer = ask(&path(options), &request)?;
     match answer.outcome {
         Ok(text) => output::print(&mut stdio.output, text.as_bytes()),
-        Err(reason) => Err(Failure::new(Exit::Refused, reason).context(command.name())),
+        Err(reason) => {
+            // One line per error in the file precedes the outcome.
+            let (errors, outcome) = reason.rsplit_once('\n').unwrap_or(("", &reason));
+            errors.lines().for_each(|error| stdio.messages.line(error));
+            Err(Failure::new(Exit::Refused, outcome).context(command.name()))
+        }
     }
 }
 

@@ -53,7 +53,7 @@ const NAMED: usize = 5;
 pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
-    certificate::check(settings, &mut findings);
+    certificate::check(plan, &mut findings);
     logs(settings, &mut findings);
     files_in_reach(plan, &mut findings);
     readable(plan, options, &mut findings);

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
 
+use super::certificate::Dates;
 use super::settings::{File, Passed, Reading, Root, Settings, User, shown};
 use super::stores::Stores;
 use super::users::Homes;
@@ -38,6 +39,9 @@ pub(super) struct ServePlan {
     pub(super) settings: Settings,
     /// Unchanged by reloads.
     pub(super) quick: Option<Arc<Quick>>,
+    /// Whether `--config` names a file. Such a server usually starts at boot, when a disk can be
+    /// missing and the clock wrong. It starts nevertheless, and reports these faults.
+    pub(super) has_file: bool,
 }
 
 /// Directory of the command line, and its users.
@@ -75,7 +79,7 @@ impl ServePlan {
     ) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::First, passed)?;
         let quick = Quick::new(options, &settings, environment)?;
-        Ok(Self { settings, quick: quick.map(Arc::new) })
+        Ok(Self { settings, quick: quick.map(Arc::new), has_file: options.has("config") })
     }
 
     /// Reads the file again and returns the new plan.
@@ -84,7 +88,12 @@ impl ServePlan {
         if self.quick.is_none() && !names_users(&settings) {
             return Err(nobody().into());
         }
-        Ok(Self { settings, quick: self.quick.clone() })
+        Ok(Self { settings, quick: self.quick.clone(), has_file: self.has_file })
+    }
+
+    /// Returns the treatment of certificates outside their validity.
+    pub(super) fn dates(&self) -> Dates {
+        if self.has_file { Dates::Reported } else { Dates::Required }
     }
 
     /// Returns the root and the rights of anonymous users in the settings. Returns `None` if

@@ -85,14 +85,14 @@ impl Reload<'_> {
     /// Checks everything that may fail, then applies `plan`. Returns the users, the confinement of
     /// sessions, and whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Arc<Homes>, Option<Kept>, bool), String> {
-        let loaded = self.certificates.load(&plan.settings, self.tls);
+        let loaded = self.certificates.load(&plan.settings, self.tls, plan.dates());
         let loaded = loaded.map_err(|failure| failure.message)?;
         let program = self.logins.prepare(&plan.settings);
         let program = program.map_err(|error| no_thread("logins", &error).message)?;
         let stores = Stores::open(&plan.settings, self.stores);
         let stores = stores.map_err(|failure| failure.message)?;
         let homes = Arc::new(plan.homes(&stores).asking(program.clone()));
-        let kept = homes.look().map_err(|failure| failure.message)?;
+        let kept = homes.look(plan.has_file).map_err(|failure| failure.message)?;
         let log = self.transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         self.hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;

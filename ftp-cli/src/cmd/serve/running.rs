@@ -11,7 +11,7 @@ use log::Level;
 
 use super::certificate::renewal::{Renewal, Renewed};
 use super::certificate::watch::{Validity, Watch, urgent_validity, validity};
-use super::certificate::{Certificate, Certificates, Loaded};
+use super::certificate::{self, Certificate, Certificates, Loaded};
 use super::control::{Status, who};
 use super::former::{self, FormerUsers};
 use super::hooks::Hooks;
@@ -78,7 +78,7 @@ impl<'a> Running<'a> {
     ) -> Result<Self, Failure> {
         let mut certificates = Certificates::default();
         let watch = Watch::of(&plan.settings);
-        let tls = certificates.load(&plan.settings, &Loaded::default())?;
+        let tls = certificates.load(&plan.settings, &Loaded::default(), plan.dates())?;
         let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
         transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
         let mut builder = Server::builder();
@@ -110,7 +110,7 @@ impl<'a> Running<'a> {
         let sweeper = sweep(&homes, None);
         let started = Arc::new(plan);
         let plan = Arc::clone(&started);
-        Ok(Self {
+        let mut running = Self {
             options,
             server,
             started,
@@ -129,7 +129,9 @@ impl<'a> Running<'a> {
             metrics,
             former_users: FormerUsers::default(),
             is_draining: false,
-        })
+        };
+        running.note_failures(running.tls.failures.clone());
+        Ok(running)
     }
 
     /// Returns the server.
@@ -338,15 +340,15 @@ impl<'a> Running<'a> {
             let failures = loaded.failures.clone();
             self.replace_certificates(loaded).map(|()| failures)
         });
-        self.note_failures(failures.unwrap_or_else(|why| vec![why]));
+        self.note_failures(failures.unwrap_or_else(|why| vec![certificate::kept(&why)]));
     }
 
-    /// Logs why former certificates stay in use, and returns the lines. Leaves out lines that are
-    /// in the log already.
+    /// Logs faults of certificates and their files, and returns the lines. Leaves out lines that
+    /// are in the log already.
     fn note_failures(&mut self, failures: Vec<String>) -> Vec<String> {
-        let new = self.watch.loaded(failures).into_iter();
-        let lines = new.map(|why| format!("{why}; the previous certificate stays in use"));
-        lines.inspect(|line| log::error!(target: LOG, "{line}")).collect()
+        let new = self.watch.loaded(failures);
+        new.iter().for_each(|line| log::error!(target: LOG, "{line}"));
+        new
     }
 
     fn replace_certificates(&mut self, loaded: Loaded) -> Result<(), String> {

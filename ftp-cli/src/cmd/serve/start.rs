@@ -39,10 +39,11 @@ pub(super) fn start(
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
     let homes = Arc::clone(homes);
+    let has_file = plan.has_file;
     // The directories are opened only now, because the final user must be able to open them.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        match found.get_or_init(|| homes.look()) {
+        match found.get_or_init(|| homes.look(has_file)) {
             Ok(_) => Ok(()),
             Err(_) => Err(io::Error::other("no directory to serve")),
         }

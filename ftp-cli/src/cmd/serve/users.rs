@@ -294,11 +294,12 @@ impl Homes {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if none of them is usable, or if sessions cannot be confined as required.
-    pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
+    /// Returns `Local` if sessions cannot be confined as required. Also returns `Local` if none of
+    /// the directories is usable, unless the server has a file (`has_file`).
+    pub(super) fn look(&self, has_file: bool) -> Result<Option<Kept>, Failure> {
         let mut walls = None;
         let mut failure = None;
-        let mut is_usable = false;
+        let mut is_usable = has_file;
         // `auth.program` names the directories of its users only when they log in.
         if let Some(why) = self.program.as_ref().and_then(|_| lack_of_walls(self.config)) {
             return Err(Failure::new(Exit::Local, format!("cannot confine sessions: {why}")));
@@ -336,8 +337,8 @@ impl Homes {
                     return Err(Failure::new(Exit::Local, message));
                 }
                 Err(error) => {
-                    let why = in_full(&error);
-                    log::error!(target: LOG, "{shown}: {why}");
+                    let why = reason(&error);
+                    log::error!(target: LOG, "{shown}: {why}; logins of its users fail");
                     let message = format!("cannot open the root directory {shown}: {why}");
                     failure = Some(Failure::new(Exit::Local, message));
                 }

@@ -407,3 +407,23 @@ fn hashes_of_mkpasswd_and_htpasswd_let_users_in() {
         session.expect("PASS Hello world!", 230);
     }
 }
+
+#[test]
+fn a_server_with_a_file_starts_although_the_disk_of_its_users_is_missing() {
+    let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT/disk\"\n");
+    let served = configured.serve();
+    let fault = "/disk: No such file or directory; logins of its users fail";
+    assert!(served.said.contains(fault), "{}", served.said);
+    let mut early = RawSession::greeted(served.address);
+    early.expect("USER u", 331);
+    early.expect("PASS p", 530);
+    fs::create_dir(configured.root.join("disk")).unwrap();
+    drop(RawSession::login(served.address, "u", "p"));
+    // A reload does not need the disk either.
+    fs::remove_dir(configured.root.join("disk")).unwrap();
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    // A directory that was typed must exist.
+    let typed = configured.command(&["--check"]).arg("/proc/none/disk").output().unwrap();
+    assert!(!typed.status.success());
+}

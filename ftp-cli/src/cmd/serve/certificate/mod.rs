@@ -17,6 +17,7 @@ use ftp_server::{PassiveAddress, Tls, TlsError};
 use self::watch::in_days;
 use super::findings::Findings;
 use super::outgoing;
+use super::plan::ServePlan;
 use super::settings::{Host, Protection, Settings, key_of};
 use super::tls;
 use crate::display::{in_full, shown_path};
@@ -30,6 +31,16 @@ const SOON: i64 = 14 * 86_400;
 
 /// The effect of a certificate without the right name.
 const REFUSAL: &str = "clients that verify the name they connect to will refuse the certificate";
+
+/// Treatment of a certificate that has expired or is not valid yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dates {
+    /// Refuse the certificate, unless it is already in use.
+    Required,
+    /// If there is no former certificate, use it and report the fault: at boot, the clock may be
+    /// wrong.
+    Reported,
+}
 
 /// Loaded certificates.
 #[derive(Clone, Default)]
@@ -58,7 +69,7 @@ pub(super) struct Loaded {
     own: Option<Tls>,
     /// Certificates from files, the server's own first.
     pub(super) files: Vec<Certificate>,
-    /// Reasons why former certificates stay in use.
+    /// Messages about files that cannot be used, and certificates outside their validity.
     pub(super) failures: Vec<String>,
 }
 
@@ -100,15 +111,21 @@ impl Certificates {
     ///
     /// If the files of a host cannot be used and their paths have not changed, the host keeps its
     /// certificate from `former`. An error of one host must not prevent changes to the others.
+    /// A certificate that was in use before stays in use although it has expired.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if a file is unusable, or if there is no directory for the self-signed
     /// certificate. Returns `Local` if the self-signed certificate cannot be read or written, or
     /// `Unsupported` if it cannot be generated.
-    pub(super) fn load(&mut self, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
-        match self.load_own(settings)? {
-            Some(own) => with_hosts(own, settings, former),
+    pub(super) fn load(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+        dates: Dates,
+    ) -> Result<Loaded, Failure> {
+        match self.load_own(settings, former, dates)? {
+            Some(own) => with_hosts(own, settings, former, dates),
             None => Ok(Loaded::default()),
         }
     }
@@ -125,23 +142,30 @@ impl Certificates {
         settings: &Settings,
         former: &Loaded,
     ) -> Result<Loaded, Failure> {
-        match (self.load_own(settings), &former.own) {
-            (Ok(Some(own)), _) => with_hosts(own, settings, former),
+        let dates = Dates::Required;
+        match (self.load_own(settings, former, dates), &former.own) {
+            (Ok(Some(own)), _) => with_hosts(own, settings, former, dates),
             (Ok(None), _) => Ok(Loaded::default()),
             (Err(failure), Some(own)) => {
-                let mut loaded = with_hosts(own.clone(), settings, former)?;
-                loaded.failures.insert(0, failure.message);
-                Ok(loaded)
+                let kept = Usable { tls: own.clone(), fault: Some(kept(&failure.message)) };
+                with_hosts(kept, settings, former, dates)
             }
             (Err(failure), None) => Err(failure),
         }
     }
 
     /// Returns the TLS settings with the server's own certificate.
-    fn load_own(&mut self, settings: &Settings) -> Result<Option<Tls>, Failure> {
+    fn load_own(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+        dates: Dates,
+    ) -> Result<Option<Usable>, Failure> {
         let protection = &settings.tls;
         let loaded = match (&protection.certificate, &protection.key) {
-            (Some(certificate), Some(key)) => Tls::from_files(certificate, key),
+            (Some(certificate), Some(key)) => {
+                Usable::from_files(certificate, key, former.own.as_ref(), dates)
+            }
             _ if protection.self_signed => {
                 let pem = match self.own.take() {
                     Some(pem) => pem,
@@ -152,36 +176,88 @@ impl Certificates {
                     return Err(damaged(error));
                 }
                 self.own = Some(pem);
-                loaded
+                loaded.map(|tls| Usable { tls, fault: None })
             }
             _ => return Ok(None),
         };
-        loaded.and_then(|tls| with_policies(tls, protection)).map(Some).map_err(unusable)
+        let with_policies = |Usable { tls, fault }| {
+            with_policies(tls, protection).map(|tls| Some(Usable { tls, fault }))
+        };
+        loaded.and_then(with_policies).map_err(unusable)
     }
 }
 
+/// A certificate that can be used, with a message if it is outside its validity.
+struct Usable {
+    tls: Tls,
+    fault: Option<String>,
+}
+
+impl Usable {
+    /// Reads a certificate and its key; `former` is the certificate that they replace.
+    fn from_files(
+        certificate: &Path,
+        key: &Path,
+        former: Option<&Tls>,
+        dates: Dates,
+    ) -> Result<Self, TlsError> {
+        let what_to_do = match Tls::from_files(certificate, key) {
+            Ok(tls) => return Ok(Self { tls, fault: None }),
+            Err(error @ TlsError::Expired { .. }) => (error, "renew it"),
+            Err(error @ TlsError::NotYetValid { .. }) => (error, "check the clock"),
+            Err(error) => return Err(error),
+        };
+        let (error, what_to_do) = what_to_do;
+        let tls = Tls::from_files_ignoring_dates(certificate, key)?;
+        let may_be_used = match former {
+            Some(former) => former.certificate() == tls.certificate(),
+            None => dates == Dates::Reported,
+        };
+        if !may_be_used {
+            return Err(error);
+        }
+        let effect = "clients that verify certificates refuse the connection";
+        let fault = Some(format!("TLS: {}; {effect}; {what_to_do}", in_full(&error)));
+        Ok(Self { tls, fault })
+    }
+}
+
+/// Returns the message that a former certificate stays in use.
+pub(super) fn kept(why: &str) -> String {
+    format!("{why}; the previous certificate stays in use")
+}
+
 /// Adds the certificates of hosts to the server's own certificate.
-fn with_hosts(own: Tls, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
+fn with_hosts(
+    own: Usable,
+    settings: &Settings,
+    former: &Loaded,
+    dates: Dates,
+) -> Result<Loaded, Failure> {
+    let Usable { tls: own, fault } = own;
     let mut tls = own.clone();
     let Protection { certificate, key, .. } = &settings.tls;
     let of_server = certificate.clone().zip(key.clone());
     let of_server =
         of_server.map(|(path, key)| Certificate { path, key, host: None, tls: own.clone() });
     let mut files: Vec<Certificate> = of_server.into_iter().collect();
-    let mut failures = Vec::new();
+    let mut failures: Vec<String> = fault.into_iter().collect();
     for (name, host) in settings.hosts.iter() {
         let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else { continue };
-        let certificate = match Tls::from_files(path, key).map_err(unusable) {
-            Ok(tls) => {
+        let is_same = |other: &&Certificate| {
+            other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
+        };
+        let same = former.files.iter().find(is_same);
+        let in_use = same.map(|same| &same.tls);
+        let certificate = match Usable::from_files(path, key, in_use, dates).map_err(unusable) {
+            Ok(Usable { tls, fault }) => {
+                failures.extend(fault);
                 let (path, key) = (path.clone(), key.clone());
                 Certificate { path, key, host: Some(name.clone()), tls }
             }
             Err(failure) => {
-                let is_same = |other: &&Certificate| {
-                    other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
-                };
-                let Some(same) = former.files.iter().find(is_same) else { return Err(failure) };
-                failures.push(failure.message);
+                let Some(same) = same else { return Err(failure) };
+                failures.push(kept(&failure.message));
                 same.clone()
             }
         };
@@ -324,7 +400,8 @@ fn wanted(settings: &Settings) -> Vec<String> {
 }
 
 /// Adds the findings of `--check` about the certificates.
-pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+pub(super) fn check(plan: &ServePlan, findings: &mut Findings) {
+    let settings = &plan.settings;
     let mut file = settings.tls.certificate.clone();
     if settings.tls.self_signed {
         match state_directory() {
@@ -341,7 +418,12 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         let what = "tls.self_signed: the first start will create a certificate";
         return findings.ok(format_args!("{what} and keep it in {shown}"));
     }
-    match Certificates::default().load(settings, &Loaded::default()) {
+    match Certificates::default().load(settings, &Loaded::default(), plan.dates()) {
+        Ok(Loaded { failures, .. }) if !failures.is_empty() => {
+            for failure in failures {
+                findings.fail(Exit::Usage, format_args!("{failure}"));
+            }
+        }
         Ok(Loaded { tls, files, .. }) => {
             if let Some(tls) = tls {
                 valid(settings, &tls, settings.tls.self_signed, &shown, findings);
