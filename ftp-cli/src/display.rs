@@ -9,8 +9,7 @@ use ftp_proto::{Escaped, TimeVal};
 
 use crate::options::urls::{is_url, split_at_colon};
 
-/// Returns text without the numbers of system errors and byte positions, which mean nothing to
-/// users.
+/// Removes system error numbers and byte positions, which mean nothing to users, from a text.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     remove_numbers(&mut text, " (os error ", ")");
@@ -85,7 +84,7 @@ fn to_seconds(time: TimeVal) -> String {
     format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
-/// Returns a path for messages. A URL in place of a path is shown without its login.
+/// Returns a path for messages. If the path is a URL, replaces its login with `****`.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;

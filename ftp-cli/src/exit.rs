@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Success = 0,
     /// Any failure without its own code.
     Internal = 1,
-    /// Invalid option, URL or setting; a name that FTP does not allow.
+    /// Invalid option, URL or setting; a file name that FTP does not allow.
     Usage = 2,
     /// A local file or disk.
     Local = 3,
@@ -141,7 +141,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// Whether other files over the same control connection would fail too.
+    /// Whether transfers of other files over the same control connection would also fail.
     pub(crate) fatal: bool,
     /// Code of the server's reply, if a reply was the cause.
     pub(crate) code: Option<u16>,
@@ -205,12 +205,12 @@ impl Failure {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Prefixes the message with its URL, and so its server.
+    /// Prefixes the message with its URL, which names the server.
     pub(crate) fn context_url(self, url: &FtpUrl) -> Self {
         Self { names_server: true, ..self.context(url) }
     }
 
-    /// Prefixes the message with its object, unless it names a server already.
+    /// Prefixes the message with its object, unless the message already names a server.
     pub(crate) fn context_unless_named(self, what: impl std::fmt::Display) -> Self {
         if self.names_server { self } else { self.context(what) }
     }
@@ -219,13 +219,13 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// Returns the failure of a local file: the object `what`, and the reason.
+    /// Returns the failure of the local file or stream `what`, with the reason.
     pub(crate) fn local(what: impl std::fmt::Display, error: &io::Error) -> Self {
         Self::new(Exit::Local, format!("{what}: {error}"))
     }
 
-    /// Returns the failure of standard output. If its reader is gone, the run ends silently, like
-    /// other programs.
+    /// Returns the failure of standard output. If standard output has no reader, the run ends
+    /// without a message, like other programs.
     pub(crate) fn output(error: &io::Error) -> Self {
         let failure = Self::local("standard output", error);
         match error.kind() {
@@ -274,7 +274,7 @@ impl From<&Error> for Failure {
             _ => None,
         };
         let fatal = match error {
-            // A full disk stays full for the next file.
+            // A full disk or quota would also reject the next file.
             Error::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }

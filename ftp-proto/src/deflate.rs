@@ -134,7 +134,7 @@ pub struct DeflateStep {
     pub written: usize,
 }
 
-/// The reason why received bytes are not the compressed data of one transfer.
+/// Why received bytes are not the compressed data of one transfer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeflateFault {

@@ -39,8 +39,8 @@ impl FactType {
     }
 }
 
-/// A known fact about an object: one of RFC 3659 §7.5, or a Unix fact that many servers send
-/// without a standard. `OPTS MLST` chooses which of these facts a server sends.
+/// A known fact about an object: one of RFC 3659 §7.5, or a Unix fact that no standard defines but
+/// many servers send. `OPTS MLST` chooses which of these facts a server sends.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Fact {
@@ -159,9 +159,9 @@ impl Facts {
     /// Parses one line without its line ending: facts that each end with `;`, one SP, and the
     /// pathname, which may begin or end with SP.
     ///
-    /// A line that begins with SP has no facts. Names of facts match in any case (RFC 3659 §7.5).
-    /// If a fact occurs twice, the first one counts. Unknown facts are kept; a fact without `=` is
-    /// ignored.
+    /// A line that begins with SP has no facts. Names of facts are case-insensitive (RFC 3659
+    /// §7.5). If a fact occurs twice, the first one counts. Unknown facts are kept; a fact without
+    /// `=` is ignored.
     ///
     /// Two violations of the RFC are accepted, since servers send them. The last fact may lack its
     /// `;`. The value of an owner, a group or an unknown fact may contain SP if the facts end with
@@ -171,8 +171,9 @@ impl Facts {
     ///
     /// - `UnexpectedEnd` if the SP or the name is missing.
     /// - `UnexpectedByte` if the text before the SP does not consist of facts, for example because
-    ///   the line is a message. A TAB as the separator is rejected too: otherwise, the first SP in
-    ///   the name would count as the separator.
+    ///   the line is a message.
+    /// - `UnexpectedByte` for a TAB after the facts: otherwise, the first SP in the name would
+    ///   count as the separator.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
@@ -190,7 +191,7 @@ impl Facts {
         if name.len() == 1 {
             return Err(end());
         }
-        // If the last part does not end with `;`, it must contain a `=`.
+        // If the last part does not end with `;`, it must contain an `=`.
         let last = facts.rsplit(|&byte| byte == b';').next().filter(|_| !closed);
         let has_facts = facts.is_empty() || last.unwrap_or(facts).contains(&b'=');
         if line.get(first) == Some(&b'\t') || !has_facts {
@@ -221,7 +222,7 @@ impl Facts {
         self.halves().0.split(|&byte| byte == b';').filter(|fact| !fact.is_empty())
     }
 
-    /// Returns all facts with `=` in order: names as received, values byte for byte.
+    /// Returns the name and value of each fact with `=`, as received and in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.each().filter_map(|fact| split_once(fact, b'='))
     }

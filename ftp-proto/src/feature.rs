@@ -20,9 +20,9 @@ use crate::split::split_or_all;
 pub struct Features(Vec<Vec<u8>>);
 
 impl Features {
-    /// Reads the lines between the first and the last of a 211 reply.
+    /// Reads the lines between the first and the last line of a 211 reply.
     ///
-    /// Lines without the leading SP, or with `211-`, are accepted too.
+    /// Also accepts lines that begin without SP, or with `211-`.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
         let count = reply.lines().count();
@@ -58,8 +58,8 @@ impl Features {
     /// Returns the items of a feature in order, and whether each is currently selected (marked
     /// `*`).
     ///
-    /// Such features are `MLST` with its facts (RFC 3659 §7.8) and `HASH` with its algorithms
-    /// (draft-bryan-ftpext-hash-02 §3.1). Returns nothing if the feature is not listed.
+    /// Features with such items are `MLST` with its facts (RFC 3659 §7.8) and `HASH` with its
+    /// algorithms (draft-bryan-ftpext-hash-02 §3.1). Returns no items if the feature is not listed.
     ///
     /// ```
     /// # use ftp_proto::{Features, Reply, ReplyCode};
@@ -78,8 +78,8 @@ impl Features {
         })
     }
 
-    /// Returns whether a feature has the parameter `word`, ignoring case in both: `REST` with
-    /// `STREAM` (RFC 3659 §5.4), `SITE` with `UTIME`.
+    /// Returns whether a feature has the parameter `word`, for example `REST` the parameter
+    /// `STREAM` (RFC 3659 §5.4). Ignores the case of both.
     #[must_use]
     pub fn has_with(&self, feature: &str, word: &str) -> bool {
         let is_there = |parameters: &[u8]| {

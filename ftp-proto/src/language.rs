@@ -16,10 +16,10 @@ use crate::error::{ParseError, ParseErrorKind};
 pub struct LanguageTag(String);
 
 impl LanguageTag {
-    /// Parses a tag: parts of 1 to 8 letters, in any case, separated by hyphens.
+    /// Parses a tag: parts of 1 to 8 letters, in upper or lower case, separated by hyphens.
     ///
-    /// All parts but the first may contain digits (RFC 5646, the successor of the RFC that RFC 2640
-    /// refers to). The maximum is [`limits::LANGUAGE_TAG`](crate::limits::LANGUAGE_TAG) bytes.
+    /// All parts but the first may contain digits (RFC 5646; RFC 2640 cites its predecessor RFC
+    /// 1766). The maximum is [`limits::LANGUAGE_TAG`](crate::limits::LANGUAGE_TAG) bytes.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@
 //! for piece in [&line[..3], &line[3..]] {
 //!     let mut rest = piece;
 //!     while !rest.is_empty() {
-//!         // The decoder takes what it has room for; push the rest again.
+//!         // The decoder takes what it has room for; push the rest later.
 //!         let taken = lines.push(rest);
 //!         rest = &rest[taken..];
 //!         while let Some(event) = lines.next() {

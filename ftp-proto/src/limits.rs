@@ -16,7 +16,7 @@ pub const UNTERMINATED: usize = 65_536;
 /// Further bytes stay in the socket, so TCP flow control pauses the peer.
 pub const READ_AHEAD: usize = 16_384;
 
-/// The longest verb, in bytes. The longest known ones, such as `XSHA512`, have 7.
+/// The longest verb, in bytes. The longest known verbs, such as `XSHA512`, have 7.
 pub const VERB: usize = 12;
 
 /// The longest user name, in bytes.
@@ -32,9 +32,10 @@ pub const REPLY_LINE: usize = 16_384;
 /// The longest text to keep from one reply by default, in bytes over all lines except the last.
 pub const REPLY_TEXT: usize = 65_536;
 
-/// The longest reply, in bytes over all its lines, before its sender counts as hostile.
+/// The longest accepted reply, in bytes over all its lines; the sender of a longer one counts as
+/// hostile.
 ///
-/// Between [`REPLY_TEXT`] and this limit, text is dropped but the end of the reply is still found.
+/// Text beyond [`REPLY_TEXT`] is dropped, but up to this limit the end of the reply is found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
 /// The longest [`ProxyHeader`](crate::ProxyHeader) of version 1 that the specification allows, in

@@ -22,7 +22,7 @@ const SE: u8 = 240;
 #[non_exhaustive]
 pub enum LineEvent<'a> {
     /// A complete line, without its line ending and without Telnet commands. It contains no CR, LF
-    /// or NUL. It is usually borrowed if all of it was pushed before the call.
+    /// or NUL. It is usually borrowed if all of it was pushed before [`next`](LineDecoder::next).
     Line(Cow<'a, [u8]>),
     /// A complete line that is not a valid command; discard it.
     Malformed(ParseError),
@@ -57,7 +57,7 @@ enum Telnet {
     Command,
     /// IAC and one of WILL, WONT, DO, DONT were read.
     Option(u8),
-    /// Inside IAC SB; the flag says whether the last byte was IAC.
+    /// IAC SB was read, but not yet IAC SE; the flag says whether the last byte was IAC.
     Subnegotiation(bool),
 }
 
@@ -101,7 +101,7 @@ pub struct LineDecoder {
     strict: bool,
     input: ReadAhead,
     line: Vec<u8>,
-    /// Bytes since the last line ending, including discarded ones.
+    /// The number of bytes since the last line ending, including discarded ones.
     length: usize,
     malformed: Option<ParseError>,
     telnet: Telnet,
@@ -142,7 +142,7 @@ impl LineDecoder {
 
     /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
     ///
-    /// Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Push the rest after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
@@ -161,7 +161,7 @@ impl LineDecoder {
         looked_at || !self.input.is_empty()
     }
 
-    /// Discards all bytes that were pushed and not yet returned as a line.
+    /// Discards all bytes that were pushed but not yet returned as a line.
     pub fn discard(&mut self) {
         let answers_left = self.answers_left;
         *self = Self { strict: self.strict, answers_left, ..Self::new() };

@@ -12,7 +12,7 @@ pub enum FormCode {
     /// `N`: non-print, the default.
     #[default]
     NonPrint,
-    /// `T`: Telnet format effectors, which change nothing in a byte stream.
+    /// `T`: Telnet format effectors; files are transferred as with `N`.
     Telnet,
     /// `C`: carriage control (ASA).
     CarriageControl,
@@ -63,8 +63,8 @@ pub enum TypeCode {
 }
 
 impl TypeCode {
-    /// Parses a type-code in any case. `I N`, and an `L` without SP before its number, are accepted
-    /// too, since clients send them.
+    /// Parses a type-code, ignoring case. Also accepts `I N`, and an `L` without SP before its
+    /// number, since clients send them.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl TypeCode {
     }
 
     /// Returns how this project transfers files of this type; `None` if it does not. `A` and `A T`
-    /// are text, `I` and `L 8` are bytes.
+    /// mean text; `I` and `L 8` mean unchanged bytes.
     ///
     /// `I` and `L 8` mean the same on systems with 8-bit bytes (RFC 1123 §4.1.2.1).
     #[must_use]
@@ -128,7 +128,7 @@ impl fmt::Display for TypeCode {
     }
 }
 
-/// The two ways in which files are transferred in practice. [`TypeCode`] has every type of RFC 959.
+/// The two representation types used in practice. [`TypeCode`] has every type of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum RepresentationType {
     /// Text with CR LF on the wire, `TYPE A`. The type at the start of a session.

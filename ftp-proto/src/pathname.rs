@@ -64,7 +64,7 @@ impl Pathname {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` if a quote is missing or nothing is between the quotes. Returns
-    /// `UnexpectedByte` for a control byte, which could reach a terminal or a later command.
+    /// `UnexpectedByte` for a control byte, which could harm a terminal or split a later command.
     pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("quoted pathname", at, kind);
         let end = || error(text.len(), ParseErrorKind::UnexpectedEnd);
@@ -177,7 +177,7 @@ fn escape(char: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Returns whether a character is escaped: it could control a terminal, or is a backslash.
+/// Returns whether a character must be escaped: one that could control a terminal, or a backslash.
 const fn is_escaped(char: char) -> bool {
     matches!(char,
         '\\'

@@ -1,16 +1,16 @@
-//! Name patterns, `*`, `?` and `[..]`, in the argument of `LIST` and `NLST`. No RFC defines them.
+//! Name patterns with `*`, `?` and `[..]` in the argument of `LIST` and `NLST`. No RFC defines them.
 //! They are a simple form of shell patterns: they match names in one directory, and matching takes
 //! polynomial time.
 
-/// A pattern for names in one directory, on bytes.
+/// A pattern that matches the names in one directory as bytes.
 ///
 /// - `*` matches any number of bytes, including none; `?` matches one byte.
 /// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` any other byte. A `]` as
 ///   the first member of a set matches itself, as does an unclosed `[`.
 /// - Everything else matches itself, including `\`, `{a,b}`, `~` and two or more `*` in sequence.
 ///
-/// Unlike in a shell, `*` and `?` match a leading dot, since names that begin with a dot are listed
-/// anyway.
+/// Unlike in a shell, `*` and `?` match a leading dot, since FTP listings include names that begin
+/// with a dot.
 ///
 /// ```
 /// use ftp_proto::Pattern;

@@ -1,4 +1,4 @@
-//! Bytes that were pushed and not yet processed: the bounded input of the decoders of lines,
+//! Bytes that were pushed but not yet processed: the bounded input of the decoders of lines,
 //! replies and listings.
 
 use crate::limits;

@@ -19,7 +19,7 @@ pub enum AuthMechanism {
 }
 
 impl AuthMechanism {
-    /// Parses a mechanism name in any case: 1 to 20 printable ASCII characters (RFC 2228 §8.2).
+    /// Parses a mechanism name, ignoring case: 1 to 20 printable ASCII characters (RFC 2228 §8.2).
     ///
     /// # Errors
     ///

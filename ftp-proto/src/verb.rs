@@ -29,7 +29,7 @@ impl OtherVerb {
 /// Defines the enum and its table of words.
 macro_rules! verbs {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
-        /// The first word of a command line, parsed in any case (RFC 959 §5.3).
+        /// The first word of a command line, parsed without regard to case (RFC 959 §5.3).
         ///
         /// The X forms of RFC 775 are aliases (RFC 1123 §4.1.3.1): `XCWD` is parsed as
         /// [`Verb::Cwd`].

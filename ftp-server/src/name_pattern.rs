@@ -7,7 +7,8 @@ use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 /// A pattern for names of files and directories.
 ///
 /// - `*` matches any number of bytes, and `?` any one byte.
-/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` one other byte.
+/// - `[abc]` and `[a-z]` match one of these bytes; `[!abc]` and `[^abc]` match one byte that is not
+///   in the list.
 /// - Everything else matches itself.
 ///
 /// The case of ASCII letters does not matter, because other programs that use the files, such as

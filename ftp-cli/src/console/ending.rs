@@ -10,8 +10,8 @@ use super::echo;
 
 use crate::lock::lock;
 
-/// Maximum time for the main thread to abort its transfers and release its resources. Together with
-/// the time for the last message, it is less than a second.
+/// Maximum time for the main thread to abort its transfers and release its resources. With the 250
+/// ms for the last message, the process ends within a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
 /// Stage of the shutdown after a signal.
@@ -35,14 +35,14 @@ impl Ending {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);
         *stage = Stage::Signalled;
-        // Cancels only after the stage is set, because the main thread may finish at once.
+        // Cancelled only once the stage is set: the main thread may then call `heed` at once.
         canceller.cancel();
         echo::restore();
         let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
     }
 
-    /// Waits at the end of the main thread after a signal, because the signal thread then ends the
-    /// process.
+    /// Returns at once, unless a signal has arrived: then parks the main thread for good, and the
+    /// signal thread ends the process.
     pub(crate) fn heed(&self) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);

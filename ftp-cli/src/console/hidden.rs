@@ -20,7 +20,7 @@ const INSTEAD: &str = "(an argument that may hold a password)";
 pub(crate) struct Hidden(Arc<[String]>);
 
 impl Hidden {
-    /// Returns the arguments of a run that must be hidden.
+    /// Selects, from the arguments of a run, those that must be hidden.
     pub(crate) fn among(arguments: &[OsString]) -> Self {
         let mut forms = Vec::new();
         for argument in arguments {

@@ -18,7 +18,7 @@ fn ignored() -> Option<u64> {
     // Read as bytes, because the status contains the process name, which need not be UTF-8.
     let mut status = Vec::with_capacity(STATUS);
     File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    // The line is closer to the end of the status, so the search begins at the end.
+    // `SigIgn` is closer to the end of the status, so the search begins there.
     let mut lines = status.rsplit(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()

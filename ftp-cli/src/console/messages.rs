@@ -41,7 +41,7 @@ struct Log {
     has_failed: bool,
 }
 
-/// Maximum time that the program waits at its end for queued messages.
+/// Maximum time that the program waits, before it exits, for queued messages to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
@@ -59,7 +59,8 @@ impl Messages {
         let _ = self.hidden.set(hidden.clone());
     }
 
-    /// Appends all later messages to the file `path` too, with timestamps.
+    /// Appends all later messages, with timestamps, to the file `path`, in addition to standard
+    /// error.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Messages {
         self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
     }
 
-    /// Returns text without hidden arguments, numbers of system errors, and byte positions.
+    /// Removes hidden arguments, system error numbers and byte positions from a text.
     pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = display::plain(text);
         match self.hidden.get() {

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::report::events::Events;
 
-/// Time for the last message: standard error may have no reader.
+/// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// Temporary files to remove when a signal ends the process, and the canceller of its transfers.
@@ -33,8 +33,8 @@ pub(crate) struct Cleanup {
 
 impl Cleanup {
     /// Watches for signals in a separate thread, if this run owns the process. The first signal
-    /// cancels all transfers; once they are aborted, or the time for that is over, the files are
-    /// removed and the process ends.
+    /// cancels all transfers; once they are aborted, or have taken too long, the thread removes the
+    /// temporary files and ends the process.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Cleanup {
             let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
                 ending.begin(&canceller);
-                // Kept locked, so that no other file is created before the end.
+                // Stays locked until the process ends, so that no other temporary file is created.
                 let temporary = lock(&cleanup.temporary);
                 for path in temporary.iter() {
                     let _ = std::fs::remove_file(path);
@@ -90,7 +90,8 @@ impl Cleanup {
 }
 
 /// Calls `act` in a separate thread with each signal that asks the process to end. If
-/// `hears_hangup` is set, SIGHUP has another meaning, and is handled even if it was ignored.
+/// `hears_hangup` is set, `act` also receives a SIGHUP that was ignored at startup, because it does
+/// not mean the end.
 ///
 /// # Errors
 ///

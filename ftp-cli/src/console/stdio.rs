@@ -49,7 +49,7 @@ impl Stdio {
     }
 
     /// Returns streams that replace those of this process, and are not a terminal. The caller
-    /// handles signals, except during `serve`, which ends on a signal.
+    /// handles signals, except during `serve`, which handles them itself.
     pub fn captured(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,

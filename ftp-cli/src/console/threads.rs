@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 ///
 /// # Errors
 ///
-/// Returns the system's error if it refuses the thread.
+/// Returns the system's error if the thread cannot be started.
 pub(crate) fn start(
     name: &str,
     work: impl FnOnce() + Send + 'static,

@@ -55,7 +55,8 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Starts to write a server's messages, other than its events, to its event log.
+/// Starts to write a server's log messages to its event log. Omits its events, which `serve` logs
+/// there itself.
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
     let level = level(options, LevelFilter::Info);
     let log = Arc::clone(log);
@@ -82,7 +83,8 @@ fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
     }
 }
 
-/// Returns the log level for a server's start and end.
+/// Returns the log level for a server's start and end. The level `Info` becomes `Warn`, because
+/// `serve` reports both itself.
 fn of_life(level: LevelFilter) -> LevelFilter {
     if level == LevelFilter::Info { LevelFilter::Warn } else { level }
 }

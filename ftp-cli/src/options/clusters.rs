@@ -1,6 +1,6 @@
 //! Splits clusters of short options, such as `-vq` into `-v -q`. The last of several exclusive
-//! options wins, but getopts does not report the order of options within one argument. Other
-//! spellings of options are replaced at the same time.
+//! options wins, but getopts does not report the order of options within one argument. Also
+//! replaces the synonyms of options.
 
 use super::{Command, Row, Value, synonyms};
 
@@ -33,7 +33,7 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) 
     spread
 }
 
-/// Returns a long option with the name that it has in the table.
+/// Replaces a synonym of a long option with the option's name in the table.
 fn respelled(text: &str, command: Option<Command>) -> String {
     let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
     let name = option.split('=').next().unwrap_or_default();
@@ -60,7 +60,7 @@ fn take_apart(
         let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
         let row = rows.iter().find(is_it);
         if let Some(row) = row.filter(|_| meant.is_some()) {
-            // Every other spelling that is a letter stands for an option without a value.
+            // A synonym of one letter always stands for an option without a value.
             spread.push(format!("--{}", row.long));
         } else if row.is_some_and(|row| row.value == Value::No) {
             spread.push(format!("-{name}"));

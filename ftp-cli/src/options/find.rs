@@ -14,7 +14,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if there is none, with the command that the user may have meant, if any.
+    /// Returns `Usage` if no command has this name; the message suggests a similar name, if there
+    /// is one.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();

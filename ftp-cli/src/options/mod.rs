@@ -2,7 +2,7 @@
 //!
 //! One [`TABLE`] feeds getopts, `--help`, the man page and completions. If an option is repeated,
 //! the last one wins; `--` ends the options. File names need not be UTF-8. Because getopts accepts
-//! only UTF-8, it gets a placeholder for each argument that is not.
+//! only UTF-8, it gets a placeholder for each argument that is not UTF-8.
 
 mod clusters;
 mod command;
@@ -37,7 +37,7 @@ use placeholders::Placeholders;
 pub(crate) struct Options {
     given: Vec<GivenOption>,
     pub(crate) operands: Vec<OsString>,
-    /// The name of the command, if it is a synonym.
+    /// The synonym by which the command was called, if any.
     synonym: Option<&'static str>,
     /// The configuration file, if its options are applied.
     pub(crate) configured: Option<Arc<Applied>>,
@@ -126,7 +126,8 @@ struct Stage {
     free: Vec<String>,
 }
 
-/// Parses the options of a command in `texts`, or those before the command.
+/// Parses the options and operands of `command`, or, if it is `None`, the options before the
+/// command.
 fn read(
     texts: &[String],
     command: Option<Command>,
@@ -213,7 +214,7 @@ impl Options {
         last.map(|given| given.long)
     }
 
-    /// Returns the name by which the command was called, if it is a synonym.
+    /// Returns the synonym by which the command was called, if any.
     pub(crate) const fn synonym(&self) -> Option<&'static str> {
         self.synonym
     }
@@ -255,8 +256,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with that message after the name of the option, or if the value is not
-    /// UTF-8.
+    /// Returns `Usage` if the value is not UTF-8 or `parse` rejects it; the message begins with the
+    /// name of the option.
     pub(crate) fn parsed<T>(
         &self,
         long: &str,

@@ -57,8 +57,8 @@ const SPELLINGS: &[(&str, &str, &[Command])] = &[
     ("parallel", "jobs", &[Command::Get, Command::Put, Command::Mirror, Command::Fxp]),
 ];
 
-/// Returns the long name of the option that `command` knows by another spelling: a letter or a long
-/// name, without dashes.
+/// Returns the long name of the option that `command` also accepts as `spelling`, a letter or a
+/// long name without dashes.
 pub(super) fn meant(spelling: &str, command: Option<Command>) -> Option<&'static str> {
     let is_it = |(other, _, commands): &&(&str, &str, &[Command])| {
         *other == spelling && command.is_some_and(|command| commands.contains(&command))

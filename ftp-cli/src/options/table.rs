@@ -63,7 +63,7 @@ pub(crate) enum Value {
     WithEqualSign(&'static str),
 }
 
-/// What the value of an option or an operand can be, for completions.
+/// Kind of value of an option or operand, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Completes {
     /// No value, or one that completions cannot know.
@@ -76,7 +76,7 @@ pub(crate) enum Completes {
     Command,
 }
 
-/// Shows the value as it follows the name of its option.
+/// Formats the value as `--help` shows it after the name of the option.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -152,7 +152,7 @@ const DIALOGUE: &[Command] =
 const TREES: &[Command] = &[Command::Mirror, Fxp];
 /// Commands that copy between a server and this computer, except batch.
 const MIRRORS: &[Command] = &[Get, Put, Command::Mirror];
-/// Commands that accept `--lock`, for one run at a time.
+/// Commands that accept `--lock`, which allows only one run at a time.
 const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Command::Mirror, Fxp];
 /// Commands that select objects of a tree.
 const CHOOSERS: &[Command] = &[Command::Mirror, Fxp, Get, Put];
@@ -186,7 +186,8 @@ const HELPED: &[Command] = &[
 ];
 /// Commands that transfer files and show progress.
 const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
-/// Commands that retry transient failures. A raw command is sent once: its effect is unknown.
+/// Commands that retry transient failures. `quote` sends a raw command only once, because its
+/// effect is unknown.
 const STUBBORN: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror, Fxp];
 /// Commands that can print more than their result.

@@ -27,7 +27,7 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
                 Escaped(name)
             ));
         }
-        // Does not show the operand, which may contain a password.
+        // Messages omit an operand with a colon or an `@`, which may contain a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
         if operand.as_bytes().get(error.at) == Some(&b'#') {
             return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
@@ -104,8 +104,8 @@ fn lacks_slash(argument: &[u8]) -> bool {
     })
 }
 
-/// Returns whether an argument may contain a password, as in `user:password@host`, so that messages
-/// must not show it.
+/// Returns whether messages must not show an argument, because it may contain a password, as in
+/// `user:password@host`.
 pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
 }

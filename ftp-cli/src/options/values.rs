@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{ParseError, ParseErrorKind, PortRanges};
 
-/// Longest time of any setting: the sum of two must not overflow a clock.
+/// Longest time of any setting, short enough that adding two of them does not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Parses a time, as a number of seconds or with a unit: `30`, `1.5`, `250 ms`, `30s`, `5 min`,
@@ -48,7 +48,7 @@ fn billionths(number: &str) -> Option<u128> {
         return None;
     }
     let digits = whole.bytes().chain(fraction.bytes().chain(iter::repeat(b'0')).take(9));
-    // Saturates, because the maximum is too large for every caller.
+    // Saturates, because every caller rejects the maximum as too large.
     Some(digits.fold(0, |sum: u128, digit| {
         sum.saturating_mul(10).saturating_add(u128::from(digit.wrapping_sub(b'0')))
     }))
@@ -66,8 +66,9 @@ pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Formats a time in hours, minutes or seconds: the largest unit of which it is a multiple. A
-/// fraction of a second is shown in milliseconds or decimals.
+/// Formats a time in hours, minutes or seconds: the largest unit of which it is a multiple. A time
+/// with a fraction is shown in milliseconds if it is below 1 s, else in seconds with three
+/// decimals.
 pub(crate) fn show(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds, time.subsec_millis()) {

@@ -1,9 +1,9 @@
 //! Decides whether a listed directory may be a symbolic link to a directory.
 //!
-//! Some servers follow links in all listings, so that removing objects "in a directory" would
-//! remove them through a link. `LIST` may show links where `MLSD` does not. If both follow links,
-//! the link count of a directory limits its subdirectories: a directory has two links, and one more
-//! per subdirectory.
+//! Some servers follow links in all listings. What looks like a directory may be a link, and
+//! removing its content would remove objects elsewhere. `LIST` may show links where `MLSD` does
+//! not. If both follow links, the link count of a directory shows how many real subdirectories it
+//! has: a directory has two links, and one more per subdirectory.
 
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 
@@ -14,14 +14,14 @@ use super::object::is_no;
 pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
-/// Returns whether a refusal contains one of these words.
+/// Returns whether the reply that caused `error` contains one of `words`.
 pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
 }
 
-/// Evidence that a listed directory is not a link, before the server refuses to remove it.
+/// Evidence on whether a listed directory is real or a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
     /// The link count allows all listed directories to be real, or the user says that this is a

@@ -68,7 +68,7 @@ fn in_listing(
                 found = Some(entry);
             }
             Ok(_) => {}
-            // The object exists, even if nothing else is known about it.
+            // The listing is incomplete, but contains the object.
             Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
             // For an empty or missing directory, some servers refuse the listing only at its end.
             Err(error) if is_no(&error) => return Ok(None),

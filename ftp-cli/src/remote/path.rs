@@ -17,7 +17,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns a path without its trailing `/`, unless it is the root. Some servers treat a path with a
+/// Removes trailing slashes from a path; the root stays `/`. Some servers treat a path with a
 /// trailing `/` as another name.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);

@@ -1,4 +1,4 @@
-//! Finds the objects of a directory whose names match a pattern: the last part of a URL.
+//! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
 use ftp_client::{Client, Entered, ListLimits, ListOptions, ListingForm, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
@@ -48,9 +48,9 @@ pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
     }
 }
 
-/// Returns the objects that a URL stands for. Unless `is_asked` (`--glob`), an object whose name is
-/// exactly the last part takes precedence. As in a shell, a pattern matches a name that begins with
-/// a dot only if the pattern begins with a dot too.
+/// Returns the objects that a URL stands for. Unless `--glob` is given (`is_asked`), an object
+/// whose name is exactly the last part of the URL takes precedence over matches. As in a shell, a
+/// pattern matches a name that begins with a dot only if the pattern itself begins with one.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
 //! Formats the facts about an object for events (`--json`) and users (`stat`, `ls -l`). The fields
-//! are those of docs/json.md, in its order, and absent if unknown.
+//! and their order are those of docs/json.md; unknown ones are omitted.
 
 use std::fmt::{self, Write};
 
@@ -8,7 +8,7 @@ use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 use crate::display;
 use crate::report::json::Object;
 
-/// Returns the event `entry` of `--json` with this name.
+/// Returns the `entry` event of `--json` for the object `name`.
 pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {
     let mut object = Object::event("entry").name("name", name);
     for (key, value) in fields(entry) {

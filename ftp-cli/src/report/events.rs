@@ -53,7 +53,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Returns a writer that writes to standard output if `--json` is given.
+    /// Returns a writer to standard output if `--json` is given, else one that only counts items.
     pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
         Self::to(options.has("json").then(|| EventLines::Output(output.clone())), hidden)
     }
@@ -160,7 +160,7 @@ impl Events {
 impl Stream {
     /// Writes the line of `object`, which is only created if events are written.
     fn write(&mut self, object: impl FnOnce() -> Object) {
-        // Nothing follows the summary: a signal may have ended the run already.
+        // Nothing follows the summary, which the signal thread may have written already.
         if !self.closed {
             self.write_last(object);
         }

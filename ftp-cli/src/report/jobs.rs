@@ -12,17 +12,17 @@ use crate::lock::lock;
 /// Reason why a worker has no connection for an item.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
-    /// This worker ends. The server accepted another worker but allows no more connections, or it
-    /// refused another worker, which reports the failure.
+    /// This worker ends. The server accepted another worker's connection but no more, or refused
+    /// another worker, which reports the failure.
     OneFewer(Failure),
     /// The server accepted no connection: the item fails with this failure.
     Failed(Failure),
 }
 
 /// The servers of several workers, and whether they accept connections. Servers refuse a connection
-/// beyond their limit in many ways: 421, 530 as the greeting or after `PASS`, or a reset. The only
-/// certain sign of a limit is that the server accepts another connection. Therefore only one worker
-/// makes the first connection to a server, and the others wait.
+/// beyond their limit in many ways: 421, 530 as the greeting or after `PASS`, or a reset. A refusal
+/// is certain to mean a limit only if the server accepts another connection. Therefore only one
+/// worker makes the first connection to a server, while the others wait for the result.
 pub(crate) struct Admissions<K> {
     doors: Mutex<HashMap<K, Arc<Mutex<Admission>>>>,
 }

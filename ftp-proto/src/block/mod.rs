@@ -200,7 +200,7 @@ pub struct BlockStep<'a> {
     pub event: Option<BlockEvent<'a>>,
 }
 
-/// The reason why received bytes are not a valid file in mode B.
+/// Why received bytes are not a valid file in mode B.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockFault {

@@ -41,7 +41,7 @@ pub enum ListEvent {
 pub struct ListReader {
     input: ReadAhead,
     line: Vec<u8>,
-    /// The line was reported as too long and is discarded.
+    /// Whether the current line was reported as too long; the rest of it is discarded.
     too_long: bool,
 }
 
@@ -54,7 +54,7 @@ impl ListReader {
 
     /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
     ///
-    /// Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Push the rest after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
@@ -78,8 +78,8 @@ impl ListReader {
                 Some((piece, _)) => (piece, true),
                 None => (waiting, false),
             };
-            // A CR at the limit may belong to the line ending, so one more byte is held until the
-            // next one is known.
+            // A CR at the limit may belong to the line ending, so the line keeps it, as one byte
+            // over the limit, until the next byte is known.
             let length = self.line.len() + piece.len();
             let last = piece.last().or(self.line.last());
             let content = length - usize::from(last == Some(&b'\r'));

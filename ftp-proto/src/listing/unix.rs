@@ -1,4 +1,4 @@
-//! Listings in the format of `ls -l`, which most servers send on any system.
+//! Listings in the format of `ls -l`, which most servers send whatever their operating system.
 
 use super::date::{self, Column, Date};
 use super::dos::without_groups;
@@ -23,11 +23,10 @@ impl Habits {
     }
 }
 
-/// Parses one line: optional inode and blocks, the mode, optional links, owner, group and size, a
-/// date, one SP, the name.
+/// Parses one line: `[inode] [blocks] mode [links] [owner] [group] [size] date name`.
 ///
-/// Owner and group may contain SP, and columns may be missing. The line is therefore parsed
-/// starting at the date: the first date after a possible size.
+/// Owner and group may contain SP, and columns may be missing. Parsing therefore starts at the
+/// date: the first one directly after the mode or a possible size.
 pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Option<Entry> {
     let mut words = Words::new(line);
     let mut first = words.next()?;
@@ -66,8 +65,8 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
     Some(Entry { name, role, target: target.map(<[u8]>::to_vec), ..entry })
 }
 
-/// Finds the first date after a possible size. Returns it with the end of the columns before the
-/// size, and `entry` with the size.
+/// Finds the first date directly after the mode or a possible size. Returns the date, the offset at
+/// which the columns before the size end, and a copy of `entry` with the size.
 fn find_date(
     line: &[u8],
     start: usize,
@@ -93,7 +92,7 @@ fn find_date(
     }
 }
 
-/// Returns the name in the `rest` of a line after its date, whose last column may be padded.
+/// Returns the name in `rest`, the text after the date. The last column of the date may be padded.
 fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] {
     match column {
         Column::LooseYear if !rest.starts_with(b" ") => {
@@ -110,8 +109,8 @@ fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] 
     }
 }
 
-/// Parses a mode such as `drwxr-xr-x`. Returns its length, since the digits of the link count may
-/// follow directly. A `+`, `.` or `@` marks access control lists and similar.
+/// Parses a mode such as `drwxr-xr-x`, with an optional `+`, `.` or `@` for an access control list
+/// or other attributes. Returns its length, since the link count may follow without SP.
 fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
     let (&kind, rest) = word.split_first()?;
     entry.kind = Some(match kind {
@@ -149,7 +148,7 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
 
 /// Parses `word`, the text before the date, as the size, and returns the start of the size. If
 /// `word` is `None`, nothing is between the mode and the date, and the result is `start`. Returns
-/// `None` if `word` cannot be a size. In that case, the text after `word` is not a date.
+/// `None` if `word` cannot be a size; what follows is then not the date of the line.
 fn read_size(
     line: &[u8],
     start: usize,
@@ -171,7 +170,7 @@ fn read_size(
             entry.set_size(digits);
             Some(word.start)
         }
-        // `109,767`: the numbers of a device without the SP.
+        // `109,767`: the two numbers of a device, without SP between them.
         ([_, ..], [b',', minor @ ..]) if entry.kind == Some(EntryKind::Other) => {
             minor.iter().all(u8::is_ascii_digit).then_some(word.start)
         }
@@ -184,7 +183,7 @@ fn read_size(
                 entry.set_size(digits);
                 return Some(word.start);
             }
-            // `33.5k`, `33,5k`: rounded, so it is not a size.
+            // `33.5k`, `33,5k`: rounded, so the exact size stays unknown.
             let point = rest.strip_prefix(b".").or_else(|| rest.strip_prefix(b","));
             let fraction = point.map_or(rest, |rest| split_digits(rest).1);
             let (unit, more) = fraction.split_first()?;
@@ -233,8 +232,8 @@ fn is_owner(
     let follows_whole =
         |words| date::read(words, reference).is_some_and(|date| date.column != Column::NoTime);
     let is_year = (1970..=reference.year() + 1).contains(&year);
-    // The apparent year is really the size if it is implausible as a year, or if a whole date
-    // follows it.
+    // The apparent year is really the size if another date follows it: any date after an
+    // implausible year, only a whole one after a plausible year.
     (number.is_some() && follows(after_number) && (before.is_none() || !is_year))
         || if is_year { follows_whole(after) } else { follows(after) }
 }
@@ -277,7 +276,7 @@ fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Splits `name -> target` of a link. If the name or target also contains ` -> `, the size decides:
-/// it is the length of the target. If the size does not fit, the first ` -> ` counts.
+/// it is the length of the target. If the size points at no ` -> `, the first one counts.
 fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     const ARROW: &[u8] = b" -> ";
     let at = |at: usize| Some((name.get(..at)?, name.get(at..)?.strip_prefix(ARROW)?));

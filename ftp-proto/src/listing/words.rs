@@ -11,12 +11,12 @@ pub(super) struct Words<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Word<'a> {
     pub(super) bytes: &'a [u8],
-    /// The offset of its first byte in the line.
+    /// The offset of the word's first byte in the line.
     pub(super) start: usize,
 }
 
 impl Word<'_> {
-    /// Returns the offset after its last byte.
+    /// Returns the offset after the word's last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.bytes.len()
     }

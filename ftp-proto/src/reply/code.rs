@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A reply code, 100 to 599. Codes that no RFC defines are kept, since clients act on the first
+/// A reply code, 100 to 599. Codes that no RFC defines are accepted, since clients act on the first
 /// digit (RFC 1123 §4.1.2.11).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplyCode(u16);
@@ -18,12 +18,12 @@ pub enum Severity {
     Intermediate,
     /// 4xx, transient negative: the command failed, but may succeed later.
     Transient,
-    /// 5xx, permanent negative: the command failed, and will fail again.
+    /// 5xx, permanent negative: the command failed, and the same command will fail again.
     Permanent,
 }
 
 impl ReplyCode {
-    /// Returns a code of three digits, the first of them 1 to 5; `None` for any other number.
+    /// Returns the reply code with this number, 100 to 599; `None` for any other number.
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
         if matches!(code, 100..=599) { Some(Self(code)) } else { None }
@@ -89,7 +89,7 @@ codes! {
     SERVICE_READY 220,
     /// 221: service closing the control connection after QUIT.
     CLOSING 221,
-    /// 225: data connection open, no transfer in progress: nothing to abort.
+    /// 225: data connection open, but no transfer in progress, so nothing was aborted.
     NOTHING_TO_ABORT 225,
     /// 226: closing the data connection, action successful.
     TRANSFER_COMPLETE 226,
@@ -133,8 +133,7 @@ codes! {
     BAD_SEQUENCE 503,
     /// 504: command not implemented for that parameter.
     PARAMETER_NOT_IMPLEMENTED 504,
-    /// 521: data cannot be transferred with this protection of the data connection (RFC 4217
-    /// §10.2).
+    /// 521: the data connection cannot be opened with this `PROT` setting (RFC 4217 §10.2).
     DATA_PROTECTION_NEEDED 521,
     /// 522: network protocol not supported (RFC 2428 §2); after a 150, the data connection could
     /// not be protected (RFC 4217 §10.2).

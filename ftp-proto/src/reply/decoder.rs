@@ -80,7 +80,7 @@ impl ReplyDecoder {
 
     /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
     ///
-    /// Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Push the rest after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)

@@ -105,8 +105,8 @@ impl EventLog {
 
 impl Event<'_> {
     /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time.
-    /// Appends the fields in `more`. `docs/log.md` describes the fields and their escapes. Unlike in
-    /// a log, names have their full length, and there is no field `unsaid`.
+    /// Appends the fields in `more`. `docs/log.md` describes the fields and their escapes. Unlike
+    /// in a log, names have their full length, and there is no field `unsaid`.
     ///
     /// ```
     /// use ftp_server::{Event, Observer};

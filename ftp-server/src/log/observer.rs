@@ -100,13 +100,14 @@ pub enum EventKind<'a> {
     /// A login was refused.
     #[non_exhaustive]
     LoginRefused {
-        /// The argument of `USER`, byte for byte; the client can send anything.
+        /// The argument of `USER`, byte for byte, as the untrusted client sent it.
         user: &'a [u8],
         /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// Too many logins from a host failed, the last one in this session. During the ban, the server
-    /// refuses new connections from the host, and logins over existing ones.
+    /// A host was banned because too many of its logins failed, the last one in this session.
+    /// During the ban, the server refuses new connections from the host, and logins over existing
+    /// ones.
     #[non_exhaustive]
     Banned {
         /// The banned host: an IPv4 address, or a /64 of IPv6.
@@ -115,7 +116,7 @@ pub enum EventKind<'a> {
         duration: Duration,
     },
     /// A ban expired, or a new configuration or [`Server::unban`](crate::Server::unban) ended it.
-    /// The peer is that of the [`Banned`](Self::Banned) event, and there is no session. A shutdown
+    /// The event has the peer of the [`Banned`](Self::Banned) event, but no session. A shutdown
     /// does not report the end of bans.
     #[non_exhaustive]
     BanEnded {
@@ -161,7 +162,7 @@ pub enum EventKind<'a> {
         to: &'a VirtualPath,
     },
     /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or
-    /// `RNTO`. A refused `STOR` or `RETR` is a [`Transfer`] that ends with
+    /// `RNTO`. A refused `RETR`, `STOR`, `STOU` or `APPE` is a [`Transfer`] that ends with
     /// [`TransferEnd::Refused`].
     #[non_exhaustive]
     CommandRefused {
@@ -187,8 +188,8 @@ pub enum EventKind<'a> {
     },
 }
 
-/// The end of a transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`. A `HASH`, and a
-/// `STAT` of a path, count as transfers too, because they can take as long.
+/// The end of a transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`. `HASH`, and
+/// `STAT` of a path, also count as transfers, because they can take as long as one.
 ///
 /// A refused `RETR`, `STOR`, `STOU` or `APPE` is a transfer of 0 bytes. A listing, `HASH` or `STAT`
 /// that is refused at once is not an event.
@@ -203,23 +204,23 @@ pub struct Transfer<'a> {
     pub direction: Direction,
     /// The type of the transfer (`TYPE`).
     pub representation: RepresentationType,
-    /// Bytes moved over the data connection, with line endings as sent, and without compression,
+    /// Bytes moved over the data connection: uncompressed, with line endings as sent, and without
     /// block headers and TLS. For `HASH`, bytes read; for `STAT`, bytes of the listed lines.
     pub bytes: u64,
     /// Time from the command to the end of the transfer.
     pub duration: Duration,
     /// How the transfer ended.
     pub end: TransferEnd,
-    /// Code of the first reply after the data, such as 226 or 426, or of the only reply; `None` if
-    /// none was sent.
+    /// Code of the first reply after the data, such as 226 or 426. Code of the only reply if the
+    /// server sent no preliminary one, and `None` if it sent no reply at all.
     pub reply: Option<ReplyCode>,
     /// TLS on the data connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
 }
 
 impl Transfer<'_> {
-    /// Returns whether a client can cause thousands of events like this one per second, because
-    /// they move no data.
+    /// Returns whether the transfer moved no data over a connection, so that a client can cause
+    /// thousands of such events per second.
     pub(crate) const fn is_cheap(&self) -> bool {
         matches!(self.direction, Direction::Read)
             || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)
@@ -234,7 +235,7 @@ pub enum Direction {
     Sent,
     /// From the client.
     Received,
-    /// Neither: the server only read the data, for a reply.
+    /// Neither: the server only read the data, to answer `HASH` or `STAT`.
     Read,
 }
 
@@ -246,8 +247,8 @@ pub enum TransferEnd {
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload may lack its end. Under TLS, it ended without `close_notify`; in mode
-    /// B or Z, it ended before its data marked the end.
+    /// `truncated`: an upload may lack its end. Under TLS, the upload ended without `close_notify`;
+    /// in mode B or Z, it ended before its data marked the end.
     Truncated,
     /// `corrupt`: an upload in mode Z was not a valid compressed stream, or an upload in mode B was
     /// not a file in valid blocks.
@@ -340,9 +341,9 @@ pub enum SessionEnd<'a> {
 }
 
 impl TransferEnd {
-    /// Returns whether the transfer is complete: a received file is published, or a file was sent
-    /// to its end. Use this method to act only on complete transfers, because later versions may
-    /// add variants.
+    /// Returns whether the transfer is complete: a received file is published, or the data was sent
+    /// or read to its end. Prefer this method to a comparison with variants, because later versions
+    /// may add some.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         match self {

@@ -14,8 +14,8 @@ use crate::{limits, threads};
 /// are lost and counted. When writing begins to fail, a message goes to the `log` crate. Once lines
 /// are written again, another message reports the number of lost lines.
 ///
-/// Clones write to the same target. Dropping the last clone writes waiting lines for at most 1 s;
-/// call [`flush`](Self::flush) before a process ends in another way.
+/// Clones write to the same target. Dropping the last clone waits at most 1 s until all lines are
+/// written. If the process ends in another way, call [`flush`](Self::flush) first.
 #[derive(Clone)]
 pub struct LogWriter(Arc<Handle>);
 
@@ -39,7 +39,7 @@ struct Pending {
     finished: u64,
     /// Number of bytes that the thread is writing now.
     writing: Option<usize>,
-    /// Whether the thread waits for a line without a timeout.
+    /// Whether the thread sleeps, without a timeout, because it has nothing to write.
     is_idle: bool,
     /// Number of calls that wait until all lines are written.
     flushes: usize,
@@ -100,7 +100,7 @@ impl LogWriter {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Writes waiting and later lines to `target`, for example after a log rotation.
+    /// Switches to `target` for waiting and later lines, for example after a log rotation.
     pub fn replace(&self, target: impl Write + Send + 'static) {
         self.0.0.state().target = Some(Box::new(target));
         self.0.0.changed.notify_all();
@@ -139,7 +139,7 @@ impl LogWriter {
     }
 }
 
-/// Each call must pass one or more complete lines.
+/// Each call to `write` must pass one or more complete lines.
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.append(&[lines]);
@@ -186,7 +186,7 @@ impl Channel {
         }
     }
 
-    /// Waits for lines, a new target or the end.
+    /// Waits for lines, for a new target, or until the last clone is dropped.
     fn wait(&self) -> MutexGuard<'_, Pending> {
         let mut state = self.state();
         if let Some(written) = state.writing.take() {

@@ -14,7 +14,7 @@ use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 /// lines.
 ///
 /// Times are UTC. The remote host is an address, and paths begin at the user's root. Spaces in
-/// names become `_`, as in the logs of other servers. Control characters, such as tabs, and bytes
+/// names become `_`, as in the logs of other servers. Control characters (such as tabs) and bytes
 /// that are not UTF-8 are escaped.
 #[derive(Debug)]
 pub struct Xferlog {

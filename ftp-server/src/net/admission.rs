@@ -17,18 +17,18 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Number of connections without a login that each host may always have, or half of the maximum for
-/// all hosts if that is less. This number lets a client that transfers files in parallel log in
-/// over several connections at once.
+/// Number of connections without a login that each host may always have. If half of the maximum for
+/// all hosts is less, that half applies instead. This number lets a client that transfers files in
+/// parallel log in over several connections at once.
 const AT_ONCE: usize = 4;
 
-/// The limits of connections, and the connections that count against them.
+/// The limits on connections, and the connections that count against them.
 #[derive(Debug)]
 pub(crate) struct Admission {
     total: usize,
     per_host: AtomicUsize,
     held: Mutex<Occupancy>,
-    /// Connections from balancers that have not named their client yet.
+    /// Connections from balancers whose PROXY header has not arrived yet.
     pub(crate) waiting: Arc<WaitingRoom>,
 }
 
@@ -41,7 +41,7 @@ struct Occupancy {
     pending: usize,
     /// Connections that have returned their place but are not closed yet.
     leaving: usize,
-    /// Number of connections of each host whose connections are limited.
+    /// Number of connections from each host; empty if connections per host are unlimited.
     hosts: HashMap<IpAddr, usize>,
     /// Number of connections without a login in each network, by address and prefix length.
     networks: HashMap<(IpAddr, u32), usize>,
@@ -52,7 +52,7 @@ struct Occupant {
     /// The address of the client or the balancer; `None` for a client on loopback, which may be a
     /// proxy or tunnel for any client.
     peer: Option<IpAddr>,
-    /// The client's host, if the connections of a host are limited.
+    /// The client's host if connections per host are limited; otherwise `None`.
     host: Option<IpAddr>,
     is_pending: bool,
     /// The connection, once the server may close it to make room for others.

@@ -61,9 +61,9 @@ pub enum EntryKind {
 }
 
 impl Metadata {
-    /// Returns metadata of an empty object of this kind. It was modified at 1970-01-01T00:00:00Z,
-    /// and has one name, no known owner and the identity (0, 0). The mode is `0o755` for a
-    /// directory, otherwise `0o644`.
+    /// Returns metadata of an empty object of this kind. The modification time is
+    /// 1970-01-01T00:00:00Z. The object has one name, no known owner and the identity (0, 0). The
+    /// mode is `0o755` for a directory, otherwise `0o644`.
     #[must_use]
     pub const fn new(kind: EntryKind) -> Self {
         let mode = match kind {
@@ -120,7 +120,7 @@ impl Metadata {
         self
     }
 
-    /// Sets the identity, which no other object may have.
+    /// Sets the identity, which must be unique to this object.
     #[must_use]
     pub const fn identity(mut self, device: u64, inode: u64) -> Self {
         self.identity = (device, inode);

@@ -41,9 +41,9 @@ use std::os::fd::BorrowedFd;
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
 ///
-/// The server checks rights before it calls a method, so a storage need not check them. Unless its
-/// documentation says otherwise, the default of an optional method returns `Unsupported`, and the
-/// client gets 502. [`StorageErrorKind`] describes the errors. A storage needs only
+/// The server checks rights before it calls a method, so a storage need not check them. Optional
+/// methods return `Unsupported` by default, unless their documentation says otherwise; the client
+/// then gets 502. [`StorageErrorKind`] describes the errors. A storage must implement only
 /// [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read) and [`write`](Self::write).
 ///
 /// # Objects in place of files
@@ -54,7 +54,8 @@ use std::os::fd::BorrowedFd;
 /// your store does not support.
 ///
 /// Do slow work in the methods that a session calls repeatedly: `prepare`, `ready`,
-/// `prepare_commit`, reads and writes. The session checks on its client in between.
+/// `prepare_commit`, reads and writes. Between these calls, the session checks whether its client
+/// is still connected.
 pub trait Storage: Send + Sync {
     /// Returns the optional abilities of this storage (default: none). The server refuses commands
     /// that need another ability, and `FEAT` does not list them.
@@ -77,7 +78,8 @@ pub trait Storage: Send + Sync {
     /// empty if sessions need no directory. Returns `None` (default) if sessions may need other
     /// directories, if their threads should not be confined, or if `enter` does anything else.
     ///
-    /// [`MountedStorage`] confines a thread to the directories of several storages at once.
+    /// [`MountedStorage`] uses this method to confine a thread to the directories of several
+    /// storages at once.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         None
     }
@@ -131,7 +133,8 @@ pub trait Storage: Send + Sync {
 
     /// Returns the names in a directory, like [`list`](Self::list) without the metadata. The
     /// default calls [`list`](Self::list). Implement this method if the storage can read names
-    /// without metadata. The result may then include objects that the storage cannot examine.
+    /// without metadata. The result may then include objects whose metadata the storage cannot
+    /// read.
     ///
     /// # Errors
     ///
@@ -178,7 +181,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns an error of [`write`](Self::write), or `Busy` if another session resumes the upload.
+    /// Returns an error of [`write`](Self::write), or `Busy` if another session is resuming the
+    /// upload.
     fn write_as(
         &self,
         path: &VirtualPath,
@@ -209,8 +213,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if no partial upload is kept, `Busy` if a session resumes it, or `Io` if
-    /// the storage fails.
+    /// Returns `NotFound` if no partial upload is kept, `Busy` if a session is resuming it, or `Io`
+    /// if the storage fails.
     fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
@@ -292,7 +296,7 @@ pub trait Storage: Send + Sync {
     }
 
     /// Sets the modification time of the file or directory at `path`, in seconds since
-    /// 1970-01-01T00:00:00Z. A storage with a coarser clock stores the nearest time. Returns the
+    /// 1970-01-01T00:00:00Z. A storage with coarser timestamps stores the nearest time. Returns the
     /// new metadata of the changed object itself, because `path` may lead to another object by
     /// then. Needs [`Capabilities::SET_TIMES`].
     ///

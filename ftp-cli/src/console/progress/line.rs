@@ -49,8 +49,8 @@ pub(super) fn figures(progress: &ProgressState) -> String {
     }
 }
 
-/// Returns the largest possible width of a text in columns. East Asian letters take two columns,
-/// and some others are counted like them.
+/// Returns the largest possible width of a text in columns. Counts two columns for East Asian
+/// letters, and also for narrower characters from U+1100 except the ellipsis.
 fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }

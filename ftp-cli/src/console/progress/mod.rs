@@ -25,8 +25,8 @@ use crate::report::json::Object;
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// Maximum rate for indicatif, in updates per second. It does not limit the first twenty updates,
-/// so this module enforces the interval too.
+/// Maximum rate for indicatif, in updates per second. indicatif does not limit the first twenty
+/// updates, so this module also enforces the intervals above.
 const HERTZ: u8 = 20;
 
 /// Condition for showing progress.
@@ -38,8 +38,8 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Reads `--progress`. Without that option, progress is off if `--quiet` is given or the trace
-    /// goes to standard error.
+    /// Reads `--progress`. Without that option, returns `Never` if `--quiet` is given or the trace
+    /// goes to standard error, else `Auto`.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Board {
         Self { when, messages, events, files, state }
     }
 
-    /// Returns whether a terminal shows several files whose total size is unknown.
+    /// Returns whether several files are shown on a terminal while their total size is unknown.
     pub(crate) fn lacks_total(&self) -> bool {
         let is_drawn = self.when != When::Never && self.messages.is_terminal();
         is_drawn && self.files > 1 && self.state().total.is_none()
@@ -138,12 +138,12 @@ impl Board {
         let meter =
             Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
         if is_shown {
-            // Created without the lock, because drawing needs the state.
+            // The bar is created while the state is unlocked, because `bar` locks it.
             let is_first = self.state().bar.is_none();
             let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
             state.begun += 1;
-            // If there is only one file, the bytes of an earlier attempt do not count.
+            // A single file may begin again after a failed attempt: `done` then replaces the count.
             state.bytes = if self.files == 1 { done } else { state.bytes + done };
             state.line = meter.line(state.begun);
             if let Some(bar) = bar {
@@ -166,7 +166,7 @@ impl Board {
         let total = if self.files == 1 { total } else { self.state().total };
         let bar = ProgressBar::with_draw_target(total, target);
         if let Ok(style) = ProgressStyle::with_template("{line}") {
-            // Called while the bar is drawn, which happens without the lock.
+            // indicatif calls this to draw the bar, while the state is unlocked.
             let state = Arc::clone(&self.state);
             let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn Write| {
@@ -274,13 +274,14 @@ impl Meter<'_> {
     }
 }
 
-/// Returns whether to print messages about success: with `--verbose`, and on a terminal unless
-/// `--quiet` is given.
+/// Returns whether to print messages about success: with `--verbose`, or on a terminal without
+/// `--quiet`.
 pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }
 
-/// Replacement for the terminal that writes to a file or pipe: each state is a separate line.
+/// Substitute for a terminal when standard error is a file or pipe: writes each state as a separate
+/// line.
 struct PlainLines(Messages);
 
 impl fmt::Debug for PlainLines {
@@ -315,7 +316,7 @@ impl TermLike for PlainLines {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // indicatif pads the last line with spaces, and draws nothing to clear it.
+        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
         let text = text.trim_end();
         if !text.is_empty() {
             self.0.line(text);

@@ -538,7 +538,8 @@ pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     }
 }
 
-/// Calls `act` with a random temporary name, and with another name if `act` returns EEXIST.
+/// Calls `act` with random temporary names until it returns anything but EEXIST, at most
+/// [`ATTEMPTS`] times.
 fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T, Vec<u8>), Errno> {
     for _ in 0..ATTEMPTS {
         let name = name::temporary()?;
@@ -552,8 +553,8 @@ fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T,
 
 /// Gives a nameless file the name `name`, or returns EEXIST if the name is taken.
 ///
-/// The call uses the descriptor if the kernel allows that (since Linux 6.10, and always for root),
-/// otherwise the descriptor's link in `/proc`.
+/// Identifies the file by its descriptor if the kernel allows that (since Linux 6.10, and always
+/// for the user root), otherwise by the descriptor's link in `/proc`.
 fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno> {
     let file = file.as_fd();
     match retry_on_intr(|| linkat(file, "", directory, name, AtFlags::EMPTY_PATH)) {

@@ -28,7 +28,7 @@ pub(super) struct Root {
     kernel_confined: bool,
     /// Whether `/proc` shows the open files of this process.
     proc: bool,
-    /// Whether a nameless file can get a name later.
+    /// Whether files can be created without a name and get one later.
     unnamed_files: bool,
     /// The channel that notifies the sweeper of newly kept files.
     sweeper: OnceLock<Sender<()>>,

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use super::root::Root;
 use crate::storage::{Confinement, StorageError, StorageErrorKind};
 
-/// The confinement to one root. The ruleset, which takes a file descriptor, is created only when a
-/// session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not need it:
-/// they are confined to several roots at once.
+/// The confinement to one root. The ruleset, which occupies a file descriptor, is created only when
+/// a session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not need
+/// it: they are confined to several roots at once.
 #[derive(Debug)]
 pub(super) struct RootConfinement {
     abi: u8,
@@ -26,11 +26,11 @@ impl RootConfinement {
         Ok(Self { abi: confinement.abi(), made: OnceLock::new() })
     }
 
-    /// Returns the confinement, or `None` on a system without it.
+    /// Returns the confinement to `root`, or `None` if the system does not support it.
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the check fails for another reason.
+    /// Returns `Io` if the system supports confinement, but the check fails.
     pub(super) fn if_any(root: &Root) -> Result<Option<Self>, StorageError> {
         match Self::of(root) {
             Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),
@@ -47,7 +47,7 @@ impl RootConfinement {
     ///
     /// # Errors
     ///
-    /// Returns `Io` or `Denied` if the thread is not confined.
+    /// Returns `Io` or `Denied` if the thread cannot be confined.
     pub(super) fn enter(&self, root: &Root) -> Result<(), StorageError> {
         if let Some(confinement) = self.made.get() {
             return confinement.enter();

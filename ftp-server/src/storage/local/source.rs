@@ -9,13 +9,13 @@ use rustix::io::{read, retry_on_intr};
 use super::failure::system;
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
-/// An open file, and its size when it was opened.
+/// An open file, and its size when it was opened, without the bytes of a running append.
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
     size: u64,
-    /// Bytes left to read, if an upload was appending to the file when it was opened. The appended
-    /// bytes are not read, because they may be removed again.
+    /// Bytes left to read if an upload was appending to the file when it was opened, otherwise
+    /// `None`. The appended bytes are not read, because they may be removed again.
     left: Option<u64>,
 }
 

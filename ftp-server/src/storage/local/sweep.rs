@@ -40,8 +40,8 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
     threads::start(Some("sweep"), limits::SESSION_STACK, move || {
-        // A walk must not slow down sessions, but it holds a lock while it removes a file. So its
-        // priority is low, not the lowest. A sandbox may forbid this call.
+        // A walk must not slow down sessions, so its priority is low. It is not the lowest, because
+        // the walk holds a lock while it removes a file. A sandbox may forbid this call.
         let _ = nice(10);
         while let Some(root) = weak.upgrade() {
             let due = Walk::of(&root);
@@ -70,7 +70,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
             None => news.recv().map_err(RecvTimeoutError::from),
         };
         match wait {
-            // A newly kept file expires later than earlier ones.
+            // A newly kept file expires later than earlier ones, so an earlier time stays.
             Ok(()) => due = due.or(Some(KEPT)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -111,7 +111,7 @@ pub(super) struct Walk<'a> {
 
 /// A directory that is being read.
 struct Level {
-    /// `None` while the walk is far below this directory.
+    /// The open directory; `None` if it was closed because the walk is far below it.
     directory: Option<OwnedFd>,
     identity: (u64, u64),
     name: Vec<u8>,
@@ -333,8 +333,8 @@ impl<'a> Walk<'a> {
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
-            // Without locks, it is unknown whether an upload still writes to the file. After a day,
-            // no upload does.
+            // On a file system without locks, it is unknown whether an upload still writes to the
+            // file. After a day, no upload does.
             Err(_) if is_old(found) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
@@ -352,7 +352,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         return false;
     };
     let usage = parent.root().usage();
-    // The first pass removes nothing, so that no file is removed if any other would stay.
+    // The first pass removes nothing, so that no file is removed if any entry would stay.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
         let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();

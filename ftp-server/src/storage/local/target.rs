@@ -35,7 +35,7 @@ impl Target {
         for _ in 0..=LINKS {
             let (parent, name) = root::split(&path);
             if matches!(name, b"." | b"..") {
-                // Only a symbolic link can lead to such a name, which belongs to a directory.
+                // Only a symbolic link can lead to `.` or `..`, and the object is then a directory.
                 root.open_beneath(&path, OFlags::PATH).map_err(lookup)?;
                 return Err(StorageErrorKind::IsDirectory.into());
             }

@@ -1,13 +1,13 @@
 //! The cost of files and directories below a root, for quotas.
 //!
 //! All storages of a root in this process share one count. A walk makes the first count when a user
-//! with a quota needs it, and each change updates the count. Running uploads count separately from
-//! the start, so that many uploads together stay below the limit.
+//! with a quota needs it, and each change updates the count. Running uploads are counted
+//! separately, from their beginning, so that many uploads together stay below the limit.
 //!
 //! Only calls that need the count wait for a walk, for at most 20 s; other sessions can add, move
-//! and remove files during it. Objects that the walk may have missed are added, and objects that it
-//! may have seen twice are not subtracted. Such changes can therefore make the count too high, but
-//! never too low.
+//! and remove files during the walk. Objects that the walk may have missed are added, and objects
+//! that it may have seen twice are not subtracted. Such changes can therefore make the count too
+//! high, but never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -35,17 +35,17 @@ type Identity = (u64, u64);
 /// The count of the objects below a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// Lock held while names change. Without a count, many sessions share it. With a count, a
-    /// session holds it exclusively, so that the size of a removed file is certain. A walk holds it
-    /// exclusively at its beginning and end, so that each change happens before, during or after
-    /// the walk. Code that needs both locks takes `names` before `state`.
+    /// Lock held while names change. While there is no count, sessions share it. While there is a
+    /// count, each session holds it exclusively, so that the size of a removed file is certain. A
+    /// walk holds it exclusively at its beginning and end, so that each change happens before,
+    /// during or after the walk. Code that needs both locks takes `names` before `state`.
     names: RwLock<()>,
     state: Mutex<UsageState>,
     /// Signal for the end of a count.
     counted: Condvar,
     /// The kept partial uploads.
     shelf: KeptUploads,
-    /// Files with a running append, each with its old length.
+    /// Files with a running append, each with its length before the append.
     growing: Mutex<Vec<(Identity, u64)>>,
 }
 
@@ -54,7 +54,7 @@ struct UsageState {
     count: Option<Count>,
     /// Number of completed counts.
     counts: u64,
-    /// Whether a thread is counting or about to start.
+    /// Whether a thread is counting or about to count.
     is_counting: bool,
     /// The changes since the running walk began.
     meanwhile: Option<MissedChanges>,
@@ -210,8 +210,8 @@ impl Usage {
                 let former = state.count.as_ref().map(|count| count.cost);
                 let least = former.filter(|_| !seen.is_whole).unwrap_or_default();
                 let cost = seen.cost.plus(meanwhile.cost).at_least(least);
-                // Uploads that write in place compare this number, because the walk may have
-                // counted their data too.
+                // Uploads that write in place compare this number with the one at their beginning,
+                // because the walk may have counted their data too.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
@@ -332,7 +332,7 @@ impl Count {
 /// Returns whether a count of this age must be repeated.
 const fn is_too_old(age: Duration, is_full: bool, uploads: usize) -> bool {
     let limit = if is_full { OLD_FOR_REFUSAL } else { OLD };
-    // Uploads that write in place would be counted twice.
+    // A count during uploads that write in place would include their data twice.
     uploads == 0 && age.as_secs() >= limit.as_secs()
 }
 
@@ -357,7 +357,7 @@ impl Drop for Counting {
     }
 }
 
-/// A guard while names change: no walk begins or ends while it exists.
+/// A guard held while names change. No walk begins or ends while it exists.
 pub(super) struct Change<'a> {
     usage: &'a Usage,
     alone: Option<RwLockWriteGuard<'a, ()>>,

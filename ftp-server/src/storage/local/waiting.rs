@@ -1,14 +1,15 @@
-//! An upload under a quota, before the remaining bytes are known.
+//! An upload under a quota that waits until the files below the root are counted.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// Maximum time that an upload waits for a necessary count.
+/// Maximum time that an upload waits for the count.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Duration of one step of the wait. During a step, the session does not check on its client.
+/// Duration of one step of the wait. During a step, the session does not check whether its client
+/// is still connected.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
 /// The upload, or `None` if it cannot begin yet.

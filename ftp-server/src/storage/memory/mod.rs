@@ -32,8 +32,8 @@ const LONGEST: usize = 255;
 ///
 /// It has all [`Capabilities`], but no quotas. It keeps times and permission bits, but the bits
 /// have no effect. [`space`](Storage::space) returns the free bytes, and a user can resume a
-/// partial upload for a day. There are no links. An upload, even an append, becomes visible when it
-/// is committed. Readers see a file as it was when they opened it.
+/// partial upload for a day. There are no links. An upload, even an append, becomes visible only
+/// when it is committed. Readers see a file as it was when they opened it.
 ///
 /// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
 /// the contents of all files, of running and partial uploads, and of deleted or replaced files that

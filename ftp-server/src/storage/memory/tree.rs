@@ -21,7 +21,7 @@ pub(super) struct Tree {
     pub(super) root: Object,
     /// The number of the next object.
     pub(super) next: u64,
-    /// Partial uploads by user and path, with the time of their interruption.
+    /// Partial uploads, keyed by user and path, with the time of their interruption.
     pub(super) kept: BTreeMap<UserPath, (Content, Instant)>,
 }
 
@@ -125,8 +125,8 @@ impl Tree {
         }
     }
 
-    /// Drops the oldest partial upload of `user`, or of all users if `None`. Returns `false` if
-    /// there is none.
+    /// Drops the oldest partial upload of `user`, or the oldest one of all users if `user` is
+    /// `None`. Returns `false` if there is no partial upload.
     pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
         let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
         let kept = self.kept.iter().filter(|(key, _)| of_user(key));

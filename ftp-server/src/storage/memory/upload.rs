@@ -84,7 +84,8 @@ impl Upload for MemoryUpload {
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !self.existed => return Err(Kind::Busy.into()),
-            // The upload resumed a new file, which must not replace an existing one.
+            // The upload resumed a file that did not exist at its beginning, so it must not replace
+            // a file that was created since.
             Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.existed => {
                 return Err(Kind::Exists.into());
             }

@@ -70,9 +70,9 @@ impl S3Ledger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the store refuses the test. Returns the same error if the
-    /// store ignores conditional writes, and so would silently lose changes. Returns
-    /// [`LedgerError::Away`] if the store does not respond or fails for a while.
+    /// Returns [`LedgerError::Unfit`] if the store refuses the test, or if it ignores conditional
+    /// writes and so would silently lose changes. Returns [`LedgerError::Away`] if the store does
+    /// not respond or fails temporarily.
     pub fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());
@@ -109,7 +109,7 @@ impl Ledger for S3Ledger {
             self.ahead.store(object.answered.saturating_sub(own), Ordering::Relaxed);
             LedgerRecord { content, version: object.tag.into_bytes() }
         });
-        // For a missing object, the time of the response is not available here.
+        // For a missing object, `get_small` returns no time, so the last known difference is used.
         let time = own.saturating_add(self.ahead.load(Ordering::Relaxed));
         Ok(LedgerAnswer { record, time: Duration::from_secs(u64::try_from(time).unwrap_or(0)) })
     }

@@ -67,7 +67,8 @@ impl Listing {
     fn entries(&self, page: &Page) -> VecDeque<Entry> {
         let name_of = |key: &'_ str| -> Option<String> {
             let name = key.strip_prefix(&self.prefix)?;
-            // The marker of the directory itself has an empty name; some keys are not valid paths.
+            // Skips the marker of the directory itself, whose name is empty, and names that no path
+            // can have.
             let is_name = !matches!(name, "" | "." | "..") && !name.contains(['\0', '\r', '\n']);
             (is_name && !self.keys.is_hidden(key)).then(|| name.to_owned())
         };
@@ -81,7 +82,7 @@ impl Listing {
         }
         for directory in &page.directories {
             let key = directory.strip_suffix('/').unwrap_or(directory);
-            // If another program has stored an object with the same name, the listing shows only
+            // If a directory has the same name as an object on this page, the listing shows only
             // the object.
             if let Some(name) = name_of(key)
                 && !names.contains(&name)

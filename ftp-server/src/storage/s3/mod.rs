@@ -72,9 +72,9 @@ use super::{
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
 ///   Both modes fail with `Busy` if the object changes in the meantime.
 /// - An interrupted upload of a new file is kept for a day (see
-///   [`keep_partials`](Self::keep_partials)). Every server that uses the bucket can resume it for
-///   the same user. An offset inside the stored parts fails with `BadRestart`, because stores do
-///   not return the content of parts.
+///   [`keep_partials`](Self::keep_partials)). Every server that uses the bucket can resume the
+///   upload for the same user. Resuming at an offset inside the stored parts fails with
+///   `BadRestart`, because stores do not return the content of parts.
 /// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
 ///   expired; until then, resuming them fails with `Busy`. The last stored part and the bytes after
 ///   it are lost.
@@ -87,8 +87,8 @@ use super::{
 /// and the rename fails with `Busy`. The copy may stay too.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
-/// allows it. Then the files are moved one by one, and an error leaves some files at the old path
-/// and some at the new one. Partial uploads in the directory that already have stored parts are
+/// allows it. The storage moves the files one by one, so an error leaves some files at the old path
+/// and some at the new one. If a partial upload in the directory already has stored parts, it is
 /// discarded.
 ///
 /// # Times
@@ -160,8 +160,8 @@ impl S3Storage {
         self
     }
 
-    /// Confines the threads of sessions, so that they cannot open any file of this computer
-    /// (default: only as part of a [`MountedStorage`](crate::MountedStorage)).
+    /// Confines the threads of sessions, so that they cannot open any local file (default: only as
+    /// part of a [`MountedStorage`](crate::MountedStorage)).
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl S3Storage {
     }
 }
 
-/// Returns numbers that identify a key uniquely, among all stores.
+/// Returns two numbers that identify a key uniquely across all stores.
 fn identity(store: &Inner, key: &str) -> (u64, u64) {
     let client = &store.client;
     let digest = sha256(format!("{}/{}/{key}", client.authority, client.bucket).as_bytes());
@@ -299,7 +299,7 @@ impl Storage for S3Storage {
         }
         match self.object(path) {
             Ok((key, object)) => {
-                // A listing without the metadata of each object has the store's times too.
+                // If times are not kept, use the store's time, as listings do.
                 let time = if self.keeps_times { object.time() } else { object.modified };
                 Ok(file_metadata(&self.inner, &key, object.size, time))
             }
@@ -372,7 +372,7 @@ impl Storage for S3Storage {
         Ok(partial::discard(&self.inner, &note_key, &found)?)
     }
 
-    /// Returns `false` for an upload of a server that died before the upload began to store parts.
+    /// Returns `false` if a server died during the upload, before any part was stored.
     fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
         let user = user.filter(|_| self.keeps_partials);
         // If the store fails, the client must send the whole file.

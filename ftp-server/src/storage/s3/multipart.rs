@@ -56,9 +56,9 @@ impl Client {
 
     /// Stores a part, or replaces the part with this number.
     ///
-    /// The signature contains the part's digest, which the store checks. The part gets no other
-    /// checksum, because the completion would need to repeat it. Some stores do not report that
-    /// checksum to a server that resumes the upload.
+    /// The signature contains the part's digest, which the store checks. The part has no other
+    /// checksum: the completion would have to repeat it, but some stores do not report it to a
+    /// server that resumes the upload.
     pub(super) fn upload_part(
         &self,
         to: &Multipart,

@@ -1,5 +1,5 @@
-//! The addresses of a store. They are resolved in advance, because a session that is confined to
-//! its root cannot read the files that name resolution needs.
+//! The addresses of a store. The host name is resolved in advance, because a session that is
+//! confined to its root cannot read the files that name resolution needs.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex};

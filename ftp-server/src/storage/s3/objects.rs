@@ -8,7 +8,7 @@ use super::error::S3Error;
 use super::http::{Answer, Client, Request, Retries, Wait, header, hidden_refusal, retried};
 use super::xml;
 
-/// Metadata that identifies the upload that made an object.
+/// Metadata that identifies the upload or copy that made an object.
 pub(super) const ID: &str = "x-amz-meta-ftp-id";
 
 /// Metadata with the modification time in seconds since 1970, in the format of rclone and s3fs.
@@ -41,8 +41,8 @@ pub(super) struct Object {
     pub(super) tag: String,
     /// Time of the last change by the store's clock, in seconds since 1970.
     pub(super) modified: i64,
-    /// Time of the response by the store's clock, in seconds since 1970. It is this computer's time
-    /// if the response has none.
+    /// Time of the response by the store's clock, in seconds since 1970. If the response has no
+    /// time, this computer's time.
     pub(super) answered: i64,
     /// The digest of the whole content in base64, if the store knows it.
     pub(super) sum: Option<String>,
@@ -64,8 +64,8 @@ impl Object {
             ];
             name.starts_with("x-amz-meta-") || MORE.contains(&name)
         };
-        // The object of a multipart upload has a digest of the parts' digests, and its tag ends in
-        // a dash and a number.
+        // For an object stored in parts, the store reports a digest of the parts' digests, and an
+        // entity tag that ends in a dash and a number.
         let is_whole = !header(headers, "etag").unwrap_or_default().contains('-');
         let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
         let kept = kept.filter_map(|(name, value)| {
@@ -131,7 +131,8 @@ impl Client {
     }
 
     /// Returns the properties of an object and its content; `None` if the object is missing. The
-    /// content is `None` if it needs another request.
+    /// content is `None` if the response does not state its length; the caller must request it with
+    /// [`get`](Self::get).
     pub(super) fn open(&self, key: &str) -> Result<Option<(Object, Option<Body>)>, S3Error> {
         let request = Request {
             operation: "GetObject",
@@ -235,8 +236,8 @@ impl Client {
 
     /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
     /// error that leaves the result unknown, first checks whether the change was made, and retries
-    /// only if it was not. Otherwise the effect of the first attempt could make the second one
-    /// fail.
+    /// only if it was not. Without this check, the effect of the first attempt could make the
+    /// second one fail.
     pub(super) fn decided(
         &self,
         key: &str,
@@ -281,8 +282,8 @@ impl Client {
         }
     }
 
-    /// Copies an object that has the entity tag `tag`, with `headers` as its new metadata. Returns
-    /// the entity tag of the copy.
+    /// Copies an object if it still has the entity tag `tag`, and gives the copy the metadata
+    /// `headers`. Returns the entity tag of the copy.
     pub(super) fn copy(
         &self,
         from: &str,
@@ -348,7 +349,7 @@ impl Client {
 /// The parameters of a listing.
 pub(super) struct ListQuery<'a> {
     pub(super) prefix: &'a str,
-    /// Whether keys with a further `/` are listed only as directories.
+    /// Whether to list a key with a `/` after the prefix only as a directory.
     pub(super) by_directory: bool,
     pub(super) most: u32,
     pub(super) token: Option<&'a str>,

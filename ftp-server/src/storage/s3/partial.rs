@@ -2,13 +2,14 @@
 //! only one session at a time resumes it.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
-//! too few for a part. A session that writes renews its note. Other sessions compare the age of the
-//! note, by the store's clock, with the lease. The servers' own clocks do not matter.
+//! too few for a part. A session that writes renews its note. Another session can take over the
+//! upload when the age of the note, by the store's clock, exceeds the lease. The servers' own
+//! clocks do not matter.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
-//! belong together. The last part can be the end of the whole file. If `SIZE` included that part,
-//! the client would assume that its file is stored. So after a server has died, the last part does
-//! not count.
+//! belong together. The last part can be the end of the file. If `SIZE` counted that part, the
+//! client would assume that the whole file is stored. So after a server has died, the last part
+//! does not count.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
