@@ -416,6 +416,7 @@ mod tests {
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
             (Error::Tls(TlsError::Failed("alert".into())), Exit::Tls),
+            (Error::Tls(TlsError::Broken("text".into())), Exit::Network),
             (Error::Local(broken()), Exit::Local),
             (Error::Unsupported("this"), Exit::Unsupported),
         ] {
@@ -458,6 +459,9 @@ mod tests {
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),
             (Error::Closed, true),
+            (Error::Tls(TlsError::Broken("text".into())), true),
+            (Error::Tls(TlsError::Failed("alert".into())), false),
+            (Error::Tls(TlsError::TruncatedTls), false),
             (Error::Io(io::ErrorKind::ConnectionRefused.into()), true),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
             (Error::Cancelled, false),

@@ -91,6 +91,7 @@ impl Error {
             Self::Io(_)
             | Self::Closed
             | Self::Proxy(_)
+            | Self::Tls(TlsError::Broken(_))
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,
             Self::DataConnection(attempts) if attempts.iter().any(is_promise) => {
@@ -170,6 +171,8 @@ mod tests {
             (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
             (Error::Tls(TlsError::Settings("no".to_owned())), ErrorKind::Usage),
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
+            (Error::Tls(TlsError::Failed("no".to_owned())), ErrorKind::Tls),
+            (Error::Tls(TlsError::Broken("no".to_owned())), ErrorKind::Network),
             (Error::Local(io::Error::other("full")), ErrorKind::Local),
             (Error::Cancelled, ErrorKind::Cancelled),
         ] {

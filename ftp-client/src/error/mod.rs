@@ -143,7 +143,8 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated)
-            | Self::ListingCut(ListingCut::LineEnd) => true,
+            | Self::ListingCut(ListingCut::LineEnd)
+            | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
