@@ -56,7 +56,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if urls.len() > 1 {
             lister.name_source(url, at == 0)?;
         }
-        let listed = retrying.run(&RetryObserver::new(options, stdio, &cleanup), &fields, |_| {
+        let witness = RetryObserver::new(options, stdio, &cleanup);
+        let listed = retrying.run(&witness, url, &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
             if listed.as_ref().is_err_and(Failure::is_end_of_connection) {

@@ -147,6 +147,11 @@ impl PutItem<'_> {
         }
     }
 
+    /// Returns the file and its target, for messages.
+    fn shown_with(&self, url: &FtpUrl) -> String {
+        format!("{} to {url}", self.shown())
+    }
+
     /// Returns a function that adds the fields of the file to an event.
     fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
@@ -297,7 +302,8 @@ impl<'a> Putter<'a, '_> {
         let mut stream = file;
         let mut nothing = io::empty();
         let sent = Cell::new(None);
-        context.settings.retrying.run(&context.witness(), fields, |from_start| {
+        let name = item.shown_with(url);
+        context.settings.retrying.run(&context.witness(), &name, fields, |from_start| {
             let user = match context.settings.removes_source {
                 true => sessions.user(url)?,
                 false => Vec::new(),
@@ -378,7 +384,7 @@ impl Worker for Putter<'_, '_> {
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.context(item.shown()),
-            _ => failure.context_unless_named(format_args!("{} to {}", item.shown(), self.url)),
+            _ => failure.context_unless_named(item.shown_with(self.url)),
         };
         self.last = Some(failure.clone());
         lock(self.tally).failed(failure, item.fields(self.url))

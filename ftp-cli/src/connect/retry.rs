@@ -1,5 +1,6 @@
 //! `--retry`: waits after a transient failure, and then tries again.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use ftp_client::{Backoff, Canceller};
@@ -60,8 +61,8 @@ impl Retrying {
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
     /// of `attempt` is whether to start from byte 0. It is `true` after an integrity failure, which
-    /// is retried once, because the bytes at the target may be wrong. `fields` adds to each event
-    /// the fields that identify the item.
+    /// is retried once, because the bytes at the target may be wrong. `name` identifies the item in
+    /// messages that do not name it, and `fields` adds to each event the fields that identify it.
     ///
     /// # Errors
     ///
@@ -69,13 +70,14 @@ impl Retrying {
     pub(crate) fn run<T>(
         self,
         witness: &RetryObserver<'_>,
+        name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut tries = Tries { wanted: self, made: 0, from_start: false };
         loop {
             match attempt(tries.from_start) {
-                Err(failure) => tries.await_next(failure, witness, fields)?,
+                Err(failure) => tries.await_next(failure, witness, name, fields)?,
                 done => return done,
             }
         }
@@ -121,6 +123,7 @@ impl Tries {
         &mut self,
         failure: Failure,
         witness: &RetryObserver<'_>,
+        name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
     ) -> Result<(), Failure> {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
@@ -140,7 +143,7 @@ impl Tries {
         let all = u64::from(self.wanted.more) + 1;
         if !witness.quiet {
             let time = values::show(pause);
-            let message = &failure.message;
+            let message = message_with(&failure, &name.to_string());
             witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
         }
         witness.events.emit(|| {
@@ -149,6 +152,14 @@ impl Tries {
         });
         pause_until(Instant::now() + pause, witness.canceller);
         Ok(())
+    }
+}
+
+/// Returns the message of a failure, which names the item or its server.
+fn message_with(failure: &Failure, name: &str) -> String {
+    match failure.message.contains(name) {
+        true => failure.message.clone(),
+        false => failure.clone().context_unless_named(name).message,
     }
 }
 
@@ -165,7 +176,7 @@ mod tests {
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
-        let done = retrying.run(&witness, &|object| object, |from_start| {
+        let done = retrying.run(&witness, &"a", &|object| object, |from_start| {
             from_starts.push(from_start);
             match left.next() {
                 Some((exit, recovery)) => {

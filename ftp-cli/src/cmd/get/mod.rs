@@ -198,7 +198,7 @@ fn expand(
             Wanted::Pattern(url, representation) => (url, representation),
         };
         let fields = |object: Object| object.text("source", &url.to_string());
-        let found = settings.retrying.run(witness, &fields, |_| {
+        let found = settings.retrying.run(witness, &url, &fields, |_| {
             let client = sessions.client(&url)?;
             let found = requests.expand(client, &url, representation);
             if found.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -288,7 +288,7 @@ impl<'a> Getter<'a, '_> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
         let sent = Cell::new(None);
-        context.settings.retrying.run(&context.witness(), fields, |from_start| {
+        context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
                 // connection.

@@ -248,3 +248,37 @@ fn a_connection_that_breaks_is_made_anew_and_goes_on_with_the_part() {
     assert!(first.seen().contains("REST 4, RETR x"), "{}", first.seen());
     assert_eq!(count(&first, "USER"), 2);
 }
+
+#[test]
+fn each_message_about_a_retry_names_its_object() {
+    let (here, tree) = (TempRoot::new(), TempRoot::new());
+    let file = text(&here.write("file", b"12345"));
+    tree.write("inside", b"12345");
+    let script = text(&here.write("script", format!("put {file} x\nget x {file}.2\n").as_bytes()));
+    let (new, tree) = (text(&here.join("new")), text(tree.path()));
+    // In place of @ comes the URL of the server.
+    for (words, verb, name) in [
+        (&["put", &file, "@x"][..], "STOR", "file to ftp://"),
+        (&["put", &file, "@d/"], "STOR", "file to ftp://"),
+        (&["get", "@x", &new], "RETR", "/x: "),
+        (&["get", "-P", &text(here.path()), "@x*"], "LIST", "/x*: "),
+        (&["ls", "@x"], "LIST", "/x: "),
+        (&["rm", "@x"], "DELE", "/x: "),
+        (&["mirror", "@x", &new], "LIST", "/x: "),
+        (&["mirror", &tree, "@"], "STOR", "inside: "),
+        (&["batch", "@", &script], "STOR", "file: "),
+        (&["batch", "@", &script], "RETR", "x: "),
+    ] {
+        for act in [Act::Say("450 busy"), Act::Say("421 going down")] {
+            let peer = Peer::start_several(vec![vec![(verb, act)]; 4]);
+            let words = words.iter().map(|word| word.replace('@', &peer.url("")));
+            let mut ftp = ftp(&["--retry", "1", "--retry-delay", "0s"]);
+            let ran = run(ftp.args(words.clone()));
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            let mut lines =
+                said.lines().filter(|line| line.contains("; try 2 of 2 in ")).peekable();
+            assert!(lines.peek().is_some(), "{words:?}: {said}");
+            assert!(lines.all(|line| line.contains(name)), "{words:?}: {said}");
+        }
+    }
+}
