@@ -66,7 +66,8 @@ impl Retrying {
     ///
     /// # Errors
     ///
-    /// Returns the last failure.
+    /// Returns the last failure. If it is not a reply of the server, its message also has the last
+    /// reply that made an earlier attempt fail: some servers report a full disk and disconnect.
     pub(crate) fn run<T>(
         self,
         witness: &RetryObserver<'_>,
@@ -74,7 +75,7 @@ impl Retrying {
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut tries = Tries { wanted: self, made: 0, from_start: false };
+        let mut tries = Tries { wanted: self, made: 0, from_start: false, refusal: None };
         loop {
             match attempt(tries.from_start) {
                 Err(failure) => tries.await_next(failure, witness, name, fields)?,
@@ -111,6 +112,8 @@ struct Tries {
     made: u32,
     /// Whether the next attempt starts from byte 0.
     from_start: bool,
+    /// Message of the last attempt that failed because of a reply.
+    refusal: Option<String>,
 }
 
 impl Tries {
@@ -134,7 +137,10 @@ impl Tries {
             Recovery::StartOver => !self.from_start,
         };
         if self.made >= self.wanted.more || is_cancelled || !helps {
-            return Err(failure);
+            return Err(self.with_refusal(failure));
+        }
+        if failure.code.is_some() {
+            self.refusal = Some(failure.message.clone());
         }
         self.from_start |= failure.recovery == Recovery::StartOver;
         self.made += 1;
@@ -152,6 +158,19 @@ impl Tries {
         });
         pause_until(Instant::now() + pause, witness.canceller);
         Ok(())
+    }
+
+    /// Adds the last refusal of an earlier attempt to a failure without a reply. Keeps the exit
+    /// code, which says why the last attempt failed.
+    fn with_refusal(&mut self, failure: Failure) -> Failure {
+        let repeats = failure.code.is_none() && !failure.is_signal();
+        match self.refusal.take().filter(|_| repeats) {
+            Some(refusal) => {
+                let message = format!("{}; an earlier try failed: {refusal}", failure.message);
+                Failure { message, ..failure }
+            }
+            None => failure,
+        }
     }
 }
 

@@ -282,3 +282,26 @@ fn each_message_about_a_retry_names_its_object() {
         }
     }
 }
+
+#[test]
+fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"12345"));
+    let full = || Act::TakeAndRefuse("150 go", 3, "451 Failure writing to local file.");
+    let lost = || Act::TakeAndBreak("150 go");
+    let put = |acts: Vec<Act>| {
+        let acts: Vec<_> = acts.into_iter().map(|act| ("STOR", act)).collect();
+        let peer = Peer::start(&acts);
+        let more = (acts.len() - 1).to_string();
+        let retry = ["put", "--retry", &more, "--retry-delay", "0s", &file, &peer.url("x")];
+        run(&mut ftp(&retry))
+    };
+    // The exit code is that of the last try.
+    let words = "x: the control connection is closed; an earlier try failed: STOR refused: 451 \
+                 Failure writing to local file.\n";
+    failed(&put(vec![full(), lost()]), 4, words);
+    failed(&put(vec![full(), full(), lost()]), 4, words);
+    // A success, and another reply, need no repetition.
+    put(vec![full(), Act::Take("150 go", "226 done")]).exited(0);
+    failed(&put(vec![full(), Act::Say("450 busy")]), 9, "x: STOR refused: 450 busy\n");
+}
