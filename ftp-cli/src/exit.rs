@@ -350,6 +350,10 @@ fn message_of(error: &Error) -> String {
 const fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
+        Error::Tls(TlsError::Certificate { fault: CertificateFault::NotPinned, .. }) => {
+            "; the server has a new key, or the connection is intercepted: ask the server's operator \
+             to confirm the new pin, then use it with --pin"
+        }
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
             "; use --pin sha256//… to accept this key"
         }

@@ -113,6 +113,11 @@ fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
         let other = authority.issue(Kind::Good).pin();
         let got = run(&mut ftp(&["get", "--pin", &other, &there, "-"]));
         failed(&got, 5, "not the pinned one");
+        failed(&got, 5, &pair.pin());
+        // After a change, the new key may be that of an attacker.
+        failed(&got, 5, "or the connection is intercepted: ask the server's operator");
+        let said = String::from_utf8_lossy(&got.stderr).into_owned();
+        assert!(!said.contains("to accept this key"), "{said}");
     }
 }
 
