@@ -263,6 +263,9 @@ impl Uploading<'_, '_> {
             }
             match self.remote.place.enter(self.client, &error)? {
                 Entered::There => {}
+                Entered::Nowhere if way == UploadMode::Append && offset > 0 => {
+                    return Err(not_appended(&error));
+                }
                 Entered::Nowhere => return Err(error.into()),
                 Entered::Partway => return Err(Failure { fatal: true, ..Failure::from(error) }),
             }
@@ -446,6 +449,22 @@ impl Uploading<'_, '_> {
 fn added(mut failure: Failure) -> Failure {
     failure.message.push_str("; the number of appended bytes is unknown");
     failure.never_retried()
+}
+
+/// Returns the failure of a resumed upload that did not begin. If the server refuses to append for
+/// good, adds a hint: every later run with `--continue` would find the same partial file.
+fn not_appended(error: &Error) -> Failure {
+    let mut failure = Failure::from(error);
+    if let Error::Refused(Verb::Appe, reply) = error
+        && reply.code().severity() == Severity::Permanent
+        && reply.code() != ReplyCode::OVER_QUOTA
+    {
+        failure.message.push_str(
+            "; resuming needs the right to append to the server's file: without -c, the upload \
+             starts from the beginning",
+        );
+    }
+    failure
 }
 
 /// The command that begins an upload.

@@ -4,8 +4,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use ftp_server::{Rights, Server};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
 
 use super::{PLAIN, TEN, count, sent, ten, text};
 use crate::peer::{Act, Peer};
@@ -304,4 +306,39 @@ fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
     // A success, and another reply, need no repetition.
     put(vec![full(), Act::Take("150 go", "226 done")]).exited(0);
     failed(&put(vec![full(), Act::Say("450 busy")]), 9, "x: STOR refused: 450 busy\n");
+}
+
+#[test]
+fn a_user_who_may_not_append_learns_how_to_start_again() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"12345"));
+    let there = |reply: &'static str| {
+        Peer::start(&[
+            ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end")),
+            ("SIZE", Act::Say("213 3")),
+            ("APPE", Act::Say(reply)),
+        ])
+    };
+    let hint = "without -c, the upload starts from the beginning";
+    let put = |options: &[&str], reply| {
+        run(ftp(&["put"]).args(options).args([&file, &there(reply).url("x")]))
+    };
+    failed(&put(&["-c"], "550 Permission denied"), 8, hint);
+    // These have other reasons.
+    for (options, reply, code) in [
+        (&["-c"][..], "552 quota", 8),
+        (&["-c"], "450 busy", 9),
+        (&["--append"], "550 Permission denied", 8),
+    ] {
+        let ran = put(options, reply);
+        failed(&ran, code, reply);
+        assert!(!String::from_utf8_lossy(&ran.stderr).contains(hint), "{options:?} {ran:?}");
+    }
+    // What the hint says works.
+    let rights = Rights::parse("list, read, write").unwrap();
+    let server = OurServer::at([127, 0, 0, 1], Server::builder(), rights);
+    server.root.write("x", b"123");
+    failed(&run(&mut ftp(&["put", "-c", &file, &server.url("x")])), 8, hint);
+    run(&mut ftp(&["put", &file, &server.url("x")])).exited(0);
+    assert_eq!(server.root.read("x"), b"12345");
 }
