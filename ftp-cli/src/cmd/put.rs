@@ -297,6 +297,8 @@ impl<'a> Putter<'a, '_> {
             }
         };
         let Self { sessions, context, url, place, representation, .. } = self;
+        let below = url.is_directory().then(|| url.below(last(&item.path)));
+        let target = below.as_ref().unwrap_or(url);
         let mut input = item.is_input().then(|| lock(self.input));
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
@@ -324,7 +326,7 @@ impl<'a> Putter<'a, '_> {
                 _ => Source::stream(&mut nothing),
             };
             let representation = *representation;
-            let mut remote = RemoteFile { place: place_now, name: *url, representation, user };
+            let mut remote = RemoteFile { place: place_now, name: target, representation, user };
             let attempt = Attempt { from_start, sent: &sent, fields };
             let done = match file.filter(|_| context.settings.removes_source) {
                 Some(file) if is_regular => {

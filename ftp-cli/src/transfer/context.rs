@@ -84,6 +84,12 @@ impl<'a> Context<'a> {
         self.messages.say_if(!self.quiet, message);
     }
 
+    /// Prints a note about an expected event only where successes are printed, so that a script
+    /// stays silent. The log file always gets it.
+    pub(crate) fn remark(&self, message: impl Display) {
+        self.messages.say_if(self.talkative, message);
+    }
+
     /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
     /// events.
     pub(crate) fn report(

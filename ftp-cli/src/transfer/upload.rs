@@ -210,7 +210,8 @@ impl Uploading<'_, '_> {
             }
             Uploaded::Older => {
                 let name = self.remote.name;
-                self.context.note(format_args!(
+                // Normal for a nightly upload with the same name.
+                self.context.remark(format_args!(
                     "the local file is newer than {name}: uploading from the start"
                 ));
                 Ok((0, false))

@@ -342,3 +342,27 @@ fn a_user_who_may_not_append_learns_how_to_start_again() {
     run(&mut ftp(&["put", &file, &server.url("x")])).exited(0);
     assert_eq!(server.root.read("x"), b"12345");
 }
+
+#[test]
+fn an_older_file_on_the_server_is_named_and_only_if_asked_for() {
+    let here = TempRoot::new();
+    let locals = ["a", "b"].map(|name| text(&here.write(name, b"12345")));
+    let server = OurServer::start();
+    for (options, said) in [(&["-c"][..], false), (&["-c", "-v"], true)] {
+        for name in ["a", "b"] {
+            let old = server.root.write(format!("d/{name}"), b"123");
+            let ago = SystemTime::now() - Duration::from_secs(3_600);
+            fs::File::options().write(true).open(&old).unwrap().set_modified(ago).unwrap();
+        }
+        let ran = run(ftp(&["put"]).args(options).args(&locals).arg(server.url("d") + "/"));
+        let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+        for name in ["a", "b"] {
+            let url = server.url("d").replace(":pass%20word", "") + "/" + name;
+            let note = format!("the local file is newer than {url}: uploading from the start");
+            assert_eq!(words.contains(&note), said, "{note}: {words}");
+        }
+        assert!(said || words.is_empty(), "{words}");
+        ran.exited(0);
+        assert_eq!(server.root.read("d/b"), b"12345");
+    }
+}
