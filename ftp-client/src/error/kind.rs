@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ftp_proto::{BlockFault, DeflateFault, EpsvArgument, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
@@ -94,7 +94,7 @@ impl Error {
             | Self::Tls(TlsError::Broken(_))
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,
-            Self::DataConnection(attempts) if attempts.iter().any(is_promise) => {
+            Self::DataConnection(attempts) if attempts.iter().any(DataAttempt::breaks_promise) => {
                 ErrorKind::Unsupported
             }
             Self::DataConnection(_) => ErrorKind::Data,
@@ -132,11 +132,6 @@ fn answered(code: ReplyCode) -> ErrorKind {
         Severity::Transient => ErrorKind::Temporary,
         _ => ErrorKind::Refused,
     }
-}
-
-/// Returns whether the server refused `EPSV ALL`, which the caller demands.
-fn is_promise(attempt: &DataAttempt) -> bool {
-    attempt.epsv == EpsvArgument::All
 }
 
 #[cfg(test)]
