@@ -114,7 +114,11 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
-        let moved = display::transferred(done.bytes, done.time);
+        let mut moved = display::transferred(done.bytes, done.time);
+        if done.resumed > 0 {
+            let before = display::size(done.resumed);
+            moved.push_str(&format!(", resumed after {before}"));
+        }
         self.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
     }
 }
@@ -140,8 +144,10 @@ impl<'a> RemoteFile<'a> {
 /// Result of one transfer.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Transferred bytes.
+    /// Transferred bytes, without those that an earlier attempt or run transferred.
     pub(crate) bytes: u64,
+    /// Offset at which the transfer was resumed; 0 if it was not.
+    pub(crate) resumed: u64,
     pub(crate) time: Duration,
     pub(crate) verified: Verified,
     /// The reason, if the file was skipped.
@@ -152,7 +158,7 @@ pub(crate) struct Done {
 
 impl Done {
     pub(crate) const fn moved(bytes: u64, time: Duration) -> Self {
-        Self { bytes, time, verified: Verified::None, skipped: None, unique: None }
+        Self { bytes, resumed: 0, time, verified: Verified::None, skipped: None, unique: None }
     }
 
     pub(crate) fn skipped(why: &'static str) -> Self {

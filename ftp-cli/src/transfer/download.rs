@@ -262,7 +262,10 @@ impl Downloading<'_, '_> {
         }
         let replaces = !settings.no_clobber;
         Ok(match sink.commit(replaces)? {
-            Committed::Done => Done { verified, ..Done::moved(moved.bytes, moved.time) },
+            Committed::Done => {
+                let resumed = start.offset;
+                Done { resumed, verified, ..Done::moved(moved.bytes, moved.time) }
+            }
             Committed::Exists => Done::skipped("now exists"),
         })
     }

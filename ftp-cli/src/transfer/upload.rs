@@ -136,6 +136,7 @@ impl Uploading<'_, '_> {
             }
             self.check_unchanged(file, then, sent)?;
         }
+        let done = Done { resumed: start.offset, ..done };
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
             // Some servers accept REST, but truncate the file; others start a new one. The size is

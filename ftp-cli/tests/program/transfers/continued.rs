@@ -366,3 +366,34 @@ fn an_older_file_on_the_server_is_named_and_only_if_asked_for() {
         assert_eq!(server.root.read("d/b"), b"12345");
     }
 }
+
+#[test]
+fn a_transfer_that_was_resumed_says_so() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", &[7; 3_000]));
+    let (server, log) = (OurServer::start(), text(&here.join("log")));
+    let last = || fs::read_to_string(&log).unwrap().lines().rev().nth(1).unwrap().to_owned();
+    // From an earlier run.
+    let put = || run(&mut ftp(&["put", "-c", "--log-file", &log, &file, &server.url("x")]));
+    put().exited(0);
+    assert!(last().contains(": 2.9 KiB in ") && !last().contains("resumed"), "{}", last());
+    server.root.write("x", &[7; 1_024]);
+    put().exited(0);
+    assert!(last().contains(": 1.9 KiB in "), "{}", last());
+    assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
+    put().exited(0);
+    assert!(last().contains(": 0 B in ") && last().ends_with("after 2.9 KiB"), "{}", last());
+    // From an earlier try of the same run.
+    let acts = |retr: Act| {
+        let size = ("SIZE", Act::Say("213 3000"));
+        vec![("RETR", retr), size, ("MDTM", Act::Say("213 19990101000000"))]
+    };
+    let peer = Peer::start_several(vec![
+        acts(Act::SendAndBreak("150 go", vec![7; 1_024])),
+        acts(Act::Send("150 go", vec![7; 1_976], "226 done")),
+    ]);
+    let retry = ["get", "-c", "--retry", "1", "--retry-delay", "0s", "--log-file", &log];
+    run(ftp(&retry).args([&peer.url("x"), &text(&here.join("new"))])).exited(0);
+    assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
+    assert_eq!(here.read("new"), [7; 3_000]);
+}
