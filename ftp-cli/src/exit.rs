@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ftp_client::{CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp};
-use ftp_proto::{FtpUrl, ReplyCode};
+use ftp_proto::{FtpUrl, ReplyCode, Severity};
 
 /// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -239,11 +239,19 @@ impl Failure {
         matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
+    /// Returns whether the server refused the login for good. Other users of this server may still
+    /// be able to log in.
+    pub(crate) fn is_refused_login(&self) -> bool {
+        self.exit == Exit::Login && self.fatal && self.code.is_some()
+    }
+
     /// Returns the failure of a login. A 530, 331 or 332 counts as a refused login after any
-    /// command, and a 534 as missing TLS.
+    /// command, and a 534 as missing TLS. A permanent refusal is fatal: each further attempt would
+    /// fail too, and many servers ban a client after a few.
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };
+        failure.fatal |= reply.code().severity() != Severity::Transient;
         match reply.code().value() {
             534 => {
                 failure.exit = Exit::Tls;
@@ -342,6 +350,10 @@ fn message_of(error: &Error) -> String {
 const fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
+        Error::Tls(TlsError::Certificate { fault: CertificateFault::NotPinned, .. }) => {
+            "; the server has a new key, or the connection is intercepted: ask the server's operator \
+             to confirm the new pin, then use it with --pin"
+        }
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
             "; use --pin sha256//… to accept this key"
         }
@@ -416,6 +428,7 @@ mod tests {
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
             (Error::Tls(TlsError::Failed("alert".into())), Exit::Tls),
+            (Error::Tls(TlsError::Broken("text".into())), Exit::Network),
             (Error::Local(broken()), Exit::Local),
             (Error::Unsupported("this"), Exit::Unsupported),
         ] {
@@ -436,8 +449,12 @@ mod tests {
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Closed, Exit::Network),
         ] {
-            assert_eq!(Failure::login(&error).exit, want, "{error}");
+            let failure = Failure::login(&error);
+            assert_eq!(failure.exit, want, "{error}");
+            assert_eq!(failure.is_refused_login(), want == Exit::Login, "{error}");
         }
+        // After the login, such a reply concerns one file.
+        assert!(!Failure::from(&Error::Refused(Verb::Retr, reply(530))).is_refused_login());
         let tls = Failure::login(&Error::Refused(Verb::User, reply(534)));
         assert!(tls.message.contains("ftpes://"), "{}", tls.message);
     }
@@ -458,6 +475,9 @@ mod tests {
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),
             (Error::Closed, true),
+            (Error::Tls(TlsError::Broken("text".into())), true),
+            (Error::Tls(TlsError::Failed("alert".into())), false),
+            (Error::Tls(TlsError::TruncatedTls), false),
             (Error::Io(io::ErrorKind::ConnectionRefused.into()), true),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
             (Error::Cancelled, false),

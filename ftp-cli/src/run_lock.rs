@@ -10,8 +10,8 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Locks the file of `--lock` until the returned value is dropped. The file is created if it is
-/// missing, and stays.
+/// Locks the file of `--lock` until the returned value is dropped. Creates the file if it is
+/// missing, and never removes it.
 ///
 /// # Errors
 ///

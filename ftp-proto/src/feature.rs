@@ -78,8 +78,8 @@ impl Features {
         })
     }
 
-    /// Returns whether a feature has the parameter `word`, for example `REST` the parameter
-    /// `STREAM` (RFC 3659 §5.4). Ignores the case of both.
+    /// Returns whether a feature has the parameter `word`, for example whether `REST` has `STREAM`
+    /// (RFC 3659 §5.4). Ignores the case of both.
     #[must_use]
     pub fn has_with(&self, feature: &str, word: &str) -> bool {
         let is_there = |parameters: &[u8]| {

@@ -249,8 +249,8 @@ impl LineDecoder {
                     _ => Telnet::Data,
                 };
                 if byte < SE {
-                    // Not a Telnet command: the client does not double the 0xFF of a name. The byte
-                    // after the 0xFF is processed again as data.
+                    // Not a Telnet command: the client sent the 0xFF of a name without doubling it.
+                    // The byte after the 0xFF is processed again as data.
                     return self.take_data(IAC);
                 }
                 self.input.take(1);
@@ -274,7 +274,7 @@ impl LineDecoder {
                     (false, IAC) => Telnet::Subnegotiation(true),
                     _ => Telnet::Subnegotiation(false),
                 };
-                // No option was negotiated, so these bytes count like any others.
+                // No option was negotiated, so these bytes count towards the limits of a line.
                 self.count()
             }
         }

@@ -1,6 +1,6 @@
-//! Name patterns with `*`, `?` and `[..]` in the argument of `LIST` and `NLST`. No RFC defines them.
-//! They are a simple form of shell patterns: they match names in one directory, and matching takes
-//! polynomial time.
+//! Name patterns with `*`, `?` and `[..]` in the argument of `LIST` and `NLST`. No RFC defines
+//! them. They are a simple form of shell patterns: they match names in one directory, and matching
+//! takes polynomial time.
 
 /// A pattern that matches the names in one directory as bytes.
 ///

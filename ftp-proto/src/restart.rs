@@ -25,8 +25,8 @@ impl RestartMarker {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for empty input, and `BadNumber` for other characters, more than 19
-    /// digits or a value over 2^63 - 1.
+    /// Returns `UnexpectedEnd` for empty input. Returns `BadNumber` for a byte that is not a digit,
+    /// more than 19 digits or a value over 2^63 - 1.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| ParseError::new("restart marker", 0, kind);
         if input.is_empty() {

@@ -137,7 +137,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let fields =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
     let witness = RetryObserver::new(options, stdio, &cleanup);
-    let copied = wanted.transfer.retrying.run(&witness, &fields, |from_start| {
+    let both = format!("{source} to {named}");
+    let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |from_start| {
         let [from_client, at_client] = [from.client(source)?, at.client(target)?];
         check_apart([from_client, at_client], [source, named], is_one_user, replaces_at_end)?;
         let clients = [from_client, at_client];

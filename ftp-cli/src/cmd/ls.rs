@@ -10,7 +10,7 @@ use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
 use crate::connect::retry::{RetryObserver, Retrying};
-use crate::connect::sessions::Sessions;
+use crate::connect::sessions::{RefusedLogins, Sessions};
 use crate::console::messages::Messages;
 use crate::console::output::ResultLines;
 use crate::console::signals::Cleanup;
@@ -47,12 +47,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut lister =
         Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
     let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);
+    let mut refused = RefusedLogins::default();
     for (at, url) in urls.iter().enumerate() {
+        if refused.has(url) {
+            continue;
+        }
         let fields = |object: Object| object.text("source", &url.to_string());
         if urls.len() > 1 {
             lister.name_source(url, at == 0)?;
         }
-        let listed = retrying.run(&RetryObserver::new(options, stdio, &cleanup), &fields, |_| {
+        let witness = RetryObserver::new(options, stdio, &cleanup);
+        let listed = retrying.run(&witness, url, &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
             if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -68,7 +73,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 tally.done();
                 ControlFlow::Continue(())
             }
-            Err(failure) => tally.failed(failure, fields),
+            Err(failure) => tally.failed(refused.note(url, failure), fields),
         };
         if ended.is_break() {
             break;

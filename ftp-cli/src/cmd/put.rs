@@ -148,6 +148,11 @@ impl PutItem<'_> {
         }
     }
 
+    /// Returns the file and its target, for messages.
+    fn shown_with(&self, url: &FtpUrl) -> String {
+        format!("{} to {url}", self.shown())
+    }
+
     /// Returns a function that adds the fields of the file to an event.
     fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
@@ -294,12 +299,15 @@ impl<'a> Putter<'a, '_> {
             }
         };
         let Self { sessions, context, url, place, representation, .. } = self;
+        let below = url.is_directory().then(|| url.below(last(&item.path)));
+        let target = below.as_ref().unwrap_or(url);
         let mut input = item.is_input().then(|| lock(self.input));
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
         let sent = Cell::new(None);
-        context.settings.retrying.run(&context.witness(), fields, |from_start| {
+        let name = item.shown_with(url);
+        context.settings.retrying.run(&context.witness(), &name, fields, |from_start| {
             let user = match context.settings.removes_source {
                 true => sessions.user(url)?,
                 false => Vec::new(),
@@ -320,7 +328,7 @@ impl<'a> Putter<'a, '_> {
                 _ => Source::stream(&mut nothing),
             };
             let representation = *representation;
-            let mut remote = RemoteFile { place: place_now, name: *url, representation, user };
+            let mut remote = RemoteFile { place: place_now, name: target, representation, user };
             let attempt = Attempt { from_start, sent: &sent, fields };
             let done = match file.filter(|_| context.settings.removes_source) {
                 Some(file) if is_regular => {
@@ -380,7 +388,7 @@ impl Worker for Putter<'_, '_> {
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.context(item.shown()),
-            _ => failure.context_unless_named(format_args!("{} to {}", item.shown(), self.url)),
+            _ => failure.context_unless_named(item.shown_with(self.url)),
         };
         self.last = Some(failure.clone());
         lock(self.tally).failed(failure, item.fields(self.url))

@@ -1,5 +1,6 @@
 //! `--retry`: waits after a transient failure, and then tries again.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use ftp_client::{Backoff, Canceller};
@@ -60,22 +61,24 @@ impl Retrying {
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
     /// of `attempt` is whether to start from byte 0. It is `true` after an integrity failure, which
-    /// is retried once, because the bytes at the target may be wrong. `fields` adds to each event
-    /// the fields that identify the item.
+    /// is retried once, because the bytes at the target may be wrong. `name` identifies the item in
+    /// messages that do not name it, and `fields` adds to each event the fields that identify it.
     ///
     /// # Errors
     ///
-    /// Returns the last failure.
+    /// Returns the last failure. If it is not a reply of the server, its message also has the last
+    /// reply that made an earlier attempt fail: some servers report a full disk and disconnect.
     pub(crate) fn run<T>(
         self,
         witness: &RetryObserver<'_>,
+        name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut tries = Tries { wanted: self, made: 0, from_start: false };
+        let mut tries = Tries { wanted: self, made: 0, from_start: false, refusal: None };
         loop {
             match attempt(tries.from_start) {
-                Err(failure) => tries.await_next(failure, witness, fields)?,
+                Err(failure) => tries.await_next(failure, witness, name, fields)?,
                 done => return done,
             }
         }
@@ -109,6 +112,8 @@ struct Tries {
     made: u32,
     /// Whether the next attempt starts from byte 0.
     from_start: bool,
+    /// Message of the last attempt that failed because of a reply.
+    refusal: Option<String>,
 }
 
 impl Tries {
@@ -121,6 +126,7 @@ impl Tries {
         &mut self,
         failure: Failure,
         witness: &RetryObserver<'_>,
+        name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
     ) -> Result<(), Failure> {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
@@ -131,7 +137,10 @@ impl Tries {
             Recovery::StartOver => !self.from_start,
         };
         if self.made >= self.wanted.more || is_cancelled || !helps {
-            return Err(failure);
+            return Err(self.with_refusal(failure));
+        }
+        if failure.code.is_some() {
+            self.refusal = Some(failure.message.clone());
         }
         self.from_start |= failure.recovery == Recovery::StartOver;
         self.made += 1;
@@ -140,7 +149,7 @@ impl Tries {
         let all = u64::from(self.wanted.more) + 1;
         if !witness.quiet {
             let time = values::show(pause);
-            let message = &failure.message;
+            let message = message_with(&failure, &name.to_string());
             witness.messages.say(format_args!("{message}; attempt {next} of {all} in {time}"));
         }
         witness.events.emit(|| {
@@ -149,6 +158,27 @@ impl Tries {
         });
         pause_until(Instant::now() + pause, witness.canceller);
         Ok(())
+    }
+
+    /// Adds the last refusal of an earlier attempt to a failure without a reply. Keeps the exit
+    /// code, which says why the last attempt failed.
+    fn with_refusal(&mut self, failure: Failure) -> Failure {
+        let repeats = failure.code.is_none() && !failure.is_signal();
+        match self.refusal.take().filter(|_| repeats) {
+            Some(refusal) => {
+                let message = format!("{}; an earlier try failed: {refusal}", failure.message);
+                Failure { message, ..failure }
+            }
+            None => failure,
+        }
+    }
+}
+
+/// Returns the message of a failure, which names the item or its server.
+fn message_with(failure: &Failure, name: &str) -> String {
+    match failure.message.contains(name) {
+        true => failure.message.clone(),
+        false => failure.clone().context_unless_named(name).message,
     }
 }
 
@@ -165,7 +195,7 @@ mod tests {
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
-        let done = retrying.run(&witness, &|object| object, |from_start| {
+        let done = retrying.run(&witness, &"a", &|object| object, |from_start| {
             from_starts.push(from_start);
             match left.next() {
                 Some((exit, recovery)) => {

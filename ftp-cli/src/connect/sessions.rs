@@ -181,6 +181,28 @@ impl<'a> Sessions<'a> {
     }
 }
 
+/// Logins that servers refused for good during this run. They are not tried again, because many
+/// servers ban a client after a few failed logins.
+#[derive(Default)]
+pub(crate) struct RefusedLogins(Vec<ServerKey>);
+
+impl RefusedLogins {
+    /// Returns whether the login of `url` was refused.
+    pub(crate) fn has(&self, url: &FtpUrl) -> bool {
+        self.0.iter().any(|refused| refused.is_of(url))
+    }
+
+    /// Records the login of `url`, if `failure` is its refusal. The returned failure does not end
+    /// the run then, because the URLs of other servers and users can still succeed.
+    pub(crate) fn note(&mut self, url: &FtpUrl, failure: Failure) -> Failure {
+        if !failure.is_refused_login() {
+            return failure;
+        }
+        self.0.push(ServerKey::of(url));
+        Failure { fatal: false, ..failure }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use super::events::Events;
 use super::json::Object;
 use super::tally::Tally;
 use crate::connect::retry::{RetryObserver, Retrying};
-use crate::connect::sessions::Sessions;
+use crate::connect::sessions::{RefusedLogins, Sessions};
 use crate::console::messages::Messages;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
@@ -98,9 +98,13 @@ pub(crate) fn for_each_url(
     let reporter = Reporter::new(options, stdio);
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
+    let mut refused = RefusedLogins::default();
     for url in &urls {
+        if refused.has(url) {
+            continue;
+        }
         let fields = |object: Object| object.text("source", &url.to_string());
-        let outcome = retrying.run(&witness, &fields, |_| {
+        let outcome = retrying.run(&witness, url, &fields, |_| {
             let outcome = act(sessions.client(url)?, url, &reporter);
             if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
@@ -113,7 +117,7 @@ pub(crate) fn for_each_url(
                 reporter.report(outcome, url, || fields(Object::event("done")));
                 ControlFlow::Continue(())
             }
-            Err(failure) => tally.failed(failure, fields),
+            Err(failure) => tally.failed(refused.note(url, failure), fields),
         };
         if flow.is_break() {
             break;

@@ -116,7 +116,8 @@ struct WorkState {
     /// The remaining items; the last element is the next one.
     items: Vec<usize>,
     workers: usize,
-    /// Number of items that wait for a connection, and may come back.
+    /// Number of items that workers have taken but not started, and that may come back to the
+    /// queue.
     undecided: usize,
     /// Number of workers that wait for an item to come back.
     waiting: usize,
@@ -175,7 +176,8 @@ fn work(queue: &Queue, mut worker: impl Worker) {
 }
 
 impl Queue {
-    /// Returns the next item. `None` ends the worker: nothing is left or can come back.
+    /// Returns the next item. Returns `None` to end the worker if no item is left and none can come
+    /// back.
     fn next(&self) -> Option<Taken<'_>> {
         let mut state = self.lock();
         loop {
@@ -193,7 +195,7 @@ impl Queue {
         }
     }
 
-    /// Stops starting items, including those that come back later.
+    /// Ends the work: workers start no other item, not even one that comes back later.
     fn end(&self) {
         let mut state = self.lock();
         state.items.clear();
@@ -214,8 +216,8 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// Gives the item back to the other workers, unless the work is over, and ends this worker.
-    /// Returns `false`, and does nothing, if no other worker is left.
+    /// Puts the item back into the queue, unless the work is over, and no longer counts this
+    /// worker. Returns `false`, and does nothing, if no other worker is left.
     fn give_back(self) -> bool {
         let mut state = self.queue.lock();
         if state.is_over {

@@ -53,8 +53,8 @@ impl Object {
         }
     }
 
-    /// Adds a name in bytes. Invalid UTF-8 becomes U+FFFD, and the exact bytes follow in base64 as
-    /// the field `key` with `_b64`.
+    /// Adds a name in bytes. Invalid UTF-8 becomes U+FFFD, and the exact bytes follow in base64 in
+    /// a field whose name is `key` plus `_b64`.
     pub(crate) fn name(self, key: &str, value: &[u8]) -> Self {
         match std::str::from_utf8(value) {
             Ok(text) => self.text(key, text),

@@ -8,9 +8,9 @@ use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
 /// Counter of a command's items. Reports each failure at once, except a fatal failure and the
-/// failure of the only item: [`finish`](Self::finish) returns their messages. The exit code is that
-/// of the only item, or of the signal that ended the run. Otherwise it is `Partial` if other items
-/// were done, else that of the last failure.
+/// failure of the only item: [`finish`](Self::finish) returns their messages. After a failure, the
+/// exit code is that of the only item, or of the signal that ended the run. Otherwise it is
+/// `Partial` if other items were done, else that of the last failure.
 pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,

@@ -29,7 +29,7 @@ pub(crate) struct Attempt<'a> {
     /// on the server, in bytes. `None` if they cannot have left any. A later attempt must not skip
     /// such a file because it exists or is newer.
     pub(crate) sent: &'a Cell<Option<u64>>,
-    /// Function that adds the fields that identify the transfer to its events.
+    /// Function that adds to each event of the transfer the fields that identify the transfer.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
 
@@ -84,6 +84,12 @@ impl<'a> Context<'a> {
         self.messages.say_if(!self.quiet, message);
     }
 
+    /// Prints a note about an expected event only where successes are printed, so that a script
+    /// stays silent. The log file always gets it.
+    pub(crate) fn remark(&self, message: impl Display) {
+        self.messages.say_if(self.talkative, message);
+    }
+
     /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
     /// events.
     pub(crate) fn report(
@@ -108,7 +114,11 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
-        let moved = display::transferred(done.bytes, done.time);
+        let mut moved = display::transferred(done.bytes, done.time);
+        if done.resumed > 0 {
+            let before = display::size(done.resumed);
+            moved.push_str(&format!(", resumed after {before}"));
+        }
         self.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
     }
 }
@@ -125,7 +135,7 @@ pub(crate) struct RemoteFile<'a> {
 }
 
 impl<'a> RemoteFile<'a> {
-    /// Returns the file of a URL, for the login `user`.
+    /// Returns the file that a URL names for the login `user`.
     pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType, user: Vec<u8>) -> Self {
         Self { place: Place::of(url), name: url, representation, user }
     }
@@ -134,8 +144,10 @@ impl<'a> RemoteFile<'a> {
 /// Result of one transfer.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Transferred bytes.
+    /// Transferred bytes, without those that an earlier attempt or run transferred.
     pub(crate) bytes: u64,
+    /// Offset at which the transfer was resumed; 0 if it was not.
+    pub(crate) resumed: u64,
     pub(crate) time: Duration,
     pub(crate) verified: Verified,
     /// The reason, if the file was skipped.
@@ -146,7 +158,7 @@ pub(crate) struct Done {
 
 impl Done {
     pub(crate) const fn moved(bytes: u64, time: Duration) -> Self {
-        Self { bytes, time, verified: Verified::None, skipped: None, unique: None }
+        Self { bytes, resumed: 0, time, verified: Verified::None, skipped: None, unique: None }
     }
 
     pub(crate) fn skipped(why: &'static str) -> Self {

@@ -163,7 +163,7 @@ pub(super) fn plain(
     job.run(target).map_err(|failure| failure.context(job.remote.name))
 }
 
-/// Returns whether there is an object that `--no-clobber` keeps.
+/// Returns whether the target exists, so that `--no-clobber` keeps it.
 pub(crate) fn exists(target: &Target) -> bool {
     matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
 }
@@ -202,7 +202,7 @@ struct Broken {
     failure: Failure,
     /// Received bytes.
     bytes: u64,
-    /// Whether the server accepted `REST` and sent the file from byte 0.
+    /// Whether the server accepted `REST`, but sent the file from byte 0 nevertheless.
     is_repeated: bool,
     /// Whether the received bytes are wrong.
     is_wrong: bool,
@@ -216,7 +216,8 @@ impl Downloading<'_, '_> {
             Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
-        // Fails before the transfer if an option cannot work.
+        // Asked before the transfer, so that `--preserve` fails early if the server reports no
+        // times.
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
             Target::File(path) if settings.resume => self.resume(path)?,
@@ -262,7 +263,10 @@ impl Downloading<'_, '_> {
         }
         let replaces = !settings.no_clobber;
         Ok(match sink.commit(replaces)? {
-            Committed::Done => Done { verified, ..Done::moved(moved.bytes, moved.time) },
+            Committed::Done => {
+                let resumed = start.offset;
+                Done { resumed, verified, ..Done::moved(moved.bytes, moved.time) }
+            }
             Committed::Exists => Done::skipped("now exists"),
         })
     }
@@ -373,8 +377,8 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// `--continue`: resumes where `NAME.part`, or a shorter local file, ends. If these bytes may belong
-    /// to another file, starts from byte 0.
+    /// For `--continue`, resumes where `NAME.part`, or a shorter local file, ends. If these bytes
+    /// may belong to another file, starts from byte 0.
     fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions {
             in_place: self.context.settings.in_place,

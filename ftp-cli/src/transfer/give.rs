@@ -1,11 +1,12 @@
 //! `put --temp` and `put --remove-source`. `--temp` uploads a file under a temporary name and
 //! renames it when it is complete. `--remove-source` removes the local file after the upload.
 //!
-//! With both options, no file is lost if the program is killed, whatever the moment. A lock
-//! excludes other runs during these steps:
+//! With both options, no file is lost, even if the program is killed at any moment. A lock excludes
+//! other runs during these steps:
 //!
 //! 1. The file is uploaded under its temporary name, and verified.
-//! 2. The journal describes the local file and the server's, and holds the temporary name.
+//! 2. The facts about the local file and the server's file, and the temporary name, are written to
+//!    the journal.
 //! 3. The server renames the file, and then "renamed" is written to the journal. After a kill in
 //!    between, the next run looks for a file of the same size and time under both names. If it
 //!    finds none, it uploads the file again.
@@ -31,7 +32,7 @@ use super::verify::Verified;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// Uploads a file under a temporary name, and then renames it to its own name.
+/// Uploads a file under a temporary name, and then renames it to its final name.
 ///
 /// # Errors
 ///
@@ -75,9 +76,10 @@ fn rename(
 /// # Errors
 ///
 /// Returns the failures of the upload, and `Limit` if another run is moving the file. Returns
-/// `Local` if another file has replaced the local file, or if the journal fails. Returns
-/// `Unsupported` if the server does not report the size. Returns `Integrity` or `Local` if the
-/// local file changed during the upload or cannot be removed; the server's file is complete then.
+/// `Local` if another file has replaced the local file, or if the journal cannot be read or
+/// written. Returns `Unsupported` if the server does not report the size. Returns `Integrity` if
+/// the local file changed during the upload, and `Local` if it cannot be removed; the server's file
+/// is complete in both cases.
 pub(crate) fn give(
     context: &Context<'_>,
     client: &mut Client,
@@ -211,8 +213,8 @@ fn check_verified(done: &Done) -> Result<(), Failure> {
     }
 }
 
-/// Returns the facts that identify a local file. A program can set a file's modification time, but
-/// not the time of its last change.
+/// Returns the facts that identify a local file. They include the time of the last change (ctime),
+/// because programs can set only the modification time.
 fn identity(metadata: &Metadata) -> Record {
     Record::of_file(metadata)
         .with("changed", &metadata.ctime())

@@ -173,7 +173,7 @@ impl Journal {
         Self { path, directory, id }
     }
 
-    /// Returns the path of a complete file that does not yet have its final name.
+    /// Returns the path of a complete download that does not yet have its final name.
     pub(super) fn taken(&self) -> PathBuf {
         self.directory.join(format!(".{}.ftp-cli-taken", self.id))
     }

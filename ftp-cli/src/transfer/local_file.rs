@@ -13,7 +13,7 @@ use crate::console::signals::Cleanup;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// Destination of a download's bytes, which becomes a file at the end.
+/// Destination of a download's bytes: a stream, or a file that gets its final name at the end.
 pub(crate) enum Sink {
     Output(Output),
     Direct(File, PathBuf),

@@ -136,6 +136,7 @@ impl Uploading<'_, '_> {
             }
             self.check_unchanged(file, then, sent)?;
         }
+        let done = Done { resumed: start.offset, ..done };
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
             // Some servers accept REST, but truncate the file; others start a new one. The size is
@@ -212,7 +213,8 @@ impl Uploading<'_, '_> {
             }
             Uploaded::Older => {
                 let name = self.remote.name;
-                self.context.note(format_args!(
+                // Normal for a nightly upload with the same name.
+                self.context.remark(format_args!(
                     "the local file is newer than {name}: uploading from the start"
                 ));
                 Ok((0, false))
@@ -265,6 +267,9 @@ impl Uploading<'_, '_> {
             }
             match self.remote.place.enter(self.client, &error)? {
                 Entered::There => {}
+                Entered::Nowhere if way == UploadMode::Append && offset > 0 => {
+                    return Err(not_appended(&error));
+                }
                 Entered::Nowhere => return Err(error.into()),
                 Entered::Partway => return Err(Failure { fatal: true, ..Failure::from(error) }),
             }
@@ -448,6 +453,22 @@ impl Uploading<'_, '_> {
 fn added(mut failure: Failure) -> Failure {
     failure.message.push_str("; the number of appended bytes is unknown");
     failure.never_retried()
+}
+
+/// Returns the failure of a resumed upload that did not begin. If the server refuses to append for
+/// good, adds a hint: every later run with `--continue` would find the same partial file.
+fn not_appended(error: &Error) -> Failure {
+    let mut failure = Failure::from(error);
+    if let Error::Refused(Verb::Appe, reply) = error
+        && reply.code().severity() == Severity::Permanent
+        && reply.code() != ReplyCode::OVER_QUOTA
+    {
+        failure.message.push_str(
+            "; resuming needs the right to append to the server's file: without -c, the upload \
+             starts from the beginning",
+        );
+    }
+    failure
 }
 
 /// The command that begins an upload.

@@ -1,6 +1,8 @@
 //! Options and URLs of TLS, with servers of other projects.
 
-use std::net::Ipv4Addr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::{Peer, RealServer};
@@ -8,7 +10,7 @@ use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::terminal::Terminal;
-use ftp_tests::tls::{Authority, Kind, Pair, Secured};
+use ftp_tests::tls::{Authority, Kind, Pair, Secured, TlsServer};
 use ftp_tests::wait::wait_until;
 
 use crate::{failed, ftp};
@@ -111,6 +113,11 @@ fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
         let other = authority.issue(Kind::Good).pin();
         let got = run(&mut ftp(&["get", "--pin", &other, &there, "-"]));
         failed(&got, 5, "not the pinned one");
+        failed(&got, 5, &pair.pin());
+        // After a change, the new key may be that of an attacker.
+        failed(&got, 5, "or the connection is intercepted: ask the server's operator");
+        let said = String::from_utf8_lossy(&got.stderr).into_owned();
+        assert!(!said.contains("to accept this key"), "{said}");
     }
 }
 
@@ -235,4 +242,51 @@ fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
         }
     }
     assert!(failed > 20, "{failed} runs failed");
+}
+
+#[test]
+fn a_session_that_ends_with_plaintext_is_retried_and_quoted_li_06() {
+    let pair = Authority::new().issue(Kind::Good);
+    let tls = TlsServer::showing(&pair);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftpes://u:p@{}/new", listener.local_addr().unwrap());
+    // Each session ends at its first command after the login, except the fourth.
+    let server = thread::spawn(move || {
+        for session in 1..=4 {
+            let (mut control, _) = listener.accept().unwrap();
+            control.write_all(b"220 ready\r\n").unwrap();
+            let mut lines = BufReader::new(control.try_clone().unwrap());
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            assert_eq!(line, "AUTH TLS\r\n");
+            control.write_all(b"234 go on\r\n").unwrap();
+            let mut control = BufReader::new(tls.accept(control).unwrap());
+            loop {
+                let mut line = String::new();
+                if control.read_line(&mut line).unwrap_or(0) == 0 {
+                    break;
+                }
+                let reply = match line.split([' ', '\r']).next().unwrap() {
+                    "USER" => "331 password",
+                    "PASS" => "230 in",
+                    "PBSZ" | "PROT" => "200 fine",
+                    "MKD" if session == 4 => "257 \"new\" created",
+                    "QUIT" => "221 bye",
+                    _ => {
+                        control.get_mut().inject(b"500 OOPS: child died\r\n").unwrap();
+                        break;
+                    }
+                };
+                control.get_mut().write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    let oops = "unencrypted text: \"500 OOPS: child died\"";
+    let mkdir = ["mkdir", "--pin", &pair.pin(), &url];
+    failed(&run(&mut ftp(&mkdir)), 4, oops);
+    let ran = run(ftp(&mkdir).args(["--retry", "5", "--retry-delay", "0s"]));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains(oops) && said.contains("try 3 of 6"), "{said}");
+    ran.exited(0);
+    server.join().unwrap();
 }

@@ -74,6 +74,84 @@ fn what_is_gone_for_one_server_is_tried_with_the_others() {
 }
 
 #[test]
+fn a_refused_login_is_not_repeated_for_each_item() {
+    let here = TempRoot::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| text(&here.write(name, b"x")));
+    let script = text(&here.write("script", b"rm a\nrm b\nrm c\n"));
+    let new = text(&here.join("new"));
+    fs::create_dir(&new).unwrap();
+    for (refused, reply) in [
+        ("PASS", "530 no"),
+        ("PASS", "500 no"),
+        ("USER", "530 no"),
+        ("USER", "532 need account"),
+        ("ACCT", "530 no"),
+    ] {
+        let connections = || {
+            let account = ("PASS", Act::Say("332 account?"));
+            let refusal = (refused, Act::Say(reply));
+            let acts = if refused == "ACCT" { vec![account, refusal] } else { vec![refusal] };
+            Peer::start_several(vec![acts; 4])
+        };
+        for words in [
+            &["put", &a, &b, &c, "/"][..],
+            &["put", "-j3", &a, &b, &c, "/"],
+            &["get", "-P", &new, "/a", "/b", "/c"],
+            &["get", "-j3", "-P", &new, "/a", "/b", "/c"],
+            &["get", "-P", &new, "/a*", "/b*", "/c"],
+            &["rm", "/a", "/b", "/c"],
+            &["mkdir", "/a", "/b", "/c"],
+            &["ls", "/a", "/b", "/c"],
+            &["batch", "/", &script],
+            &["put", "-r", &text(here.path()), "/"],
+            &["mirror", "/", &new],
+        ] {
+            let peer = connections();
+            let start = peer.url("").replace("ftp://", "ftp://user:wrong@");
+            let start = start.trim_end_matches('/');
+            let is_path =
+                |word: &&&str| word.starts_with('/') && !word.starts_with(&text(here.path()));
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| match is_path(&word) {
+                    true => format!("{start}{word}"),
+                    false => (*word).to_owned(),
+                })
+                .collect();
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            let retry = ["--retry", "2", "--retry-delay", "0s", "--account", "x"];
+            let ran = run(ftp(&words).args(retry));
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            assert!(said.contains(reply), "{refused} {words:?}: {said}");
+            assert_eq!(count(&peer, "USER"), 1, "{refused} {words:?}: {said}");
+            let is_tree = words.contains(&"-r") || words[0] == "mirror";
+            assert!(is_tree || said.contains("1 failed, 2 not tried"), "{words:?}: {said}");
+            ran.exited(6);
+        }
+    }
+}
+
+#[test]
+fn a_refused_login_stops_neither_other_users_nor_other_servers() {
+    let here = TempRoot::new();
+    let peer = Peer::start_several(vec![
+        vec![("PASS", Act::Say("530 no"))],
+        vec![("RETR", sent(b'c')), ("DELE", Act::Say("250 gone"))],
+    ]);
+    let of = |user: &str, name: &str| peer.url(name).replace("ftp://", &format!("ftp://{user}@"));
+    let urls = [of("anna:x", "a"), of("anna:x", "b"), of("bob:y", "c")];
+    let ran = run(ftp(&["get", "-P"]).arg(here.path()).args(&urls));
+    failed(&ran, 12, "1 of 3 files fetched, 1 failed, 1 not tried");
+    assert_eq!(here.names(), [b"c"]);
+
+    let wrong = Peer::start_several(vec![vec![("PASS", Act::Say("530 no"))]; 2]);
+    let right = Peer::start(&[("DELE", Act::Say("250 gone"))]);
+    let ran = run(&mut ftp(&["rm", &wrong.url("a"), &wrong.url("b"), &right.url("c")]));
+    failed(&ran, 12, "1 of 3 objects removed, 1 failed, 1 not tried");
+    assert_eq!((count(&wrong, "PASS"), count(&right, "DELE")), (1, 1));
+}
+
+#[test]
 fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60() {
     // After the CWD for the first file, a plain name would be another file: the client logs in
     // again.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ftp_proto::{BlockFault, DeflateFault, EpsvArgument, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
@@ -91,9 +91,10 @@ impl Error {
             Self::Io(_)
             | Self::Closed
             | Self::Proxy(_)
+            | Self::Tls(TlsError::Broken(_))
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,
-            Self::DataConnection(attempts) if attempts.iter().any(is_promise) => {
+            Self::DataConnection(attempts) if attempts.iter().any(DataAttempt::breaks_promise) => {
                 ErrorKind::Unsupported
             }
             Self::DataConnection(_) => ErrorKind::Data,
@@ -133,11 +134,6 @@ fn answered(code: ReplyCode) -> ErrorKind {
     }
 }
 
-/// Returns whether the server refused `EPSV ALL`, which the caller demands.
-fn is_promise(attempt: &DataAttempt) -> bool {
-    attempt.epsv == EpsvArgument::All
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -170,6 +166,8 @@ mod tests {
             (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
             (Error::Tls(TlsError::Settings("no".to_owned())), ErrorKind::Usage),
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
+            (Error::Tls(TlsError::Failed("no".to_owned())), ErrorKind::Tls),
+            (Error::Tls(TlsError::Broken("no".to_owned())), ErrorKind::Network),
             (Error::Local(io::Error::other("full")), ErrorKind::Local),
             (Error::Cancelled, ErrorKind::Cancelled),
         ] {

@@ -131,7 +131,7 @@ impl Error {
     /// transfers, timeouts, 421 and other 4xx replies.
     ///
     /// If no data connection could be opened, the result is `true` unless the server refused
-    /// `EPSV ALL` or answered every attempt with 5xx.
+    /// `EPSV ALL` permanently or answered every attempt with 5xx.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -145,7 +145,8 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated)
-            | Self::ListingCut(ListingCut::LineEnd) => true,
+            | Self::ListingCut(ListingCut::LineEnd)
+            | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
@@ -153,7 +154,7 @@ impl Error {
                     matches!(error, Self::Refused(_, reply)
                         if reply.code().severity() == Severity::Permanent)
                 };
-                attempts.iter().all(|attempt| attempt.epsv != EpsvArgument::All)
+                !attempts.iter().any(DataAttempt::breaks_promise)
                     && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
             Self::Unexpected(..)
@@ -338,6 +339,12 @@ impl DataAttempt {
     /// Returns an attempt that failed before an address was agreed on.
     pub(crate) const fn early(way: Verb, error: Error) -> Self {
         Self { way, epsv: EpsvArgument::Default, address: None, announced: None, error }
+    }
+
+    /// Returns whether the server refused `EPSV ALL`, which the caller demands, and will refuse it
+    /// again later.
+    fn breaks_promise(&self) -> bool {
+        self.epsv == EpsvArgument::All && !self.error.is_transient()
     }
 
     fn again(&self) -> Self {

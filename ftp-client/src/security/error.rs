@@ -62,6 +62,14 @@ pub enum TlsError {
     /// the server closed the connection during the handshake.
     #[error("TLS failed: {0}")]
     Failed(String),
+    /// After the handshake, something arrived that is not TLS, or that was changed on the way. It
+    /// was not used, and the connection counts as lost. Unlike other TLS errors, this one is
+    /// [transient](crate::Error::is_transient).
+    ///
+    /// vsftpd does this when it ends a session because of an error: it sends `500 OOPS: ...`
+    /// unencrypted.
+    #[error("the TLS connection broke: {0}")]
+    Broken(String),
 }
 
 /// What is wrong with a certificate.

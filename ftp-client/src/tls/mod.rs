@@ -1,5 +1,6 @@
 //! TLS with rustls. `tls/absent.rs` replaces this module if the feature `tls` is off. Nothing here
-//! waits: a call that cannot proceed returns at once.
+//! waits, except for the rest of a text that arrived unencrypted: a call that cannot proceed returns
+//! at once.
 
 mod files;
 mod tickets;
@@ -8,8 +9,9 @@ mod words;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
@@ -28,6 +30,9 @@ const DATA_PIECE: usize = 64 * 1_024;
 /// The maximum number of bytes, before encryption, that may wait for the socket. Files are written
 /// in pieces of this length.
 const HELD_BACK: usize = 256 * 1_024;
+
+/// The time for the rest of a text that arrived unencrypted.
+const REST_OF_TEXT: Duration = Duration::from_millis(100);
 
 /// State that all connections of a client share: the settings and the server's session tickets.
 #[derive(Debug)]
@@ -300,11 +305,18 @@ impl Session {
                 Err(error) => return Err(Error::Io(error)),
             };
             self.unread.start += taken;
-            let state = self.connection.process_new_packets().map_err(|error| {
-                // Best effort: sends the alert that tells the peer the reason.
-                let _ = self.connection.write_tls(socket);
-                Error::Tls(self.verifier.explain(&error))
-            })?;
+            let was_handshaking = self.connection.is_handshaking();
+            let state = match self.connection.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    // Best effort: sends the alert that tells the peer the reason.
+                    let _ = self.connection.write_tls(socket);
+                    return Err(Error::Tls(match !was_handshaking && is_of_records(&error) {
+                        true => self.broken(socket),
+                        false => self.verifier.explain(&error),
+                    }));
+                }
+            };
             self.decrypted = state.plaintext_bytes_to_read();
             self.is_over |= state.peer_has_closed();
             if self.decrypted > 0 {
@@ -315,6 +327,32 @@ impl Session {
             self.flush(socket)?;
         }
         Ok(Some(true))
+    }
+
+    /// Returns the error for bytes that are not TLS. Shows the text of a server that replies without
+    /// encryption, as vsftpd does when a session ends with an error.
+    fn broken(&mut self, socket: &mut dyn Transport) -> TlsError {
+        let mut bytes = self.raw.get(..self.unread.end).unwrap_or_default().to_vec();
+        // vsftpd writes its text in several pieces.
+        let end = Instant::now() + REST_OF_TEXT;
+        while bytes.len() < 2 * self.raw.len() {
+            let count = match socket.read(&mut self.raw) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    let mut watched = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+                    match Timespec::try_from(left).map(|left| poll(&mut watched, Some(&left))) {
+                        Ok(Ok(1..)) => continue,
+                        _ => break,
+                    }
+                }
+                Err(_) => break,
+            };
+            bytes.extend(self.raw.iter().take(count));
+        }
+        self.unread = 0..0;
+        TlsError::Broken(words::not_tls(&bytes))
     }
 
     /// Encrypts some of `bytes`, sends as much as the socket takes, and returns the number of bytes
@@ -363,6 +401,18 @@ impl Session {
             _ => TlsVersion::V1_3,
         }
     }
+}
+
+/// Returns whether a record is invalid: it is not TLS, or was changed on the way. An alert or an
+/// unwanted message in a valid record is the decision of the peer; with TLS 1.3, a server rejects a
+/// client's certificate only after the client's handshake.
+const fn is_of_records(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidMessage(_)
+            | rustls::Error::DecryptError
+            | rustls::Error::PeerSentOversizedRecord
+    )
 }
 
 /// Returns the error for a failure that does not concern a certificate.

@@ -49,6 +49,38 @@ pub(super) fn failure(error: &rustls::Error) -> String {
     }
 }
 
+/// The maximum length of a text that arrived unencrypted, in bytes.
+const MOST_TEXT: usize = 200;
+
+/// Describes bytes that are not TLS, and shows the FTP reply at their end, if there is one.
+pub(super) fn not_tls(bytes: &[u8]) -> String {
+    match reply_at_the_end(bytes) {
+        Some(text) => format!("the server sent unencrypted text: \"{text}\""),
+        None => "the server sent bytes that are not valid TLS".to_owned(),
+    }
+}
+
+/// Returns a printable reply, such as `500 OOPS: child died`, at the end of bytes that can begin
+/// with records of TLS. Several lines are joined.
+fn reply_at_the_end(bytes: &[u8]) -> Option<String> {
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n');
+    let text = bytes.rsplit(|byte| !is_text(byte)).next()?;
+    let is_code = |at: &[u8]| {
+        matches!(at, [b'1'..=b'6', two, three, b' ' | b'-']
+            if two.is_ascii_digit() && three.is_ascii_digit())
+    };
+    let start = text.windows(4).position(is_code)?;
+    let lines = text.get(start..)?.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let lines: Vec<_> =
+        lines.map(String::from_utf8_lossy).filter(|line| !line.is_empty()).collect();
+    let mut text = lines.join(" ");
+    if text.len() > MOST_TEXT {
+        text.truncate(MOST_TEXT);
+        text.push_str("...");
+    }
+    Some(text.trim_end().to_owned())
+}
+
 /// Describes why a file is not PEM.
 pub(super) fn pem(error: &pem::Error) -> String {
     match error {
@@ -116,6 +148,24 @@ mod tests {
             ("\u{e9}t\u{e9} (BadEncoding)", "\u{e9}t\u{e9} (bad encoding)"),
         ] {
             assert_eq!(spelt(text), want);
+        }
+    }
+
+    #[test]
+    fn unencrypted_replies_are_shown_and_nothing_else() {
+        let long = format!("500 {}", "x".repeat(1_000));
+        let short = format!("500 {}...", "x".repeat(196));
+        for (bytes, want) in [
+            (&b"500 OOPS: child died\r\n"[..], Some("500 OOPS: child died")),
+            (b"\x17\x03\x03\0\x05ab\xffQ500 OOPS: ", Some("500 OOPS:")),
+            (b"421-bye\r\n421 now\r\n", Some("421-bye 421 now")),
+            (long.as_bytes(), Some(&short)),
+            (b"500 \x1b[2Jhidden", None),
+            (b"\x17\x03\x03\0\x05abcde", None),
+            (b"12 34", None),
+            (b"", None),
+        ] {
+            assert_eq!(reply_at_the_end(bytes).as_deref(), want, "{}", bytes.escape_ascii());
         }
     }
 

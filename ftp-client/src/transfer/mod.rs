@@ -44,6 +44,7 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
+use crate::security::TlsError;
 use coding::{Coding, RawData};
 
 /// How a successful transfer ended.
@@ -298,6 +299,12 @@ impl RawData for Transfer<'_> {
             },
         };
         let reason = match reply {
+            // Both connections are lost, so the missing close_notify is not the server's habit.
+            Some(Err(lost @ (Error::Closed | Error::Timeout(_))))
+                if matches!(error, Error::Tls(TlsError::TruncatedTls)) =>
+            {
+                lost
+            }
             None | Some(Err(Error::Closed | Error::Timeout(_))) => error,
             Some(Err(error)) => error,
             Some(Ok(reply)) => accepted(self.verb, &reply).err().unwrap_or(error),

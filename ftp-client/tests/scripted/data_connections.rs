@@ -5,8 +5,8 @@ mod active;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use ftp_client::{
-    AddressRule, Client, EpsvArgument, Error, Extended, HostReason, ListOptions, ListingForm, Mode,
-    PortRanges, Timeouts, Verb,
+    AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, ListOptions,
+    ListingForm, Mode, PortRanges, Timeouts, Verb,
 };
 use ftp_tests::port::OwnPort;
 
@@ -248,10 +248,23 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
     });
     let error = get(&mut client).unwrap_err();
     assert_eq!(error.to_string(), "no data connection: EPSV ALL refused: 501 not that");
-    assert!(!error.is_transient());
+    assert!(!error.is_transient() && error.kind() == ErrorKind::Unsupported);
     let Error::DataConnection(attempts) = error else { panic!("{error}") };
     assert_eq!(attempts[0].epsv, EpsvArgument::All);
     client.noop().unwrap();
+    server.end();
+
+    // A server that is only busy may accept the promise later.
+    let (server, mut client) = Server::logged_in_with(builder.clone(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV ALL", "450 not now");
+        peer.answer("EPSV ALL", "200 ok");
+        peer.epsv();
+        retr(&mut peer);
+    });
+    let error = get(&mut client).unwrap_err();
+    assert!(error.is_transient() && error.kind() == ErrorKind::Data, "{error}");
+    assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
 
     // The client does not even connect for a promise that it cannot keep.

@@ -178,7 +178,7 @@ struct Time {
 }
 
 impl Time {
-    /// Parses `17:03`, `05:03PM`, `05:03 PM` or `5:03p`. An hour that does not match AM or PM
+    /// Parses `17:03`, `05:03PM`, `05:03 PM` or `5:03p`. With AM or PM, an hour other than 1 to 12
     /// becomes 24, which is not a valid hour.
     fn read(words: &mut Words<'_>) -> Option<Self> {
         let word = words.next()?;

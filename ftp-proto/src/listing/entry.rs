@@ -9,8 +9,8 @@ use crate::time_val::TimeVal;
 
 /// One object of a listing.
 ///
-/// A field is `None` if the server does not send it or it cannot be parsed with certainty; nothing
-/// is guessed from the name.
+/// A field is `None` if the server sends no value, or a value that cannot be parsed with certainty;
+/// nothing is guessed from the name.
 ///
 /// All fields come from the server. A name may contain any byte but LF, and a hostile server may
 /// send `../../etc/passwd`: check [`is_safe_name`](Self::is_safe_name) before you use a name in a

@@ -34,7 +34,7 @@ use crate::split::split_once;
 pub struct ReplyDecoder {
     input: ReadAhead,
     line: Vec<u8>,
-    /// The code of the current reply, set between `NNN-` and `NNN SP`.
+    /// The code of a reply of several lines whose last line has not arrived yet.
     code: Option<ReplyCode>,
     /// The kept lines of the reply, separated by LF.
     text: Vec<u8>,
@@ -94,8 +94,8 @@ impl ReplyDecoder {
 
     /// Returns whether all pushed bytes were returned in replies.
     ///
-    /// If not, or after an error, do not send a command: its reply could not be distinguished from
-    /// the remaining bytes.
+    /// If it returns false, as after an error, do not send a command: its reply could not be
+    /// distinguished from the remaining bytes.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();
@@ -106,8 +106,8 @@ impl ReplyDecoder {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedByte` if a reply does not begin with a code and SP, `-` or the line
-    /// ending. Returns `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
+    /// Returns `UnexpectedByte` if a reply does not begin with a code followed by SP, `-` or the
+    /// line ending. Returns `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
     /// [`limits::REPLY_TOTAL`]. After an error the rest cannot be parsed: every later call returns
     /// the same error.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
@@ -206,8 +206,8 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
 }
 
-/// Replaces each `IAC IAC` with one byte. A single IAC is unchanged: servers that do not double it
-/// use it in names, never in Telnet commands.
+/// Replaces each `IAC IAC` with one byte. A single IAC is kept: a server that does not double it
+/// sends it as part of a name, never as a Telnet command.
 fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
     if !line.contains(&IAC) {
         return line;

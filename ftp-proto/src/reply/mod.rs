@@ -13,8 +13,8 @@ use crate::pathname::{Escaped, is_line_break};
 
 /// A reply: its code, and its lines without the code.
 ///
-/// The text consists of bytes, since names in it may be in any encoding. `Display` writes it on one
-/// line with control characters escaped.
+/// The text consists of bytes, since names in it may be in any encoding. `Display` writes the reply
+/// on one line with control characters escaped.
 ///
 /// ```
 /// use ftp_proto::{Reply, ReplyCode};
@@ -67,11 +67,11 @@ impl Reply {
         Self { code, text, is_cut }
     }
 
-    /// Replaces each occurrence of `secret` in the text with `****`: servers repeat the text they
-    /// refuse, and replies are shown to users.
+    /// Replaces each occurrence of `secret` in the text with `****`: servers may quote a command
+    /// that they refuse, and replies are shown to users.
     ///
-    /// A secret of fewer than four bytes is replaced only as a whole word. If `****` replaced a
-    /// part of a word, the rest of that word would reveal the secret.
+    /// A secret of fewer than four bytes is replaced only as a whole word: inside a longer word,
+    /// the bytes around `****` would reveal it.
     pub fn conceal(&mut self, secret: &[u8]) {
         const WHOLE: usize = 4;
         let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);

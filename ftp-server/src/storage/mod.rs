@@ -193,9 +193,10 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns the number of bytes after which [`write_as`](Self::write_as) can resume `user`'s
-    /// partial upload to `path`, if no file exists there. The number must be above 0 and less than
-    /// the number of received bytes. Otherwise a client that sent everything but got no reply would
-    /// see the full length, and assume that the file was stored.
+    /// partial upload to `path`. The server calls this method only if no file exists at `path`. The
+    /// number must be above 0 and less than the number of received bytes. Otherwise a client that
+    /// sent everything but got no reply would see the full length, and assume that the file was
+    /// stored.
     ///
     /// By default, a storage keeps nothing.
     ///
@@ -303,7 +304,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// Returns `NotFound` if there is no object, `NotFile` if its time cannot be set, `Denied` if
-    /// the change is forbidden, or `Io` if it fails.
+    /// the change is forbidden, or `Io` if the storage fails.
     fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -316,7 +317,7 @@ pub trait Storage: Send + Sync {
     ///
     /// Returns `NotFound` if there is no object, `NotFile` if it is neither a file nor a directory,
     /// or `Io` if the storage fails. Returns `Denied` if the change is forbidden, and always for
-    /// the root: without the right to search the root, no client could undo the change.
+    /// the root directory: without the right to search it, no client could undo the change.
     fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -457,7 +458,7 @@ pub trait Source: io::Read {
 /// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),
 /// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls these
 /// methods repeatedly, and handles `STAT`, `ABOR` and a shutdown of the server in between. After
-/// `false`, it waits 2 ms before the next call.
+/// `false`, the session waits 2 ms before the next call.
 ///
 /// To convert an error of [`io::Write`], use [`StorageError::from`].
 pub trait Upload: io::Write {
@@ -479,8 +480,9 @@ pub trait Upload: io::Write {
     /// Waits until the storage can take more bytes, for a fraction of a second at most. Returns
     /// whether the storage can take them, so that the next write does not take long. After
     /// [`flush`](io::Write::flush), this method waits until all bytes are stored. A session calls
-    /// it before it reads more from its client, and checks on its client while the result is
-    /// `false`. Without this call, the next write or [`commit`](Self::commit) waits.
+    /// this method before it reads more from its client. While the result is `false`, the session
+    /// checks on its client between the calls. Without this call, the next write or
+    /// [`commit`](Self::commit) waits.
     ///
     /// By default, there is nothing to wait for.
     ///
@@ -494,9 +496,9 @@ pub trait Upload: io::Write {
 
     /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
     /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
-    /// checked that its client is still connected. It also checks on its client between the calls.
-    /// This method may already publish the file; the new content then stays, even if `commit` is
-    /// never called. Without these calls, `commit` does all the work.
+    /// checked that its client is still connected. Between the calls, the session checks on its
+    /// client again. This method may already publish the file; the new content then stays, even if
+    /// `commit` is never called. Without these calls, `commit` does all the work.
     ///
     /// By default, there is nothing to do.
     ///
@@ -528,12 +530,12 @@ pub trait Upload: io::Write {
     }
 
     /// Publishes the received bytes as the content of the file. If the storage promises to sync,
-    /// they are on disk before they are visible.
+    /// the bytes are on disk before they are visible.
     ///
     /// # Errors
     ///
-    /// Returns any error if the content could not be published. The old file, if any, then still
-    /// exists.
+    /// Returns an error of any kind if the content could not be published. The old file, if any,
+    /// then still exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
@@ -567,7 +569,8 @@ pub enum DirectoryUse {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The user sent `ABOR`, or the data was malformed. A storage must not keep the received bytes.
+    /// The client sent `ABOR`, or the data was malformed. A storage must not keep the received
+    /// bytes.
     Abort,
     /// The connection broke or stalled, or the session ended. The bytes received so far are valid.
     Cut,
@@ -587,8 +590,8 @@ pub enum WriteMode {
     /// file.
     Append,
     /// Keep the first N bytes of the old content, drop the rest, and append the new bytes. Fails
-    /// with `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload
-    /// there.
+    /// with `BadRestart` if the file is shorter, or if the storage cannot resume a partial upload
+    /// at that offset.
     From(u64),
 }
 

@@ -48,8 +48,8 @@ impl Quota {
         self.max_bytes.map(|most| most.saturating_sub(self.bytes))
     }
 
-    /// Returns the number of files and directories that can still be created; `None` if it is
-    /// unlimited.
+    /// Returns the number of files and directories that can still be created; `None` if their
+    /// number is unlimited.
     #[must_use]
     pub fn files_left(self) -> Option<u64> {
         self.max_files.map(|most| most.saturating_sub(self.files))

@@ -123,6 +123,12 @@ impl Peer {
         sent.expect("the client listens");
     }
 
+    /// Sends bytes outside of TLS, unchanged.
+    pub(super) fn inject(&mut self, bytes: &[u8]) {
+        let Channel::Secure(tls) = &mut self.control else { panic!("it is not under TLS") };
+        tls.inject(bytes).expect("the client listens");
+    }
+
     pub(super) fn reply(&mut self, line: &str) {
         self.send(format!("{line}\r\n"));
     }

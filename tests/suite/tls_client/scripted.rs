@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{CertificateFault, Client, Error, Phase, Timeouts, Tls, TlsError, TlsVersion};
+use ftp_client::{
+    CertificateFault, Client, Error, ErrorKind, Phase, Timeouts, Tls, TlsError, TlsVersion,
+};
 use ftp_tests::tls::{Authority, End, Kind, TlsServer, Version};
 use ftp_tests::wait::patiently;
 
@@ -389,6 +391,87 @@ fn a_cut_download_is_never_whole_tl_17_ht_07() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_session_that_dies_in_clear_is_a_lost_connection_not_success_tl_17() {
+    const OOPS: &[u8] = b"500 OOPS: child died\r\n";
+    let broken = |error: &Error| {
+        assert!(error.is_transient() && error.kind() == ErrorKind::Network, "{error:?}");
+        matches!(error, Error::Tls(TlsError::Broken(_)))
+    };
+    for version in Version::ALL {
+        for text in [
+            OOPS,
+            b"\xff\xff\xff\xff\xff\xff",
+            b"\x17\x03\x03\x00\x20 changed on the way, 32 bytes of",
+        ] {
+            // On the control connection, instead of a reply.
+            let (authority, _, tls) = sound();
+            let server = Server::secured(tls.version(version), move |mut peer, _| {
+                peer.expect("NOOP");
+                peer.inject(text);
+                peer.expect_end();
+            });
+            let mut client = server.log_in(explicit(&authority));
+            let error = client.noop().unwrap_err();
+            assert!(broken(&error), "{error:?}");
+            assert_eq!(
+                error.to_string().contains("\"500 OOPS: child died\""),
+                text == OOPS,
+                "{error}"
+            );
+            assert!(matches!(client.noop().unwrap_err(), Error::Closed));
+            server.end();
+            // On the control connection during a download, whose data ends without close_notify.
+            let (authority, _, tls) = sound();
+            let server = Server::secured(tls.version(version), move |mut peer, tls| {
+                peer.image_epsv();
+                peer.answer("RETR a", "150 here it comes");
+                let mut data = peer.secure_data(tls);
+                data.write_all(&[7; 70_000]).unwrap();
+                data.cut().unwrap();
+                peer.inject(text);
+                peer.expect_end();
+            });
+            let error = get(&mut server.log_in(explicit(&authority))).unwrap_err();
+            assert!(broken(&error), "{error:?}");
+            server.end();
+            // On the data connection, whatever the server says afterwards.
+            let (authority, _, tls) = sound();
+            let server = Server::secured(tls.version(version), move |mut peer, tls| {
+                peer.image_epsv();
+                peer.answer("RETR a", "150 here it comes");
+                let mut data = peer.secure_data(tls);
+                data.write_all(&[7; 70_000]).unwrap();
+                data.inject(text).unwrap();
+                data.cut().unwrap();
+                peer.reply("226 done");
+                peer.expect_end();
+            });
+            let error = get(&mut server.log_in(explicit(&authority))).unwrap_err();
+            assert!(broken(&error), "{error:?}");
+            server.end();
+        }
+    }
+}
+
+#[test]
+fn data_without_its_end_is_a_lost_connection_if_the_session_is_lost_too_tl_17() {
+    for version in Version::ALL {
+        let (authority, _, tls) = sound();
+        let server = Server::secured(tls.version(version), move |mut peer, tls| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 here it comes");
+            let mut data = peer.secure_data(tls);
+            data.write_all(&[7; 70_000]).unwrap();
+            data.cut().unwrap();
+        });
+        let error = get(&mut server.log_in(explicit(&authority))).unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+        server.end();
     }
 }
 

@@ -265,7 +265,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let sent = Cell::new(None);
-        let done = settings.retrying.run(&context.witness(), &fields, |from_start| {
+        let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
             let (representation, user) = (*representation, Vec::new());
@@ -307,25 +307,26 @@ impl<'a> Queue<'a> {
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
         let sent = Cell::new(None);
-        let done = context.settings.retrying.run(&context.witness(), &fields, |from_start| {
-            let client = connected(sessions, url, entered)?;
-            let mut source = match is_regular {
-                true => Source::File(&file),
-                false => Source::stream(&mut stream),
-            };
-            let place = Place::at(&path);
-            let (representation, user) = (*representation, Vec::new());
-            let mut remote = RemoteFile { place, name: &name, representation, user };
-            let done = upload(
-                context,
-                client,
-                &mut remote,
-                &mut source,
-                Attempt { from_start, sent: &sent, fields: &fields },
-            );
-            drop_broken(sessions, url, &done);
-            done
-        });
+        let done =
+            context.settings.retrying.run(&context.witness(), &here, &fields, |from_start| {
+                let client = connected(sessions, url, entered)?;
+                let mut source = match is_regular {
+                    true => Source::File(&file),
+                    false => Source::stream(&mut stream),
+                };
+                let place = Place::at(&path);
+                let (representation, user) = (*representation, Vec::new());
+                let mut remote = RemoteFile { place, name: &name, representation, user };
+                let done = upload(
+                    context,
+                    client,
+                    &mut remote,
+                    &mut source,
+                    Attempt { from_start, sent: &sent, fields: &fields },
+                );
+                drop_broken(sessions, url, &done);
+                done
+            });
         let done = done.map_err(named)?;
         self.context.report(&done, &here, &name, &fields);
         Ok(())

@@ -16,7 +16,7 @@ use log::LevelFilter;
 
 use super::mirror;
 use crate::connect::retry::RetryObserver;
-use crate::connect::sessions::Sessions;
+use crate::connect::sessions::{RefusedLogins, Sessions};
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -77,11 +77,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if is_output {
         stdio.events.leave_output(&stdio.messages);
     }
-    let (items, failed) = {
+    let mut refused = RefusedLogins::default();
+    let (items, failed, left) = {
         let witness = RetryObserver::new(options, stdio, &cleanup);
-        expand(requests, &settings, &mut sessions, &witness)?
+        expand(requests, &settings, &mut sessions, &mut refused, &witness)?
     };
-    let count = items.len() + failed.len();
+    let count = items.len() + failed.len() + left;
     let board = Board::new(when, stdio, count, None);
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let mut tally = Tally::new(count, "files fetched", &stdio.messages, &stdio.events);
@@ -93,6 +94,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let tally = Mutex::new(tally);
     let abandoned = Mutex::default();
+    let refused = Mutex::new(refused);
     let ahead = Mutex::new(match context.board.lacks_total() {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
@@ -107,6 +109,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         context: &context,
         tally: &tally,
         abandoned: &abandoned,
+        refused: &refused,
         doors: &doors,
         ahead: &ahead,
         last: None,
@@ -161,8 +164,8 @@ fn check_local<'i>(
     }
 }
 
-/// Files to download, and the failures of patterns.
-type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
+/// Files to download, the failures of patterns, and the number of patterns that were not tried.
+type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>, usize);
 
 /// Returns the files of all URLs, in order. Lists the directories of patterns, with retries of
 /// transient failures.
@@ -175,10 +178,12 @@ fn expand(
     requests: Requests<'_>,
     settings: &TransferOptions,
     sessions: &mut Sessions<'_>,
+    refused: &mut RefusedLogins,
     witness: &RetryObserver<'_>,
 ) -> Result<Expanded, Failure> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
+    let mut left = 0;
     let (requests, wanted) = requests.split();
     for wanted in wanted {
         let (url, representation) = match wanted {
@@ -186,10 +191,14 @@ fn expand(
                 items.push(item);
                 continue;
             }
+            Wanted::Pattern(url, _) if refused.has(&url) => {
+                left += 1;
+                continue;
+            }
             Wanted::Pattern(url, representation) => (url, representation),
         };
         let fields = |object: Object| object.text("source", &url.to_string());
-        let found = settings.retrying.run(witness, &fields, |_| {
+        let found = settings.retrying.run(witness, &url, &fields, |_| {
             let client = sessions.client(&url)?;
             let found = requests.expand(client, &url, representation);
             if found.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -204,7 +213,7 @@ fn expand(
                 failed.extend(invalid.map(|failure| (url.clone(), failure)));
             }
             Err(failure) => {
-                let failure = failure.context_unless_named(&url);
+                let failure = refused.note(&url, failure.context_unless_named(&url));
                 if is_over(&failure) {
                     return Err(failure);
                 }
@@ -214,7 +223,7 @@ fn expand(
     }
     requests::check_targets(items.iter())?;
     check_local(settings, items.iter())?;
-    Ok((items, failed))
+    Ok((items, failed, left))
 }
 
 /// Returns whether a failure ends the whole run, so that other servers are not tried either.
@@ -236,6 +245,7 @@ struct Getter<'a, 'b> {
     tally: &'a Mutex<Tally<'b>>,
     /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
+    refused: &'a Mutex<RefusedLogins>,
     doors: &'a Admissions<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are requested before the first transfer.
     ahead: &'a Mutex<Vec<FtpUrl>>,
@@ -261,7 +271,7 @@ impl<'a> Getter<'a, '_> {
     }
 
     fn is_abandoned(&self, item: &GetItem) -> bool {
-        lock(self.abandoned).contains(&server(item))
+        lock(self.abandoned).contains(&server(item)) || lock(self.refused).has(&item.url)
     }
 
     fn is_skipped(&self, item: &GetItem) -> bool {
@@ -278,7 +288,7 @@ impl<'a> Getter<'a, '_> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
         let sent = Cell::new(None);
-        context.settings.retrying.run(&context.witness(), fields, |from_start| {
+        context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
                 // connection.
@@ -432,6 +442,7 @@ impl Worker for Getter<'_, '_> {
 
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
         let item = self.item(number);
+        let failure = lock(self.refused).note(&item.url, failure);
         if failure.is_end_of_connection() {
             lock(self.abandoned).insert(server(item));
         }

@@ -440,9 +440,9 @@ fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
         let fields = |event: Object| reporter.named(event, &path);
         let (board, rate_limit) = (reporter.board, reporter.rate_limit);
         let progress = Progress { board, rate_limit, fields: &fields };
-        let copied = reporter
-            .retrying
-            .run(reporter.witness, &fields, |_| copy_together(jobs, &place.path, copy, &progress));
+        let copied = reporter.retrying.run(reporter.witness, &shown(&path), &fields, |_| {
+            copy_together(jobs, &place.path, copy, &progress)
+        });
         if let Some(copied) = copied.transpose() {
             run.count_copy(number, copied);
             settled.insert(number);
@@ -539,7 +539,7 @@ fn with_retries<T>(
     mut act: impl FnMut(&mut Copier<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let fields = |event: Object| reporter.named(event, path);
-    reporter.retrying.run(reporter.witness, &fields, |_| {
+    reporter.retrying.run(reporter.witness, &shown(path), &fields, |_| {
         act(copier).inspect_err(|failure| {
             if failure.fatal {
                 // The old connection cannot be used for the next attempt.

@@ -365,7 +365,8 @@ impl<'a> Mirror<'a> {
         mut look: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let fields = |event: Object| event.text("source", &url.to_string());
-        let looked = self.wanted.transfer.retrying.run(&self.witness(stdio), &fields, |_| look());
+        let retrying = self.wanted.transfer.retrying;
+        let looked = retrying.run(&self.witness(stdio), url, &fields, |_| look());
         looked.map_err(|failure| failure.context_unless_named(url))
     }
 

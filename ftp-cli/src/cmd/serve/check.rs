@@ -288,7 +288,7 @@ fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
         (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
         (Err(_), ..) => path.to_owned(),
     };
-    // A symbolic link to the file could be changed in the directory of the link.
+    // If the path is a symbolic link, users with access to its directory could replace the link.
     let places = [found, path.parent().map_or_else(PathBuf::new, in_full)];
     let holds = |root: &Path| {
         let root = in_full(root);
@@ -375,7 +375,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Checks that outside clients can reach an address; `whose` says in messages what the address is.
+/// Checks that outside clients can reach an address; `whose` names in messages what announces it.
 fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
     if AddressClass::of(address.into()) == AddressClass::Public {
         return findings.ok(format_args!("{whose} announces {address}, which is public"));

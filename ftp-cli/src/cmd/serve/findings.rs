@@ -12,7 +12,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Returns an empty list of findings, which follow the lines of `text`.
+    /// Returns an empty list of findings that will follow `text`.
     pub(super) fn below(text: String) -> Self {
         Self { text, failed: None }
     }
@@ -25,7 +25,7 @@ impl Findings {
         self.push("warn", words);
     }
 
-    /// Adds a failure; `exit` is the exit code of `serve` for it.
+    /// Adds a failure, for which `serve` would end with the exit code `exit`.
     pub(super) fn fail(&mut self, exit: Exit, words: Arguments<'_>) {
         self.push("fail", words);
         let (count, first) = self.failed.unwrap_or((0, exit));

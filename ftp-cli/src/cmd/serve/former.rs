@@ -72,8 +72,8 @@ impl FormerUsers {
         user.into_iter().chain(anonymous).any(|removed| number <= removed.last)
     }
 
-    /// Returns whether this session began before a reload that removed its host. A later session
-    /// with this host uses the server's own address, which clients can always name.
+    /// Returns whether this session began before a reload that removed its host. Later sessions at
+    /// this host may continue: its name is an address of the server, which clients can always name.
     pub(super) fn has_host(&self, number: u64, host: &HostName) -> bool {
         self.hosts.get(host).is_some_and(|removed| number <= removed.last)
     }

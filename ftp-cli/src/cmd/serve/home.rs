@@ -1,4 +1,4 @@
-//! A directory of users, and what is known about it between logins.
+//! A directory of users, and what the server remembers about it between logins.
 
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -14,7 +14,8 @@ use super::user_storage::{self, Identity, UserStorage};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// A directory that users log in to or that is mounted in their trees, or objects of a store.
+/// A place that users log in to or that is mounted in their trees: a directory, or objects of a
+/// store.
 pub(super) struct Home {
     root: Root,
     stores: Arc<Stores>,
@@ -119,7 +120,7 @@ impl Home {
     pub(super) fn open(&self) -> Result<Open, StorageError> {
         let identity = user_storage::identity(&self.root)?;
         let mut found = lock(&self.found);
-        // Data about another directory must not be used for this one.
+        // If the path now leads to another directory, drops what is known about the former one.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(open) = found.as_ref().and_then(Found::open) {
             return Ok(open);

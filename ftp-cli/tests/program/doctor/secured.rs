@@ -222,12 +222,17 @@ fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
             assert_eq!(seen, format!("it is self-signed; its pin is {}", pair.pin()));
         }
     });
-    let good = Shown::with(&authority.issue(Kind::Good), |tls| tls);
+    let pair = authority.issue(Kind::Good);
+    let good = Shown::with(&pair, |tls| tls);
     let found = examined(&[&good.url("ftpes")]);
     is("unknown authority", &found, (&["certificate-unknown-issuer"], 5, None));
     let other = authority.issue(Kind::Good).pin();
     let found = examined(&["--pin", &other, &good.url("ftpes")]);
     is("another pin", &found, (&["certificate-not-pinned"], 5, None));
+    assert_eq!(
+        found.seen("certificate"),
+        format!("its key is not the pinned one; its pin is {}", pair.pin())
+    );
 }
 
 #[test]

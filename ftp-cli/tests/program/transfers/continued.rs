@@ -4,8 +4,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use ftp_server::{Rights, Server};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
 
 use super::{PLAIN, TEN, count, sent, ten, text};
 use crate::peer::{Act, Peer};
@@ -247,4 +249,151 @@ fn a_connection_that_breaks_is_made_anew_and_goes_on_with_the_part() {
     assert_eq!(here.read("new"), b"aaaabbbbbb");
     assert!(first.seen().contains("REST 4, RETR x"), "{}", first.seen());
     assert_eq!(count(&first, "USER"), 2);
+}
+
+#[test]
+fn each_message_about_a_retry_names_its_object() {
+    let (here, tree) = (TempRoot::new(), TempRoot::new());
+    let file = text(&here.write("file", b"12345"));
+    tree.write("inside", b"12345");
+    let script = text(&here.write("script", format!("put {file} x\nget x {file}.2\n").as_bytes()));
+    let (new, tree) = (text(&here.join("new")), text(tree.path()));
+    // In place of @ comes the URL of the server.
+    for (words, verb, name) in [
+        (&["put", &file, "@x"][..], "STOR", "file to ftp://"),
+        (&["put", &file, "@d/"], "STOR", "file to ftp://"),
+        (&["get", "@x", &new], "RETR", "/x: "),
+        (&["get", "-P", &text(here.path()), "@x*"], "LIST", "/x*: "),
+        (&["ls", "@x"], "LIST", "/x: "),
+        (&["rm", "@x"], "DELE", "/x: "),
+        (&["mirror", "@x", &new], "LIST", "/x: "),
+        (&["mirror", &tree, "@"], "STOR", "inside: "),
+        (&["batch", "@", &script], "STOR", "file: "),
+        (&["batch", "@", &script], "RETR", "x: "),
+    ] {
+        for act in [Act::Say("450 busy"), Act::Say("421 going down")] {
+            let peer = Peer::start_several(vec![vec![(verb, act)]; 4]);
+            let words = words.iter().map(|word| word.replace('@', &peer.url("")));
+            let mut ftp = ftp(&["--retry", "1", "--retry-delay", "0s"]);
+            let ran = run(ftp.args(words.clone()));
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            let mut lines =
+                said.lines().filter(|line| line.contains("; try 2 of 2 in ")).peekable();
+            assert!(lines.peek().is_some(), "{words:?}: {said}");
+            assert!(lines.all(|line| line.contains(name)), "{words:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"12345"));
+    let full = || Act::TakeAndRefuse("150 go", 3, "451 Failure writing to local file.");
+    let lost = || Act::TakeAndBreak("150 go");
+    let put = |acts: Vec<Act>| {
+        let acts: Vec<_> = acts.into_iter().map(|act| ("STOR", act)).collect();
+        let peer = Peer::start(&acts);
+        let more = (acts.len() - 1).to_string();
+        let retry = ["put", "--retry", &more, "--retry-delay", "0s", &file, &peer.url("x")];
+        run(&mut ftp(&retry))
+    };
+    // The exit code is that of the last try.
+    let words = "x: the control connection is closed; an earlier try failed: STOR refused: 451 \
+                 Failure writing to local file.\n";
+    failed(&put(vec![full(), lost()]), 4, words);
+    failed(&put(vec![full(), full(), lost()]), 4, words);
+    // A success, and another reply, need no repetition.
+    put(vec![full(), Act::Take("150 go", "226 done")]).exited(0);
+    failed(&put(vec![full(), Act::Say("450 busy")]), 9, "x: STOR refused: 450 busy\n");
+}
+
+#[test]
+fn a_user_who_may_not_append_learns_how_to_start_again() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"12345"));
+    let there = |reply: &'static str| {
+        Peer::start(&[
+            ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end")),
+            ("SIZE", Act::Say("213 3")),
+            ("APPE", Act::Say(reply)),
+        ])
+    };
+    let hint = "without -c, the upload starts from the beginning";
+    let put = |options: &[&str], reply| {
+        run(ftp(&["put"]).args(options).args([&file, &there(reply).url("x")]))
+    };
+    failed(&put(&["-c"], "550 Permission denied"), 8, hint);
+    // These have other reasons.
+    for (options, reply, code) in [
+        (&["-c"][..], "552 quota", 8),
+        (&["-c"], "450 busy", 9),
+        (&["--append"], "550 Permission denied", 8),
+    ] {
+        let ran = put(options, reply);
+        failed(&ran, code, reply);
+        assert!(!String::from_utf8_lossy(&ran.stderr).contains(hint), "{options:?} {ran:?}");
+    }
+    // What the hint says works.
+    let rights = Rights::parse("list, read, write").unwrap();
+    let server = OurServer::at([127, 0, 0, 1], Server::builder(), rights);
+    server.root.write("x", b"123");
+    failed(&run(&mut ftp(&["put", "-c", &file, &server.url("x")])), 8, hint);
+    run(&mut ftp(&["put", &file, &server.url("x")])).exited(0);
+    assert_eq!(server.root.read("x"), b"12345");
+}
+
+#[test]
+fn an_older_file_on_the_server_is_named_and_only_if_asked_for() {
+    let here = TempRoot::new();
+    let locals = ["a", "b"].map(|name| text(&here.write(name, b"12345")));
+    let server = OurServer::start();
+    for (options, said) in [(&["-c"][..], false), (&["-c", "-v"], true)] {
+        for name in ["a", "b"] {
+            let old = server.root.write(format!("d/{name}"), b"123");
+            let ago = SystemTime::now() - Duration::from_secs(3_600);
+            fs::File::options().write(true).open(&old).unwrap().set_modified(ago).unwrap();
+        }
+        let ran = run(ftp(&["put"]).args(options).args(&locals).arg(server.url("d") + "/"));
+        let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+        for name in ["a", "b"] {
+            let url = server.url("d").replace(":pass%20word", "") + "/" + name;
+            let note = format!("the local file is newer than {url}: uploading from the start");
+            assert_eq!(words.contains(&note), said, "{note}: {words}");
+        }
+        assert!(said || words.is_empty(), "{words}");
+        ran.exited(0);
+        assert_eq!(server.root.read("d/b"), b"12345");
+    }
+}
+
+#[test]
+fn a_transfer_that_was_resumed_says_so() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", &[7; 3_000]));
+    let (server, log) = (OurServer::start(), text(&here.join("log")));
+    let last = || fs::read_to_string(&log).unwrap().lines().rev().nth(1).unwrap().to_owned();
+    // From an earlier run.
+    let put = || run(&mut ftp(&["put", "-c", "--log-file", &log, &file, &server.url("x")]));
+    put().exited(0);
+    assert!(last().contains(": 2.9 KiB in ") && !last().contains("resumed"), "{}", last());
+    server.root.write("x", &[7; 1_024]);
+    put().exited(0);
+    assert!(last().contains(": 1.9 KiB in "), "{}", last());
+    assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
+    put().exited(0);
+    assert!(last().contains(": 0 B in ") && last().ends_with("after 2.9 KiB"), "{}", last());
+    // From an earlier try of the same run.
+    let acts = |retr: Act| {
+        let size = ("SIZE", Act::Say("213 3000"));
+        vec![("RETR", retr), size, ("MDTM", Act::Say("213 19990101000000"))]
+    };
+    let peer = Peer::start_several(vec![
+        acts(Act::SendAndBreak("150 go", vec![7; 1_024])),
+        acts(Act::Send("150 go", vec![7; 1_976], "226 done")),
+    ]);
+    let retry = ["get", "-c", "--retry", "1", "--retry-delay", "0s", "--log-file", &log];
+    run(ftp(&retry).args([&peer.url("x"), &text(&here.join("new"))])).exited(0);
+    assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
+    assert_eq!(here.read("new"), [7; 3_000]);
 }

@@ -15,7 +15,7 @@ pub(super) struct Date {
     /// `None` if the date has a known form but does not exist or is ambiguous: the line is still an
     /// entry.
     pub(super) modified: Option<Modified>,
-    /// The offset after its last byte in the line.
+    /// The offset in the line of the first byte after the date.
     pub(super) end: usize,
     /// The padding of its last column.
     pub(super) column: Column,
@@ -31,7 +31,8 @@ pub(super) enum Column {
     /// A year after a single SP. `ls` right-aligns years in a column as wide as `hh:mm`; some
     /// servers left-align them and add one SP.
     LooseYear,
-    /// A date without a time, where other dates have one (`ls --time-style=iso` adds one SP).
+    /// A date without a time in a format that has times for other dates. `ls --time-style=iso` adds
+    /// one SP.
     NoTime,
 }
 
@@ -117,7 +118,7 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
 }
 
 impl Date {
-    /// Returns the date `ymd` at `clock`, whose last word is `last`.
+    /// Returns the date `ymd` at the time `clock`; `last` is the last word of the date.
     fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
         let modified = modified(ymd, clock, reference);
         Self { modified, end: last.end(), column: Column::Exact, year: None }
@@ -174,8 +175,8 @@ fn month_and_day(
     }
 }
 
-/// Parses a date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and the time, year or zone
-/// after it.
+/// Parses a date in one word, such as `2005-06-07`, `09-26` or `01-jun-99`, and the year or the
+/// time and zone that may follow it.
 fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let mark = *first.bytes.iter().find(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
     if first.bytes.len() > 11 {

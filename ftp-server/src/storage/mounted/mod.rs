@@ -20,9 +20,9 @@ use super::{
 ///   storage sees the path from its own root, so its symbolic links never lead into another
 ///   storage.
 /// - A mount point appears in the listing of its parent directory, even if the storage there has no
-///   such directory. It hides an object of that storage with the same path, and everything below
-///   that object. Symbolic links of that storage can still lead to hidden objects. Missing
-///   directories above a mount point also appear, but nothing can be stored in them.
+///   such directory. The mount point hides an object of that storage with the same path, and
+///   everything below that object. Symbolic links of that storage can still lead to hidden objects.
+///   Missing directories above a mount point appear in listings, but nothing can be stored in them.
 /// - A mount point and the directories above it can be neither renamed nor removed. Renaming from
 ///   one storage to another fails with `CrossesMounts`.
 /// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
@@ -81,7 +81,8 @@ impl MountedStorage {
         Self { root: Arc::new(root), mounts: Vec::new() }
     }
 
-    /// Mounts a storage at a directory of the tree, which may be below another mount point.
+    /// Mounts a storage at a directory of the tree. This directory may be below another mount
+    /// point.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl MountedStorage {
         self.mounts.iter().any(|mount| mount.path == *path)
     }
 
-    /// Returns whether this is a mount point or a directory above one.
+    /// Returns whether `path` is a mount point or a directory above one.
     fn holds_mounts(&self, path: &VirtualPath) -> bool {
         self.mounts.iter().any(|mount| mount.path.is_at_or_below(path))
     }
@@ -218,7 +219,7 @@ impl MountedStorage {
     /// a directory above a mount point. Nothing can be stored in it.
     fn made_up(&self, path: &VirtualPath) -> Metadata {
         // No device has such a number. Each mount point has only one directory above it at each
-        // depth, so the pair is unique.
+        // depth, so the pair of depth and number is unique.
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
         let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);

@@ -122,7 +122,8 @@ impl Kept {
     }
 
     /// Returns the size to report to the client. It is less than the number of bytes that the
-    /// client sent: a part is stored only when further bytes follow.
+    /// client sent, so that the client does not assume that the whole file is stored. Parts alone
+    /// are always less, because a part is stored only when further bytes follow.
     pub(super) fn told(&self) -> u64 {
         if self.tail.is_none() { self.size() } else { self.size().saturating_sub(1) }
     }
@@ -192,7 +193,8 @@ pub(super) fn discard(store: &Inner, note_key: &str, found: &Found) -> Result<()
     }
 }
 
-/// Discards the partial upload of another session, which may still renew its note.
+/// Discards the partial upload of another session. Tries several times, because that session may
+/// still renew the note.
 pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
     const TRIES: u32 = 3;
     for _ in 0..TRIES {
@@ -413,7 +415,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
             None => Ok(()),
         }
     })?;
-    // Also removes old signs, and old objects with last bytes that no note names any more.
+    // Also removes old signs and old tails, which no note names any more.
     for prefix in [keys::tails(&store.hidden), keys::signs(&store.hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),

@@ -24,7 +24,8 @@ impl Pool {
         Arc::new(Self { left: Mutex::new(bytes), returned: Condvar::new() })
     }
 
-    /// Reserves memory, and waits for it up to `limit`. Returns `None` if too little becomes free.
+    /// Waits at most `limit` for free memory, and reserves it. Returns `None` if too little becomes
+    /// free in that time.
     pub(super) fn take(self: &Arc<Self>, bytes: u64, limit: Duration) -> Option<Memory> {
         let left = unpoisoned(self.left.lock());
         let waited = self.returned.wait_timeout_while(left, limit, |left| *left < bytes);

@@ -1,4 +1,4 @@
-//! Tests the features of a store, because some stores silently ignore conditions.
+//! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
 use super::encode::base64;
 use super::error::S3Error;
@@ -21,7 +21,8 @@ pub struct S3Features {
     /// is new, or that it has not changed. Without this feature, two clients that create the same
     /// file at once may both succeed, and two servers may resume the same upload.
     pub conditional_writes: bool,
-    /// The store checks the same conditions when a multipart upload is completed.
+    /// The store checks such conditions when it completes a multipart upload, not only when it
+    /// stores an object in one request.
     pub conditional_completion: bool,
     /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
@@ -82,7 +83,8 @@ pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
     let key = format!("{}probe/{id}", store.hidden);
     let found = conditions(store, &key, &id).and_then(|(is_kept, _)| {
         let Some(object) = store.client.head(&key)?.filter(|_| is_kept) else { return Ok(None) };
-        // A store that refuses every condition passes so far, but nothing in it can be replaced.
+        // A store that refuses every conditional write passes the tests above, so test one that
+        // must succeed.
         let condition = Condition::Is(object.tag);
         store.client.put(&key, CONTENT, &condition, &Inner::unique()?, store.checksums)?;
         Ok(Some(object.answered))
@@ -96,7 +98,8 @@ pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
 fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Error> {
     let put = |id: &str, condition| store.client.put(key, CONTENT, &condition, id, store.checksums);
     let tag = put(id, Condition::New)?;
-    // Another id, so that an ignored condition does not look like a lost response.
+    // Another id, so that after a lost response the object above does not look like the result of
+    // this request.
     let refused = |condition| is_refused(put(&Inner::unique()?, condition));
     let is_kept = refused(Condition::New)? && refused(Condition::Is(format!("\"{id}\"")))?;
     Ok((is_kept, tag))

@@ -53,8 +53,8 @@ impl S3Storage {
         moved
     }
 
-    /// Moves all objects of a directory, or fails with `Unsupported` if it has more objects than
-    /// the limit.
+    /// Moves all objects of a directory. Fails with `Unsupported` if the directory contains more
+    /// than `rename_trees` objects.
     fn move_tree(&self, from: &str, to: &str) -> Result<(), StorageError> {
         let most = self.rename_trees;
         let mut keys = Vec::new();
@@ -74,7 +74,7 @@ impl S3Storage {
         if keys.is_empty() {
             return Err(Kind::Unsupported.into());
         }
-        // The directory itself comes first, so that the new one exists before its files.
+        // The object of a directory is listed before its files, so the new directory exists first.
         for key in &keys {
             let Some(rest) = key.strip_prefix(from) else { continue };
             if rest.is_empty() || rest.ends_with('/') {

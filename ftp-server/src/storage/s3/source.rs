@@ -193,8 +193,8 @@ impl Fetch {
             }
             self.at += piece.len() as u64;
             if self.at == self.size {
-                // The next request can reuse this connection only after a read at the end. The
-                // content is complete, so an error does not matter.
+                // The next request can reuse this connection only after a read has found the end of
+                // the body. The content is complete, so an error does not matter.
                 let _ = body.read(&mut [0]);
             }
             if let Err(error) = self.compare(&piece) {
@@ -208,8 +208,8 @@ impl Fetch {
         Ok(Ok(()))
     }
 
-    /// Adds a piece to the digest. Compares the digest with the store's before the last piece is
-    /// passed on.
+    /// Adds a piece to the digest. Before the last piece is passed on, compares the digest with the
+    /// store's.
     fn compare(&mut self, piece: &[u8]) -> Result<(), S3Error> {
         let Some((digest, told)) = &mut self.sum else { return Ok(()) };
         digest.update(piece);

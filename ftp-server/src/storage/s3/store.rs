@@ -40,8 +40,8 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 /// Maximum interval at which the background thread renews leases.
 const LONGEST_TICK: Duration = Duration::from_secs(20);
 
-/// Stack size of the background threads, in bytes. It is large, because the needs of name
-/// resolution are unknown.
+/// Stack size of the background threads, in bytes. It is large, because the system's name
+/// resolution may need a large stack.
 const STACK: usize = 2 * 1024 * 1024;
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
@@ -133,9 +133,8 @@ impl S3Store {
     ///
     /// # Errors
     ///
-    /// Returns [`S3Error::Configuration`] if the prefix contains an empty name, `.`, `..` or a
-    /// control character. Returns the same error if the prefix is too long, or reserved for the
-    /// server's own objects.
+    /// Returns [`S3Error::Configuration`] if the prefix is too long, is reserved for the server's
+    /// own objects, or contains an empty name, `.`, `..` or a control character.
     pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
         let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
             S3Error::Configuration(format!(
@@ -145,8 +144,9 @@ impl S3Store {
         Ok(S3Storage::new(Arc::clone(&self.inner), keys))
     }
 
-    /// Checks that the store is usable, with temporary objects below the
-    /// [hidden prefix](S3StoreBuilder::hidden_prefix). Returns the optional features of the store.
+    /// Tests the store with temporary objects below the
+    /// [hidden prefix](S3StoreBuilder::hidden_prefix). Returns the optional features that the store
+    /// supports.
     ///
     /// # Errors
     ///
@@ -225,8 +225,8 @@ impl S3StoreBuilder {
     }
 
     /// Sets the URL of the service that issues the keys of [`web_identity`](Self::web_identity)
-    /// (default: `https://sts.REGION.amazonaws.com`, or `.amazonaws.com.cn` in China). Call this
-    /// method after `web_identity`.
+    /// (default: `https://sts.REGION.amazonaws.com`, or `https://sts.REGION.amazonaws.com.cn` for
+    /// regions in China). Call this method after `web_identity`.
     pub fn sts_endpoint(mut self, endpoint: impl Into<String>) -> Self {
         if let Some(identity) = &mut self.web_identity {
             identity.endpoint = Some(endpoint.into());
@@ -234,7 +234,7 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets whether requests name the bucket in the path (default: true) or in the host name.
+    /// Sets whether requests name the bucket in the path instead of the host name (default: true).
     pub fn path_style(mut self, path_style: bool) -> Self {
         self.path_style = path_style;
         self
@@ -254,7 +254,7 @@ impl S3StoreBuilder {
     }
 
     /// Sets the size of the first 1,000 parts of an upload, in bytes, at least 5 MiB (default: 8
-    /// MiB). The size doubles after each 1,000 parts, up to half of [`memory`](Self::memory).
+    /// MiB). The size doubles after every 1,000 parts, up to half of [`memory`](Self::memory).
     pub fn part_size(mut self, bytes: u64) -> Self {
         self.part_size = bytes;
         self
@@ -277,8 +277,8 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets the time after which another server may resume the uploads of a server that died, at
-    /// least 2 s (default: 60 s). All servers of a bucket need the same value.
+    /// Sets the time after which another server may resume the uploads of a server that died
+    /// (default: 60 s, minimum: 2 s). All servers of a bucket need the same value.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -292,7 +292,8 @@ impl S3StoreBuilder {
     }
 
     /// Sets whether a file of one part is sent with its SHA-256 checksum, which the store checks
-    /// and keeps (default: true). Each request is also signed with the digest of its content.
+    /// and keeps (default: true). Regardless of this setting, each request is signed with the
+    /// digest of its content.
     pub fn checksums(mut self, checksums: bool) -> Self {
         self.checksums = checksums;
         self

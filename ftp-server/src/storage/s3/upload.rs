@@ -35,7 +35,7 @@ pub(super) struct Begun {
     pub(super) multipart: Option<Multipart>,
     /// The key of the note, if the upload is kept after an interruption.
     pub(super) note_key: Option<String>,
-    /// The key of the note of another session's upload, which this file supersedes.
+    /// The key of the note of another session's partial upload that this file supersedes.
     pub(super) rival: Option<String>,
     /// The lease, once the note is written.
     pub(super) lease: Option<Arc<Lease>>,
@@ -44,8 +44,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Returns the multipart upload. If there is none yet, begins one, and writes its note if the
-    /// upload is kept after an interruption.
+    /// Returns the multipart upload, and begins it if necessary. If the upload is kept after an
+    /// interruption, this method then also writes or updates its note.
     pub(super) fn multipart(&mut self) -> Result<Multipart, S3Error> {
         if let Some(multipart) = &self.multipart {
             return Ok(multipart.clone());
@@ -186,7 +186,8 @@ impl S3Upload {
 
     fn take(&mut self, sent: Sent) -> Result<bool, StorageError> {
         self.begun = sent.begun;
-        // The last part is kept until the file is published, and a failed part for another attempt.
+        // Keeps the bytes of the last part until the file is published, and those of a failed part
+        // for another attempt.
         if self.is_last_stored || sent.part.is_err() {
             self.buffer = sent.buffer;
         }
@@ -219,7 +220,7 @@ impl S3Upload {
     }
 
     /// Waits up to `limit` for memory, and returns whether it was reserved. Returns `Busy` if the
-    /// total wait exceeds the timeout.
+    /// total wait exceeds the timeout for memory.
     fn reserve(&mut self, limit: Duration) -> Result<bool, StorageError> {
         let part = self.part_size();
         if self.buffer.reserve(part, limit)? {
@@ -307,12 +308,12 @@ impl S3Upload {
         let is_cut = end == StreamEnd::Cut || end == StreamEnd::Failed && self.is_broken;
         let is_kept = is_cut && self.begun.note_key.is_some();
         if is_kept && self.is_tried && self.committing.is_none() {
-            // The upload can be resumed from the end of the stored parts when the lease has
+            // The note stays, so the upload can be resumed from its stored parts when the lease has
             // expired.
             return;
         }
-        // Omits the last part, which stays at the store. With that part, a client could see the
-        // size of its whole file.
+        // Omits the last part, which stays at the store: if the reported size included it, the
+        // client would assume that the whole file is stored.
         if self.is_last_stored && self.sending.is_none() {
             self.parts.pop();
         }
@@ -369,7 +370,7 @@ fn publish(
     {
         log::warn!("{key:?}: cannot remove the marker of the completed upload: {error}");
     }
-    // Otherwise a client could resume the other upload after this file is removed.
+    // If the superseded upload stayed, a client could resume it after this file is removed.
     if let Some(note_key) = rival
         && let Err(error) = partial::supersede(store, note_key)
     {

@@ -22,8 +22,8 @@ use crate::lock::unpoisoned;
 /// Maximum length of a token, in bytes. A token of Kubernetes has about 1,000 bytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
 
-/// Time after which a failed first request is not retried, because the start of a server may wait
-/// for it.
+/// Maximum time for retries of the first request. It is short, because a server may wait for the
+/// keys at startup.
 const FIRST: Duration = Duration::from_secs(5);
 
 /// Minimum time between two renewals of the keys.

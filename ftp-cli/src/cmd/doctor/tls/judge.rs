@@ -60,6 +60,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             let seen = match diagnosis {
                 // The name of the issuer adds nothing.
                 Diagnosis::CertificateSelfSigned => "it is self-signed".to_owned(),
+                _ if detail.is_empty() => fault.to_string(),
                 _ => format!("{fault}: {}", ftp_proto::Escaped(detail.as_bytes())),
             };
             wrong(Check::Certificate, diagnosis, format_args!("{seen}{pin}"))

@@ -136,7 +136,7 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`load`](Self::load) for a certificate that has no former version.
+    /// Returns an error of [`load`](Self::load) if there is no former certificate to keep.
     pub(super) fn renew(
         &mut self,
         settings: &Settings,
@@ -227,7 +227,7 @@ pub(super) fn kept(why: &str) -> String {
     format!("{why}; the previous certificate stays in use")
 }
 
-/// Adds the certificates of hosts to the server's own certificate.
+/// Returns the configuration with the server's own certificate and those of the virtual hosts.
 fn with_hosts(
     own: Usable,
     settings: &Settings,
@@ -375,7 +375,7 @@ fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || HostName::parse(name.as_bytes()).is_ok()
 }
 
-/// Returns a name as it is written in certificates: an IPv6 address without brackets.
+/// Returns a name in the form that certificates use, in which IPv6 addresses have no brackets.
 fn plain_name(host: &HostName) -> String {
     match host {
         HostName::Domain(name) => name.clone(),
@@ -444,8 +444,8 @@ pub(super) fn check(plan: &ServePlan, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding about the validity of a certificate, and one about its expiry unless the server
-/// created it.
+/// Adds a finding that a certificate is valid, and one about its expiry unless the server created
+/// it.
 fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
     findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
@@ -467,7 +467,7 @@ fn seconds_left(tls: &Tls) -> Option<i64> {
     Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
 }
 
-/// Adds a finding if the certificate of a host is for another name.
+/// Adds a finding if the certificate of a virtual host does not name that host.
 fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings) {
     if !tls.is_for(&plain_name(host)) {
         let key = key_of(host, "certificate");

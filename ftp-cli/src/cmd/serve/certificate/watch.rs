@@ -80,8 +80,8 @@ impl Stamp {
 }
 
 impl Watch {
-    /// Returns a watch that starts from the current state of the files. Call it before the files
-    /// are loaded, so that a change in the meantime is detected.
+    /// Returns a watch that starts from the current state of the files. Call this function before
+    /// the files are loaded, so that a change in the meantime is detected.
     pub(crate) fn of(settings: &Settings) -> Self {
         let files = settings.certificate_files().into_iter();
         let watched = |path: &Path| Watched { path: path.to_owned(), stamp: Stamp::of(path) };
@@ -134,7 +134,7 @@ impl Watch {
         }
     }
 
-    /// Records why files were not loaded. Returns the reasons that have not been logged yet.
+    /// Records why files were not loaded. Returns those that the previous call did not record.
     pub(crate) fn loaded(&mut self, failures: Vec<String>) -> Vec<String> {
         let known = std::mem::replace(&mut self.failures, failures);
         self.failures.iter().filter(|why| !known.contains(why)).cloned().collect()
@@ -157,8 +157,8 @@ impl FileCheck {
     pub(crate) fn must_load(&mut self) -> bool {
         let mut has_changed = self.is_retry;
         for file in &mut self.files {
-            // If the file is missing, a new file may be about to get its name. The next check finds
-            // that file.
+            // If the file is missing, another process may be about to replace it. The next check
+            // finds the new file.
             let found = Stamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;
@@ -232,7 +232,7 @@ mod tests {
         assert!(must_load(&mut watch) && !must_load(&mut watch));
         fs::write(&paths[1], b"kk").unwrap();
         assert!(must_load(&mut watch) && !must_load(&mut watch));
-        // A link that leads to another file, as certbot makes it.
+        // A symbolic link replaces the file, as when certbot renews a certificate.
         root.write("crt2", b"b");
         fs::remove_file(&paths[0]).unwrap();
         assert!(!must_load(&mut watch), "the file is missing for a moment only");
@@ -269,7 +269,7 @@ mod tests {
         let mut former = watch(&paths);
         let hung = former.begin().unwrap();
         former.report_due = Some(Instant::now());
-        // A reload does not change that, nor does it delay the report.
+        // A reload neither starts a second check nor delays the report.
         let mut later = watch(&paths).after(&former);
         assert!(later.begin().is_none() && later.begin().is_none());
         assert!(later.must_report());

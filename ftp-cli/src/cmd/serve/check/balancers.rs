@@ -3,8 +3,8 @@
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::settings::Settings;
 
-/// Reports what load balancers must send, and checks that clients can reach this server's passive
-/// ports through them.
+/// Reports what load balancers must send, and warns if they cannot know this server's passive
+/// ports.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let networks: Vec<String> =
         settings.server.proxy_protocol.iter().map(ToString::to_string).collect();

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 
 /// A root that users log in to.
 pub(super) struct Home {
-    /// The users of the root, as messages name them.
+    /// The user or setting that the root belongs to, as messages name it.
     whose: String,
     pub(super) root: Root,
     /// Rights of the users in the root.
@@ -50,7 +50,7 @@ pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home> {
     all
 }
 
-/// Returns the directories of users at hosts with a root.
+/// Returns each user's root at the virtual hosts that set one.
 fn homes_at_hosts(plan: &ServePlan) -> Vec<Home> {
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
@@ -184,13 +184,13 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     }
 }
 
-/// Returns a place and the path of its directory without symbolic links, if the directory exists.
+/// Returns a mount point and the canonical path of its directory, if the directory exists.
 fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
     Some((place, place.root.directory()?.canonicalize().ok()?))
 }
 
-/// Returns what the process cannot do in a directory although the user has the right to do it;
-/// `who` is the user of the process.
+/// Returns why the process cannot give users these rights in a directory, and what to do. `who` is
+/// the user of the process, for messages.
 fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
@@ -286,7 +286,7 @@ fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
     }
 }
 
-/// Checks for hosts with one root for all users, and for hosts without users.
+/// Checks for virtual hosts where all users share one root, and for those that admit no user.
 fn hosts(plan: &ServePlan, findings: &mut Findings) {
     for (name, host) in plan.settings.hosts.iter() {
         let is_shared = host.root.as_ref().is_some_and(|root| !root.to_string().contains('%'));
@@ -304,7 +304,7 @@ fn hosts(plan: &ServePlan, findings: &mut Findings) {
     }
 }
 
-/// Checks for rights by directory that apply to no directory.
+/// Checks for rules in `directories` whose path is not a directory.
 fn rules(users: &[(&String, &User)], findings: &mut Findings) {
     let has_directory = |user: &User| user.root.directory().is_none_or(Path::is_dir);
     for (name, user) in users.iter().filter(|(_, user)| has_directory(user)) {
@@ -324,7 +324,7 @@ fn rules(users: &[(&String, &User)], findings: &mut Findings) {
     }
 }
 
-/// Returns why the path of a rule leads to no directory below the root.
+/// Returns why the path of a rule is not a directory inside the root, and what to do.
 fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
     let mut place = root.to_owned();
     for part in Path::new(OsStr::from_bytes(path.relative())) {
@@ -338,7 +338,7 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 "is missing; create it or correct the path"
             }
-            // The check of the directory reports that the process cannot read it.
+            // Without access, the file type is unknown. `lack` reports a root without access.
             Err(_) => return None,
         };
         return Some(format!("{} {fault}", shown_path(&place)));
@@ -349,7 +349,7 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
 /// Checks for users who share a directory: none of them can resume another's upload.
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     let mut roots: BTreeMap<Root, Vec<String>> = BTreeMap::new();
-    // Users who can only create files, as in a drop box, keep no interrupted uploads.
+    // Users who can only create files, as in a drop box, cannot resume uploads.
     let keeps_partials = |rights: Rights| {
         let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
         may_resume && rights.contains(Rights::CREATE)

@@ -27,7 +27,7 @@ use crate::cmd::control::protocol::{Answer, Request, read_request};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The time in which a client must send its request, and in which it must read the answer.
+/// Time limit for a client to send its request, and again to read the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A request that waits for the main thread, which owns the server.
@@ -37,7 +37,7 @@ pub(super) struct Call {
     /// The client, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
-    /// Channel that disconnects once the answer was written or could not be written.
+    /// Channel that disconnects once the answer has been written or writing it has failed.
     written: Receiver<Infallible>,
 }
 
@@ -67,7 +67,7 @@ impl Call {
 pub(super) struct ControlSocket(LocalSocket);
 
 impl ControlSocket {
-    /// Binds the socket of the settings, if they have one.
+    /// Binds the control socket at the path in the settings, if they name one.
     ///
     /// # Errors
     ///

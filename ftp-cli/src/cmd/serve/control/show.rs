@@ -11,7 +11,7 @@ use crate::display::{instant, shown, size, timestamp};
 use crate::options::values;
 use crate::report::json::Object;
 
-/// Returns one line per session; as text, after a heading.
+/// Returns one line per session; the text style begins with a heading.
 pub(crate) fn who(sessions: &[SessionInfo], style: Style) -> String {
     match style {
         Style::Json => sessions.iter().map(session_object).collect(),

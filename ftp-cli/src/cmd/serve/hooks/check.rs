@@ -10,7 +10,7 @@ use crate::cmd::serve::settings::HookSettings;
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// Checks that the programs can be started, and that events can be kept.
+/// Checks that the programs can be started, and that the server can write dead letters.
 pub(super) fn check(settings: &HookSettings, findings: &mut Findings) {
     if let Some(path) = settings.stored.first() {
         check_program("hooks.stored", Path::new(path), findings);

@@ -104,7 +104,7 @@ impl DeadLetters {
     }
 }
 
-/// Writes a file under a temporary name, syncs it, and renames it.
+/// Writes a file under a temporary name, syncs it, and renames it to `name`. Never replaces a file.
 fn write(directory: &Path, name: &str, json: &[u8]) -> io::Result<PathBuf> {
     let mut file = tempfile::Builder::new().prefix(".event-").tempfile_in(directory)?;
     file.write_all(json)?;

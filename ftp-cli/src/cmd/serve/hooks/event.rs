@@ -11,7 +11,7 @@ pub(crate) enum HookEvent {
     Login,
     /// A login was refused.
     LoginFailed,
-    /// A user logged out, or the session of a user ended.
+    /// A user logged out, or a logged-in user's session ended.
     Logout,
     /// A file was received completely.
     Stored,

@@ -14,7 +14,7 @@ const BATCH: usize = 8;
 /// Bytes of lines that always fit into the queue of the log.
 const BYTES_AT_ONCE: usize = 128 * 1024;
 
-/// Largest number of bytes of a line without its event.
+/// Maximum length of a log line in bytes, without the event that it contains.
 const LINE: usize = 1024;
 
 /// Total time that the shutdown waits for the log.
@@ -30,7 +30,7 @@ pub(super) struct Left {
     pub(super) why: &'static str,
 }
 
-/// Writer of log lines, which waits for the log's thread before the queue of lines is full.
+/// Writer of log lines that waits for the log's thread when the log's queue would become full.
 pub(super) struct Lines<S> {
     settle: S,
     bytes: usize,
@@ -38,15 +38,15 @@ pub(super) struct Lines<S> {
 }
 
 impl<S: Fn()> Lines<S> {
-    /// Returns the log; `settle` waits until its lines are written.
+    /// Returns a writer; `settle` waits until the log has written the queued lines.
     pub(super) const fn new(settle: S) -> Self {
         Self { settle, bytes: 0, left: LINES }
     }
 
-    /// Logs an event with its file, or with its content if it has no file.
+    /// Logs an event with the path of its dead letter, or with its content if it has none.
     pub(super) fn log(&mut self, left: &Left, kept: Result<PathBuf, String>) {
         let json = left.notice.letter().1.len();
-        // The format may escape each quote and backslash once more.
+        // The log format may escape each quote and backslash of the JSON, which adds a byte.
         let bytes = LINE + if kept.is_ok() { 0 } else { 2 * json };
         if self.bytes + bytes > BYTES_AT_ONCE && !self.left.is_zero() {
             let start = Instant::now();
