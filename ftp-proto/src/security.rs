@@ -19,11 +19,12 @@ pub enum AuthMechanism {
 }
 
 impl AuthMechanism {
-    /// Parses a mechanism name, ignoring case: 1 to 20 printable ASCII characters (RFC 2228 §8.2).
+    /// Parses a mechanism name, ignoring case: 1 to 20 printable ASCII characters other than SP
+    /// (RFC 2228 §8.2).
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a character that is not
+    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for SP or a character that is not
     /// printable ASCII, and `TooLong` beyond 20 characters.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("mechanism-name", at, kind);

@@ -72,7 +72,8 @@ impl Sink {
         }
     }
 
-    /// Opens the file at `path` itself, which is truncated when the first byte arrives.
+    /// Opens the file at `path` itself, not a temporary file, and truncates it when the first byte
+    /// arrives.
     ///
     /// # Errors
     ///

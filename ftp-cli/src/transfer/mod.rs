@@ -1,4 +1,4 @@
-//! Transfers one file: `download.rs` and `upload.rs` do the work, with the other modules.
+//! Transfers one file: `download.rs` and `upload.rs` do the work, and call the other modules.
 
 pub(crate) mod context;
 pub(crate) mod download;

@@ -1,5 +1,5 @@
-//! The parsed options of transfers. `get`, `put`, `batch`, `mirror` and `fxp` accept different
-//! ones.
+//! The parsed options of transfers. Each of `get`, `put`, `batch`, `mirror` and `fxp` accepts only
+//! some of them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -76,7 +76,7 @@ impl TemporaryName {
         (is_other && is_name).then_some(Self { before, after })
     }
 
-    /// Returns the temporary name of a file in the same directory.
+    /// Returns the temporary name for the file `name`, in the same directory.
     pub(crate) fn of(&self, name: &[u8]) -> Vec<u8> {
         let start = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, name) = name.split_at_checked(start).unwrap_or((b"", name));
@@ -172,7 +172,8 @@ impl TransferOptions {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if another option counts bytes, which ASCII changes.
+    /// Returns `Usage` for ASCII with an option that counts bytes, because the conversion changes
+    /// their number.
     pub(crate) fn representation(&self, url: &FtpUrl) -> Result<RepresentationType, Failure> {
         let representation =
             self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);

@@ -2,9 +2,10 @@
 //! `get --segments N`, and for the large files of `mirror -j N`.
 //!
 //! The file is complete if all ranges arrived, and if its size and time on the server are the same
-//! before and after. If the server offers a digest, the digest must match too, unless `--verify`
-//! asks for less. Each connection is tested before use: it must lead to the same version of the
-//! file, and must send from the requested byte. Some servers accept `REST` and send from byte 0.
+//! before and after the download. If the server offers a digest, the digest must also match, unless
+//! `--verify` is `size` or `none`. Each connection is tested before use: it must lead to the same
+//! version of the file, and must send from the requested byte. Some servers accept `REST`, but send
+//! from byte 0 nevertheless.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -57,7 +58,7 @@ pub(crate) struct Order<'a> {
     /// Rate limit of all connections together.
     pub(crate) rate_limit: Option<&'a RateLimit>,
     pub(crate) board: &'a Board,
-    /// Function that adds the fields that identify the file to its events.
+    /// Function that adds to each event of the file the fields that identify the file.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
     /// Function that returns the failure for an error of the local file.
     pub(crate) failed_here: &'a (dyn Fn(&io::Error) -> Failure + Sync),
@@ -89,8 +90,8 @@ pub(crate) struct Whole {
 ///
 /// # Errors
 ///
-/// Returns the failure. Received ranges stay, so that the next attempt continues, unless the
-/// server's file has changed or its digest differs.
+/// Returns the failure. Received ranges are kept for the next attempt, unless the server's file has
+/// changed or its digest differs.
 pub(crate) fn download(
     context: &Context<'_>,
     sessions: &mut Sessions<'_>,
@@ -138,13 +139,13 @@ pub(crate) fn download(
 }
 
 /// Downloads a file over at most as many connections as `connections` has. The first one is used
-/// for all requests about the file. A single connection must be used if the file is small, or if
-/// the server reports no size or time, or cannot restart.
+/// for all requests about the file. Returns [`Gathered::Alone`] if the file is small, or if the
+/// server reports no size or time, or cannot restart.
 ///
 /// # Errors
 ///
-/// Returns the failure. Received ranges stay, so that the next attempt continues, unless the
-/// server's file has changed or its digest differs.
+/// Returns the failure. Received ranges are kept for the next attempt, unless the server's file has
+/// changed or its digest differs.
 pub(crate) fn gather(
     order: &Order<'_>,
     connections: &mut [&mut Sessions<'_>],
@@ -286,7 +287,7 @@ impl Segments<'_> {
         match ended {
             Ok(report) => Ok(report.ended == Ended::Confirmed),
             Err(Error::Incomplete { .. }) => Ok(false),
-            // The command is unknown or impossible; a transient refusal is an error.
+            // The server lacks the command or cannot restart; any other refusal is an error.
             Err(Error::Refused(_, reply)) if is_incapable(&reply) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -398,8 +399,8 @@ impl Worker for Fetcher<'_, '_, '_> {
     fn end(self) {}
 }
 
-/// Returns the ranges that are missing: about `count` of equal length, unless they would be too
-/// small.
+/// Divides the missing bytes into about `count` ranges of equal length, or fewer if ranges would be
+/// smaller than `LEAST`.
 fn plan(kept: &[(u64, u64)], size: u64, count: usize) -> Vec<Missing> {
     let mut gaps = Vec::new();
     let (mut piece, mut from) = (0, 0);

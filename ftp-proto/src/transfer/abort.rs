@@ -6,8 +6,9 @@ use crate::reply::{Reply, ReplyCode, Severity};
 ///
 /// A server sends one final reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or
 /// 226 twice. The client therefore waits for two replies, whatever their codes. If the transfer
-/// ends while `ABOR` is on its way, Pure-FTPd answers neither command. If the server stays silent,
-/// the client sends `NOOP`: any pending replies come before the 200 to `NOOP`.
+/// ends while `ABOR` is on its way, Pure-FTPd answers neither the transfer command nor `ABOR`. If
+/// the server stays silent, the client sends `NOOP`: any pending replies come before the 200 to
+/// `NOOP`.
 ///
 /// ```
 /// use ftp_proto::{AbortStep, Reply, ReplyCode, TransferAbort};

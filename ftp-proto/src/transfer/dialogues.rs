@@ -1,4 +1,4 @@
-//! Whole dialogues before a transfer, played without a socket.
+//! Tests of whole dialogues before a transfer, without sockets.
 
 use super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
 use crate::command::Command;
@@ -106,7 +106,7 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
     }
 }
 
-/// Plays a dialogue with an unknown server, and returns the state of that server afterwards.
+/// Plays a dialogue with a server of which nothing is known yet. Returns what is known afterwards.
 fn play_first(mut setup: TransferSetup, script: &[&str]) -> ServerState {
     let mut server = ServerState::default();
     play(&mut setup, &mut server, script);
@@ -168,11 +168,11 @@ fn a_server_names_the_protocol_that_epsv_needs() {
     play(&mut download(passive()), &mut server, &["> EPSV 1", AT_229, CONNECT]);
     let again = ["> EPSV 1", "< 522 use (1)", "> PASV", AT_227, CONNECT];
     play(&mut download(passive()), &mut server, &again);
-    // The server listens for the wrong protocol, and must close that port first.
+    // The server listens for the wrong protocol; ABOR makes it close that port first.
     let by_229 =
         ["> EPSV", "< 229 at (|2||50004|)", "> ABOR", "< 225 ok", "> EPSV 1", AT_229, CONNECT];
     play_first(download(passive()), &by_229);
-    // The list lacks the protocol of the control connection.
+    // The list in the 522 lacks the protocol of the control connection.
     play_first(download(passive_ipv6()), &["> EPSV", "< 522 use (1)", REFUSED]);
 }
 
@@ -192,7 +192,7 @@ fn a_port_that_cannot_be_reached_leads_from_epsv_to_pasv() {
     let pasv = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
     let script = [&["> EPSV", AT_229, CONNECT, "it fails"][..], &pasv, &["begun"]].concat();
     assert!(play_first(download(passive()), &script).no_epsv);
-    // Only a successful PASV shows that EPSV was at fault.
+    // Only a data connection made after PASV shows that EPSV was at fault.
     let unreached = [&["> EPSV", AT_229, CONNECT, "> RETR a", "start", "no data"][..], &pasv];
     assert!(!play_first(download(passive()), &unreached.concat()).no_epsv);
     let script = [&unreached.concat()[..], &["no data at all"]].concat();
@@ -243,7 +243,7 @@ fn a_part_is_asked_for_after_the_data_connection() {
         let server = play_first(part(), &[&begin[..], &[refusal, REFUSED]].concat());
         assert_eq!(server.range, FileRange::default());
     }
-    // REST is sent again, because the server may have forgotten it with the data connection.
+    // REST is sent again: when the data connection failed, the server may have dropped the offset.
     let lost = [&begin[..], &["< 350 ok", "> RETR a", "start", "no data"]].concat();
     let again = ["> PASV", AT_227, CONNECT, "> REST 5", "< 350 ok", "> RETR a", "start"];
     play_first(part(), &[&lost[..], &again].concat());
@@ -306,7 +306,7 @@ fn a_part_that_no_transfer_followed_is_taken_back() {
     };
     let script = ["> EPSV", AT_229, CONNECT, "> REST 0", "< 350 ok", "> RETR a"];
     play(&mut download(passive()), &mut server, &script);
-    // Listings and other commands without a range leave the range in force.
+    // A listing or another command without a range does not reset the range in force.
     server.range = FileRange::from_offset(5).unwrap();
     let mut list = TransferSetup::new(Command::Nlst(None), passive());
     play(&mut list, &mut server, &["> EPSV", AT_229, CONNECT, "> NLST", "start"]);

@@ -1,4 +1,4 @@
-//! The length of a transfer, and the length that it must have.
+//! The actual and the expected length of a transfer.
 
 use super::verdict::TransferFault;
 use crate::number;
@@ -29,8 +29,9 @@ impl TransferLength {
         Self { moved, offset: 0, announced: None, wanted: None, stored: None }
     }
 
-    /// Compares the transferred bytes with the expectations. For a transfer from an offset, servers
-    /// announce either the rest or the whole file in the 150 reply; both are accepted.
+    /// Compares the transferred bytes with the expectations. For a transfer from an offset, some
+    /// servers announce the length of the rest in the 150 reply, and others that of the whole file;
+    /// both are accepted.
     ///
     /// # Errors
     ///

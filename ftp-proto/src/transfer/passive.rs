@@ -34,8 +34,8 @@ pub struct PassiveAddress {
 }
 
 impl PassiveAddress {
-    /// Finds the address in the reply to `EPSV` or `PASV`, which may be a 227 or 229 in either
-    /// case. `peer` is the server's address on the control connection.
+    /// Finds the address in the reply to `EPSV` or `PASV`; a 227 or 229 is accepted for either
+    /// command. `peer` is the server's address on the control connection.
     ///
     /// # Errors
     ///

@@ -78,7 +78,7 @@ fn commands_and_events_are_recorded_in_their_order() {
     assert_eq!(all, want.map(|line| format!("session 1: {line}")));
     bench.recorder.clear();
     let error = bench.recorder.wait_for(Duration::from_millis(1), |_| true).unwrap_err();
-    assert!(error.to_string().ends_with("recorded: nothing"), "{error}");
+    assert!(error.to_string().ends_with("recorded so far: nothing"), "{error}");
 }
 
 #[test]

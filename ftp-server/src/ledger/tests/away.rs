@@ -101,7 +101,7 @@ fn without_the_ledger_a_server_refuses() {
     assert!(reply.contains("Cannot count the connections"), "{reply}");
     let _ = session.passive();
     let reply = session.expect("STOR g", 452).text();
-    assert!(reply.contains("Quota cannot be checked now"), "{reply}");
+    assert!(reply.contains("Cannot check the quota now"), "{reply}");
     session.expect("MKD d", 452);
     // Reading still works.
     session.expect("SIZE f", 213);
