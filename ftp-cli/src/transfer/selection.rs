@@ -59,8 +59,8 @@ impl Selection {
     ) -> Option<&'static str> {
         let is_small = |least: u64| size.is_none_or(|size| size < least);
         let is_large = |most: u64| size.is_none_or(|size| size > most);
-        // A file that may be too new is left out, because another program may still be writing it.
-        // A file that may be new enough is kept.
+        // With `--min-age`, a file that may be too new is left out, because another program may
+        // still be writing it. With `--max-age`, a file that may be new enough is kept.
         let is_new = |latest: i64| times.is_none_or(|(_, end)| end > latest);
         let is_old = |earliest: i64| times.is_none_or(|(_, end)| end < earliest);
         match () {

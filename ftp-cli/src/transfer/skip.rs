@@ -95,12 +95,12 @@ fn is_there(client: &mut Client, path: &[u8]) -> Result<bool, Failure> {
     if client.exists(path)? {
         return Ok(true);
     }
-    // If the server does not report a fact, that does not prove that the file is missing.
+    // The negative answer proves that the file is missing only if the server has MDTM or MLST.
     let features = client.features()?;
     if features.has("MDTM") || features.has("MLST") {
         return Ok(false);
     }
-    // A size alone may belong to an interrupted upload.
+    // A size alone proves nothing: the file may be from an interrupted upload.
     if client.size(path)?.is_none() && features.has("SIZE") {
         return Ok(false);
     }

@@ -20,7 +20,7 @@ impl<'a> Source<'a> {
         Self::Stream(Once { stream, has_begun: false })
     }
 
-    /// Returns whether bytes were consumed that another attempt would need.
+    /// Returns whether another attempt would need bytes that were already consumed.
     pub(super) const fn is_spent(&self) -> bool {
         matches!(self, Self::Stream(Once { has_begun: true, .. }))
     }

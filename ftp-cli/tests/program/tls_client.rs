@@ -286,7 +286,7 @@ fn a_session_that_ends_with_plaintext_is_retried_and_quoted_li_06() {
     failed(&run(&mut ftp(&mkdir)), 4, oops);
     let ran = run(ftp(&mkdir).args(["--retry", "5", "--retry-delay", "0s"]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(said.contains(oops) && said.contains("try 3 of 6"), "{said}");
+    assert!(said.contains(oops) && said.contains("attempt 3 of 6"), "{said}");
     ran.exited(0);
     server.join().unwrap();
 }

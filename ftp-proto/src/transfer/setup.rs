@@ -100,7 +100,7 @@ enum FileTime {
 enum Stage {
     /// The commands up to the one for the data connection are sent one by one.
     Agreeing,
-    /// The server listens for the wrong protocol, and must close that port (RFC 2428 §3).
+    /// The server listens for the wrong protocol; `ABOR` makes it close that port (RFC 2428 §3).
     ClosingPort,
     /// All commands were sent together. The next replies answer those in `commands`, in order, and
     /// then the transfer's command.

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use crate::data::Outgoing;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// Outgoing data that is cut after its first bytes. It offers no descriptor, so that all bytes are
-/// counted here.
+/// Outgoing data that is cut after its first bytes. It offers no file descriptor, so that all bytes
+/// pass through `fill` and are counted.
 pub(crate) struct CutOutgoing {
     pub(crate) inner: Box<dyn Outgoing>,
     pub(crate) left: u64,
@@ -28,7 +28,7 @@ impl Outgoing for CutOutgoing {
     }
 }
 
-/// An upload that fails after a number of bytes, or at its end.
+/// An upload that fails after `left` bytes, or at its end if it is shorter.
 pub(crate) struct CutUpload {
     pub(crate) inner: Box<dyn Upload>,
     pub(crate) left: u64,

@@ -33,7 +33,7 @@ pub enum ProtocolFault {
 /// sessions of all servers that share these faults.
 ///
 /// `Abort` and `Silence` affect only commands with a data connection. If several faults match a
-/// command, the first applies.
+/// command, the one that was added first applies.
 ///
 /// ```
 /// use ftp_server::testing::{ProtocolFault, Faults};

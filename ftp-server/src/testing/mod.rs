@@ -9,8 +9,8 @@
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! Without these fixtures, each command only checks whether a recorder or fault is set. The example
-//! `client_test` of ftp-client uses all of them except `FaultStorage`.
+//! In a server without these fixtures, their only cost is a check for a recorder or fault at each
+//! command. The example `client_test` of ftp-client uses all of them except `FaultStorage`.
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,5 @@
-//! Replacement for TLS without the feature `tls`. It has the same names, but no value of its types
-//! can exist.
+//! Replacement for TLS without the feature `tls`. Its items have the same names as with the
+//! feature, but no value of its types can exist.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};

@@ -84,7 +84,7 @@ impl Acceptor {
         self.settings.0.auth_ssl_alias
     }
 
-    /// Returns whether this server begins handshakes with some other servers.
+    /// Returns whether this server is configured to begin handshakes with other servers.
     pub(crate) const fn trusts_other_servers(&self) -> bool {
         self.begins.is_some()
     }
@@ -99,9 +99,9 @@ impl Acceptor {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Prepares TLS on a control connection, within `limit`. If the client sends no name, it gets
-    /// the certificate of `host`. The work is done in a handshake thread, because the C library
-    /// keeps freed memory for the thread that freed it.
+    /// Prepares TLS on a control connection, within `limit`. If the client sends no server name, it
+    /// gets the certificate of `host`. The work is done in a handshake thread, because the C
+    /// library keeps freed memory for the thread that freed it.
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         limit: Duration,
@@ -223,11 +223,12 @@ struct Named {
     settings: Tls,
     /// The host that `HOST` chose before the handshake.
     host: Option<HostName>,
-    /// Chosen in the handshake of the control connection, and used for its data connections too.
+    /// The choice in the handshake of the control connection, which also applies to its data
+    /// connections.
     choice: OnceLock<Choice>,
 }
 
-/// The result of the handshake of a control connection.
+/// The server name that the client sent, and the certificate that the client gets.
 struct Choice {
     asked: AskedName,
     shown: Arc<dyn ResolvesServerCert>,
@@ -240,7 +241,8 @@ impl Named {
 
     fn choose(&self, client_hello: &ClientHello<'_>) -> Choice {
         let asked = AskedName::of(client_hello.server_name());
-        // A name in the handshake overrides one in plaintext, even if no host has it.
+        // A server name in the handshake overrides the host from `HOST`, even if no host has that
+        // name.
         let host = match &asked {
             AskedName::Missing => self.host.as_ref(),
             AskedName::Foreign => None,

@@ -26,7 +26,7 @@ impl Certificate {
     }
 
     /// Returns whether the certificate is for this user: its common name, or one of its mail
-    /// addresses, equals the name byte for byte.
+    /// addresses, equals the user name byte for byte.
     pub(super) fn names(&self, user: &[u8]) -> bool {
         self.has_common_name(user) || self.has_mail(user)
     }

@@ -160,7 +160,7 @@ impl Connection {
     }
 
     /// Decrypts received bytes, and keeps an incomplete record. The plain text goes to `sink`;
-    /// output is appended to `answer`.
+    /// bytes for the peer are appended to `answer`.
     pub(crate) fn receive(
         &mut self,
         bytes: &mut [u8],
@@ -185,8 +185,8 @@ impl Connection {
     }
 
     /// Decrypts the whole records at the beginning of `bytes` in place. The plain text goes to
-    /// `sink`; output is appended to `answer`. Returns the length of these records: later bytes
-    /// belong to the next input.
+    /// `sink`; bytes for the peer are appended to `answer`. Returns the number of processed bytes;
+    /// the caller must prepend the others to the next input.
     pub(crate) fn decrypt(
         &mut self,
         bytes: &mut [u8],

@@ -29,7 +29,7 @@ impl Handshake {
     }
 
     /// Carries out the handshake over `stream`. `wait` waits until the socket is ready, and fails
-    /// if the handshake must end, for example at `deadline`.
+    /// if the handshake must be aborted, for example at `deadline`.
     ///
     /// A failed handshake sends an alert if the socket has room for it.
     pub(crate) fn carry_out<E: From<io::Error>>(

@@ -80,12 +80,12 @@ impl Pem {
     }
 }
 
-/// Returns the content of a file. A file that exceeds [`LONGEST`] is truncated, and so is probably
-/// invalid. Does not wait for a pipe without a writer.
+/// Returns the content of a file. Reads at most [`LONGEST`] bytes, so a longer file usually fails
+/// to parse. Does not wait for a pipe without a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
-    // A pipe that has a writer is read to its end.
+    // Reads wait again, so that a pipe with a writer is read to its end.
     fcntl_setfl(&file, OFlags::empty())?;
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes)?;
@@ -108,7 +108,8 @@ pub(super) fn check_dates(certificate: &Pem) -> Result<(), TlsError> {
     Ok(())
 }
 
-/// Returns a certificate with its chain and its key. Checks that they belong together.
+/// Returns a certificate with its chain and its key. Checks that the key belongs to the
+/// certificate.
 pub(super) fn pair(
     certificate: &Pem,
     key: &Pem,

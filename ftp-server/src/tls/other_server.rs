@@ -80,7 +80,8 @@ pub(super) fn config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &settings.identity {
-        // Another server may ask for the certificate of its TLS client.
+        // The other server may ask for a client certificate: this server then shows its own
+        // certificate.
         Identity::Pair(pair) => {
             let shown = rustls::sign::SingleCertAndKey::from(Arc::clone(pair));
             config.with_client_cert_resolver(Arc::new(shown))
@@ -128,7 +129,7 @@ impl ServerCertVerifier for Verifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    // The other server must prove that it has the key of the certificate.
+    // Even with a trusted certificate, the other server must prove that it has the private key.
 
     fn verify_tls12_signature(
         &self,

@@ -25,16 +25,16 @@ pub enum TlsPolicy {
 pub enum SessionReuse {
     /// Never resume: send no tickets.
     Off,
-    /// Let clients resume. Events show whether they did, and
-    /// [`Server::resumptions`](crate::Server::resumptions) counts the resumptions.
+    /// Let clients resume. Events show whether each data connection resumed a session, and
+    /// [`Server::resumptions`](crate::Server::resumptions) counts both cases.
     #[default]
     Observe,
     /// Like `Observe`, but send tickets for many connections at a time. If a connection does not
     /// resume a session, log a warning, at most once per second in each session.
     Prefer,
     /// Refuse with 522 data connections that do not resume a session. The tickets are enough for 64
-    /// uploads in a row, and each download or listing brings two more. They are valid until the
-    /// control connection ends, seven days at most (RFC 8446 §4.6.1).
+    /// uploads in a row, and each download or listing brings two more. Tickets are valid until the
+    /// control connection ends, for seven days at most (RFC 8446 §4.6.1).
     Require,
 }
 
@@ -52,7 +52,7 @@ pub enum TlsVersion {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// Accept clients without a certificate; an invalid certificate ends the handshake.
+    /// Accept clients without a certificate; an invalid certificate aborts the handshake.
     Optional,
     /// Require a valid certificate; without one the handshake fails.
     Required,
@@ -69,8 +69,8 @@ impl TlsVersion {
     }
 }
 
-/// Reason why a certificate, key or pin cannot be used. The errors name the file. For data that is
-/// not from a file, they name `the certificate`, `the key` or the pin instead.
+/// Reason why a certificate, key or pin cannot be used. Each error names the file. If the data is
+/// not from a file, the error names `the certificate`, `the key` or the pin instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

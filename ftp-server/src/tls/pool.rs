@@ -15,8 +15,8 @@ use std::time::Instant;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Stack of a pool thread, in bytes. It is more than four times the stack of a session. Otherwise
-/// the C library would reuse the stack of an ended pool thread, with all touched pages, for a
+/// Stack of a pool thread, in bytes. It is more than four times the stack of a session, so that the
+/// C library does not reuse the stack of an ended pool thread, with all touched pages, for a
 /// session.
 const STACK: usize = 5 * limits::SESSION_STACK;
 

@@ -15,15 +15,15 @@ use crate::lock::unpoisoned;
 /// tickets.
 const REMEMBERED: usize = 4;
 
-/// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1). A session that only uploads gets
-/// tickets only on its control connection.
+/// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1), because a session that only
+/// uploads gets no new tickets after the handshake of its control connection.
 const LIFETIME: u32 = 7 * 24 * 60 * 60;
 
 const KEY_LEN: usize = 32;
 
-/// The sessions of one control connection that can be resumed. Their tickets are sealed with a key
-/// that exists only as long as the connection. Tickets of other control connections are useless
-/// here (RFC 4217 §15.2.6).
+/// The resumable TLS sessions of one control connection. Their tickets are sealed with a key that
+/// exists only as long as the connection. Tickets of other control connections are useless here
+/// (RFC 4217 §15.2.6).
 pub(super) struct Resumption {
     key: [u8; KEY_LEN],
     /// TLS 1.2 sessions of clients without tickets, the oldest first.

@@ -137,11 +137,12 @@ impl Tls {
     /// Uses a configuration of rustls: its certificates, versions, cipher suites and verifier of
     /// client certificates.
     ///
-    /// [`client_ca_file`](Self::client_ca_file) has no effect then, and
+    /// With it, [`client_ca_file`](Self::client_ca_file) has no effect, and
     /// [`min_version`](Self::min_version) applies only to handshakes that this server begins
-    /// ([`sscn_ca_file`](Self::sscn_ca_file)). Sessions and tickets follow
-    /// [`session_reuse`](Self::session_reuse), because resumption identifies the client of a data
-    /// connection. Early data is disabled, and a configuration without ALPN protocols gets `ftp`.
+    /// ([`sscn_ca_file`](Self::sscn_ca_file)). For session resumption,
+    /// [`session_reuse`](Self::session_reuse) overrides the configuration, because resumption
+    /// identifies the client of a data connection. Early data is disabled, and a configuration
+    /// without ALPN protocols gets `ftp`.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         let provider = Arc::clone(config.crypto_provider());
@@ -175,9 +176,10 @@ impl Tls {
     /// is used: the settings of `self` apply to all hosts.
     ///
     /// The TLS server name of the control connection chooses the host (RFC 6066). Without a server
-    /// name, the last `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of
-    /// `self`. Data connections use the same certificate as their control connection, whatever name
-    /// the client sends. The server compares whole names and ignores case; there are no wildcards.
+    /// name, the last `HOST` command before `AUTH` chooses it (RFC 7151). Other clients get the
+    /// certificate of `self`. Data connections use the same certificate as their control
+    /// connection, whatever name the client sends. The server compares whole names and ignores
+    /// case; there are no wildcards.
     ///
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists the names that `HOST` accepts.
     ///
@@ -231,8 +233,8 @@ impl Tls {
         self
     }
 
-    /// Accepts TLS uploads that end without `close_notify`, as old clients need (default: `false`).
-    /// A truncated upload then looks complete.
+    /// Sets whether TLS uploads may end without `close_notify`, as old clients need (default:
+    /// `false`). If they may, a truncated upload looks complete.
     #[must_use]
     pub fn allow_missing_close_notify(mut self, allow: bool) -> Self {
         self.settings().allow_missing_close_notify = allow;
@@ -286,8 +288,8 @@ impl Tls {
     }
 
     /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
-    /// `false`; the reply is 504). They have the effect of `AUTH TLS`, and data connections are
-    /// protected from the start.
+    /// `false`). If `false`, they fail with 504. If `true`, they have the effect of `AUTH TLS`, and
+    /// data connections are protected from the start.
     #[must_use]
     pub fn auth_ssl_alias(mut self, served: bool) -> Self {
         self.settings().auth_ssl_alias = served;

@@ -1,5 +1,5 @@
-//! Single steps of a TLS connection. They are the same on both sides, except for the types of
-//! rustls.
+//! Single steps of a TLS connection. The steps are the same for the TLS client and server; only the
+//! types of rustls differ.
 
 use std::io;
 
@@ -47,7 +47,7 @@ impl Records for UnbufferedClientConnection {
 pub(super) struct Reading {
     /// Length of the records that are no longer needed.
     pub(super) used: usize,
-    /// Whether the record belongs to a handshake or has plain text.
+    /// `true` if the record belongs to a handshake, has plain text, or is a `close_notify`.
     pub(super) speaks: bool,
     /// Whether the record was a `close_notify`.
     pub(super) is_closed: bool,
@@ -60,8 +60,9 @@ pub(super) enum Output<'a> {
     CloseNotify,
 }
 
-/// Processes the records between `reading.used` and `shown`. The plain text goes to `sink`; output
-/// is appended to `answer`. After an error, the output is the alert that describes the error.
+/// Processes the records between `reading.used` and `shown`. The plain text goes to `sink`; bytes
+/// for the peer are appended to `answer`. After an error, these bytes are the alert that describes
+/// the error.
 pub(super) fn process<R: Records>(
     connection: &mut R,
     reading: &mut Reading,
@@ -99,7 +100,7 @@ pub(super) fn process<R: Records>(
     }
 }
 
-/// Appends the first message of a client to `answer`.
+/// Appends the first message of this server, as the TLS client, to `answer`.
 pub(super) fn greet(
     connection: &mut UnbufferedClientConnection,
     answer: &mut Vec<u8>,
@@ -114,7 +115,7 @@ pub(super) fn greet(
 }
 
 /// Appends the alert that describes an error to `answer`. `records` are the records with the error:
-/// rustls expects to see them until it has no output left, and would then fail again.
+/// rustls needs them until it has no output left. After that, it would report the error again.
 fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
     let records = records.unwrap_or_default();
     let mut used = 0;

@@ -1,5 +1,5 @@
-//! Code shared by the control socket and the metrics: a Unix socket with its own file, and streams
-//! with one deadline.
+//! Code shared by the control socket and the metrics: a Unix socket whose file is removed on drop,
+//! and streams with one deadline.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,12 +29,12 @@ pub(super) struct LocalSocket {
 type FileIdentity = (u64, u64);
 
 impl LocalSocket {
-    /// Binds a socket with these permissions, and replaces a socket whose server has ended.
+    /// Binds a socket with the permissions `mode`. Replaces the socket of a server that has ended.
     ///
     /// # Errors
     ///
-    /// Returns `AddrInUse` if another server listens there, `AlreadyExists` for any other file, and
-    /// the system's errors.
+    /// Returns `AddrInUse` if another server listens there, `AlreadyExists` if the file is not a
+    /// socket, or the system's error.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         if is_stale(path)? {
             fs::remove_file(path)?;
@@ -84,8 +84,8 @@ pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Starts a thread that serves one client after the other. `serve_next` waits for the next client
-/// and serves it.
+/// Starts a thread that serves one client at a time. `serve_next` waits for the next client and
+/// serves it.
 ///
 /// # Errors
 ///

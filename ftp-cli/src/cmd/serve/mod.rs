@@ -197,7 +197,8 @@ fn heed_signals(
         }
         count = count.saturating_add(1);
         match (count, shutdown.get()) {
-            // A server that is stopping already needs no event.
+            // If the server is already stopping, nothing receives the event, which is not needed
+            // then.
             (1, _) => drop(sender.send(Event::Stop)),
             // Each session logs the end of its transfer, and keeps the partial file if the settings
             // allow that.

@@ -34,7 +34,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("passive-address", "passive.address"),
 ];
 
-/// The settings, and the users and the directory of the command line.
+/// The settings, and the directory and users given on the command line.
 pub(super) struct ServePlan {
     pub(super) settings: Settings,
     /// Unchanged by reloads.
@@ -44,7 +44,7 @@ pub(super) struct ServePlan {
     pub(super) has_file: bool,
 }
 
-/// Directory of the command line, and its users.
+/// Directory and users given on the command line.
 pub(super) struct Quick {
     pub(super) root: PathBuf,
     pub(super) users: Vec<NameAndPassword>,
@@ -109,8 +109,8 @@ impl ServePlan {
         self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name)).collect()
     }
 
-    /// Returns the user of the command line, if no other user can log in and the name needs no
-    /// escapes in a URL.
+    /// Returns the user given on the command line, if no other user can log in and the name needs
+    /// no escapes in a URL.
     pub(super) fn only_user(&self) -> Option<String> {
         let quick = self.quick.as_ref()?;
         let [(name, _)] = quick.users.as_slice() else { return None };
@@ -150,7 +150,8 @@ impl ServePlan {
         lines
     }
 
-    /// Returns warnings about actions that only root could do. Call it after dropping privileges.
+    /// Returns warnings about what the process can no longer do. Must be called after dropping
+    /// privileges.
     pub(super) fn lost(&self, options: &Options) -> Vec<String> {
         let Some(run_as) = &self.settings.run_as else { return Vec::new() };
         let config = options.value("config").map(|path| ("--config", Path::new(path)));

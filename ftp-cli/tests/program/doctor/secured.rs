@@ -54,7 +54,7 @@ enum Fault {
     Unanswered,
     /// It closes the connection instead of answering `AUTH TLS`.
     Closed,
-    /// It agrees to TLS, and then ends the handshake with an alert.
+    /// It agrees to TLS, and then aborts the handshake with an alert.
     Alert,
     /// It agrees to TLS, and then sends nothing more.
     Mute,

@@ -278,7 +278,7 @@ fn each_message_about_a_retry_names_its_object() {
             let ran = run(ftp.args(words.clone()));
             let said = String::from_utf8_lossy(&ran.stderr).into_owned();
             let mut lines =
-                said.lines().filter(|line| line.contains("; try 2 of 2 in ")).peekable();
+                said.lines().filter(|line| line.contains("; attempt 2 of 2 in ")).peekable();
             assert!(lines.peek().is_some(), "{words:?}: {said}");
             assert!(lines.all(|line| line.contains(name)), "{words:?}: {said}");
         }

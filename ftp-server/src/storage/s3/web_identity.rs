@@ -174,8 +174,8 @@ pub(super) fn first(issuer: &Issuer) -> (Result<Credentials, String>, Instant) {
 /// their lifetime is left. They are also renewed when the store reports that they have expired, for
 /// example after this computer was suspended. If a renewal fails, the old keys stay.
 ///
-/// This function needs its own thread, because leases must also be renewed while the service does
-/// not respond.
+/// This function needs its own thread, so that a service that does not respond does not delay the
+/// renewal of leases.
 pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant) {
     let mut earliest = Instant::now();
     loop {

@@ -30,7 +30,7 @@ const LONGEST: usize = 255 - 14 - 20;
 pub(crate) struct Progress<'a> {
     pub(crate) board: &'a Board,
     pub(crate) rate_limit: Option<&'a RateLimit>,
-    /// Adds the fields that identify the file to its events.
+    /// Function that adds to each event of the file the fields that identify the file.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
 

@@ -26,8 +26,8 @@ use super::settings::{HookSettings, Settings};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Time that the shutdown leaves for killed programs and dead letters. It is longer than the time
-/// that a killed program has to end.
+/// Time limit at shutdown for killed programs to end and dead letters to be written. It is longer
+/// than the time limit for a single killed program.
 const LAST_LETTERS: Duration = Duration::from_secs(3);
 
 /// Hooks that were killed but have not ended.
@@ -78,7 +78,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// Applies settings that [`prepare`](Self::prepare) has accepted to later events.
+    /// Applies settings to later events; [`prepare`](Self::prepare) must have accepted them.
     pub(super) fn set(&self, settings: &Settings) {
         let hooks = &settings.hooks;
         self.uploads.set(stored::AT_ONCE);
@@ -108,7 +108,7 @@ impl Hooks {
     /// Waits at most `limit` for the queued programs. Then kills the running programs, and logs the
     /// events that are left. `settle` waits until log lines are written.
     pub(super) fn finish(&self, limit: Duration, settle: impl Fn()) {
-        // Stops both first, so that they finish in parallel.
+        // Stops both pools first, so that they finish in parallel.
         self.uploads.stop();
         self.notices.stop();
         let now = Instant::now();
@@ -125,7 +125,7 @@ impl Hooks {
         let mut lines = Lines::new(settle);
         let writing = last::begin(&left);
         last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
-        // The threads account for their jobs, except for jobs that hang.
+        // The threads report the failures of their own jobs, except for jobs that hang.
         for hung in self.uploads.give_up(until) {
             hung.fail(KILLED);
         }

@@ -21,7 +21,7 @@ use crate::cmd::serve::settings::HookSettings;
 use crate::cmd::serve::users;
 use crate::display::shown_path;
 
-/// Longest pause before a retry, unless the first pause is longer.
+/// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Number of the next event of this process; the numbers give the events' files an order.
@@ -35,8 +35,8 @@ pub(super) struct Program {
     retries: u32,
     retry_delay: Duration,
     dead_letters: Arc<DeadLetters>,
-    /// Pool that writes events that did not fit into the queue, because the threads of sessions
-    /// cannot write them.
+    /// Pool that writes the events that did not fit into the queue: sessions' threads must not wait
+    /// for the disk.
     letters: Arc<Pool<UnqueuedEvent>>,
 }
 
@@ -172,7 +172,7 @@ impl Job for Notice {
 /// An event that did not fit into the queue.
 pub(super) struct UnqueuedEvent(pub(super) Arc<Notice>);
 
-/// The reason why the event of a letter was not handled.
+/// The reason why an [`UnqueuedEvent`] was not handled.
 pub(super) const FULL: &str = "not started: the queue is full";
 
 impl Queued for UnqueuedEvent {

@@ -45,7 +45,7 @@ pub(super) struct Stored {
     program: Arc<Program>,
     user: Vec<u8>,
     peer: IpAddr,
-    /// The path as the user sees it, and on disk.
+    /// The path as the user sees it; `local` is the path on disk.
     path: Vec<u8>,
     local: Option<PathBuf>,
     bytes: u64,

@@ -49,8 +49,8 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// Returns the reason with a hint for the operator, and logs both. The old file then stays in
-    /// use.
+    /// If the file cannot be opened, returns and logs the reason and what to do. The old file then
+    /// stays in use.
     pub(super) fn open_again(&self) -> Result<(), String> {
         match open(&self.path, self.owner.as_ref()) {
             Ok(file) => {
@@ -75,8 +75,8 @@ impl LogFile {
     }
 }
 
-/// Opens a log for appending. Does not wait for the reader of a pipe. A new file belongs to
-/// `owner`; an existing file keeps its owner.
+/// Opens a log for appending. If the file is a named pipe, does not wait for a reader. A new file
+/// belongs to `owner`; an existing file keeps its owner.
 fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
     let mut flags = OFlags::NONBLOCK;
     if is_root() && !is_roots_alone(path.parent()) {

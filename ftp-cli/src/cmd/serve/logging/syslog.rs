@@ -1,4 +1,4 @@
-//! The log in the local syslog: one datagram per line.
+//! Sends the log to the local syslog daemon, one datagram per line.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixDatagram;
@@ -27,8 +27,8 @@ pub(crate) enum SyslogFormat {
 }
 
 /// A connection to the syslog daemon. A line given to `write` can begin with its priority in the
-/// form of sd-daemon(3), `<6>text`. The message to the daemon has the priority in the form of
-/// `format`.
+/// form of sd-daemon(3), `<6>text`. The message to the daemon contains the priority in the form
+/// that `format` requires.
 pub(super) struct Syslog {
     path: PathBuf,
     format: SyslogFormat,

@@ -52,7 +52,8 @@ impl Transfers {
     /// Switches to the opened file.
     pub(crate) fn set(&self, prepared: Option<Option<Log>>) {
         if let Some(log) = prepared {
-            // The previous log writes its last lines; no session waits for them.
+            // Dropping the former log writes its last lines. Sessions do not wait: the lock is
+            // free.
             let former = std::mem::replace(&mut *self.log(), log);
             drop(former);
         }
@@ -60,7 +61,7 @@ impl Transfers {
 
     /// Reopens the file by its name. Returns `None` if there is no file.
     pub(crate) fn open_again(&self) -> Option<Result<(), String>> {
-        // Sessions can log while the file is being opened.
+        // The lock is not held, so that sessions can log while the file is being opened.
         let file = self.file();
         file.map(|file| file.open_again())
     }

@@ -1,5 +1,5 @@
-//! Remembers accepted logins for a short time, so that a client with many connections does not
-//! start a program for each connection.
+//! Remembers accepted logins for a short time, so that the server does not start the program again
+//! for each connection of a client.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -41,7 +41,7 @@ impl Cache {
         Self { lifetime, secret, entries: Mutex::new(Some(VecDeque::new())) }
     }
 
-    /// Returns the key of a login, or `None` if nothing is remembered.
+    /// Returns the key of a login, or `None` if the cache is off.
     pub(super) fn key(&self, asked: &Asked<'_>) -> Option<Key> {
         if self.lifetime.is_zero() {
             return None;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Largest number of messages in a period, and the length of a period.
+/// Largest number of messages in a period.
 const MESSAGES: u64 = 20;
 
+/// Length of a period.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counter of logins for which the program gave no valid answer.
@@ -17,8 +18,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Counts a failure. Returns the number of earlier failures without a message, or `None` if
-    /// this failure gets no message either.
+    /// Counts a failure. Returns the number of failures since the last message, or `None` if there
+    /// must be no message for this failure either.
     pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
         if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
             self.start = Some(now);

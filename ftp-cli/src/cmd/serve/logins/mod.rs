@@ -31,7 +31,7 @@ use crate::options::values;
 /// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);
 
-/// The threads that start the program, which outlive reloads, and the current program.
+/// The current program and the threads that start it; the threads outlive reloads.
 pub(super) struct Logins {
     pool: Arc<Pool<Question>>,
     current: Mutex<Option<Arc<Program>>>,
@@ -56,8 +56,8 @@ impl Logins {
         Ok(Some(Arc::new(Program::new(settings, &self.pool))))
     }
 
-    /// Applies settings with the program that [`prepare`](Self::prepare) has returned. The former
-    /// program forgets the logins that it accepted.
+    /// Applies settings and the program that [`prepare`](Self::prepare) returned for them. Forgets
+    /// the logins that the former program accepted.
     pub(super) fn set(&self, settings: &Settings, program: Option<Arc<Program>>) {
         self.pool.set(settings.auth.workers);
         let former = std::mem::replace(&mut *lock(&self.current), program);
@@ -66,7 +66,7 @@ impl Logins {
         }
     }
 
-    /// Refuses all logins that need a program from now on, and kills the running programs.
+    /// Kills the running programs, and refuses all later logins that need one.
     pub(super) fn end(&self) {
         for question in self.pool.end() {
             question.settle(Err("not started: the server is stopping".to_owned()));
@@ -114,7 +114,7 @@ impl Program {
     /// Returns `Unavailable` if there is no valid answer, and logs that unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
-        // The configuration cannot contain a user with an invalid name either.
+        // No user can have an invalid name, so there is no need to ask the program.
         let name = name.ok_or(AuthError::Refused)?;
         let asked = Asked::of(attempt);
         let start = Instant::now();

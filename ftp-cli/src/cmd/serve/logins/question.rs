@@ -17,7 +17,7 @@ use crate::report::json::Object;
 /// Processes of `auth.program` that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
-/// The facts about a login that the program gets.
+/// The facts that the program gets about a login.
 pub(super) struct Asked<'a> {
     pub(super) user: &'a [u8],
     pub(super) password: &'a [u8],
@@ -50,8 +50,9 @@ impl<'a> Asked<'a> {
             .into_line()
     }
 
-    /// Returns the client's IPv4 address or IPv6 /64 network, in bytes. Addresses and networks take
-    /// turns, so that a client that guesses passwords does not delay the others much.
+    /// Returns the client's IPv4 address or IPv6 /64 network, in bytes. Questions from different
+    /// addresses and networks take turns, so that a client that guesses passwords does not delay
+    /// the others much.
     fn turn(&self) -> Vec<u8> {
         match self.peer.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -63,7 +64,7 @@ impl<'a> Asked<'a> {
 /// A process to start, and its outcome.
 pub(super) struct Question {
     command: Arc<[String]>,
-    /// Text with the password, so no message shows it.
+    /// Contains the password, so no message shows this text.
     input: String,
     turn: Vec<u8>,
     limit: Duration,

@@ -28,7 +28,7 @@ impl MetricsAddress {
         }
     }
 
-    /// Returns the address, if it is a TCP address.
+    /// Returns the TCP address, or `None` for a Unix socket.
     pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -36,7 +36,7 @@ impl MetricsAddress {
         }
     }
 
-    /// Returns the path, if it is a Unix socket.
+    /// Returns the path of the Unix socket, or `None` for a TCP address.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Tcp(_) => None,

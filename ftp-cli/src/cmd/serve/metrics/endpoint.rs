@@ -14,14 +14,16 @@ use crate::cmd::serve::settings::Settings;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The time in which a client must send its request and read the answer.
+/// Time limit for a client to send its request and read the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Largest number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Maximum length of a request head in bytes, and maximum number of header fields.
+/// Maximum length of a request head, in bytes.
 const LONGEST: usize = 8 * 1024;
+
+/// Maximum number of header fields in a request.
 const FIELDS: usize = 64;
 
 /// The listening socket.
@@ -32,7 +34,7 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Binds the address of the settings, if they have one.
+    /// Binds the address in the settings, if they name one.
     ///
     /// # Errors
     ///
@@ -57,7 +59,7 @@ impl Endpoint {
         }
     }
 
-    /// Starts the thread that answers, one client after the other.
+    /// Starts the thread that answers clients, one at a time.
     ///
     /// # Errors
     ///

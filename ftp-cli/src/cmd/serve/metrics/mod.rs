@@ -38,7 +38,8 @@ struct Counts {
     has_failed_to_reload: bool,
 }
 
-/// A virtual host, or `None` for the server itself, and a time in seconds since 1970.
+/// A virtual host (`None`: the server itself), and the expiry of its certificate in seconds since
+/// 1970.
 pub(super) type CertificateEnd = (Option<String>, i64);
 
 /// Direction, outcome and reply code of a transfer; no code if the transfer had no reply.
