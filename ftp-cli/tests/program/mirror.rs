@@ -454,3 +454,18 @@ fn a_server_that_takes_fewer_connections_gets_fewer_jobs() {
     mirror(&["-j", "5"], &server.url("tree"), shown(&here.join("a"))).exited(0);
     assert_eq!(tree(&server.root.join("tree")), tree(&here.join("a")));
 }
+
+#[test]
+fn a_login_directory_that_cannot_be_listed_is_named() {
+    let here = TempRoot::new();
+    here.write("tree/file", b"1");
+    let rights = Rights::parse("write").unwrap();
+    let server = OurServer::at([127, 0, 0, 1], Server::builder(), rights);
+    let said = "login directory: LIST refused: 550 Permission denied";
+    let (tree, url) = (here.join("tree"), server.url(""));
+    let ran = mirror(&[], &url, shown(&tree));
+    failed(&ran, 8, &format!("/: {said}"));
+    let ran = mirror(&[], shown(&tree), &url);
+    let said = format!("ftp-cli: {said}: all files of this directory are copied");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains(&said), "{ran:?}");
+}

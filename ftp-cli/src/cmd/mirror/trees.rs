@@ -457,7 +457,8 @@ impl Side for RemoteTree<'_> {
 fn about(path: &[u8], error: Error) -> Failure {
     let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
     let fatal = !alone;
-    Failure { fatal, ..Failure::from(error).context(shown(path)) }
+    let name = if path.is_empty() { "login directory".to_owned() } else { shown(path) };
+    Failure { fatal, ..Failure::from(error).context(name) }
 }
 
 /// Returns whether servers that list with `ls` take the byte for a part of a pattern.

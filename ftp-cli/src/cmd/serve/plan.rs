@@ -287,7 +287,7 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
             "port" => port(&values.pop().unwrap_or_default())?,
             // These options can be repeated.
             "listen" | "listen-tls" => values.join(","),
-            // Of the other options, the last one wins, as usual.
+            // If another option is repeated, its last value wins.
             _ => values.pop().unwrap_or_default(),
         };
         by_option(&mut settings, option, key, &value)?;
@@ -319,7 +319,7 @@ fn port(text: &str) -> Result<String, Failure> {
     }
 }
 
-/// Returns the value of an option that is a setting. Fails unless the value is UTF-8.
+/// Returns the value of an option as text. Fails unless the value is UTF-8.
 fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
     value.to_str().map(str::to_owned).ok_or_else(|| {
         let value = shown_path(value.as_ref());
@@ -327,7 +327,7 @@ fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
     })
 }
 
-/// Returns the path of an option as an absolute path, resolved against the current directory.
+/// Returns the path that an option names; a relative path starts in the current directory.
 fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
     let path = options.value(option).unwrap_or_default();
     let absolute = std::path::absolute(path);
@@ -357,7 +357,7 @@ fn nobody() -> Failure {
 }
 
 impl Quick {
-    /// Reads the users and the directory of the command line. If neither the options nor the file
+    /// Reads the directory and users given on the command line. If neither the options nor the file
     /// name users, anyone can log in anonymously; with `--config`, this requires DIR.
     fn new(
         options: &Options,

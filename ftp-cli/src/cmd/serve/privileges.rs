@@ -18,7 +18,7 @@ pub(crate) struct RunAs {
     /// The text that was parsed.
     text: String,
     user: Uid,
-    /// The system's name of the user, which is needed for the supplementary groups.
+    /// The user's system name, which is needed to find the supplementary groups.
     name: Option<CString>,
     group: Gid,
 }
@@ -90,7 +90,7 @@ impl RunAs {
 }
 
 impl RunAs {
-    /// Changes the owner of a file to this user and group, if the process may still do so. Use it
+    /// Changes the owner of a file to this user and group, if the process is still root. Use it
     /// only for files that this process created, so that it does not give away other users' files.
     ///
     /// # Errors
@@ -149,8 +149,8 @@ fn group_id(group: &str) -> Result<Gid, String> {
 }
 
 impl RunAs {
-    /// Changes the owner of the file at `path` to this user and group, if the process may still do
-    /// so. Does not follow a link.
+    /// Changes the owner of the file at `path` to this user and group, if the process is still
+    /// root. Does not follow a link.
     ///
     /// # Errors
     ///

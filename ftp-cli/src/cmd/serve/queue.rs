@@ -1,4 +1,4 @@
-//! The events that the main thread of a server handles, in their order.
+//! A queue of the events that the main thread of a server handles.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,7 +15,7 @@ const DRAIN_CHECK: Duration = Duration::from_millis(200);
 /// An event for the main thread.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A signal, or the end of the last session of a draining server.
+    /// A signal to stop, or the end of the last session of a draining server.
     Stop,
     /// SIGHUP.
     Reload,

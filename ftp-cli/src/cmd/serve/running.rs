@@ -189,7 +189,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Carries out a request from the control socket, except for a reload.
+    /// Carries out any request from the control socket except a reload.
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
         match request {
             Request::Who(style) => Answer::done(who(&self.server.sessions(), *style)),
@@ -257,15 +257,16 @@ impl<'a> Running<'a> {
 
     /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
     /// Returns the changes in the words of the log, preceded by the reasons why former certificates
-    /// stay in use. Without a configuration file and a certificate, returns
-    /// only the reopened logs, if there are any.
+    /// stay in use. If there is neither a configuration file nor a certificate, returns which logs
+    /// were reopened, or that there is no file to reload.
     ///
     /// # Errors
     ///
     /// Returns the reasons if a log was not reopened, or if the configuration or certificate was
     /// not reloaded.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
-        // Reopens the logs even if the file has errors, because a log rotation depends on that.
+        // Reopens the logs even if the configuration file has errors, because a log rotation
+        // depends on that.
         let reopened = self.reopen_logs(log);
         let loads = self.options.has("config") || self.started.settings.tls.certificate.is_some();
         let outcome = match loads {
@@ -434,7 +435,7 @@ impl<'a> Running<'a> {
     }
 
     /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host
-    /// was removed or no longer admits the user. Also ends the session of a removed user if
+    /// was removed or no longer admits the user. Ends the session of a removed user even if
     /// anonymous logins or users of `auth.program` can have the same name.
     fn dismiss_former_users(&self) {
         let homes = &self.homes;
@@ -493,7 +494,8 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Returns the addresses of the server: a line for plaintext, and a line for implicit TLS.
+/// Returns the addresses of the server: a line for those without implicit TLS, and a line for those
+/// with it.
 fn listening(server: &Server) -> Vec<String> {
     let line = |how: &str, all: Vec<String>| {
         (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))

@@ -230,7 +230,7 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     assert!(tree.space(&path("/")).unwrap() > 1_000_000);
 }
 
-/// Directories of the disk: `own`, `shared`, and `secret` outside of both.
+/// Directories on disk: `own`, `shared`, and `secret` outside of both.
 fn directories() -> tempfile::TempDir {
     let top = tempfile::tempdir().unwrap();
     for directory in ["own", "shared", "secret"] {

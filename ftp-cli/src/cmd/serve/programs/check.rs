@@ -8,7 +8,7 @@ use crate::cmd::serve::findings::Findings;
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// Checks that the program of a key can be started.
+/// Checks that the program in the setting `key` can be started.
 pub(crate) fn check_program(key: &str, path: &Path, findings: &mut Findings) {
     let shown = shown_path(path);
     match access(path, Access::EXEC_OK) {

@@ -19,7 +19,7 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns the reason for a failure as a message.
+    /// Returns a message with the reason if the job failed.
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String>;
 
     /// Counts a failure. Returns the pause before the next attempt, or `None` if there is no next
@@ -82,7 +82,7 @@ impl<J: Job> State<J> {
 
 impl<J: Job> Pool<J> {
     /// Returns a pool without threads; `name` is for the threads that it starts later. With
-    /// `is_serial`, the jobs of each user run one after the other.
+    /// `is_serial`, the jobs of each user run one at a time.
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
@@ -216,7 +216,7 @@ impl<J: Job> Pool<J> {
         }
     }
 
-    /// Accounts for a job that has run, before the next job of the same user starts.
+    /// Records the outcome of a job, before the next job of the same user starts.
     fn settle(&self, job: &Arc<J>, ran: Result<(), String>) {
         let mut state = self.state();
         if let Err(why) = ran

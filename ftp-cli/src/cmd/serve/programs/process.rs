@@ -18,7 +18,7 @@ use crate::connect::credentials::VARIABLE;
 use crate::lock::lock;
 use crate::options::values;
 
-/// Pauses between checks of whether a program has ended: short at first, then longer.
+/// Shortest and longest pause between checks of whether a program has ended; the pauses grow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// Time that a killed program has to end.
@@ -50,13 +50,13 @@ impl Stuck {
     }
 }
 
-/// Largest number of bytes of an error message that are kept.
+/// Maximum number of bytes to keep from a program's error message.
 const KEPT: usize = 400;
 
 /// Maximum length of an answer, in bytes.
 const ANSWER: usize = 64 * 1024;
 
-/// Largest number of bytes to read between two checks: more than an answer.
+/// Largest number of bytes to read between two checks: more than the longest answer.
 const READ: usize = ANSWER + 4096;
 
 /// Returns a command that runs in `/`, in its own process group, without standard input and output.
@@ -164,7 +164,7 @@ fn wait(
     }
 }
 
-/// Waits for at most `limit` for a killed program. Returns whether it has ended.
+/// Waits at most `limit` for a killed program to end. Returns whether it has ended.
 fn ends(child: &mut Child, limit: Duration) -> bool {
     let start = Instant::now();
     loop {

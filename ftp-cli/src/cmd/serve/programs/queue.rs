@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Limits on the jobs in a queue: their number, and their bytes in total.
+/// Maximum number of jobs in a queue.
 pub(crate) const JOBS: usize = 1_000;
+
+/// Maximum total size of the jobs in a queue, in bytes.
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// A job in a queue.
@@ -32,7 +34,7 @@ pub(crate) struct Queue<J> {
     /// One lane per user, in the order of their turns. Each lane has at least one queued or running
     /// job.
     lanes: VecDeque<Lane<J>>,
-    /// Whether the jobs of a user run one after the other.
+    /// Whether the jobs of a user run one at a time.
     is_serial: bool,
     length: usize,
     bytes: usize,
@@ -59,7 +61,7 @@ impl<J: Queued> Lane<J> {
 }
 
 impl<J: Queued> Queue<J> {
-    /// Returns an empty queue. With `is_serial`, the jobs of each user run one after the other.
+    /// Returns an empty queue. With `is_serial`, the jobs of each user run one at a time.
     pub(crate) const fn new(is_serial: bool) -> Self {
         Self { lanes: VecDeque::new(), is_serial, length: 0, bytes: 0 }
     }

@@ -1,4 +1,5 @@
-//! Reads the user in an answer of `auth.program`, which has the keys of a user in the file.
+//! Reads the user in an answer of `auth.program`. The answer has the same keys as a user in the
+//! configuration file.
 
 use toml::de::DeTable;
 

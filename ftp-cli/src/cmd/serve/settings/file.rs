@@ -15,7 +15,7 @@ use super::table::Settings;
 use crate::exit::{Exit, Failure};
 use crate::options::values;
 
-/// Size of the largest file that is read, in bytes.
+/// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Largest number of errors that are reported for one file.
@@ -25,7 +25,7 @@ const MOST: usize = 100;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reading {
     First,
-    /// A reload: a pipe would be empty now, and might block forever.
+    /// A reload. A pipe would be empty by now, and reading it might block forever.
     Again,
 }
 

@@ -18,9 +18,9 @@ pub(crate) struct HookSettings {
     pub(crate) events: Vec<HookEvent>,
     /// Largest number of simultaneous processes of `program`.
     pub(crate) processes: usize,
-    /// Largest number of retries of `program` after a failure, and the pause before the first
-    /// retry.
+    /// Largest number of retries of `program` after a failure.
     pub(crate) retries: u32,
+    /// Pause before the first retry of `program`.
     pub(crate) retry_delay: Duration,
     /// Directory for events that `program` did not handle.
     pub(crate) dead_letters: Option<PathBuf>,

@@ -19,7 +19,7 @@ use crate::options::values;
 /// Name of the table that contains the hosts and `hosts.names`.
 pub(super) const HOSTS: &str = "hosts";
 
-/// The name that stands for anonymous logins in the list of a host.
+/// The name that stands for anonymous logins in a host's list of users.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// A virtual host of the file.
@@ -31,7 +31,8 @@ pub(crate) struct Host {
     /// Text of the reply to `HOST`, and of the greeting under implicit TLS; empty for the default
     /// texts.
     pub(crate) banner: String,
-    /// Root of all users at this host; `%u` stands for the user's name.
+    /// Root of all users at this host, in which `%u` stands for the user's name; `None` for each
+    /// user's own root.
     pub(crate) root: Option<Root>,
     /// Users who may log in; `None` for all.
     pub(crate) users: Option<Vec<String>>,
@@ -61,7 +62,7 @@ impl Host {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        // An empty list is shown like a missing list.
+        // Compares the lists themselves, because an empty list is shown like a missing one.
         self.users == other.users && HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
     }
 }
@@ -75,7 +76,7 @@ pub(crate) struct UnsafeName;
 pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
 
 impl Hosts {
-    /// Returns the host of this name, which is added if it is missing.
+    /// Returns the host with this name. Adds the host if it is missing.
     pub(super) fn with(&mut self, name: HostName) -> &mut Host {
         let entry = self.0.entry(name.to_string());
         &mut entry.or_insert_with(|| (name, Host::default())).1

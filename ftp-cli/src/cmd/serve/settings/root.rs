@@ -1,4 +1,4 @@
-//! The place of a user's files: a directory of the disk, or objects in a store.
+//! The place of a user's files: a directory on disk, or objects in a store.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

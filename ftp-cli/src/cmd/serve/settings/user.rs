@@ -30,7 +30,7 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
-    /// Directories of the disk and objects of stores in the user's tree, besides the root.
+    /// Directories on disk and objects of stores in the user's tree, besides the root.
     pub(crate) mounts: Vec<MountPoint>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,

@@ -32,8 +32,8 @@ pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
 const DAY: u64 = 24 * 60 * 60;
 
 impl Expiry {
-    /// Reads a date, or a date and time of RFC 3339 §5.6 with its offset from UTC. A fraction of a
-    /// second is dropped.
+    /// Reads a date, or a date and time as in RFC 3339 §5.6 with an offset from UTC. A fraction of
+    /// a second is dropped.
     fn parse(text: &str) -> Option<Self> {
         let Datetime { date, time, offset } = text.parse().ok()?;
         let Date { year, month, day } = date?;

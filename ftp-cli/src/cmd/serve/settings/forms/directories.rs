@@ -6,7 +6,7 @@ use super::texts::RIGHTS;
 use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
 
-/// `DIRECTORY=RIGHTS`, separated by `;`; the rights as in [`RIGHTS`], or `[]`.
+/// `DIRECTORY=RIGHTS`, separated by `;`. The rights have the form of [`RIGHTS`] or are `[]`.
 pub(crate) const DIRECTORIES: Form<Vec<DirectoryRights>> =
     Form::new(Kind::Directories, directories, |rules| {
         let show = |rule: &DirectoryRights| {

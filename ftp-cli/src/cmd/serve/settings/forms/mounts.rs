@@ -1,4 +1,4 @@
-//! Directories of the disk, and objects of stores, that are mounted into a user's tree.
+//! Directories on disk, and objects of stores, that are mounted into a user's tree.
 
 use ftp_server::VirtualPath;
 
@@ -8,11 +8,11 @@ use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::cmd::serve::settings::root::Root;
 
-/// A directory of the disk or objects of a store, with the path in the user's tree.
+/// A directory on disk or objects of a store, with its path in the user's tree.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MountPoint {
     pub(crate) path: VirtualPath,
-    /// The mounted root, with the user's name in place of `%u`.
+    /// The mounted root, with the user's name in place of `%u` if the name can be part of a path.
     pub(crate) root: Root,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
     }
 }
 
-/// Reads the absolute path of a mounted directory of the disk, or mounted objects of a store.
+/// Reads the absolute path of a mounted directory on disk, or of mounted objects of a store.
 pub(crate) fn mounted_root(text: &str) -> Result<Root, String> {
     match text.contains(';') {
         true => Err(format!("invalid path \"{text}\": a semicolon is not allowed")),

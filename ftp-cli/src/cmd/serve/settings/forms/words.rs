@@ -23,7 +23,7 @@ const fn one_of<T: Words>(kind: Kind) -> Form<T> {
     Form::new(kind, read, show)
 }
 
-/// Returns the form of a word, or of an empty text for the value for all users.
+/// Returns the form of a word that can be empty. Empty: the value for all users.
 const fn own<T: Words>(kind: Kind) -> Form<Option<T>> {
     let read = |text: &str| unless_empty(text, |text| word(text, T::WORDS));
     let show = |value: &Option<T>| {
