@@ -71,7 +71,7 @@ impl Default for DeflateLevel {
 pub struct DeflateEncoder(Compress);
 
 impl DeflateEncoder {
-    /// Returns an encoder at the start of a transfer.
+    /// Returns an encoder for a new transfer.
     #[must_use]
     pub fn new(level: DeflateLevel) -> Self {
         Self(Compress::new(Compression::new(level.0.into()), true))
@@ -157,7 +157,7 @@ impl Default for DeflateDecoder {
 }
 
 impl DeflateDecoder {
-    /// Returns a decoder at the start of a transfer.
+    /// Returns a decoder for a new transfer.
     #[must_use]
     pub fn new() -> Self {
         Self { stream: Decompress::new(true), is_finished: false }

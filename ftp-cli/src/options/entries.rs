@@ -89,8 +89,8 @@ download. With -r, other rules apply: see ftp-cli help mirror.
 
 If get --remove-source is killed, run the same command again: no file is lost.
 Without -r, small hidden files next to the target keep the state of a killed run
-for the next run. A file is downloaded twice only if get is killed as the file
-appears, and another program moves this copy away before the next run.
+for the next run. A file is downloaded twice only if get is killed just as the
+local file appears and another program moves that file away before the next run.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -151,8 +151,8 @@ other rules apply: see ftp-cli help mirror.
 
 With --remove-source and --temp, small hidden files next to the local file keep
 the state of a killed run for the next run, unless -r is used. If the server
-reports times, a file is uploaded twice only if put is killed as the file
-appears, and another program moves this copy away before the next run.",
+reports times, a file is uploaded twice only if put is killed just as the file
+appears on the server and another program moves it away before the next run.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -241,8 +241,8 @@ tree. If DST is a URL, --links keep is an error: FTP cannot create links there.
 follow also copies the content of a directory that a link leads to.
 
 As in put, the size of each uploaded file is compared with the size on the
-server. A file fails if its name is not UTF-8 and the server would change the
-name.
+server. If a name is not UTF-8 and the server would store it changed, the upload
+of that file fails.
 
 -j N copies up to N files at a time, each over its own connection. A file of
 16 MiB or more that makes up over 1/N of the data is downloaded first, in N
@@ -554,10 +554,10 @@ pub(super) const DEMO: Entry = Entry {
     summary: "Show a server and a client at work",
     about: "\
 Starts a server in a temporary directory on this computer. Uploads, lists,
-downloads and compares files: in passive and active mode, as text, resumed, and
-under TLS. Copies a file to a second server twice (FXP): each server is the
-passive side once. Prints the FTP dialogue, and removes the directory. Needs no
-network.",
+downloads and compares files in passive and active mode, transfers text, resumes
+an upload and a download, and uses TLS. Copies a file to a second server twice
+(FXP): each server is the passive side once. Prints the FTP dialogue, and
+removes the directory. Needs no network.",
     operands: &[],
     examples: &[],
 };

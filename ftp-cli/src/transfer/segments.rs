@@ -431,7 +431,7 @@ fn is_incapable(reply: &Reply) -> bool {
     matches!(reply.code().value(), 500..=504)
 }
 
-/// Returns the ranges of all pieces, in order, after the missing ranges have arrived.
+/// Returns, in order, the range that each piece covers once the missing ranges have arrived.
 fn together(kept: &[(u64, u64)], missing: &[Missing]) -> Vec<(u64, u64)> {
     let mut ranges: std::collections::BTreeMap<u64, u64> = kept.iter().copied().collect();
     for Missing { piece, to, .. } in missing {

@@ -22,8 +22,8 @@ const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
-/// The time for a server to notice that the other side of a running transfer has ended. A server
-/// that notices needs no `ABOR`, and its reply may explain more.
+/// Maximum time to wait for a server to notice that the other server has ended the transfer. A
+/// server that notices needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// The number of replies to take from one server before checking the other server and the deadline.

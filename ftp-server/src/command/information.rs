@@ -197,14 +197,13 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
         ),
         match session.tls() {
             None => " Control connection is in plaintext".to_owned(),
-            Some(info) => format!(" Control connection is under TLS {}", info.version.as_str()),
+            Some(info) => format!(" Control connection uses TLS {}", info.version.as_str()),
         },
         match session.protection {
             ProtectionLevel::Private if session.begins_handshakes => {
-                " Data connections are under TLS, with this server as TLS client (SSCN ON)"
-                    .to_owned()
+                " Data connections use TLS, with this server as the TLS client (SSCN ON)".to_owned()
             }
-            ProtectionLevel::Private => " Data connections are under TLS".to_owned(),
+            ProtectionLevel::Private => " Data connections use TLS".to_owned(),
             _ => " Data connections are in plaintext".to_owned(),
         },
     ];

@@ -400,8 +400,8 @@ impl Session {
         has_right && !self.context.config.fxp_networks.is_empty()
     }
 
-    /// Returns whether users with the right `FXP` can let the server begin TLS handshakes with
-    /// other servers.
+    /// Returns whether users with the right `FXP` can make the server begin TLS handshakes
+    /// with other servers.
     pub(crate) fn serves_sscn(&self) -> bool {
         let config = &self.context.config;
         let is_possible = |tls: &Arc<Acceptor>| {

@@ -1,5 +1,5 @@
-//! `who`, `status`, `kick`, `drain`, `reload`, `unban`: ask a running server through its control
-//! socket.
+//! `who`, `status`, `kick`, `drain`, `reload`, `unban`: query or control a running server through
+//! its control socket.
 
 pub(crate) mod protocol;
 

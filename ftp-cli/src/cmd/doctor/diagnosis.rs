@@ -192,7 +192,7 @@ diagnoses! {
         Server: "allow protected data connections (PBSZ 0, PROT P), or accept unencrypted data with --tls-data clear";
     ReuseDemanded "reuse-demanded" Tls,
         "The server requires data connections to resume the TLS session of the control connection. Clients that cannot (many libraries) fail with 522 or 425.",
-        Server: "for clients that cannot resume sessions, switch the requirement off (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse=prefer); this client can";
+        Server: "if other clients cannot resume sessions, switch the requirement off (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse=prefer); ftp-cli can resume them";
     DataTls "data-tls" Tls,
         "TLS works on the control connection, but fails on data connections.",
         Server: "check the server's TLS log; a server that requires session resumption must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";

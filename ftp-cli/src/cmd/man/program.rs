@@ -25,7 +25,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "all_proxy, ALL_PROXY",
-        "The proxy, in the form of --proxy, for URLs whose scheme has no proxy variable set; --proxy overrides it.",
+        "The proxy for URLs whose scheme has no proxy variable set, written as for --proxy; --proxy overrides it.",
     ),
     ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
     ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),

@@ -66,7 +66,7 @@ pub(super) trait Side {
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
 
     /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
-    /// `None` if only the listing has a time.
+    /// `None` if the time is available only from the listing.
     ///
     /// # Errors
     ///

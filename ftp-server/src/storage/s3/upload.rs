@@ -436,8 +436,8 @@ impl Upload for S3Upload {
         self.publishing.replaces
     }
 
-    /// Returns the size that the store has confirmed: the request to publish contained the digest
-    /// of all bytes, or the tags of all parts.
+    /// Returns the size once the upload is published. The store has confirmed it by accepting a
+    /// request with the digest of all bytes, or with the tags of all parts.
     fn published_size(&self) -> Option<u64> {
         self.is_over.then_some(self.size)
     }

@@ -140,7 +140,7 @@ impl Copier<'_> {
     }
 
     /// Sets the permission bits of the object at `path` of the target. Returns whether they were
-    /// set. If the server cannot set them, only the first call fails.
+    /// set. If the server cannot set them, the first call fails, and later calls return `false`.
     ///
     /// # Errors
     ///

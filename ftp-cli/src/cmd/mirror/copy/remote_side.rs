@@ -136,7 +136,7 @@ impl RemoteSide<'_> {
     }
 
     /// Sets the permission bits of the object at `path`, and returns whether they were set. If the
-    /// server lacks the command, only the first call fails.
+    /// server lacks the command, the first call fails, and later calls return `false`.
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, Failure> {
         if self.lacks_modes {
             return Ok(false);

@@ -69,7 +69,7 @@ pub(super) struct Loaded {
     own: Option<Tls>,
     /// Certificates from files, the server's own first.
     pub(super) files: Vec<Certificate>,
-    /// Messages about files that cannot be used, and certificates outside their validity.
+    /// Messages about files that cannot be used, and certificates outside their validity period.
     pub(super) failures: Vec<String>,
 }
 
@@ -187,7 +187,7 @@ impl Certificates {
     }
 }
 
-/// A certificate that can be used, with a message if it is outside its validity.
+/// A usable certificate, with a message if the clock is outside its validity period.
 struct Usable {
     tls: Tls,
     fault: Option<String>,

@@ -112,7 +112,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Maximum bytes per second of a session's downloads (0: unlimited)."),
     row!(User, "file_size",                      SIZE,         limits.file_size,                  "Maximum size of a stored file (0: unlimited)."),
     row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in; false disables the account."),
-    row!(User, "expires",                        EXPIRY,       expires,                           "Last day of logins (UTC), or the time when they end, such as 2026-12-31T18:00:00Z (empty: no end)."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day (UTC) on which the user can log in, such as 2026-12-31, or the time when logins end, such as 2026-12-31T18:00:00Z (empty: no limit)."),
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
