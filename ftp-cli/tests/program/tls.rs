@@ -13,7 +13,7 @@ use ftp_tests::port::OwnPort;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
-use ftp_tests::tls::{Authority, Kind, Pair, TlsClient, Version};
+use ftp_tests::tls::{Authority, Kind, Pair, PairFiles, TlsClient, Version};
 use ftp_tests::wait::at_last;
 
 use crate::config::{Configured, said_until};
@@ -346,6 +346,36 @@ fn at_boot_a_certificate_outside_its_dates_is_used_and_reported() {
         said_until(&served, "the certificate has changed");
         is_shown(&served, &renewed);
     }
+}
+
+#[test]
+fn a_reload_accepts_no_other_certificate_outside_its_dates() {
+    let (configured, authority) = (Configured::new(""), Authority::new());
+    let [good, expired] = [(Kind::Good, "good"), (Kind::Expired, "expired")]
+        .map(|(kind, name)| authority.issue(kind).write(&configured.here, name));
+    let text = |own: &PairFiles, host: Option<&PairFiles>| {
+        let keys = |files: &PairFiles| {
+            let (certificate, key) = (files.certificate.display(), files.key.display());
+            format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n")
+        };
+        let host = host.map(|files| format!("[hosts.\"a.test\"]\n{}", keys(files)));
+        let user = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
+        format!("[tls]\n{}{}{user}", keys(own), host.unwrap_or_default())
+    };
+    configured.write(&text(&good, Some(&good)));
+    let served = configured.serve();
+    for wrong in [text(&expired, Some(&good)), text(&good, Some(&expired))] {
+        configured.write(&wrong);
+        served.signal("HUP");
+        let said = said_until(&served, "configuration unchanged");
+        assert!(said.last().unwrap().contains("expired at 2021"), "{said:?}");
+    }
+    configured.write(&text(&good, None));
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    configured.write(&text(&good, Some(&expired)));
+    served.signal("HUP");
+    said_until(&served, "configuration unchanged");
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl ServePlan {
         Ok(Self { settings, quick: self.quick.clone(), has_file: self.has_file })
     }
 
-    /// Returns the treatment of certificates outside their validity periods.
+    /// Returns the treatment, at startup, of certificates outside their validity periods.
     pub(super) fn dates(&self) -> Dates {
         if self.has_file { Dates::Reported } else { Dates::Required }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ftp_server::Server;
 
-use super::certificate::{Certificates, Loaded};
+use super::certificate::{Certificates, Dates, Loaded};
 use super::hooks::Hooks;
 use super::kept::Kept;
 use super::logging::{LOG, Transfers, no_thread};
@@ -85,7 +85,7 @@ impl Reload<'_> {
     /// Checks everything that may fail, then applies `plan`. Returns the users, the confinement of
     /// sessions, and whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Arc<Homes>, Option<Kept>, bool), String> {
-        let loaded = self.certificates.load(&plan.settings, self.tls, plan.dates());
+        let loaded = self.certificates.load(&plan.settings, self.tls, Dates::Required);
         let loaded = loaded.map_err(|failure| failure.message)?;
         let program = self.logins.prepare(&plan.settings);
         let program = program.map_err(|error| no_thread("logins", &error).message)?;

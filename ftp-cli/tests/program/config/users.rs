@@ -424,6 +424,6 @@ fn a_server_with_a_file_starts_although_the_disk_of_its_users_is_missing() {
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
     // A directory that was typed must exist.
-    let typed = configured.command(&["--check"]).arg("/proc/none/disk").output().unwrap();
-    assert!(!typed.status.success());
+    let typed = run(configured.command(&["--listen", "0", "--anonymous"]).arg("/proc/none/disk"));
+    failed(&typed, 3, "/proc/none/disk: No such file or directory");
 }

@@ -37,8 +37,8 @@ const REFUSAL: &str = "clients that verify the name they connect to will refuse 
 pub(super) enum Dates {
     /// Refuse the certificate, unless it is already in use.
     Required,
-    /// If there is no former certificate, use it and report the fault: at boot, the clock may be
-    /// wrong.
+    /// Use the certificate and report the fault, unless it replaces another one: at boot, the clock
+    /// may be wrong.
     Reported,
 }
 
