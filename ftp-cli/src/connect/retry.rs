@@ -176,8 +176,11 @@ impl Tries {
 
 /// Returns the message of a failure, which names the item or its server.
 fn message_with(failure: &Failure, name: &str) -> String {
-    match failure.message.contains(name) {
-        true => failure.message.clone(),
+    let message = &failure.message;
+    let is_named =
+        message.starts_with(&format!("{name}: ")) || message.contains(&format!("/{name}: "));
+    match is_named {
+        true => message.clone(),
         false => failure.clone().context_unless_named(name).message,
     }
 }

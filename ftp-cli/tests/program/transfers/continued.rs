@@ -256,7 +256,7 @@ fn each_message_about_a_retry_names_its_object() {
     let (here, tree) = (TempRoot::new(), TempRoot::new());
     let file = text(&here.write("file", b"12345"));
     tree.write("inside", b"12345");
-    let script = text(&here.write("script", format!("put {file} x\nget x {file}.2\n").as_bytes()));
+    let script = text(&here.write("script", format!("put {file} x\nget d {file}.2\n").as_bytes()));
     let (new, tree) = (text(&here.join("new")), text(tree.path()));
     // In place of @ comes the URL of the server.
     for (words, verb, name) in [
@@ -269,7 +269,8 @@ fn each_message_about_a_retry_names_its_object() {
         (&["mirror", "@x", &new], "LIST", "/x: "),
         (&["mirror", &tree, "@"], "STOR", "inside: "),
         (&["batch", "@", &script], "STOR", "file: "),
-        (&["batch", "@", &script], "RETR", "x: "),
+        // The name also occurs in "refused".
+        (&["batch", "@", &script], "RETR", "ftp-cli: d: "),
     ] {
         for act in [Act::Say("450 busy"), Act::Say("421 going down")] {
             let peer = Peer::start_several(vec![vec![(verb, act)]; 4]);
