@@ -403,9 +403,9 @@ impl Session {
     }
 }
 
-/// Returns whether a record is invalid: it is not TLS, or was changed on the way. An alert or an
-/// unwanted message in a valid record is the decision of the peer; with TLS 1.3, a server rejects a
-/// client's certificate only after the client's handshake.
+/// Returns whether the peer's bytes are invalid: a record that is not TLS or was changed on the way,
+/// or a malformed message. An alert or an unwanted message is a decision of the peer; with TLS 1.3,
+/// a server rejects a client's certificate only after the client's handshake.
 const fn is_of_records(error: &rustls::Error) -> bool {
     matches!(
         error,

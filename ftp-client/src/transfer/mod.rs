@@ -300,10 +300,8 @@ impl RawData for Transfer<'_> {
         };
         let reason = match reply {
             // Both connections are lost, so the missing close_notify is not the server's habit.
-            Some(Err(lost @ (Error::Closed | Error::Timeout(_))))
-                if matches!(error, Error::Tls(TlsError::TruncatedTls)) =>
-            {
-                lost
+            Some(Err(Error::Closed)) if matches!(error, Error::Tls(TlsError::TruncatedTls)) => {
+                Error::Closed
             }
             None | Some(Err(Error::Closed | Error::Timeout(_))) => error,
             Some(Err(error)) => error,
