@@ -201,13 +201,12 @@ impl Usable {
         former: Option<&Tls>,
         dates: Dates,
     ) -> Result<Self, TlsError> {
-        let what_to_do = match Tls::from_files(certificate, key) {
+        let (error, what_to_do) = match Tls::from_files(certificate, key) {
             Ok(tls) => return Ok(Self { tls, fault: None }),
             Err(error @ TlsError::Expired { .. }) => (error, "renew it"),
             Err(error @ TlsError::NotYetValid { .. }) => (error, "check the clock"),
             Err(error) => return Err(error),
         };
-        let (error, what_to_do) = what_to_do;
         let tls = Tls::from_files_ignoring_dates(certificate, key)?;
         let may_be_used = match former {
             Some(former) => former.certificate() == tls.certificate(),
