@@ -1,24 +1,25 @@
-//! `serve` with TLS: the certificates it accepts, the one it creates, and the effect of SIGHUP.
+//! `serve` with TLS: the certificates it accepts, and the one it creates.
+
+mod reload;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ftp_server::PasswordHash;
 use ftp_tests::peer::Peer;
-use ftp_tests::port::OwnPort;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
-use ftp_tests::tls::{Authority, Kind, Pair, PairFiles, TlsClient, Version};
+use ftp_tests::tls::{Authority, Kind, Pair, TlsClient, Version};
 use ftp_tests::wait::at_last;
 
-use crate::config::{Configured, said_until};
+use crate::config::said_until;
 use crate::serve::Served;
-use crate::{failed, ftp, ftp_with_hangup};
+use crate::{failed, ftp};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("temporary names are text")
@@ -236,216 +237,6 @@ fn the_certificate_of_a_host_expires_beside_a_self_signed_one_too() {
     let soon = format!("warn  {} expires in ", pair.certificate.display());
     assert!(said.contains(&soon), "{said}");
     assert_eq!(said.matches(" expires in ").count(), 1, "{said}");
-}
-
-/// Returns the certificate that a new client sees.
-#[track_caller]
-fn is_shown(served: &Served, pair: &Pair) {
-    let found = shown(served.address, &TlsClient::trusting_anybody());
-    assert!(found == pair.certificate()[..], "another certificate than was expected");
-}
-
-#[test]
-fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
-    let (home, authority) = (TempRoot::new(), Authority::new());
-    let first = authority.issue(Kind::Good);
-    let files = first.write(&home, "server");
-    // Also without a configuration file.
-    let config = home.write("server.toml", b"[timeouts]\nidle = \"5 min\"\n");
-    for with_file in [false, true] {
-        let _ = first.write(&home, "server");
-        let mut command = ftp_with_hangup(&["serve", "--listen", "127.0.0.1:0", "-u", "user:p"]);
-        command.args(["--tls-cert", "server.crt", "--tls-key", "server.key"]);
-        command.args(["--set", "tls.control=required", "--write", "--set", "tls.watch=0"]);
-        if with_file {
-            command.arg("--config").arg(&config);
-        }
-        let root = TempRoot::new();
-        let served = Served::of(command.current_dir(home.path()).arg(root.path()));
-        is_shown(&served, &first);
-        let client = TlsClient::trusting_anybody();
-        let mut session = RawSession::secure(served.address, &client, "user", "p");
-        session.expect("TYPE I", 200);
-
-        // New connections get the new certificate; existing ones continue.
-        let second = authority.issue(Kind::Good);
-        let _ = second.write(&home, "server");
-        served.signal("HUP");
-        said_until(&served, "changed: the certificate");
-        is_shown(&served, &second);
-        let mut data = session.tls_data(&client, "STOR file");
-        let data_shown = data.shaken().certificate;
-        assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
-        data.write_all(b"content").and_then(|()| data.finish()).unwrap();
-        drop(data.read_to_its_end());
-        session.expect_reply(226);
-        assert_eq!(root.read("file"), b"content");
-
-        // An invalid certificate changes nothing and is logged.
-        let third = authority.issue(Kind::Good).write(&home, "third");
-        let expired = authority.issue(Kind::Expired).write(&home, "expired");
-        let of = |path: &Path| fs::read(path).unwrap();
-        for (certificate, key, words) in [
-            (of(&third.certificate), of(&files.key), "server.key does not belong to"),
-            (of(&expired.certificate), of(&expired.key), "server.crt expired at 2021"),
-            (Vec::new(), of(&third.key), "server.crt is empty"),
-            (of(&third.certificate), b"garbage".to_vec(), "no private key in"),
-        ] {
-            home.write("server.crt", &certificate);
-            home.write("server.key", &key);
-            served.signal("HUP");
-            let said = said_until(&served, "configuration unchanged");
-            let last = said.last().unwrap();
-            assert!(last.contains(words), "{words}: {said:?}");
-            is_shown(&served, &second);
-        }
-        fs::remove_file(&files.key).unwrap();
-        served.signal("HUP");
-        let said = said_until(&served, "configuration unchanged");
-        assert!(said.last().unwrap().contains("server.key: No such file"), "{said:?}");
-        is_shown(&served, &second);
-        session.expect_in_step();
-    }
-}
-
-#[test]
-fn at_boot_a_certificate_outside_its_dates_is_used_and_reported() {
-    for (kind, fault) in [
-        (Kind::Expired, "server.crt expired at 2021"),
-        (Kind::NotYetValid, "server.crt is not valid before 2100"),
-    ] {
-        let (configured, authority) = (Configured::new(""), Authority::new());
-        let pair = authority.issue(kind);
-        let files = pair.write(&configured.here, "server");
-        let (certificate, key) = (files.certificate.display(), files.key.display());
-        let text = |banner: &str| {
-            format!(
-                "server.banner = \"{banner}\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\
-                 watch = \"50 ms\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
-            )
-        };
-        configured.write(&text("first"));
-        let check = run(&mut configured.command(&["--check"]));
-        check.exited(2);
-        let said = String::from_utf8(check.stdout).unwrap();
-        let line = said.lines().find(|line| line.starts_with("fail  TLS: "));
-        let line = line.unwrap_or_else(|| panic!("no fault in {said}"));
-        assert!(line.contains(fault) && line.contains("refuse the connection"), "{line}");
-
-        let served = configured.serve();
-        is_shown(&served, &pair);
-        assert!(served.said.contains(fault), "{}", served.said);
-        // A reload changes other settings, and the certificate stays in use.
-        configured.write(&text("second"));
-        served.signal("HUP");
-        said_until(&served, "configuration reloaded");
-        assert_eq!(RawSession::greeting(served.address).expect("a greeting").text(), "220 second");
-        is_shown(&served, &pair);
-        let renewed = authority.issue(Kind::Good);
-        let _ = renewed.write(&configured.here, "server");
-        said_until(&served, "the certificate has changed");
-        is_shown(&served, &renewed);
-    }
-}
-
-#[test]
-fn a_reload_accepts_no_other_certificate_outside_its_dates() {
-    let (configured, authority) = (Configured::new(""), Authority::new());
-    let [good, expired] = [(Kind::Good, "good"), (Kind::Expired, "expired")]
-        .map(|(kind, name)| authority.issue(kind).write(&configured.here, name));
-    let text = |own: &PairFiles, host: Option<&PairFiles>| {
-        let keys = |files: &PairFiles| {
-            let (certificate, key) = (files.certificate.display(), files.key.display());
-            format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n")
-        };
-        let host = host.map(|files| format!("[hosts.\"a.test\"]\n{}", keys(files)));
-        let user = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
-        format!("[tls]\n{}{}{user}", keys(own), host.unwrap_or_default())
-    };
-    configured.write(&text(&good, Some(&good)));
-    let served = configured.serve();
-    for wrong in [text(&expired, Some(&good)), text(&good, Some(&expired))] {
-        configured.write(&wrong);
-        served.signal("HUP");
-        let said = said_until(&served, "configuration unchanged");
-        assert!(said.last().unwrap().contains("expired at 2021"), "{said:?}");
-    }
-    configured.write(&text(&good, None));
-    served.signal("HUP");
-    said_until(&served, "configuration reloaded");
-    configured.write(&text(&good, Some(&expired)));
-    served.signal("HUP");
-    said_until(&served, "configuration unchanged");
-}
-
-#[test]
-fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
-    let (home, authority) = (TempRoot::new(), Authority::new());
-    let first = authority.issue(Kind::Good);
-    // As of certbot: links that lead to the files of the last renewal.
-    let lay_out = |name: &str, pair: &Pair| {
-        let files = pair.write(&home, name);
-        [("live.crt", files.certificate), ("live.key", files.key)]
-    };
-    let link = |live: &str, file: &Path| {
-        std::os::unix::fs::symlink(file, home.join("new")).unwrap();
-        fs::rename(home.join("new"), home.join(live)).unwrap();
-    };
-    for (live, file) in lay_out("first", &first) {
-        link(live, &file);
-    }
-    let metrics = OwnPort::claim();
-    let mut command = serve(&home, &["-u", "user:p", "--write", "--set", "tls.watch=50 ms"]);
-    command.args(["--tls-cert", "live.crt", "--tls-key", "live.key"]);
-    command.arg(format!("--set=metrics.listen={}", metrics.address()));
-    let root = TempRoot::new();
-    let served = Served::of(command.arg(root.path()));
-    assert!(served.said.contains("live.crt expires in "), "{}", served.said);
-    let seconds_left = || {
-        let mut stream = TcpStream::connect(metrics.address()).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-        let lines: Vec<String> = BufReader::new(stream).lines().map(Result::unwrap).collect();
-        let line =
-            lines.iter().find_map(|line| line.strip_prefix("ftp_certificate_expiry_seconds "));
-        line.unwrap().parse::<i64>().unwrap()
-    };
-    assert!(seconds_left() > 14 * 86_400);
-    let client = TlsClient::trusting_anybody();
-    let mut session = RawSession::secure(served.address, &client, "user", "p");
-
-    // The certificate comes before its key.
-    let second = authority.issue(Kind::EndsSoon);
-    let [(crt, certificate), (key_name, key)] = lay_out("second", &second);
-    link(crt, &certificate);
-    let said = said_until(&served, "the previous certificate stays in use");
-    assert!(
-        said.last().unwrap().contains("live.key does not belong to the certificate"),
-        "{said:?}"
-    );
-    is_shown(&served, &first);
-    link(key_name, &key);
-    let said = said_until(&served, "live.crt expires in ");
-    assert!(said.iter().any(|line| line.contains("the certificate has changed")), "{said:?}");
-    assert!(!said.iter().any(|line| line.contains("does not belong")), "told once: {said:?}");
-    assert!(said.last().unwrap().contains(" days"), "{said:?}");
-    is_shown(&served, &second);
-    assert!(seconds_left() < 14 * 86_400);
-
-    // A session continues with the certificate that it began with.
-    session.expect("TYPE I", 200);
-    let mut data = session.tls_data(&client, "STOR file");
-    let data_shown = data.shaken().certificate;
-    assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
-    data.write_all(b"content").and_then(|()| data.finish()).unwrap();
-    drop(data.read_to_its_end());
-    session.expect_reply(226);
-
-    // Files that are written in place.
-    let third = authority.issue(Kind::Good);
-    fs::write(home.join("live.crt"), third.certificate_pem()).unwrap();
-    fs::write(home.join("live.key"), third.key_pem()).unwrap();
-    said_until(&served, "the certificate has changed");
-    is_shown(&served, &third);
 }
 
 #[test]

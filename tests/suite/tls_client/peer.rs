@@ -217,4 +217,28 @@ impl Peer {
     pub(super) fn secure_data(&mut self, tls: &TlsServer) -> TlsStream {
         tls.accept(self.data()).expect("the client begins the handshake")
     }
+
+    /// Answers the download of `a`, sends 70,000 bytes, and returns the data connection.
+    pub(super) fn begin_download(&mut self, tls: &TlsServer) -> TlsStream {
+        self.image_epsv();
+        self.answer("RETR a", "150 here it comes");
+        let mut data = self.secure_data(tls);
+        data.write_all(&[7; 70_000]).expect("the client reads");
+        data
+    }
+}
+
+/// Downloads the file `a`.
+pub(super) fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
+    let mut file = client.retrieve("a")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish()?;
+    Ok(bytes)
+}
+
+pub(super) fn put(client: &mut Client, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = client.store("a")?;
+    file.write_all(bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish().map(drop)
 }
