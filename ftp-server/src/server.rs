@@ -1,7 +1,7 @@
 //! The running server: start, reconfiguration, shutdown.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::admission::host_of;
 use crate::net::listener;
 use crate::net::listening_socket::ListeningSocket;
@@ -21,10 +22,12 @@ use crate::tls::{Acceptor, Resumptions, Tls};
 /// gives them the same time again to end.
 const CUT: Duration = Duration::from_secs(2);
 
-/// A running server. Dropping it shuts it down without grace, like `shutdown(Duration::ZERO)`.
+/// A running server. Dropping this value stops the server at once, like `shutdown(Duration::ZERO)`.
 #[derive(Debug)]
 pub struct Server {
     current: Arc<Current>,
+    /// Held while the settings change, so that two changes at once both take effect.
+    change: Mutex<()>,
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
@@ -52,7 +55,7 @@ pub struct ShutdownReport {
     /// Sessions that did not end within a few seconds after they were cut. Usually, such a session
     /// waits for a call to a storage or an authenticator; its thread ends when that call returns.
     pub stuck: usize,
-    /// TLS data connections of all sessions of this server.
+    /// Numbers of TLS data connections with and without session resumption.
     pub resumptions: Resumptions,
 }
 
@@ -73,7 +76,7 @@ pub(crate) struct Endpoint {
 
 impl Server {
     /// Starts the server's threads, and accepts connections on all `endpoints`. The builder ensures
-    /// that there is at least one.
+    /// that `endpoints` is not empty.
     pub(crate) fn start(context: &Arc<Context>, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
         let first = endpoints.first().expect("the builder refuses to start without an endpoint");
         let address = first.socket.local_addr().map_err(Error::Address)?;
@@ -81,7 +84,8 @@ impl Server {
         context.announcer.start().map_err(Error::Thread)?;
         let relay = Some(context.relay.start().map_err(Error::Thread)?);
         let current = Current::new(Arc::clone(context));
-        let mut server = Self { current, address, listeners: Vec::new(), relay };
+        let change = Mutex::new(());
+        let mut server = Self { current, change, address, listeners: Vec::new(), relay };
         server.warn_of_ports(context);
         for endpoint in endpoints {
             // A failure drops `server`, which stops the threads that it has started.
@@ -101,14 +105,15 @@ impl Server {
         self.address
     }
 
-    /// Returns all addresses with a plaintext greeting: first the addresses of
-    /// [`bind`](crate::ServerBuilder::bind), then those of given sockets.
+    /// Returns all addresses with a plaintext greeting: first those that the builder bound, then
+    /// those of the sockets from [`listener`](crate::ServerBuilder::listener).
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Clear)
     }
 
-    /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): first the
-    /// addresses of given sockets, then the others in the order in which they were added.
+    /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): first those
+    /// of the sockets from [`implicit_tls_listener`](crate::ServerBuilder::implicit_tls_listener),
+    /// then the others. Each group keeps the order of the builder's calls.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
@@ -125,16 +130,16 @@ impl Server {
         self.current.get().register.who()
     }
 
-    /// Returns the number of TLS data connections since the start, and how many of them resumed a
-    /// TLS session of their control connection. A shutdown logs these numbers too.
+    /// Returns how many TLS data connections since the start resumed a TLS session of their control
+    /// connection, and how many did not. A shutdown logs these numbers too.
     #[must_use]
     pub fn resumptions(&self) -> Resumptions {
         self.current.get().register.resumed.get()
     }
 
-    /// Returns whether the server accepts connections. Each accept loop must run, and must have
-    /// handled waiting connections since the previous call. Call this method from a watchdog, at
-    /// intervals of at least 1 s, so that the loops have time in between. After
+    /// Returns whether the server accepts connections: each accept loop is running, and has handled
+    /// waiting connections since the previous call. Call this method from a watchdog, at intervals
+    /// of at least 1 s, so that the loops have time in between. After
     /// [`stop_listening`](Self::stop_listening), it returns `true`, because there is no loop.
     ///
     /// ```
@@ -157,14 +162,13 @@ impl Server {
     /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
     /// Does not wait for the end: the session ends as soon as its storage or authenticator returns.
-    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended too")]
     pub fn kick(&self, number: u64) -> bool {
         self.current.get().register.kick(number)
     }
 
-    /// Ends the session with this number: an idle session gets 421 at once, a busy one after its
-    /// transfer. Returns `false` if there is no such session, or if it was dismissed already.
-    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended too")]
+    /// Ends the session with this number: an idle session gets 421 at once, any other session after
+    /// its running command. Returns `false` if there is no such session, or if this method was
+    /// already called for it.
     pub fn dismiss(&self, number: u64) -> bool {
         self.current.get().register.dismiss(number)
     }
@@ -197,7 +201,6 @@ impl Server {
     /// Lifts the ban on the host of `address`, and forgets its failed logins. Other servers that
     /// share a ledger keep a ban that they already know of. Returns whether this server banned the
     /// host.
-    #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect too")]
     pub fn unban(&self, address: IpAddr) -> bool {
         let context = self.current.get();
         let was_banned = context.bans.lift(address, Instant::now());
@@ -213,10 +216,10 @@ impl Server {
     ///
     /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
     /// [`sessions`](crate::Limits::sessions) keeps its value from the start.
-    /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
-    /// session ends. If the settings of bans change, existing bans end, and the new settings apply
-    /// to all sessions. A new host name for PASV replies is looked up first, for a few seconds at
-    /// most.
+    /// [`rate_per_user`](crate::Limits::rate_per_user) keeps its old value for a user until all
+    /// sessions of that user have ended. If the settings of bans change, existing bans end, and the
+    /// new settings apply to all sessions. This method first looks up a new host name for PASV
+    /// replies, for a few seconds at most.
     ///
     /// ```
     /// use ftp_server::{Rights, Server, UserTable};
@@ -238,9 +241,7 @@ impl Server {
         config: ServerConfig,
         authenticator: impl Authenticator + 'static,
     ) -> Result<(), Error> {
-        let former = self.current.get();
-        let tls = former.tls.clone();
-        self.change(&former, &former.with(config, Arc::new(authenticator), tls))
+        self.change(|former| Ok(former.with(config, Arc::new(authenticator), former.tls.clone())))
     }
 
     /// Calls [`reconfigure`](Self::reconfigure) and [`set_tls`](Self::set_tls) in one step: no
@@ -248,43 +249,48 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Thread`] or [`Error::Tls`] if one of the two methods would. Nothing has
-    /// changed then.
+    /// Returns [`Error::Thread`] or [`Error::Tls`] if one of the two methods would return it.
+    /// Nothing has changed then.
     pub fn reconfigure_with_tls(
         &self,
         config: ServerConfig,
         authenticator: impl Authenticator + 'static,
         tls: Option<Tls>,
     ) -> Result<(), Error> {
-        let former = self.current.get();
-        let acceptor = acceptor(tls, &former)?;
-        self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
+        self.change(|former| {
+            Ok(former.with(config, Arc::new(authenticator), acceptor(tls, former)?))
+        })
     }
 
     /// Changes or removes TLS for sessions that begin from now on, with a connection or with
-    /// `REIN`. Running sessions, and their data connections, keep their TLS settings. Call this
-    /// method and [`reconfigure`](Self::reconfigure) from one thread at a time. Without TLS,
-    /// implicit listeners close each connection.
+    /// `REIN`. Running sessions, and their data connections, keep their TLS settings. Without
+    /// TLS, implicit listeners close each connection.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Tls`] if a thread for handshakes cannot be started, or if rustls rejects
     /// the settings. Nothing has changed then.
     pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
-        let former = self.current.get();
-        let acceptor = acceptor(tls, &former)?;
-        let (config, authenticator) = (former.config.clone(), Arc::clone(&former.authenticator));
-        self.change(&former, &former.with(config, authenticator, acceptor))
+        self.change(|former| {
+            let authenticator = Arc::clone(&former.authenticator);
+            Ok(former.with(former.config.clone(), authenticator, acceptor(tls, former)?))
+        })
     }
 
-    fn change(&self, former: &Context, context: &Arc<Context>) -> Result<(), Error> {
+    fn change(
+        &self,
+        new: impl FnOnce(&Context) -> Result<Arc<Context>, Error>,
+    ) -> Result<(), Error> {
+        let _alone = unpoisoned(self.change.lock());
+        let former = self.current.get();
+        let context = new(&former)?;
         context.announcer.start().map_err(Error::Thread)?;
         if !Arc::ptr_eq(&context.passive_ports, &former.passive_ports) {
-            self.warn_of_ports(context);
+            self.warn_of_ports(&context);
         }
         context.admission.set_per_host(context.config.limits.per_address);
         let ends_bans = !Arc::ptr_eq(&context.bans, &former.bans);
-        self.current.set(Arc::clone(context));
+        self.current.set(context);
         if ends_bans {
             former.watchdog.end_bans(|_| true);
         }
@@ -297,7 +303,7 @@ impl Server {
         self.current.get().config.clone()
     }
 
-    /// Logs a warning early if no passive port is available.
+    /// Logs a warning if no passive port is available, before a client needs one.
     fn warn_of_ports(&self, context: &Context) {
         if context.config.passive.ports.is_some()
             && let Err(error) = context.passive_ports.listen(self.address, self.address.ip())
@@ -314,13 +320,12 @@ impl Server {
 
     /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
     /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then the server cuts
-    /// them with 426 and 421. The server cuts a transfer earlier if no byte moves for 5 s, or for
-    /// [`stall`](crate::Timeouts::stall) if that is less. A socket of
+    /// them with 426 and 421. The server cuts a transfer earlier if the client sends or reads no
+    /// byte for 5 s, or for [`stall`](crate::Timeouts::stall) if that is less. A socket of
     /// [`listener`](crate::ServerBuilder::listener) that another process holds too stays open
     /// there. Clients can still connect to it, and wait until that process accepts the connection.
     ///
-    /// Returns when all sessions have ended, or a few seconds after the deadline.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not need the result")]
+    /// Returns when all sessions have ended, or at the latest a few seconds after the deadline.
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
     }
@@ -424,7 +429,7 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After a shutdown, the relay's thread has been taken already.
+        // Without a relay, `shutdown` has already stopped the server.
         if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }

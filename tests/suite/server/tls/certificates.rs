@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::fs;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
 use ftp_tests::raw::RawSession;
@@ -134,6 +134,29 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     drop(again);
     running.expect_reply(226);
     running.expect_in_step();
+}
+
+#[test]
+fn settings_and_certificates_can_change_at_the_same_time() {
+    let secure = Secure::new();
+    let server = &secure.fixture.server;
+    for round in 0..100 {
+        let (banner, has_tls) = (format!("Round {round}"), round % 2 == 0);
+        let tls = has_tls.then(|| tls_of(&secure.authority.issue(Kind::Good)));
+        let config = server.config().with(|config| config.banner.clone_from(&banner));
+        let both = Barrier::new(2);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                both.wait();
+                server.set_tls(tls).unwrap();
+            });
+            both.wait();
+            server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
+        });
+        assert_eq!(server.config().banner, banner);
+        let reply = if has_tls { 234 } else { 502 };
+        secure.fixture.greeted().expect("AUTH TLS", reply);
+    }
 }
 
 #[test]
