@@ -1,6 +1,7 @@
 //! Formats names, sizes, times and errors for users.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,17 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Escaped, TimeVal};
 
 use crate::options::urls::{is_url, split_at_colon};
+
+/// Returns a number with its noun, such as "1 file", "2 files" or "0 directories".
+pub(crate) fn counted<N: Copy + Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
+    if number == N::from(1) {
+        return format!("1 {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
+}
 
 /// Removes system error numbers and byte positions, which mean nothing to users, from a text.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -118,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_leaves_out_the_numbers_of_errors() {
+    fn plain_removes_os_error_numbers() {
         for (text, want) in [
             ("x: Permission denied (os error 13)", "x: Permission denied"),
             ("a (os error 2) at path \"b\"; c (os error 111)", "a at path \"b\"; c"),
@@ -149,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn transferred_in_no_time_does_not_divide_by_it() {
+    fn a_transfer_in_zero_time_has_a_zero_rate() {
         assert_eq!(transferred(0, Duration::ZERO), "0 B in 0.00 s (0 B/s)");
         let half = transferred(1_048_576, Duration::from_millis(500));
         assert_eq!(half, "1.0 MiB in 0.50 s (2.0 MiB/s)");

@@ -388,14 +388,14 @@ mod tests {
     }
 
     #[test]
-    fn table_is_whole_and_in_order() {
+    fn the_exit_code_table_is_complete_and_sorted() {
         assert!(TABLE.is_sorted_by_key(|(exit, _)| exit.code()));
         let codes: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
     }
 
     #[test]
-    fn one_cause_has_one_code_li_06() {
+    fn each_error_has_one_exit_code_li_06() {
         let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
         for (error, want) in [
             (Error::Refused(Verb::Retr, reply(550)), Exit::Refused),
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_the_logins() {
+    fn a_refused_login_exits_as_a_login_failure() {
         for (error, want) in [
             (Error::Refused(Verb::Pass, reply(530)), Exit::Login),
             (Error::Refused(Verb::User, reply(530)), Exit::Login),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_transient_errors_are_retried() {
         for (error, want) in [
             (Error::Refused(Verb::Retr, reply(450)), true),
             (Error::Refused(Verb::Retr, reply(426)), true),
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_reason_is_never_lost() {
+    fn error_messages_include_the_reply() {
         let failure = Failure::from(&Error::Refused(Verb::Stor, reply(553)));
         assert!(failure.message.contains("553 because"), "{}", failure.message);
         assert!(!failure.fatal);

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // One limit for everything, pauses and retries included.
     let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
-    let queue = Retry::new(builder, server).login(user.as_str(), password.as_str()).tries(10);
+    let queue = Retry::new(builder, server).login(user.as_str(), password.as_str()).attempts(10);
     download(queue, names, ".".as_ref())
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn download(
     for name in names {
         let target = target.join(name);
         let done = queue.download_to(name, target, FileOptions::new(), &mut Watch::new())?;
-        println!("{name}: {} bytes, {} from an earlier try", done.size, done.resumed);
+        println!("{name}: {} bytes, {} from an earlier attempt", done.size, done.resumed);
     }
     queue.quit()?;
     Ok(())

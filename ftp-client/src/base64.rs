@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_written_as_rfc_4648_says() {
+    fn base64_matches_the_rfc_4648_test_vectors() {
         for (bytes, want) in [
             ("", ""),
             ("f", "Zg=="),

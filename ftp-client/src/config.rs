@@ -122,7 +122,9 @@ impl Config {
             return Err(Error::Unsupported("compression together with a reused data connection"));
         }
         if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
-            return Err(Error::Unsupported("an address rule together with a connector"));
+            return Err(Error::Unsupported(
+                "a rule for the passive address together with a connector",
+            ));
         }
         match &self.route {
             Some(route) => self.check_proxy(&route.proxy),
@@ -137,7 +139,7 @@ impl Config {
         } else if self.rules.mode == Mode::Active {
             "active mode through a proxy"
         } else if !proxy.is_ftp() && self.rules.passive_address != AddressRule::Peer {
-            "an address rule together with a proxy"
+            "a rule for the passive address together with a proxy"
         } else if proxy.is_ftp() && self.tls.is_some() {
             "TLS through an FTP proxy, which reads what the client sends"
         } else if proxy.is_ftp() && self.host_command {

@@ -59,7 +59,7 @@
 //! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
 //! let options = FileOptions::new().resume(true).preserve(true);
 //! let done = client.download_to("pub/a.bin", "a.bin", options, &mut watch)?;
-//! println!("{} bytes, {} of them from an earlier try", done.size, done.resumed);
+//! println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
 //! # Ok(())
 //! # }
 //! ```
@@ -72,11 +72,11 @@
 //! ```no_run
 //! use ftp_client::{Client, FileOptions, Retry, Watch};
 //!
-//! let mut queue = Retry::new(Client::builder(), "ftp.example.org").tries(10);
+//! let mut queue = Retry::new(Client::builder(), "ftp.example.org").attempts(10);
 //! for name in ["a.bin", "b.bin"] {
 //!     let path = format!("pub/{name}");
 //!     let done = queue.download_to(path, name, FileOptions::new(), &mut Watch::new())?;
-//!     println!("{name}: {} bytes in {} tries", done.size, done.tries);
+//!     println!("{name}: {} bytes in {} attempts", done.size, done.attempts);
 //! }
 //! queue.quit()?;
 //! # Ok::<(), ftp_client::Error>(())

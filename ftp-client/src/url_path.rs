@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_those_of_the_url_cl_60_cl_61() {
+    fn url_paths_are_split_into_directories_cl_60_cl_61() {
         for (path, want) in [
             ("a", "a = a"),
             ("a/b/c", "a/b/c = a|b|c"),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_goes_into_the_directory_of_the_url_cl_60() {
+    fn a_name_is_placed_in_the_directory_of_the_url_cl_60() {
         for (url, want) in [
             ("ftp://h", "a = a"),
             ("ftp://h/", "a = a"),

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back_is_the_same_without_cr() {
+    fn text_without_cr_round_trips() {
         let text = b"one\n\ntwo \xff\0\nlast";
         assert_eq!(decode(&[&encode(&[text])]), text);
     }

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_bytes_are_read_as_parse_reads_them() {
+    fn from_str_and_try_from_agree_with_parse() {
         let ports: PortRanges = "21,300-400".parse().unwrap();
         assert_eq!(PortRanges::try_from(&b"21,300-400"[..]), Ok(ports));
         assert_eq!("PWD".parse(), Ok(Command::Pwd));

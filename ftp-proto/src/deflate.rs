@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn data_comes_back_at_any_level_and_in_any_pieces() {
+    fn data_round_trips_at_any_level_and_chunking() {
         for data in samples() {
             for level in [0, 1, 6, 9] {
                 let whole = encoded(&data, level, usize::MAX);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_stream_is_whole() {
+    fn only_a_complete_stream_is_accepted() {
         for data in samples().iter().map(|data| &data[..data.len().min(2_000)]) {
             let whole = encoded(data, 6, usize::MAX);
             for cut in 0..whole.len() {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_can_be_decoded_now() {
+    fn flushed_data_can_be_decoded_at_once() {
         let mut encoder = DeflateEncoder::new(DeflateLevel::default());
         let (mut out, mut plain) = (Vec::new(), [0; 64]);
         let mut decoder = DeflateDecoder::new();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_fills_no_more_than_the_room_given() {
+    fn a_deflate_bomb_fills_only_the_given_buffer() {
         let bomb = encoded(&vec![0; 5_000_000], 9, usize::MAX);
         assert!(bomb.len() < 6_000, "{}", bomb.len());
         let mut out = [1; 1_000];

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_follow_the_diagrams() {
+    fn replies_follow_the_state_diagrams() {
         use Progress::{Final, Preliminary};
         for (verb, code, want) in [
             (Verb::Retr, 150, Some(Preliminary)),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_known_verbs_stand_in_order() {
+    fn reply_codes_of_known_verbs_are_sorted() {
         for verb in Verb::KNOWN {
             let codes = codes_of(*verb).unwrap();
             assert!(codes.is_sorted_by(|one, next| one < next), "{verb}");

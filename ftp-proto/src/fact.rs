@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parse_reads_ls_46_ls_47() {
+    fn parse_reads_facts_and_the_name_ls_46_ls_47() {
         let facts = Facts::parse(b"TYPE=file;x.y=;Size=5;size=6;junk;modify=19990929003355; a ");
         let facts = facts.unwrap();
         assert_eq!(facts.kind(), Some(FactType::File));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_facts_read_back() {
+    fn fact_names_round_trip() {
         for fact in Fact::ALL {
             assert_eq!(Fact::parse(fact.as_str().to_uppercase().as_bytes()), Some(*fact));
         }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses() {
+    fn parse_rejects_invalid_input() {
         for line in ["", "nospace", "type=file;", "type=file; ", " ", "type=file;size=5 "] {
             let want = ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
             assert_eq!(Facts::parse(line.as_bytes()), Err(want), "{line:?}");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_reads_every_word() {
+    fn kind_recognises_every_type() {
         for (word, want) in [
             ("FILE", FactType::File),
             ("dir", FactType::Directory),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn encode_reads_back() {
+    fn encode_round_trips() {
         let facts = Facts::new(" a;b= c").with("type", "OS.unix=slink").with("size", "7");
         let mut line = Vec::new();
         facts.encode(&mut line);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_facts_cost_no_more_than_their_bytes_hc_32() {
+    fn ten_thousand_facts_use_no_more_memory_than_the_line_hc_32() {
         let mut line = b"a=1;".repeat(10_000);
         line.extend_from_slice(&b"no-equals;".repeat(10_000));
         line.extend_from_slice(b"size=5; name");
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_with_spaces_read_ls_47() {
+    fn facts_with_spaces_are_parsed_ls_47() {
         for (line, group, name) in [
             ("type=file;UNIX.group=domain users;size=5; testfile", "domain users", "testfile"),
             ("UNIX.group=domain users;size=5;  a; b ", "domain users", " a; b "),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_without_a_last_semicolon_read() {
+    fn facts_without_a_final_semicolon_are_parsed() {
         let facts = Facts::parse(b"type=file;size=5 a").unwrap();
         assert_eq!((facts.size(), facts.name()), (Some(5), &b"a"[..]));
     }

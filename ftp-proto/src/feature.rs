@@ -102,7 +102,7 @@ mod tests {
     use crate::reply::{ReplyCode, ReplyDecoder};
 
     #[test]
-    fn read_takes_lines_with_and_without_space_cl_19() {
+    fn read_accepts_lines_with_and_without_a_leading_space_cl_19() {
         let lines = [" SIZE", "MDTM", "", " AUTH TLS", " REST STREAM"];
         let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
         let features = Features::read(&reply);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn read_takes_lines_with_the_code_again_cl_19() {
+    fn read_accepts_lines_with_a_repeated_code_cl_19() {
         let lines = ["211-SIZE", "211- MDTM", "211-REST STREAM", "213-TVFS", "211-", " 211-MLST"];
         let mut sent = b"211-Features:\r\n".to_vec();
         lines.iter().for_each(|line| sent.extend_from_slice(format!("{line}\r\n").as_bytes()));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_of_a_word_are_found_cl_19() {
+    fn all_lines_of_a_feature_are_found_cl_19() {
         let lines = [" AUTH SSL", " SIZE", " Auth TLS", " auth", " AUTHX y", " PBSZ  0 "];
         let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
         let features = Features::read(&reply);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_and_words_are_read() {
+    fn feature_choices_and_words_are_parsed() {
         let lines = [
             " MLST Type*;size;; modify* ;",
             " REST STREAM",
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn a_single_line_has_none() {
+    fn a_single_line_reply_has_no_features() {
         let reply = Reply::new(ReplyCode::SYSTEM_STATUS, "no-features");
         assert_eq!(Features::read(&reply), Features::default());
     }
 
     #[test]
-    fn has_asks_for_the_word() {
+    fn has_matches_the_whole_word() {
         let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", [" SIZE"], "End");
         let features = Features::read(&reply);
         assert!(features.has("size") && !features.has("MDTM") && !features.has("SIZ"));

@@ -107,7 +107,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd};
 
     #[test]
-    fn parse_reads_and_reads_back_cm_126() {
+    fn parse_and_encode_round_trip_cm_126() {
         for (text, first, last, digest) in [
             ("SHA-256 0-49 169cd2 filename.ext", 0, 49, vec![0x16, 0x9c, 0xd2]),
             ("sha-1 0-0 FF  a ", 0, 0, vec![0xff]),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses() {
+    fn parse_rejects_invalid_input() {
         for (text, at, kind) in [
             ("", 0, UnexpectedEnd),
             ("SHA-1 0-1 ff", 12, UnexpectedEnd),

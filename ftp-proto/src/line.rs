@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn cr_nul_is_part_of_the_line_fr_04_fr_05_hs_10() {
+    fn cr_nul_does_not_end_the_line_fr_04_fr_05_hs_10() {
         let broken = |at| malformed(at, ParseErrorKind::LineBreak);
         lenient(b"STOR a\r\0\nDELE b\r\nNOOP\r\n", &[broken(6), line(b"NOOP")]);
         lenient(b"STOR a\r\0b\n", &[broken(6)]);
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_cr_breaks_the_line_fr_06_hs_12() {
+    fn a_lone_cr_makes_the_line_malformed_fr_06_hs_12() {
         let broken = |at| malformed(at, ParseErrorKind::LineBreak);
         lenient(b"CWD /x\rSTOR evil\r\nNOOP\r\n", &[broken(6), line(b"NOOP")]);
         lenient(b"NOOP\r\r\n", &[broken(4)]);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_breaks_the_line_fr_07_hs_09() {
+    fn a_nul_makes_the_line_malformed_fr_07_hs_09() {
         let broken = |at| malformed(at, ParseErrorKind::LineBreak);
         lenient(b"USER a\0b\r\nNOOP\n", &[broken(6), line(b"NOOP")]);
         lenient(b"\0\n", &[broken(0)]);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_ends_fr_10_hs_01() {
+    fn an_endless_line_is_unterminated_and_bounded_fr_10_hs_01() {
         let input = vec![b'x'; 1 << 20];
         for size in [1, 1_000, 16_384] {
             let pieces: Vec<&[u8]> = input.chunks(size).collect();
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn telnet_commands_are_taken_out_fr_22_hs_14() {
+    fn telnet_commands_are_removed_fr_22_hs_14() {
         lenient(b"\xff\xf4\xff\xf2AB\xff\xf5OR\xff\xf1\r\xff\xf9\n", &[line(b"ABOR")]);
         lenient(b"\xff\xfa\x18\x01\xff\xff\xff\xf0NOOP\n", &[line(b"NOOP")]);
         lenient(b"\xff\xfaDELE a\r\n\xff\xf0NOOP\r\n", &[line(b"NOOP")]);
@@ -490,12 +490,12 @@ mod tests {
     }
 
     #[test]
-    fn an_iac_that_no_client_doubled_is_kept() {
+    fn an_undoubled_iac_is_kept() {
         lenient(b"DELE a\xffb\xff\r\n", &[line(b"DELE a\xffb\xff")]);
     }
 
     #[test]
-    fn plain_runs_end_at_what_has_a_meaning() {
+    fn plain_runs_end_at_low_control_bytes_and_iac() {
         for length in 0..24 {
             for byte in 0..=255 {
                 let mut line = vec![b'x'; length];
@@ -509,12 +509,12 @@ mod tests {
     }
 
     #[test]
-    fn control_bytes_belong_to_the_line_fr_16() {
+    fn control_bytes_are_part_of_the_line_fr_16() {
         lenient(b"RETR a\tb\x0b\x01\r\n", &[line(b"RETR a\tb\x0b\x01")]);
     }
 
     #[test]
-    fn discard_forgets_all_fr_28() {
+    fn discard_clears_all_input_fr_28() {
         let mut decoder = LineDecoder::new();
         let _ = decoder.push(b"AUTH TLS\r\nUSER x\r\nPA\xff");
         assert_eq!(decoder.next(), Some(line(b"AUTH TLS")));
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn mid_line_is_between_the_first_byte_and_the_line_end() {
+    fn is_mid_line_holds_between_the_first_byte_and_the_line_end() {
         let mut decoder = LineDecoder::new();
         assert!(!decoder.is_mid_line());
         let _ = decoder.push(b"NO");
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn discard_keeps_what_the_session_is() {
+    fn discard_keeps_strictness_and_the_telnet_limit() {
         let mut decoder = LineDecoder::strict();
         let _ = decoder.push(&b"\xff\xfd\x01".repeat(limits::TELNET_ANSWERS as usize));
         let answers = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)).count();
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn several_crs_are_each_a_byte_of_the_line_fr_06() {
+    fn a_double_cr_makes_the_line_malformed_fr_06() {
         lenient(b"A\r\r\nNOOP\r\n", &[malformed(1, ParseErrorKind::LineBreak), line(b"NOOP")]);
     }
 }

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimal_reads_digits_only_hs_22() {
+    fn decimal_accepts_only_digits_hs_22() {
         for (text, want) in [
             ("0", Some(0)),
             ("007", Some(7)),

@@ -263,7 +263,7 @@ mod tests {
     use ParseErrorKind::{UnexpectedEnd, UnknownWord, Unsupported};
 
     #[test]
-    fn type_reads_cm_30_cm_31() {
+    fn type_codes_are_parsed_cm_30_cm_31() {
         use FormCode::{CarriageControl, NonPrint, Telnet};
         use TypeCode::{Ascii, Ebcdic, Image, Local};
         for (text, want) in [
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn two_types_are_transferred_cm_30_cm_31() {
+    fn only_ascii_and_image_types_are_transferred_cm_30_cm_31() {
         use RepresentationType::{Ascii, Image};
         for (text, want) in [
             ("A", Some(Ascii)),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn structure_and_mode_read_cm_33_cm_34() {
+    fn structures_and_modes_are_parsed_cm_33_cm_34() {
         for (text, structure, mode) in [
             ("F", Ok(Structure::File), Err(UnknownWord)),
             ("s", Err(UnknownWord), Ok(TransferMode::Stream)),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_reads_back() {
+    fn encoded_values_round_trip() {
         for structure in [Structure::File, Structure::Record, Structure::Page] {
             assert_eq!(Structure::parse(structure.as_str().as_bytes()), Ok(structure));
         }

@@ -196,7 +196,7 @@ mod tests {
     use ParseErrorKind::{LineBreak, UnexpectedByte, UnexpectedEnd};
 
     #[test]
-    fn new_keeps_every_other_byte_fr_17() {
+    fn new_keeps_every_byte_except_line_breaks_fr_17() {
         let bytes: Vec<u8> = (1..=255).filter(|&byte| !is_line_break(byte)).collect();
         assert_eq!(Pathname::new(bytes.clone()).unwrap().as_bytes(), bytes);
         assert_eq!(Pathname::new(" a ").unwrap().as_bytes(), b" a ");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_reads_back_hp_12() {
+    fn quoted_round_trips_hp_12() {
         for text in ["/", "/a\"b\"\"c", "\"", "\"\"", " a ", "/caf\u{e9}"] {
             let path = Pathname::new(text).unwrap();
             let mut reply = path.quoted();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_quoted_refuses_cl_43() {
+    fn parse_quoted_rejects_invalid_pathnames_cl_43() {
         for (text, at, kind) in [
             ("no quote", 8, UnexpectedEnd),
             ("\"/open", 6, UnexpectedEnd),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_shows_nothing_that_acts() {
+    fn escaped_displays_no_control_characters() {
         for (bytes, want) in [
             (&b"plain"[..], "plain"),
             (b"\x1b]0;x\x07", "\\x1b]0;x\\x07"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn pathnames_are_shown_and_given_away() {
+    fn pathnames_are_displayed_escaped_and_returned_as_bytes() {
         for text in ["a\u{1b}b", "a name that is too long to be kept in place\u{1b}"] {
             let path = Pathname::new(text).unwrap();
             let shown = text.replace('\u{1b}', "\\x1b");

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_a_name_ls_28() {
+    fn plain_names_are_not_patterns_ls_28() {
         for name in
             ["", "name", "a b", "{a,b}", "~", "\\", "[", "[[[[[", "[]", "[!]", "a]", "**", "a***"]
         {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_not_characters() {
+    fn patterns_match_bytes_and_not_characters() {
         let one = Pattern::parse(b"?").unwrap();
         assert!(one.matches(b"\xff"));
         assert!(!one.matches("\u{e9}".as_bytes()));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_cost_no_more_than_their_length_hp_13() {
+    fn pattern_bombs_match_in_bounded_time_hp_13() {
         let name = [b'a'; 255];
         let begun = std::time::Instant::now();
         for pattern in [
@@ -260,7 +260,7 @@ mod tests {
 
     /// Compares with the simplest possible matcher, over all short patterns and names.
     #[test]
-    fn agrees_with_a_matcher_that_tries_everything() {
+    fn agrees_with_an_exhaustive_matcher() {
         fn plain(pattern: &[u8], name: &[u8]) -> bool {
             match (pattern.split_first(), name.split_first()) {
                 (None, None) => true,

@@ -56,7 +56,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, UnexpectedEnd};
 
     #[test]
-    fn parse_reads_cm_52_as_05() {
+    fn restart_markers_are_parsed_cm_52_as_05() {
         for (text, want) in [
             ("0", Ok(0)),
             ("0000000000000000001", Ok(1)),

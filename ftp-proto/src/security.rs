@@ -119,7 +119,7 @@ mod tests {
     };
 
     #[test]
-    fn mechanisms_cm_60_cm_61() {
+    fn auth_mechanisms_cm_60_cm_61() {
         let other = |name: &str| Ok(AuthMechanism::Other(name.to_owned()));
         for (text, want) in [
             ("TLS", Ok(AuthMechanism::Tls)),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_cm_68() {
+    fn protection_levels_cm_68() {
         for (text, want) in [
             ("C", Ok(ProtectionLevel::Clear)),
             ("s", Ok(ProtectionLevel::Safe)),

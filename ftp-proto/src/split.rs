@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn split_once_finds_the_first_sign_of_all() {
+    fn split_once_finds_the_first_separator() {
         for length in 0..40 {
             for at in 0..=length {
                 let mut bytes = vec![b':'; length];

@@ -260,7 +260,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd};
 
     #[test]
-    fn parse_reads_hc_31() {
+    fn parse_accepts_time_values_hc_31() {
         for (text, unix, shown) in [
             ("19700101000000", 0, "19700101000000"),
             ("19980615100045.014", 897_904_845, "19980615100045.014"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_hc_31() {
+    fn parse_rejects_invalid_time_values_hc_31() {
         for (text, at, kind) in [
             ("", 0, UnexpectedEnd),
             ("1998061510004", 13, UnexpectedEnd),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn new_keeps_to_the_calendar_hc_31() {
+    fn new_rejects_dates_outside_the_calendar_hc_31() {
         let time = TimeVal::new(2024, 2, 29, 23, 59, 60);
         assert_eq!(time, TimeVal::parse(b"20240229235960").ok());
         for (year, month, day, hour, minute, second) in [
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_four_centuries_reads_back() {
+    fn every_day_of_four_centuries_round_trips() {
         let mut before = None;
         for day in 0..146_097 {
             let seconds = day * 86_400 + 43_199;
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn system_times_and_back() {
+    fn system_times_round_trip() {
         for text in
             ["19700101000000", "19691231235959.25", "20240229000000.123456789", "15000101000000"]
         {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn from_unix_seconds_ends_with_the_years() {
+    fn from_unix_seconds_rejects_years_out_of_range() {
         assert_eq!(TimeVal::from_unix_seconds(253_402_300_800), None);
         assert_eq!(TimeVal::from_unix_seconds(-62_167_219_201), None);
         assert_eq!(TimeVal::from_unix_seconds(i64::MAX), None);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_those_that_were_read() {
+    fn accessors_return_the_parsed_fields() {
         let time = TimeVal::parse(b"20231130175903.25").unwrap();
         let date = (time.year(), time.month(), time.day());
         assert_eq!(date, (2023, 11, 30));

@@ -54,7 +54,7 @@ macro_rules! verbs {
                 }
             }
 
-            /// Returns the known verb for `word`, which is in upper case.
+            /// Returns the known verb for `word`, which must be in upper case.
             fn known(word: &str) -> Option<Self> {
                 Some(match word {
                     $($word => Self::$variant,)*
@@ -107,7 +107,7 @@ verbs! {
     Appe "APPE",
     /// RFC 959 §4.1.3: reserve space.
     Allo "ALLO",
-    /// RFC 959 §4.1.3 and RFC 3659 §5: the start of the next transfer.
+    /// RFC 959 §4.1.3 and RFC 3659 §5: the offset at which the next transfer starts.
     Rest "REST",
     /// RFC 959 §4.1.3: rename from.
     Rnfr "RNFR",
@@ -157,9 +157,9 @@ verbs! {
     Feat "FEAT",
     /// RFC 2389 §4: options of a command.
     Opts "OPTS",
-    /// RFC 2428 §2: the address to which the server must connect, any address family.
+    /// RFC 2428 §2: `PORT` for any address family.
     Eprt "EPRT",
-    /// RFC 2428 §3: make the server listen, any address family.
+    /// RFC 2428 §3: `PASV` for any address family.
     Epsv "EPSV",
     /// RFC 1639: `PORT` with an address of any length.
     Lprt "LPRT",
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verb_fills_all_of_its_word() {
+    fn a_verb_followed_by_other_bytes_is_rejected() {
         for word in ["RETR ", "RETR x", "RETR\t", "SITE\0"] {
             assert!(Verb::parse(word.as_bytes()).is_err(), "{word:?}");
         }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_keeps_what_it_does_not_know() {
+    fn parse_keeps_unknown_verbs() {
         let verb = Verb::parse(b"xyz9").unwrap();
         assert!(matches!(verb, Verb::Other(_)));
         assert_eq!(verb.as_str(), "XYZ9");
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_fr_12() {
+    fn parse_rejects_invalid_verbs_fr_12() {
         use ParseErrorKind::{TooLong, UnexpectedByte, UnexpectedEnd};
         for (word, at, kind) in [
             ("", 0, UnexpectedEnd),
@@ -346,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn every_known_verb_reads_back() {
+    fn every_known_verb_round_trips() {
         for verb in Verb::KNOWN {
             assert_eq!(Verb::parse(verb.as_str().as_bytes()), Ok(*verb));
         }
     }
 
     #[test]
-    fn split_takes_one_space_fr_14() {
+    fn split_removes_only_one_space_fr_14() {
         for (line, verb, argument) in [
             ("RETR a", Verb::Retr, "a"),
             ("RETR  a ", Verb::Retr, " a "),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn split_knows_no_tab_fr_16() {
+    fn split_rejects_a_tab_fr_16() {
         assert!(Verb::split(b"RETR\tx").is_err());
         assert!(Verb::split(b"").is_err(), "FR-08");
         assert!(Verb::split(b" NOOP").is_err());

@@ -53,6 +53,6 @@ fn stop(server: Server) {
 }
 
 #[test]
-fn a_server_is_embedded() {
+fn the_embedded_server_example_runs() {
     main().unwrap();
 }

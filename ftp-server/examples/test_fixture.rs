@@ -86,6 +86,6 @@ fn upload(server: SocketAddr, name: &str, content: &[u8]) -> Result<(), Box<dyn 
 }
 
 #[test]
-fn a_server_is_the_fixture_of_a_test() {
+fn the_test_fixture_example_runs() {
     main().unwrap();
 }

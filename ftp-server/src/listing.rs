@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_and_group_are_numbers_where_they_are_shown_ls_21() {
+    fn list_shows_numeric_owner_and_group_or_ftp_ls_21() {
         for (ids, want) in [(FILE.ids, "1000 4294967294"), (None, "ftp ftp")] {
             let mut out = Vec::new();
             list_line(b"name", &Metadata { ids, ..FILE }, NOW, true, &mut out);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_every_kind_ls_20_ls_21_ls_22() {
+    fn list_lines_of_every_entry_kind_ls_20_ls_21_ls_22() {
         for (metadata, want) in [
             (FILE, "-rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name\r\n"),
             (
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_all_digits_and_are_filled_up() {
+    fn numbers_are_padded_and_never_truncated() {
         for (value, width, fill, want) in [
             (0, 1, b'0', ["0", "0", "0"]),
             (0, 3, b' ', ["  0", "  0", "  0"]),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_chosen_in_our_order_ls_02_cm_56_cm_138() {
+    fn selected_facts_keep_the_order_of_the_server_ls_02_cm_56_cm_138() {
         for (list, want) in [
             (&b"type;size;"[..], "type=file;size=1234;  a;b= c"),
             (b"SIZE;Type;", "type=file;size=1234;  a;b= c"),

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_mean_names_in_any_case_fs_06() {
+    fn name_patterns_ignore_ascii_case_fs_06() {
         for (pattern, yes, no) in [
             ("*.exe", &["a.exe", "A.EXE", ".exe", "a b.Exe"][..], &["a.exe.txt", "aexe"][..]),
             (".ht*", &[".htaccess", ".HTpasswd"], &["a.htaccess", "ht"]),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_of_one_name() {
+    fn name_patterns_reject_slashes_line_breaks_and_empty_text() {
         use ParseErrorKind::{LineBreak, UnexpectedByte, UnexpectedEnd};
         for (text, at, kind) in [
             ("", 0, UnexpectedEnd),

@@ -46,7 +46,7 @@ impl Pace {
     }
 }
 
-/// Repeats the short step `piece` until it returns `true`, it fails, or [`limits::TICK`] has
+/// Repeats the short step `piece` until `piece` returns `true` or fails, or [`limits::TICK`] has
 /// passed. Returns whether `piece` returned `true`.
 pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
     let start = Instant::now();
@@ -58,7 +58,8 @@ pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Resul
     Ok(true)
 }
 
-/// Waits for [`limits::ASK_AGAIN`], before a session again asks a storage that was not ready.
+/// Pauses for [`limits::ASK_AGAIN`] before a session retries a call to a storage that was not
+/// ready.
 pub(crate) fn before_asking_again() {
     thread::sleep(limits::ASK_AGAIN);
 }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_grow_while_they_are_quick() {
+    fn steps_grow_while_quick_and_shrink_when_slow() {
         let mut pace = Pace::new(10, 70);
         for (took, want) in [(0, 10), (99, 20), (0, 40), (5, 70), (100, 70), (900, 35), (0, 17)] {
             assert_eq!(pace.now, want);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_done_until_there_are_no_more_or_a_tick_has_passed() {
+    fn work_runs_until_it_is_done_fails_or_a_tick_has_passed() {
         let mut left = 3;
         let mut piece = || {
             left -= 1;

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission;
 
-/// The taken places for one kind of job in the whole server: the host of each.
+/// The hosts that hold the places for one kind of job in the whole server, one entry per place.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<Vec<IpAddr>>);
 
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_two_at_a_time_cm_126() {
+    fn at_most_two_slots_and_one_per_host_cm_126() {
         let places = Arc::default();
         let get = |host: &str| Place::get(&places, host.parse().unwrap());
         let first = get("192.0.2.1").unwrap();

@@ -79,8 +79,8 @@ impl Throttle {
         self.rates.is_empty()
     }
 
-    /// Reserves at most `most` bytes. Returns their number, and the time at which they may move.
-    /// The caller must [give back](Self::give_back) the bytes that do not move.
+    /// Reserves at most `most` bytes. Returns the number of reserved bytes, and the time at which
+    /// they may move. The caller must [give back](Self::give_back) the bytes that do not move.
     pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
         let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
         let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_put_in_a_row() {
+    fn rate_reservations_follow_each_other_in_time() {
         let rate = Rate::new(1_000).unwrap();
         let start = *rate.free_at();
         let later = |millis| start + Duration::from_millis(millis);

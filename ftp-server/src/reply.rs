@@ -79,7 +79,7 @@ pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
 }
 
-/// Returns the reply for a time without a four-digit year, which no reply can show.
+/// Returns the reply for a time that no reply can show, because its year does not have four digits.
 pub(crate) fn no_time() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
 }
@@ -89,7 +89,7 @@ pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large for HASH")
 }
 
-/// Returns the reply if the search before the first byte takes too long.
+/// Returns the reply if a search takes longer than [`limits::PREPARE`](crate::limits::PREPARE).
 pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Preparing the data took too long")
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_have_the_codes_of_the_table() {
+    fn storage_errors_map_to_reply_codes() {
         use Purpose::{Digest, Existing, MakeDirectory, MakeFile, NewName};
         for (purpose, kind, code) in [
             (Existing, Kind::NotFound, 550),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn drop_boxes_tell_names_that_are_taken_and_nothing_else() {
+    fn drop_boxes_reveal_only_existing_names() {
         use Purpose::{Existing, MakeDirectory, MakeFile};
         for (purpose, kind, want) in [
             (MakeFile, Kind::Exists, &b"553 Already exists\r\n"[..]),

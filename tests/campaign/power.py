@@ -1,8 +1,8 @@
 """Power cuts: a server works on a recorded disk, which is then restored to states that a power cut could have left.
 
 Between two flushes, a disk may have written any of the blocks that it received. For each flush, one such disk is
-mounted. Its files must be those that the server confirmed, or those after the next action. With `transfer.sync =
-"none"` some files must differ: otherwise the record proves nothing.
+mounted. Its files must match the state that the server last confirmed, or the state after the action that followed it.
+With `transfer.sync = "none"` some files must differ: otherwise the record proves nothing.
 """
 
 import pathlib

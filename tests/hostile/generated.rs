@@ -18,7 +18,7 @@ const fn outcomes(how: How) -> &'static [&'static str] {
 }
 
 #[test]
-fn a_dialogue_cut_anywhere_is_no_success_cl_12_hc_19_hc_20_hc_34() {
+fn a_session_cut_at_any_point_is_never_a_success_cl_12_hc_19_hc_20_hc_34() {
     let _alone = memory::alone();
     let calls = ["login", "get", "put", "append", "list", "resume", "pwd", "delete"];
     let cuts: Vec<_> = calls.into_iter().flat_map(cuts).collect();

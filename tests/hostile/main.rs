@@ -57,7 +57,7 @@ fn every_behaviour_has_its_outcome_cl_11_cl_12() {
 }
 
 #[test]
-fn every_line_about_servers_has_a_behaviour() {
+fn every_hostile_server_requirement_has_a_behaviour() {
     let behaviours = behaviours();
     assert!(behaviours.len() >= BEHAVIOURS, "{} behaviours", behaviours.len());
     let names: BTreeSet<_> = behaviours.iter().map(|behaviour| &behaviour.name).collect();

@@ -35,7 +35,7 @@ fn resident(what: &str) -> Option<u64> {
 }
 
 #[test]
-fn growth_is_seen() {
+fn memory_growth_is_measured() {
     let _alone = alone();
     let growth = Growth::begin();
     let Some(_) = growth.before else { return };

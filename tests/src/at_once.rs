@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_is_in_order_and_so_many_are_at_it() {
+    fn results_are_in_order_and_n_threads_run_at_once() {
         let all_are_there = Barrier::new(3);
         let double = |number: usize| {
             all_are_there.wait();
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the fourth")]
-    fn one_that_panics_is_heard() {
+    fn a_panic_in_a_parallel_task_is_propagated() {
         at_once(2, 0..6, |number| assert!(number != 3, "the fourth"));
     }
 }

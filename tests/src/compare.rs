@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "x: 4 bytes instead of 5, different from byte 2 on")]
-    fn the_first_difference_is_told() {
+    fn the_first_difference_is_reported() {
         assert_same("x", b"abXd", b"abcde");
     }
 

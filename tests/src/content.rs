@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_piece_of_a_stream_is_that_piece_of_the_whole() {
+    fn a_content_stream_can_start_at_any_offset() {
         let whole = binary(100, 7);
         for offset in 0..100 {
             let mut rest = Vec::new();

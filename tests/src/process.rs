@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_killed_with_its_children() {
+    fn a_hanging_program_is_killed_at_its_deadline() {
         patiently(Duration::from_millis(200), |limit| {
             let mut command = Command::new("sh");
             command.args(["-c", "printf said; sleep 1000 & sleep 1000"]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_left_the_group_and_keeps_the_pipe_is_not_awaited() {
+    fn a_pipe_held_open_by_another_program_is_not_awaited() {
         let mut command = Command::new("sh");
         command.args(["-c", "printf said; setsid sleep 1000 & echo $! >&2"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

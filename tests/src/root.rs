@@ -114,7 +114,7 @@ impl TempRoot {
     /// Returns the same as [`names`](Self::names), without the files with which our server marks
     /// interrupted replacements. These files stay for a day.
     #[must_use]
-    pub fn names_but_signs(&self) -> Vec<Vec<u8>> {
+    pub fn names_without_markers(&self) -> Vec<Vec<u8>> {
         let mut names = self.names();
         names.retain(|name| !name.starts_with(b".ftp-upload-replacing-"));
         names

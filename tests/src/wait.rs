@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_late_is_tried_with_longer_limits() {
+    fn a_test_that_fails_late_is_retried_with_longer_limits() {
         let limits = RefCell::new(Vec::new());
         let test = |limit: Duration| {
             limits.borrow_mut().push(limit.as_millis());

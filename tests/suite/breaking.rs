@@ -104,13 +104,13 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
         Client::builder().timeouts(timeouts).overall(Some(limit)).connector(Arc::clone(cutting));
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
-        .tries(200)
+        .attempts(200)
         .backoff(Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) })
 }
 
 /// A download, an upload to a new name, and a replacement.
 #[track_caller]
-fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
+fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
     let content = binary(LENGTH, 3);
     let cuts = u32::try_from(CUTS.len()).unwrap();
     site.root.write("down", &content);
@@ -120,7 +120,7 @@ fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
         .download_to("down", &target, FileOptions::new(), &mut Watch::new())
         .unwrap();
     assert_same("down", &here.read("down"), &content);
-    assert!(down.tries > cuts && down.size == LENGTH as u64, "{down:?}");
+    assert!(down.attempts > cuts && down.size == LENGTH as u64, "{down:?}");
     assert!(down.resumed >= 70_000, "{down:?}");
 
     site.root.write("old", &binary(150_000, 4));
@@ -129,17 +129,17 @@ fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
             .upload_from(&target, name, FileOptions::new(), &mut Watch::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
-        assert!(done.tries > cuts && done.size == LENGTH as u64, "{done:?}");
+        assert!(done.attempts > cuts && done.size == LENGTH as u64, "{done:?}");
         done
     });
     [down, new, old]
 }
 
 #[test]
-fn ours_goes_on_with_what_it_kept_as_09() {
+fn transfers_recover_from_lost_connections_with_our_server_as_09() {
     // A server that notices a lost client late has not kept its bytes when it comes back.
     patiently(Duration::from_secs(1), |_| {
-        let [_, new, old] = is_whole_in_the_end(&OurServer::start());
+        let [_, new, old] = assert_transfers_complete_after_retries(&OurServer::start());
         assert!(new.resumed > 0, "{new:?}");
         // The old file stays until the new one is complete, so the length of the partial upload is
         // unknown.
@@ -148,25 +148,25 @@ fn ours_goes_on_with_what_it_kept_as_09() {
 }
 
 #[test]
-fn vsftpd_goes_on_as_09() {
+fn transfers_recover_from_lost_connections_with_vsftpd_as_09() {
     let Some(server) = RealServer::vsftpd() else { return };
-    is_whole_in_the_end(&server);
+    assert_transfers_complete_after_retries(&server);
 }
 
 #[test]
-fn pyftpdlib_goes_on_as_09() {
+fn transfers_recover_from_lost_connections_with_pyftpdlib_as_09() {
     let Some(server) = RealServer::pyftpdlib() else { return };
-    is_whole_in_the_end(&server);
+    assert_transfers_complete_after_retries(&server);
 }
 
 #[test]
-fn proftpd_goes_on_as_09() {
+fn transfers_recover_from_lost_connections_with_proftpd_as_09() {
     let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) else { return };
-    is_whole_in_the_end(&server);
+    assert_transfers_complete_after_retries(&server);
 }
 
 #[test]
-fn pure_ftpd_goes_on_as_09() {
+fn transfers_recover_from_lost_connections_with_pure_ftpd_as_09() {
     let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
-    is_whole_in_the_end(&server);
+    assert_transfers_complete_after_retries(&server);
 }

@@ -26,7 +26,7 @@ fn read(client: &mut Client, path: &str, offset: u64, length: u64) -> (Vec<u8>, 
 }
 
 #[test]
-fn one_object_is_told_and_changed() {
+fn attributes_of_one_file_are_read_and_changed() {
     let server = OurServer::start();
     server.root.write("f", b"12345");
     server.root.mkdir("d");
@@ -52,7 +52,7 @@ fn one_object_is_told_and_changed() {
 }
 
 #[test]
-fn digests_are_those_of_the_content() {
+fn hash_returns_the_digest_of_the_content() {
     let server = OurServer::start();
     server.root.write("a b", b"abc");
     let mut client = client(&server);
@@ -71,7 +71,7 @@ fn digests_are_those_of_the_content() {
 }
 
 #[test]
-fn parts_of_a_file_are_those_on_disk() {
+fn retrieve_range_returns_the_requested_bytes() {
     let server = OurServer::start();
     let content = binary(3_000_000, 1);
     server.root.write("f", &content);
@@ -95,7 +95,7 @@ fn parts_of_a_file_are_those_on_disk() {
 }
 
 #[test]
-fn transfers_go_on_both_ways_as_09() {
+fn downloads_and_uploads_resume_as_09() {
     let server = OurServer::start();
     let content = binary(100_000, 1);
     let mut client = client(&server);
@@ -127,7 +127,7 @@ fn transfers_go_on_both_ways_as_09() {
 }
 
 #[test]
-fn unique_files_have_names_of_their_own() {
+fn store_unique_returns_distinct_names() {
     let server = OurServer::start();
     let mut client = client(&server);
     let mut names = Vec::new();
@@ -236,7 +236,7 @@ fn meet(site: &Site, what: &str) {
 }
 
 #[test]
-fn real_servers_list_and_tell_ls_49() {
+fn listings_and_attributes_of_real_servers_ls_49() {
     let host = std::net::Ipv4Addr::LOCALHOST;
     meet(&OurServer::start(), "ours");
     for (what, server) in [

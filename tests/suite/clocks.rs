@@ -54,7 +54,7 @@ const WAYS: [&str; 5] =
     ["SystemTime", "UNIX_EPOCH", "ClockId::Realtime", "clock_gettime", "CLOCK_REALTIME"];
 
 #[test]
-fn limits_do_not_run_by_the_clock_on_the_wall_ho_15() {
+fn timeouts_do_not_use_the_system_clock_ho_15() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut readers = Vec::new();
     let mut limits = 0;

@@ -50,21 +50,21 @@ impl Watched {
     /// Stops a client of the impatient server when some of its upload has arrived, and waits until
     /// the server has given up.
     #[track_caller]
-    fn cut_midway(&self, mut client: Running) {
+    fn interrupt_midway(&self, mut client: Running) {
         let before = self.storage.count(StorageCall::UploadWrite);
         let some = || (self.storage.count(StorageCall::UploadWrite) > before + 3).then_some(());
         // The server may have given up a client that was delayed. The upload is then kept already.
         if client.wait_until(LIMIT, some).is_ok() {
             kill_process_group(Pid::from_child(&client.child), Signal::STOP).expect("it runs");
         }
-        wait_until_it_is_kept(&self.storage);
+        wait_until_partial_file_is_kept(&self.storage);
         assert!(self.root.names()[0].starts_with(b".ftp-upload-kept-"), "it is not published");
     }
 }
 
 /// Waits until an upload is kept and no session writes to it any more.
 #[track_caller]
-fn wait_until_it_is_kept(storage: &FaultStorage) {
+fn wait_until_partial_file_is_kept(storage: &FaultStorage) {
     let path = VirtualPath::root().join(b"there");
     let is_over = || {
         // This keeps all bytes, one more than `SIZE` reports.
@@ -76,7 +76,7 @@ fn wait_until_it_is_kept(storage: &FaultStorage) {
 }
 
 #[test]
-fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
+fn curl_resumes_an_interrupted_upload_fs_15() {
     let Some(peer) = Peer::find("curl") else { return };
     for way in [&[][..], &["--disable-epsv"]] {
         let (watched, local) = (Watched::start(), TempRoot::new());
@@ -91,7 +91,7 @@ fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
         for continued in [&[][..], &["-C", "-"]] {
             let mut slow = begin(&watched.impatient, &["--limit-rate", "200K"]);
             slow.args(continued).stdout(Stdio::null()).stderr(Stdio::null());
-            watched.cut_midway(Running::start(&mut slow));
+            watched.interrupt_midway(Running::start(&mut slow));
         }
         let said = run(&mut begin(&watched.server, &["-C", "-"]));
         let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -104,7 +104,7 @@ fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
 }
 
 #[test]
-fn curl_begins_anew_behind_a_dele_fs_15_cm_90() {
+fn curl_restarts_an_upload_after_dele_fs_15_cm_90() {
     let Some(peer) = Peer::find("curl") else { return };
     let (watched, local) = (Watched::start(), TempRoot::new());
     let content = binary(LENGTH, 3);
@@ -117,7 +117,7 @@ fn curl_begins_anew_behind_a_dele_fs_15_cm_90() {
     };
     let mut slow = begin(&watched.impatient);
     slow.args(["--limit-rate", "200K"]).stdout(Stdio::null()).stderr(Stdio::null());
-    watched.cut_midway(Running::start(&mut slow));
+    watched.interrupt_midway(Running::start(&mut slow));
     // A 5yz reply would end the program here.
     run(curl(&peer).args(["-Q", "DELE there"]).arg(format!("ftp://u:p@{address}/"))).succeeded();
     assert!(watched.root.names().is_empty(), "{:?}", watched.root.names());
@@ -129,7 +129,7 @@ fn curl_begins_anew_behind_a_dele_fs_15_cm_90() {
 }
 
 #[test]
-fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
+fn lftp_resumes_an_interrupted_upload_fs_15() {
     let Some(peer) = Peer::find("lftp") else { return };
     let (watched, local, home) = (Watched::start(), TempRoot::new(), TempRoot::new());
     let content = binary(LENGTH, 2);
@@ -148,7 +148,7 @@ fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
     for options in ["", "-c"] {
         let mut slow = begin(&watched.impatient, "set net:limit-rate 0:200000;", options);
         slow.stdout(Stdio::null()).stderr(Stdio::null());
-        watched.cut_midway(Running::start(&mut slow));
+        watched.interrupt_midway(Running::start(&mut slow));
     }
     let said = run(&mut begin(&watched.server, "", "-c"));
     let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -159,7 +159,7 @@ fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
 }
 
 #[test]
-fn lftp_replaces_a_file_whole_after_its_connection_was_lost_fs_13_fs_15() {
+fn lftp_replaces_a_file_completely_after_a_lost_connection_fs_13_fs_15() {
     let Some(peer) = Peer::find("lftp") else { return };
     let content = binary(2_000_000, 4);
     // lftp takes a file that is not shorter for the whole. It misreads the end of a shorter one.
@@ -168,14 +168,14 @@ fn lftp_replaces_a_file_whole_after_its_connection_was_lost_fs_13_fs_15() {
             let (peer, content) = (&peer, &content);
             let old = binary(length, 5);
             scope.spawn(move || {
-                wait_until("an upload is cut", || lftp_replaces_whole(peer, &old, content));
+                wait_until("an upload is cut", || lftp_replaces_completely(peer, &old, content));
             });
         }
     });
 }
 
 /// Returns false if the upload was complete before the client could be stopped.
-fn lftp_replaces_whole(peer: &Peer, old: &[u8], content: &[u8]) -> bool {
+fn lftp_replaces_completely(peer: &Peer, old: &[u8], content: &[u8]) -> bool {
     let (watched, local, home) = (Watched::start(), TempRoot::new(), TempRoot::new());
     local.write("source", content);
     watched.root.write("there", old);
@@ -217,7 +217,7 @@ fn kill_at_the_end(storage: &FaultStorage, mut client: Running) {
     let all = || (storage.count(StorageCall::UploadPrepareCommit) > before).then_some(());
     client.wait_until(LIMIT, all).expect("an upload comes to its end");
     kill_process_group(Pid::from_child(&client.child), Signal::KILL).expect("it runs");
-    wait_until_it_is_kept(storage);
+    wait_until_partial_file_is_kept(storage);
 }
 
 /// A script that resumes an upload after a timeout.
@@ -351,7 +351,7 @@ fn moved(session: &mut RawSession) -> Option<u64> {
 }
 
 #[test]
-fn a_copy_between_servers_goes_on_with_an_upload_whose_226_was_lost_fs_15_fx_12() {
+fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
     let content = binary(100_000, 4);
     let source = Watched::start();
     source.root.write("file", &content);
@@ -369,7 +369,7 @@ fn a_copy_between_servers_goes_on_with_an_upload_whose_226_was_lost_fs_15_fx_12(
             data.write_all(&content[..count]);
             wait_until("the bytes are read", || moved(&mut session) == Some(count as u64));
             drop(session);
-            wait_until_it_is_kept(&target.storage);
+            wait_until_partial_file_is_kept(&target.storage);
             drop(data);
             assert!(!target.root.names().contains(&b"there".to_vec()), "it is not published");
 

@@ -32,7 +32,7 @@ const SOURCES: [&str; 10] = [
 ];
 
 #[test]
-fn ids_are_explained_and_what_is_implemented_is_proved() {
+fn documented_ids_match_the_tests() {
     let sources = sources();
     let claims = Claims::of(&sources);
     if std::env::var_os("FTP_WRITE_DOCS").is_some() {
@@ -321,7 +321,7 @@ fn sources() -> Vec<(String, String)> {
 }
 
 #[test]
-fn ids_are_read_from_names_and_texts() {
+fn ids_are_parsed_from_test_names_and_texts() {
     let pair = |first: &str, last: &str| (first.to_owned(), last.to_owned());
     for (name, want) in [
         ("a_line_ends_fr_03_hs_11", vec![pair("FR-03", "FR-03"), pair("HS-11", "HS-11")]),
@@ -341,7 +341,7 @@ fn ids_are_read_from_names_and_texts() {
 }
 
 #[test]
-fn every_kind_of_fault_is_found() {
+fn every_kind_of_documentation_fault_is_found() {
     let source = "#[test]\nfn one_fr_01() {\n    // FR-02\n}\nfn helper() { /* FR-03 */ }\n";
     let claims = Claims::of(&[("a.rs".to_owned(), source.to_owned())]);
     let document = "- **FR-01** · later · One.\n  More of it.\n- **FR-02** · later: a note · Two.\n\

@@ -43,7 +43,7 @@ fn retrieve(client: &mut Client, name: &[u8]) -> Vec<u8> {
 }
 
 /// Stores `content` under `name`, changes it on disk, and retrieves the new content.
-fn there_and_back(site: &Site, client: &mut Client, name: &[u8], up: &[u8], down: &[u8]) {
+fn round_trip(site: &Site, client: &mut Client, name: &[u8], up: &[u8], down: &[u8]) {
     let what = percent(name);
     store(client, name, up);
     assert_same(&format!("{what} stored"), &site.root.read(name), up);
@@ -59,10 +59,10 @@ fn every_name_size_and_type() {
         for size in SIZES {
             client.set_representation(RepresentationType::Image);
             let (up, down) = (binary(size, seed), binary(size, seed + 1000));
-            there_and_back(&server, &mut client, name, &up, &down);
+            round_trip(&server, &mut client, name, &up, &down);
             client.set_representation(RepresentationType::Ascii);
             let (up, down) = (text(size, seed), text(size, seed + 1000));
-            there_and_back(&server, &mut client, name, &up, &down);
+            round_trip(&server, &mut client, name, &up, &down);
         }
     }
     client.quit().unwrap();
@@ -78,7 +78,7 @@ fn every_data_connection() {
             for representation in [RepresentationType::Image, RepresentationType::Ascii] {
                 client.set_representation(representation);
                 let (up, down) = (text(size, seed), text(size, seed + 1000));
-                there_and_back(&server, &mut client, b"file", &up, &down);
+                round_trip(&server, &mut client, b"file", &up, &down);
             }
         }
         client.quit().unwrap();
@@ -86,7 +86,7 @@ fn every_data_connection() {
 }
 
 #[test]
-fn lists_hold_every_name_as_it_is() {
+fn listings_contain_every_name_unchanged() {
     let server = OurServer::start();
     for name in NAMES {
         server.root.write(name, name);

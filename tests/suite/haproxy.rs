@@ -166,7 +166,7 @@ fn moves_bytes(curl: &Peer, client: &str, url: &str, options: &[&str]) {
 #[cfg(feature = "tls")]
 #[track_caller]
 fn active_under_tls(client: &str) {
-    let tls = ftp_tests::tls::TlsClient::trusting_anybody();
+    let tls = ftp_tests::tls::TlsClient::trusting_any_certificate();
     let front = SocketAddr::new(FRONT.parse().unwrap(), 21);
     let mut session = RawSession::connect_from(client.parse().unwrap(), front);
     session.expect_reply(220);
@@ -185,8 +185,8 @@ fn active_under_tls(client: &str) {
 }
 
 #[test]
-fn haproxy_before_two_servers() {
-    if !in_own_network("haproxy::haproxy_before_two_servers", &ADDRESSES) {
+fn two_servers_work_behind_haproxy() {
+    if !in_own_network("haproxy::two_servers_work_behind_haproxy", &ADDRESSES) {
         return;
     }
     let (Some(haproxy), Some(curl)) = (Peer::find("haproxy"), Peer::find("curl")) else { return };
@@ -223,8 +223,8 @@ fn haproxy_before_two_servers() {
 }
 
 #[test]
-fn bans_by_servers_after_haproxy_hit_the_client() {
-    let test = "haproxy::bans_by_servers_after_haproxy_hit_the_client";
+fn servers_behind_haproxy_ban_the_client_address() {
+    let test = "haproxy::servers_behind_haproxy_ban_the_client_address";
     if !in_own_network(test, &ADDRESSES) {
         return;
     }
@@ -274,8 +274,8 @@ fn bans_by_servers_after_haproxy_hit_the_client() {
 }
 
 #[test]
-fn data_past_haproxy_by_the_address_of_each_server() {
-    let test = "haproxy::data_past_haproxy_by_the_address_of_each_server";
+fn data_connections_bypass_haproxy_with_passive_address() {
+    let test = "haproxy::data_connections_bypass_haproxy_with_passive_address";
     if !in_own_network(test, &ADDRESSES) {
         return;
     }

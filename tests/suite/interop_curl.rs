@@ -66,7 +66,7 @@ fn every_size_type_and_data_connection() {
 /// curl sends the bytes of its URL unchanged, so 0xFF must be doubled there (RFC 854). It refuses
 /// to send control bytes.
 #[test]
-fn every_name() {
+fn unusual_file_names() {
     meets(|peer, server| {
         let local = TempRoot::new();
         let names: Vec<_> =
@@ -86,7 +86,7 @@ fn every_name() {
 }
 
 #[test]
-fn lists_hold_every_name_as_it_is() {
+fn listings_contain_every_name_unchanged() {
     meets(|peer, server| {
         for name in NAMES {
             server.root.write(name, name);
@@ -234,7 +234,7 @@ fn a_gibibyte_there_and_back() {
 }
 
 #[test]
-fn many_at_once() {
+fn sixteen_parallel_transfers() {
     meets(|peer, server| {
         let content = binary(200_000, 1);
         std::thread::scope(|scope| {

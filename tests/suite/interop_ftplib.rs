@@ -28,7 +28,7 @@ fn image_both_ways() {
 }
 
 #[test]
-fn lines_both_ways() {
+fn ascii_transfers_in_both_directions() {
     scenario("ascii", LIMIT, &[b"file"]);
 }
 

@@ -112,7 +112,7 @@ fn between_ours_and_pure_ftpd_dc_30() {
 /// The connecting server refuses PORT; the listening one closes connections of the other, which
 /// does not take that for an empty file.
 #[test]
-fn not_with_a_server_outside_the_networks_dc_30() {
+fn fxp_with_a_server_outside_the_networks_is_refused_dc_30() {
     let Some(peer) = Peer::find("lftp") else { return };
     let waiting = |host, network| ours_waiting(host, &[network], Duration::from_millis(300));
     let (open, closed) = (waiting(ONE, "127.0.0.0/8"), waiting(OTHER, "127.0.0.13"));
@@ -127,7 +127,9 @@ fn not_with_a_server_outside_the_networks_dc_30() {
         ran.exited(1);
         assert!(String::from_utf8_lossy(&ran.stderr).contains("reverse"), "{ran:?}");
         // lftp may leave before the server has given up the upload.
-        wait_until("nothing else is left", || target.root.names_but_signs() == [b"copied file"]);
+        wait_until("nothing else is left", || {
+            target.root.names_without_markers() == [b"copied file"]
+        });
         assert_same("the old file", &target.root.read("copied file"), b"old");
     }
 }

@@ -234,7 +234,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
 
 /// Servers that do nothing for third hosts, as by default.
 #[test]
-fn refusals_are_named_and_what_to_do_fx_08() {
+fn fxp_refusals_are_reported_with_a_remedy_fx_08() {
     let open = ours(ONE, &["127.0.0.0/8"]);
     let fails = |source: &Site, target: &Site, direction, words: &[&str]| {
         source.root.write("file", &binary(100_000, 4));

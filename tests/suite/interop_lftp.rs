@@ -125,7 +125,7 @@ fn mirrors_a_tree_down() {
 
 /// A second mirror transfers nothing: listed sizes and times are right.
 #[test]
-fn mirrors_nothing_twice() {
+fn a_second_lftp_mirror_transfers_only_changed_files() {
     let Some(meeting) = Meeting::new() else { return };
     plant(&meeting.server.root);
     meeting.lftp("", "mirror tree tree");
@@ -137,7 +137,7 @@ fn mirrors_nothing_twice() {
 }
 
 #[test]
-fn every_name_put_and_got() {
+fn unusual_names_round_trip_with_lftp() {
     let Some(meeting) = Meeting::new() else { return };
     let mut script = Vec::new();
     meeting.local.mkdir("got");
@@ -177,7 +177,7 @@ fn every_size_in_ascii() {
 }
 
 #[test]
-fn continues_what_was_begun() {
+fn lftp_resumes_transfers_and_downloads_in_parts() {
     let Some(meeting) = Meeting::new() else { return };
     let content = binary(100_000, 1);
     meeting.local.write("source", &content);

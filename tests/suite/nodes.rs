@@ -34,8 +34,8 @@ fn curl(peer: &Peer, client: &str, root: &TempRoot) -> Command {
 }
 
 #[test]
-fn clients_of_two_servers_share_a_bucket_and_survive_one() {
-    let test = "nodes::clients_of_two_servers_share_a_bucket_and_survive_one";
+fn two_servers_share_a_bucket_and_one_resumes_uploads_of_the_other() {
+    let test = "nodes::two_servers_share_a_bucket_and_one_resumes_uploads_of_the_other";
     if !in_own_network(test, &ADDRESSES) {
         return;
     }

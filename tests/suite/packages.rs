@@ -50,8 +50,10 @@ fn no_source_includes_a_file_outside_of_its_package() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|it| it == "rs") {
                     let text = fs::read_to_string(entry.path()).unwrap();
-                    let parts = text.split("include_").skip(1);
-                    for file in parts.filter_map(|part| part.split('"').nth(1)) {
+                    let parts = ["include_str!", "include_bytes!"].map(|it| text.split(it).skip(1));
+                    for file in
+                        parts.into_iter().flatten().filter_map(|part| part.split('"').nth(1))
+                    {
                         let included = inside(&folder.join(file));
                         let is_there = included.is_some_and(|it| package.join(it).is_file());
                         assert!(is_there, "{name}/{}: {file}", path.display());

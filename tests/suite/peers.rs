@@ -13,7 +13,7 @@ use crate::interop_curl;
 
 /// A raw session stores and retrieves every name, sent unchanged: neither server reads `IAC IAC` as
 /// one 0xFF.
-fn names_by_hand(site: &Site) {
+fn transfers_every_name(site: &Site) {
     let mut session = site.session();
     session.expect("TYPE I", 200);
     for name in NAMES {
@@ -50,19 +50,19 @@ fn curl_and_pyftpdlib() {
 }
 
 #[test]
-fn hand_and_vsftpd() {
+fn raw_transfers_of_unusual_names_with_vsftpd() {
     let Some(server) = RealServer::vsftpd() else { return };
-    names_by_hand(&server);
+    transfers_every_name(&server);
 }
 
 #[test]
-fn hand_and_pyftpdlib() {
+fn raw_transfers_of_unusual_names_with_pyftpdlib() {
     let Some(server) = RealServer::pyftpdlib() else { return };
-    names_by_hand(&server);
+    transfers_every_name(&server);
 }
 
 /// A raw session stores and retrieves every size.
-fn sizes_by_hand(site: &Site) {
+fn transfers_every_size(site: &Site) {
     let mut session = site.session();
     session.expect("TYPE I", 200);
     for (seed, size) in (1..).zip(SIZES) {
@@ -75,13 +75,13 @@ fn sizes_by_hand(site: &Site) {
 }
 
 #[test]
-fn hand_and_proftpd() {
+fn raw_transfers_of_every_size_with_proftpd() {
     let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) else { return };
-    sizes_by_hand(&server);
+    transfers_every_size(&server);
 }
 
 #[test]
-fn hand_and_pure_ftpd() {
+fn raw_transfers_of_every_size_with_pure_ftpd() {
     let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
-    sizes_by_hand(&server);
+    transfers_every_size(&server);
 }

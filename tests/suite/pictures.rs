@@ -44,7 +44,7 @@ fn pictures_are_drawn_from_their_tables() {
 
 /// The arrows between crates in `upload.svg` are the dependencies in the manifests.
 #[test]
-fn crates_depend_on_each_other_as_they_are_drawn() {
+fn crate_dependencies_match_the_picture() {
     for (name, wanted) in [
         ("ftp-cli", &["ftp-client", "ftp-proto", "ftp-server"][..]),
         ("ftp-client", &["ftp-proto"]),

@@ -79,7 +79,7 @@ fn comments_and_messages_have_plain_words() {
 }
 
 #[test]
-fn sources_are_taken_apart() {
+fn comments_and_literals_are_extracted_from_a_source() {
     let source =
         "/// One.\nlet a = '\"'; // Two.\nlet b = \"three \\\n  four\\\"\";\n#[cfg(test)] \"five\"";
     let [comments, literals] = comments_and_literals(source);
@@ -88,7 +88,7 @@ fn sources_are_taken_apart() {
 }
 
 #[test]
-fn links_lead_to_files() {
+fn relative_links_lead_to_existing_files() {
     let mut broken = Vec::new();
     for path in covered().into_iter().chain([root().join("CONTRIBUTING.md")]) {
         let text = fs::read_to_string(&path).unwrap();
@@ -104,7 +104,7 @@ fn links_lead_to_files() {
 }
 
 #[test]
-fn words_are_found_where_they_are_words() {
+fn forbidden_words_are_found_outside_code_and_exceptions() {
     assert_eq!(
         faults("It is\nno file.\n```\nbehind\n```\nRecommend `behind`.\n"),
         ["line 1: \"is no\": write is not a"]

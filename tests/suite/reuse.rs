@@ -65,7 +65,7 @@ fn files_of_all_sizes_use_one_data_connection_cl_73() {
 }
 
 #[test]
-fn interrupted_files_are_resumed_cl_74() {
+fn each_interrupted_transfer_costs_one_data_connection_cl_74() {
     let recorder = Recorder::default();
     let server = OurServer::built(Server::builder().recorder(&recorder));
     let mut client = client(&server);
@@ -87,7 +87,7 @@ fn interrupted_files_are_resumed_cl_74() {
 }
 
 #[test]
-fn planned_downloads_cost_no_round_trip_cl_75() {
+fn planned_downloads_use_one_connection_and_stay_in_step_cl_75() {
     let recorder = Recorder::default();
     let server = OurServer::built(Server::builder().recorder(&recorder));
     let names: Vec<_> = (0..300).map(|number| format!("file-{number}")).collect();
@@ -138,7 +138,7 @@ fn seed_of(name: &str) -> u64 {
 }
 
 #[test]
-fn a_copy_between_servers_is_in_mode_s_cl_73() {
+fn a_server_to_server_copy_uses_mode_s_cl_73() {
     let (one, other) = (ours(ONE, &["127.0.0.12/32"]), ours(OTHER, &["127.0.0.8/29"]));
     let (mut from, mut at) = (client(&one), client(&other));
     let content = binary(100_000, 5);

@@ -74,14 +74,14 @@ fn told(address: SocketAddr, name: &str) -> Option<u64> {
 
 /// Waits until the server has stored the last bytes of a cut upload. Until then its size is a
 /// multiple of 5 MiB, that of its parts.
-fn wait_until_it_is_kept(address: SocketAddr) {
+fn wait_until_partial_file_is_kept(address: SocketAddr) {
     let is_kept = || told(address, "there").is_some_and(|size| !size.is_multiple_of(5 << 20));
     wait_until("the upload is kept", is_kept);
 }
 
 /// Kills a client when the store has some parts, and waits until the server keeps its upload. On a
 /// busy machine, a client may have sent everything by then; then it begins again.
-fn cut_midway(address: SocketAddr, begin: &mut Command) {
+fn interrupt_midway(address: SocketAddr, begin: &mut Command) {
     begin.stdout(Stdio::null()).stderr(Stdio::null());
     wait_until("an upload is cut", || {
         let mut client = Running::start(begin);
@@ -89,7 +89,7 @@ fn cut_midway(address: SocketAddr, begin: &mut Command) {
         client.wait_until(LIMIT, has_parts).expect("an upload goes on");
         kill_process_group(Pid::from_child(&client.child), Signal::KILL).expect("it runs");
         drop(client);
-        wait_until_it_is_kept(address);
+        wait_until_partial_file_is_kept(address);
         let mut session = login(address);
         // Only a published file has a time.
         let is_published = session.ask("MDTM there").code == 213;
@@ -121,7 +121,7 @@ fn curl_stores_reads_and_resumes() {
             .succeeded();
         assert_same("there", &local.read("target"), &content);
         login(address).expect("DELE there", 250);
-        cut_midway(address, &mut put(&["--limit-rate", "2M"]));
+        interrupt_midway(address, &mut put(&["--limit-rate", "2M"]));
         let said = run(&mut put(&["-C", "-"]));
         let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
         said.succeeded();
@@ -145,7 +145,7 @@ fn lftp_stores_and_resumes() {
             command.env("HOME", home.path()).current_dir(local.path()).arg("-f").arg(script);
             command
         };
-        cut_midway(address, &mut lftp("set net:limit-total-rate 0:2000000\nput there"));
+        interrupt_midway(address, &mut lftp("set net:limit-total-rate 0:2000000\nput there"));
         run_with(&mut lftp("put -c there"), &[], LIMIT).succeeded();
         expect_content(address, "there", &content);
         run_with(&mut lftp("mkdir tree\nmirror -R . tree\nmirror tree back"), &[], LIMIT)
@@ -166,7 +166,7 @@ fn our_client_stores_reads_and_resumes() {
         data.write_all(&content[..11 << 20]);
         data.reset();
         session.expect_reply(426);
-        wait_until_it_is_kept(address);
+        wait_until_partial_file_is_kept(address);
         let client = || {
             let mut client = Client::builder().connect(&address.to_string()).expect("a connection");
             client.login("u", "p").expect("a login");
@@ -187,7 +187,7 @@ fn our_client_stores_reads_and_resumes() {
 
 #[test]
 #[ignore = "it is the server that another test starts and kills"]
-fn serves_a_store_until_it_is_killed() {
+fn serves_an_object_store_until_killed() {
     let endpoint = std::env::var(ENDPOINT).expect("the other test starts it");
     let server = serve(&endpoint);
     let mut stdout = std::io::stdout().lock();
@@ -205,7 +205,7 @@ struct Served {
 
 impl Served {
     fn start(endpoint: &str) -> Self {
-        let name = "stores::serves_a_store_until_it_is_killed";
+        let name = "stores::serves_an_object_store_until_killed";
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
         command.env(ENDPOINT, endpoint).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -307,13 +307,13 @@ fn kills(store: &ObjectStore, rounds: u64) {
 }
 
 #[test]
-fn killed_servers_leave_nothing_torn_and_others_resume() {
+fn killed_servers_leave_no_torn_files_and_others_resume() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
     kills(&store, 6);
 }
 
 #[test]
-fn killed_servers_leave_nothing_torn_at_scale() {
+fn killed_servers_leave_no_torn_files_at_scale() {
     if !ftp_tests::scale::is_full() {
         return;
     }

@@ -54,17 +54,17 @@ fn typed(line_end: &str) {
 }
 
 #[test]
-fn with_carriage_return_and_line_feed() {
+fn commands_ended_by_crlf() {
     typed("\r\n");
 }
 
 #[test]
-fn with_line_feed_alone() {
+fn commands_ended_by_lf_alone() {
     typed("\n");
 }
 
 #[test]
-fn every_way_to_a_data_connection() {
+fn data_connections_by_pasv_epsv_and_port() {
     let server = OurServer::start();
     server.root.write("test.txt", TEXT);
     let mut session = server.session();
@@ -94,7 +94,7 @@ fn every_way_to_a_data_connection() {
 }
 
 #[test]
-fn ascii_is_carriage_return_and_line_feed_on_the_wire() {
+fn ascii_transfers_use_crlf_on_the_wire() {
     let server = OurServer::start();
     let content = text(300_000, 1);
     let mut session = server.session();

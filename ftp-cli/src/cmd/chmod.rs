@@ -21,7 +21,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Returns the outcome if the mode was set, otherwise the failure.
 fn outcome(is_set: bool) -> Result<Outcome, Failure> {
     match is_set {
         true => Ok(Outcome::Done("set")),
@@ -60,7 +59,7 @@ impl Mode {
     pub(super) fn read(text: &[u8]) -> Result<Self, Failure> {
         let text = String::from_utf8_lossy(text);
         Self::parse(&text).ok_or_else(|| {
-            let known = "expected a form like 644, 0755, u+w, go-rwx or a=r,u+x";
+            let known = "expected a mode such as 644, 0755, u+w, go-rwx or a=r,u+x";
             Failure::item(Exit::Usage, format!("invalid mode \"{text}\": {known}"))
         })
     }

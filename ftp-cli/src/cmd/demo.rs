@@ -63,8 +63,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
-    // After a signal, the checks fail because the directory is gone; the signal decides the exit
-    // status.
+    // After a signal, the checks fail because the directory is gone. Wait here until the signal
+    // ends the process with its own exit status.
     let _unless_a_signal_ends_it = lock(&ending);
     let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
@@ -81,7 +81,7 @@ struct Demo<'a> {
     messages: Messages,
     /// Whether this run owns the process and cleans up after a signal.
     watches: bool,
-    /// Locked when a signal is about to end the process.
+    /// Locked from the arrival of a signal until the process ends.
     ending: Arc<Mutex<()>>,
     dialogue: Lines,
     quiet: bool,
@@ -90,18 +90,16 @@ struct Demo<'a> {
     root: PathBuf,
 }
 
-/// Returns a failure of this program or this computer.
 fn internal(what: &str, error: &dyn Display) -> Failure {
     Failure::new(Exit::Internal, format!("{what}: {error}"))
 }
 
-/// Returns the builder of a client with an overall timeout.
 fn builder() -> ClientBuilder {
     Client::builder().overall(Some(LONGEST))
 }
 
-/// Returns a password that no other user of this computer can guess: the servers accept every local
-/// client.
+/// Returns a password that no other user of this computer can guess: every local user can connect
+/// to the servers.
 fn password() -> Result<Vec<u8>, Failure> {
     let random = random::bytes().map(u128::from_ne_bytes);
     let random = random.map_err(|error| internal("cannot get random bytes", &error))?;
@@ -160,7 +158,7 @@ impl Demo<'_> {
         Ok(self.checks)
     }
 
-    /// Removes the directory after a signal, before the process ends.
+    /// Ensures that a signal removes the directory before it ends the process.
     fn clean_up_at_a_signal(&self, directory: &Path) -> Result<(), Failure> {
         let directory = directory.to_owned();
         let messages = self.messages.clone();
@@ -224,8 +222,8 @@ impl Demo<'_> {
         Ok(client.quit()?)
     }
 
-    /// Copies the large file from the server at `address` to a second server, once with each of the
-    /// two listening for the data connection.
+    /// Copies the large file from the server at `address` to a second server twice. Each of the two
+    /// servers listens for the data connection once.
     fn between_servers(
         &mut self,
         address: SocketAddr,
@@ -274,7 +272,7 @@ impl Demo<'_> {
         let server = server.map_err(|error| internal(&error))?;
         let address = server.local_addr();
         self.step(&format_args!(
-            "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires it"
+            "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires TLS"
         ))?;
         let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
         let mut client = builder.connect(&address.to_string())?;
@@ -287,7 +285,7 @@ impl Demo<'_> {
         client.quit()?;
         let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
-        self.check(refused, &"a login without TLS is refused before the password")?;
+        self.check(refused, &"a login without TLS is refused before the password is sent")?;
         let report = server.shutdown(Duration::from_secs(5));
         self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
@@ -329,7 +327,7 @@ impl Demo<'_> {
         let mut same = true;
         loop {
             let length = match download.read(&mut came) {
-                // `finish` is called after an error too, and returns it.
+                // After an error, `finish` returns it.
                 Ok(0) | Err(_) => break,
                 Ok(length) => length,
             };
@@ -357,7 +355,7 @@ impl Demo<'_> {
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
         let moved = display::transferred(LENGTH, report.duration);
-        let what = format_args!("copy 64 MiB.bin to {name}: {moved}, not through the client");
+        let what = format_args!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
         self.check(report.size == Some(LENGTH), &what)
     }
 
@@ -386,7 +384,7 @@ impl Demo<'_> {
             client.set_representation(representation);
             let mut download = client.retrieve("text")?;
             let mut content = Vec::new();
-            // `finish` is called after an error too, and returns it.
+            // After an error, `finish` returns it.
             let _ = download.read_to_end(&mut content);
             download.finish()?;
             Ok::<_, Failure>(content)
@@ -465,8 +463,8 @@ fn copying(error: io::Error) -> Failure {
     }
 }
 
-/// Reproducible pseudo-random bytes from any offset. They repeat after a prime number of bytes, so
-/// that a shift by a block does not go unnoticed.
+/// Reproducible pseudo-random bytes from any offset. Their period is a prime number, so that data
+/// shifted by whole blocks differs.
 struct Generated {
     period: Arc<[u8]>,
     at: usize,

@@ -72,11 +72,12 @@ impl FxpOptions {
             return Err(Failure::usage(message));
         }
         if let (Some(long), false) = (options.last_of(&ONLY_OF_TREES), recursive) {
-            return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
+            return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
         }
         for url in [&source, &target] {
             if url.representation() == Some(RepresentationType::Ascii) {
-                let message = format!("{url}: fxp does not support ;type=a");
+                let message =
+                    format!("{url}: fxp does not support ;type=a; remove it from the URL");
                 return Err(Failure::usage(message));
             }
         }
@@ -207,8 +208,8 @@ fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2
     absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
 }
 
-/// Checks that a file is not copied onto itself. If the complete copy replaces the target at the
-/// end, only the same path is refused.
+/// Checks that a file is not copied onto itself. If a temporary file replaces the target at the
+/// end, different paths to the same file are allowed.
 ///
 /// # Errors
 ///
@@ -229,8 +230,8 @@ fn check_apart(
     if replaces_at_end { Ok(()) } else { check_relation([from, at], urls) }
 }
 
-/// Checks that two URLs of one server name different files, by identifiers, sizes and times. Links,
-/// or the root directories of two users, can make different paths name the same file.
+/// Compares identifiers, sizes and times to check that two URLs of one server name different files.
+/// Links, or the root directories of two users, can make different paths name the same file.
 ///
 /// # Errors
 ///
@@ -316,7 +317,7 @@ fn in_words(report: &fxp::Report) -> String {
 }
 
 /// Copies the file. If a server refuses the whole path, enters the directories of the path one by
-/// one (RFC 1738 §3.2.2).
+/// one and tries again (RFC 1738 §3.2.2).
 fn copy(
     [from, at]: [&mut Client; 2],
     [source, target]: [&mut Place; 2],
@@ -347,7 +348,7 @@ mod tests {
     use crate::options::{Command, Group, Row};
 
     #[test]
-    fn no_option_of_trees_is_ignored_for_a_file() {
+    fn every_tree_option_is_listed_as_refused_for_files() {
         let is_of_trees = |row: &&Row| {
             row.group == Group::Mirror || row.commands == [Command::Mirror, Command::Fxp]
         };

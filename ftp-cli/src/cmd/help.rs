@@ -1,4 +1,5 @@
-//! `help [COMMAND]` and `--help`, generated from the tables of options, settings and exit codes.
+//! `help [COMMAND]` and `--help`: print help, generated from the tables of options, settings and
+//! exit codes.
 
 use std::fmt::Write;
 
@@ -12,10 +13,12 @@ use crate::options::{self, Command, Entry, Group, Options, Row, SYNONYMS};
 /// Formats of operands and options.
 pub(super) const URLS: &str = "\
 URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
-explicit TLS, or ftps:// for implicit TLS. The path is relative to the login
-directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
-[user@]host[:port]:path, whose path is used byte for byte, or @NAME/path with a
-bookmark from the configuration file ~/.config/ftp-cli/config.toml.
+explicit TLS, or ftps:// for implicit TLS. The path is percent-encoded and
+relative to the login directory; /%2F begins an absolute path.
+
+A URL can also be [user@]host[:port]:path, whose path is used byte for byte. In
+the URL @NAME/path, NAME is a bookmark from the configuration file
+~/.config/ftp-cli/config.toml.
 
 If an option that is not repeatable is given twice, the last one wins. -- ends
 the options.";
@@ -62,8 +65,8 @@ fn program() -> String {
     }
     let _ = write!(text, "\n{URLS}\n");
     text.push_str(
-        "\nftp-cli help COMMAND lists all options of a command. The options below can also\n\
-         stand before the command.\n",
+        "\nftp-cli help COMMAND lists all options of a command. The options below can stand\n\
+         before or after the command.\n",
     );
     for group in Group::ALL {
         let mut rows = options::global_rows().filter(|row| row.group == *group).peekable();
@@ -108,10 +111,12 @@ fn about(command: Command) -> String {
     text
 }
 
-/// Lists the settings of `serve`. Only the settings outside of `users`, `hosts` and `stores` have
-/// defaults here.
+/// Lists the settings of `serve`. Settings of `users`, `hosts` and `stores` are listed without
+/// defaults.
 fn settings(text: &mut String) {
-    text.push_str("\nSettings of --config and --set KEY=VALUE (commas separate items)\n");
+    text.push_str(
+        "\nSettings of --config and --set KEY=VALUE (in --set, commas separate list items)\n",
+    );
     let default = Settings::default();
     for setting in settings::TABLE {
         let help = setting.help.trim_end_matches('.');
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_made_to_be_read() {
+    fn help_fits_the_line_width_and_lists_every_summary() {
         let pages = Command::ALL.iter().map(|command| about(*command));
         for page in pages.chain([program()]) {
             for line in page.lines() {

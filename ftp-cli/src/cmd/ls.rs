@@ -122,7 +122,7 @@ impl LsOptions {
         }
         let order = Order::from_options(options)?;
         if order.needs_facts() && form == ListingForm::Nlst {
-            let message = "--listing nlst cannot be sorted by time or size: NLST shows only names";
+            let message = "--listing nlst cannot be combined with sorting by time or size: NLST shows only names";
             return Err(Failure::usage(message));
         }
         let list = ListOptions { all: options.has("all"), form };
@@ -144,7 +144,7 @@ pub(super) struct Lister {
     left_out: Option<Failure>,
     /// Entries that are sorted at the end.
     held: Vec<(Vec<u8>, Entry)>,
-    /// URL of the current directory, if several are listed.
+    /// URL of the directory that is being listed, if there are several.
     source: Option<String>,
 }
 
@@ -194,12 +194,11 @@ impl Lister {
         }
     }
 
-    /// Shows a file that the server does not list as a directory.
+    /// Shows the file at `path`, after the server refused to list it as a directory.
     ///
     /// # Errors
     ///
-    /// Returns `refused`, the failure of the listing, if the object is not a file, and the errors
-    /// of the client.
+    /// Returns `refused` if the object is not a file, and the errors of the client.
     fn list_file(
         &mut self,
         client: &mut Client,
@@ -300,7 +299,7 @@ impl Lister {
                     self.lines.print(&line)
                 }
                 Ok(Listed::Unparsed(line)) => {
-                    let what = "left out a line of the listing that cannot be parsed";
+                    let what = "left out a line that cannot be parsed";
                     self.leave_out(&format!("{what}: {}", Escaped(&line)));
                     Ok(())
                 }
@@ -427,7 +426,7 @@ mod tests {
     use crate::console::output::tests::Kept;
 
     #[test]
-    fn names_are_stripped_and_exact_li_04_li_05() {
+    fn names_lose_their_directory_and_keep_their_bytes_li_04_li_05() {
         let lines: [&[u8]; 7] = [b"a", b"dir/b", b".", b"dir/..", b"d/", b" c\xff", b"\x1b[2J"];
         for (escapes, want) in
             [(false, &b"a\nb\nd/\n c\xff\n\x1b[2J\n"[..]), (true, b"a\nb\nd/\n c\\xff\n\\x1b[2J\n")]

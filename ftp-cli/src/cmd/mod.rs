@@ -26,7 +26,7 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::{Command, Options};
 
-/// Runs `command`. The match is exhaustive: a command without a function does not compile.
+/// Runs `command`.
 ///
 /// # Errors
 ///

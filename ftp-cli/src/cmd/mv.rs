@@ -48,7 +48,8 @@ fn is_there(client: &mut Client, path: &[u8]) -> Result<bool, Failure> {
 }
 
 /// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,
-/// the object keeps its name and moves to that directory. A URL of the same server is accepted too.
+/// the object keeps its name and moves to that directory. The operand can also be a URL of the same
+/// server and user.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_new_path_counts_from_the_login() {
+    fn the_new_path_is_relative_to_the_login_directory() {
         let url = FtpUrl::parse(b"ftp://u@h/a/b%20c").unwrap();
         for (operand, want) in [
             ("x", Some("x")),

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_twice_has_to_be_the_same() {
+    fn both_entries_of_a_new_password_must_match() {
         for (typed, want) in [
             (&b"secret\nsecret\n"[..], Some(&b"secret"[..])),
             (b"secret\r\nsecret", Some(b"secret")),

@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return tree(options, stdio);
     }
     if let Some(long) = options.last_of(&ONLY_OF_TREES) {
-        return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
+        return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
     }
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
-    // If there are several files, none can be standard input.
+    // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Admissions::new();
     jobs::run(settings.jobs, items.len(), || Putter {
@@ -191,7 +191,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         }
         let Some(name) = Path::new(local).file_name() else {
             let local = shown_path(Path::new(local));
-            return Err(Failure::usage(format!("\"{local}\" does not name a file")));
+            return Err(Failure::usage(format!("\"{local}\" does not end in a file name")));
         };
         Ok([directory.as_slice(), name.as_bytes()].concat())
     };

@@ -86,8 +86,8 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the reply if it is 4xx or 5xx, and errors of the connection. Returns `Usage` for a
-/// command that transfers data or changes how connections work, such as `AUTH` or `MODE`.
+/// Returns a 4xx or 5xx reply as an error. Also returns errors of the connection. Returns `Usage`
+/// for a command that transfers data or changes how connections work, such as `AUTH` or `MODE`.
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,

@@ -5,15 +5,17 @@
 //! "directory" must pass these checks before anything in it is removed:
 //!
 //! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
-//! - `DELE` is refused: if the server calls `unlink`, `DELE` removes a link but not a directory;
+//! - `DELE` is refused: on servers that implement it with `unlink`, `DELE` removes a link but not a
+//!   directory;
 //! - `RMD` is refused, and the reply does not say that the object is not a directory;
 //! - the server's reply says that the directory is not empty, or the link count of the parent
 //!   allows all listed directories. (A directory has two links, and one more per subdirectory; some
 //!   servers and file systems always report 1 or 2.)
 //!
-//! If a server reports neither reasons nor counts, nothing proves that a directory is not a link,
-//! and the directory stays. Examples are aioftp with a link in the login directory, and any
-//! directory on Btrfs. In these cases the user decides: a name that ends in `/` is a directory.
+//! If the server's replies give no reason and its listings no usable link counts, nothing proves
+//! that a directory is not a link. Such a directory stays. Examples are aioftp with a link in the
+//! login directory, and any directory on Btrfs. In these cases the user decides: a name that the
+//! user ends with `/` counts as a directory.
 
 use std::collections::HashMap;
 
@@ -21,6 +23,7 @@ use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::console::stdio::Stdio;
+use crate::display::counted;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
@@ -137,7 +140,7 @@ impl Counts {
     fn finish(self) -> Result<Outcome, Failure> {
         let Self { removed, failures, last } = self;
         let Some(last) = last else { return Ok(Outcome::Reported) };
-        let message = format!("{removed} objects removed, {failures} failed");
+        let message = format!("{} removed, {failures} failed", counted(removed, "object"));
         let exit = if removed > 0 { Exit::Partial } else { last.exit };
         Err(Failure { exit, message, ..last })
     }
@@ -332,8 +335,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Returns the entries of `LIST` by name. They are not needed if `listing` is itself from
-    /// `LIST`, or shows no directories; the map is then empty.
+    /// Returns the entries of `LIST` by name. Returns an empty map if they are not needed:
+    /// `listing` is itself from `LIST`, or shows no directories.
     fn links(
         &mut self,
         path: &[u8],
@@ -363,8 +366,8 @@ impl Tree<'_> {
         self.failed(path, Failure::item(Exit::Unsupported, why))
     }
 
-    /// Reports an object that could not be removed, but returns a fatal failure instead of
-    /// reporting it.
+    /// Reports that an object could not be removed. Returns a fatal failure instead of reporting
+    /// it.
     fn failed(&mut self, path: &[u8], failure: Failure) -> Result<bool, Failure> {
         if failure.fatal {
             return Err(failure);
@@ -386,9 +389,9 @@ struct Seen {
 
 /// Reasons why a directory is not entered.
 const SHOWN_AS_DIRECTORY: &str =
-    "it may be a symbolic link: the server lists links as directories; its content was kept";
-const UNTOLD: &str = "it may be a symbolic link: its content was kept; add a / to the name if it is a \
-                      directory";
+    "it may be a symbolic link: the server lists links as directories, so its content was kept";
+const UNTOLD: &str =
+    "it may be a symbolic link, so its content was kept; if it is a directory, add / to the name";
 
 /// Returns whether the server refused the removal, permanently or temporarily: some servers reply
 /// 4xx where others reply 5xx. A 530 reply does not count, because the login is missing.

@@ -1,5 +1,5 @@
-//! Finds the options of the configuration file that can have an effect on a run. The others are
-//! left out, because only a typed option without effect is a mistake.
+//! Finds the options of the configuration file that can have an effect on a run. Ignores the
+//! others: an option without effect is a mistake only if it is typed.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -55,7 +55,8 @@ fn has_several(command: Command, options: &Options) -> bool {
 }
 
 /// Returns whether `--verify` can apply and contradicts no other option. ASCII allows only `none`;
-/// `--append` excludes `hash`, `--remove-source` excludes `none`, and trees exclude the option.
+/// `--append` excludes `hash`, `--remove-source` excludes `none`, and `--recursive` excludes every
+/// `--verify`.
 fn can_verify(choice: &Choice, options: &Options) -> bool {
     let is_ascii = |operand: &OsStr| {
         let url = FtpUrl::parse(operand.as_bytes()).ok();
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_have_no_effect_is_left_out() {
+    fn configured_options_without_effect_are_left_out() {
         for (file, line, want) in [
             ("jobs = 2", "get ftp://h/a", ""),
             ("jobs = 2", "get -o x ftp://h/a", ""),

@@ -1,7 +1,7 @@
 //! The user's configuration file: options for all hosts or some of them, and bookmarks.
 //!
-//! Its options act as if they were typed first, so options on the command line override them.
-//! The file holds no passwords, so that others may read it; only its owner may write to it.
+//! Its options act as if they were typed first, so options on the command line override them. The
+//! file holds no passwords, so other users may read it; only its owner may write to it.
 
 mod effect;
 mod place;
@@ -59,8 +59,8 @@ impl Host {
 /// # Errors
 ///
 /// Returns `Local` if the file cannot be read or others may write to it, and `Usage` with line and
-/// column for a mistake in it. Also returns `Usage` for a bookmark that is the name of a local file
-/// too, and for URLs with different options.
+/// column for a mistake in it. Also returns `Usage` for a bookmark that is also the name of a local
+/// file, and for URLs with different options.
 pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(), Failure> {
     let Some(command) = command.filter(|command| command.rows().any(|row| row.long == SKIP)) else {
         return Ok(());
@@ -73,7 +73,8 @@ pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(
     reader::read(name, &text)?.apply(command, options)
 }
 
-/// A configuration file whose options are applied. URLs that are read later are checked against it.
+/// A configuration file whose options are applied. URLs that are read later must have the same
+/// options.
 #[derive(Debug)]
 pub(crate) struct Applied {
     file: ConfigFile,
@@ -291,7 +292,7 @@ top = \"ftp://h\"
     }
 
     #[test]
-    fn options_of_hosts_replace_defaults_and_typed_ones_replace_both() {
+    fn typed_options_override_host_options_which_override_defaults() {
         let defaults = "retry=2 tls-data=clear pin=one,two";
         for (typed, want) in [
             ("get ftp://h/a", format!("{defaults} insecure= ftp://h/a")),
@@ -320,7 +321,7 @@ top = \"ftp://h\"
     }
 
     #[test]
-    fn a_password_of_the_file_is_for_its_user_only() {
+    fn a_configured_password_applies_only_to_its_user() {
         for (typed, want) in [
             ("ls ftp://h/", "user=me password-command=c"),
             ("ls ftp://me@h/", "password-command=c"),
@@ -359,7 +360,7 @@ top = \"ftp://h\"
     }
 
     #[test]
-    fn urls_of_a_list_have_the_options_of_the_run() {
+    fn listed_urls_must_share_the_host_options_of_the_run() {
         for (typed, listed, want) in [
             ("get -i f", "ftp://h/a", None),
             (
@@ -390,7 +391,7 @@ top = \"ftp://h\"
     }
 
     #[test]
-    fn bookmarks_are_replaced_wherever_an_operand_is() {
+    fn bookmarks_are_expanded_in_operands() {
         for (typed, want) in [
             ("@nas", "ftpes://me@nas.example/volume1/"),
             ("@nas/", "ftpes://me@nas.example/volume1/"),

@@ -28,8 +28,8 @@ pub(super) struct Place {
 }
 
 /// Returns where the file is expected: `FTP_CLI_CONFIG`, else `ftp-cli/config.toml` in
-/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if `FTP_CLI_CONFIG` is empty, or if no other
-/// variable has an absolute path.
+/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if `FTP_CLI_CONFIG` is empty, or if it is
+/// not set and neither `XDG_CONFIG_HOME` nor `HOME` is absolute.
 pub(super) fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
     if let Some(path) = environment(VARIABLE) {
         return (!path.is_empty()).then(|| Place { path: path.into(), is_named: true });
@@ -93,7 +93,7 @@ fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
         return Some("not a regular file".to_owned());
     }
     if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); expected you or root"));
+        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
     }
     (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_where_xdg_has_it() {
+    fn the_configuration_file_is_found_by_xdg_rules() {
         for (variables, want) in [
             (&[("HOME", "/h")][..], Some(("/h/.config/ftp-cli/config.toml", false))),
             (&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")], Some(("/x/ftp-cli/config.toml", false))),

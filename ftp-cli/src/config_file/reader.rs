@@ -31,7 +31,7 @@ const OF_LOGIN: [&str; 3] = [super::USER, "password-file", "password-command"];
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) long: &'static str,
-    /// The option as given, once per value; empty if the option is switched off.
+    /// The option as it would be typed, once per value; empty if the option is switched off.
     pub(super) given: Vec<GivenOption>,
     /// Byte offset of the host's section; `None` in `[defaults]`.
     pub(super) of_host: Option<usize>,
@@ -110,7 +110,7 @@ impl Reader<'_> {
             let host = Host { name: url.host().to_owned(), port: has_port.then_some(url.port()) };
             hosts.push((host, options));
         }
-        // A host with a port is more specific than one without.
+        // Later options win, so the more specific hosts with a port come last.
         hosts.sort_by_key(|(host, _)| host.port.is_some());
         Ok(hosts)
     }
@@ -119,7 +119,7 @@ impl Reader<'_> {
         let is_of_login = |key: &Key<'_>| OF_LOGIN.iter().any(|long| key.get_ref() == long);
         let of_login = in_order(table).into_iter().find(|(key, _)| is_of_login(key));
         if let Some((key, _)) = of_login {
-            let why = "belongs to one host; move it to [hosts.\"HOST\"]";
+            let why = "not allowed in [defaults]; move it to [hosts.\"HOST\"]";
             return Err((key.span().start, format!("{}: {why}", key.get_ref())));
         }
         self.options(table, None)
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mistake_has_its_place() {
+    fn every_configuration_error_has_its_position() {
         for (text, want) in [
             ("[defaults]\nretry = = 2\n", "f:2:9: "),
             ("[defaults]\nretry = 2\nretry = 3\n", "f:3:1: "),
@@ -262,12 +262,15 @@ mod tests {
             ("[defaults]\ndelete = true\n", "f:2:1: delete: unknown option"),
             ("[defaults]\nno-config = true\n", "f:2:1: no-config: unknown option"),
             ("[defaults]\npassword = \"p\"\n", "f:2:1: password: unknown option; passwords do"),
-            ("[defaults]\nuser = \"u\"\n", "f:2:1: user: belongs to one host; move it to [hosts."),
+            (
+                "[defaults]\nuser = \"u\"\n",
+                "f:2:1: user: not allowed in [defaults]; move it to [hosts.",
+            ),
             (
                 "[defaults]\nretry = 2\n  password-file = \"f\"\n",
-                "f:3:3: password-file: belongs to",
+                "f:3:3: password-file: not allowed in",
             ),
-            ("[defaults]\npassword-command = \"c\"\n", "f:2:1: password-command: belongs to"),
+            ("[defaults]\npassword-command = \"c\"\n", "f:2:1: password-command: not allowed in"),
             ("[defaults]\naccount = \"geheim\"\n", "f:2:1: account: unknown option; passwords do"),
             ("[defaults]\ninsecure = 1\n", "f:2:12: insecure: expected true or false"),
             ("[defaults]\ntls = \"yes\"\n", "f:2:7: tls: expected off, try, explicit, implicit"),

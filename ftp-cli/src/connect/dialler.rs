@@ -162,7 +162,8 @@ impl Dialler {
                     "{by}: TLS cannot be used through an FTP proxy; use a SOCKS5 or HTTP proxy, or ftp://"
                 )));
             }
-            // In the configuration file, these options apply only to direct connections.
+            // The configuration file's options for the mode and addresses apply only to direct
+            // connections.
             builder = builder.mode(Mode::Passive).passive_address(AddressRule::Peer);
             builder = builder.proxy(proxy.clone());
         }
@@ -259,7 +260,7 @@ impl Dialler {
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| {
             let failure = named(Failure::login(&error));
-            // An FTP proxy answers the login.
+            // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
         if options.has("compress") && !client.compresses().map_err(|error| named(error.into()))? {
@@ -343,12 +344,12 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 /// running transfer is aborted, and QUIT is sent.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
-        // The work is done, so a missing reply to QUIT does not matter.
+        // No work remains, so a missing reply to QUIT does not matter.
         let _ = client.quit();
     }
 }
 
-/// Reads the rule for the host of 227 replies.
+/// Reads `--passive-address`, the rule for the address in 227 replies.
 ///
 /// # Errors
 ///
@@ -382,7 +383,7 @@ mod tests {
     use crate::options;
 
     #[test]
-    fn is_public_knows_what_stays_in_the_house_li_13() {
+    fn private_addresses_are_not_public_li_13() {
         for (address, want) in [
             ("127.0.0.1", false),
             ("10.1.2.3", false),
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn dialler_refuses_what_it_could_only_ignore() {
+    fn options_without_effect_on_the_connection_are_refused() {
         for (line, right) in [
             ("get", true),
             ("get --active --eprt never", true),

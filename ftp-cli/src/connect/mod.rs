@@ -1,4 +1,4 @@
-//! Connects and logs in as the options say: servers, logins, and retries.
+//! Connects to servers, logs in and retries, as the options say.
 
 pub(crate) mod credentials;
 pub(crate) mod dialler;

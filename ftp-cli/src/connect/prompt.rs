@@ -35,9 +35,9 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if the user types nothing, and `Usage` if the line is too long or cannot be
-    /// sent. Returns `Local` if the terminal fails, and `Interrupted` if a signal is ending the
-    /// process.
+    /// Returns `Login` if the user types nothing, and `Usage` if the line is too long or has a byte
+    /// that FTP cannot send. Returns `Local` if the terminal fails, and `Interrupted` if a signal
+    /// is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
         watch().map_err(failed)?;
@@ -85,8 +85,7 @@ impl Terminal {
             let piece = piece.get(..length).unwrap_or_default();
             let end = piece.iter().position(|byte| *byte == b'\n');
             line.extend_from_slice(piece.get(..end.unwrap_or(length)).unwrap_or_default());
-            // A terminal returns one line at a time, but a program may simulate a line that never
-            // ends.
+            // Limits the length, because a program may simulate a line that never ends.
             if length == 0 || end.is_some() || line.len() > 8_192 {
                 return Ok(());
             }

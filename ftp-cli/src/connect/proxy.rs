@@ -1,9 +1,9 @@
 //! Chooses the proxy for a server: `--proxy`, else the variables that curl reads.
 //!
-//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`, each before its
-//! name in capitals, and an empty variable counts as unset. `no_proxy` lists exceptions, also for
-//! `--proxy`. `http_proxy` is not read: in a CGI program, a client can set `HTTP_PROXY` with a
-//! `Proxy` header.
+//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`. Each name comes
+//! before the same name in capitals. An empty variable counts as unset. `no_proxy` lists
+//! exceptions, also for `--proxy`. `http_proxy` is not read: in a CGI program, a client can set
+//! `HTTP_PROXY` with a `Proxy` header.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -50,7 +50,6 @@ pub(crate) struct Chosen {
     pub(crate) by: String,
 }
 
-/// The route to a server: direct, or through a proxy.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
     /// No proxy is named.
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_count_as_in_curl() {
+    fn proxy_variables_have_the_precedence_of_curl() {
         let ftp = ("ftp_proxy", "http://a:1");
         let upper = ("FTP_PROXY", "http://b:1");
         let all = ("all_proxy", "socks5h://c:1");
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_comes_before_the_variables() {
+    fn the_proxy_option_overrides_the_variables() {
         let ftp = [("ftp_proxy", "http://a:1")];
         for (option, want) in [
             ("socks5://u:p@b", Ok("socks5://b:1080 by --proxy")),
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_tells_where_a_proxy_comes_from() {
+    fn a_hint_names_the_source_of_the_proxy() {
         for (by, want) in [
             (OPTION, ""),
             ("all_proxy", "; the variable all_proxy names this proxy: use --proxy none"),
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_those_of_curl() {
+    fn no_proxy_is_matched_as_in_curl() {
         for (host, list, want) in [
             ("h", "*", true),
             ("h", "a,*", false),

@@ -15,7 +15,6 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// The number of retries, and the pauses before them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retrying {
     /// Number of retries after the first attempt.
@@ -33,7 +32,6 @@ pub(crate) struct RetryObserver<'a> {
 }
 
 impl<'a> RetryObserver<'a> {
-    /// Returns the receiver for these options, with the canceller of `cleanup`.
     pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
         let messages = &stdio.messages;
         let events = &stdio.events;
@@ -60,9 +58,10 @@ impl Retrying {
     }
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
-    /// of `attempt` is whether to start from byte 0. It is `true` after an integrity failure, which
-    /// is retried once, because the bytes at the target may be wrong. `name` identifies the item in
-    /// messages that do not name it, and `fields` adds to each event the fields that identify it.
+    /// of `attempt` tells whether to start from byte 0. It is `true` after an integrity failure,
+    /// because the bytes at the target may be wrong. An integrity failure is retried once. `name`
+    /// identifies the item in messages that do not name it, and `fields` adds to each event the
+    /// fields that identify it.
     ///
     /// # Errors
     ///
@@ -75,10 +74,10 @@ impl Retrying {
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut tries = Tries { wanted: self, made: 0, from_start: false, refusal: None };
+        let mut attempts = Attempts { wanted: self, made: 0, from_start: false, refusal: None };
         loop {
-            match attempt(tries.from_start) {
-                Err(failure) => tries.await_next(failure, witness, name, fields)?,
+            match attempt(attempts.from_start) {
+                Err(failure) => attempts.await_next(failure, witness, name, fields)?,
                 done => return done,
             }
         }
@@ -106,7 +105,7 @@ pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
 }
 
 /// The attempts at one item.
-struct Tries {
+struct Attempts {
     wanted: Retrying,
     /// Number of retries so far.
     made: u32,
@@ -116,7 +115,7 @@ struct Tries {
     refusal: Option<String>,
 }
 
-impl Tries {
+impl Attempts {
     /// Announces the next attempt and waits for it.
     ///
     /// # Errors
@@ -166,7 +165,7 @@ impl Tries {
         let repeats = failure.code.is_none() && !failure.is_signal();
         match self.refusal.take().filter(|_| repeats) {
             Some(refusal) => {
-                let message = format!("{}; an earlier try failed: {refusal}", failure.message);
+                let message = format!("{}; an earlier attempt failed: {refusal}", failure.message);
                 Failure { message, ..failure }
             }
             None => failure,
@@ -190,7 +189,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    fn tries(more: u32, failures: &[(Exit, Recovery)]) -> (Vec<bool>, Option<Exit>) {
+    fn attempts(more: u32, failures: &[(Exit, Recovery)]) -> (Vec<bool>, Option<Exit>) {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
         let witness =
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_a_short_file_once_from_0() {
+    fn only_transient_failures_are_retried_and_a_short_file_restarts_once() {
         let busy = (Exit::Temporary, Recovery::TryAgain);
         let refused = (Exit::Refused, Recovery::Impossible);
         let short = (Exit::Integrity, Recovery::StartOver);
@@ -226,12 +225,16 @@ mod tests {
             (5, &[short, busy, short], &[false, true, true], Some(Exit::Integrity)),
             (0, &[short], &[false], Some(Exit::Integrity)),
         ] {
-            assert_eq!(tries(more, failures), (want_tries.to_vec(), want), "{more} {failures:?}");
+            assert_eq!(
+                attempts(more, failures),
+                (want_tries.to_vec(), want),
+                "{more} {failures:?}"
+            );
         }
     }
 
     #[test]
-    fn pauses_grow_unless_they_are_given() {
+    fn pauses_grow_unless_retry_delay_is_set() {
         let grown = Retrying { more: 9, delay: None };
         let seconds: Vec<u64> = (1..9).map(|number| grown.pause(number).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);

@@ -99,8 +99,8 @@ impl<'a> Sessions<'a> {
     }
 
     /// Returns a logged-in client for the server of `url`, in the login directory, to which URL
-    /// paths are relative. Reuses an open connection, unless the server has closed it or the
-    /// directory has changed.
+    /// paths are relative. Reuses an open connection, unless the server has closed it or the client
+    /// has left the login directory.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl<'a> Sessions<'a> {
     fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
         match self.known.iter().find(|(known, _)| known.is_of(url)) {
             Some((_, credentials)) => Ok(credentials.clone()),
-            // Kept locked during a prompt, because other threads need the same answer.
+            // The finder stays locked during a prompt, because other threads need the same answer.
             None => lock(&self.finder).find(url),
         }
     }
@@ -173,7 +173,7 @@ impl<'a> Sessions<'a> {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Sends QUIT to all servers after the work, like [`dialler::quit`].
+    /// Ends each connection with [`dialler::quit`].
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
             dialler::quit(client, failure);
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_for_one_server_user_and_way_of_tls_tl_24_ht_22() {
+    fn a_connection_is_reused_only_for_one_server_user_and_tls_mode_tl_24_ht_22() {
         let url = |text: &str| FtpUrl::parse(text.as_bytes()).unwrap();
         for (one, other, is_same) in [
             ("ftpes://u@h/a", "ftpes://u@H:21/b", true),

@@ -204,9 +204,9 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
     }
 }
 
-/// Returns a hint for `--tls try`, if the server's refusal does not prove that the server lacks
-/// TLS. The client then does not fall back to plaintext. For example, a server that requires a
-/// login first gives the same reply to every command.
+/// Returns a hint if `--tls try` did not fall back to plaintext, because the server's refusal does
+/// not prove that the server lacks TLS. For example, a server that requires a login first gives the
+/// same reply to every command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");
     match error {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_contradict_each_other_are_refused() {
+    fn conflicting_tls_options_are_refused() {
         for (line, right) in [
             ("get".to_owned(), true),
             ("get --tls explicit -k".to_owned(), true),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_option_agree_or_nothing_is_sent_cl_65() {
+    fn a_tls_option_that_contradicts_the_scheme_is_refused_cl_65() {
         let show = |tls: Tls| format!("{tls:?}");
         let explicit = show(Tls::explicit());
         let implicit = show(Tls::implicit());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_tls_needs_tls() {
+    fn tls_options_need_tls() {
         let url = |text: &str| FtpUrl::parse(text.as_bytes()).unwrap();
         let clear = url("ftp://h/a");
         let secure = url("ftps://h/a");

@@ -1,7 +1,7 @@
 //! Detects standard streams that were closed when the process started.
 //!
 //! Before `main`, Rust's runtime opens `/dev/null` in place of each closed stream. Output to it is
-//! lost without an error, and input from it is empty. After that, the stream looks like a
+//! lost without an error, and input from it is empty. In `main`, the stream looks like a
 //! `/dev/null` that was passed on purpose, so this code runs earlier.
 
 use std::io::{self, ErrorKind, Read, Write};

@@ -28,7 +28,7 @@ use crate::lock::lock;
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
-/// The terminal that hides input, if there is one.
+/// The terminal on which input is hidden, if there is one.
 static HIDING: Mutex<Option<Hiding>> = Mutex::new(None);
 
 struct Hiding {
@@ -60,7 +60,7 @@ impl EchoOff {
         let terminal = terminal.try_clone()?;
         let hiding = Hiding { terminal, shown, hidden, prompt, bell };
         let mut slot = lock(&HIDING);
-        // From now on, a signal undoes the following change.
+        // With the lock held, a signal during the following change waits, and then undoes it.
         hiding.hide().inspect_err(|_| hiding.show())?;
         *slot = Some(hiding);
         Ok(Self)
@@ -98,12 +98,12 @@ pub(crate) fn restore() {
     }
 }
 
-/// Handles signals in a thread that runs until the process ends: a signal that was handled once
-/// would otherwise be ignored afterwards.
+/// Handles signals in a thread that runs until the process ends. If the thread ended earlier, later
+/// signals would be ignored.
 ///
 /// # Errors
 ///
-/// Returns the system's error if signals or a thread for them are not available.
+/// Returns the system's error if the signals cannot be handled or the thread cannot be started.
 pub(crate) fn watch() -> io::Result<()> {
     static WATCHED: OnceLock<()> = OnceLock::new();
     if WATCHED.get().is_some() {

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_hold_a_password_is_left_out_in_each_form() {
+    fn arguments_that_may_hold_a_password_are_hidden_in_every_form() {
         let arguments = [
             "get",
             "--jobs=ftp://u:S3cret@h/x",

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_option_stands_alone_and_values_are_left_as_they_are() {
+    fn option_clusters_are_split_and_values_are_unchanged() {
         let rows: Vec<&Row> = Command::Get.rows().collect();
         for (line, want) in [
             ("-vq a -qv", "-v -q a -q -v"),

@@ -8,8 +8,8 @@ pub(super) const WHO: Entry = Entry {
     summary: "List the sessions of a running server",
     about: "\
 Asks the server for its sessions through its control socket (setting
-control.socket). Prints the number, user, virtual host, address, start time, TLS
-version, idle time and running transfer of each session, the oldest first.",
+control.socket). Lists the sessions, oldest first, with number, user, virtual
+host, address, start time, TLS version, idle time and running transfer.",
     operands: &[],
     examples: &[("who", "List all sessions"), ("who --json", "List all sessions as JSON lines")],
 };
@@ -74,7 +74,8 @@ pub(super) const UNBAN: Entry = Entry {
     summary: "Lift the ban on a host",
     about: "\
 Lifts the ban on a host with too many failed logins, or all bans. For IPv6, a
-ban applies to a /64 network. If servers share a ledger, run unban on each.",
+ban applies to a /64 network. If several servers share a ledger, run unban on
+each server.",
     operands: &[],
     examples: &[("unban 192.0.2.7", "Let this host connect again")],
 };

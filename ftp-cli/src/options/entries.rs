@@ -53,44 +53,49 @@ pub(super) const GET: Entry = Entry {
     summary: "Download files",
     about: "\
 LOCAL is a file, a directory, or - for standard output. Without LOCAL, the file
-keeps its name and goes to the current directory. The files of several URLs, on
-one server or more, go to the current directory or to -P DIR. -i FILE adds the
-URLs in FILE; empty lines, and lines that begin with #, are skipped.
+keeps its name and goes to the current directory. Several URLs can be on
+different servers; their files go to the current directory or, with -P DIR, to
+DIR. -i FILE adds the URLs in FILE; empty lines, and lines that begin with #,
+are skipped.
 
-Without --in-place, a file appears under its name only when it is complete and
-on disk. Until then, and on any failure, an existing file of that name stays
-unchanged, unless -c resumes it.
+Without --in-place, a file appears under its final name only when it is complete
+and on disk. Until the download is complete, and if it fails, an existing file
+of that name stays unchanged, unless -c resumes it.
 
-If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
-has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
-As in a shell, * does not match a name that begins with a dot. Directories are
-skipped.
+If the last part of a URL has *, ? or [a-z], that part is a pattern, unless an
+object has exactly this name. With -g, the last part is always a pattern. Put
+URLs with patterns in quotes. As in a shell, * does not match a name that begins
+with a dot. Directories are skipped.
 
-With -r, URL is a directory. Its content goes to LOCAL, or to a directory of
-the same name in the current directory or in -P DIR. As with mirror, files
-whose local copy is up to date are skipped. Local files that URL lacks are kept.
+With -r, URL is a directory. The content of URL goes to LOCAL. Without LOCAL, it
+goes to a directory of the same name in the current directory or, with -P DIR,
+in DIR. As with mirror, files whose local copy is up to date are skipped. Local
+files that URL lacks are kept.
 
 --segments N downloads a file of 512 KiB or more in ranges, over up to N
-connections. For smaller files, or if the server ignores REST or does not report
-size and time, one connection is used. NAME.part and NAME.part.segment-* keep
-the ranges. After a failure or a kill, the same command resumes them.
+connections. get uses one connection if the file is smaller, or if the server
+ignores REST or does not report size and time. Until the file is complete,
+NAME.part and NAME.part.segment-* hold the ranges. After a failure or a kill,
+run the same command again to resume the download.
 
 With --segments, the file gets its final name only if its size and time on the
 server did not change during the download. If the server offers a digest, the
-digest must match too, unless you use --verify size or --verify none. If the
-size, time or digest differs, the exit status is 11.
+local file must also match the digest, unless you use --verify size or --verify
+none. If the size, time or digest differs, the exit status is 11.
 
 --remove-source removes the server's file once the local file is complete, has
-the same size, and is on disk. If the server's file changes meanwhile, get does
-not remove it. If the server does not report times, --verify hash is required;
-without it the server's file stays and the exit status is 14. If the server's
-file was written in the last 10 seconds, get waits 2 seconds before the
-download. With -r, other rules apply: see ftp-cli help mirror.
+the same size, and is on disk. If the server's file changes during the download,
+get does not remove it. If the server does not report times, --remove-source
+needs --verify hash. Otherwise, the server's file stays and the exit status is
+14. If the server's file was written in the last 10 seconds, get waits 2 seconds
+before the download, so that it can recognize later changes. With -r,
+--remove-source follows other rules: see ftp-cli help mirror.
 
 If get --remove-source is killed, run the same command again: no file is lost.
-Without -r, small hidden files next to the target keep the state of a killed run
-for the next run. A file is downloaded twice only if get is killed just as the
-local file appears and another program moves that file away before the next run.
+Without -r, get records its progress in small hidden files next to the local
+file. After a kill, the next run continues from this record. The next run
+repeats a download in one case only. In this case, get was killed just as the
+local file appeared, and another program has since moved the file away.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
 or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
@@ -122,37 +127,40 @@ pub(super) const PUT: Entry = Entry {
     summary: "Upload files",
     about: "\
 LOCAL is a file, or - for standard input. If URL ends in /, it is a directory
-and each file keeps its name. Several files need such a URL.
+and each file keeps its name. To upload several files, end URL in /.
 
 After each binary upload, put compares the local size with the size on the
-server, if the server reports sizes. With --append, put compares sizes only with
---verify size. If a local file changes during its upload, the upload fails.
---verify none turns off both this check and the comparison of sizes.
+server, if the server reports sizes. With --append, put compares sizes only if
+you use --verify size. If a local file changes during its upload, the upload
+fails. --verify none turns off both this check and the comparison of sizes.
 
-Some servers hide an interrupted upload. If the hidden file already has all
-bytes, put -c makes it appear under its final name and compares the sizes, even
-with --verify none.
+Some servers keep an interrupted upload in a hidden file. If this file already
+has all bytes, put -c makes it appear under its final name and compares the
+sizes, even with --verify none.
 
-With -r, LOCAL is a directory, and its content goes to the directory URL. As
-with mirror, files that are up to date on the server are skipped. Files on the
-server that LOCAL lacks are kept.
+With -r, LOCAL and URL are directories, and the content of LOCAL goes into URL.
+As with mirror, files that are up to date on the server are skipped. Files on
+the server that LOCAL lacks are kept.
 
---temp uploads under a temporary name and renames the complete file, for
-directories that other programs watch. An existing file with the temporary name
-is overwritten; for -r, see ftp-cli help mirror.
+Use --temp for directories that other programs watch: it uploads each file under
+a temporary name and renames the complete file. An existing file with the
+temporary name is overwritten. With -r, --temp follows other rules: see ftp-cli
+help mirror.
 
-Many servers leave an interrupted upload under its final name. The next run with
--n or --newer then skips this incomplete file. Use --temp to prevent that.
+Many servers keep the incomplete file of an interrupted upload under its final
+name. If the next run has -n or --newer, it skips this file. Use --temp to
+prevent that.
 
 --remove-source removes the local file once the server's file has the same size.
-If another run is moving the same file, the exit status is 15. If put
---remove-source is killed, run the same command again: no file is lost. With -r,
-other rules apply: see ftp-cli help mirror.
+If another run is moving the same file with --remove-source, the exit status is
+15. If put --remove-source is killed, run the same command again: no file is
+lost. With -r, --remove-source follows other rules: see ftp-cli help mirror.
 
-With --remove-source and --temp, small hidden files next to the local file keep
-the state of a killed run for the next run, unless -r is used. If the server
-reports times, a file is uploaded twice only if put is killed just as the file
-appears on the server and another program moves it away before the next run.",
+With --remove-source and --temp, but without -r, put records its progress in
+small hidden files next to the local file. After a kill, the next run continues
+from this record. If the server reports times, the next run repeats an upload in
+one case only. In this case, put was killed just as the file appeared on the
+server, and another program has since moved the file away.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -171,16 +179,17 @@ pub(super) const LS: Entry = Entry {
     summary: "List directories",
     about: "\
 Prints one name per line, in the server's order. -l adds type, permissions, size
-and time; times are UTC if the server reports UTC, else its local time. -R adds
-the contents of subdirectories, as paths. Symbolic links are shown and never
-followed. If there are several URLs, each listing begins with a line that names
-its URL.
+and time; times are in UTC if the server reports UTC, else in the server's local
+time. -R adds the contents of subdirectories, as paths. Symbolic links are shown
+but never followed. If there are several URLs, each listing begins with a line
+that names its URL.
 
-If the last part of a URL has *, ? or [a-z], it is a pattern for names, unless
-an object has exactly that name. With -g it is always a pattern.
+If the last part of a URL has *, ? or [a-z], that part is a pattern, unless an
+object has exactly this name. With -g, the last part is always a pattern.
 
--t sorts by time, newest first, and -S by size, largest first. The last of -t,
--S and --sort wins. With -R, the whole tree is sorted as one list.
+-t sorts by time, newest first, and -S by size, largest first. If you use
+several of -t, -S and --sort, the last one wins. With -R, the whole tree is
+sorted as one list.
 
 On a terminal, control characters in names are escaped. --raw-names turns that
 off. Servers with MLSD list names that begin with a dot; -a requests these names
@@ -212,77 +221,82 @@ this computer each read the whole file. The server must offer SHA-256, SHA-512,
 SHA-1 or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is
 14.
 
---delete removes objects from DST that SRC lacks, after all files are copied.
---delete removes nothing from a directory with a failure or an incomplete
-listing, and nothing through a symbolic link. Files that --exclude matches are
-never removed. Names that begin with a dot are kept on servers that may hide
-them in listings. On servers that list links as directories, mirror removes a
-directory only if a test shows that it is not a link; rm -r does the same.
+After all files are copied, --delete removes objects from DST that SRC lacks. If
+something failed in a directory, or its listing is incomplete, --delete removes
+nothing from that directory. --delete removes nothing through a symbolic link.
+Files that --exclude matches are never removed. If SRC is a server that may hide
+names that begin with a dot, --delete keeps such objects and reports each as a
+failure. On servers that list links as directories, mirror removes a directory
+only if a test shows that it is not a link. rm -r does the same.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
---max-delete too.
+--max-delete; otherwise, mirror does nothing.
 
-GLOB is a name, which can contain *, ? and [a-z]. A GLOB with a / before its end
-is a path from the top of the tree. A GLOB that ends in / matches directories
-only. The last GLOB that matches decides. A file that no GLOB matches is skipped
-if the first GLOB belongs to an --include; otherwise it is copied.
+GLOB is a name or path that can contain the patterns *, ? and [a-z]. A GLOB with
+a / before its end is a path from the top of the tree. A GLOB that ends in /
+matches directories only. If several GLOBs match a name, the last one decides. A
+file that no GLOB matches is skipped if the first GLOB belongs to an --include;
+otherwise it is copied.
 
-FIFOs, devices and temporary files of ftp-cli are not copied. --delete removes
-FIFOs and devices from DST if SRC lacks their names, as rsync does. In a local
-DST, --delete keeps temporary files, including NAME.part, while a program writes
-to them. On a server, any temporary file may be in use, so --delete keeps all of
-them except those of --temp. --delete never removes the hidden files of
---remove-source.
+mirror does not copy FIFOs, devices or temporary files of ftp-cli. --delete
+removes FIFOs and devices from DST if SRC lacks their names, as rsync does. In a
+local DST, --delete removes a temporary file, such as NAME.part, only if no
+program is writing to it. On a server, --delete keeps temporary files, because
+other runs may be using them. But it removes the temporary files that --temp has
+left. --delete never removes the hidden files of --remove-source.
 
 Without --links, symbolic links are not copied. --links keep creates links in a
 local DST, if the listing shows their targets and the targets are inside the
-tree. If DST is a URL, --links keep is an error: FTP cannot create links there.
---links follow copies the file that a link leads to. If SRC is local, --links
-follow also copies the content of a directory that a link leads to.
+tree. If DST is a URL, --links keep is an error: FTP cannot create links.
+--links follow copies the file that a link leads to. From a local SRC, --links
+follow also copies directories that links lead to. From a server, it skips links
+to directories.
 
-As in put, the size of each uploaded file is compared with the size on the
-server. If a name is not UTF-8 and the server would store it changed, the upload
+mirror compares the size of each uploaded file with its size on the server, as
+put does. If a file name is not UTF-8 and the server would change it, the upload
 of that file fails.
 
--j N copies up to N files at a time, each over its own connection. A file of
-16 MiB or more that makes up over 1/N of the data is downloaded first, in N
-ranges, one for each connection. If the server ignores REST or does not report
-size and time, one connection downloads the whole file. After a kill, the same
-command resumes the ranges; a run that does not need them removes their files,
-.ftp-cli-pieces-NAME.part*.
+-j N copies up to N files at a time, each over its own connection. A large file
+is downloaded first, in N ranges, one for each connection. A file is large if it
+has 16 MiB or more, and over 1/N of all bytes to download. If the server ignores
+REST or does not report size and time, one connection downloads the whole file.
+After a kill, run the same command again to resume the ranges, which are in
+.ftp-cli-pieces-NAME.part*. A run that does not need these files removes them.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. On such
-servers, a file counts as unchanged if it has the same size and was written
-after the source was last modified. To compare these times, mirror measures the
-server's clock with a small file, .ftp-cli-clock.tmp, and reports the difference
-from the local clock. If the clock cannot be measured, or both sides are servers
-(fxp -r), files that changed in the 14 hours before their last copy are copied
-again. On file systems with two-second times, such as FAT, times that differ by
-one second count as equal.
+servers, a file counts as up to date if it has its source's size, and was
+written after the source was last modified. To compare times with such a server,
+mirror measures the server's clock by creating a small file, .ftp-cli-clock.tmp.
+It reports the difference from the local clock. If mirror cannot measure the
+server's clock, it copies a file again if the file changed less than 14 hours
+before its last copy. fxp -r does the same. On file systems with two-second
+times, such as FAT, times that differ by one second count as equal.
 
 After all copies, --remove-source removes each file of SRC whose copy in DST is
-verified. Downloads are written to disk before the removal. Directories stay. An
-uploaded file is removed only if it is unchanged locally and has the same size
-on the server. If the server can set times, the time must match too.
+verified. Downloaded files are synced to disk before their sources are removed.
+Directories stay. After an upload, the local file is removed only if it is
+unchanged and the server's file has the same size. If the server can set times,
+both files must also have the same time.
 
-With --remove-source, a downloaded file must match the server's digest. If the
-server has no digests, size and time must match, and the run waits two seconds
-before the first copy. If the server has no MDTM either, the file stays; the
-exit status is 14, or 12 if the run has several objects.
+With --remove-source, the server's file is removed only if its digest matches
+the downloaded file. If the server has no digests, size and time must match. The
+run then waits two seconds before the first copy, so that it can recognize later
+changes. If the server has neither digests nor MDTM, the file stays. The exit
+status is then 14, or 12 if the run has several objects.
 
 With --remove-source, a file that DST already has is copied again, unless the
 server's digest matches the local file. On a server that cannot set times, add
 --compare hash; otherwise a file that DST already has is always uploaded again.
 
 If SRC and DST are the same directory, --remove-source neither copies nor
-removes anything, and the exit status is 2. To detect this, mirror briefly
-creates a small local file and looks for it on the server.
+removes anything, and the exit status is 2. To find out whether both are the
+same, mirror briefly creates a small local file and looks for it on the server.
 
 --backup-dir DIR moves each replaced or deleted file to the same path below DIR.
 DIR is a local directory on the file system of DST, or a path on the server. If
 the name already exists below DIR, a suffix such as .~1~ is added. A replaced
-file is moved only once its replacement is complete. With --backup-dir, uploads
-get temporary names, as with --temp.
+file moves to DIR only once its replacement is complete. With --backup-dir,
+uploads get temporary names, as with --temp.
 
 --perms copies the permissions of every file, even of files that are up to date.
 A directory gets its permissions after its content, and only if nothing in it
@@ -290,14 +304,14 @@ failed. DST itself keeps its permissions, as with lftp. If the server lacks SITE
 CHMOD, or does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
-and is overwritten. With a PATTERN other than .in.*, nothing is copied if DST
-already has a file with a temporary name. Whatever the PATTERN, nothing is
-copied if SRC has such a file. In both cases, the exit status is 2.
+and is overwritten. With a PATTERN other than .in.*, mirror copies nothing and
+exits with 2 if DST already has a file with a temporary name. Whatever the
+PATTERN, mirror copies nothing and exits with 2 if SRC has a file with such a
+name.
 
-Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
-the server lacks what --compare hash needs; 15 if nothing was done because
---max-delete would be exceeded, or is needed and missing, or because another run
-holds the lock of --lock.",
+Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if the
+server lacks what --compare hash needs; 15 if nothing was done: --max-delete
+would be exceeded or is missing, or another run holds the lock of --lock.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),
@@ -316,8 +330,9 @@ pub(super) const STAT: Entry = Entry {
     about: "\
 Prints one fact per line as name: value. The facts are name, type (file, dir,
 link, other), size, modified, permissions, mode, owner, group and target. Facts
-that the server does not report are left out. If the server reports its local
-time, modified_local replaces modified. An empty line separates objects.",
+that the server does not report are left out. If the server reports times in its
+own time zone, modified_local replaces modified. An empty line separates
+objects.",
     operands: &[Operand::Url],
     examples: &[("stat ftp://host/pub/a.iso", "Show size, time and other facts")],
 };
@@ -327,16 +342,16 @@ pub(super) const RM: Entry = Entry {
     usage: "[-r] [-f] [OPTION]... URL...",
     summary: "Remove files",
     about: "\
-With -r, directories and their contents are removed too. Symbolic links are
+With -r, rm also removes directories and their contents. Symbolic links are
 removed, never followed. A directory that might be a link is not removed, and
 counts as a failure. If the server does not show whether an object is a link,
 end the URL in / to declare that the object is a directory.
 
-If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
-has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
-As in a shell, * does not match a name that begins with a dot. If the listing
-for a pattern may be incomplete, nothing is removed. With -f, a missing file is
-not an error, nor is a pattern that matches nothing.",
+If the last part of a URL has *, ? or [a-z], that part is a pattern, unless an
+object has exactly this name. With -g, the last part is always a pattern. Put
+URLs with patterns in quotes. As in a shell, * does not match a name that begins
+with a dot. If the listing for a pattern may be incomplete, nothing is removed.
+With -f, a missing file is not an error, nor is a pattern that matches nothing.",
     operands: &[Operand::Url],
     examples: &[
         ("rm ftp://me@host/old.log", "Remove one file"),
@@ -350,8 +365,8 @@ pub(super) const MKDIR: Entry = Entry {
     usage: "[-p] [OPTION]... URL...",
     summary: "Create directories",
     about: "\
-With -p, missing parent directories are created too, and an existing directory
-is not an error.",
+With -p, mkdir also creates missing parent directories, and an existing
+directory is not an error.",
     operands: &[Operand::Url],
     examples: &[("mkdir -p ftp://me@host/2026/11/20", "Create a directory and its parents")],
 };
@@ -371,12 +386,12 @@ pub(super) const MV: Entry = Entry {
     usage: "[OPTION]... URL NEWPATH",
     summary: "Rename a file or directory",
     about: "\
-NEWPATH is relative to the login directory, unless it begins with /. It is used
-byte for byte, without percent-decoding. If it ends in /, it is a directory, and
-the object moves there under its old name. NEWPATH can also be a URL of the same
-server and user. Most servers replace an existing file at NEWPATH. With -n, mv
-first checks whether NEWPATH exists; if so, it renames nothing. A file that
-appears between the check and the rename can still be replaced.",
+NEWPATH is a path, or a URL of the same server and user. A path that does not
+begin with / is relative to the login directory. A path is used byte for byte,
+without percent-decoding. If NEWPATH ends in /, the object moves into that
+directory and keeps its name. Most servers replace an existing file at NEWPATH.
+With -n, mv first checks whether NEWPATH exists; if so, it renames nothing. A
+file that appears between the check and the rename can still be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };
@@ -387,8 +402,8 @@ pub(super) const CHMOD: Entry = Entry {
     summary: "Change permission bits (SITE CHMOD)",
     about: "\
 MODE is three or four octal digits, or letters as in chmod(1): u+w, go-rwx,
-a=r,u+x. Without u, g or o, the change applies to all three. Letters need a
-server that reports the current bits.",
+a=r,u+x. Without u, g or o, the change applies to all three. Letters work only
+if the server reports the current bits.",
     operands: &[Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url],
     examples: &[("chmod 640 ftp://me@host/a.txt", "Make a file readable by its group")],
 };
@@ -399,9 +414,10 @@ pub(super) const QUOTE: Entry = Entry {
     summary: "Send raw commands",
     about: "\
 quote changes to the directory of the URL, sends each COMMAND as one line,
-unchanged, and prints the server's replies. It refuses commands that transfer
-data, or that change the protection of the connections, the transfer mode or the
-file structure. Passwords on a command line are visible to other local users.",
+unchanged, and prints the server's replies. quote refuses commands that transfer
+data, and commands that change the protection of the connections, the transfer
+mode or the file structure. Passwords on a command line are visible to other
+local users.",
     operands: &[Operand::Url],
     examples: &[("quote ftp://me@host/ 'SITE HELP' NOOP", "Send two commands")],
 };
@@ -424,12 +440,12 @@ not expanded, and # begins a comment. FILE is checked first: if a line is
 invalid, nothing runs. Without FILE, lines are read from standard input and run
 one by one.
 
-A failed line does not stop the batch, unless you use --stop-on-error or the
-server cannot be reached again. After a 452 or 552 reply, no more files are
-uploaded. After a failed cd, lines with relative names are skipped until a cd
-succeeds. The last message counts the lines that were done, the lines that
-failed (skipped lines included), and the lines not tried because the batch ended
-early.",
+A failed line does not end the batch, unless you use --stop-on-error. The batch
+also ends if a lost connection cannot be restored. After a 452 or 552 reply (no
+space, or quota exceeded), no more files are uploaded. After a failed cd, lines
+with relative names are skipped until a cd succeeds. The last message counts
+three kinds of lines: done, failed (including skipped), and not tried because
+the batch ended early.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("batch ftp://me@host/inbox/ jobs.txt", "Run the commands in jobs.txt"),
@@ -450,14 +466,15 @@ connects. Both servers must allow server-to-server transfers. If DST-URL ends in
 /, it is a directory, and the file keeps its name. With -r, both URLs are
 directories, which fxp synchronizes as mirror does. With --temp, each file has a
 temporary name at the target until it is complete. An existing file with the
-temporary name is overwritten; for -r, see ftp-cli help mirror. If both URLs may
-lead to the same file on one server, fxp copies it only with --temp.
+temporary name is overwritten. With -r, --temp follows other rules: see ftp-cli
+help mirror. If both URLs may lead to the same file on one server, fxp copies
+the file only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are
 those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is the
-password of one user only: the source's, or if that user needs none, the
-target's.",
+password of the source's user only. If that user is anonymous or has a password
+in the URL, FTP_PASSWORD is the password of the target's user.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "Copy a file to /pub of server two"),
@@ -472,25 +489,25 @@ pub(super) const DOCTOR: Entry = Entry {
     about: "\
 Checks the server's name and addresses, the protocol, TLS, the login, each kind
 of data connection and the listings. With --upload-dir it also checks uploads,
-and deletes its test files afterwards. doctor connects only to the server or the
-proxy.
+and deletes its test files afterwards. doctor connects to no host except the
+server or the proxy.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
-(not checked). Each fault is explained: what it means, what to do, and on which
-side: here, in the network or at the server. The last line shows the ftp-cli
-command that suits this server best.
+(not checked). For each fault, doctor prints what it means, what to do, and
+where the fault is: here, in the network or at the server. The last line shows
+the ftp-cli command that suits this server best.
 
 With --watch, the checks are repeated until everything works, and only changes
 are printed. A refused login ends the run, because servers ban clients whose
 logins fail repeatedly. --timeout TIME limits all rounds together. --report FILE
-writes all findings without passwords to FILE, which you can send to the
+writes all findings to FILE, but no passwords, so that you can send FILE to the
 server's administrator.
 
 Checks run in parallel if the server accepts several connections. Each round of
-checks ends after 30 s, unless --timeout sets another limit.
+checks takes at most 30 s, unless --timeout sets another limit.
 
-Exit status: 0 if everything that the URL and the options need works, otherwise
-the code of the first fail; 10 if the time runs out without a fail.",
+Exit status: 0 if everything that the URL and the options need works; otherwise
+the exit code for the first fail, or 10 if the time runs out before a fail.",
     operands: &[Operand::Url],
     examples: &[
         ("doctor ftp://me@host", "Check everything except uploads"),
@@ -511,11 +528,12 @@ pub(super) const SERVE: Entry = Entry {
 Without options, serves DIR (default: the current directory) read-only to anyone
 on this computer, at 127.0.0.1:2121. At startup, serve prints the URLs to use.
 
--u NAME:PASSWORD sets a user's password, which other local users can see. If one
--u has no PASSWORD, that user's password is the first line of --password-file,
-or else FTP_PASSWORD. With --config, FILE defines the users, and DIR is the root
-of the users that -u adds. ftp-cli help serve lists every key of FILE; ftp-cli
-serve --check shows the values in use.
+-u NAME:PASSWORD sets a user's password, but other local users can see it in the
+list of processes. One -u can omit PASSWORD: that password is the first line of
+--password-file FILE, else the value of FTP_PASSWORD. With --config FILE, the
+users are those in FILE and those that -u adds. DIR is the root of the users
+that -u adds. ftp-cli help serve lists every key of FILE; ftp-cli serve --check
+shows the values in use.
 
 On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish
 within timeouts.shutdown_grace, and exits with 0. A second signal aborts the
@@ -557,7 +575,7 @@ Starts a server in a temporary directory on this computer. Uploads, lists,
 downloads and compares files in passive and active mode, transfers text, resumes
 an upload and a download, and uses TLS. Copies a file to a second server twice
 (FXP): each server is the passive side once. Prints the FTP dialogue, and
-removes the directory. Needs no network.",
+finally removes the temporary directory. Needs no network.",
     operands: &[],
     examples: &[],
 };

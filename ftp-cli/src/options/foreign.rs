@@ -100,7 +100,7 @@ mod tests {
     use crate::options::TABLE;
 
     #[test]
-    fn each_answer_is_an_option_or_a_command() {
+    fn each_suggested_replacement_is_an_existing_option_or_command() {
         let letters =
             LETTERS.iter().map(|(_, letter, instead)| (std::slice::from_ref(letter), *instead));
         for (names, instead) in NAMES.iter().copied().chain(letters) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_other_programs_are_answered_with_ours() {
+    fn options_of_other_programs_suggest_the_equivalent() {
         for (command, name, want) in [
             (Command::Get, "max-time", Some("--timeout")),
             (Command::Get, "no-check-certificate", Some("--insecure")),

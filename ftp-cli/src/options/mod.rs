@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn table_is_sound() {
+    fn the_option_table_is_consistent() {
         for row in TABLE {
             assert!(row.long.len() > 1, "{}", row.long);
             assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_reads_before_and_behind_the_command() {
+    fn options_are_parsed_before_and_after_the_command() {
         let line = "-q --user=a get --user b -u c URL -bvc --trace --trace=F - -- --x -y";
         let (command, options) = parse_texts(line).unwrap();
         assert_eq!(command, Some(Command::Get));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_wins() {
+    fn the_last_of_conflicting_options_wins() {
         for (line, want) in [
             ("get -a -b", Some("binary")),
             ("get -b --ascii", Some("ascii")),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn synonyms_are_commands_with_options() {
+    fn synonyms_expand_to_commands_with_options() {
         for (line, want) in [
             ("cat ftp://h/x", Command::Get),
             ("del ftp://h/x", Command::Rm),
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_utf_8_come_back() {
+    fn operands_and_values_that_are_not_utf_8_are_kept() {
         let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         let arguments = [
             bytes(b"put"),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_and_says_what_to_do() {
+    fn wrong_options_are_refused_with_a_hint() {
         for (line, want) in [
             ("get --contineu x", "did you mean --continue?"),
             ("get --append x", "only put, batch accept it"),

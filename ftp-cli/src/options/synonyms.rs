@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn synonyms_hide_no_command_and_imply_options_that_exist() {
+    fn synonyms_hide_no_command_and_imply_existing_options() {
         for synonym in SYNONYMS {
             assert!(Command::ALL.iter().all(|command| command.name() != synonym.name));
             for (long, value) in synonym.implies {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_stand_for_options_and_hide_none() {
+    fn alternative_spellings_name_existing_options_and_hide_none() {
         for (spelling, long, commands) in SPELLINGS {
             for command in *commands {
                 assert!(command.rows().any(|row| row.long == *long), "{spelling}");

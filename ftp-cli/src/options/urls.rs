@@ -116,7 +116,7 @@ mod tests {
     use crate::exit::Exit;
 
     #[test]
-    fn url_refuses_what_it_cannot_do_hl_09_cl_65() {
+    fn invalid_urls_are_refused_without_showing_passwords_hl_09_cl_65() {
         for (text, want) in [
             ("http://h/x", Exit::Usage),
             ("ftp://u:geheim@:21/x", Exit::Usage),

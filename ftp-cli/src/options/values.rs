@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Returns a message about the error.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let wrong = || format!("invalid time \"{text}\": expected a form like 30, 250 ms or 5 min");
+    let wrong = || format!("invalid time \"{text}\": expected a time such as 30, 250 ms or 5 min");
     let (number, unit) = split(text);
     let millis = match unit {
         "ms" => 1,
@@ -87,7 +87,8 @@ pub(crate) fn show(time: Duration) -> String {
 /// Returns a message about the error.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let wrong = || format!("invalid size \"{text}\": expected a form like 4096, 64 MiB or 1 GiB");
+    let wrong =
+        || format!("invalid size \"{text}\": expected a size such as 4096, 64 MiB or 1 GiB");
     let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let shift = match unit.trim() {
@@ -109,7 +110,8 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 ///
 /// Returns a message about the error.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("invalid rate \"{text}\": expected a form like 4096, 500K or 2 MiB/s");
+    let wrong =
+        || format!("invalid rate \"{text}\": expected a rate such as 4096, 500K or 2 MiB/s");
     let bare = text.trim();
     let bare = bare.strip_suffix("/s").unwrap_or(bare).trim_end();
     let (number, unit) = split(bare);
@@ -153,7 +155,7 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
             }
             _ if error.kind == ParseErrorKind::TooLong => "too many port ranges".to_owned(),
             _ => format!(
-                "invalid port range \"{}\": expected a form like 50000-50099,51000",
+                "invalid port range \"{}\": expected ports such as 50000-50099,51000",
                 item.trim()
             ),
         }
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn duration_refuses() {
+    fn invalid_durations_are_refused() {
         for text in
             ["", "s", "abc", "-1", ".", "1.2.3", "5 parsecs", "1e9", "9000 h", "inf", "\u{661}"]
         {
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_read_and_show() {
+    fn sizes_are_parsed_and_shown() {
         for (text, want) in [
             ("0", Ok("0")),
             ("4096", Ok("4 KiB")),
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_read() {
+    fn rates_are_parsed() {
         for (text, want) in [
             ("4096", Ok(4_096)),
             ("500K", Ok(512_000)),

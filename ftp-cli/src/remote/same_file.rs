@@ -67,7 +67,7 @@ mod tests {
     use ftp_proto::Facts;
 
     #[test]
-    fn only_facts_that_differ_prove_two_files() {
+    fn only_differing_facts_prove_different_files() {
         let file = |facts: &str| {
             let facts = Facts::parse(format!("{facts} a").as_bytes()).unwrap();
             Entry::from(&facts)

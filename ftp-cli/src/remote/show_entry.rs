@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_show_what_is_known() {
+    fn columns_show_only_known_facts() {
         for (facts, want) in [
             (
                 "type=file;size=1024;modify=20240229134559;UNIX.mode=0644; x",
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_say_the_same_and_only_what_is_known() {
+    fn text_and_json_show_the_same_known_facts() {
         let facts = "type=file;size=1024;modify=20240229134559.25;UNIX.mode=0644;UNIX.owner=u; x";
         let line = b"lrwxrwxrwx 1 u g\xff 7 May 29 12:30 x -> e\xff";
         let old = b"-rw-r--r-- 1 u g 7 Feb 29 2020 x";

@@ -206,7 +206,7 @@ mod tests {
     use crate::console::output::tests::Kept;
 
     #[test]
-    fn a_summary_counts_and_ends_the_lines() {
+    fn the_summary_event_has_all_counts_and_is_the_last_line() {
         let kept = Kept::default();
         let events =
             Events::to(Some(EventLines::Output(Output::new(kept.clone()))), Hidden::default());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
+    fn an_event_that_cannot_be_written_fails_and_disabled_ones_are_not_built() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());
         events.emit(|| Object::event("progress"));

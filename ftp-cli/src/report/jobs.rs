@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_fewer_gets_fewer_and_nothing_is_lost() {
+    fn fewer_accepted_connections_lose_no_job() {
         let all = |count: usize| (0..count).map(|item| item.to_string()).collect::<Vec<_>>();
         for (jobs, places) in [(1, 1), (4, 4), (4, 1), (8, 2), (3, 100)] {
             assert_eq!(done(jobs, places, 50, |_| false), all(50), "{jobs} {places}");
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_says_what_is_wrong() {
+    fn only_one_worker_reports_why_no_connection_works() {
         let log = done(4, 0, 50, |_| false);
         assert_eq!(log.len(), 1, "{log:?}");
         assert!(log[0].ends_with("failed: 530 too many"), "{log:?}");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn any_refusal_after_one_got_in_is_one_fewer() {
+    fn a_refusal_after_a_successful_connection_means_one_fewer() {
         let doors = Admissions::new();
         let refused = || Err(Failure::new(Exit::Login, "530 no"));
         let broken = || {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_once_it_is_over_is_not_tried() {
+    fn a_job_put_back_after_the_end_is_not_tried() {
         let places = &AtomicUsize::new(1);
         let log = &Mutex::new(Vec::new());
         let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_lines() {
+    fn json_objects_are_written_as_lines() {
         let line = Object::event("entry")
             .name("name", b"a \"b\"\\\n\x1b\x7f")
             .number("size", u64::MAX)
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_utf_8_come_exactly_hl_08_li_05() {
+    fn names_that_are_not_utf_8_are_added_in_base64_hl_08_li_05() {
         let line = Object::event("x").name("name", b"a\xff").into_line();
         assert!(line.contains("\"name\":\"a\u{fffd}\",\"name_b64\":\"Yf8=\""), "{line}");
         let line = Object::event("x").name("name", "caf\u{e9}\u{202e}".as_bytes()).into_line();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_rfc_4648() {
+    fn base64_matches_rfc_4648() {
         for (name, want) in [
             (&b"\xff"[..], "/w=="),
             (b"a\xff", "Yf8="),

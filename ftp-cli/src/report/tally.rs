@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partial_is_when_some_were_done() {
+    fn the_exit_code_is_partial_if_some_files_succeeded() {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
         let failure = |exit, fatal| Failure { fatal, ..Failure::new(exit, "no") };

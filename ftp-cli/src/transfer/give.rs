@@ -93,7 +93,7 @@ pub(crate) fn give(
     let named = fs::metadata(local).map_err(|error| failed(local, &error))?;
     if (named.dev(), named.ino()) != (metadata.dev(), metadata.ino()) {
         let message =
-            "another local file has this name now; nothing was sent; run the command again";
+            "another local file has this name now, so nothing was sent; run the command again";
         return Err(Failure::item(Exit::Local, message));
     }
     let here = identity(&metadata);
@@ -180,7 +180,7 @@ fn is_renamed(
     let Some(temporary) = record.bytes("temporary") else {
         return Err(Failure::item(
             Exit::Local,
-            "the journal of the interrupted run lacks the temporary name",
+            "the journal of the interrupted run lacks the temporary name; move *.ftp-cli-journal away",
         ));
     };
     let there = record.part("there");
@@ -206,7 +206,8 @@ fn is_renamed(
 fn check_verified(done: &Done) -> Result<(), Failure> {
     match done.verified {
         Verified::None => {
-            let message = "--remove-source: the server does not report the size of the file";
+            let message =
+                "uploaded, but not removed: the server does not report the size of the file";
             Err(Failure::item(Exit::Unsupported, message))
         }
         _ => Ok(()),

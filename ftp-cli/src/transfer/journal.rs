@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_journal_comes_back_and_another_file_has_another() {
+    fn a_journal_round_trips_and_belongs_to_one_file_url_and_user() {
         let root = tempfile::tempdir().unwrap();
         let journal = Journal::of(&root.path().join("a"), "ftp://h/a", b"u");
         assert_eq!(journal.read().unwrap(), None);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_file_is_moved_by_one_run_at_a_time() {
+    fn a_local_file_is_transferred_by_one_run_at_a_time() {
         let root = tempfile::tempdir().unwrap();
         let held = hold(&root.path().join("a")).unwrap();
         let refused = hold(&root.path().join("a")).map(drop).unwrap_err();

@@ -23,7 +23,7 @@ pub(crate) enum Sink {
     File(LocalFile),
 }
 
-/// A file that does not yet have its final name, and that a signal removes.
+/// A file without its final name yet. If a signal ends the program, the file is removed.
 pub(crate) struct Temporary {
     file: LocalFile,
     /// Dropped after the file.

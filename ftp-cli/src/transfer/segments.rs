@@ -224,8 +224,8 @@ impl Segments<'_> {
         let failure = shared.failure.into_inner().ok().flatten();
         failure.map_or(Ok(()), |failure: Failure| {
             let (part, why) = (&order.part, &failure.message);
-            let what_to_do = "to resume, run the same command again";
-            let message = format!("{why}; ranges kept in {part}*; {what_to_do}");
+            let message =
+                format!("{why}; run the same command again to resume from the ranges in {part}*");
             Err(Failure { message, ..failure })
         })
     }
@@ -448,7 +448,7 @@ mod tests {
     const M: u64 = 1 << 20;
 
     #[test]
-    fn ranges_cover_what_is_missing() {
+    fn segments_cover_the_missing_ranges() {
         for (kept, count, want) in [
             (&[][..], 1, &[(0, 0, 8)][..]),
             (&[], 2, &[(0, 0, 4), (4, 4, 8)]),

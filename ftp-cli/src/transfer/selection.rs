@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unknown_is_outside_of_a_limit() {
+    fn unknown_sizes_or_times_fail_a_selection() {
         let sizes = Selection { min_size: Some(5), max_size: Some(9), ..Selection::default() };
         let ages = Selection { latest: Some(100), earliest: Some(50), ..Selection::default() };
         for (selection, size, times, is_taken) in [

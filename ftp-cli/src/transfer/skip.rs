@@ -84,7 +84,7 @@ fn is_leftover(client: &mut Client, path: &[u8], attempt: Attempt<'_>) -> Result
     let Some(sent) = attempt.sent.get() else { return Ok(false) };
     let size = client.size(path)?.ok_or_else(|| {
         let message =
-            "the server's file may be incomplete, and the server does not report its size";
+            "an earlier attempt may have left an incomplete file, and the server does not report its size";
         Failure::item(Exit::Integrity, message).never_retried()
     })?;
     Ok(size <= sent)

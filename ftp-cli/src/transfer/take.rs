@@ -162,7 +162,7 @@ fn settled(
         }
         facts = later;
     }
-    let message = "the file on the server keeps changing; it was not downloaded; try again later, or use --min-age 5min";
+    let message = "the file on the server keeps changing, so it was not downloaded; try again later, or use --min-age 5min";
     Err(Failure::item(Exit::Integrity, message))
 }
 
@@ -177,7 +177,9 @@ fn prove(
 ) -> Result<Facts, Failure> {
     let now = Facts::ask(client, remote.place.path())?;
     let lacks = |what: &str| {
-        let message = format!("--remove-source: the server does not report the {what} of the file");
+        let message = format!(
+            "--remove-source: not moved: the server does not report the {what} of the file"
+        );
         Err(Failure::item(Exit::Unsupported, message))
     };
     if now.size.is_none() || verified == Verified::None {
@@ -185,7 +187,7 @@ fn prove(
     }
     let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
     if now.size != Some(length) || !is_same {
-        let message = "the file on the server changed during the download; it was not removed";
+        let message = "the file on the server changed during the download, so it was not moved";
         return Err(Failure::item(Exit::Integrity, message));
     }
     if now.modified.is_none() && verified != Verified::Hash {

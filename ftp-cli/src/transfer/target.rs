@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn find_follows_what_the_user_named_li_08_hl_05_hl_06() {
+    fn the_local_target_follows_links_the_user_named_li_08_hl_05_hl_06() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         fs::create_dir(root.join("dir")).unwrap();

@@ -25,7 +25,7 @@ fn said(ran: &Ran) -> String {
 }
 
 #[test]
-fn every_server_does_what_the_lines_say() {
+fn batch_commands_work_with_every_server() {
     let host = Ipv4Addr::LOCALHOST;
     let mut servers: Vec<(&str, Box<dyn Deref<Target = Site>>)> =
         vec![("ours", Box::new(OurServer::start()))];
@@ -81,7 +81,7 @@ fn every_server_does_what_the_lines_say() {
 }
 
 #[test]
-fn what_fails_is_said_and_the_next_line_follows_li_06() {
+fn a_failed_line_is_reported_and_the_batch_continues_li_06() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("a", b"1");
@@ -111,12 +111,12 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
     failed(&ran, 8, "0 lines done, 1 failed");
     let script = here.write("script", b"put a\nget missing\nput a b\nput a c\n");
     let arguments = ["--stop-on-error", &server.url(""), script.to_str().unwrap()];
-    failed(&run(&mut batch(&here, &arguments)), 12, "1 lines done, 1 failed, 2 not tried");
+    failed(&run(&mut batch(&here, &arguments)), 12, "1 line done, 1 failed, 2 not tried");
     server.assert_only(&[b"a"]);
 }
 
 #[test]
-fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
+fn relative_paths_are_skipped_after_a_failed_cd() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("a", b"1");
@@ -132,7 +132,7 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
         );
         let ran = run_with(&mut batch(&here, &[&server.url("")]), script.as_bytes(), LIMIT);
         failed(&ran, 12, "6 lines done, 10 failed");
-        let words = "line 2: skipped: the cd failed in line 1";
+        let words = "line 2: skipped: the cd command failed in line 1";
         assert!(said(&ran).contains(words), "{ran:?}");
         for name in ["keep", "there"] {
             assert_eq!(server.root.read(name), b"old", "{wrong} {name}: {ran:?}");
@@ -145,7 +145,7 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
 }
 
 #[test]
-fn a_raw_command_that_changes_the_directory_is_a_cd() {
+fn a_cwd_sent_by_quote_counts_as_cd() {
     let here = TempRoot::new();
     // A new connection after a broken one enters the same directory.
     for (raw, led) in [("CWD d e", "CWD d e, "), ("xcwd /d", "CWD /d, "), ("CDUP", "CWD .., ")] {
@@ -168,7 +168,7 @@ fn a_raw_command_that_changes_the_directory_is_a_cd() {
 }
 
 #[test]
-fn every_failure_of_a_line_is_told_in_its_order_li_06() {
+fn all_failures_of_a_line_are_reported_in_order_li_06() {
     let server = OurServer::start();
     let here = TempRoot::new();
     server.root.write("there", b"");
@@ -195,7 +195,7 @@ fn failed_with_replies(ran: &Ran, code: i32) {
 }
 
 #[test]
-fn a_file_with_a_wrong_line_does_nothing() {
+fn a_batch_file_with_an_invalid_line_runs_nothing() {
     let here = TempRoot::new();
     for (text, words) in [
         ("put a\n\nbogus x\n", "script:3: unknown command bogus"),
@@ -213,7 +213,7 @@ fn a_file_with_a_wrong_line_does_nothing() {
 }
 
 #[test]
-fn lines_are_done_as_they_come() {
+fn lines_from_a_pipe_run_as_they_arrive() {
     let server = OurServer::start();
     let here = TempRoot::new();
     let mut batch = batch(&here, &["-q", &server.url("")]);
@@ -229,7 +229,7 @@ fn lines_are_done_as_they_come() {
 }
 
 #[test]
-fn a_full_server_gets_no_further_upload() {
+fn no_upload_follows_after_the_server_is_full() {
     let here = TempRoot::new();
     here.write("a", b"1");
     for (code, reply) in [(452, "452 no space"), (552, "552 over quota")] {
@@ -249,7 +249,7 @@ fn a_full_server_gets_no_further_upload() {
 }
 
 #[test]
-fn a_connection_that_is_lost_costs_one_line() {
+fn a_lost_connection_fails_only_one_line() {
     // Our server ends an idle session.
     let server = OurServer::start();
     server.root.mkdir("d/e");
@@ -281,7 +281,7 @@ fn a_connection_that_is_lost_costs_one_line() {
 }
 
 #[test]
-fn programs_are_told_line_by_line_and_nobody_a_password_li_12() {
+fn batch_json_has_an_event_per_line_and_no_password_li_12() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("a", b"123");
@@ -303,7 +303,7 @@ fn programs_are_told_line_by_line_and_nobody_a_password_li_12() {
 }
 
 #[test]
-fn programs_are_told_names_as_they_are_and_not_as_they_are_shown_hl_08() {
+fn batch_json_has_unescaped_names_hl_08() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write(b"\\e\xff", b"123");
@@ -321,7 +321,7 @@ fn programs_are_told_names_as_they_are_and_not_as_they_are_shown_hl_08() {
 }
 
 #[test]
-fn options_of_transfers_hold_for_its_lines() {
+fn transfer_options_apply_to_batch_lines() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("a", b"new");
@@ -341,7 +341,7 @@ fn options_of_transfers_hold_for_its_lines() {
 }
 
 #[test]
-fn looking_into_a_directory_does_not_lead_the_next_line_there() {
+fn listing_a_directory_does_not_change_into_it() {
     let here = TempRoot::new();
     let empty = || Act::Send("150 list", Vec::new(), "226 done");
     let acts = |pwd: &'static str| {
@@ -363,6 +363,6 @@ fn looking_into_a_directory_does_not_lead_the_next_line_there() {
     // The peer accepts one connection.
     let peer = Peer::start(&acts("550 no"));
     let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nmkdir x\n", LIMIT);
-    failed(&ran, 12, "1 lines done, 1 failed");
+    failed(&ran, 12, "1 line done, 1 failed");
     assert!(!peer.seen().contains("MKD"), "{}", peer.seen());
 }

@@ -44,7 +44,7 @@ fn make(path: &Path, length: u64) {
 }
 
 #[test]
-fn a_small_get_makes_few_calls_beyond_the_start_of_the_program() {
+fn a_small_get_makes_few_system_calls_after_startup() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     make(&root.join("file"), 1_024);
     let served = Served::start(&root, &[]);
@@ -56,7 +56,7 @@ fn a_small_get_makes_few_calls_beyond_the_start_of_the_program() {
 }
 
 #[test]
-fn a_large_file_moves_in_large_pieces() {
+fn a_large_file_is_transferred_in_large_blocks() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let settings = ["--anonymous", "--write", "--set", "transfer.sync=none"];
     let served = Served::start(&root, &settings);

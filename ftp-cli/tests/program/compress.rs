@@ -88,7 +88,7 @@ fn compression_works_in_each_command_and_under_tls_cl_70() {
 }
 
 #[test]
-fn a_mirror_with_compression_is_the_same_tree_cl_70() {
+fn a_compressed_mirror_copies_the_same_tree_cl_70() {
     let pair = Authority::new().issue(Kind::Good);
     for scheme in ["ftp", "ftpes"] {
         let scene = Scene::new(scheme, &pair);
@@ -106,7 +106,7 @@ fn a_mirror_with_compression_is_the_same_tree_cl_70() {
 }
 
 #[test]
-fn a_server_without_compression_is_used_without_it_cl_70() {
+fn a_server_without_mode_z_is_used_uncompressed_cl_70() {
     let server = OurServer::start();
     let here = TempRoot::new();
     server.root.write("a", b"content");

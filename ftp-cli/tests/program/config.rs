@@ -58,7 +58,7 @@ impl Configured {
 }
 
 /// Returns its log up to a line with `words`.
-pub(crate) fn said_until(served: &Served, words: &str) -> Vec<String> {
+pub(crate) fn log_until(served: &Served, words: &str) -> Vec<String> {
     let (mut lines, end) = (Vec::new(), Instant::now() + LIMIT);
     loop {
         let line = served.log.recv_timeout(end.saturating_duration_since(Instant::now()));
@@ -76,7 +76,7 @@ fn greeting(served: &Served) -> String {
 }
 
 #[test]
-fn every_broken_file_is_refused_with_its_lines() {
+fn every_broken_configuration_is_refused_with_its_lines() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/broken.txt");
     let table = fs::read_to_string(path).unwrap();
     let mut count = 0;
@@ -103,7 +103,7 @@ fn every_broken_file_is_refused_with_its_lines() {
 }
 
 #[test]
-fn what_is_no_text_is_no_configuration() {
+fn binary_or_oversized_configuration_files_are_refused() {
     let configured = Configured::new("");
     let refused = |content: &[u8], code, words: &str| {
         configured.here.write("server.toml", content);
@@ -133,7 +133,7 @@ fn what_is_no_text_is_no_configuration() {
 }
 
 #[test]
-fn options_count_more_than_the_file_and_the_file_more_than_defaults() {
+fn options_override_the_file_and_the_file_overrides_defaults() {
     let text = "
 [timeouts]
 idle = \"10 min\"
@@ -209,7 +209,7 @@ rights = \"full\"
 }
 
 #[test]
-fn what_will_not_work_is_said_before_it_does_not() {
+fn check_reports_settings_that_cannot_work() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let configured = Configured::new(&format!(
@@ -228,7 +228,7 @@ root = \"/proc/none/a\"
     for want in [
         &format!("fail  {address}: cannot listen: another program uses this port"),
         "fail  user a: /proc/none/a: No such file or directory",
-        "fail  passive.ports: none of 1 is available",
+        "fail  passive.ports: 0 of 1 ports are available",
         "warn  passive.address announces 10.0.0.5, which no client on the internet can reach",
     ] {
         assert!(said.lines().any(|line| line.starts_with(want)), "no {want} in\n{said}");
@@ -246,7 +246,7 @@ fn found(ran: Ran) -> Vec<String> {
 }
 
 #[test]
-fn a_log_of_transfers_in_reach_of_its_users_is_warned_of() {
+fn a_transfer_log_inside_a_user_directory_causes_a_warning() {
     let configured = Configured::new(
         "
 [users.a]
@@ -291,7 +291,7 @@ root = \"ROOT/d\"
 }
 
 #[test]
-fn a_program_that_users_could_overwrite_is_warned_of() {
+fn a_program_that_users_can_overwrite_causes_a_warning() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     let (root, path) = (configured.root.path().display(), configured.root.join("program"));
     fs::copy("/bin/true", &path).unwrap();
@@ -313,7 +313,7 @@ fn a_program_that_users_could_overwrite_is_warned_of() {
 }
 
 #[test]
-fn what_passwd_prints_is_a_password_of_the_file() {
+fn the_output_of_passwd_works_as_a_configured_password() {
     let configured = Configured::new("");
     configured.here.write("password", b"from a file\nnot this\n");
     let typed = run_with(&mut ftp(&["passwd"]), "gr\u{fc}\u{df}e \r\n".as_bytes(), LIMIT);
@@ -333,7 +333,7 @@ fn what_passwd_prints_is_a_password_of_the_file() {
 }
 
 #[test]
-fn no_client_could_send_what_passwd_refuses() {
+fn passwd_refuses_passwords_that_ftp_cannot_send() {
     let here = TempRoot::new();
     for (typed, words) in [
         (&b""[..], "standard input: expected a secret, but the line is empty or missing"),
@@ -349,7 +349,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
     }
     // Of a file only the first line counts; standard input must be one line.
-    let two = "standard input: expected one line, but another follows";
+    let two = "standard input: expected only one line";
     failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
     failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
     for user in ["u:a\rb", "u:"] {
@@ -362,7 +362,7 @@ fn no_client_could_send_what_passwd_refuses() {
 }
 
 #[test]
-fn a_file_may_come_through_a_pipe_and_begin_with_a_mark() {
+fn a_configuration_can_come_from_a_pipe_and_start_with_a_bom() {
     let configured = Configured::new("");
     let text = "\u{feff}# a mark\r\n[timeouts]\r\nidle = \"10 min\"\r\n";
     configured.here.write("text", text.as_bytes());

@@ -76,7 +76,7 @@ fn bookmarks_work_wherever_a_url_does() {
 }
 
 #[test]
-fn options_of_the_file_have_their_effect_and_typed_ones_replace_them() {
+fn configured_options_take_effect_and_typed_ones_override_them() {
     let server = OurServer::start();
     server.root.mkdir("d");
     let dead = OwnPort::claim_closed();
@@ -95,7 +95,7 @@ fn options_of_the_file_have_their_effect_and_typed_ones_replace_them() {
 }
 
 #[test]
-fn nothing_is_read_if_that_is_wanted() {
+fn the_configuration_file_can_be_disabled_or_replaced() {
     let server = OurServer::start();
     let broken = Home::with("[");
     let url = server.url("");
@@ -117,7 +117,7 @@ fn nothing_is_read_if_that_is_wanted() {
 }
 
 #[test]
-fn a_file_that_others_can_change_is_refused() {
+fn a_configuration_file_writable_by_others_is_refused() {
     let server = OurServer::start();
     let home = Home::with("[bookmarks]\n");
     let path = home.0.join(".config/ftp-cli/config.toml");
@@ -139,7 +139,7 @@ fn a_file_that_others_can_change_is_refused() {
 }
 
 #[test]
-fn the_urls_of_a_list_are_held_to_the_options_of_their_host() {
+fn listed_urls_that_need_other_host_options_are_refused() {
     let peer = Peer::start(&[]);
     let home = Home::with(&format!("[hosts.\"{}\"]\ntls = \"explicit\"\n", peer.address));
     let list = home.0.write("list", format!("ftp://me@{}/a\n", peer.address).as_bytes());
@@ -157,12 +157,12 @@ fn a_login_for_all_hosts_is_refused() {
     let peer = Peer::start(&[]);
     let home = Home::with("[defaults]\nuser = \"me\"\npassword-command = \"echo geheim\"\n");
     let ran = run(&mut home.ftp(&["ls", &peer.url("")]));
-    failed(&ran, 2, "config.toml:2:1: user: belongs to one host");
+    failed(&ran, 2, "config.toml:2:1: user: not allowed in [defaults]");
     assert_eq!(peer.seen(), "");
 }
 
 #[test]
-fn the_user_of_the_url_replaces_the_login_of_the_file() {
+fn the_user_of_a_url_overrides_the_configured_login() {
     let peer = Peer::start_several(vec![Vec::new(), Vec::new(), Vec::new()]);
     let at = peer.address;
     let text = "user = \"bob\"\npassword-command = \"echo of-bob\"\n";
@@ -180,7 +180,7 @@ fn the_user_of_the_url_replaces_the_login_of_the_file() {
 }
 
 #[test]
-fn a_bookmark_that_is_a_local_name_too_is_refused_where_both_can_be_meant() {
+fn a_bookmark_that_is_also_a_local_file_is_refused_if_ambiguous() {
     let server = OurServer::start();
     server.root.mkdir("d");
     server.root.write("d/a", b"content");
@@ -222,7 +222,7 @@ fn a_bookmark_that_is_a_local_name_too_is_refused_where_both_can_be_meant() {
 }
 
 #[test]
-fn options_of_the_file_without_effect_are_left_out() {
+fn configured_options_without_effect_are_ignored() {
     let server = OurServer::start();
     server.root.write("a", b"content");
     let url = server.url("a");
@@ -246,7 +246,7 @@ fn options_of_the_file_without_effect_are_left_out() {
 }
 
 #[test]
-fn a_proxy_of_the_file_is_named_with_its_line() {
+fn a_configured_proxy_is_reported_with_its_line() {
     let dead = OwnPort::claim_closed();
     let proxy = format!("http://{}", dead.address());
     let home = Home::with(&format!("[defaults]\nproxy = \"{proxy}\"\n"));

@@ -10,7 +10,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
 
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::figures::allow_descriptors;
 use crate::serve::Served;
 use crate::{failed, ftp};
@@ -53,7 +53,7 @@ fn text(socket: &std::path::Path, users: &str) -> String {
 }
 
 #[test]
-fn sessions_are_listed_with_their_transfers_and_ended() {
+fn who_lists_sessions_with_their_transfers_and_kick_ends_them() {
     let server = Controlled::new(USERS);
     let mode = fs::metadata(&server.socket).unwrap();
     assert!(mode.file_type().is_socket());
@@ -111,12 +111,12 @@ fn sessions_are_listed_with_their_transfers_and_ended() {
     failed(&server.ask(&["unban", "192.0.2.1"]), 8, "192.0.2.1 is not banned");
     failed(&server.ask(&["unban", "nobody"]), 2, "expected an IP address or all");
     assert_eq!(server.says(&["unban", "all"]), "bans ended: 0\n");
-    let log = said_until(&server.served, " request=\"kick user=u\": sessions ended: 1");
+    let log = log_until(&server.served, " request=\"kick user=u\": sessions ended: 1");
     assert!(log.last().unwrap().contains("control uid="), "{log:?}");
 }
 
 #[test]
-fn a_reload_tells_its_outcome_and_removed_users_leave() {
+fn reload_reports_its_outcome_and_ends_sessions_of_removed_users() {
     let server = Controlled::new(USERS);
     let mut other = server.login("other");
     let mut late = RawSession::greeted(server.served.address);
@@ -156,7 +156,7 @@ fn a_reload_tells_its_outcome_and_removed_users_leave() {
 fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
     let mut server = Controlled::new(USERS);
     let mut session = server.login("u");
-    let left = "no more connections are accepted; sessions left: 1\n";
+    let left = "the server accepts no new connections; open sessions: 1\n";
     assert_eq!(server.says(&["drain"]), left);
     failed(&server.ask(&["drain"]), 8, "the server is already draining");
     assert!(RawSession::greeting(server.served.address).is_none());
@@ -171,7 +171,7 @@ fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
 }
 
 #[test]
-fn one_server_has_the_socket_and_a_stale_one_is_replaced() {
+fn only_one_server_uses_the_socket_and_a_stale_one_is_replaced() {
     let mut server = Controlled::new(USERS);
     let second = run(&mut server.configured.command(&["--listen", "0"]));
     failed(&second, 3, "another server listens there");
@@ -193,7 +193,7 @@ fn one_server_has_the_socket_and_a_stale_one_is_replaced() {
 }
 
 #[test]
-fn the_file_of_the_socket_has_the_mode_and_group_of_the_settings() {
+fn the_control_socket_has_the_configured_mode_and_group() {
     use std::os::unix::fs::MetadataExt;
 
     let own = Controlled::new(USERS);
@@ -221,7 +221,7 @@ fn the_file_of_the_socket_has_the_mode_and_group_of_the_settings() {
 #[test]
 fn an_idle_server_that_drains_answers_before_it_ends() {
     let mut server = Controlled::new(USERS);
-    assert!(server.says(&["drain"]).ends_with("sessions left: 0\n"));
+    assert!(server.says(&["drain"]).ends_with("open sessions: 0\n"));
     let status = server.served.running.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(0));
 }

@@ -41,7 +41,7 @@ fn demo_shows_the_dialogue_and_cleans_up() {
     // It depends on the build whether TLS is shown.
     let is_shown = text.contains("ok   the control connection uses TLS")
         && text.contains("> AUTH TLS\n")
-        && text.contains("ok   a login without TLS is refused before the password");
+        && text.contains("ok   a login without TLS is refused before the password is sent");
     assert!(is_shown || text.contains("\nTLS: skipped"), "{text}");
     assert!(text.ends_with(" checks passed\n"), "{text}");
     assert!(text.lines().count() < 350, "{text}");
@@ -52,7 +52,7 @@ fn demo_shows_the_dialogue_and_cleans_up() {
 }
 
 #[test]
-fn demo_is_part_of_the_library() {
+fn the_library_can_run_the_demo() {
     let stdio = ftp_cli::Stdio::captured(io::empty(), io::sink(), io::sink());
     assert_eq!(ftp_cli::run(["demo".into(), "-q".into()], stdio), 0.into());
 }
@@ -67,7 +67,7 @@ fn log_in(address: &str, password: &str) -> String {
 }
 
 #[test]
-fn the_name_of_the_directory_is_not_the_password() {
+fn the_demo_password_is_not_the_directory_name() {
     let temporary = TempRoot::new();
     // The demo stops in its middle, because nothing reads its output to the end.
     let (output, input) = UnixStream::pair().unwrap();

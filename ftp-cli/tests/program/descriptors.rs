@@ -28,7 +28,7 @@ fn leave_descriptors(process: u32, free: usize) {
 /// The system reports a lack of descriptors before a client connects. A client that connects later,
 /// when there are some again, is served normally.
 #[test]
-fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
+fn a_client_is_served_once_descriptors_are_free_again_ho_04() {
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
@@ -47,7 +47,7 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
 }
 
 #[test]
-fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
+fn a_session_survives_a_lack_of_descriptors_ho_07_cm_37() {
     let root = TempRoot::new();
     std::fs::write(root.path().join("a"), "a").unwrap();
     let served = Served::start(&root, &["--user", "u:p"]);
@@ -99,7 +99,7 @@ fn address_space(process: u32) -> u64 {
 }
 
 #[test]
-fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
+fn a_client_is_refused_with_421_if_no_thread_can_start_ho_02() {
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
@@ -121,7 +121,7 @@ fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
 
 /// No buffer of 256 KiB is available: transfers take longer or fail, and the server continues.
 #[test]
-fn transfers_without_memory_make_do_hf_09() {
+fn transfers_survive_a_lack_of_memory_hf_09() {
     let root = TempRoot::new();
     let large: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
     root.write("large", &large);

@@ -36,7 +36,7 @@ fn row(
 }
 
 #[test]
-fn each_cause_on_the_wire_has_its_code_and_kind_li_06() {
+fn each_remote_failure_has_its_exit_code_and_kind_li_06() {
     let ten = || vec![b'x'; 10];
     let say = Act::Say;
     for row in [
@@ -104,7 +104,7 @@ fn judge(stdout: &[u8], code: i32, kind: &str) {
 }
 
 #[test]
-fn each_cause_on_this_side_has_its_code_and_kind_li_06() {
+fn each_local_failure_has_its_exit_code_and_kind_li_06() {
     let server = OurServer::start();
     server.root.write("file", b"content");
     let (url, closed) = (server.url("file"), OwnPort::claim_closed());
@@ -129,7 +129,7 @@ fn each_cause_on_this_side_has_its_code_and_kind_li_06() {
 }
 
 #[test]
-fn what_nobody_foresaw_is_1_li_06() {
+fn an_unexpected_error_exits_with_1_li_06() {
     let temporary = TempRoot::new();
     let mut shell = Command::new("/bin/sh");
     // Enough descriptors for a temporary directory, but not for a server.
@@ -141,7 +141,7 @@ fn what_nobody_foresaw_is_1_li_06() {
 }
 
 #[test]
-fn demo_without_descriptors_leaves_nothing_behind() {
+fn a_demo_without_descriptors_leaves_no_files() {
     let temporary = TempRoot::new();
     // With more descriptors, a server can start and wait for free ones, as long as its client does.
     for most in 6..8 {
@@ -155,7 +155,7 @@ fn demo_without_descriptors_leaves_nothing_behind() {
 }
 
 #[test]
-fn several_items_of_which_some_fail_are_12_li_06() {
+fn partly_failed_items_exit_with_12_li_06() {
     let here = TempRoot::new();
     let names = ["a", "b", "c"].map(|name| here.write(name, b"x").to_str().unwrap().to_owned());
     let acts = [
@@ -176,7 +176,7 @@ fn several_items_of_which_some_fail_are_12_li_06() {
 }
 
 #[test]
-fn signals_are_130_and_143_li_06_li_10() {
+fn signals_exit_with_130_and_143_li_06_li_10() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ftp://{}/x", listener.local_addr().unwrap());
@@ -199,7 +199,7 @@ fn signals_are_130_and_143_li_06_li_10() {
 
 /// The codes in `help` and in the README are the actual ones.
 #[test]
-fn the_codes_are_where_scripts_look_for_them_li_06() {
+fn help_and_readme_list_the_exit_codes_li_06() {
     let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
     let table = help.split("\nExit codes\n").nth(1).unwrap();
     let codes = |line: &str| line.split_whitespace().next()?.parse::<i32>().ok();
@@ -216,7 +216,7 @@ fn the_codes_are_where_scripts_look_for_them_li_06() {
 
 /// A message names its server once, whatever the command.
 #[test]
-fn a_server_that_is_not_there_is_named_once() {
+fn an_unreachable_server_is_named_once_in_the_message() {
     let (closed, here) = (OwnPort::claim_closed(), TempRoot::new());
     let url = format!("ftp://{}/d/", closed.address());
     here.write("file", b"");

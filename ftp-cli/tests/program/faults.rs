@@ -71,7 +71,7 @@ impl Call {
 }
 
 #[test]
-fn no_server_makes_it_lie_hang_or_leave_half_a_file_hl_04_li_06_li_07() {
+fn no_faulty_server_causes_false_success_hangs_or_partial_files_hl_04_li_06_li_07() {
     let behaviours = behaviours();
     let runs: Vec<_> = behaviours
         .iter()

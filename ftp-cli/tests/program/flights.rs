@@ -30,7 +30,7 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
 }
 
 #[test]
-fn a_file_of_a_mirror_costs_two_round_trips_or_one_where_commands_go_together() {
+fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     let host = Ipv4Addr::LOCALHOST;
     let mut sites: Vec<(&str, Box<dyn Deref<Target = Site>>, usize)> =
         vec![("ours", Box::new(OurServer::start()), 2)];

@@ -119,7 +119,7 @@ fn a_file_is_copied_in_either_direction_fx_08() {
 }
 
 #[test]
-fn both_refusals_are_told_and_what_to_do_fx_08() {
+fn both_refusals_are_reported_with_a_hint_fx_08() {
     let (one, other) = (ours(ONE, true, "127.0.0.13"), ours(OTHER, false, "127.0.0.13"));
     one.root.write("file", b"content");
     other.root.write("copy", b"old");
@@ -132,7 +132,7 @@ fn both_refusals_are_told_and_what_to_do_fx_08() {
 }
 
 #[test]
-fn a_password_goes_to_its_own_server() {
+fn each_password_is_sent_only_to_its_server() {
     let (one, other) = (ours(ONE, true, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
     one.root.write("file", b"content");
     let url = |server: &OurServer| format!("ftp://user@{}/file", server.address);
@@ -193,7 +193,7 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_programs_are_told() {
+fn transient_fxp_failures_are_retried_and_reported_as_json() {
     let ours = OurServer::start();
     let content = b"12345".to_vec();
     let sent = |last| Act::Send("150 data", content.clone(), last);
@@ -228,7 +228,7 @@ fn what_may_pass_is_tried_again_and_programs_are_told() {
 }
 
 #[test]
-fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
+fn a_refused_path_is_retried_one_directory_at_a_time_cl_60() {
     let ours = OurServer::start();
     ours.root.write("file", b"12345");
     let source = Peer::start(&[
@@ -285,7 +285,7 @@ fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
 }
 
 #[test]
-fn a_signal_aborts_on_both_sides_li_10() {
+fn a_signal_aborts_the_transfer_on_both_servers_li_10() {
     const ABOR: &str = "\\xff\\xf4\\xff\\xf2ABOR";
     // Without an answer to ABOR within a second, a client leaves without QUIT.
     let ends_in_time = |signal: &str, code: i32| {

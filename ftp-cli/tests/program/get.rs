@@ -23,7 +23,7 @@ fn with_old() -> (TempRoot, String) {
 }
 
 #[test]
-fn a_failure_leaves_the_old_file_and_nothing_else_li_06_li_07_hl_04() {
+fn a_failed_download_keeps_only_the_old_file_li_06_li_07_hl_04() {
     let data = |length| vec![b'x'; length];
     for (retr, code, words) in [
         (Act::Say("550 no such file"), 8, "550 no such file"),
@@ -53,7 +53,7 @@ fn a_failure_leaves_the_old_file_and_nothing_else_li_06_li_07_hl_04() {
 }
 
 #[test]
-fn the_size_is_asked_for_when_150_did_not_tell() {
+fn size_is_sent_if_the_150_reply_has_no_size() {
     for (size, code) in [("213 10", 0), ("550 no", 0), ("450 busy", 0), ("213 11", 11)] {
         let (here, old) = with_old();
         let send = Act::Send("150 data", vec![b'x'; 10], "226 done");
@@ -72,7 +72,7 @@ fn the_size_is_asked_for_when_150_did_not_tell() {
 }
 
 #[test]
-fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
+fn a_refused_path_is_retried_one_directory_at_a_time_cl_60() {
     let refused = || ("RETR a/b/x", Act::Say("550 no"));
     let sent = || ("RETR x", Act::Send(TEN, vec![b'x'; 10], "226 done"));
     let (here, old) = with_old();
@@ -91,7 +91,7 @@ fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
 }
 
 #[test]
-fn what_the_user_named_is_obeyed_li_08_hl_05_hl_06() {
+fn the_local_operand_can_be_a_link_directory_or_device_li_08_hl_05_hl_06() {
     let server = OurServer::start();
     server.root.write("file", b"new");
     let url = server.url("file");
@@ -124,7 +124,7 @@ fn what_the_user_named_is_obeyed_li_08_hl_05_hl_06() {
 }
 
 #[test]
-fn a_full_disk_is_a_local_matter_hl_07() {
+fn a_full_disk_is_a_local_failure_hl_07() {
     let server = OurServer::start();
     server.root.write("file", &[b'x'; 100_000]);
     failed(&run(&mut ftp(&["get", &server.url("file"), "/dev/full"])), 3, "/dev/full");
@@ -135,7 +135,7 @@ fn a_full_disk_is_a_local_matter_hl_07() {
 }
 
 #[test]
-fn continue_keeps_what_came_and_goes_on_there() {
+fn continue_keeps_a_partial_file_and_resumes_it() {
     let content: Vec<u8> = (0..100_u8).collect();
     let (here, file) = (TempRoot::new(), "file");
     let local = here.join(file).to_str().unwrap().to_owned();
@@ -161,7 +161,7 @@ fn continue_keeps_what_came_and_goes_on_there() {
 }
 
 #[test]
-fn continue_starts_anew_when_it_is_another_file_as_09() {
+fn continue_starts_over_if_the_file_has_changed_as_09() {
     for (size, modified, wants_rest) in [
         ("213 100", "213 19990101000000", true),
         ("213 100", "550 no", true),
@@ -190,7 +190,7 @@ fn continue_starts_anew_when_it_is_another_file_as_09() {
 }
 
 #[test]
-fn a_resumed_file_of_the_wrong_size_is_no_success() {
+fn a_resumed_file_of_the_wrong_size_fails() {
     let here = TempRoot::new();
     let local = here.write("file", &[b'a'; 40]).to_str().unwrap().to_owned();
     let sent = Act::Send("150 data", vec![b'b'; 59], "226 done");
@@ -225,7 +225,7 @@ fn the_trace_explains_and_hides_the_password_li_12() {
 }
 
 #[test]
-fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
+fn data_connections_follow_the_options_cl_25_cl_27_cl_33_cl_34() {
     let server = OurServer::start();
     server.root.write("file", b"whole");
     let url = server.url("file");
@@ -260,7 +260,7 @@ fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
 }
 
 #[test]
-fn commands_go_together_where_that_is_wanted_cl_14() {
+fn pipeline_sends_commands_together_cl_14() {
     let server = OurServer::start();
     server.root.write("file", b"whole");
     let sent = |options: &[&str]| {
@@ -288,7 +288,7 @@ fn progress_is_silent_in_a_pipe_unless_it_is_wanted() {
 }
 
 #[test]
-fn the_whole_has_a_limit() {
+fn timeout_limits_the_whole_run() {
     let peer = Peer::start(&[("RETR", Act::SendAndHang(TEN, Vec::new()))]);
     failed(
         &run(&mut ftp(&["get", "--timeout", "1", &peer.url("x"), "-"])),
@@ -298,7 +298,7 @@ fn the_whole_has_a_limit() {
 }
 
 #[test]
-fn whoever_reads_the_message_knows_the_server() {
+fn error_messages_name_the_url() {
     let here = TempRoot::new();
     let local = here.join("x").to_str().unwrap().to_owned();
     for (verb, option) in [("USER", "-q"), ("PASS", "-q"), ("TYPE", "-q"), ("SIZE", "-c")] {
@@ -310,7 +310,7 @@ fn whoever_reads_the_message_knows_the_server() {
 }
 
 #[test]
-fn continue_loses_nothing_when_the_server_refuses() {
+fn continue_keeps_the_partial_file_if_the_server_refuses() {
     // The size is unknown, so the download starts from byte 0, but only once the server has begun.
     for size in ["550 no such file", "213 2"] {
         let here = TempRoot::new();
@@ -330,7 +330,7 @@ fn continue_loses_nothing_when_the_server_refuses() {
 }
 
 #[test]
-fn two_that_continue_do_not_mix_their_bytes() {
+fn two_runs_cannot_resume_the_same_file() {
     let here = TempRoot::new();
     let local = here.join("file").to_str().unwrap().to_owned();
     let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());

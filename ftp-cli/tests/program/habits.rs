@@ -29,7 +29,7 @@ fn lines(ran: Ran) -> Vec<String> {
 }
 
 #[test]
-fn trees_come_and_go_without_the_word_mirror() {
+fn get_and_put_copy_directory_trees_with_r() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         fill(&here, "site");
@@ -67,7 +67,7 @@ fn trees_come_and_go_without_the_word_mirror() {
 }
 
 #[test]
-fn a_directory_names_the_option_that_takes_it() {
+fn a_directory_operand_suggests_the_option_r() {
     let server = OurServer::start();
     server.root.mkdir("d");
     let here = TempRoot::new();
@@ -83,8 +83,8 @@ fn a_directory_names_the_option_that_takes_it() {
         (&["get", "-r", "-n", &url], "--no-clobber cannot be combined with -r"),
         (&["get", "-r", &url, &url], "takes one URL"),
         (&["get", "-r", &server.url("")], "no name for the local directory"),
-        (&["get", "--exclude", "*.tmp", &url], "it needs -r"),
-        (&["put", "--dry-run", "x", &url], "it needs -r"),
+        (&["get", "--exclude", "*.tmp", &url], "; add -r"),
+        (&["put", "--dry-run", "x", &url], "; add -r"),
         (&["put", "-r", "a", "b", &url], "takes one directory"),
         (&["put", "-r", "--append", "a", &url], "--append cannot be combined with -r"),
     ] {
@@ -94,7 +94,7 @@ fn a_directory_names_the_option_that_takes_it() {
 }
 
 #[test]
-fn several_urls_come_to_the_current_directory() {
+fn several_urls_are_downloaded_to_the_current_directory() {
     let (one, two) = (OurServer::start(), OurServer::start());
     write(&one.root, &["a", "d/b"]);
     write(&two.root, &["c"]);
@@ -133,7 +133,7 @@ fn output_and_cat_name_the_target() {
 }
 
 #[test]
-fn a_list_of_urls_is_a_file_or_standard_input() {
+fn a_list_of_urls_is_read_from_a_file_or_standard_input() {
     let server = OurServer::start();
     write(&server.root, &["a", "b", "c"]);
     let here = TempRoot::new();
@@ -198,13 +198,13 @@ fn patterns_fetch_what_they_match() {
             failed(&in_directory(&here, &["get", &url]), code, words);
         }
         let file = in_directory(&here, &["get", &pattern, "file"]);
-        failed(&file, 2, "a pattern needs a directory");
+        failed(&file, 2, "a pattern needs a local directory");
         assert_eq!(here.names(), [b"to"], "{name}");
     });
 }
 
 #[test]
-fn a_name_that_looks_like_a_pattern_comes_first() {
+fn an_existing_name_takes_precedence_over_a_pattern() {
     with_servers(|name, site| {
         write(&site.root, &["[1]", "1"]);
         let here = TempRoot::new();
@@ -250,7 +250,7 @@ fn patterns_remove_what_they_match() {
 }
 
 #[test]
-fn names_that_lead_elsewhere_are_failures_of_a_pattern() {
+fn unsafe_listed_names_fail_a_pattern() {
     let list = concat!(
         "-rw-r--r-- 1 u g 4 Jan 2 2020 ../evil.txt\r\n",
         "-rw-r--r-- 1 u g 4 Jan 2 2020 good.txt\r\n",
@@ -276,12 +276,12 @@ fn names_that_lead_elsewhere_are_failures_of_a_pattern() {
     let peer = start();
     let ran = in_directory(&here, &["rm", "-g", &peer.url("*.txt")]);
     failed(&ran, 12, "../evil.txt: not a valid name");
-    failed(&ran, 12, "1 objects removed, 2 failed");
+    failed(&ran, 12, "1 object removed, 2 failed");
     assert_eq!(peer.seen().matches("DELE").count(), 1, "{}", peer.seen());
 }
 
 #[test]
-fn a_missing_file_is_no_skipped_one() {
+fn a_missing_file_fails_instead_of_being_skipped() {
     with_servers(|name, site| {
         site.root.mkdir("in");
         let here = TempRoot::new();
@@ -318,7 +318,7 @@ fn an_incomplete_listing_removes_nothing() {
 }
 
 #[test]
-fn listings_are_sorted_and_several() {
+fn ls_sorts_listings_and_accepts_several_urls() {
     with_servers(|name, site| {
         for (file, length, hours) in [("d/b", 5, 1), ("d/a", 2_000, 400), ("d/c", 10, 900)] {
             age(&site.root.write(file, &vec![b'x'; length]), 24 * hours);
@@ -361,7 +361,7 @@ fn listings_are_sorted_and_several() {
 }
 
 #[test]
-fn a_listing_by_names_only_has_no_times() {
+fn sorting_by_time_is_refused_with_nlst() {
     let peer = Peer::start(&[]);
     let ran = run(&mut ftp(&["ls", "-t", "--listing", "nlst", &peer.url("")]));
     failed(&ran, 2, "NLST shows only names");
@@ -386,7 +386,7 @@ fn mv_leaves_an_existing_target() {
 }
 
 #[test]
-fn cp_and_sync_say_what_they_do() {
+fn cp_copies_either_way_and_sync_deletes_only_on_request() {
     let (server, other) = (OurServer::start(), OurServer::start());
     write(&server.root, &["a"]);
     let here = TempRoot::new();
@@ -397,7 +397,7 @@ fn cp_and_sync_say_what_they_do() {
     assert_eq!(server.root.read("b"), b"a");
     here.mkdir("t");
     let ran = in_directory(&here, &["sync", "t", &other.url("t")]);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("sync removes nothing"), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("sync deletes nothing"), "{ran:?}");
     ran.exited(0);
     let ran = in_directory(&here, &["sync", "--delete", "t", &other.url("t")]);
     ran.exited(0);
@@ -405,7 +405,7 @@ fn cp_and_sync_say_what_they_do() {
 }
 
 #[test]
-fn an_empty_source_deletes_only_as_many_as_are_allowed() {
+fn an_empty_source_deletes_files_only_with_max_delete() {
     let server = OurServer::start();
     write(&server.root, &["www/a", "www/b"]);
     server.root.mkdir("none");
@@ -432,7 +432,7 @@ fn an_empty_source_deletes_only_as_many_as_are_allowed() {
 }
 
 #[test]
-fn patterns_that_select_nothing_are_told() {
+fn patterns_that_match_nothing_cause_a_warning() {
     let server = OurServer::start();
     write(&server.root, &["t/a.jpg", "t/d/b.jpg"]);
     let here = TempRoot::new();

@@ -55,7 +55,7 @@ const NOTE: &str = "fds=$(echo $(ls /proc/self/fd)); \
                     mv $$.new \"$(basename \"$FTP_PATH\")\"";
 
 #[test]
-fn it_is_told_what_was_stored_and_is_not_confined() {
+fn a_hook_gets_the_upload_details_and_is_not_confined() {
     let Some(curl) = Peer::find("curl") else { return };
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     root.write("old", b"x");
@@ -104,7 +104,7 @@ fn it_is_told_what_was_stored_and_is_not_confined() {
 }
 
 #[test]
-fn one_that_hangs_is_killed_and_no_session_waits() {
+fn a_hanging_hook_is_killed_and_delays_no_session() {
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let script = "cd $1; sleep 600 & echo $$ $! >$$.new; mv $$.new ${FTP_PATH#/}; wait";
     let served = served(&root, &notes, script, &["--set", "hooks.timeout=1 s"]);
@@ -132,7 +132,7 @@ fn one_that_hangs_is_killed_and_no_session_waits() {
 }
 
 #[test]
-fn one_that_fails_has_a_line_and_one_that_is_missing_too() {
+fn a_failed_or_missing_hook_is_logged() {
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let served = served(&root, &notes, "exit 3", &[]);
     RawSession::login(served.address, "u", "p").upload("STOR a", b"x");
@@ -151,7 +151,7 @@ fn one_that_fails_has_a_line_and_one_that_is_missing_too() {
 }
 
 #[test]
-fn the_end_of_the_server_waits_for_it_and_then_kills_it() {
+fn shutdown_waits_for_hooks_and_then_kills_them() {
     let hangs = "cd $1; echo $$ >$$; mv $$ done; sleep 600";
     for (script, grace, kills, signals) in [
         ("cd $1; sleep 0.3; echo x >$$; mv $$ done", "30 s", false, 1),
@@ -182,7 +182,7 @@ fn the_end_of_the_server_waits_for_it_and_then_kills_it() {
 }
 
 #[test]
-fn a_hangup_changes_it() {
+fn sighup_changes_the_hook() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let text = |name: &str| {
         let (here, root) = (here.path().display(), root.path().display());
@@ -208,7 +208,7 @@ fn a_hangup_changes_it() {
 }
 
 #[test]
-fn it_runs_as_whom_the_server_runs_as_hp_25() {
+fn a_hook_runs_as_the_user_of_the_server_hp_25() {
     const NOBODY: u32 = 65_534;
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return;

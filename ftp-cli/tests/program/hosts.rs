@@ -12,7 +12,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
 use ftp_tests::wait::wait_until;
 
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::ftp;
 use crate::serve::Served;
 
@@ -112,7 +112,7 @@ fn place(served: &Served, host: &str, user: &str) -> String {
 }
 
 #[test]
-fn a_host_has_its_own_banner_root_and_users_cm_23_cm_24() {
+fn a_virtual_host_has_a_separate_banner_root_and_users_cm_23_cm_24() {
     let hosted = Hosted::new();
     let served = hosted.configured.serve();
     for (host, user, want) in [
@@ -146,7 +146,7 @@ fn a_host_has_its_own_banner_root_and_users_cm_23_cm_24() {
         session.expect(format!("RETR {path}"), 550);
     }
     // Both names are in the log and in the list of sessions.
-    let said = said_until(&served, "login-refused");
+    let said = log_until(&served, "login-refused");
     let refused = format!("user=\"bob\" reason=host host={A}");
     assert!(said.last().unwrap().ends_with(&refused), "{said:?}");
     let login = format!("user=\"anna\" host={A}");
@@ -166,7 +166,7 @@ fn output(mut command: Command, hosted: &Hosted, input: &str) -> (bool, String) 
 }
 
 #[test]
-fn other_programs_reach_a_host_by_its_name_cm_25() {
+fn other_clients_reach_a_virtual_host_by_name_cm_25() {
     let hosted = Hosted::new();
     let served = hosted.configured.serve();
     let port = served.address.port();
@@ -208,7 +208,7 @@ fn other_programs_reach_a_host_by_its_name_cm_25() {
 /// Returns the certificate that a client of this host sees.
 #[track_caller]
 fn shown(served: &Served, host: &str) -> Option<Vec<u8>> {
-    let client = TlsClient::trusting_anybody().name(host);
+    let client = TlsClient::trusting_any_certificate().name(host);
     RawSession::greeted(served.address).start_tls(&client).certificate
 }
 
@@ -238,20 +238,20 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
     );
     let second = hosted.authority.issue(Kind::Named(A));
     let _ = second.write(&hosted.configured.here, "a");
-    said_until(&served, "the certificate has changed");
+    log_until(&served, "the certificate has changed");
     assert!(is(shown(&served, A), &second) && is(shown(&served, "localhost"), &hosted.own));
 
     hosted.write("[hosts.localhost]\nroot = \"ROOT/local\"\nusers = [\"anna\"]\n");
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     let last = said.last().unwrap();
     assert!(last.ends_with("hosts") && !last.contains("certificate"), "{said:?}");
     at_a.expect_reply(421);
     bob.expect_reply(421);
     assert!(!hosted.metrics().contains("{host="));
     let why = "ends: the host was removed, or no longer admits this user";
-    said_until(&served, why);
-    said_until(&served, why);
+    log_until(&served, why);
+    log_until(&served, why);
     own.expect("NOOP", 200);
     anna.expect("NOOP", 200);
     log_in(&mut late, "anna", 230);
@@ -263,12 +263,12 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
     let bad = "[hosts.localhost]\ncertificate = \"HERE/none\"\nkey = \"HERE/a.key\"\n";
     hosted.write(bad);
     served.signal("HUP");
-    let said = said_until(&served, "configuration unchanged");
+    let said = log_until(&served, "configuration unchanged");
     assert!(said.last().unwrap().contains("/none: No such file"), "{said:?}");
     assert_eq!(place(&served, "localhost", "anna"), "local");
     hosted.write(HOSTS);
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     assert!(is(shown(&served, A), &second));
     assert_eq!(place(&served, A, "anna"), "a/anna");
     own.expect("NOOP", 200);
@@ -276,7 +276,7 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
 
 /// Clients can always name the server's own address, but its table may have given them another root.
 #[test]
-fn sessions_at_an_address_end_with_its_table() {
+fn sessions_at_an_address_end_when_its_host_table_is_removed() {
     const TABLE: &str = "[hosts.\"127.0.0.1\"]\nroot = \"ROOT/local\"\n";
     let hosted = Hosted::new();
     hosted.write(TABLE);
@@ -289,7 +289,7 @@ fn sessions_at_an_address_end_with_its_table() {
     let mut late = at(&served, "127.0.0.1");
     hosted.write("");
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     session.expect_reply(421);
     log_in(&mut late, "anna", 230);
     late.expect_reply(421);
@@ -298,12 +298,12 @@ fn sessions_at_an_address_end_with_its_table() {
     let mut own = at(&served, "127.0.0.1");
     log_in(&mut own, "anna", 230);
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     own.expect("NOOP", 200);
 }
 
 #[test]
-fn an_empty_list_of_users_locks_a_host() {
+fn an_empty_list_of_users_disables_logins_at_a_host() {
     let hosted = Hosted::new();
     hosted.write("[hosts.localhost]\nusers = []\n");
     let served = hosted.configured.serve();
@@ -317,13 +317,13 @@ fn an_empty_list_of_users_locks_a_host() {
     assert!(said.contains(why), "{said}");
     hosted.write("[hosts.localhost]\n");
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     assert!(said.last().unwrap().ends_with("hosts"), "{said:?}");
     assert_eq!(place(&served, "localhost", "anna"), "anna");
 }
 
 #[test]
-fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
+fn an_invalid_certificate_of_one_host_does_not_block_others_tl_26() {
     const B: &str = "b.example.invalid";
     let hosted = Hosted::new();
     let here = &hosted.configured.here;
@@ -337,20 +337,20 @@ fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     // One that is being written.
     let pem = std::fs::read(here.join("a.crt")).unwrap();
     here.write("a.crt", &pem[..pem.len() / 2]);
-    let said = said_until(&served, "the previous certificate stays in use");
+    let said = log_until(&served, "the previous certificate stays in use");
     assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
     let renewed = hosted.authority.issue(Kind::Named(B));
     let _ = renewed.write(here, "b");
-    said_until(&served, "the certificate has changed");
+    log_until(&served, "the certificate has changed");
     is(A, &hosted.a);
     is(B, &renewed);
     // The server's own one is bad, too.
     let own = std::fs::read(here.join("own.crt")).unwrap();
     here.write("own.crt", b"");
-    said_until(&served, "own.crt is empty; the previous certificate stays in use");
+    log_until(&served, "own.crt is empty; the previous certificate stays in use");
     let again = hosted.authority.issue(Kind::Named(B));
     let _ = again.write(here, "b");
-    said_until(&served, "the certificate has changed");
+    log_until(&served, "the certificate has changed");
     is(B, &again);
     is("localhost", &hosted.own);
     here.write("own.crt", &own);
@@ -363,26 +363,26 @@ fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     let locked = text.replace("[users.bob]\n", "[users.bob]\nenabled = false\n");
     std::fs::write(&file, locked).unwrap();
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
-    let said = said_until(&served, "the previous certificate stays in use");
+    log_until(&served, "configuration reloaded");
+    let said = log_until(&served, "the previous certificate stays in use");
     assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
     bob.expect_reply(421);
     is(A, &hosted.a);
     // Files that the host did not have before must be good.
     hosted.write(&HOSTS.replace("HERE/a.key", "HERE/b.key"));
     served.signal("HUP");
-    said_until(&served, "configuration unchanged");
+    log_until(&served, "configuration unchanged");
     here.write("a.crt", &pem);
     served.signal("HUP");
-    said_until(&served, "configuration unchanged");
+    log_until(&served, "configuration unchanged");
     hosted.write(HOSTS);
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     is(A, &hosted.a);
 }
 
 #[test]
-fn a_certificate_that_cannot_be_read_to_its_end_holds_up_nothing() {
+fn a_hanging_certificate_read_does_not_block_the_server() {
     let hosted = Hosted::new();
     let here = &hosted.configured.here;
     let served = hosted.configured.serve();
@@ -399,12 +399,12 @@ fn a_certificate_that_cannot_be_read_to_its_end_holds_up_nothing() {
     assert!(hosted.who(&[]).starts_with("ID"), "the server answers");
     assert_eq!(place(&served, A, "anna"), "a/anna");
     drop(writer);
-    said_until(&served, "the certificate has changed");
+    log_until(&served, "the certificate has changed");
     assert!(shown(&served, A).as_deref() == Some(&renewed.certificate()[..]));
 }
 
 #[test]
-fn what_is_odd_about_a_host_is_said_by_check() {
+fn check_reports_problems_of_virtual_hosts() {
     let hosted = Hosted::new();
     let check = |arguments: &[&str]| {
         let ran = run(hosted.configured.command(&["--check", "--listen", "0"]).args(arguments));

@@ -35,7 +35,7 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn files_move_once_they_are_complete() {
+fn remove_source_removes_files_after_a_complete_transfer() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         for file in ["out/a", "out/b", "tree/c", "tree/d/e"] {
@@ -77,7 +77,7 @@ fn files_move_once_they_are_complete() {
 }
 
 #[test]
-fn what_is_not_proved_stays() {
+fn remove_source_keeps_files_whose_copy_is_not_verified() {
     let ten = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
     let size = || ("SIZE", Act::Say("213 10"));
     let time = |text| ("MDTM", Act::Say(text));
@@ -222,7 +222,7 @@ fn times_and_sizes_select_files() {
 }
 
 #[test]
-fn newer_and_changed_files_come_again_and_others_do_not() {
+fn newer_and_if_changed_transfer_only_changed_files() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         let (far, near) = (site.root.write("f", b"one"), here.join("f"));
@@ -256,7 +256,7 @@ fn newer_and_changed_files_come_again_and_others_do_not() {
 }
 
 #[test]
-fn one_run_at_a_time() {
+fn lock_allows_one_run_at_a_time() {
     let server = OurServer::start();
     server.root.write("a", b"a");
     let here = TempRoot::new();
@@ -335,7 +335,7 @@ fn is_between(directory: &Path, fact: &str) -> bool {
 }
 
 #[test]
-fn a_download_that_is_killed_at_any_step_is_not_lost() {
+fn a_move_by_download_loses_no_file_if_killed_at_any_step() {
     let server = OurServer::start();
     let (here, taken) = (TempRoot::new(), TempRoot::new());
     age(&server.root.write("box/a", b"content"), 1);
@@ -373,7 +373,7 @@ fn a_download_that_is_killed_at_any_step_is_not_lost() {
 }
 
 #[test]
-fn an_upload_that_is_killed_at_any_step_is_not_lost() {
+fn a_move_by_upload_loses_no_file_if_killed_at_any_step() {
     let server = OurServer::start();
     let (here, taken) = (TempRoot::new(), TempRoot::new());
     let inbox = server.root.mkdir("box");
@@ -408,7 +408,7 @@ fn an_upload_that_is_killed_at_any_step_is_not_lost() {
 }
 
 #[test]
-fn trees_and_lists_that_are_killed_at_any_step_arrive_whole() {
+fn trees_and_lists_arrive_complete_after_a_kill_at_any_step() {
     let server = OurServer::start();
     let here = TempRoot::new();
     let (url, list) = (server.url("t"), here.join("list"));
@@ -495,7 +495,7 @@ fn a_tree_is_never_moved_onto_itself() {
 }
 
 #[test]
-fn a_file_that_changes_within_its_second_stays() {
+fn a_file_changed_within_the_same_second_is_not_removed() {
     let server = OurServer::start();
     for (is_upload, sends) in [(true, "STOR "), (false, "RETR ")] {
         let here = TempRoot::new();
@@ -529,7 +529,7 @@ fn a_file_that_changes_within_its_second_stays() {
 }
 
 #[test]
-fn a_download_without_a_time_proves_too_little() {
+fn remove_source_keeps_a_downloaded_file_without_a_time() {
     let here = TempRoot::new();
     let list = b"-rw-r--r-- 1 u g 4 Jan 01 2026 f\r\n".to_vec();
     let peer = Peer::start(&[
@@ -546,7 +546,7 @@ fn a_download_without_a_time_proves_too_little() {
 }
 
 #[test]
-fn equal_files_with_other_times_move_by_their_digests() {
+fn compare_hash_moves_equal_files_with_different_times() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("t/f", b"content");

@@ -76,7 +76,7 @@ fn every_size_and_type(meeting: &Meeting<'_>, connections: &[&[&str]]) {
 }
 
 /// Real servers accept commands that arrive together.
-fn commands_sent_ahead(meeting: &Meeting<'_>) {
+fn pipelined_commands(meeting: &Meeting<'_>) {
     for (seed, size) in (1..).zip(SIZES) {
         let content = binary(size, seed);
         meeting.site.root.write("file", &content);
@@ -94,7 +94,7 @@ fn commands_sent_ahead(meeting: &Meeting<'_>) {
     }
 }
 
-fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
+fn unusual_file_names(meeting: &Meeting<'_>, names: &[&[u8]]) {
     for (seed, name) in (1..).zip(names) {
         meeting.put(&[], name, &binary(300, seed));
         meeting.site.root.write(name, &binary(400, seed));
@@ -148,7 +148,7 @@ fn standard_streams(meeting: &Meeting<'_>) {
     assert_same("to standard output", &got, &content);
 }
 
-fn goes_on_where_it_ended(meeting: &Meeting<'_>) {
+fn resume_and_append(meeting: &Meeting<'_>) {
     let content = binary(100_000, 1);
     let source = meeting.local.write("source", &content);
     let url = meeting.site.url("file");
@@ -248,14 +248,14 @@ macro_rules! meets {
             }
 
             #[test]
-            fn commands_sent_ahead() {
-                meeting(super::commands_sent_ahead);
+            fn pipelined_commands() {
+                meeting(super::pipelined_commands);
             }
 
             #[test]
-            fn every_name() {
+            fn unusual_file_names() {
                 let names: Vec<_> = NAMES.iter().copied().filter($takes).collect();
-                meeting(|meeting| super::every_name(meeting, &names));
+                meeting(|meeting| super::unusual_file_names(meeting, &names));
             }
 
             #[test]
@@ -264,8 +264,8 @@ macro_rules! meets {
             }
 
             #[test]
-            fn goes_on_where_it_ended() {
-                meeting(super::goes_on_where_it_ended);
+            fn resume_and_append() {
+                meeting(super::resume_and_append);
             }
 
             #[test]

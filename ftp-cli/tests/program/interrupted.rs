@@ -24,7 +24,7 @@ const LATEST_MICROS: usize = 60_000;
 const FIRST_MICROS: usize = 2_000;
 
 #[test]
-fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
+fn random_signals_leave_only_complete_files_hl_10_li_10() {
     let mut random = Random::new(10);
     let content = content::binary(4 << 20, 3);
     let (root, here) = (TempRoot::new(), TempRoot::new());
@@ -98,13 +98,13 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
     assert!(ended >= 10, "{ended} were ended, {done} came to their end");
     // After the sessions have ended, nothing changes any more.
     server.shutdown(LIMIT);
-    let names = root.names_but_signs();
+    let names = root.names_without_markers();
     assert!(names.iter().all(|name| name == b"file" || name == b"new"), "{names:?}");
     assert!(names.len() == 1 || root.read("new") == content);
 }
 
 #[test]
-fn a_reader_that_goes_at_random_ends_it_hl_10() {
+fn a_closed_output_pipe_ends_get_with_sigpipe_hl_10() {
     let mut random = Random::new(11);
     let root = TempRoot::new();
     let content = content::binary(4 << 20, 4);

@@ -173,7 +173,7 @@ pub(crate) fn told(ran: &Ran, code: u64) -> (Vec<Line>, String) {
 }
 
 #[test]
-fn a_download_is_told_from_start_to_summary() {
+fn a_download_emits_events_from_start_to_summary() {
     let server = OurServer::start();
     server.root.write("file", &[b'x'; 1_000]);
     let here = TempRoot::new();
@@ -205,7 +205,7 @@ fn a_download_is_told_from_start_to_summary() {
 }
 
 #[test]
-fn failures_and_retries_tell_code_kind_and_phase() {
+fn failures_and_retries_report_code_kind_and_phase() {
     let here = TempRoot::new();
     let new = here.join("new").to_str().unwrap().to_owned();
     for (retr, exit, kind, code, phase) in [
@@ -239,7 +239,7 @@ fn failures_and_retries_tell_code_kind_and_phase() {
 }
 
 #[test]
-fn several_items_are_told_one_by_one_and_names_come_exactly_hl_08_li_05() {
+fn each_item_has_separate_events_and_its_exact_name_hl_08_li_05() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -270,7 +270,7 @@ fn shown(url: &str) -> String {
 }
 
 #[test]
-fn the_name_that_a_server_chose_is_told() {
+fn a_name_chosen_by_the_server_is_reported() {
     let server = OurServer::start();
     let here = TempRoot::new();
     let file = here.write("file", b"content").to_str().unwrap().to_owned();
@@ -281,7 +281,7 @@ fn the_name_that_a_server_chose_is_told() {
 }
 
 #[test]
-fn data_and_lines_do_not_mix() {
+fn json_lines_go_to_stderr_when_data_goes_to_stdout() {
     let server = OurServer::start();
     server.root.write("file", b"data");
     let ran = run(&mut ftp(&["get", "--json", &server.url("file"), "-"]));
@@ -292,7 +292,7 @@ fn data_and_lines_do_not_mix() {
 }
 
 #[test]
-fn lines_that_cannot_be_written_are_no_success() {
+fn a_failed_write_of_json_lines_is_a_local_error() {
     let server = OurServer::start();
     server.root.write("file", b"data");
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -302,7 +302,7 @@ fn lines_that_cannot_be_written_are_no_success() {
 }
 
 #[test]
-fn a_signal_is_told_and_summed_up_li_10() {
+fn a_signal_is_reported_in_error_and_summary_li_10() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let here = TempRoot::new();
         let new = here.join("new").to_str().unwrap().to_owned();
@@ -331,7 +331,7 @@ fn a_signal_is_told_and_summed_up_li_10() {
 }
 
 #[test]
-fn the_document_names_every_kind_and_event() {
+fn the_json_documentation_names_every_kind_and_event() {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
     let text = fs::read_to_string(document).unwrap();
     for word in "start progress retry entry check done error summary internal usage local network \
@@ -345,7 +345,7 @@ fn the_document_names_every_kind_and_event() {
 
 /// Asserts the events of each command, in success and in failure.
 #[test]
-fn every_command_keeps_to_the_document() {
+fn every_command_emits_the_documented_events() {
     let server = OurServer::start();
     let here = TempRoot::new();
     fs::create_dir_all(here.join("tree/sub")).unwrap();

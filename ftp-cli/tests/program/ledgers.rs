@@ -11,7 +11,7 @@ use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::{at_last, wait_until};
 
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::failed;
 use crate::serve::Served;
 use crate::stores::{self, check, printed};
@@ -47,7 +47,7 @@ fn checked(configured: &Configured) -> Vec<String> {
 }
 
 #[test]
-fn a_password_of_redis_that_all_can_read_is_warned_of() {
+fn a_world_readable_redis_password_file_causes_a_warning() {
     let configured = Configured::new("");
     let password = configured.here.write("redis", b"p\n");
     let toml = format!(
@@ -114,7 +114,7 @@ fn stored(session: &mut RawSession) -> usize {
     sizes.map(|size| size.parse::<usize>().unwrap()).sum()
 }
 
-fn two_servers_keep_limits(configured: &Configured) {
+fn assert_shared_limits(configured: &Configured) {
     wait_until("the store takes objects", || check(configured).code() == Some(0));
     assert_eq!(checked(configured), ["ok    ledger.url: the ledger answers and is suitable"]);
     let (mut one, other) = (configured.serve(), configured.serve());
@@ -153,9 +153,9 @@ fn two_servers_keep_limits(configured: &Configured) {
 }
 
 #[test]
-fn two_servers_keep_limits_together_although_one_is_killed() {
+fn two_servers_share_limits_even_if_one_is_killed() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
-    two_servers_keep_limits(&configured(&store.endpoint(), "store:main/state", ""));
+    assert_shared_limits(&configured(&store.endpoint(), "store:main/state", ""));
     let Some(redis) = Redis::start() else { return };
     redis.tell("CONFIG SET requirepass geheim");
     let configured = configured(&store.endpoint(), &redis.url(), "");
@@ -167,11 +167,11 @@ fn two_servers_keep_limits_together_although_one_is_killed() {
     // Other files than those of the first run.
     let text = text.replace("[ledger]\n", &key).replace("main/users", "main/others");
     configured.write(&text);
-    two_servers_keep_limits(&configured);
+    assert_shared_limits(&configured);
 }
 
 #[test]
-fn without_the_ledger_a_server_refuses_or_warns() {
+fn an_unreachable_ledger_refuses_or_warns_as_configured() {
     let Some(objects) = ObjectStore::seaweedfs() else { return };
     let Some(redis) = Redis::start() else { return };
     let url = redis.url();
@@ -189,8 +189,8 @@ fn without_the_ledger_a_server_refuses_or_warns() {
     assert_eq!(store(&mut second, "c"), 226);
     let (_session, code) = tried(&lenient);
     assert_eq!(code, 230);
-    said_until(&strict, "logins and uploads that have limits are refused");
-    said_until(&lenient, "limits across servers are not enforced");
+    log_until(&strict, "logins and uploads that count towards a limit are refused");
+    log_until(&lenient, "limits across servers are not enforced");
     // A start without the ledger.
     failed(&run(&mut refusing.command(&["--listen", "127.0.0.1:0"])), 4, "ledger.url: the ledger");
     assert!(checked(&refusing)[0].starts_with("fail  ledger.url: the ledger does not answer"));
@@ -224,7 +224,7 @@ fn answer_everything(mut stream: &TcpStream) -> Option<()> {
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_refused() {
+fn a_store_that_ignores_if_match_is_refused_as_a_ledger() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -274,7 +274,7 @@ fn another_role_for_the_ledger_needs_a_restart() {
     for (role, is_told) in [("one", false), ("other", true)] {
         with_role(role);
         served.signal("HUP");
-        let said = said_until(&served, "configuration reloaded").join("\n");
+        let said = log_until(&served, "configuration reloaded").join("\n");
         assert_eq!(said.contains(warning), is_told, "{said}");
         // The client of the former role still keeps the limits.
         assert_eq!(store(&mut login(&served), role), 226);
@@ -304,7 +304,7 @@ fn two_servers_ban_a_host_together_hs_28() {
     for _ in 0..2 {
         sessions.iter_mut().for_each(|session| guess(session, 530));
     }
-    said_until(&other, "ban session=");
+    log_until(&other, "ban session=");
     // The first server learns of it at the next login.
     guess(&mut sessions[0], 421);
     for served in [&one, &other] {

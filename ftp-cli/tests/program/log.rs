@@ -27,7 +27,7 @@ fn refused(address: SocketAddr) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_no_session_hf_14() {
+fn an_unread_log_pipe_blocks_no_session_hf_14() {
     let root = TempRoot::new();
     let mut serve = ftp(&["serve", "--listen", "0", "--user", "u:p"]);
     serve.args(["--set", "limits.login_delay=0"]);
@@ -93,7 +93,7 @@ fn a_log_on_a_full_disk_stops_no_session_hf_14() {
 }
 
 #[test]
-fn transfers_are_logged_in_a_file_that_is_added_to() {
+fn transfers_are_appended_to_the_transfer_log() {
     let (root, elsewhere) = (TempRoot::new(), TempRoot::new());
     let log = elsewhere.write("xferlog", b"what was there\n");
     let set = format!("log.transfers={}", log.display());
@@ -122,13 +122,13 @@ fn transfers_are_logged_in_a_file_that_is_added_to() {
 }
 
 #[test]
-fn a_log_of_transfers_that_cannot_be_opened_is_a_local_matter() {
+fn an_unopenable_transfer_log_is_a_local_error() {
     let set = "log.transfers=/proc/none/xferlog";
     failed(&run(&mut ftp(&["serve", "--listen", "0", "--set", set, "/"])), 3, "/proc/none/xferlog");
 }
 
 #[test]
-fn every_line_is_json_if_that_is_wanted() {
+fn every_log_line_is_json_with_format_json() {
     let root = TempRoot::new();
     let mut serve = ftp(&["serve", "-v", "--listen", "0", "--user", "u:p"]);
     serve.args(["--set", "log.format=json"]).arg(root.path());

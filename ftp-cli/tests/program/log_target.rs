@@ -69,7 +69,7 @@ impl Server {
 }
 
 #[test]
-fn a_file_gets_all_lines_and_is_reopened_after_it_was_renamed() {
+fn a_renamed_log_file_is_reopened_and_no_line_is_lost() {
     let mut server = Server::start(ftp(&[]), &["log.target=file:HERE/log"], |_, _| ());
     let log = server.here.join("log");
     assert_eq!(server.stderr(), format!("ftp-cli: logging to file:{}\n", log.display()));
@@ -114,7 +114,7 @@ fn a_log_that_cannot_be_reopened_fails_the_reload() {
 }
 
 #[test]
-fn root_follows_no_link_in_a_directory_of_others() {
+fn root_follows_no_log_symlink_in_another_users_directory() {
     if !is_root() {
         return;
     }
@@ -148,7 +148,7 @@ fn umask() -> u32 {
 }
 
 #[test]
-fn a_start_that_fails_is_told_on_standard_error_and_in_the_file() {
+fn a_failed_start_is_reported_on_stderr_and_in_the_log_file() {
     let here = TempRoot::new();
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -164,7 +164,7 @@ fn a_start_that_fails_is_told_on_standard_error_and_in_the_file() {
 }
 
 #[test]
-fn the_journal_gets_priorities_and_no_time() {
+fn journal_lines_begin_with_their_priority() {
     let stream = |command: &mut Command, stderr: &File| {
         let data = stderr.metadata().unwrap();
         command.env("JOURNAL_STREAM", format!("{}:{}", data.dev(), data.ino()));

@@ -10,7 +10,7 @@ use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::ftp;
 use crate::hooks::notices::program;
 use crate::serve::Served;
@@ -86,7 +86,7 @@ case $line in
 esac";
 
 #[test]
-fn a_program_decides_about_users() {
+fn an_auth_program_accepts_and_refuses_users() {
     let asking = Asking::start(
         KNOWS_TWO,
         "[defaults]\nroot = \"ROOT/%u\"\ncreate_home = true\n[groups.boxes]\nrights = \"drop-box\"\n",
@@ -132,7 +132,7 @@ fn a_program_decides_about_users() {
 }
 
 #[test]
-fn users_of_the_file_and_anonymous_ones_come_first() {
+fn configured_and_anonymous_users_take_precedence_over_the_program() {
     let script = "read -r line; printf '%s\\n' \"$line\" >>seen; \
                   echo '{\"ok\":true,\"root\":\"/\",\"rights\":\"full\"}'";
     let asking = Asking::start(
@@ -152,15 +152,15 @@ fn users_of_the_file_and_anonymous_ones_come_first() {
 }
 
 #[test]
-fn the_password_is_on_standard_input_alone() {
+fn the_password_is_passed_only_on_standard_input() {
     let script = "read -r line; { tr '\\0' '\\n' </proc/$$/environ; tr '\\0' ' ' </proc/$$/cmdline; echo; \
                   grep NoNewPrivs /proc/$$/status; } >seen; \
                   echo \"$line\" >&2; set -x; case $line in *g3heim*) echo \"$line\" ;; esac";
     let asking = Asking::start(script, "");
     // The answer is the line that the program got.
     assert_eq!(asking.code("u", "g3heim"), 451);
-    let said = said_until(&asking.served, "login-refused");
-    assert!(said.iter().any(|line| line.contains("the answer lacks the key ok")), "{said:?}");
+    let said = log_until(&asking.served, "login-refused");
+    assert!(said.iter().any(|line| line.contains("the answer lacks the key \"ok\"")), "{said:?}");
     let seen = asking.seen();
     for line in said.iter().chain(&seen).chain([&asking.served.said]) {
         assert!(!line.contains("g3heim") && !line.contains("FTP_PASSWORD"), "{line}");
@@ -169,7 +169,7 @@ fn the_password_is_on_standard_input_alone() {
 }
 
 #[test]
-fn keys_of_an_answer_act_as_those_of_a_user() {
+fn keys_in_the_programs_answer_apply_like_user_settings() {
     let script = "read -r line; user=${line#*'\"user\":\"'}; cat \"${user%%'\"'*}\"";
     let asking = Asking::start(script, "auth.cache = 0\n");
     let root = asking.root();
@@ -210,7 +210,7 @@ fn keys_of_an_answer_act_as_those_of_a_user() {
 }
 
 #[test]
-fn failed_logins_lead_to_a_ban_of_the_client() {
+fn failed_program_logins_ban_the_client() {
     let script = "read -r line; printf '%s\\n' \"$line\" >>seen; echo '{\"ok\":false}'";
     let here = TempRoot::new();
     let path = program(&here, script);
@@ -238,7 +238,7 @@ fn failed_logins_lead_to_a_ban_of_the_client() {
 }
 
 #[test]
-fn it_runs_as_whom_the_server_runs() {
+fn the_program_runs_as_the_servers_user() {
     const NOBODY: u32 = 65_534;
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return;
@@ -259,7 +259,7 @@ fn it_runs_as_whom_the_server_runs() {
 }
 
 #[test]
-fn a_check_looks_at_the_program() {
+fn check_reports_on_the_auth_program() {
     let here = TempRoot::new();
     let path = program(&here, "exit 1");
     let path = path.to_str().unwrap();
@@ -293,7 +293,7 @@ fn a_check_looks_at_the_program() {
 }
 
 #[test]
-fn a_host_has_its_users_and_its_root() {
+fn a_virtual_host_limits_program_users_and_sets_their_root() {
     let asking = Asking::start(
         KNOWS_TWO,
         "[defaults]\nroot = \"/proc/none\"\n[groups.boxes]\n\

@@ -10,7 +10,7 @@ use crate::{failed, ftp};
 const FEAT: Act = Act::Say("211-features\r\n MLST type*;\r\n211 end");
 
 #[test]
-fn names_and_facts_of_our_server() {
+fn ls_prints_names_and_facts() {
     let server = OurServer::start();
     server.root.write("a b", b"12345");
     server.root.mkdir("d");
@@ -36,7 +36,7 @@ fn names_and_facts_of_our_server() {
 }
 
 #[test]
-fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05_ls_49() {
+fn a_pipe_gets_names_unchanged_and_in_server_order_li_05_ls_49() {
     let list = |lines: &[u8]| Act::Send("150 names", lines.to_vec(), "226 done");
     for (arguments, acts, want) in [
         (
@@ -87,7 +87,7 @@ fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05_ls_49() {
 }
 
 #[test]
-fn a_listing_that_is_cut_is_no_success() {
+fn an_interrupted_or_malformed_listing_fails() {
     for (nlst, code) in [
         (Act::Send("150 names", b"a\r\n".to_vec(), "426 cut"), 9),
         (Act::SendAndBreak("150 names", b"a\r\n".to_vec()), 4),
@@ -108,7 +108,7 @@ fn a_listing_that_is_cut_is_no_success() {
 }
 
 #[test]
-fn a_directory_that_is_refused_whole_is_entered_cl_60() {
+fn a_refused_directory_path_is_retried_after_cwd_cl_60() {
     let acts = [
         ("NLST a/b", Act::Say("550 no")),
         ("NLST b", Act::Send("150 names", b"c\r\n".to_vec(), "226 done")),
@@ -123,7 +123,7 @@ fn a_directory_that_is_refused_whole_is_entered_cl_60() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_not_an_empty_one() {
+fn a_missing_directory_is_not_listed_as_empty() {
     let empty = || Act::Send("150 names", Vec::new(), "226 done");
     for (cwd, code) in [("250 there", 0), ("550 no such directory", 8)] {
         for (option, verb) in [("-q", "NLST"), ("-l", "LIST")] {
@@ -137,7 +137,7 @@ fn a_directory_that_is_not_there_is_not_an_empty_one() {
 }
 
 #[test]
-fn a_tree_is_listed_and_patterns_choose() {
+fn a_tree_is_listed_and_filtered_by_patterns() {
     let server = OurServer::start();
     server.root.mkdir("d/e");
     server.root.write("d/a.txt", b"1");
@@ -169,7 +169,7 @@ fn a_tree_is_listed_and_patterns_choose() {
 }
 
 #[test]
-fn a_tree_of_which_not_all_can_be_listed_is_partial_li_06() {
+fn an_incompletely_listed_tree_exits_as_partial_li_06() {
     let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
     let peer = Peer::start(&[
         ("FEAT", FEAT),
@@ -190,7 +190,7 @@ fn a_tree_of_which_not_all_can_be_listed_is_partial_li_06() {
 }
 
 #[test]
-fn json_has_what_is_known_and_every_name_exactly_li_05_hl_08() {
+fn json_lists_all_known_facts_and_exact_names_li_05_hl_08() {
     let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
     let lines =
         b"-rw-r--r-- 1 u g 5 Jan 2 2020 -rf\r\nlrwxrwxrwx 1 u g 5 Jan 2 2020 y\xff -> z\r\n\
@@ -224,7 +224,7 @@ fn json_has_what_is_known_and_every_name_exactly_li_05_hl_08() {
 }
 
 #[test]
-fn a_terminal_is_shown_escapes_and_exact_names_on_request_li_04_li_05_hl_08() {
+fn a_terminal_gets_escaped_names_or_raw_names_on_request_li_04_li_05_hl_08() {
     let names = b"-x\r\na\x1b]0;title\x07\r\n\xc2\x9b2J\r\nb\xe2\x80\xaec\r\nd\xff\r\n\x7f\r\n";
     let start = |option: &[&str]| {
         let nlst = Act::Send("150 names", names.to_vec(), "226 done");
@@ -245,7 +245,7 @@ fn a_terminal_is_shown_escapes_and_exact_names_on_request_li_04_li_05_hl_08() {
 }
 
 #[test]
-fn what_was_printed_is_not_printed_again() {
+fn a_partly_printed_listing_is_not_retried() {
     let cut = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "426 cut");
     let whole = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "226 done");
     let empty = Act::Send("150 list", Vec::new(), "426 cut");

@@ -40,7 +40,7 @@ fn samples(answer: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn the_counts_are_those_of_the_log_at_scale() {
+fn metrics_match_the_log_at_scale() {
     let port = OwnPort::claim();
     let text = format!("metrics.listen = \"{}\"\n{USERS}", port.address());
     let configured = Configured::new(&text);
@@ -107,7 +107,7 @@ fn the_counts_are_those_of_the_log_at_scale() {
 }
 
 #[test]
-fn a_unix_socket_answers_what_is_http_and_nothing_else() {
+fn a_unix_socket_answers_only_http() {
     let configured = Configured::new("");
     let socket = configured.here.path().join("metrics");
     let text = format!("metrics.listen = \"unix:{}\"\n{USERS}", socket.display());
@@ -184,7 +184,7 @@ fn refused_connections_and_bans_are_counted() {
 }
 
 #[test]
-fn the_dashboard_and_the_alerts_use_metrics_that_exist() {
+fn the_dashboard_and_alerts_use_only_documented_metrics() {
     let of_project = |path: &str| {
         let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(path).unwrap()

@@ -106,7 +106,7 @@ pub(crate) fn next_second(takes_times: bool) {
 /// Copies a tree to a server and back: both are equal, with equal times if the server sets them;
 /// then nothing is left to do.
 #[track_caller]
-fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
+fn round_trip(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
     let here = TempRoot::new();
     fill(&here, "tree");
     let (source, back) = (here.join("tree"), here.join("back"));
@@ -152,31 +152,31 @@ fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
 }
 
 #[test]
-fn a_tree_goes_to_our_server_and_back() {
+fn a_tree_round_trips_through_our_server() {
     for options in [&[][..], &["--jobs", "4"], &["--pipeline"], &["--listing", "list"]] {
-        there_and_back(&OurServer::start(), "tree", true, options);
+        round_trip(&OurServer::start(), "tree", true, options);
     }
 }
 
 #[test]
-fn a_tree_goes_to_servers_of_others_and_back() {
+fn a_tree_round_trips_through_other_servers() {
     if let Some(server) = RealServer::vsftpd() {
         // It has no MLSD and cannot set times.
-        there_and_back(&server, "tree", false, &[]);
+        round_trip(&server, "tree", false, &[]);
     }
     if let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) {
-        there_and_back(&server, "tree", true, &[]);
+        round_trip(&server, "tree", true, &[]);
     }
     if let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) {
-        there_and_back(&server, "tree", true, &[]);
+        round_trip(&server, "tree", true, &[]);
     }
     if let Some(server) = RealServer::pyftpdlib() {
-        there_and_back(&server, "tree", true, &[]);
+        round_trip(&server, "tree", true, &[]);
     }
 }
 
 #[test]
-fn a_directory_costs_one_listing_and_a_file_few_commands() {
+fn a_mirror_lists_each_directory_once_and_sends_few_commands() {
     let server = OurServer::start();
     fill(&server.root, "tree");
     let here = TempRoot::new();
@@ -205,7 +205,7 @@ fn a_directory_costs_one_listing_and_a_file_few_commands() {
 }
 
 #[test]
-fn what_is_wrong_with_the_command_line_is_said_before_anything_is_done() {
+fn usage_errors_are_reported_before_any_action() {
     for (arguments, words) in [
         (&["ftp://h/a", "ftp://h/b"][..], "fxp -r"),
         (&["h:a", "ftp://h/b"], "fxp -r"),
@@ -222,11 +222,11 @@ fn what_is_wrong_with_the_command_line_is_said_before_anything_is_done() {
     ] {
         failed(&run(ftp(&["mirror"]).args(arguments)), 2, words);
     }
-    failed(&run(&mut ftp(&["fxp", "--dry-run", "ftp://h/a", "ftp://h/b"])), 2, "needs -r");
+    failed(&run(&mut ftp(&["fxp", "--dry-run", "ftp://h/a", "ftp://h/b"])), 2, "; add -r");
 }
 
 #[test]
-fn more_than_may_go_goes_nowhere() {
+fn exceeding_max_delete_deletes_nothing() {
     let server = OurServer::start();
     server.root.write("tree/new", b"n");
     let here = TempRoot::new();
@@ -243,7 +243,7 @@ fn more_than_may_go_goes_nowhere() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+fn a_dry_run_prints_the_plan_and_changes_nothing() {
     let server = OurServer::start();
     fill(&server.root, "tree");
     let here = TempRoot::new();
@@ -284,7 +284,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
 }
 
 #[test]
-fn globs_choose_and_what_they_leave_out_is_not_deleted() {
+fn globs_select_files_and_excluded_files_are_not_deleted() {
     let server = OurServer::start();
     for name in ["a.jpg", "a.png", "d/b.jpg", "d/b.txt", "thumbs/t.jpg"] {
         server.root.write(format!("tree/{name}"), b"x");
@@ -336,7 +336,7 @@ fn at_every_server(check: &dyn Fn(&Site, Tells)) {
 }
 
 #[test]
-fn what_cannot_go_to_a_server_is_said_and_the_rest_goes() {
+fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("mine/a", b"1");
@@ -369,7 +369,7 @@ fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
 }
 
 #[test]
-fn a_tree_goes_from_server_to_server_fx_08() {
+fn a_tree_is_copied_between_servers_fx_08() {
     let (one, other) = (Ipv4Addr::new(127, 0, 0, 21), Ipv4Addr::new(127, 0, 0, 22));
     for (active, options) in
         [(true, &[][..]), (true, &["--listen=source"][..]), (false, &[]), (true, &["--jobs", "3"])]
@@ -405,7 +405,7 @@ fn a_tree_goes_from_server_to_server_fx_08() {
             run(ftp(&["fxp", "-r"]).args(options).args([from, to]))
         };
         let (lines, _) = told(&delete("0"), 15);
-        assert!(lines[0].text("message").starts_with("1 objects would be deleted"), "{lines:?}");
+        assert!(lines[0].text("message").starts_with("1 object would be deleted"), "{lines:?}");
         let (lines, events) = told(&delete("1"), 0);
         assert_eq!(events, "done summary");
         assert_eq!(lines[0].text("action"), "removed");
@@ -414,7 +414,7 @@ fn a_tree_goes_from_server_to_server_fx_08() {
 }
 
 #[test]
-fn events_say_what_is_done_with_each_object() {
+fn events_report_the_action_for_each_object() {
     let server = OurServer::start();
     server.root.write("tree/d/f", b"12345");
     let here = TempRoot::new();
@@ -435,7 +435,7 @@ fn events_say_what_is_done_with_each_object() {
 }
 
 #[test]
-fn progress_and_pace_take_nothing_from_what_comes() {
+fn progress_and_rate_limit_lose_no_data() {
     let server = OurServer::start();
     fill(&server.root, "tree");
     let here = TempRoot::new();
@@ -447,7 +447,7 @@ fn progress_and_pace_take_nothing_from_what_comes() {
 }
 
 #[test]
-fn a_server_that_takes_fewer_connections_gets_fewer_jobs() {
+fn a_mirror_succeeds_with_more_jobs_than_the_server_allows() {
     let server = OurServer::with(ServerConfig::default().with(|config| config.limits.per_user = 2));
     fill(&server.root, "tree");
     let here = TempRoot::new();
@@ -456,7 +456,7 @@ fn a_server_that_takes_fewer_connections_gets_fewer_jobs() {
 }
 
 #[test]
-fn a_login_directory_that_cannot_be_listed_is_named() {
+fn an_unlistable_login_directory_is_named_in_the_message() {
     let here = TempRoot::new();
     here.write("tree/file", b"1");
     let rights = Rights::parse("write").unwrap();
@@ -466,6 +466,6 @@ fn a_login_directory_that_cannot_be_listed_is_named() {
     let ran = mirror(&[], &url, shown(&tree));
     failed(&ran, 8, &format!("/: {said}"));
     let ran = mirror(&[], shown(&tree), &url);
-    let said = format!("ftp-cli: {said}: all files of this directory are copied");
+    let said = format!("ftp-cli: {said}: all files in this directory are copied, changed or not");
     assert!(String::from_utf8_lossy(&ran.stderr).contains(&said), "{ran:?}");
 }

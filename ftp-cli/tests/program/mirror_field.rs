@@ -21,7 +21,7 @@ use crate::{failed, ftp};
 const FEAT: (&str, Act) = ("FEAT", Act::Say("211-have\r\n SIZE\r\n211 end"));
 
 #[test]
-fn a_226_that_half_of_the_file_came_with_is_no_copy() {
+fn a_226_with_a_differing_size_fails_the_upload() {
     let here = TempRoot::new();
     here.write("up/f", b"123456");
     for (size, code) in [("213 3", 11), ("213 6", 0), ("550 not for you", 0)] {
@@ -49,7 +49,7 @@ fn a_226_that_half_of_the_file_came_with_is_no_copy() {
 }
 
 #[test]
-fn a_server_that_lets_no_upload_be_continued_takes_it_from_the_start() {
+fn an_upload_restarts_if_the_server_cannot_resume() {
     let here = TempRoot::new();
     let file = here.write("f", b"123456");
     let refusal = "451 f: Append/Restart not permitted, try again";
@@ -72,7 +72,7 @@ fn a_server_that_lets_no_upload_be_continued_takes_it_from_the_start() {
 }
 
 #[test]
-fn a_download_that_nothing_announced_is_compared_with_size() {
+fn a_download_of_unannounced_size_is_compared_with_size() {
     let here = TempRoot::new();
     for (size, code) in [("213 9", 12), ("213 4", 0)] {
         let lines =
@@ -92,7 +92,7 @@ fn a_download_that_nothing_announced_is_compared_with_size() {
 }
 
 #[test]
-fn the_url_of_a_file_is_said_to_be_one_and_nothing_is_made() {
+fn mirroring_a_file_url_fails_and_creates_nothing() {
     let check = |site: &Site| {
         site.root.write("t/c.txt", b"content");
         site.root.write("t/same/same", b"a file with the name of its directory");
@@ -113,7 +113,7 @@ fn the_url_of_a_file_is_said_to_be_one_and_nothing_is_made() {
 }
 
 #[test]
-fn parts_of_an_interrupted_mirror_go_nowhere() {
+fn partial_files_of_an_interrupted_mirror_are_not_copied() {
     let (here, server) = (TempRoot::new(), OurServer::start());
     here.write("up/f", b"content");
     here.write("up/.ftp-cli-part-f", b"con");
@@ -162,7 +162,7 @@ fn with_too_many_jobs(start: &dyn Fn() -> Option<RealServer>) {
 }
 
 #[test]
-fn a_limit_on_connections_costs_no_file_whatever_the_server_says() {
+fn a_connection_limit_of_the_server_loses_no_file() {
     // 530 to PASS, to PASS, and as greeting.
     for limit in ["MaxClientsPerHost 2", "MaxClientsPerUser 2", "MaxConnectionsPerHost 2"] {
         with_too_many_jobs(&|| RealServer::proftpd_also(&format!("{limit}\n")));
@@ -172,7 +172,7 @@ fn a_limit_on_connections_costs_no_file_whatever_the_server_says() {
 }
 
 #[test]
-fn a_limit_of_either_server_costs_a_copy_between_them_no_file() {
+fn a_connection_limit_of_either_fxp_server_loses_no_file() {
     let lines = "AllowForeignAddress on\nMaxClientsPerHost 2\n";
     let (pure, pro) =
         (|| RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST), || RealServer::proftpd_also(lines));
@@ -216,7 +216,7 @@ fn at<'a>(directory: &Path, name: &'a [u8]) -> std::path::PathBuf {
 }
 
 #[test]
-fn names_of_any_bytes_arrive_as_they_are() {
+fn names_of_any_bytes_are_kept() {
     let check = |site: &Site| {
         let here = TempRoot::new();
         fill_with_bytes(&here, "tree");
@@ -261,7 +261,7 @@ fn names_of_any_bytes_arrive_as_they_are() {
 }
 
 /// A tree with one name in UTF-8 and three others, which some servers turn into one.
-fn fill_with_names_that_some_change(root: &TempRoot) {
+fn fill_with_names_servers_change(root: &TempRoot) {
     root.write("tree/utf-\u{e9}", b"text");
     root.write(b"tree/caf\xe9", b"e");
     root.write(b"tree/caf\xe8", b"f");
@@ -269,9 +269,9 @@ fn fill_with_names_that_some_change(root: &TempRoot) {
 }
 
 #[test]
-fn names_that_a_server_would_change_are_not_sent() {
+fn names_that_the_server_changes_are_not_copied() {
     let (here, local) = (TempRoot::new(), Ipv4Addr::LOCALHOST);
-    fill_with_names_that_some_change(&here);
+    fill_with_names_servers_change(&here);
     let check = |server: &RealServer| {
         let ran = mirror(&[], shown(&here.join("tree")), &server.url("copy"));
         failed(&ran, 12, "caf\\xe9: not copied: the server changes names that are not UTF-8");
@@ -292,17 +292,17 @@ fn names_that_a_server_would_change_are_not_sent() {
 }
 
 #[test]
-fn names_that_a_server_only_shows_in_another_way_are_sent() {
+fn names_that_the_server_only_displays_differently_are_copied() {
     let Some(server) = RealServer::busybox_at(Ipv4Addr::LOCALHOST) else { return };
     let here = TempRoot::new();
-    fill_with_names_that_some_change(&here);
+    fill_with_names_servers_change(&here);
     mirror(&[], shown(&here.join("tree")), &server.url("copy")).exited(0);
     let names = |root: &Path| tree(root).into_iter().map(|at| at.0).collect::<Vec<_>>();
     assert_eq!(names(&here.join("tree")), names(&server.root.join("copy")));
 }
 
 /// Mirrors to the server, changes a file without changing its size, and mirrors again.
-fn changed_within_the_hours(server: &RealServer, source: &str, root: &TempRoot, options: &[&str]) {
+fn assert_change_is_uploaded(server: &RealServer, source: &str, root: &TempRoot, options: &[&str]) {
     next_second(false);
     let again = mirror(options, source, &server.url("t"));
     again.exited(0);
@@ -316,7 +316,7 @@ fn changed_within_the_hours(server: &RealServer, source: &str, root: &TempRoot, 
 }
 
 #[test]
-fn a_server_that_tells_local_time_hides_no_change() {
+fn a_server_that_reports_local_time_hides_no_change() {
     for (zone, said) in [
         ("Asia/Tokyo", Some("the server's clock is 9:00:00 fast")),
         ("Pacific/Honolulu", Some("the server's clock is 10:00:00 slow")),
@@ -330,7 +330,7 @@ fn a_server_that_tells_local_time_hides_no_change() {
         next_second(false);
         let first = mirror(&["--trace"], shown(&source), &server.url("t"));
         first.exited(0);
-        changed_within_the_hours(&server, shown(&source), &here, &["--trace"]);
+        assert_change_is_uploaded(&server, shown(&source), &here, &["--trace"]);
         let again = mirror(&[], shown(&source), &server.url("t"));
         let heard = String::from_utf8_lossy(&again.stderr);
         assert_eq!(heard.contains("the server's clock is "), said.is_some(), "{heard}");
@@ -339,7 +339,7 @@ fn a_server_that_tells_local_time_hides_no_change() {
 }
 
 #[test]
-fn where_the_clock_cannot_be_measured_files_are_copied_rather_than_missed() {
+fn an_unmeasurable_server_clock_hides_no_change() {
     let lines = "use_localtime=YES\ncmds_denied=MDTM\n";
     let Some(server) = RealServer::vsftpd_also(lines, "Asia/Tokyo") else { return };
     let here = TempRoot::new();
@@ -353,7 +353,7 @@ fn where_the_clock_cannot_be_measured_files_are_copied_rather_than_missed() {
 }
 
 #[test]
-fn what_a_mirror_leaves_where_nothing_may_be_removed_is_named() {
+fn test_files_that_cannot_be_removed_are_named() {
     let Some(server) = RealServer::vsftpd_also("cmds_denied=DELE,RMD\n", "UTC") else { return };
     let here = TempRoot::new();
     here.write("up/f", b"one");
@@ -373,7 +373,7 @@ fn what_a_mirror_leaves_where_nothing_may_be_removed_is_named() {
 }
 
 #[test]
-fn a_source_that_tells_local_time_hides_no_change_from_a_copy_between_servers() {
+fn an_fxp_source_that_reports_local_time_hides_no_change() {
     let lines = "use_localtime=YES\npasv_promiscuous=YES\nport_promiscuous=YES\n";
     let Some(source) = RealServer::vsftpd_also(lines, "Pacific/Honolulu") else { return };
     let Some(target) = RealServer::vsftpd_also(lines, "UTC") else { return };
@@ -386,7 +386,7 @@ fn a_source_that_tells_local_time_hides_no_change_from_a_copy_between_servers() 
 }
 
 #[test]
-fn a_server_on_fat_is_given_a_file_once() {
+fn a_server_with_two_second_timestamps_gets_a_file_once() {
     let here = TempRoot::new();
     let file = here.write("up/f", b"123456");
     let odd = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_801);
@@ -413,7 +413,7 @@ fn a_server_on_fat_is_given_a_file_once() {
 }
 
 #[test]
-fn a_failure_of_the_whole_says_which_trees_it_is_about() {
+fn an_error_of_the_whole_run_names_source_and_target() {
     let here = TempRoot::new();
     let (tree, missing) = (here.mkdir("tree"), here.join("missing"));
     let url = "ftp://user@127.0.0.1:1/t";

@@ -91,7 +91,7 @@ fn url(relay: SocketAddr, name: &str) -> String {
 }
 
 #[test]
-fn what_could_lose_a_file_is_refused() {
+fn option_combinations_that_could_lose_a_file_are_refused() {
     let here = TempRoot::new();
     for name in ["x", "x.part", "t/a"] {
         here.write(name, b"content");
@@ -121,7 +121,7 @@ fn what_could_lose_a_file_is_refused() {
 }
 
 #[test]
-fn an_upload_that_vanished_before_its_renaming_is_sent_again() {
+fn an_upload_whose_temporary_file_vanished_is_repeated() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     here.write("a", b"content");
     let url = url(meddle(&server, "RNFR", 1, Meddling::Drop), "a");
@@ -135,7 +135,7 @@ fn an_upload_that_vanished_before_its_renaming_is_sent_again() {
 }
 
 #[test]
-fn a_temporary_name_of_another_sender_is_not_published() {
+fn a_temporary_file_of_another_sender_is_not_published() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     here.write("a", b"content");
     let url = url(meddle(&server, "RNTO", 1, Meddling::DropReply), "a");
@@ -159,7 +159,7 @@ fn a_temporary_name_of_another_sender_is_not_published() {
 }
 
 #[test]
-fn one_run_moves_a_file_at_a_time() {
+fn a_file_is_moved_by_one_run_at_a_time() {
     let (server, here) = (OurServer::start(), Arc::new(TempRoot::new()));
     age(&server.root.write("a", b"content"), 1);
     let direct = server.url("a");
@@ -190,7 +190,7 @@ fn journal(here: &Path) -> Option<std::path::PathBuf> {
 }
 
 #[test]
-fn a_download_that_was_not_published_for_certain_comes_again() {
+fn a_move_repeats_a_download_without_proof_of_publication() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     age(&server.root.write("a", b"content"), 1);
     let url = url(meddle(&server, "DELE", 1, Meddling::Drop), "a");
@@ -219,7 +219,7 @@ fn a_download_that_was_not_published_for_certain_comes_again() {
 }
 
 #[test]
-fn a_file_that_is_written_twice_within_a_second_stays() {
+fn a_remote_file_rewritten_within_its_second_is_not_removed() {
     let server = Arc::new(OurServer::start());
     let here = TempRoot::new();
     server.root.write("a", b"OLD1");
@@ -232,7 +232,7 @@ fn a_file_that_is_written_twice_within_a_second_stays() {
 }
 
 #[test]
-fn a_local_file_that_is_written_during_its_upload_stays() {
+fn a_local_file_written_during_its_upload_is_not_removed() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let near = here.write("a", b"AAAA");
     let rewrite = Meddling::Run(Box::new(move || {
@@ -247,7 +247,7 @@ fn a_local_file_that_is_written_during_its_upload_stays() {
 }
 
 #[test]
-fn the_journal_of_one_user_is_not_that_of_another() {
+fn each_user_has_a_separate_move_journal() {
     let ten = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
     let acts = |reply| {
         let (size, time) = (Act::Say("213 10"), Act::Say("213 20260101000000"));
@@ -266,7 +266,7 @@ fn the_journal_of_one_user_is_not_that_of_another() {
 }
 
 #[test]
-fn a_name_that_is_refused_leaves_no_temporary_file() {
+fn a_refused_final_name_leaves_no_temporary_file() {
     let here = TempRoot::new();
     here.write("t/a", b"content");
     for command in [

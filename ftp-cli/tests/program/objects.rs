@@ -65,7 +65,7 @@ fn plant(root: &TempRoot) {
 }
 
 #[test]
-fn a_tree_is_removed_and_nothing_behind_a_link() {
+fn rm_removes_a_tree_and_follows_no_symlink() {
     with_every_server(|server| {
         let (name, site) = (server.name, &**server.site);
         plant(&site.root);
@@ -108,7 +108,7 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
 }
 
 #[test]
-fn every_server_is_served() {
+fn object_commands_work_with_every_server() {
     with_every_server(|server| {
         let (name, site) = (server.name, &**server.site);
         let at = |path: &str| site.url(path).replace("%2F", "/");
@@ -171,7 +171,7 @@ fn every_server_is_served() {
 }
 
 #[test]
-fn a_link_that_is_shown_as_a_directory_is_not_entered() {
+fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
     let feat = || ("FEAT", Act::Say("211-features\r\n MLST type*;\r\n211 end"));
     let tree = "type=dir; l\r\n";
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
@@ -222,7 +222,7 @@ fn a_link_that_is_shown_as_a_directory_is_not_entered() {
 }
 
 #[test]
-fn what_no_server_proves_to_be_a_directory_needs_the_word_of_the_user() {
+fn rm_enters_an_unproven_directory_only_with_a_trailing_slash() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     let named = "drwxr-xr-x 1 u g 0 Jan 2 2020 t\r\n";
     // A further line of LIST in the login directory, the reply to RMD, whether the name ends in a
@@ -295,7 +295,7 @@ fn rm_says_what_it_could_not_do_li_06() {
 }
 
 #[test]
-fn a_tree_that_cannot_all_be_removed_is_partial_li_06() {
+fn an_incompletely_removed_tree_exits_as_partial_li_06() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     let names = "-rw-r--r-- 1 u g 0 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 0 Jan 2 2020 ../b\r\n\
         -rw-r--r-- 1 u g 0 Jan 2 2020 c\r\n";
@@ -308,7 +308,7 @@ fn a_tree_that_cannot_all_be_removed_is_partial_li_06() {
         ("RMD t", Act::Say("550 not empty")),
     ]);
     let ran = run(&mut ftp(&["rm", "-r", &peer.url("t")]));
-    failed(&ran, 12, "1 objects removed, 2 failed");
+    failed(&ran, 12, "1 object removed, 2 failed");
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(said.contains("t/c: DELE refused: 550 busy"), "{said}");
     assert!(said.contains("t/../b: not a valid name"), "{said}");
@@ -317,7 +317,7 @@ fn a_tree_that_cannot_all_be_removed_is_partial_li_06() {
 }
 
 #[test]
-fn a_path_that_is_refused_whole_is_entered_cl_60() {
+fn a_refused_path_is_retried_after_cwd_cl_60() {
     for (arguments, refused, then) in [
         (&["rm"][..], ("DELE a/b", Act::Say("550 no")), ("DELE b", Act::Say("250 gone"))),
         (&["rmdir"], ("RMD a/b", Act::Say("550 no")), ("RMD b", Act::Say("250 gone"))),
@@ -336,7 +336,7 @@ fn a_path_that_is_refused_whole_is_entered_cl_60() {
 }
 
 #[test]
-fn one_connection_does_for_all_objects_of_a_server() {
+fn one_connection_removes_all_objects_of_a_server() {
     let server = OurServer::start();
     for name in ["a", "b", "c"] {
         server.root.write(name, b"");
@@ -362,7 +362,7 @@ fn mkdir_with_parents_says_what_is_in_the_way_li_06() {
 }
 
 #[test]
-fn chmod_in_letters_needs_the_mode_there_is() {
+fn symbolic_chmod_needs_the_current_mode() {
     let server = OurServer::start();
     let path = server.root.write("file", b"");
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
@@ -434,7 +434,7 @@ fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
 }
 
 #[test]
-fn stat_asks_what_a_server_can_answer() {
+fn stat_falls_back_to_commands_the_server_supports() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     // By LIST of its parent directory, with the exact size and time.
     let peer = Peer::start(&[
@@ -473,7 +473,7 @@ fn mv_tells_which_name_was_refused() {
 }
 
 #[test]
-fn every_command_tries_again_what_may_pass_and_a_raw_one_is_sent_once() {
+fn transient_failures_are_retried_except_for_quote() {
     let busy = || Act::Say("450 busy");
     for (command, verb, done, rest) in [
         ("ls", "NLST", Act::Send("150 list", b"a\r\n".to_vec(), "226 done"), &[][..]),

@@ -65,7 +65,7 @@ fn orders(trace: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn a_long_upload_is_written_back_on_the_way_fs_12() {
+fn a_long_upload_is_written_back_during_the_transfer_fs_12() {
     let (root, log) = (TempRoot::new(), TempRoot::new());
     let Some(mut served) = traced(&root, &log, "transfer.sync=file") else { return };
     let mut session = RawSession::login(served.address, "u", "p");
@@ -95,7 +95,7 @@ fn finished(served: &mut Served, log: &TempRoot, transfers: usize) -> String {
 }
 
 #[test]
-fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
+fn an_upload_is_synced_and_renamed_before_226_hf_07_fs_12() {
     for (sync, file, directory) in [
         ("transfer.sync=none", &[][..], &[][..]),
         ("transfer.sync=file", &["fdatasync"], &[]),
@@ -154,7 +154,7 @@ fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn what_a_reply_promises_is_synced_before_it_by_default_fs_12_hf_07() {
+fn changes_are_synced_before_their_reply_by_default_fs_12_hf_07() {
     let (root, log) = (TempRoot::new(), TempRoot::new());
     // `transfer.sync` is not set.
     let Some(mut served) = traced(&root, &log, "transfer.partial=resume") else { return };

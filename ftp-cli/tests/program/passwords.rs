@@ -78,7 +78,7 @@ fn no_process_shows_a_password_during_a_transfer_li_01_hl_01() {
 }
 
 #[test]
-fn a_descriptor_is_read_to_the_end_of_its_line_li_01() {
+fn password_fd_reads_one_line_li_01() {
     let here = TempRoot::new();
     let file = private(&here, "passwords", "first\nsecond\n");
     let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
@@ -98,7 +98,7 @@ fn a_descriptor_is_read_to_the_end_of_its_line_li_01() {
 }
 
 #[test]
-fn netrc_tells_user_password_and_account_li_01_li_03_hl_11() {
+fn netrc_supplies_user_password_and_account_li_01_li_03_hl_11() {
     let here = TempRoot::new();
     let home = here.path().to_str().unwrap();
     let data = || ("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"));
@@ -131,7 +131,7 @@ fn netrc_tells_user_password_and_account_li_01_li_03_hl_11() {
 }
 
 #[test]
-fn a_netrc_for_all_to_read_is_an_error_only_where_it_counts_li_02_hl_02() {
+fn a_world_readable_netrc_is_an_error_only_if_it_is_used_li_02_hl_02() {
     let here = TempRoot::new();
     let path = private(&here, ".netrc", "machine 127.0.0.1 login u password geheim\n");
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
@@ -163,7 +163,7 @@ fn a_netrc_for_all_to_read_is_an_error_only_where_it_counts_li_02_hl_02() {
 }
 
 #[test]
-fn no_environment_makes_it_panic_hl_13() {
+fn no_environment_causes_a_panic_hl_13() {
     let huge = "/x".repeat(60_000);
     for (name, value) in [
         ("HOME", ""),
@@ -199,7 +199,7 @@ fn asked(peer: &Peer, options: &[&str]) -> Terminal {
 }
 
 #[test]
-fn the_terminal_asks_and_shows_nothing_li_01() {
+fn the_password_prompt_echoes_nothing_li_01() {
     let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
     let peer = Peer::start(&data);
     let mut terminal = asked(&peer, &["-q"]);
@@ -242,7 +242,7 @@ fn data_on_standard_input_is_not_the_password_li_01() {
 }
 
 #[test]
-fn nobody_is_asked_where_nobody_reads_li_01() {
+fn a_password_prompt_needs_a_terminal_on_stderr_li_01() {
     let peer = Peer::start(&[]);
     let url = peer.url("x").replace("ftp://", "ftp://u@");
     let mut terminal = Terminal::start_with(&mut ftp(&["get", &url, "-"]), |command, terminal| {
@@ -254,7 +254,7 @@ fn nobody_is_asked_where_nobody_reads_li_01() {
 }
 
 #[test]
-fn every_signal_leaves_a_terminal_that_shows_what_is_typed_hl_10() {
+fn every_signal_restores_the_terminal_echo_hl_10() {
     for (signal, code, killed) in [
         (Signal::INT, Some(130), None),
         (Signal::TERM, Some(143), None),
@@ -292,7 +292,7 @@ fn every_signal_leaves_a_terminal_that_shows_what_is_typed_hl_10() {
 }
 
 #[test]
-fn who_is_stopped_and_continued_is_asked_again_hl_10() {
+fn a_stopped_and_continued_prompt_is_repeated_hl_10() {
     let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
     let mut terminal = asked(&peer, &["-q"]);
     terminal.type_in("lost\x1a");
@@ -309,7 +309,7 @@ fn who_is_stopped_and_continued_is_asked_again_hl_10() {
 }
 
 #[test]
-fn a_password_in_a_url_is_warned_of_once_on_a_terminal_li_01() {
+fn a_password_in_a_url_causes_one_warning_on_a_terminal_li_01() {
     let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
     for (options, count) in [(&["get"][..], 1), (&["get", "-q"], 0)] {
         let peer = Peer::start(&data);
@@ -349,7 +349,7 @@ fn hides(ran: &ftp_tests::process::Ran) {
 }
 
 #[test]
-fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
+fn a_misplaced_password_is_neither_sent_nor_shown_hl_01() {
     let here = TempRoot::new();
     let script = here.write("script", b"get ftp://u:geheim@h/x\n");
     let script = script.to_str().unwrap();
@@ -393,7 +393,7 @@ fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
 }
 
 #[test]
-fn a_server_that_repeats_a_password_is_not_quoted_li_12_hl_11() {
+fn a_password_in_a_reply_is_masked_li_12_hl_11() {
     let here = TempRoot::new();
     let file = private(&here, "password", "geheim\n");
     for (acts, options) in [
@@ -424,7 +424,7 @@ fn a_server_that_repeats_a_password_is_not_quoted_li_12_hl_11() {
 }
 
 #[test]
-fn a_password_file_for_all_to_read_is_warned_of() {
+fn a_world_readable_password_file_causes_a_warning() {
     let here = TempRoot::new();
     let file = private(&here, "password", "geheim\n");
     for (mode, options, warns) in
@@ -478,7 +478,7 @@ fn places() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
+fn no_operand_or_option_value_with_a_password_is_echoed() {
     let here = TempRoot::new();
     at_once(4, places(), |place| {
         for form in ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"]
@@ -498,7 +498,7 @@ fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
 }
 
 #[test]
-fn a_password_command_can_be_ended_by_signals() {
+fn a_password_command_runs_with_signals_unblocked() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let served = Served::start(&root, &["--user", "u:p"]);
     let mask = here.join("mask");

@@ -14,7 +14,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::wait_until;
 
-use crate::config::said_until;
+use crate::config::log_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -35,7 +35,7 @@ fn with_groups(setpriv: &Peer, program: &Command) -> Command {
 
 /// Returns a copy of the program that other users can run, in a directory that they can enter: they
 /// may not reach the directory of the build.
-fn program_for_everyone(root: &TempRoot) -> PathBuf {
+fn world_executable_copy(root: &TempRoot) -> PathBuf {
     let program = root.path().join("ftp-cli");
     // Copied by another process: a child of another test would inherit the descriptor for writing,
     // and the file would be busy (ETXTBSY).
@@ -47,7 +47,7 @@ fn program_for_everyone(root: &TempRoot) -> PathBuf {
 }
 
 #[test]
-fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
+fn a_server_started_by_root_drops_privileges_hp_25() {
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
     let root = TempRoot::new();
     root.write("secret", b"x");
@@ -90,10 +90,10 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
 }
 
 #[test]
-fn only_root_can_become_somebody_else_hp_25() {
+fn only_root_can_switch_to_another_user_hp_25() {
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
     let root = TempRoot::new();
-    let program = program_for_everyone(&root);
+    let program = world_executable_copy(&root);
     let as_nobody = |run_as: &str| {
         let mut command = setpriv.command();
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
@@ -108,11 +108,11 @@ fn only_root_can_become_somebody_else_hp_25() {
 }
 
 #[test]
-fn the_control_socket_answers_members_of_its_group_and_nobody_else() {
+fn the_control_socket_answers_only_members_of_its_group() {
     const GROUP: u32 = 4_321;
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
     let root = TempRoot::new();
-    let program = program_for_everyone(&root);
+    let program = world_executable_copy(&root);
     let socket = root.path().join("control");
     let setting = format!("control.socket={}", socket.display());
     let group = format!("control.group={GROUP}");
@@ -132,13 +132,13 @@ fn the_control_socket_answers_members_of_its_group_and_nobody_else() {
     ask(&[&user[..], &["--groups", &in_group]].concat()).exited(0);
     ask(&["--reuid", "1235", "--regid", &in_group, "--clear-groups"]).exited(0);
     // The log names those who were answered, and only them.
-    let said = said_until(&served, "control uid=1235");
+    let said = log_until(&served, "control uid=1235");
     let users = said.iter().filter_map(|line| line.split("control uid=").nth(1)?.split(' ').next());
     assert_eq!(users.collect::<Vec<_>>(), ["1234", "1235"], "{said:?}");
 }
 
 #[test]
-fn a_check_looks_at_directories_as_who_will_serve_them() {
+fn check_tests_directories_as_the_run_as_user() {
     if !is_root() {
         return;
     }
@@ -157,17 +157,12 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
     };
     mode(root.path(), 0o755);
     for (outer_mode, inner_mode, more, want) in [
-        (0o755, 0o755, &[][..], "directories with the access that their users' rights require: 1"),
+        (0o755, 0o755, &[][..], "users' directories with sufficient permissions: 1"),
         (0o755, 0o700, &[], "user \"nobody\" cannot read it"),
         // The parent directories count too.
         (0o700, 0o755, &[], "user \"nobody\" cannot read it"),
         (0o755, 0o755, &["--write"], "user \"nobody\" cannot write here"),
-        (
-            0o755,
-            0o777,
-            &["--write"],
-            "directories with the access that their users' rights require: 1",
-        ),
+        (0o755, 0o777, &["--write"], "users' directories with sufficient permissions: 1"),
     ] {
         mode(root.path(), outer_mode);
         mode(&inner, inner_mode);
@@ -178,7 +173,7 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
 }
 
 #[test]
-fn a_check_ends_as_serve_would() {
+fn check_exits_with_the_status_of_serve() {
     let (root, taken) = (TempRoot::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let taken = taken.local_addr().unwrap().to_string();
     let log = format!("log.transfers={}", root.join("none/log").display());
@@ -198,7 +193,7 @@ fn a_check_ends_as_serve_would() {
 }
 
 #[test]
-fn a_check_looks_at_ports_as_who_will_serve_them() {
+fn check_tests_ports_as_the_run_as_user() {
     if !is_root() {
         return;
     }
@@ -214,14 +209,14 @@ fn a_check_looks_at_ports_as_who_will_serve_them() {
     ran.exited(4);
     let said = String::from_utf8(ran.stdout).unwrap();
     assert!(said.contains("\nok    127.0.0.1:"), "root listens: {said}");
-    assert!(said.contains("\nfail  passive.ports: none of 1 is available"), "{said}");
+    assert!(said.contains("\nfail  passive.ports: 0 of 1 ports are available"), "{said}");
     let source = format!("\nwarn  active.source_port: user \"nobody\" cannot use port {low}");
     assert!(said.contains(&source), "{said}");
 }
 
 #[cfg(feature = "tls")]
 #[test]
-fn what_sighup_can_read_no_more_without_root_is_said_before() {
+fn files_unreadable_after_dropping_root_cause_a_warning() {
     if !is_root() {
         return;
     }
@@ -253,7 +248,7 @@ fn what_sighup_can_read_no_more_without_root_is_said_before() {
 }
 
 #[test]
-fn the_users_own_groups_count_without_root() {
+fn the_run_as_user_has_its_supplementary_groups() {
     let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
     let (here, root) = (TempRoot::new(), TempRoot::new());
     // The system decides the groups of a user: this test has its own list.
@@ -276,7 +271,7 @@ fn the_users_own_groups_count_without_root() {
 }
 
 #[test]
-fn root_without_another_user_is_warned_once() {
+fn running_as_root_without_run_as_causes_one_warning() {
     if !is_root() {
         return;
     }
@@ -285,7 +280,7 @@ fn root_without_another_user_is_warned_once() {
 }
 
 #[test]
-fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
+fn the_transfer_log_is_reopened_by_the_run_as_user() {
     if !is_root() {
         return;
     }

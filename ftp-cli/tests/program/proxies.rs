@@ -198,7 +198,7 @@ fn tinyproxy_gets_the_user_and_password() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named_and_not_asked_again() {
+fn a_refusal_of_the_proxy_names_it_and_is_not_retried() {
     let Some(proxy) = Proxy::tinyproxy("ConnectPort 443") else { return };
     let (server, clients) = server();
     let named = proxy.url("http", "");
@@ -214,7 +214,7 @@ fn a_proxy_that_refuses_is_named_and_not_asked_again() {
 }
 
 #[test]
-fn data_connections_that_the_proxy_refuses_are_told_from_others() {
+fn data_connections_refused_by_the_proxy_are_reported_as_such() {
     let (server, _) = server();
     server.root.write("a", b"1");
     let port = server.address.port();
@@ -254,7 +254,7 @@ fn tls_runs_inside_the_proxys_connection() {
 }
 
 #[test]
-fn exceptions_and_none_connect_directly() {
+fn no_proxy_and_proxy_none_connect_directly() {
     let (server, clients) = server();
     server.root.write("a", b"1");
     let there = url(&server, "a");
@@ -281,7 +281,7 @@ fn exceptions_and_none_connect_directly() {
 }
 
 #[test]
-fn what_a_proxy_excludes_is_a_usage_error() {
+fn invalid_proxies_and_conflicting_options_are_usage_errors() {
     for (arguments, variable, words) in [
         (&["get", "--active", "ftp://h/a"][..], "socks5://h", "--active cannot be used through a"),
         (&["ls", "--passive-address", "reply", "ftp://h/"], "http://h", "--passive-address cannot"),
@@ -299,7 +299,7 @@ fn what_a_proxy_excludes_is_a_usage_error() {
 }
 
 #[test]
-fn a_silent_proxy_ends_by_the_timeout_and_is_named() {
+fn a_silent_proxy_times_out_and_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let named = format!("socks5://{}", listener.local_addr().unwrap());
     let ran =
@@ -348,7 +348,7 @@ fn doctor_names_the_proxy_and_the_variable() {
 }
 
 #[test]
-fn an_ftp_proxy_is_a_server_that_knows_others() {
+fn an_ftp_proxy_gets_the_host_in_the_user_command() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let named = format!("ftp://{}", listener.local_addr().unwrap());
     let asked = std::thread::spawn(move || {

@@ -19,7 +19,7 @@ fn file(here: &TempRoot, name: &str, content: &[u8]) -> String {
 }
 
 #[test]
-fn a_drop_box_is_asked_nothing_before_stor() {
+fn put_queries_nothing_before_stor() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"content");
     let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
@@ -30,7 +30,7 @@ fn a_drop_box_is_asked_nothing_before_stor() {
 }
 
 #[test]
-fn the_servers_reason_is_told() {
+fn the_servers_reply_is_in_the_error_message() {
     let here = TempRoot::new();
     let large = file(&here, "large", &vec![b'x'; 20_000_000]);
     for (stor, code, words) in [
@@ -50,7 +50,7 @@ fn the_servers_reason_is_told() {
 }
 
 #[test]
-fn a_size_that_differs_afterwards_is_no_success() {
+fn a_differing_size_after_the_upload_fails() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"content");
     for (size, code) in [("213 7", 0), ("550 no", 0), ("213 6", 11)] {
@@ -60,7 +60,7 @@ fn a_size_that_differs_afterwards_is_no_success() {
 }
 
 #[test]
-fn a_file_that_is_rewritten_while_it_is_sent_is_no_success() {
+fn a_file_modified_during_its_upload_fails() {
     let here = TempRoot::new();
     for (options, code) in [(&[][..], 11), (&["--append"], 11), (&["--verify", "none"], 0)] {
         let local = file(&here, "a", b"content");
@@ -88,7 +88,7 @@ fn kept() -> Vec<(&'static str, Act)> {
 }
 
 #[test]
-fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
+fn a_matching_size_alone_does_not_skip_the_upload() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"content");
     let take = || Act::Take("150 go", "226 done");
@@ -125,13 +125,13 @@ fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
 }
 
 #[test]
-fn an_upload_whose_last_reply_was_lost_is_confirmed_by_another_try() {
+fn an_upload_without_a_final_reply_is_confirmed_by_a_retry() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"content");
     for (lost, limit) in
         [(Act::TakeAndBreak("150 go"), "20"), (Act::TakeAndHang("150 go"), "250ms")]
     {
-        // On a busy machine, the reply to another try may be late too.
+        // On a busy machine, the reply to another attempt may be late too.
         let mut scripts =
             vec![[kept(), vec![("STOR", Act::Take("150 go", "226 done"))]].concat(); 9];
         scripts.insert(0, vec![("SIZE", Act::Say("550 no")), ("STOR", lost)]);
@@ -146,7 +146,7 @@ fn an_upload_whose_last_reply_was_lost_is_confirmed_by_another_try() {
 }
 
 #[test]
-fn several_files_go_on_after_a_failure() {
+fn the_remaining_files_are_sent_after_a_failure() {
     let here = TempRoot::new();
     let server = OurServer::start();
     let (a, b) = (file(&here, "a", b"1"), file(&here, "b", b"2"));
@@ -165,7 +165,7 @@ fn several_files_go_on_after_a_failure() {
 }
 
 #[test]
-fn standard_input_append_and_continue() {
+fn standard_input_append_and_resume() {
     let here = TempRoot::new();
     let server = OurServer::start();
     let url = server.url("file");
@@ -181,7 +181,7 @@ fn standard_input_append_and_continue() {
 }
 
 #[test]
-fn a_read_error_aborts_and_leaves_no_short_file_li_09() {
+fn a_read_error_aborts_and_keeps_the_old_file_li_09() {
     let server = OurServer::start();
     server.root.write("file", b"old");
     // It can be opened, but the first read fails.
@@ -196,7 +196,7 @@ fn a_read_error_aborts_and_leaves_no_short_file_li_09() {
 }
 
 #[test]
-fn ascii_and_the_type_of_the_url() {
+fn type_options_override_the_type_of_the_url() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"x\n");
     for (option, suffix, kind) in
@@ -210,7 +210,7 @@ fn ascii_and_the_type_of_the_url() {
 }
 
 #[test]
-fn an_input_that_cannot_be_read_is_no_empty_file_li_09() {
+fn an_unreadable_standard_input_is_not_an_empty_file_li_09() {
     let server = OurServer::start();
     server.root.write("file", b"old");
     let url = server.url("file");
@@ -221,7 +221,7 @@ fn an_input_that_cannot_be_read_is_no_empty_file_li_09() {
 }
 
 #[test]
-fn files_go_on_in_the_directory_that_was_entered_cl_60() {
+fn further_files_are_sent_in_the_directory_already_entered_cl_60() {
     let here = TempRoot::new();
     let (a, b) = (file(&here, "a", b"1"), file(&here, "b", b"2"));
     let acts = [("STOR d/e/", Act::Say("550 no")), ("STOR", Act::Take("150 go", "226 done"))];

@@ -208,7 +208,7 @@ fn complete(here: &TempRoot, root: &TempRoot, server: SocketAddr, sent: usize) {
 const SERVE: [&str; 3] = ["--user", "u:p", "--write"];
 
 #[test]
-fn a_mirror_to_a_killed_server_is_completed_cl_76() {
+fn a_mirror_to_a_killed_server_is_completed_by_the_next_run_cl_76() {
     for command in ["STOR www/0/040", "SIZE www/1/063", "SIZE www/1/070"] {
         let (root, here) = (TempRoot::new(), TempRoot::new());
         fill(&here, FILES);
@@ -223,7 +223,7 @@ fn a_mirror_to_a_killed_server_is_completed_cl_76() {
 }
 
 #[test]
-fn a_mirror_that_a_signal_ends_is_completed_cl_76() {
+fn a_mirror_ended_by_a_signal_is_completed_by_the_next_run_cl_76() {
     for command in ["STOR www/0/040", "SIZE www/1/070"] {
         let (root, here) = (TempRoot::new(), TempRoot::new());
         fill(&here, FILES);

@@ -35,7 +35,7 @@ fn pieces(here: &TempRoot) -> Vec<String> {
 }
 
 #[test]
-fn a_file_comes_in_ranges_from_every_server() {
+fn a_file_is_downloaded_in_ranges_from_every_server() {
     let bytes = content(3_000_000);
     with_servers(|name, site| {
         site.root.write("big", &bytes);
@@ -65,7 +65,7 @@ fn a_file_comes_in_ranges_from_every_server() {
 }
 
 #[test]
-fn a_server_that_takes_fewer_connections_gets_fewer() {
+fn a_connection_limit_of_the_server_fails_no_transfer() {
     let config = ServerConfig::default().with(|config| config.limits.per_user = 3);
     let server = OurServer::at(
         std::net::Ipv4Addr::LOCALHOST,
@@ -81,7 +81,7 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
 }
 
 #[test]
-fn a_killed_download_in_ranges_goes_on_with_what_it_has() {
+fn a_killed_download_resumes_with_the_ranges_it_has() {
     let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 400_000);
     let server = OurServer::with(config);
     let bytes = content(4_000_000);
@@ -196,7 +196,7 @@ fn a_server_that_ignores_rest_is_noticed() {
 }
 
 #[test]
-fn files_of_the_user_are_not_pieces() {
+fn user_files_with_similar_names_are_not_taken_for_pieces() {
     let server = OurServer::start();
     let bytes = content(1_000_000);
     server.root.write("big", &bytes);
@@ -250,7 +250,7 @@ fn set_time(path: &std::path::Path) {
 }
 
 #[test]
-fn a_version_of_the_same_size_and_time_has_another_digest() {
+fn the_digest_detects_another_version_of_same_size_and_time() {
     let server = OurServer::start();
     let (old, new) = (content(1_000_000), content(1_100_000).split_off(100_000));
     set_time(&server.root.write("big", &new));

@@ -75,7 +75,7 @@ fn get(url: &str) -> Option<i32> {
 }
 
 #[test]
-fn the_url_to_type_is_printed_and_works() {
+fn the_printed_urls_work() {
     let root = TempRoot::new();
     root.write("file", b"x");
     for (arguments, whose) in
@@ -99,8 +99,11 @@ fn the_url_to_type_is_printed_and_works() {
 }
 
 #[test]
-fn passwords_on_a_public_address_are_warned_of() {
-    if !in_own_network("serve::passwords_on_a_public_address_are_warned_of", &["198.41.0.4/24"]) {
+fn plaintext_passwords_on_a_public_address_cause_a_warning() {
+    if !in_own_network(
+        "serve::plaintext_passwords_on_a_public_address_cause_a_warning",
+        &["198.41.0.4/24"],
+    ) {
         return;
     }
     let root = TempRoot::new();
@@ -120,7 +123,7 @@ fn passwords_on_a_public_address_are_warned_of() {
 }
 
 #[test]
-fn without_options_anyone_may_read_and_nobody_write() {
+fn by_default_anonymous_clients_may_only_read() {
     let root = TempRoot::new();
     root.write("file", b"x");
     let served = Served::start(&root, &[]);
@@ -133,7 +136,7 @@ fn without_options_anyone_may_read_and_nobody_write() {
 }
 
 #[test]
-fn users_switch_anonymous_off_and_write_switches_writing_on() {
+fn option_user_disables_anonymous_and_write_allows_uploads() {
     let root = TempRoot::new();
     root.write("file", b"x");
     let mut serve = ftp(&["serve", "--listen", "127.0.0.1:0", "--user", "a:p:q", "-u", "b"]);
@@ -161,7 +164,7 @@ fn curl_put(curl: &Peer, url: &str, content: &[u8]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_drop_box_takes_what_is_new_and_tells_nothing() {
+fn a_drop_box_accepts_new_files_and_discloses_nothing() {
     let Some(curl) = Peer::find("curl") else { return };
     let root = TempRoot::new();
     root.write("there", b"not yours");
@@ -225,7 +228,7 @@ fn settings_reach_the_server() {
 }
 
 #[test]
-fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
+fn clnt_is_logged_once_and_truncated_cm_28_ho_06() {
     let root = TempRoot::new();
     let served = Served::start(&root, &[]);
     let long = "x".repeat(4_000);
@@ -247,7 +250,7 @@ fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_the_networks_fault() {
+fn an_address_in_use_is_a_network_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     failed(&run(&mut ftp(&["serve", "-q", "--listen", &address, "/"])), 4, &address);
@@ -255,7 +258,7 @@ fn an_address_that_is_taken_is_the_networks_fault() {
 }
 
 #[test]
-fn a_signal_ends_it_well_st_13_hf_15() {
+fn a_signal_ends_the_server_with_status_0_st_13_hf_15() {
     let root = TempRoot::new();
     for signal in ["TERM", "INT"] {
         let mut served = Served::start(&root, &[]);
@@ -298,7 +301,7 @@ impl Busy {
 }
 
 #[test]
-fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
+fn a_second_signal_interrupts_transfers_that_can_be_resumed_fs_15_st_13_hf_15() {
     let root = TempRoot::new();
     root.write("old", b"old");
     std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
@@ -362,7 +365,7 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
 }
 
 #[test]
-fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
+fn a_stalled_transfer_does_not_delay_the_shutdown_st_13() {
     let root = TempRoot::new();
     std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
     // The grace is longer than this test may take.
@@ -396,13 +399,14 @@ fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(root.read("new").len(), sent);
     let lines: Vec<_> = served.log.iter().collect();
-    let waits = "stopping: waiting up to 10 min for 2 transfers; a second signal aborts them";
+    let waits =
+        "stopping: waiting up to 10 min for 2 transfers; a second signal stops the server at once";
     assert!(lines.iter().any(|line| line.ends_with(waits)), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, aborted: 1")), "{lines:?}");
 }
 
 /// Returns the processor time of a process so far, in ticks: its own and the kernel's.
-fn time_of_processor(process: u32) -> String {
+fn processor_time(process: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields = stat.rsplit(')').next().unwrap().split_whitespace();
     fields.skip(11).take(2).collect::<Vec<_>>().join(" ")
@@ -418,7 +422,7 @@ fn unread(served: &Served) -> RawSession {
     let (mut since, mut worked) = (Instant::now(), String::new());
     while since.elapsed() < Duration::from_millis(500) {
         let taken = stream.write(lines.as_bytes()).unwrap_or_default();
-        let works = time_of_processor(served.running.child.id());
+        let works = processor_time(served.running.child.id());
         if taken > 0 || works != worked {
             (since, worked) = (Instant::now(), works);
         }
@@ -449,7 +453,7 @@ fn signalled_three_times(signal: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_third_signal_waits_for_nothing_st_13_hf_15() {
+fn a_third_signal_ends_the_server_at_once_st_13_hf_15() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         // On a busy machine, that wait may be over before the third signal arrives.
         at_last(signal, || (signalled_three_times(signal) == Some(code)).then_some(()));
@@ -457,7 +461,7 @@ fn a_third_signal_waits_for_nothing_st_13_hf_15() {
 }
 
 #[test]
-fn what_cannot_be_cut_is_not_waited_for_without_end_st_13() {
+fn an_unresponsive_client_does_not_block_the_shutdown_st_13() {
     let root = TempRoot::new();
     let mut served = Served::start(&root, &["--user", "u:p"]);
     let (mut idle, _unread) = (RawSession::login(served.address, "u", "p"), unread(&served));

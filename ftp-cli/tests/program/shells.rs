@@ -172,7 +172,7 @@ fn zsh_completes() {
 }
 
 #[test]
-fn the_man_page_is_sound_and_names_all_that_help_does() {
+fn the_man_page_is_valid_and_covers_all_options_of_help() {
     let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
     let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
     let options: Vec<&str> = words
@@ -184,7 +184,7 @@ fn the_man_page_is_sound_and_names_all_that_help_does() {
 }
 
 #[test]
-fn the_man_page_of_the_configuration_is_sound() {
+fn the_configuration_man_page_is_valid() {
     is_sound(
         "server.toml",
         &["[LISTEN]", "addresses = [\"127.0.0.1:2121\"]", "[USERS.NAME]", "FILES"],

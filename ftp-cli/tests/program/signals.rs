@@ -20,7 +20,7 @@ use crate::streams::without_reader;
 use crate::{failed, ftp, ftp_with_hangup};
 
 #[test]
-fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
+fn a_signal_ends_get_and_leaves_only_a_resumable_part_li_10_hl_10() {
     for (signal, option, code, left) in [
         ("INT", "-q", Some(130), &[][..]),
         ("TERM", "-q", Some(143), &[]),
@@ -48,7 +48,7 @@ fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
 }
 
 #[test]
-fn put_that_is_ended_leaves_no_short_file() {
+fn an_interrupted_put_keeps_the_existing_file() {
     let root = TempRoot::new();
     root.write("file", b"old");
     let server = Server::builder().root(root.path()).anonymous(Rights::FULL);
@@ -89,7 +89,7 @@ fn farewell(control: &TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
+fn a_signal_sends_abor_once_and_then_quit_li_10() {
     const ABOR: &[u8] = b"\xff\xf4\xff\xf2ABOR\r\n";
     // Without an answer to ABOR within a second, a client leaves without QUIT.
     let ends_in_time = |signal: &str, code: i32, arguments: &[&str]| {
@@ -174,7 +174,7 @@ fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
 }
 
 #[test]
-fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
+fn a_killed_put_resets_the_data_connection() {
     for signal in ["KILL", "INT"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ftp://{}/file", listener.local_addr().unwrap());
@@ -197,7 +197,7 @@ fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
 }
 
 #[test]
-fn a_hangup_that_nohup_ignores_ends_nothing() {
+fn an_ignored_sighup_does_not_end_get() {
     let here = TempRoot::new();
     let local = here.join("file").to_str().unwrap().to_owned();
     let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());
@@ -219,7 +219,7 @@ fn a_hangup_that_nohup_ignores_ends_nothing() {
 }
 
 #[test]
-fn a_signal_counts_where_nobody_reads_the_messages_hl_10() {
+fn a_signal_ends_ls_even_if_stderr_blocks_hl_10() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/", listener.local_addr().unwrap());
     let (_unread, full) = io::pipe().unwrap();
@@ -237,7 +237,7 @@ fn a_signal_counts_where_nobody_reads_the_messages_hl_10() {
 }
 
 #[test]
-fn demo_that_is_ended_cleans_up_li_10() {
+fn an_interrupted_demo_cleans_up_li_10() {
     at_last("a demo that a signal ends", || {
         let temporary = TempRoot::new();
         let mut demo = ftp(&["demo"]);
@@ -259,7 +259,7 @@ fn demo_that_is_ended_cleans_up_li_10() {
 }
 
 #[test]
-fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
+fn get_into_a_closed_pipe_does_not_wait_for_the_server_hl_10() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/file", listener.local_addr().unwrap());
     let mut get = ftp(&["get", &url, "-"]);
@@ -273,7 +273,7 @@ fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
 }
 
 #[test]
-fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
+fn exceeding_the_file_size_limit_is_an_error_and_ends_no_server_hf_03() {
     let (here, served) = (TempRoot::new(), TempRoot::new());
     served.write("file", &[b'x'; 1_000_000]);
     // In blocks of 512 or 1,024 bytes.
@@ -302,7 +302,7 @@ fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
 /// When a stopped process continues, its waiting system calls are interrupted: waits for a command,
 /// for data, for room.
 #[test]
-fn a_server_that_is_stopped_and_goes_on_loses_nothing_fs_20_hf_10() {
+fn a_stopped_and_continued_server_loses_no_data_fs_20_hf_10() {
     let root = TempRoot::new();
     let content = ftp_tests::content::binary(8 << 20, 1);
     root.write("down", &content);

@@ -12,7 +12,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::serve::Served;
 use crate::{failed, ftp};
 
@@ -226,7 +226,7 @@ fn real_clients_use_files_in_a_store() {
 }
 
 #[test]
-fn keys_change_at_a_reload() {
+fn a_reload_applies_new_access_keys() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
     let configured = configured(&store.endpoint());
     wait_until("the store takes objects", || check(&configured).code() == Some(0));
@@ -236,8 +236,8 @@ fn keys_change_at_a_reload() {
     for (secret, reply) in [("wrong", 451), ("secret", 226)] {
         configured.here.write("secret", format!("{secret}\n").as_bytes());
         served.signal("HUP");
-        said_until(&served, "stores.main: new access keys are in use");
-        said_until(&served, "configuration reloaded");
+        log_until(&served, "stores.main: new access keys are in use");
+        log_until(&served, "configuration reloaded");
         // A session that began before uses the same client.
         let found = session.ask("SIZE f");
         assert_eq!(found.code == 213, reply == 226, "{found:?}");
@@ -251,7 +251,7 @@ fn keys_change_at_a_reload() {
 }
 
 #[test]
-fn keys_of_a_role_are_requested_from_the_service() {
+fn access_keys_of_a_role_are_requested_from_sts() {
     let Some(store) = ObjectStore::moto() else { return };
     let configured = configured(&store.endpoint());
     let token = configured.here.write("token", b"a token\n");
@@ -296,7 +296,7 @@ fn keys_of_a_role_are_requested_from_the_service() {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_named_and_harms_nobody_else() {
+fn an_unreachable_store_is_named_and_affects_no_other_user() {
     let configured = configured("http://127.0.0.1:9");
     check(&configured).exited(4);
     let served = configured.serve();

@@ -55,7 +55,7 @@ fn writers(server: &OurServer, here: &TempRoot) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn closed_standard_streams_are_errors_and_not_silence() {
+fn closed_standard_streams_are_errors() {
     let (server, here) = (site(), TempRoot::new());
     for words in writers(&server, &here) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -76,7 +76,7 @@ fn closed_standard_streams_are_errors_and_not_silence() {
 }
 
 #[test]
-fn streams_that_lead_nowhere_on_purpose_are_none_of_the_closed_ones() {
+fn dev_null_is_not_taken_for_a_closed_stream() {
     let (server, here) = (site(), TempRoot::new());
     for how in [">/dev/null", "1<>/dev/null", "<>/dev/null >&0 2>&0"] {
         for words in writers(&server, &here) {
@@ -105,7 +105,7 @@ pub(crate) fn without_reader() -> PipeWriter {
 }
 
 #[test]
-fn who_reads_no_more_ends_it_without_a_word() {
+fn a_closed_output_pipe_ends_the_command_silently() {
     let (server, here) = (site(), TempRoot::new());
     for words in writers(&server, &here) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -345,7 +345,7 @@ impl Injection {
 }
 
 #[test]
-fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
+fn the_server_survives_a_failure_of_any_system_call_at_scale_hf_08_hf_10_fs_20_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let settings = ["--set", "timeouts.data_connect=10 s", "--set", "timeouts.stall=12 s"];

@@ -190,7 +190,7 @@ fn an_upgrade_on_a_passed_socket_refuses_no_connection() {
 }
 
 #[test]
-fn programs_of_hooks_get_neither_sockets_nor_variables() {
+fn hooks_inherit_no_systemd_sockets_or_variables() {
     let manager = Manager::new();
     let (address, socket) = listener();
     let note = manager.notes.join("note");
@@ -209,7 +209,7 @@ fn programs_of_hooks_get_neither_sockets_nor_variables() {
 
 #[test]
 #[cfg(feature = "tls")]
-fn sockets_are_for_what_they_are_called_and_other_addresses_are_besides() {
+fn socket_names_choose_the_tls_mode_and_listen_adds_addresses() {
     let manager = Manager::new();
     let (implicit, first) = listener();
     let (control, second) = listener();
@@ -229,7 +229,7 @@ fn sockets_are_for_what_they_are_called_and_other_addresses_are_besides() {
 }
 
 #[test]
-fn wrong_sockets_are_refused_and_those_of_others_ignored() {
+fn invalid_sockets_are_refused_and_foreign_ones_ignored() {
     let manager = Manager::new();
     let root = manager.root.path().to_str().unwrap();
     let refused = |socket: OwnedFd, names: Option<&str>| -> Ran {
@@ -254,7 +254,7 @@ fn wrong_sockets_are_refused_and_those_of_others_ignored() {
 }
 
 #[test]
-fn an_address_that_comes_later_is_listened_on_if_asked() {
+fn freebind_listens_on_an_address_the_computer_lacks() {
     let root = TempRoot::new();
     // Reserved for documentation: no computer has it.
     let listen = ["--listen", "192.0.2.77:0", "--listen", "127.0.0.1:0"];
@@ -337,7 +337,7 @@ fn units_are_valid_and_hardened() {
 const LANDLOCK: &str = " landlock_create_ruleset landlock_add_rule landlock_restrict_self";
 
 #[test]
-fn a_server_works_under_the_filter_of_system_calls() {
+fn the_server_works_under_the_system_call_filter_of_its_unit() {
     let python = Peer::python("seccomp");
     let (Some(python), Some(_)) = (python, Peer::find("systemd-analyze")) else { return };
     let units = units();

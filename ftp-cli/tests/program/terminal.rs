@@ -74,7 +74,7 @@ fn states(shown: &str) -> Vec<String> {
 }
 
 #[test]
-fn progress_is_drawn_anew_and_not_too_often_li_04() {
+fn progress_is_redrawn_at_a_limited_rate_li_04() {
     let started = Instant::now();
     let shown = watched(&["get"], |terminal| {
         terminal.expect(" of 953.67 MiB");
@@ -93,7 +93,7 @@ fn progress_is_drawn_anew_and_not_too_often_li_04() {
 }
 
 #[test]
-fn who_wants_no_progress_has_none_li_04() {
+fn quiet_and_progress_never_show_no_progress_li_04() {
     for options in [&["get", "-q"][..], &["get", "--progress", "never"], &["get", "-vq"]] {
         let shown = watched(options, |terminal| {
             // Longer than the first drawing of progress takes.
@@ -130,7 +130,7 @@ fn progress_of_several_files_has_a_total_li_04() {
 }
 
 #[test]
-fn nobody_asks_for_sizes_for_whom_no_terminal_shows_a_total_li_04() {
+fn sizes_are_queried_only_for_a_total_on_a_terminal_li_04() {
     let here = TempRoot::new();
     let data = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
     for when in ["auto", "always", "never"] {
@@ -149,7 +149,7 @@ fn nobody_asks_for_sizes_for_whom_no_terminal_shows_a_total_li_04() {
 }
 
 #[test]
-fn what_a_server_says_does_not_act_on_a_terminal_li_04_hl_08() {
+fn server_text_is_escaped_on_a_terminal_li_04_hl_08() {
     let hostile = b"a\x1b[2Jb\x07\r\nc\xc2\x9b31m\r\n\xe2\x80\xaetxt.exe\r\n".to_vec();
     let list = || Act::Send("150 names", hostile.clone(), "226 done");
     let peer = Peer::start(&[("NLST", list())]);
@@ -179,7 +179,7 @@ fn what_a_server_says_does_not_act_on_a_terminal_li_04_hl_08() {
 }
 
 #[test]
-fn an_odd_terminal_makes_nothing_panic_hl_13() {
+fn unusual_terminals_cause_no_panic_hl_13() {
     for (name, value) in
         [("TERM", "dumb"), ("TERM", "no-such-terminal"), ("LANG", "xx_YY.\u{fffd}")]
     {
@@ -232,7 +232,7 @@ impl Drop for Screen {
 }
 
 #[test]
-fn progress_goes_on_in_a_window_that_changes_li_04() {
+fn progress_adapts_to_a_resized_window_li_04() {
     let Some(tmux) = Tmux::find("tmux") else { return };
     let here = TempRoot::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -17,7 +17,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Pair, TlsClient, Version};
 use ftp_tests::wait::at_last;
 
-use crate::config::said_until;
+use crate::config::log_until;
 use crate::serve::Served;
 use crate::{failed, ftp};
 
@@ -41,7 +41,7 @@ fn shown(address: SocketAddr, client: &TlsClient) -> Vec<u8> {
 }
 
 #[test]
-fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
+fn an_invalid_certificate_or_key_is_refused_with_file_and_reason() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let good = authority.issue(Kind::Good).write(&home, "good");
     let other = authority.issue(Kind::Good).write(&home, "other");
@@ -82,7 +82,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         (&cut, key, &cut, "the file is truncated"),
         (&pipe, key, &pipe, "is empty"),
         (certificate, &pipe, &pipe, "is empty"),
-        (certificate, &locked, &locked, "only an encrypted one"),
+        (certificate, &locked, &locked, "only an encrypted private key"),
         (key, key, key, "no certificate in"),
         (certificate, certificate, certificate, "no private key in"),
         (&broken, key, &broken, "cannot use"),
@@ -126,7 +126,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
 }
 
 #[test]
-fn what_is_odd_about_a_pair_is_said_by_check() {
+fn check_reports_doubtful_certificates_and_keys() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let check = |kind, more: &[&str]| {
         let pair = authority.issue(kind);
@@ -159,7 +159,7 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     // The certificate does not contain the host's name.
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
-    let why = ": clients that verify the name they connect to will refuse the \
+    let why = ": clients that verify certificate names will refuse this \
                certificate; install a certificate that contains all these names";
     assert!(
         said.contains(&line("warn", &format!(" does not name ftp.example.org{why}"))),
@@ -172,7 +172,7 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
 }
 
 #[test]
-fn a_certificate_of_its_own_is_made_once_and_kept() {
+fn a_self_signed_certificate_is_generated_once_and_kept() {
     let (home, root) = (TempRoot::new(), TempRoot::new());
     let file = home.join(".local/state/ftp-cli/self-signed.pem");
     let pin = |served: &Served| {
@@ -195,13 +195,13 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     let parent = file.parent().unwrap();
     assert_eq!(fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "no temporary file stays");
-    let certificate = shown(served.address, &TlsClient::trusting_anybody());
+    let certificate = shown(served.address, &TlsClient::trusting_any_certificate());
     let content = fs::read(&file).unwrap();
     drop(served);
 
     let served = Served::of(serve(&home, &["--tls-self-signed"]).arg(root.path()));
     assert_eq!(pin(&served), first);
-    assert_eq!(shown(served.address, &TlsClient::trusting_anybody()), certificate);
+    assert_eq!(shown(served.address, &TlsClient::trusting_any_certificate()), certificate);
     assert_eq!(fs::read(&file).unwrap(), content);
     assert!(
         check().contains(&format!("{} is valid; clients can use --pin {first}", file.display()))
@@ -225,7 +225,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
 }
 
 #[test]
-fn the_certificate_of_a_host_expires_beside_a_self_signed_one_too() {
+fn check_warns_of_an_expiring_host_certificate_with_tls_self_signed() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let pair = authority.issue(Kind::EndsSoon).write(&home, "host");
     drop(Served::of(serve(&home, &["--tls-self-signed"]).arg(".")));
@@ -240,7 +240,7 @@ fn the_certificate_of_a_host_expires_beside_a_self_signed_one_too() {
 }
 
 #[test]
-fn a_port_of_its_own_begins_with_tls_tl_03() {
+fn a_separate_port_serves_implicit_tls_tl_03() {
     let (home, root) = (TempRoot::new(), TempRoot::new());
     root.write("file", b"content");
     let mut command = ftp(&["serve", "--listen-tls", "127.0.0.1:0", "--tls-self-signed"]);
@@ -257,7 +257,7 @@ fn a_port_of_its_own_begins_with_tls_tl_03() {
     };
     let in_clear = |line: &String| line.contains("listening on");
     assert!(!said.iter().any(in_clear), "no other port is opened: {said:?}");
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let mut session = RawSession::implicit(address, &client);
     session.expect("USER user", 331);
     session.expect("PASS p", 230);
@@ -266,7 +266,7 @@ fn a_port_of_its_own_begins_with_tls_tl_03() {
 }
 
 #[test]
-fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
+fn plaintext_login_is_refused_when_tls_is_required_tl_02() {
     let (home, root) = (TempRoot::new(), TempRoot::new());
     let hash = PasswordHash::new(b"p").unwrap();
     let user = |name: &str, tls: &str| {
@@ -276,7 +276,7 @@ fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
     let text = user("open", "optional") + &user("closed", "required");
     home.write("server.toml", text.as_bytes());
     let arguments = ["--config", "server.toml", "--tls-self-signed"];
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let said = |served: &Served, name: &str, secure: bool| {
         let mut session = RawSession::greeted(served.address);
         if secure {
@@ -298,7 +298,7 @@ fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
 }
 
 #[test]
-fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
+fn client_certificates_authenticate_users_as_configured_tl_25() {
     let (home, root, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
     let files = authority.issue(Kind::Good).write(&home, "server");
     let ca = authority.write(&home, "ca.pem");
@@ -343,11 +343,11 @@ fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
 }
 
 #[test]
-fn a_handshake_that_stalls_ends_when_it_is_set_to_ht_11_tl_12() {
+fn a_stalled_handshake_ends_at_its_timeout_ht_11_tl_12() {
     let (home, root) = (TempRoot::new(), TempRoot::new());
     let arguments = ["--tls-self-signed", "-u", "user:p", "--set", "timeouts.tls_handshake=500ms"];
     let served = Served::of(serve(&home, &arguments).arg(root.path()));
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let hello = client.hello();
     for said in [&[][..], &hello[..1], &hello[..hello.len() - 1]] {
         let mut session = RawSession::greeted(served.address);
@@ -375,7 +375,7 @@ fn a_handshake_that_stalls_ends_when_it_is_set_to_ht_11_tl_12() {
 }
 
 #[test]
-fn clients_that_pin_a_certificate_of_its_own_take_it_and_no_other_tl_19a() {
+fn clients_accept_a_self_signed_certificate_by_its_pin_only_tl_19a() {
     let (home, root) = (TempRoot::new(), TempRoot::new());
     root.write("file", b"content");
     let arguments = ["--tls-self-signed", "--set", "tls.control=required", "-u", "user:p"];
@@ -408,7 +408,7 @@ fn clients_that_pin_a_certificate_of_its_own_take_it_and_no_other_tl_19a() {
 }
 
 #[test]
-fn a_session_that_only_uploads_is_not_522_after_half_a_day_tl_10() {
+fn a_session_of_uploads_gets_no_522_after_half_a_day_tl_10() {
     const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
     if Peer::find("faketime").is_none() || !Path::new(FAKETIME).exists() {
         return;
@@ -434,7 +434,7 @@ fn a_session_that_only_uploads_is_not_522_after_half_a_day_tl_10() {
         for hours in [0, 7, 13, 20, 160] {
             fs::write(&offset, format!("+{}", hours * 3_600)).unwrap();
             session.tls_upload(&client, "STOR f", b"content");
-            let line = said_until(&served, "verb=STOR").pop().unwrap();
+            let line = log_until(&served, "verb=STOR").pop().unwrap();
             days.push(line.split('T').next().unwrap().to_owned());
         }
         assert_ne!(days.first(), days.last(), "the clock of the server was to move: {days:?}");

@@ -21,7 +21,7 @@ fn url(scheme: &str, server: &RealServer, name: &str) -> String {
 }
 
 #[test]
-fn files_and_lists_go_under_tls_cl_65() {
+fn transfers_and_listings_use_tls_cl_65() {
     let (authority, root) = (Authority::new(), TempRoot::new());
     let pair = authority.issue(Kind::Good);
     let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
@@ -50,7 +50,7 @@ fn files_and_lists_go_under_tls_cl_65() {
 }
 
 #[test]
-fn the_option_says_what_the_url_does_not_cl_65_tl_21() {
+fn option_tls_applies_to_ftp_urls_cl_65_tl_21() {
     let pair = Authority::new().issue(Kind::Good);
     let Some(explicit) = RealServer::vsftpd_tls([127, 0, 0, 1], Secured::by(&pair)) else { return };
     explicit.root.write("a", b"1");
@@ -73,7 +73,7 @@ fn the_option_says_what_the_url_does_not_cl_65_tl_21() {
 }
 
 #[test]
-fn a_server_without_tls_is_gone_on_with_on_request_alone_tl_20_tl_21_hc_26() {
+fn only_tls_try_falls_back_to_plaintext_tl_20_tl_21_hc_26() {
     let server = OurServer::start();
     server.root.write("a", b"1");
     let there = server.url("a");
@@ -89,7 +89,7 @@ fn a_server_without_tls_is_gone_on_with_on_request_alone_tl_20_tl_21_hc_26() {
 }
 
 #[test]
-fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
+fn an_untrusted_certificate_exits_with_5_and_names_its_pin_tl_19_tl_19a_li_06() {
     let authority = Authority::new();
     let root = TempRoot::new();
     let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
@@ -129,7 +129,7 @@ fn ours(host: Ipv4Addr, pair: &Pair) -> OurServer {
 }
 
 #[test]
-fn what_the_system_trusts_is_trusted_tl_19() {
+fn certificates_of_system_cas_are_trusted_tl_19() {
     let (authority, root) = (Authority::new(), TempRoot::new());
     let server = ours(Ipv4Addr::LOCALHOST, &authority.issue(Kind::Good));
     server.root.write("a", b"1");
@@ -142,8 +142,8 @@ fn what_the_system_trusts_is_trusted_tl_19() {
 }
 
 #[test]
-fn a_password_in_clear_to_a_public_address_is_warned_of_once_li_13() {
-    let test = "tls_client::a_password_in_clear_to_a_public_address_is_warned_of_once_li_13";
+fn a_plaintext_password_to_a_public_address_causes_one_warning_li_13() {
+    let test = "tls_client::a_plaintext_password_to_a_public_address_causes_one_warning_li_13";
     let host = Ipv4Addr::new(198, 51, 100, 7);
     if !in_own_network(test, &[&host.to_string()]) {
         return;
@@ -185,7 +185,7 @@ const CALLS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
+fn no_failing_system_call_under_tls_leaves_a_partial_file_at_scale_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
@@ -245,7 +245,7 @@ fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
 }
 
 #[test]
-fn a_session_that_ends_with_plaintext_is_retried_and_quoted_li_06() {
+fn a_tls_session_ended_by_plaintext_is_retried_and_quoted_li_06() {
     let pair = Authority::new().issue(Kind::Good);
     let tls = TlsServer::showing(&pair);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -40,7 +40,7 @@ fn count(peer: &Peer, start: &str) -> usize {
 }
 
 #[test]
-fn several_files_come_over_one_control_connection_tl_24() {
+fn several_files_use_one_control_connection_tl_24() {
     let here = TempRoot::new();
     // The peer accepts one connection.
     let peer =
@@ -62,7 +62,7 @@ fn several_files_come_over_one_control_connection_tl_24() {
 }
 
 #[test]
-fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60() {
+fn a_fallback_cwd_does_not_change_the_path_of_the_next_file_cl_60() {
     // After the CWD for the first file, a plain name would be another file: the client logs in
     // again.
     let server = OurServer::start();
@@ -107,7 +107,7 @@ fn operands_that_would_lose_a_file_are_refused() {
 }
 
 #[test]
-fn no_clobber_skips_and_says_so() {
+fn no_clobber_skips_existing_files_and_reports_it() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"old"));
     // Nothing is sent for an existing file.
@@ -140,7 +140,7 @@ fn no_clobber_skips_and_says_so() {
 }
 
 #[test]
-fn a_file_that_came_meanwhile_stays_with_no_clobber() {
+fn no_clobber_keeps_a_file_created_during_the_download() {
     let here = TempRoot::new();
     let local = here.join("file");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -160,7 +160,7 @@ fn a_file_that_came_meanwhile_stays_with_no_clobber() {
 }
 
 #[test]
-fn a_size_that_is_asked_for_and_not_told_is_unsupported() {
+fn verify_size_fails_if_the_server_reports_no_size() {
     let here = TempRoot::new();
     let (file, new) = (text(&here.write("old", b"0123456789")), text(&here.join("new")));
     let acts = |size: &'static str| {
@@ -188,7 +188,7 @@ fn a_size_that_is_asked_for_and_not_told_is_unsupported() {
 }
 
 #[test]
-fn hashes_are_compared_and_none_is_no_success() {
+fn verify_hash_compares_digests_and_fails_without_one() {
     let server = OurServer::start();
     let here = TempRoot::new();
     let file = text(&here.write("file", b"0123456789"));
@@ -238,7 +238,7 @@ fn hashes_are_compared_and_none_is_no_success() {
 }
 
 #[test]
-fn times_are_kept_both_ways_or_it_is_no_success() {
+fn preserve_keeps_times_both_ways_or_fails() {
     let server = OurServer::start();
     let here = TempRoot::new();
     let file = here.write("file", b"content");
@@ -324,7 +324,7 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
 }
 
 #[test]
-fn a_unique_name_is_the_servers_and_is_printed() {
+fn the_unique_name_chosen_by_the_server_is_printed() {
     let server = OurServer::start();
     server.root.mkdir("d");
     let here = TempRoot::new();
@@ -347,7 +347,7 @@ fn a_unique_name_is_the_servers_and_is_printed() {
 }
 
 #[test]
-fn two_that_fetch_one_name_leave_one_whole_file_hl_12_cl_53() {
+fn two_downloads_to_one_name_leave_one_complete_file_hl_12_cl_53() {
     let server = OurServer::start();
     let (a, b) = (vec![b'a'; 3_000_000], vec![b'b'; 3_000_000]);
     server.root.write("a", &a);
@@ -373,7 +373,7 @@ fn two_that_fetch_one_name_leave_one_whole_file_hl_12_cl_53() {
 }
 
 #[test]
-fn a_signal_ends_several_at_once_and_a_slow_one_within_a_second_li_10_hl_10() {
+fn a_signal_ends_parallel_rate_limited_downloads_li_10_hl_10() {
     let server = OurServer::start();
     let names: Vec<String> = (0..4).map(|number| format!("file{number}")).collect();
     for name in &names {
@@ -401,7 +401,7 @@ fn a_signal_ends_several_at_once_and_a_slow_one_within_a_second_li_10_hl_10() {
 }
 
 #[test]
-fn a_rate_is_a_limit_and_loses_nothing() {
+fn limit_rate_is_not_exceeded_and_loses_no_data() {
     let server = OurServer::start();
     let content = ftp_tests::content::binary(100_000, 7);
     server.root.write("x", &content);
@@ -417,7 +417,7 @@ fn a_rate_is_a_limit_and_loses_nothing() {
 }
 
 #[test]
-fn the_limit_for_the_whole_counts_for_all_connections() {
+fn the_overall_timeout_spans_all_retries() {
     const RETRIES: usize = 20;
     let here = TempRoot::new();
     let hang = vec![("RETR", Act::SendAndHang(TEN, Vec::new()))];

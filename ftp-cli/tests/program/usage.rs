@@ -5,7 +5,7 @@ use ftp_tests::process::run;
 use crate::{failed, ftp};
 
 #[test]
-fn help_and_version_are_data() {
+fn help_and_version_go_to_standard_output() {
     for (arguments, want) in [
         (&["--version"][..], concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n")),
         (&["get", "-V"], concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -24,7 +24,7 @@ fn help_and_version_are_data() {
 }
 
 #[test]
-fn what_is_wrong_is_said_and_nothing_is_done() {
+fn usage_errors_have_their_message_and_exit_code() {
     for (arguments, code, words) in [
         (&[][..], 2, "missing command"),
         (&["gett", "ftp://127.0.0.1/x"], 2, "did you mean \"get\"?"),

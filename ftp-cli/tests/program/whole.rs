@@ -72,7 +72,7 @@ fn names_that_begin_with_a_dot_are_mirrored_from_every_server() {
         let ran = tool(&[&options[..], &["-v", &target, &site.url("t")]].concat());
         ran.exited(0);
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(said.contains("; 0 directories created, 1 objects deleted"), "{form} {said}");
+        assert!(said.contains("; 0 directories created, 1 object deleted"), "{form} {said}");
         assert!(!site.root.join("t/.htaccess").exists());
         tool(&["ls", "-R", "-a", "--listing", form, &site.url("t")]).exited(0);
         tool(&["rm", "-r", &site.url("t")]).exited(0);
@@ -81,7 +81,7 @@ fn names_that_begin_with_a_dot_are_mirrored_from_every_server() {
 }
 
 #[test]
-fn a_name_with_a_dot_that_a_server_may_hide_is_not_deleted_here() {
+fn a_local_dot_file_is_kept_if_the_server_may_hide_names() {
     const LINE: &[u8] = b"-rw-r--r-- 1 u g 4 Jan 2 2020 f\r\n";
     let peer = Peer::start(&[
         ("LIST -a", Act::Say("550 -a t: no such file or directory")),
@@ -101,7 +101,7 @@ fn a_name_with_a_dot_that_a_server_may_hide_is_not_deleted_here() {
 const MANY: usize = 10_050;
 
 #[test]
-fn a_listing_that_pure_ftpd_cuts_is_no_success_and_deletes_nothing() {
+fn a_listing_truncated_by_pure_ftpd_fails_and_deletes_nothing() {
     let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
     let local = TempRoot::new();
     for number in 0..MANY {
@@ -135,7 +135,7 @@ fn a_listing_that_pure_ftpd_cuts_is_no_success_and_deletes_nothing() {
 }
 
 #[test]
-fn a_directory_that_vsftpd_lists_as_itself_is_neither_copied_nor_taken_for_empty() {
+fn an_unreadable_vsftpd_directory_is_neither_copied_nor_taken_for_empty() {
     let Some(server) = RealServer::vsftpd_unprivileged() else { return };
     server.root.write("t/sub/secret", b"there");
     server.root.write("t/a", b"a");
@@ -181,7 +181,7 @@ fn a_directory_that_vsftpd_lists_as_itself_is_neither_copied_nor_taken_for_empty
 }
 
 #[test]
-fn nothing_is_deleted_on_a_listing_that_was_confirmed_and_not_proved_whole() {
+fn a_confirmed_but_possibly_incomplete_listing_deletes_nothing() {
     const LIST: &[u8] = b"type=file;size=4;modify=20200101000000; f\r\n";
     const DIRECTORY: &[u8] = b"type=dir; d\r\n";
     let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
@@ -226,7 +226,7 @@ fn nothing_is_deleted_on_a_listing_that_was_confirmed_and_not_proved_whole() {
 }
 
 #[test]
-fn a_void_data_connection_is_no_empty_file() {
+fn a_reset_data_connection_is_not_an_empty_file() {
     let peer = Peer::start(&[("RETR", Act::Reset("226 nothing to send"))]);
     let local = TempRoot::new();
     local.write("f", b"before");
@@ -236,7 +236,7 @@ fn a_void_data_connection_is_no_empty_file() {
 }
 
 #[test]
-fn a_directory_that_is_made_meanwhile_is_not_taken_for_a_link() {
+fn a_directory_created_meanwhile_is_not_taken_for_a_link() {
     let line = |links: u64, name: &str| {
         format!("drwxr-xr-x {links} u g 4096 Jan 2 2020 {name}\r\n").into_bytes()
     };

@@ -22,7 +22,7 @@ fn speaks(ran: &Ran) {
 }
 
 #[test]
-fn what_is_missing_is_said_without_the_numbers_of_errors() {
+fn error_messages_contain_no_error_numbers() {
     let (server, here, closed) = (OurServer::start(), TempRoot::new(), OwnPort::claim_closed());
     let (file, top) = (&server.url("file"), &server.url(""));
     let refused = &format!("ftp://{}/x", closed.address());
@@ -64,7 +64,7 @@ fn what_is_missing_is_said_without_the_numbers_of_errors() {
 }
 
 #[test]
-fn a_setting_that_is_not_utf_8_is_refused_and_names_no_other_file() {
+fn a_setting_that_is_not_utf_8_is_refused() {
     let here = TempRoot::new();
     for option in ["--set", "--passive-address"] {
         let mut ftp = ftp(&["serve", "--check", option]);
@@ -75,7 +75,7 @@ fn a_setting_that_is_not_utf_8_is_refused_and_names_no_other_file() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn certificates_are_refused_in_words() {
+fn certificate_errors_are_explained_in_words() {
     use ftp_tests::tls::{Authority, Kind};
 
     let (authority, root) = (Authority::new(), TempRoot::new());
@@ -110,7 +110,7 @@ fn certificates_are_refused_in_words() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_missing_ca_file_is_not_a_mistake_in_the_command_line_li_06() {
+fn a_missing_ca_file_is_a_local_error_not_a_usage_error_li_06() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let url = server.url("a").replacen("ftp", "ftpes", 1);
     let text = here.write("text", b"no certificate").to_str().unwrap().to_owned();

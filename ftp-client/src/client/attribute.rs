@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_of_mlst_are_found() {
+    fn the_entry_in_an_mlst_reply_is_found() {
         for (lines, want) in [
             (&["Begin", " type=file;size=5; /a b", "End"][..], Some("/a b")),
             (&["Begin", "type=dir; /d", "End"], Some("/d")),

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epsv_all_takes_no_other_way_cl_34() {
+    fn epsv_all_excludes_active_mode_and_pasv_cl_34() {
         let check = |builder: ClientBuilder| {
             let mut config = builder.epsv_all(true).config;
             config.check().map(|()| config.rules.epsv)
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connector_goes_to_no_other_host_cl_25_hc_33() {
+    fn a_connector_excludes_other_passive_addresses_cl_25_hc_33() {
         struct Nobody;
         impl Connector for Nobody {
             fn connect(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn only_epsv_is_sent_ahead_cl_14() {
+    fn pipelining_requires_epsv_cl_14() {
         let check = |builder: ClientBuilder| builder.pipeline(true).config.check();
         let builder = ClientBuilder::default;
         assert!(check(builder().epsv(Extended::Always)).is_ok());

@@ -207,7 +207,7 @@ mod tests {
     const MD5: &str = "fcb217f0a094ad05f572e3678615b9d1";
 
     #[test]
-    fn replies_to_hash_are_read() {
+    fn hash_replies_are_parsed() {
         for (text, algorithm, want) in [
             (format!("MD5 0-55 {MD5} a file"), Md5, true),
             (format!("MD5 0-55 {MD5}"), Md5, true),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_to_the_older_commands_are_read() {
+    fn replies_to_older_digest_commands_are_parsed() {
         let path = Pathname::new("dead beef").unwrap();
         for (text, algorithm, want) in [
             (MD5, Md5, Some(MD5)),

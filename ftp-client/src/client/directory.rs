@@ -75,7 +75,7 @@ impl Client {
         let line = if known == Some(true) { &x_form } else { &plain };
         let mut reply = self.control.request_line(verb, line)?;
         if known.is_none() && is_unknown(&reply) {
-            trace::note(format_args!("{verb} is unknown to the server: trying its X form"));
+            trace::note(format_args!("{verb} is unknown to the server: trying X{verb}"));
             let second = self.control.request_line(verb, &x_form)?;
             let works = !is_unknown(&second);
             self.x_forms.push((verb, works));

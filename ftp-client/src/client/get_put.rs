@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_logs_in_is_in_the_url_or_nobody_cl_64() {
+    fn the_login_comes_from_the_url_or_is_anonymous_cl_64() {
         for (url, user, password) in [
             ("ftp://h/a", "anonymous", "anonymous@"),
             ("ftp://@h/a", "anonymous", "anonymous@"),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_file_is_not_sent_cl_65_hl_09() {
+    fn a_url_that_names_no_file_is_refused_cl_65_hl_09() {
         let mut nothing = Vec::new();
         for url in ["ftp://h", "ftp://h/a/", "ftp://h/a;type=d", "ftp://h/a%0d", "file:///a", "a"] {
             let got = get(url, &mut nothing);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_says_how_tls_begins_cl_65() {
+    fn the_url_scheme_selects_the_tls_mode_cl_65() {
         use crate::security::Start;
         let opportunistic = Tls::opportunistic().data_in_clear();
         for (url, settings, want) in [

@@ -402,13 +402,13 @@ impl Client {
         };
         match verb {
             _ if verb.uses_data() => {
-                return refuse("raw command (it uses a data connection)");
+                return refuse("raw command that uses a data connection");
             }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
-                return refuse("raw command (it changes the protection, mode or structure)");
+                return refuse("raw command that changes the protection, mode or structure");
             }
             Verb::Prot | Verb::Rein if self.secured.is_some() => {
-                return refuse("raw command (it changes what TLS protects)");
+                return refuse("raw command that changes what TLS protects");
             }
             _ => {}
         }

@@ -43,7 +43,7 @@ impl Client {
                 return Ok(TransferMode::Block);
             }
             trace::note(format_args!(
-                "the server does not list MODE B: each transfer opens a data connection"
+                "the server does not list MODE B: each transfer opens its own data connection"
             ));
             self.state.no_blocks = true;
         }

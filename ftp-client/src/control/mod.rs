@@ -507,7 +507,7 @@ impl ControlConnection {
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };
-        let read = self.buffer.get(..count).expect("a read gives no more than it has room for");
+        let read = self.buffer.get(..count).expect("a read fills at most the buffer");
         // The decoder takes all bytes, because it was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);

@@ -163,7 +163,7 @@ mod tests {
     use crate::data::opening::accept;
 
     #[test]
-    fn only_the_server_gets_in_cl_32_hc_27() {
+    fn active_mode_accepts_only_the_server_cl_32_hc_27() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
         let (listener, address) = listen(local, None).unwrap();
         assert!(address.ip().is_loopback() && address.port() != 0);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn each_port_is_tried_and_used_again_cl_33() {
+    fn each_active_port_is_tried_and_reused_cl_33() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
         let own = OwnPorts::claim(4);
         let (ports, mut taken) = (own.ranges(), own.take(4));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_port_cannot_be_guessed_cl_33() {
+    fn the_first_active_port_is_random_cl_33() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
         let own = OwnPorts::claim(8);
         let ports = own.ranges();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_fits_the_control_connection_cl_33() {
+    fn the_announced_address_matches_the_control_connection_family_cl_33() {
         let config = Config::default();
         let waiter = Waiter::default();
         let four = IpAddr::from([127, 0, 0, 1]);

@@ -127,7 +127,9 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
             Ok(Some(Stream::new(socket)))
         }
         Ok((_closed, from)) => {
-            trace::note(format_args!("closed a data connection from {from}: not the server"));
+            trace::note(format_args!(
+                "closed a data connection from {from}, which is not the server"
+            ));
             Ok(None)
         }
         // The connection was closed before it was accepted.

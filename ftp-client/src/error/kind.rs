@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_on_the_way_from_other_errors() {
+    fn conversions_from_other_errors_keep_the_cause() {
         let packed = io::Error::from(Error::Timeout(Phase::Stall));
         assert_eq!(Error::from(packed).kind(), ErrorKind::Timeout);
         assert_eq!(Error::from(io::Error::other("full")).kind(), ErrorKind::Local);

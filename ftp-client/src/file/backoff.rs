@@ -1,16 +1,16 @@
-//! Pauses between tries.
+//! Pauses between attempts.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-/// Pauses before further tries. Each pause is twice as long as the previous one, up to a maximum
+/// Pauses before further attempts. Each pause is twice as long as the previous one, up to a maximum
 /// (default: 1 s, 2 s, 4 s and so on, up to 60 s).
 ///
 /// [`Retry`](crate::Retry) shortens these pauses at random, as [`scattered`](Self::scattered) does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
-    /// The pause before the second try (default: 1 s).
+    /// The pause before the second attempt (default: 1 s).
     pub first: Duration,
     /// The longest pause (default: 60 s).
     pub longest: Duration,
@@ -23,19 +23,20 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns the pause after `tries` tries.
+    /// Returns the pause after `attempts` attempts.
     #[must_use]
-    pub fn pause(self, tries: u32) -> Duration {
-        let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
+    pub fn pause(self, attempts: u32) -> Duration {
+        let doublings = 2_u32.saturating_pow(attempts.saturating_sub(1));
         self.first.saturating_mul(doublings).min(self.longest)
     }
 
-    /// Returns the pause after `tries` tries, shortened at random by up to half of its length.
+    /// Returns the pause after `attempts` attempts, shortened at random by up to half of its
+    /// length.
     ///
     /// Clients that lost their connections to the same server then do not all reconnect at once.
     #[must_use]
-    pub fn scattered(self, tries: u32) -> Duration {
-        let pause = self.pause(tries);
+    pub fn scattered(self, attempts: u32) -> Duration {
+        let pause = self.pause(attempts);
         // Hash keys are random, and that is enough here: an attacker gains nothing from guessing
         // them.
         let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_are_scattered() {
+    fn retry_delays_double_with_jitter() {
         let second = Duration::from_secs(1);
         let backoff = Backoff { first: second, longest: Duration::MAX };
         assert_eq!(backoff.pause(1), second);

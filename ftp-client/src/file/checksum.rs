@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_those_of_the_documents() {
+    fn digests_match_published_test_vectors() {
         // The first three values are from FIPS 180-4 for "abc", the last is the check value of ISO
         // 3309.
         for (algorithm, text, want) in [
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_from_their_start_and_keep_their_position() {
+    fn checksums_read_from_the_start_and_keep_the_file_position() {
         use std::io::{Read, Seek, SeekFrom, Write};
 
         let mut file = tempfile::tempfile().unwrap();

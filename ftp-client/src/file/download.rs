@@ -38,7 +38,7 @@ impl Client {
     /// # client.login("anonymous", "guest@")?;
     /// let options = FileOptions::new().resume(true);
     /// let done = client.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
-    /// println!("{} bytes, {} of them from an earlier try", done.size, done.resumed);
+    /// println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
     ///
@@ -138,7 +138,7 @@ impl Client {
             }
         };
         self.publish(path, file, options)?;
-        Ok(Some(FileReport { tries: 1, resumed: offset, size, report, verified }))
+        Ok(Some(FileReport { attempts: 1, resumed: offset, size, report, verified }))
     }
 
     /// Sets the modification time of a complete file, if requested, and gives the file its name.

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_is_being_started_does_not_keep_the_lock() {
+    fn a_starting_child_process_does_not_keep_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let open = || Growing::open(directory.path().join("f.part"), 0, 0, None);
         let mut growing = open().unwrap();

@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaces_or_leaves_no_trace_li_07_cl_53() {
+    fn a_local_file_replaces_the_old_one_or_leaves_no_trace_li_07_cl_53() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         fs::write(&path, "old").unwrap();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_not_emptied_before_a_byte_comes_nor_left_empty() {
+    fn a_part_is_not_truncated_before_the_first_byte_nor_left_empty() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let part = root.path().join("f.part");
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn two_do_not_go_on_with_the_same_file() {
+    fn two_writers_cannot_resume_the_same_file() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let mut first = LocalFile::part(&path, 0, 0, None).unwrap();
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_name_meanwhile_stays_where_it_is_not_to_be_replaced() {
+    fn a_commit_without_overwrite_keeps_a_file_created_meanwhile() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let mut file = LocalFile::replacing(&path).unwrap();
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_get_its_name_is_not_one_that_exists() {
+    fn a_failed_commit_is_not_reported_as_an_existing_file() {
         for replaces in [false, true] {
             let root = tempfile::tempdir().unwrap();
             let directory = root.path().join("d");
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_place_is_not_emptied_before_a_byte_comes() {
+    fn a_file_written_in_place_is_not_truncated_before_the_first_byte() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         fs::write(&path, "old").unwrap();

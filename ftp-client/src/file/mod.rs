@@ -92,8 +92,8 @@ pub enum Verified {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// The number of tries; 1 without a [`Retry`](crate::Retry).
-    pub tries: u32,
+    /// The number of attempts; 1 without a [`Retry`](crate::Retry).
+    pub attempts: u32,
     /// The number of bytes that an earlier transfer had already transferred.
     pub resumed: u64,
     /// The size of the file in bytes.

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_file_while_nothing_says_otherwise_as_09() {
+    fn size_and_time_tell_whether_the_remote_file_is_unchanged_as_09() {
         for (then, now, want) in [
             ((Some(9), Some(2024)), (Some(9), Some(2024)), Some(true)),
             ((Some(9), Some(2024)), (Some(9), Some(2025)), Some(false)),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_is_short_enough_and_of_the_same_file_as_09() {
+    fn a_part_continues_only_the_same_file_and_is_not_longer_as_09() {
         let now = origin(Some(9), Some(2024));
         let before = Some(SystemTime::UNIX_EPOCH);
         let after = Some(SystemTime::now());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_takes_back_what_encode_wrote() {
+    fn parse_reverses_encode() {
         for known in [
             origin(Some(u64::MAX), Some(2024)),
             origin(None, Some(9999)),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_it_where_the_system_lets_it() {
+    fn the_origin_is_stored_in_extended_attributes_if_supported() {
         let file = tempfile::tempfile().unwrap();
         let known = origin(Some(100), Some(2024));
         known.write_to(&file);

@@ -94,7 +94,7 @@ impl PartialFile {
     /// Removes the received bytes if there are earlier ones to keep; otherwise does nothing.
     pub(super) fn restore(&self) {
         if self.start.is_none() && self.offset > 0 {
-            // If truncating fails, the next try truncates the file or finds it too long.
+            // If truncating fails, the next attempt truncates the file or finds it too long.
             let _ = self.file.set_len(self.offset);
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_download_that_failed_is_the_beginning_of_its_file() {
+    fn a_failed_download_leaves_the_beginning_of_its_file() {
         let incomplete = |bytes| Error::Incomplete { bytes, announced: Some(7) };
         for (came, error, salvage, left) in [
             (", wo", Error::Closed, Salvage::Kept, "hello, wo"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_corrupt_data_do_not_stay_before_a_resumed_part() {
+    fn corrupt_data_is_removed_from_a_partial_file() {
         for (error, salvage, left) in [
             (Error::Compressed(DeflateFault::Corrupt), Salvage::Wrong, "hello"),
             (Error::Compressed(DeflateFault::Trailing), Salvage::Wrong, "hello"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_stays_until_the_first_byte_comes() {
+    fn existing_content_stays_until_the_first_byte_arrives() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();
         file.rewind().unwrap();

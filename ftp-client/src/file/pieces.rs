@@ -51,7 +51,10 @@ impl Piece {
         let growing = Growing::open(path, length, kept, Some(origin))?;
         // Writing to a file with several hard links would change it under its other names too.
         if growing.partial.file().metadata().is_ok_and(|metadata| metadata.nlink() != 1) {
-            return Err(named(&growing.path, &io::Error::other("the file has several hard links")));
+            return Err(named(
+                &growing.path,
+                &io::Error::other("the file has several hard links, which would all change"),
+            ));
         }
         if let Ok(old) = fs::metadata(target) {
             take_over(growing.partial.file(), &old)
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_show_what_they_hold_and_become_one_file() {
+    fn pieces_report_their_ranges_and_are_joined() {
         let root = tempfile::tempdir().unwrap();
         if !has_attributes(root.path()) {
             return;
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_the_name_of_a_piece_holds_no_bytes() {
+    fn a_directory_named_like_a_piece_holds_no_bytes() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("f");
         for start in [0, 5] {

@@ -20,18 +20,18 @@ use crate::transfer::Watch;
 
 /// A queue of transfers that run one after the other, with retries after transient errors.
 ///
-/// Before each further try, it waits and, if necessary, reconnects and logs in. The try then
-/// resumes the file.
+/// Before each further attempt, it waits and, if necessary, reconnects and logs in. The attempt
+/// then resumes the file.
 ///
 /// ```no_run
 /// use std::time::Duration;
 /// use ftp_client::{Client, FileOptions, Retry, Watch};
 ///
 /// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
-/// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").tries(10);
+/// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").attempts(10);
 /// let options = FileOptions::new();
 /// let done = queue.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
-/// println!("{} bytes, {} from earlier tries, {} tries", done.size, done.resumed, done.tries);
+/// println!("{} bytes in {} attempts, {} resumed", done.size, done.attempts, done.resumed);
 /// queue.upload_from("b.bin", "incoming/b.bin", options, &mut Watch::new())?;
 /// queue.quit()?;
 /// # Ok::<(), ftp_client::Error>(())
@@ -46,14 +46,14 @@ use crate::transfer::Watch;
 /// starting with the first call. If the next pause would exceed the limit, the last error is
 /// returned. A [`Canceller`](crate::Canceller) also ends pauses.
 #[derive(Debug)]
-#[must_use = "nothing happens before a transfer"]
+#[must_use = "nothing happens until a transfer method is called"]
 pub struct Retry {
     builder: ClientBuilder,
     server: String,
     user: Vec<u8>,
     password: Password,
     directory: Option<Vec<u8>>,
-    tries: u32,
+    attempts: u32,
     backoff: Backoff,
     client: Option<Client>,
     /// The overall limit, which starts with the first call.
@@ -71,7 +71,7 @@ impl Retry {
             user: b"anonymous".to_vec(),
             password: Password(b"anonymous@".to_vec()),
             directory: None,
-            tries: 5,
+            attempts: 5,
             backoff: Backoff::default(),
             client: None,
             waiter: None,
@@ -92,12 +92,12 @@ impl Retry {
     }
 
     /// Sets how many times a transfer is tried in total (default: 5; 0 counts as 1).
-    pub const fn tries(mut self, tries: u32) -> Self {
-        self.tries = tries;
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
         self
     }
 
-    /// Sets the pauses before further tries (default: [`Backoff::default`]).
+    /// Sets the pauses before further attempts (default: [`Backoff::default`]).
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
@@ -110,7 +110,7 @@ impl Retry {
     /// # Errors
     ///
     /// Returns the errors of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`]; the
-    /// last error if all tries failed.
+    /// last error if all attempts failed.
     pub fn client(&mut self) -> Result<&mut Client, Error> {
         self.run(|_| Ok(()))?;
         self.client.as_mut().ok_or(Error::Closed)
@@ -119,12 +119,14 @@ impl Retry {
     /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does
     /// with [`resume`](FileOptions::resume).
     ///
-    /// Each try resumes the `NAME.part` of the previous try, or of an earlier run of the program.
+    /// Each attempt resumes the `NAME.part` of the previous attempt, or of an earlier run of the
+    /// program.
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. The errors are those of [`client`](Self::client) and [`Client::download_to`].
+    /// Returns the last error if all attempts failed, otherwise the first error that another
+    /// attempt would not fix. The errors are those of [`client`](Self::client) and
+    /// [`Client::download_to`].
     #[cfg(unix)]
     pub fn download_to(
         &mut self,
@@ -136,26 +138,26 @@ impl Retry {
         let path = path.as_ref();
         let target = target.as_ref();
         let options = options.resume(true);
-        self.persist(|client, tries| {
+        self.persist(|client, attempts| {
             let done = client.download_to(path, target, options, watch)?;
-            Ok(FileReport { tries, ..done })
+            Ok(FileReport { attempts, ..done })
         })
     }
 
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// Without [`resume`](FileOptions::resume), another try resumes the server's file only if the
-    /// file seems to come from the earlier tries. It must not have more bytes than those tries
-    /// sent, must not be as long as the file to be replaced, and must not be older than `source`.
-    /// Otherwise the try starts at byte 0. A try also starts at byte 0 after [`Error::Incomplete`],
-    /// or if the server cannot restart.
+    /// Without [`resume`](FileOptions::resume), another attempt resumes the server's file only if
+    /// the file seems to come from the earlier attempts. It must not have more bytes than those
+    /// attempts sent, must not be as long as the file to be replaced, and must not be older than
+    /// `source`. Otherwise the attempt starts at byte 0. An attempt also starts at byte 0 after
+    /// [`Error::Incomplete`], or if the server cannot restart.
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. The errors are those of [`client`](Self::client) and [`Client::upload_from`]. After
-    /// a 452 or 552, other uploads will probably fail too.
+    /// Returns the last error if all attempts failed, otherwise the first error that another
+    /// attempt would not fix. The errors are those of [`client`](Self::client) and
+    /// [`Client::upload_from`]. After a 452 or 552, other uploads will probably fail too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,
@@ -165,9 +167,9 @@ impl Retry {
         watch: &mut Watch<'_>,
     ) -> Result<FileReport, Error> {
         let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
-        self.persist(|client, tries| {
+        self.persist(|client, attempts| {
             let done = upload.attempt(client, watch)?;
-            Ok(FileReport { tries, ..done })
+            Ok(FileReport { attempts, ..done })
         })
     }
 
@@ -178,7 +180,7 @@ impl Retry {
     ///
     /// ```no_run
     /// # let mut queue = ftp_client::Retry::new(ftp_client::Client::builder(), "ftp.example.org");
-    /// // Each try starts at byte 0: bytes in memory are not resumed.
+    /// // Each attempt starts at byte 0: bytes in memory are not resumed.
     /// let bytes = queue.run(|client| {
     ///     let mut bytes = Vec::new();
     ///     client.retrieve("pub/a.bin")?.copy_to(&mut bytes)?;
@@ -190,9 +192,9 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. The errors are those of `attempt`, [`ClientBuilder::connect`], [`Client::login`]
-    /// and [`Client::cwd`].
+    /// Returns the last error if all attempts failed, otherwise the first error that another
+    /// attempt would not fix. The errors are those of `attempt`, [`ClientBuilder::connect`],
+    /// [`Client::login`] and [`Client::cwd`].
     pub fn run<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,
@@ -209,32 +211,32 @@ impl Retry {
         self.client.map_or(Ok(()), Client::quit)
     }
 
-    /// Calls `attempt` with the client and the number of the try.
+    /// Calls `attempt` with the client and the number of the attempt.
     fn persist<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Client, u32) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            tries += 1;
-            match self.ready().and_then(|client| attempt(client, tries)) {
+            attempts += 1;
+            match self.ready().and_then(|client| attempt(client, attempts)) {
                 Ok(done) => return Ok(done),
-                Err(error) => self.await_next(tries, error)?,
+                Err(error) => self.await_next(attempts, error)?,
             }
         }
     }
 
-    /// Waits until the next try is due, or returns `error` if no try may follow.
-    fn await_next(&mut self, tries: u32, error: Error) -> Result<(), Error> {
+    /// Waits until the next attempt is due, or returns `error` if no attempt may follow.
+    fn await_next(&mut self, attempts: u32, error: Error) -> Result<(), Error> {
         // With a reply outstanding, reconnecting is faster than recovering the connection.
         self.client = self.client.take().filter(Client::is_settled);
         let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
-        if !error.is_transient() || is_full || tries >= self.tries {
+        if !error.is_transient() || is_full || attempts >= self.attempts {
             return Err(error);
         }
-        let pause = self.backoff.scattered(tries);
+        let pause = self.backoff.scattered(attempts);
         let seconds = pause.as_secs_f32();
-        trace::note(format_args!("attempt {tries} failed: {error}; retrying in {seconds:.1} s"));
+        trace::note(format_args!("attempt {attempts} failed: {error}; retrying in {seconds:.1} s"));
         match self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
             true => Ok(()),
             false => Err(error),
@@ -246,7 +248,8 @@ impl Retry {
         let config = &self.builder.config;
         let start = || Waiter::new(config.overall, config.canceller.clone());
         let waiter = self.waiter.get_or_insert_with(start);
-        // A server that closed an idle connection has not failed: this does not count as a try.
+        // A server that closed an idle connection has not failed: this does not count as an
+        // attempt.
         if let Some(client) = self.client.take_if(Client::is_ready) {
             return Ok(self.client.insert(client));
         }

@@ -120,9 +120,9 @@ pub(super) struct FileUpload<'a> {
     options: FileOptions,
     /// Whether another attempt may follow, which resumes after the bytes of earlier attempts.
     is_repeated: bool,
-    /// The length that the server's file had when a try last started at byte 0.
+    /// The length that the server's file had when an attempt last started at byte 0.
     replaced: Option<u64>,
-    /// The position after the last byte that the tries sent.
+    /// The position after the last byte that the attempts sent.
     sent: u64,
 }
 
@@ -138,7 +138,7 @@ impl<'a> FileUpload<'a> {
         Self { source, path, options, is_repeated: false, replaced: None, sent: 0 }
     }
 
-    /// Prepares the upload for several tries.
+    /// Prepares the upload for several attempts.
     pub(super) const fn repeated(self) -> Self {
         Self { is_repeated: true, ..self }
     }
@@ -151,7 +151,7 @@ impl<'a> FileUpload<'a> {
     ) -> Result<FileReport, Error> {
         let done = self.send(client, watch);
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
-            // The server's bytes may be wrong: the next try starts at byte 0.
+            // The server's bytes may be wrong: the next attempt starts at byte 0.
             self.options.resume = false;
             self.sent = 0;
         }
@@ -210,14 +210,14 @@ impl<'a> FileUpload<'a> {
         {
             client.set_modified(path, time)?;
         }
-        Ok(FileReport { tries: 1, resumed, size, report, verified })
+        Ok(FileReport { attempts: 1, resumed, size, report, verified })
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
     /// whole file under its final name. With [`FileOptions::resume`], the caller asserts that the
     /// server's file is the beginning of the local file. Otherwise the server's file must come from
-    /// these tries: it must not have more bytes than they sent. It must also not be as long as the
-    /// file to be replaced, since many servers keep that file until the upload is complete.
+    /// these attempts: it must not have more bytes than they sent. It must also not be as long as
+    /// the file to be replaced, since many servers keep that file until the upload is complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,

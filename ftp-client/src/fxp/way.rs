@@ -50,7 +50,7 @@ fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
 /// server's reply and IP address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
-        return Err(Error::Unsupported("a copy with a server whose address is unknown"));
+        return Err(Error::Unsupported("a copy to or from a server whose address is unknown"));
     };
     let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
     let command = match client.config.rules.epsv {
@@ -93,7 +93,7 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.rules.epsv_all {
         // RFC 2428 §4: after EPSV ALL the server must refuse PORT and EPRT.
-        return Err(Error::Unsupported("a copy after EPSV ALL"));
+        return Err(Error::Unsupported("a copy between two servers after EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
     let command = match (client.config.rules.eprt, address) {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_that_of_the_control_connection_fx_05_hc_02() {
+    fn passive_replies_follow_the_address_rule_fx_05_hc_02() {
         use AddressRule::{Peer, Reply as Announced, Smart};
         let peer = IpAddr::from([203, 0, 113, 7]);
         for (code, text, rule, want) in [

@@ -74,7 +74,7 @@ mod tests {
     use ftp_proto::ReplyDecoder;
 
     #[test]
-    fn replies_that_confirm_half_a_listing_are_told_from_the_others() {
+    fn replies_to_truncated_listings_are_recognised() {
         for (text, directory, want) in [
             // vsftpd.
             ("226 Transfer done (but failed to open directory).", "d", true),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_the_name_of_a_word_does_not_hide_that_its_listing_is_cut() {
+    fn a_directory_name_does_not_hide_a_truncated_listing() {
         for (text, directory) in [
             ("226 Output truncated to 10000 matches", "truncated"),
             ("226 Transfer done (but failed to open directory).", "failed"),

@@ -84,9 +84,9 @@ impl<'a> Lines<'a> {
                 self.bytes += count as u64;
                 if count > 0 {
                     // The reader takes all bytes, because it was emptied before.
-                    let taken = self.reader.push(
-                        piece.get(..count).expect("a read gives no more than it has room for"),
-                    );
+                    let taken = self
+                        .reader
+                        .push(piece.get(..count).expect("a read fills at most the buffer"));
                     debug_assert_eq!(taken, count);
                     continue;
                 }

@@ -102,7 +102,7 @@ impl fmt::Display for Skipped {
 /// the limits are exceeded. An [`Error::ListingCut`] after all other items means that at least one
 /// listing is not proved complete. Dropping a walk leaves the client usable.
 #[derive(Debug)]
-#[must_use = "nothing is listed before the first item is asked for"]
+#[must_use = "nothing is listed until the caller requests the first item"]
 pub struct Walk<'a> {
     client: &'a mut Client,
     options: WalkOptions,

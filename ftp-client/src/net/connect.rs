@@ -394,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_host_says_is_a_name_or_an_address_cl_01() {
+    fn the_host_command_gets_a_name_or_an_address_cl_01() {
         for (server, want) in [
             ("FTP.example.org:2121", Some("ftp.example.org")),
             ("192.0.2.1", Some("192.0.2.1")),
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_read_as_people_name_them() {
+    fn server_addresses_are_parsed() {
         for (text, want) in [
             ("ftp.example.org", Some(("ftp.example.org", 21))),
             ("ftp.example.org:2121", Some(("ftp.example.org", 2_121))),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns() {
+    fn address_families_alternate() {
         let [a, b, c] = [1, 2, 3].map(|last| SocketAddr::from(([192, 0, 2, last], 21)));
         let [x, y] = ["[2001:db8::1]:21", "[2001:db8::2]:21"].map(|text| text.parse().unwrap());
         assert_eq!(interleave([a, b, c, x, y].into_iter()), [a, x, b, y, c]);
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn all_have_their_try_within_the_limit() {
+    fn the_attempt_delay_fits_all_addresses_into_the_timeout() {
         let limit = Duration::from_secs(10);
         assert_eq!(stagger(limit, 1), STAGGER);
         assert_eq!(stagger(limit, 32), STAGGER);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_connects_wins_and_every_failure_is_named_cl_12() {
+    fn the_first_connected_address_wins_and_every_failure_is_named_cl_12() {
         let (hole, _listener, _full) = black_hole();
         let closed = OwnPort::claim_closed();
         let refused = closed.address();
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_left_alone_while_the_one_before_it_has_time() {
+    fn the_next_address_is_not_tried_while_the_previous_has_time() {
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (first, second) = (listen(), listen());
         let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_whole_or_ends_at_once() {
+    fn a_pause_beyond_the_deadline_or_after_a_cancel_ends_at_once() {
         let short = Duration::from_millis(20);
         let long = Duration::from_secs(60);
         let canceller = Canceller::new().unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_run_aside_as_are_waited_for() {
+    fn all_awaited_background_tasks_run_concurrently() {
         let all = MOST_LEFT + 8;
         let together = Arc::new(std::sync::Barrier::new(all));
         let late = Deadline::after(Duration::from_secs(60), Phase::Resolve);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_aside_ends_in_every_way() {
+    fn background_tasks_end_by_result_panic_timeout_or_cancel() {
         let canceller = Canceller::new().unwrap();
         let waiter = Waiter::new(None, Some(canceller.clone()));
         let late = Deadline::after(Duration::from_secs(60), Phase::Resolve);

@@ -29,7 +29,9 @@ pub enum TlsError {
     Refused(Reply),
     /// The server refused `PBSZ` or `PROT`, so data connections would not be protected as
     /// requested. The connection is closed.
-    #[error("the server refuses to protect data connections as requested: {0} refused: {1}")]
+    #[error(
+        "the server refuses to protect data connections as requested; it answered {0} with: {1}"
+    )]
     DataProtectionRefused(Verb, Reply),
     /// Plaintext arrived after the server had accepted TLS; an attacker may have injected it. The
     /// connection is closed, and the bytes are discarded.

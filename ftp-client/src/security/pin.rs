@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pins_are_read_and_written_tl_19a() {
+    fn pins_are_parsed_and_displayed_tl_19a() {
         // The SHA-256 of no bytes, encoded by RFC 4648 tools.
         let empty = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         let digest = Pin::parse(empty).unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pin_is_refused_tl_19a() {
+    fn invalid_pins_are_refused_tl_19a() {
         use ParseErrorKind::{UnexpectedByte, UnexpectedEnd, UnknownWord};
         let good = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         for (text, at, kind) in [

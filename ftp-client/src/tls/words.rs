@@ -23,7 +23,7 @@ pub(super) fn certificate(error: &CertificateError) -> String {
         CertificateError::InvalidPurposeContext { .. } => "another purpose".to_owned(),
         CertificateError::Other(error) => match spelt(&error.to_string()) {
             words if words == "ca used as end entity" => {
-                "a CA certificate used as a server certificate, as self-signed ones often are"
+                "a CA certificate used as a server certificate; many self-signed certificates are like this"
                     .to_owned()
             }
             words => words,
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_types_are_spelt() {
+    fn type_names_are_spelled_out() {
         for (text, want) in [
             ("received fatal alert: HandshakeFailure", "received fatal alert: handshake failure"),
             ("peer is incompatible: Tls12NotOffered", "peer is incompatible: tls12 not offered"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn unencrypted_replies_are_shown_and_nothing_else() {
+    fn only_unencrypted_replies_are_shown() {
         let long = format!("500 {}", "x".repeat(1_000));
         let short = format!("500 {}...", "x".repeat(196));
         for (bytes, want) in [
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_have_dates_and_names() {
+    fn certificate_errors_show_dates_and_names() {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let expired = CertificateError::ExpiredContext {
             time: at(1_795_237_211),

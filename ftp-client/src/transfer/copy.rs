@@ -123,7 +123,7 @@ impl Block {
 
     /// Returns the bytes that were read.
     fn piece(&self, length: usize) -> &[u8] {
-        self.bytes.get(..length).expect("a read gives no more than it has room for")
+        self.bytes.get(..length).expect("a read fills at most the buffer")
     }
 
     /// Grows the buffer if the last read, of `length` bytes, has filled it.

@@ -44,7 +44,7 @@ const PIECE: usize = 16_384;
 ///
 /// [`Read`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
-#[must_use = "the end of the data is not success: call finish()"]
+#[must_use = "only finish() tells whether the download is complete"]
 pub struct Download<'a> {
     transfer: Transfer<'a>,
     /// The number of bytes that the caller has read.
@@ -292,7 +292,7 @@ impl<'a> Download<'a> {
                 *ended = true;
                 text.decoder.finish(&mut text.converted);
             } else {
-                let piece = piece.get(..count).expect("a read gives no more than it has room for");
+                let piece = piece.get(..count).expect("a read fills at most the buffer");
                 text.decoder.decode(piece, &mut text.converted);
             }
         }

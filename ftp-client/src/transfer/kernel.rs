@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_grow_while_they_are_quick() {
+    fn steps_grow_while_quick_and_shrink_when_slow() {
         let mut steps = Steps { size: FIRST, is_patient: false };
         for (took, want) in [(0, 2), (99, 4), (5, 8), (0, 16), (0, 16), (100, 8), (900, 4)] {
             steps.learn(Duration::from_millis(took));

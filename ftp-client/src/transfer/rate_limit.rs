@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_kept_by_all_who_share_it() {
+    fn a_shared_rate_limit_is_not_exceeded() {
         let limit = RateLimit::new(100_000);
         assert_eq!((limit.piece(1 << 18), limit.piece(10)), (10_000, 10));
         assert_eq!((RateLimit::new(3).piece(100), RateLimit::new(0).piece(100)), (1, 1));

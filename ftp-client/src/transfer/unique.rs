@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found() {
+    fn names_in_stou_replies_are_found() {
         for (text, want) in [
             ("FILE: a.1", Some("a.1")),
             ("File: a b ", Some("a b ")),

@@ -93,7 +93,7 @@ fn download_has_the_whole_file_or_none() {
 }
 
 #[test]
-fn upload_sends_what_can_be_read() {
+fn upload_sends_all_bytes_of_a_reader() {
     let bench = Bench::new();
     upload::upload(&bench.url("a.bin"), &mut bench.content.as_slice()).unwrap();
     bench.was_sent();
@@ -115,7 +115,7 @@ fn resume_fetches_the_rest() {
 }
 
 #[test]
-fn list_finds_all_that_there_is() {
+fn list_finds_all_files_and_directories() {
     let bench = Bench::new();
     bench.server.root.write("a", b"1");
     bench.server.root.write("sub/b", b"22");
@@ -130,7 +130,7 @@ fn list_finds_all_that_there_is() {
 }
 
 #[test]
-fn active_listens_where_it_is_told() {
+fn active_downloads_with_given_ports_and_address() {
     let bench = Bench::with_a_file();
     // Instead of a NAT, this bench has a name for the address.
     let free = OwnPort::claim();
@@ -163,7 +163,7 @@ fn cancel_ends_a_download_that_takes_too_long() {
 }
 
 #[test]
-fn errors_say_who_has_to_act() {
+fn errors_distinguish_a_retry_from_a_question() {
     let bench = Bench::with_a_file();
     let action = |url: &str| errors::action(&get(url, &mut Vec::new()).unwrap_err());
     let is_asked = |action: errors::Action| matches!(action, errors::Action::Ask(_));
@@ -202,7 +202,7 @@ fn progress_is_shown_to_the_end() {
 }
 
 #[test]
-fn queue_goes_on_where_an_earlier_run_stopped() {
+fn queue_resumes_where_an_earlier_run_stopped() {
     let bench = Bench::with_a_file();
     bench.server.root.write("b.bin", b"another");
     bench.here.write("a.bin.part", &bench.content[..100_000]);
@@ -216,7 +216,7 @@ fn queue_goes_on_where_an_earlier_run_stopped() {
 }
 
 #[test]
-fn proxy_takes_every_connection() {
+fn proxy_carries_every_connection() {
     let bench = Bench::with_a_file();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap());
@@ -272,7 +272,7 @@ fn client_test_passes() {
 }
 
 #[test]
-fn every_example_is_here() {
+fn every_example_has_a_test() {
     let source = include_str!("main.rs");
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -23,7 +23,7 @@ fn both(peer: &mut Peer, data: &[u8]) {
 /// The usual dialogue: each command waits for the reply to the one before it.
 fn one_by_one(peer: &mut Peer) {
     peer.expect("EPSV");
-    assert!(peer.listens_for(SHORT), "RETR waits for the answer to EPSV");
+    assert!(peer.client_is_silent_for(SHORT), "RETR waits for the answer to EPSV");
     let port = peer.listen();
     peer.reply(&format!("229 ok (|||{port}|)"));
     peer.answer("RETR a", "150 Opening");
@@ -32,7 +32,7 @@ fn one_by_one(peer: &mut Peer) {
 }
 
 #[test]
-fn type_epsv_and_a_verb_go_together_cl_14() {
+fn type_epsv_and_the_transfer_command_are_pipelined_cl_14() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
         peer.reply("200 ok");
@@ -70,7 +70,7 @@ fn type_epsv_and_a_verb_go_together_cl_14() {
 }
 
 #[test]
-fn the_time_of_a_file_goes_along_cl_14() {
+fn mdtm_is_pipelined_with_the_download_cl_14() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         peer.expect_together(&["MDTM a", "TYPE I", "EPSV", "RETR a"]);
         peer.send("213 20200102030405\r\n200 ok\r\n");
@@ -115,7 +115,7 @@ fn the_time_of_a_file_goes_along_cl_14() {
 }
 
 #[test]
-fn what_changes_a_file_or_begins_within_it_does_not_go_ahead_cl_14() {
+fn uploads_and_restarts_are_not_pipelined_cl_14() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         for verb in ["STOR a", "APPE a"] {
             peer.expect(if verb == "STOR a" { "TYPE I" } else { "EPSV" });
@@ -123,7 +123,7 @@ fn what_changes_a_file_or_begins_within_it_does_not_go_ahead_cl_14() {
                 peer.reply("200 ok");
                 peer.expect("EPSV");
             }
-            assert!(peer.listens_for(SHORT), "{verb} waits for the answer to EPSV");
+            assert!(peer.client_is_silent_for(SHORT), "{verb} waits for the answer to EPSV");
             let port = peer.listen();
             peer.reply(&format!("229 ok (|||{port}|)"));
             peer.answer(verb, "150 Opening");
@@ -151,7 +151,7 @@ fn what_changes_a_file_or_begins_within_it_does_not_go_ahead_cl_14() {
 }
 
 #[test]
-fn any_odd_answer_ends_it_and_no_reply_is_mixed_up_cl_14_hc_17() {
+fn an_unexpected_reply_ends_pipelining_and_mixes_up_no_reply_cl_14_hc_17() {
     // The replies to TYPE, EPSV and RETR; and whether RETR waits for a connection that does not
     // come.
     for (answers, waits) in [
@@ -201,7 +201,7 @@ fn any_odd_answer_ends_it_and_no_reply_is_mixed_up_cl_14_hc_17() {
 }
 
 #[test]
-fn an_answer_too_few_or_too_many_closes_cl_13_cl_14_hc_17() {
+fn a_missing_or_extra_reply_closes_the_session_cl_13_cl_14_hc_17() {
     for (answers, closes) in [
         ("200 ok\r\n", true),
         ("200 ok\r\n229 ok (|||{port}|)\r\n", true),

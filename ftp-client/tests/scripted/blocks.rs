@@ -141,7 +141,7 @@ fn a_server_without_mode_b_gets_mode_s_cl_73() {
 }
 
 #[test]
-fn the_final_reply_says_whether_the_data_connection_stays_cl_73() {
+fn the_final_reply_decides_whether_the_data_connection_stays_cl_73() {
     // After 226 the server closes it, and after a 250 it may have closed it all the same.
     for (end, closes) in [("226 closing", true), ("226 done", false), ("250 done", true)] {
         let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
@@ -200,7 +200,7 @@ fn a_lost_data_connection_is_replaced_cl_73() {
 }
 
 #[test]
-fn bytes_that_nobody_asked_for_are_no_file_cl_73_hc_36() {
+fn unrequested_bytes_are_not_taken_for_a_file_cl_73_hc_36() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         begin(&mut peer);
         peer.answer("RETR a", "150 Opening");
@@ -219,7 +219,7 @@ fn bytes_that_nobody_asked_for_are_no_file_cl_73_hc_36() {
 }
 
 #[test]
-fn only_a_whole_file_is_whole_cl_74_hc_36() {
+fn truncated_or_invalid_blocks_fail_the_download_cl_74_hc_36() {
     let marker = |text: &[u8]| {
         let mut out = Vec::new();
         BlockMarker::new(text).unwrap().encode(&mut out);
@@ -261,7 +261,7 @@ fn only_a_whole_file_is_whole_cl_74_hc_36() {
 }
 
 #[test]
-fn markers_and_records_are_no_data_cl_74() {
+fn markers_and_record_ends_are_not_data_cl_74() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         begin(&mut peer);
         peer.answer("RETR a", "150 Opening");
@@ -276,7 +276,7 @@ fn markers_and_records_are_no_data_cl_74() {
 }
 
 #[test]
-fn the_servers_reason_comes_before_a_cut_file_cl_74() {
+fn the_servers_refusal_takes_precedence_over_a_truncated_file_cl_74() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer, "250 done");
         peer.answer("RETR a", "125 Sending");
@@ -296,7 +296,7 @@ fn the_servers_reason_comes_before_a_cut_file_cl_74() {
 }
 
 #[test]
-fn an_upload_ends_with_its_end_and_not_before_cl_74() {
+fn an_upload_succeeds_only_after_its_end_of_file_block_cl_74() {
     let large = b"hello\n".repeat(50_000);
     let want = large.clone();
     let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
@@ -329,7 +329,7 @@ fn an_upload_ends_with_its_end_and_not_before_cl_74() {
 }
 
 #[test]
-fn an_interrupted_upload_never_gets_its_end_cl_74() {
+fn an_interrupted_upload_sends_no_end_of_file_cl_74() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let data = first(&mut peer, "250 done");
         peer.answer("STOR a", "125 Go on");
@@ -433,7 +433,7 @@ fn planned_names_in_utf8_are_requested_once_the_server_reads_utf8_cl_75() {
 }
 
 #[test]
-fn a_change_of_the_plan_drops_what_was_requested_cl_75() {
+fn a_changed_plan_drops_the_requested_files_cl_75() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer, "250 done");
         peer.expect_together(&["RETR b", "RETR c", "RETR d"]);

@@ -35,7 +35,7 @@ fn press(canceller: Canceller) -> JoinHandle<()> {
 }
 
 #[test]
-fn a_cancelled_client_does_nothing_any_more() {
+fn a_cancelled_client_sends_only_quit() {
     patiently(GOOD_BYE, |_| {
         let canceller = Canceller::new().unwrap();
         let (server, mut client) = Server::logged_in_with(builder(&canceller), |mut peer| {
@@ -101,7 +101,7 @@ fn a_cancel_ends_the_wait_for_a_reply() {
 
 /// The server has the data connection already, and would take its end for the end of an empty file.
 #[test]
-fn an_upload_that_is_cancelled_before_the_first_reply_is_no_file_hl_04() {
+fn an_upload_cancelled_before_the_first_reply_resets_its_data_hl_04() {
     let canceller = Canceller::new().unwrap();
     let button = canceller.clone();
     let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
@@ -144,7 +144,7 @@ fn endless_150s_do_not_hide_a_cancel_hc_12() {
 }
 
 #[test]
-fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
+fn a_cancelled_download_can_be_aborted_cleanly_cl_15() {
     patiently(GOOD_BYE, |_| {
         for abandoned in [false, true] {
             let canceller = Canceller::new().unwrap();
@@ -178,7 +178,7 @@ fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
 }
 
 #[test]
-fn a_cancelled_upload_can_be_aborted_in_good_order_cl_15() {
+fn a_cancelled_upload_can_be_aborted_cleanly_cl_15() {
     patiently(GOOD_BYE, |_| {
         let canceller = Canceller::new().unwrap();
         let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
@@ -240,7 +240,7 @@ fn a_cancel_ends_the_wait_for_a_data_connection_and_for_the_last_reply() {
 }
 
 #[test]
-fn good_bye_takes_a_second_at_most() {
+fn a_cancel_limits_the_wait_for_the_reply_to_quit() {
     patiently(GOOD_BYE, |_| {
         let canceller = Canceller::new().unwrap();
         let button = canceller.clone();

@@ -47,7 +47,7 @@ fn x_forms_are_tried_once_and_remembered_cl_16() {
 }
 
 #[test]
-fn a_verb_that_is_known_has_no_x_form_cl_16() {
+fn a_refusal_of_a_known_command_tries_no_x_form_cl_16() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         for reply in ["550 no", "501 no", "530 no", "450 no"] {
             peer.answer("RMD d", reply);
@@ -60,7 +60,7 @@ fn a_verb_that_is_known_has_no_x_form_cl_16() {
 }
 
 #[test]
-fn one_object_is_told_by_mlst_cl_17() {
+fn stat_reads_one_object_by_mlst_cl_17() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer(
             "MLST a",
@@ -136,7 +136,7 @@ fn times_and_modes_are_set_cl_06() {
 }
 
 #[test]
-fn facts_are_chosen() {
+fn mlst_facts_are_selected() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("FEAT", "211-features\r\n MLST type*;size;modify*;\r\n211 end");
         peer.answer("OPTS MLST type;size;UNIX.mode;", "200 MLST OPTS type;size;");
@@ -213,7 +213,7 @@ fn digests_by_the_older_commands_hc_21() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_quit_is_left_soon() {
+fn quit_does_not_wait_long_for_a_silent_server() {
     let long = Duration::from_secs(600);
     let builder = Client::builder().timeouts(Timeouts { reply: long, ..timeouts() });
     let (server, client) = Server::logged_in_with(builder, |mut peer| {

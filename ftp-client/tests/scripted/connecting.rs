@@ -22,7 +22,7 @@ fn builder() -> ftp_client::ClientBuilder {
 }
 
 #[test]
-fn servers_are_named_with_or_without_a_port() {
+fn connect_accepts_host_and_port_and_refuses_invalid_servers() {
     let server = Server::start(|mut peer| peer.reply("220 ready"));
     let port = server.address.port();
     assert!(builder().connect(&format!("localhost:{port}")).is_ok());
@@ -40,7 +40,7 @@ fn servers_are_named_with_or_without_a_port() {
 }
 
 #[test]
-fn any_keepalive_is_cut_to_what_the_system_takes() {
+fn any_keepalive_is_clamped_to_the_system_limits() {
     for idle in [Duration::ZERO, Duration::from_millis(1), Duration::MAX] {
         let server = Server::start(|mut peer| peer.reply("220 ready"));
         server.connect(builder().keepalive(Some(idle))).unwrap();
@@ -66,7 +66,7 @@ fn only_addresses_of_the_family_are_tried() {
 }
 
 #[test]
-fn all_connections_are_from_the_bound_address_cl_33() {
+fn all_connections_use_the_bound_address_cl_33() {
     let local = IpAddr::from([127, 0, 0, 2]);
     for mode in [Mode::Passive, Mode::Active] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,7 +145,7 @@ fn told(mut stream: &UnixStream, line: &str, reply: &str) {
 }
 
 #[test]
-fn a_connector_makes_control_and_data_by_name_hc_33() {
+fn a_connector_opens_control_and_data_connections_by_name_hc_33() {
     let (connector, was_asked, give) = pairs();
     let (here, control) = UnixStream::pair().unwrap();
     give.send(here).unwrap();
@@ -265,7 +265,7 @@ impl Connector for Given {
 }
 
 #[test]
-fn a_stream_that_reads_ahead_is_not_waited_for_at_its_descriptor() {
+fn buffered_bytes_are_read_without_polling_the_descriptor() {
     let (here, control) = UnixStream::pair().unwrap();
     let (data_here, mut data) = UnixStream::pair().unwrap();
     let server = std::thread::spawn(move || {
@@ -295,7 +295,7 @@ fn a_stream_that_reads_ahead_is_not_waited_for_at_its_descriptor() {
 }
 
 #[test]
-fn what_a_connector_cannot_do_is_said() {
+fn a_connector_rejects_family_and_bind_as_unsupported() {
     let (connector, _asked, _give) = pairs();
     let builder = builder().connector(connector);
     let excluded =
@@ -306,7 +306,7 @@ fn what_a_connector_cannot_do_is_said() {
 }
 
 #[test]
-fn active_mode_needs_addresses() {
+fn active_mode_with_a_connector_is_unsupported() {
     let (connector, _asked, give) = pairs();
     let (here, control) = UnixStream::pair().unwrap();
     give.send(here).unwrap();
@@ -323,7 +323,7 @@ fn active_mode_needs_addresses() {
 }
 
 #[test]
-fn a_connector_that_hangs_or_fails_is_no_more_than_that() {
+fn a_hanging_connector_times_out_and_a_failing_one_is_an_io_error() {
     let (connector, _asked, give) = pairs();
     let timeouts = Timeouts { connect: SHORT, ..timeouts() };
     let begin = Instant::now();
@@ -352,7 +352,7 @@ fn timer(client: &Client) -> String {
 }
 
 #[test]
-fn a_silent_connection_is_probed_unless_that_is_turned_off() {
+fn keepalive_is_on_unless_it_is_disabled() {
     let by_default = Client::builder().timeouts(timeouts());
     for (builder, want) in [
         (by_default.clone(), "02"),

@@ -44,7 +44,7 @@ fn greetings_cl_03_hc_29() {
 }
 
 #[test]
-fn the_server_is_told_its_name_on_request_cl_01() {
+fn host_is_sent_on_request_cl_01() {
     for (reply, is_refused) in [("220 hello", false), ("500 what", false), ("504 who", true)] {
         let server = Server::start(move |mut peer| {
             peer.reply("220 ready");
@@ -70,7 +70,7 @@ fn the_server_is_told_its_name_on_request_cl_01() {
 }
 
 #[test]
-fn endless_greetings_end_hc_12_hc_13() {
+fn an_endless_greeting_is_a_protocol_error_hc_12_hc_13() {
     for chunk in [&b"220-more\r\n"[..], b"2200000000"] {
         let server = Server::start(move |mut peer| {
             peer.send("220-\r\n");
@@ -82,12 +82,12 @@ fn endless_greetings_end_hc_12_hc_13() {
 }
 
 #[test]
-fn a_dripping_reply_times_out_as_a_whole_hc_18_hc_12() {
+fn a_slow_greeting_times_out_as_a_whole_hc_18_hc_12() {
     let timeouts = Timeouts { greeting: SHORT, ..timeouts() };
     let server = Server::start(|mut peer| {
         peer.send("220-");
         // Each byte arrives well within the timeout, but all of them together do not.
-        while peer.listens_for(SHORT / 10) && peer.try_send(b"x") {}
+        while peer.client_is_silent_for(SHORT / 10) && peer.try_send(b"x") {}
     });
     let begin = Instant::now();
     let error = server.connect(builder().timeouts(timeouts)).unwrap_err();
@@ -97,7 +97,7 @@ fn a_dripping_reply_times_out_as_a_whole_hc_18_hc_12() {
 }
 
 #[test]
-fn a_silent_server_times_out_and_is_not_used_again() {
+fn a_reply_timeout_closes_the_connection() {
     let timeouts = Timeouts { reply: SHORT, ..timeouts() };
     let server = Server::start(|mut peer| {
         peer.reply("220 ready");
@@ -112,7 +112,7 @@ fn a_silent_server_times_out_and_is_not_used_again() {
 }
 
 #[test]
-fn nobody_there() {
+fn connecting_to_an_unreachable_server_fails() {
     let closed = OwnPort::claim_closed();
     let port = closed.number();
     let error = builder().connect(&format!("localhost:{port}")).unwrap_err();
@@ -150,7 +150,7 @@ fn logins_cl_04() {
 }
 
 #[test]
-fn an_account_is_given_when_asked_for() {
+fn acct_is_sent_when_the_server_asks_for_it() {
     for first in ["332 acct", "331 pw"] {
         let server = Server::start(move |mut peer| {
             peer.reply("220 ready");
@@ -242,7 +242,7 @@ fn simple_commands_cl_06_cl_07() {
 }
 
 #[test]
-fn an_unreadable_directory_is_refused_cl_42_cl_43_hc_10_hc_11() {
+fn an_invalid_257_reply_is_a_protocol_error_cl_42_cl_43_hc_10_hc_11() {
     for reply in ["257 \"/x", "257 /x", "257 \"/x\x07\"", "257 \"\"", "257 \"/x\rSTOR evil\""] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("PWD", reply);
@@ -318,7 +318,7 @@ fn features_and_utf8_cl_18_hc_21() {
 }
 
 #[test]
-fn a_million_features_are_none_hc_22() {
+fn a_million_features_are_a_protocol_error_hc_22() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.expect("FEAT");
         peer.reply("211-Features:");
@@ -336,7 +336,7 @@ fn a_million_features_are_none_hc_22() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_ask_for_nothing() {
+fn a_non_utf8_name_is_sent_without_feat() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.expect(b"DELE \xe9");
         peer.reply("250 ok");
@@ -346,7 +346,7 @@ fn bytes_that_are_not_utf8_ask_for_nothing() {
 }
 
 #[test]
-fn a_0xff_is_sent_once_to_servers_that_would_keep_two() {
+fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
     let vsftpd = "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n PASV\r\n REST STREAM\r\n SIZE\r\n \
                   TVFS\r\n211 End";
     let pure = "211-Extensions supported:\r\n ESTA\r\n ESTP\r\n UTF8\r\n211 End.";
@@ -431,7 +431,7 @@ fn replies_of_the_wrong_kind_are_unexpected_hc_17() {
 }
 
 #[test]
-fn a_last_reply_before_the_transfer_was_asked_for_hc_17() {
+fn a_final_reply_before_the_transfer_command_desynchronises_hc_17() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.expect("EPSV");
@@ -444,7 +444,7 @@ fn a_last_reply_before_the_transfer_was_asked_for_hc_17() {
 }
 
 #[test]
-fn a_connection_that_ended_meanwhile_hc_34() {
+fn a_connection_closed_while_idle_is_an_error_hc_34() {
     for last in ["", "421 idle too long\r\n"] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.send(last);
@@ -461,7 +461,7 @@ fn a_connection_that_ended_meanwhile_hc_34() {
 }
 
 #[test]
-fn quit_without_a_reply_is_an_end_too() {
+fn quit_succeeds_without_a_reply() {
     let (server, client) = Server::logged_in(|mut peer| {
         peer.expect("QUIT");
         peer.close();
@@ -471,7 +471,7 @@ fn quit_without_a_reply_is_an_end_too() {
 }
 
 #[test]
-fn a_quit_behind_a_dropped_download_aborts_first() {
+fn quit_aborts_a_dropped_download_first() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 Opening");
@@ -488,7 +488,7 @@ fn a_quit_behind_a_dropped_download_aborts_first() {
 }
 
 #[test]
-fn a_client_can_be_sent_and_shown() {
+fn client_is_send_and_debug_hides_secrets() {
     fn is_send<T: Send + std::fmt::Debug>() {}
     is_send::<Client>();
     is_send::<Error>();

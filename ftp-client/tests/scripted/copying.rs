@@ -9,7 +9,7 @@ use ftp_tests::wait::patiently;
 use crate::peer::{Server, reset, timeouts, was_reset};
 
 #[test]
-fn a_copy_tells_its_meter_of_each_byte_and_keeps_its_rate() {
+fn a_copy_meters_every_byte_and_keeps_its_rate_limit() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 ok");
@@ -36,7 +36,7 @@ fn a_copy_tells_its_meter_of_each_byte_and_keeps_its_rate() {
 }
 
 #[test]
-fn a_cancel_ends_the_pause_of_a_slow_copy() {
+fn cancelling_interrupts_the_pause_of_a_rate_limited_copy() {
     // That of one byte.
     const PAUSE: Duration = Duration::from_millis(900);
     patiently(PAUSE, |_| {
@@ -59,7 +59,7 @@ fn a_cancel_ends_the_pause_of_a_slow_copy() {
 }
 
 #[test]
-fn what_the_server_says_is_worth_more_than_a_broken_connection() {
+fn the_servers_reply_takes_precedence_over_a_lost_connection() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 ok");
@@ -100,7 +100,7 @@ impl Write for Broken {
 }
 
 #[test]
-fn a_failure_here_aborts_the_transfer_and_leaves_the_client_ready() {
+fn a_local_error_aborts_the_transfer_and_leaves_the_client_usable() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 ok");
@@ -123,7 +123,7 @@ fn a_failure_here_aborts_the_transfer_and_leaves_the_client_ready() {
 }
 
 #[test]
-fn what_comes_beyond_the_expected_length_is_not_written() {
+fn bytes_beyond_the_expected_length_are_not_written() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 ok");

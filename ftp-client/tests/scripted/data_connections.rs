@@ -19,7 +19,7 @@ fn retr(peer: &mut Peer) {
 }
 
 #[test]
-fn pasv_is_remembered_after_epsv_failed_cl_21_hc_01() {
+fn pasv_is_remembered_after_epsv_fails_cl_21_hc_01() {
     for reply in [
         "500 what?",
         "501 no",
@@ -45,7 +45,7 @@ fn pasv_is_remembered_after_epsv_failed_cl_21_hc_01() {
 }
 
 #[test]
-fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
+fn a_refused_epsv_port_falls_back_to_pasv_cl_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.expect("EPSV");
@@ -72,7 +72,7 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
 }
 
 #[test]
-fn each_way_tried_is_told() {
+fn the_error_lists_each_failed_attempt() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.answer("EPSV", "502 no EPSV");
@@ -146,7 +146,7 @@ fn unreadable_227_is_a_protocol_error_cl_24_hc_04() {
 }
 
 #[test]
-fn a_229_answers_pasv_cl_29() {
+fn a_229_reply_to_pasv_is_accepted_cl_29() {
     let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.answer("TYPE I", "200 ok");
@@ -186,7 +186,7 @@ fn stranger(to: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn a_port_of_epsv_that_stays_silent_leads_to_pasv_cl_21() {
+fn an_unresponsive_epsv_port_falls_back_to_pasv_cl_21() {
     let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -217,7 +217,7 @@ fn a_port_of_epsv_that_stays_silent_leads_to_pasv_cl_21() {
 }
 
 #[test]
-fn epsv_all_is_said_once_and_kept_cl_34() {
+fn epsv_all_is_sent_once_and_rules_out_pasv_cl_34() {
     let builder = Client::builder().timeouts(timeouts()).epsv_all(true);
     let (server, mut client) = Server::logged_in_with(builder.clone(), |mut peer| {
         peer.answer("PWD", "257 \"/\"");
@@ -277,7 +277,7 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
 }
 
 #[test]
-fn epsv_all_is_not_said_unasked_cl_34() {
+fn epsv_all_is_not_sent_by_default_cl_34() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         retr(&mut peer);
@@ -295,7 +295,7 @@ fn epsv_1(peer: &mut Peer) {
 }
 
 #[test]
-fn epsv_names_the_protocol_where_522_lists_it_cl_30_hc_30() {
+fn epsv_names_the_protocol_after_a_522_lists_it_cl_30_hc_30() {
     for first in ["522 Network protocol not supported, use (1,2)", "522 say which (7, 1)"] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
@@ -327,7 +327,7 @@ fn epsv_names_the_protocol_where_522_lists_it_cl_30_hc_30() {
 }
 
 #[test]
-fn a_listener_of_another_protocol_is_aborted_cl_30() {
+fn a_229_for_another_protocol_is_aborted_cl_30() {
     for answer in ["226 closed", "502 what?"] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
@@ -358,7 +358,7 @@ fn trusting(rule: AddressRule) -> ftp_client::ClientBuilder {
 }
 
 #[test]
-fn the_rule_reaches_third_hosts_and_low_ports_cl_27_cl_35_hc_01() {
+fn settings_allow_third_hosts_and_low_ports_cl_27_cl_35_hc_01() {
     for rule in [AddressRule::Reply, AddressRule::Smart] {
         let (server, mut client) = Server::logged_in_with(trusting(rule), |mut peer| {
             peer.answer("TYPE I", "200 ok");
@@ -390,7 +390,7 @@ fn the_rule_reaches_third_hosts_and_low_ports_cl_27_cl_35_hc_01() {
 }
 
 #[test]
-fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
+fn the_choice_of_the_data_host_is_reported_cl_25_cl_26_cl_27() {
     for (rule, announced, reason, used, cure) in [
         (
             AddressRule::Peer,
@@ -438,7 +438,7 @@ fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
 }
 
 #[test]
-fn without_a_port_or_an_address_nothing_is_told_cl_33() {
+fn without_a_port_or_an_address_no_port_command_is_sent_cl_33() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let ports = PortRanges::parse(port.to_string().as_bytes()).unwrap();
@@ -463,7 +463,7 @@ fn without_a_port_or_an_address_nothing_is_told_cl_33() {
 }
 
 #[test]
-fn ipv6_has_epsv_and_eprt_only_cl_20() {
+fn ipv6_uses_only_epsv_and_eprt_cl_20() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
     let port = listener.local_addr().unwrap().port();
     let server = Server::start_on(listener, |mut peer| {

@@ -35,7 +35,7 @@ fn features(peer: &mut Peer, feature: &str) {
 }
 
 #[test]
-fn mode_z_is_used_once_agreed_and_only_if_listed_cl_70() {
+fn mode_z_is_negotiated_once_and_only_if_listed_cl_70() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         features(&mut peer, "MODE Z");
         peer.answer("TYPE I", "200 ok");
@@ -66,7 +66,7 @@ fn mode_z_is_used_once_agreed_and_only_if_listed_cl_70() {
 }
 
 #[test]
-fn a_server_that_refuses_mode_z_gets_mode_s_cl_70() {
+fn transfers_fall_back_to_mode_s_if_mode_z_is_refused_cl_70() {
     for pipeline in [false, true] {
         let (server, mut client) =
             Server::logged_in_with(builder().pipeline(pipeline), move |mut peer| {
@@ -88,7 +88,7 @@ fn a_server_that_refuses_mode_z_gets_mode_s_cl_70() {
 }
 
 #[test]
-fn only_a_whole_stream_is_whole_cl_71_hc_35() {
+fn a_truncated_or_corrupt_deflate_stream_is_an_error_cl_71_hc_35() {
     let whole = deflated(&b"hello\n".repeat(5_000));
     let mut wrong = whole.clone();
     *wrong.last_mut().unwrap() ^= 1;
@@ -122,7 +122,7 @@ fn only_a_whole_stream_is_whole_cl_71_hc_35() {
 }
 
 #[test]
-fn the_servers_reason_comes_before_a_cut_stream_cl_71() {
+fn the_servers_reply_takes_precedence_over_a_truncated_stream_cl_71() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         features(&mut peer, "MODE Z");
         peer.answer("TYPE I", "200 ok");
@@ -138,7 +138,7 @@ fn the_servers_reason_comes_before_a_cut_stream_cl_71() {
 }
 
 #[test]
-fn an_upload_ends_with_the_end_of_its_stream_cl_71() {
+fn an_upload_sends_a_complete_deflate_stream_cl_71() {
     for content in [Vec::new(), b"hello\n".repeat(50_000)] {
         let want = content.clone();
         let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
@@ -158,7 +158,7 @@ fn an_upload_ends_with_the_end_of_its_stream_cl_71() {
 }
 
 #[test]
-fn a_server_that_wants_pret_gets_it_cl_72() {
+fn pret_is_sent_to_a_server_that_requires_it_cl_72() {
     let announced = |peer: &mut Peer, line: &str| {
         peer.answer(&format!("PRET {line}"), "200 OK, will use the next command");
         peer.epsv();
@@ -185,7 +185,7 @@ fn a_server_that_wants_pret_gets_it_cl_72() {
 }
 
 #[test]
-fn a_server_that_only_lists_pret_does_not_get_it_cl_72() {
+fn pret_is_not_sent_to_a_server_that_only_lists_it_cl_72() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, "PRET");
         peer.answer("TYPE I", "200 ok");

@@ -27,7 +27,7 @@ fn code(error: &Error) -> u16 {
 }
 
 #[test]
-fn five_replies_before_data_cl_01_as_07() {
+fn downloads_report_announced_and_transferred_bytes_cl_01_as_07() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR dir/a b", "150 Opening for dir/a b (5 bytes).");
@@ -71,7 +71,7 @@ fn replies_byte_by_byte() {
 }
 
 #[test]
-fn a_verb_is_sent_before_the_data_connection_is_taken_cl_31() {
+fn the_command_is_sent_before_the_data_connection_is_accepted_cl_31() {
     // The peer accepts the data connection only after the verb, or refuses without accepting it.
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
@@ -87,7 +87,7 @@ fn a_verb_is_sent_before_the_data_connection_is_taken_cl_31() {
 }
 
 #[test]
-fn already_ended_and_several_preliminary_replies_cl_08() {
+fn transfers_with_no_or_several_preliminary_replies_cl_08() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.expect("RETR a");
@@ -111,7 +111,7 @@ fn already_ended_and_several_preliminary_replies_cl_08() {
 }
 
 #[test]
-fn an_answer_to_something_else_is_no_end_of_a_transfer_hc_17() {
+fn a_reply_of_another_command_does_not_end_a_transfer_hc_17() {
     for reply in ["200 ok", "227 Entering Passive Mode (127,0,0,1,200,1)", "221 bye"] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.image_epsv();
@@ -125,7 +125,7 @@ fn an_answer_to_something_else_is_no_end_of_a_transfer_hc_17() {
 }
 
 #[test]
-fn a_confirmation_without_a_beginning_and_without_data_is_an_error_cl_08() {
+fn a_226_without_a_150_and_without_data_is_an_error_cl_08() {
     patiently(SHORT, |data_connect| {
         let builder = Client::builder().timeouts(Timeouts { data_connect, ..timeouts() });
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -164,7 +164,7 @@ fn fewer_bytes_than_announced_are_incomplete_hc_19() {
 }
 
 #[test]
-fn other_than_announced_is_no_success_hc_16() {
+fn a_length_other_than_announced_is_an_error_hc_16() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 Opening (3 bytes)");
@@ -222,7 +222,7 @@ fn a_stray_reply_does_not_confirm_a_transfer_hc_17() {
 }
 
 #[test]
-fn negative_last_replies_are_refusals_hc_20() {
+fn negative_final_replies_are_refusals_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         for reply in ["426 cut", "451 disk", "550 odd"] {
@@ -242,7 +242,7 @@ fn negative_last_replies_are_refusals_hc_20() {
 }
 
 #[test]
-fn a_reset_is_explained_by_the_server_hc_20() {
+fn the_servers_refusal_takes_precedence_over_a_reset_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         for reply in ["426 cut half way", "226 all is well"] {
@@ -264,7 +264,7 @@ fn a_reset_is_explained_by_the_server_hc_20() {
 }
 
 #[test]
-fn no_last_reply_times_out_cl_12_hc_20() {
+fn a_missing_final_reply_times_out_cl_12_hc_20() {
     let timeouts = Timeouts { final_reply: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -280,7 +280,7 @@ fn no_last_reply_times_out_cl_12_hc_20() {
 }
 
 #[test]
-fn hanging_up_before_the_last_reply_is_no_success_hc_20() {
+fn a_connection_closed_before_the_final_reply_is_an_error_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 Opening");
@@ -294,7 +294,7 @@ fn hanging_up_before_the_last_reply_is_no_success_hc_20() {
 }
 
 #[test]
-fn service_closing_at_any_time_cl_10() {
+fn a_421_is_reported_at_any_stage_of_a_download_cl_10() {
     for at in 0..4 {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             let closing = "421 going down";
@@ -350,7 +350,7 @@ fn stalled_data_times_out_cl_12_hc_19() {
 }
 
 #[test]
-fn the_overall_limit_ends_a_slow_transfer() {
+fn the_overall_timeout_ends_a_slow_transfer() {
     patiently(Duration::from_millis(400), |limit| {
         let builder = Client::builder().timeouts(timeouts()).overall(Some(limit));
         let begin = Instant::now();
@@ -370,7 +370,7 @@ fn the_overall_limit_ends_a_slow_transfer() {
 }
 
 #[test]
-fn a_known_length_may_be_read_without_the_end() {
+fn a_download_can_finish_before_end_of_file_is_read() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 Opening");
@@ -396,7 +396,7 @@ fn a_known_length_may_be_read_without_the_end() {
 }
 
 #[test]
-fn text_is_converted() {
+fn ascii_transfers_convert_line_endings() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE A", "200 ok");
         peer.epsv();
@@ -471,7 +471,7 @@ fn a_dropped_download_is_aborted_by_the_next_call() {
 }
 
 #[test]
-fn a_download_that_is_over_needs_no_abort() {
+fn a_finished_download_needs_no_abort() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.expect("RETR a");
@@ -507,7 +507,7 @@ fn abort_cl_15() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
+fn an_unanswered_abort_closes_the_connection_cl_11() {
     patiently(SHORT, |reply| {
         let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -527,7 +527,7 @@ fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
 }
 
 #[test]
-fn a_silent_server_is_asked_whether_it_has_said_all_cl_15() {
+fn noop_is_sent_if_replies_to_an_abort_are_missing_cl_15() {
     // The replies of Pure-FTPd, and of a slow server.
     for said in ["150 0.016 seconds (measured here)\r\n", ""] {
         let late = if said.is_empty() { "426 cut\r\n226 aborted\r\n" } else { "" };

@@ -17,7 +17,7 @@ fn about(peer: &mut crate::peer::Peer, size: u64, modified: &str) {
 }
 
 #[test]
-fn a_download_gets_its_name_when_it_is_whole() {
+fn a_download_replaces_the_target_only_when_complete() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     fs::write(&path, "old").unwrap();
@@ -51,7 +51,7 @@ fn a_download_gets_its_name_when_it_is_whole() {
 }
 
 #[test]
-fn a_download_gets_the_time_of_the_servers_file_on_request() {
+fn a_download_preserves_the_modification_time_on_request() {
     for (answer, seconds) in [(THEN, Some(1_577_836_800)), ("550 no time", None)] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
@@ -73,7 +73,7 @@ fn a_download_gets_the_time_of_the_servers_file_on_request() {
 }
 
 #[test]
-fn what_has_the_name_by_then_can_be_left_alone() {
+fn keep_existing_preserves_a_file_created_during_the_download() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let other = path.clone();
@@ -93,7 +93,7 @@ fn what_has_the_name_by_then_can_be_left_alone() {
 }
 
 #[test]
-fn a_shorter_file_is_not_extended_if_it_must_be_kept() {
+fn keep_existing_prevents_resuming_a_shorter_file() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     fs::write(&path, "hello").unwrap();
@@ -113,7 +113,7 @@ fn a_shorter_file_is_not_extended_if_it_must_be_kept() {
 }
 
 #[test]
-fn a_cut_download_goes_on_in_its_part_as_09() {
+fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let part = root.path().join("a.part");
@@ -145,7 +145,7 @@ fn a_cut_download_goes_on_in_its_part_as_09() {
 }
 
 #[test]
-fn what_may_be_of_another_file_is_begun_anew_as_09() {
+fn a_download_restarts_if_the_servers_file_is_newer_as_09() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let part = root.path().join("a.part");
@@ -168,7 +168,7 @@ fn what_may_be_of_another_file_is_begun_anew_as_09() {
 }
 
 #[test]
-fn only_a_local_file_that_exists_is_rejected_as_09() {
+fn rejected_names_only_an_existing_local_file_as_09() {
     for name in [None, Some("a"), Some("a.part")] {
         let root = tempfile::tempdir().unwrap();
         let local = name.map(|name| root.path().join(name));
@@ -188,7 +188,7 @@ fn only_a_local_file_that_exists_is_rejected_as_09() {
 }
 
 #[test]
-fn a_server_that_cannot_begin_there_sends_all() {
+fn a_server_that_cannot_resume_sends_the_whole_file() {
     for takes_rest in [false, true] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
@@ -221,7 +221,7 @@ fn a_server_that_cannot_begin_there_sends_all() {
 }
 
 #[test]
-fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
+fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     fs::write(&path, "hello, world").unwrap();
@@ -231,7 +231,7 @@ fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
         assert_eq!(peer.read_data(), b"hello, world");
         peer.reply("226 done");
         peer.answer("SIZE a", "213 11");
-        // The server has the beginning from an earlier try.
+        // The server has the beginning from an earlier attempt.
         about(&mut peer, 5, "213 20990101000000");
         peer.epsv();
         peer.answer("APPE a", "150 ok");
@@ -277,7 +277,7 @@ fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
 }
 
 #[test]
-fn a_digest_that_differs_leaves_no_file() {
+fn a_checksum_mismatch_leaves_no_file() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let (server, mut client) = Server::logged_in(|mut peer| {

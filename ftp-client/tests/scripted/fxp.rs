@@ -220,7 +220,7 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
 }
 
 #[test]
-fn the_log_says_which_server_has_sent_a_reply_of_the_transfer() {
+fn the_log_names_the_server_of_each_transfer_reply() {
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     trace::record();
@@ -239,7 +239,7 @@ fn the_log_says_which_server_has_sent_a_reply_of_the_transfer() {
 }
 
 #[test]
-fn the_source_listens_where_that_is_chosen_fx_02_fx_05_hc_02() {
+fn the_source_listens_if_that_direction_is_chosen_fx_02_fx_05_hc_02() {
     let script = [TYPES, SOURCE_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     let report = succeeds(&script, only(Direction::SourceListens));
     assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
@@ -247,7 +247,7 @@ fn the_source_listens_where_that_is_chosen_fx_02_fx_05_hc_02() {
 }
 
 #[test]
-fn a_server_that_wants_pret_learns_the_transfer_before_it_listens_cl_72() {
+fn pret_is_sent_before_pasv_to_a_server_that_requires_it_cl_72() {
     let listens = "t> PASV\n t< 500 You need to use a client supporting PRET (PRE Transfer)\n \
         t> PRET STOR b\n t< 200 ok\n";
     let script = [TYPES, listens, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
@@ -255,7 +255,7 @@ fn a_server_that_wants_pret_learns_the_transfer_before_it_listens_cl_72() {
 }
 
 #[test]
-fn a_source_that_listens_may_answer_when_it_is_connected_to_fx_04() {
+fn servers_may_delay_their_preliminary_replies_fx_04() {
     // It answers RETR only after the target got STOR.
     let late = "s> RETR a\n t> STOR b\n s< 150 connected\n t< 150 going\n s< 226\n t< 226\n";
     succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Direction::SourceListens));
@@ -265,7 +265,7 @@ fn a_source_that_listens_may_answer_when_it_is_connected_to_fx_04() {
 }
 
 #[test]
-fn an_end_without_a_beginning_is_a_copy_only_by_its_size_fx_06_cl_08() {
+fn a_226_without_a_150_requires_equal_sizes_fx_06_cl_08() {
     let options = only(Direction::TargetListens);
     let untold = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 502 what\n";
     let other = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 0\n";
@@ -284,7 +284,7 @@ fn an_end_without_a_beginning_is_a_copy_only_by_its_size_fx_06_cl_08() {
 }
 
 #[test]
-fn a_source_that_refuses_leaves_the_target_alone_fx_04() {
+fn the_target_gets_no_transfer_command_if_the_source_refuses_fx_04() {
     // The target gets no command, however long a source takes that can begin without it.
     for refusal in ["550 none", "450 busy", "553 bad name"] {
         for (listens, direction) in [
@@ -307,7 +307,7 @@ fn a_source_that_refuses_leaves_the_target_alone_fx_04() {
 }
 
 #[test]
-fn what_refuses_one_direction_is_tried_in_the_other_fx_08() {
+fn a_refused_direction_falls_back_to_the_other_fx_08() {
     let last = "s< 226 sent\n t< 226 there\n";
     for refused in [
         "t> PASV\n t< 502 no\n",
@@ -335,7 +335,7 @@ fn what_refuses_one_direction_is_tried_in_the_other_fx_08() {
 }
 
 #[test]
-fn both_refusals_are_named_fx_08() {
+fn the_error_names_both_refusals_fx_08() {
     let port = "t> PASV\n t< 227 (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 no third\n";
     let words = [
         "source: PORT refused: 500 no third; with the source listening: source: PASV refused: 502 no",
@@ -369,7 +369,7 @@ fn both_refusals_are_named_fx_08() {
 }
 
 #[test]
-fn sizes_that_differ_are_no_success() {
+fn different_sizes_are_an_error() {
     let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     for (sizes, want) in [
         ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 4\n", Some("4 of 5 bytes")),
@@ -389,7 +389,7 @@ fn sizes_that_differ_are_no_success() {
 }
 
 #[test]
-fn resuming_tells_both_right_before_the_transfer_fx_12() {
+fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
     let options = Options { resume: Resume::From(7), ..only(Direction::Auto) };
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -411,7 +411,7 @@ fn resuming_tells_both_right_before_the_transfer_fx_12() {
 }
 
 #[test]
-fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
+fn an_unused_rest_is_sent_again_fx_12_as_10() {
     // Commands in between may have made the server forget it.
     let script =
         [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
@@ -427,7 +427,7 @@ fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
 }
 
 #[test]
-fn resuming_finds_where_the_target_ends_fx_12_as_09() {
+fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
     let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
@@ -464,7 +464,7 @@ fn resuming_finds_where_the_target_ends_fx_12_as_09() {
 }
 
 #[test]
-fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
+fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
     // A server that keeps an interrupted upload reports its size, although the file does not exist.
     let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
@@ -487,7 +487,7 @@ fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
 }
 
 #[test]
-fn what_was_left_over_is_put_right_fx_01_as_10() {
+fn a_leftover_type_or_rest_is_reset_fx_01_as_10() {
     // A restart that no transfer used, a dropped transfer, another type.
     let left = "s> TYPE A\n s< 200 ok\n t> REST 100\n t< 350 ok\n";
     let rest = "t> REST 0\n t< 350 ok\n";
@@ -501,7 +501,7 @@ fn what_was_left_over_is_put_right_fx_01_as_10() {
 }
 
 #[test]
-fn each_file_has_its_own_port_fx_09() {
+fn each_file_uses_a_new_port_fx_09() {
     let last = "s< 226 sent\n t< 226 there\n";
     let again = "t> PASV\n t< 227 (127,0,0,1,200,3)\n s> PORT 127,0,0,1,200,3\n s< 200 ok\n";
     let script = [TYPES, TARGET_LISTENS, BEGUN, last, again, BEGUN, last].concat();
@@ -512,7 +512,7 @@ fn each_file_has_its_own_port_fx_09() {
 }
 
 #[test]
-fn the_announced_host_counts_where_it_was_chosen_fx_05() {
+fn the_reply_rule_uses_the_announced_host_fx_05() {
     let address = AddressRule::Reply;
     let there = "t> PASV\n t< 227 (203,0,113,9,200,1)\n s> PORT 203,0,113,9,200,1\n s< 200 ok\n";
     let script = [TYPES, there, BEGUN, "s< 226\n t< 226\n"].concat();
@@ -520,7 +520,7 @@ fn the_announced_host_counts_where_it_was_chosen_fx_05() {
 }
 
 #[test]
-fn ipv6_goes_by_epsv_and_eprt_fx_10() {
+fn ipv6_uses_epsv_and_eprt_fx_10() {
     let target = "t> EPSV 2\n t< 229 (|||50001|)\n s> EPRT |2|::1|50001|\n s< 200 ok\n";
     let source = "s> EPSV 2\n s< 229 (|||50002|)\n t> EPRT |2|::1|50002|\n t< 200 ok\n";
     let last = "s< 226\n t< 226\n";
@@ -538,7 +538,7 @@ fn ipv6_goes_by_epsv_and_eprt_fx_10() {
 }
 
 #[test]
-fn an_argument_that_cannot_be_sent_is_found_first() {
+fn invalid_arguments_are_found_before_any_command() {
     for (from, to, side) in [("a\r\nDELE x", "b", Side::Source), ("a", "", Side::Target)] {
         let mut meeting = Meeting::new("", [Usable, Usable]);
         let (source, target) = (&mut meeting.source, &mut meeting.target);
@@ -550,7 +550,7 @@ fn an_argument_that_cannot_be_sent_is_found_first() {
 }
 
 #[test]
-fn a_server_that_is_promised_epsv_alone_is_told_no_address_cl_34() {
+fn epsv_all_rules_out_port_at_the_target_cl_34() {
     let (source_server, mut source) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.answer("PASV", "227 (127,0,0,1,195,84)");

@@ -38,7 +38,7 @@ fn names(entries: &[Entry]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn lines_are_given_as_they_come_as_07_cl_45() {
+fn lines_are_returned_unchanged_as_07_cl_45() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         listing(&mut peer, "NLST", b"a\r\n b \r\n\r\nc\n");
         listing(&mut peer, "LIST ./-l", b"total 2\r\n\r\n-rw a\r\n");
@@ -66,7 +66,7 @@ fn lines_are_given_as_they_come_as_07_cl_45() {
 }
 
 #[test]
-fn entries_come_by_mlsd_where_it_is_listed_ls_49() {
+fn entries_are_read_with_mlsd_if_mlst_is_listed_ls_49() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " MLST type*;size*;\r\n");
         let data = b"type=cdir; /pub\r\ntype=pdir; /\r\ntype=dir;unique=1g; sub\r\n\
@@ -102,7 +102,7 @@ fn entries_come_by_mlsd_where_it_is_listed_ls_49() {
 }
 
 #[test]
-fn entries_come_by_list_where_mlst_is_not_listed_ls_49_cl_18() {
+fn entries_are_read_with_list_if_mlst_is_not_listed_ls_49_cl_18() {
     for feat in ["500 what", "211 no features", "211-features\r\n SIZE\r\n211 end"] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("FEAT", feat);
@@ -125,7 +125,7 @@ fn entries_come_by_list_where_mlst_is_not_listed_ls_49_cl_18() {
 }
 
 #[test]
-fn dates_without_a_year_are_read_by_the_clock_ls_44() {
+fn dates_without_a_year_are_resolved_by_the_clock_ls_44() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         let data = b"-rw-r--r-- 1 u g 5 Jan 2 10:00 a\r\n-rw-r--r-- 1 u g 5 Dec 30 10:00 b\r\n";
         listing(&mut peer, "LIST", data);
@@ -141,7 +141,7 @@ fn dates_without_a_year_are_read_by_the_clock_ls_44() {
 }
 
 #[test]
-fn features_that_lie_are_found_out_hc_21() {
+fn listings_fall_back_to_list_if_an_advertised_mlsd_fails_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " MLST type*;\r\n");
         peer.epsv();
@@ -251,7 +251,7 @@ fn collecting_stops_at_its_limit_hc_14() {
 }
 
 #[test]
-fn a_cut_listing_ends_with_an_error_hc_20() {
+fn an_interrupted_listing_ends_with_an_error_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("NLST", "150 ok");
@@ -270,7 +270,7 @@ fn a_cut_listing_ends_with_an_error_hc_20() {
 }
 
 #[test]
-fn an_endless_line_ends_hc_15() {
+fn an_endless_line_is_a_protocol_error_hc_15() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("LIST", "150 ok");
@@ -289,7 +289,7 @@ fn an_endless_line_ends_hc_15() {
 }
 
 #[test]
-fn an_endless_listing_is_left_early_hc_14() {
+fn an_endless_listing_can_be_dropped_early_hc_14() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("NLST", "150 ok");
@@ -306,7 +306,7 @@ fn an_endless_listing_is_left_early_hc_14() {
 }
 
 #[test]
-fn lines_do_not_depend_on_how_they_are_cut() {
+fn lines_do_not_depend_on_chunking() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("NLST", "150 ok");
@@ -341,7 +341,7 @@ fn counted(client: &mut Client, directory: &str, options: ListOptions) -> (usize
 }
 
 #[test]
-fn a_listing_that_its_confirmation_calls_cut_ends_with_an_error() {
+fn a_listing_reported_as_truncated_ends_with_an_error() {
     const SAID: &str = "226-Options: -l \r\n226 Output truncated to 2 matches";
     let (server, mut client) = Server::logged_in(|mut peer| {
         for (command, line) in [
@@ -373,7 +373,7 @@ fn a_listing_that_its_confirmation_calls_cut_ends_with_an_error() {
 }
 
 #[test]
-fn a_listing_cut_within_its_last_line_ends_with_an_error() {
+fn a_listing_truncated_in_its_last_line_ends_with_an_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         listing(&mut peer, "MLSD", b"type=file; a\r\ntype=file; ot");
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 5 Jan");
@@ -422,7 +422,7 @@ fn a_listing_whose_data_connection_is_reset_ends_with_an_error() {
 }
 
 #[test]
-fn a_directory_that_is_listed_as_itself_is_entered_to_look() {
+fn a_directory_listed_as_itself_is_listed_again_after_cwd() {
     const SUB: &[u8] = b"drwx--x--x 2 u g 4096 Jan 2 2020 sub\r\n";
     const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 sub\r\n";
     let (server, mut client) = Server::logged_in(|mut peer| {
@@ -477,7 +477,7 @@ fn a_directory_that_is_listed_as_itself_is_entered_to_look() {
 }
 
 #[test]
-fn hidden_names_are_asked_for_where_the_server_knows_how() {
+fn list_a_is_used_only_if_the_server_supports_it() {
     const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
     let all = ListOptions { all: true, ..LINES };
     let (server, mut client) = Server::logged_in(|mut peer| {

@@ -10,7 +10,7 @@ use ftp_tests::wait::patiently;
 use crate::peer::{SHORT, SOON, Server, timeouts};
 
 #[test]
-fn beginnings_without_end_do_not_hold_up_an_abort_hc_12() {
+fn endless_150_replies_do_not_delay_an_abort_hc_12() {
     patiently(SHORT, |reply| {
         let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -33,7 +33,7 @@ fn beginnings_without_end_do_not_hold_up_an_abort_hc_12() {
 }
 
 #[test]
-fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
+fn a_226_while_the_data_port_is_refused_leaves_the_client_usable() {
     let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Always);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.answer("TYPE I", "200 ok");
@@ -66,7 +66,7 @@ fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
 }
 
 #[test]
-fn an_upload_that_was_confirmed_and_then_cut_is_no_success_hc_20() {
+fn an_upload_reset_after_its_confirmation_is_an_error_hc_20() {
     for _ in 0..3 {
         let (server, mut client) = Server::logged_in(|mut peer| {
             peer.image_epsv();

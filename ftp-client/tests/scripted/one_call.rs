@@ -13,7 +13,7 @@ fn greet(peer: &mut Peer, user: &str, password: &str) {
 }
 
 #[test]
-fn a_get_is_what_the_url_says_cl_60_cl_61_cl_64() {
+fn get_uses_the_login_and_path_of_the_url_cl_60_cl_61_cl_64() {
     for (login, user, password, path, argument) in [
         ("", "anonymous", "anonymous@", "a", "a"),
         ("u:p%40@", "u", "p@", "pub/a%20b", "pub/a b"),
@@ -36,7 +36,7 @@ fn a_get_is_what_the_url_says_cl_60_cl_61_cl_64() {
 }
 
 #[test]
-fn a_text_is_converted_and_its_length_not_compared_as_01_as_02() {
+fn ascii_transfers_convert_text_and_skip_the_size_check_as_01_as_02() {
     let server = Server::start(|mut peer| {
         greet(&mut peer, "u", "p");
         peer.answer("TYPE A", "200 ok");
@@ -67,7 +67,7 @@ fn a_text_is_converted_and_its_length_not_compared_as_01_as_02() {
 }
 
 #[test]
-fn a_path_that_is_not_known_whole_is_entered_once_cl_60() {
+fn a_path_refused_with_550_is_retried_once_with_cwd_cl_60() {
     let enter = |peer: &mut Peer, verb: &str| {
         greet(peer, "u", "p");
         peer.image_epsv();
@@ -141,7 +141,7 @@ fn one_get(then: impl FnOnce(&mut Peer) + Send + 'static) -> Result<Report, Erro
 }
 
 #[test]
-fn an_end_of_data_is_no_success_hc_19_hc_20() {
+fn end_of_data_alone_is_not_success_hc_19_hc_20() {
     assert!(matches!(one_get(|peer| peer.reply("426 cut")), Err(Error::Refused(..))));
     assert!(matches!(one_get(|peer| peer.reply("421 bye")), Err(Error::ServiceClosing(_))));
     let short = one_get(|peer| {
@@ -162,7 +162,7 @@ fn an_end_of_data_is_no_success_hc_19_hc_20() {
 }
 
 #[test]
-fn a_put_that_the_server_has_in_part_is_incomplete() {
+fn a_put_with_a_smaller_remote_size_is_incomplete() {
     let server = Server::start(|mut peer| {
         greet(&mut peer, "u", "p");
         peer.image_epsv();
@@ -178,7 +178,7 @@ fn a_put_that_the_server_has_in_part_is_incomplete() {
 }
 
 #[test]
-fn a_reader_that_fails_leaves_no_short_file_li_09() {
+fn a_failing_reader_aborts_the_upload_li_09() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -200,7 +200,7 @@ fn a_reader_that_fails_leaves_no_short_file_li_09() {
 }
 
 #[test]
-fn what_is_no_url_says_where_hl_09() {
+fn an_invalid_url_is_an_argument_error_hl_09() {
     let failed = get("ftp://h/a%0aDELE%20b", &mut Vec::new());
     assert!(matches!(failed, Err(Error::Argument(ParseError { what: "URL", .. }))), "{failed:?}");
 }

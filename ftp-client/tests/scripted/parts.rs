@@ -37,7 +37,7 @@ fn features(peer: &mut Peer, lines: &str) {
 }
 
 #[test]
-fn a_range_by_rang_as_10() {
+fn a_range_is_requested_with_rang_as_10() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n");
         peer.image_epsv();
@@ -70,7 +70,7 @@ fn a_range_by_rang_as_10() {
 }
 
 #[test]
-fn a_server_that_forgets_a_range_is_not_believed_hc_21() {
+fn an_ignored_rang_is_aborted_and_replaced_by_rest_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n");
         peer.image_epsv();
@@ -95,7 +95,7 @@ fn a_server_that_forgets_a_range_is_not_believed_hc_21() {
 }
 
 #[test]
-fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
+fn a_range_with_rest_is_aborted_after_its_last_byte_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n");
         peer.image_epsv();
@@ -147,7 +147,7 @@ fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
 }
 
 #[test]
-fn a_part_whose_transfer_did_not_follow_is_taken_back_as_10() {
+fn an_unused_rest_or_rang_is_reset_as_10() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n HASH MD5*\r\n");
         for (offer, set, reset) in
@@ -189,7 +189,7 @@ fn a_part_whose_transfer_did_not_follow_is_taken_back_as_10() {
 }
 
 #[test]
-fn a_download_goes_on_only_in_the_same_file_as_09() {
+fn a_download_resumes_only_if_the_file_is_unchanged_as_09() {
     let since = TimeVal::parse(b"20200102030405").unwrap();
     for (there, since, dialogue, offset) in [
         (5, None, &[("SIZE a", "213 10")][..], 5),
@@ -222,7 +222,7 @@ fn a_download_goes_on_only_in_the_same_file_as_09() {
 }
 
 #[test]
-fn going_on_needs_a_server_that_can_as_09() {
+fn a_download_that_cannot_resume_starts_at_zero_as_09() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.answer("SIZE a", "213 10");
@@ -252,7 +252,7 @@ fn going_on_needs_a_server_that_can_as_09() {
 }
 
 #[test]
-fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
+fn an_upload_resumes_at_the_end_of_the_servers_file_as_09() {
     for (size, offset, after) in [
         ("213 4", 4, "213 10"),
         ("213 10", 10, "213 10"),
@@ -287,7 +287,7 @@ fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
 }
 
 #[test]
-fn another_length_than_was_expected_is_an_error_hc_19_hc_16() {
+fn an_unexpected_length_is_an_error_hc_19_hc_16() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         sends(&mut peer, b"12345");
@@ -309,7 +309,7 @@ fn another_length_than_was_expected_is_an_error_hc_19_hc_16() {
 }
 
 #[test]
-fn lengths_are_asked_for_on_request_hc_19() {
+fn lengths_are_compared_with_size_on_request_hc_19() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         for (size, reply) in
@@ -375,7 +375,7 @@ fn lengths_are_asked_for_on_request_hc_19() {
 }
 
 #[test]
-fn unique_names_are_told() {
+fn stou_returns_the_unique_name() {
     for (wish, first, last, early, late) in [
         ("", "150 FILE: a.1", "226 done", Some("a.1"), Some("a.1")),
         ("a b", "125 FILE: a b.1", "250 done", Some("a b.1"), Some("a b.1")),
@@ -399,7 +399,7 @@ fn unique_names_are_told() {
 }
 
 #[test]
-fn a_unique_upload_that_is_left_is_no_file() {
+fn a_dropped_unique_upload_is_aborted() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("STOU", "150 FILE: a.1");

@@ -169,7 +169,7 @@ impl Peer {
     }
 
     /// Waits for this time; false if the client has sent more, or sends more or hangs up before.
-    pub(crate) fn listens_for(&mut self, time: Duration) -> bool {
+    pub(crate) fn client_is_silent_for(&mut self, time: Duration) -> bool {
         if !self.control.buffer().is_empty() {
             return false;
         }

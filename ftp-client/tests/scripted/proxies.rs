@@ -178,7 +178,7 @@ fn fault(login: &str, scheme: &str, bytes: &'static [u8]) -> ProxyFault {
 }
 
 #[test]
-fn wrong_answers_of_socks_proxies_are_told_apart() {
+fn socks_proxy_errors_are_distinguished() {
     let refused = |reason: &str, is_transient| ProxyFault::Refused {
         target: "inside.invalid:21".to_owned(),
         reason: reason.to_owned(),
@@ -214,7 +214,7 @@ fn wrong_answers_of_socks_proxies_are_told_apart() {
 }
 
 #[test]
-fn wrong_answers_of_http_proxies_are_told_apart() {
+fn http_proxy_errors_are_distinguished() {
     let refused = |reason: &str, is_transient| ProxyFault::Refused {
         target: "inside.invalid:21".to_owned(),
         reason: reason.to_owned(),
@@ -264,7 +264,7 @@ fn wrong_answers_of_http_proxies_are_told_apart() {
 }
 
 #[test]
-fn a_greeting_right_behind_the_proxys_answer_is_not_lost() {
+fn a_greeting_right_after_the_proxys_reply_is_not_lost() {
     for (scheme, bytes) in [
         ("http", &b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n220 ready\r\n"[..]),
         (
@@ -279,7 +279,7 @@ fn a_greeting_right_behind_the_proxys_answer_is_not_lost() {
 }
 
 #[test]
-fn a_proxy_that_nothing_listens_for_is_named() {
+fn the_error_names_an_unreachable_proxy() {
     let closed = OwnPort::claim_closed();
     let free = closed.address();
     for scheme in ["socks5", "socks5h", "http", "ftp"] {
@@ -317,7 +317,7 @@ const PHASES: [(&str, &[u8]); 7] = [
 ];
 
 #[test]
-fn the_deadline_holds_in_every_phase() {
+fn the_connect_timeout_applies_in_every_proxy_phase() {
     for (scheme, bytes) in PHASES {
         patiently(SHORT, |connect| {
             let (at, said) = silent_after(bytes);
@@ -333,7 +333,7 @@ fn the_deadline_holds_in_every_phase() {
 }
 
 #[test]
-fn the_canceller_ends_every_phase() {
+fn cancelling_works_in_every_proxy_phase() {
     for (scheme, bytes) in PHASES {
         let (at, said) = silent_after(bytes);
         let canceller = Canceller::new().unwrap();
@@ -351,7 +351,7 @@ fn the_canceller_ends_every_phase() {
 }
 
 #[test]
-fn bytes_that_trickle_do_not_extend_the_deadline() {
+fn trickled_bytes_do_not_extend_the_proxy_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let trickle = thread::spawn(move || {
@@ -411,7 +411,7 @@ fn a_proxy_that_refuses_data_leaves_the_session_usable() {
 }
 
 #[test]
-fn an_ftp_proxy_gets_the_user_with_the_host() {
+fn an_ftp_proxy_gets_user_at_host() {
     for (login, server, want) in [
         ("", "ftp.example.org", &["USER me@ftp.example.org"][..]),
         ("", "ftp.example.org:2121", &["USER me@ftp.example.org:2121"]),
@@ -440,7 +440,7 @@ fn an_ftp_proxy_gets_the_user_with_the_host() {
 }
 
 #[test]
-fn a_refused_login_at_an_ftp_proxy_is_the_proxys() {
+fn a_refused_ftp_proxy_login_is_a_proxy_error() {
     let proxy = Server::start(|mut peer| {
         peer.reply("220 proxy");
         peer.answer("USER own", "331 password");
@@ -455,7 +455,7 @@ fn a_refused_login_at_an_ftp_proxy_is_the_proxys() {
 }
 
 #[test]
-fn what_a_proxy_excludes_is_said_before_anything_is_sent() {
+fn options_and_hosts_that_exclude_a_proxy_are_unsupported() {
     struct Nobody;
     impl Connector for Nobody {
         fn connect(&self, _: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {

@@ -96,7 +96,7 @@ fn on(script: impl FnOnce(Peer) + Send + 'static) -> Script {
     Box::new(script)
 }
 
-/// The commands of a try before it begins.
+/// The commands of an attempt before it begins.
 fn about(peer: &mut Peer, size: u64, modified: &str) {
     peer.answer("SIZE a", &format!("213 {size}"));
     peer.answer("MDTM a", modified);
@@ -125,14 +125,14 @@ fn cut(mut peer: Peer) {
 }
 
 #[test]
-fn a_cut_download_goes_on_over_a_new_connection_as_09() {
+fn an_interrupted_download_resumes_on_a_new_connection_as_09() {
     let server = Server::start(vec![
         on(cut),
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 5, RETR a").write_all(b", wo").unwrap();
-            // The connection stays open for the next try.
+            // The connection stays open for the next attempt.
             peer.reply("426 cut");
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 9, RETR a").write_all(b"rld").unwrap();
@@ -148,10 +148,10 @@ fn a_cut_download_goes_on_over_a_new_connection_as_09() {
     let local = Local::new();
     let done = local.download(&mut queue).unwrap();
     assert_eq!(local.content("a"), "hello, world");
-    assert_eq!((done.tries, done.resumed, done.size), (3, 9, 12));
+    assert_eq!((done.attempts, done.resumed, done.size), (3, 9, 12));
     assert_eq!(done.report.unwrap().bytes, 3);
     let done = local.download(&mut queue).unwrap();
-    assert_eq!((done.tries, done.resumed, done.size), (1, 12, 12));
+    assert_eq!((done.attempts, done.resumed, done.size), (1, 12, 12));
     assert!(done.report.is_none());
     assert_eq!(local.content("a"), "hello, world");
     queue.quit().unwrap();
@@ -159,7 +159,7 @@ fn a_cut_download_goes_on_over_a_new_connection_as_09() {
 }
 
 #[test]
-fn a_download_of_a_changed_file_begins_anew_as_09() {
+fn a_download_of_a_changed_file_starts_again_as_09() {
     for (size, modified) in [(12, LATER), (11, THEN), (3, THEN), (13, LATER)] {
         let server = Server::start(vec![
             on(cut),
@@ -183,13 +183,13 @@ fn a_download_of_a_changed_file_begins_anew_as_09() {
         let local = Local::new();
         let done = local.download(&mut server.queue()).unwrap();
         assert_eq!(local.content("a"), "other, other."[..usize::try_from(size).unwrap()]);
-        assert_eq!((done.tries, done.resumed, done.size), (3, 2, size));
+        assert_eq!((done.attempts, done.resumed, done.size), (3, 2, size));
         server.end();
     }
 }
 
 #[test]
-fn what_is_here_is_the_beginning_or_goes_as_09() {
+fn a_partial_file_that_cannot_be_resumed_is_replaced_as_09() {
     // A part longer than the file, and a server that reports no size.
     for (size, here) in [("213 2", "hello"), ("500 what", "h")] {
         let script = move |mut peer: Peer| {
@@ -221,13 +221,13 @@ fn what_is_here_is_the_beginning_or_goes_as_09() {
     let local = Local::new();
     std::fs::write(local.path("a.part"), "hel").unwrap();
     let done = local.download(&mut server.queue()).unwrap();
-    assert_eq!((done.tries, done.resumed), (1, 0));
+    assert_eq!((done.attempts, done.resumed), (1, 0));
     assert_eq!(local.content("a"), "hello");
     server.end();
 }
 
 #[test]
-fn a_target_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
+fn an_ignored_rest_leaves_the_partial_file_unchanged_as_09() {
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         about(&mut peer, 12, THEN);
@@ -246,7 +246,7 @@ fn a_target_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
 }
 
 #[test]
-fn a_download_that_was_not_whole_begins_anew_hc_19() {
+fn a_download_starts_again_if_the_server_ignores_rest_hc_19() {
     // It replies 350 and still sends the whole file.
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
@@ -266,13 +266,13 @@ fn a_download_that_was_not_whole_begins_anew_hc_19() {
     let local = Local::new();
     std::fs::write(local.path("a.part"), "hel").unwrap();
     let done = local.download(&mut server.queue()).unwrap();
-    assert_eq!((done.tries, done.resumed), (2, 0));
+    assert_eq!((done.attempts, done.resumed), (2, 0));
     assert_eq!(local.content("a"), "hello");
     server.end();
 }
 
 #[test]
-fn what_will_not_pass_is_tried_once() {
+fn permanent_failures_are_not_retried() {
     for (reply, code) in [("550 no such file", 550), ("552 full", 552), ("452 full", 452)] {
         let server = Server::start(vec![on(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
@@ -306,7 +306,7 @@ fn what_will_not_pass_is_tried_once() {
 }
 
 #[test]
-fn what_may_pass_is_tried_as_often_as_was_said() {
+fn transient_failures_are_retried_up_to_the_limit() {
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         for _ in 0..3 {
@@ -316,7 +316,7 @@ fn what_may_pass_is_tried_as_often_as_was_said() {
         }
         peer.expect_end();
     })]);
-    let mut queue = server.queue().tries(3);
+    let mut queue = server.queue().attempts(3);
     let failed = Local::new().download(&mut queue);
     assert!(matches!(&failed, Err(error) if error.is_transient()), "{failed:?}");
     drop(queue);
@@ -324,7 +324,7 @@ fn what_may_pass_is_tried_as_often_as_was_said() {
 }
 
 #[test]
-fn each_connection_is_where_the_first_was() {
+fn every_new_connection_enters_the_same_directory() {
     let (hang_up, hung_up) = mpsc::channel();
     let entered = |mut peer: Peer| {
         peer.answer("CWD sub", "250 there");
@@ -350,12 +350,12 @@ fn each_connection_is_where_the_first_was() {
             peer.answer("QUIT", "221 bye");
         }),
     ]);
-    let mut queue = server.queue().directory("sub").tries(2);
+    let mut queue = server.queue().directory("sub").attempts(2);
     let local = Local::new();
-    assert_eq!(local.download(&mut queue).unwrap().tries, 2);
+    assert_eq!(local.download(&mut queue).unwrap().attempts, 2);
     assert_eq!(local.content("a"), "hello, world");
-    // Reconnecting is not a try: one try suffices here.
-    let mut queue = queue.tries(1);
+    // Reconnecting is not an attempt: one attempt suffices here.
+    let mut queue = queue.attempts(1);
     hung_up.recv().unwrap();
     queue.client().unwrap().noop().unwrap();
     queue.quit().unwrap();
@@ -363,7 +363,7 @@ fn each_connection_is_where_the_first_was() {
 }
 
 #[test]
-fn a_sink_that_fails_is_the_callers_own() {
+fn a_failing_sink_is_a_permanent_local_error() {
     struct Full(Vec<u8>);
     impl Write for Full {
         fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
@@ -392,11 +392,11 @@ fn a_sink_that_fails_is_the_callers_own() {
 }
 
 #[test]
-fn the_limit_for_all_counts_pauses_and_connections() {
+fn the_overall_timeout_includes_pauses_and_connections() {
     let limit = Duration::from_secs(100);
     let builder = || Client::builder().timeouts(timeouts()).overall(Some(limit));
     let begin = Instant::now();
-    // The pause would exceed the limit: the error of the try is returned at once.
+    // The pause would exceed the limit: the error of the attempt is returned at once.
     let server = Server::start(vec![on(|peer| {
         cut(peer);
     })]);

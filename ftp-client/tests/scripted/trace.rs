@@ -45,7 +45,7 @@ pub(crate) fn records() -> Vec<String> {
 }
 
 #[test]
-fn the_dialogue_is_logged_without_its_secrets() {
+fn the_dialogue_is_logged_without_secrets() {
     record();
     let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never).account("secret");
     let server = Server::start(|mut peer| {
@@ -104,7 +104,7 @@ fn the_dialogue_is_logged_without_its_secrets() {
 }
 
 #[test]
-fn downloads_that_are_requested_ahead_are_logged_when_they_are_sent() {
+fn downloads_requested_ahead_are_logged_when_sent() {
     const NAMES: [&str; 3] = ["a", "b", "c"];
     record();
     let builder = Client::builder().timeouts(timeouts()).reuse_data(true);

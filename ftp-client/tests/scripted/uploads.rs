@@ -36,7 +36,7 @@ fn store_append_and_store_from() {
 }
 
 #[test]
-fn text_is_converted() {
+fn ascii_transfers_convert_line_endings() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE A", "200 ok");
         peer.epsv();
@@ -80,7 +80,7 @@ fn a_refusal_while_uploading_is_not_a_broken_pipe() {
 }
 
 #[test]
-fn a_refusal_after_a_short_upload() {
+fn a_refusal_after_a_short_upload_is_reported() {
     // All bytes fit into the kernel's buffers; only the last reply reports the failure.
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
@@ -100,7 +100,7 @@ fn a_refusal_after_a_short_upload() {
 }
 
 #[test]
-fn a_server_that_stops_reading_is_a_stall_or_its_reason() {
+fn an_unread_upload_times_out_or_fails_with_the_servers_reply() {
     for reply in [None, Some("452 disk full")] {
         // Only a server that is silent is waited for.
         let stall = if reply.is_some() { timeouts().stall } else { SHORT };
@@ -134,7 +134,7 @@ fn a_server_that_stops_reading_is_a_stall_or_its_reason() {
 }
 
 #[test]
-fn an_upload_that_is_left_never_looks_whole() {
+fn an_abandoned_upload_resets_the_data_connection() {
     for way in 0..3 {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.image_epsv();
@@ -164,7 +164,7 @@ fn an_upload_that_is_left_never_looks_whole() {
 }
 
 #[test]
-fn a_confirmation_before_any_data_is_not_believed_hc_17() {
+fn a_confirmation_before_any_data_is_an_error_hc_17() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("STOR a", "226 done already");
@@ -180,7 +180,7 @@ fn a_confirmation_before_any_data_is_not_believed_hc_17() {
 }
 
 #[test]
-fn a_confirmation_before_the_end_is_found_behind_others_hc_17() {
+fn an_early_confirmation_after_other_replies_is_an_error_hc_17() {
     let (said, has_said) = std::sync::mpsc::channel();
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.image_epsv();
@@ -201,7 +201,7 @@ fn a_confirmation_before_the_end_is_found_behind_others_hc_17() {
 }
 
 #[test]
-fn a_large_file_that_is_confirmed_before_its_end_is_not_believed_hc_17() {
+fn an_early_confirmation_of_a_large_file_is_an_error_hc_17() {
     // Half of it is more than socket buffers hold.
     const LENGTH: usize = 64 << 20;
     let (server, mut client) = Server::logged_in(|mut peer| {
@@ -224,7 +224,7 @@ fn a_large_file_that_is_confirmed_before_its_end_is_not_believed_hc_17() {
 }
 
 #[test]
-fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
+fn a_confirmation_before_the_end_of_the_data_is_an_error_hc_17() {
     for is_reset in [false, true] {
         let (said, has_said) = std::sync::mpsc::channel();
         let (server, mut client) = Server::logged_in(move |mut peer| {
@@ -289,7 +289,7 @@ fn a_file_is_sent_from_its_position_to_its_end() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_sent_as_well() {
+fn send_file_accepts_a_pipe() {
     let (read, mut write) = std::io::pipe().unwrap();
     write.write_all(b"hello").unwrap();
     drop(write);
@@ -307,7 +307,7 @@ fn what_is_no_plain_file_is_sent_as_well() {
 }
 
 #[test]
-fn a_file_that_fails_is_aborted_and_never_a_short_one() {
+fn a_read_error_aborts_the_upload() {
     let unreadable = std::fs::File::open("/").unwrap();
     let shrinking = tempfile::tempfile().unwrap();
     // More than the buffers of both sockets hold.
@@ -339,7 +339,7 @@ fn a_file_that_fails_is_aborted_and_never_a_short_one() {
 }
 
 #[test]
-fn a_server_that_gives_up_while_a_file_is_sent_is_heard_hc_20() {
+fn a_refusal_while_a_file_is_sent_is_reported_hc_20() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(256 << 20).unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| {

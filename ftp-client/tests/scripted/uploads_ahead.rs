@@ -66,7 +66,7 @@ fn is_refused(result: &Result<(), Error>, code: u16) -> bool {
 }
 
 #[test]
-fn an_upload_costs_one_flight_cl_76() {
+fn an_upload_takes_one_round_trip_cl_76() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer);
         for (name, next) in [("b", "c"), ("c", "d"), ("d", "e")] {
@@ -100,7 +100,7 @@ fn an_upload_costs_one_flight_cl_76() {
 }
 
 #[test]
-fn a_refused_upload_leaves_the_others_whole_cl_76() {
+fn a_refused_upload_does_not_affect_the_others_cl_76() {
     for code in [550, 553, 452] {
         let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
             let mut data = first(&mut peer);
@@ -122,7 +122,7 @@ fn a_refused_upload_leaves_the_others_whole_cl_76() {
 }
 
 #[test]
-fn an_upload_that_fails_at_its_end_does_not_harm_the_next_cl_76() {
+fn an_upload_failing_at_its_end_does_not_affect_the_next_cl_76() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer);
         take(&mut peer, &mut data, "b", "c");
@@ -147,7 +147,7 @@ fn an_upload_that_fails_at_its_end_does_not_harm_the_next_cl_76() {
 }
 
 #[test]
-fn a_data_connection_that_closes_after_a_file_is_replaced_cl_76() {
+fn a_data_connection_closed_after_a_file_is_replaced_cl_76() {
     for confirmation in ["226 done", "250 done"] {
         let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
             let mut data = first(&mut peer);
@@ -177,7 +177,7 @@ fn a_data_connection_that_closes_after_a_file_is_replaced_cl_76() {
 }
 
 #[test]
-fn a_server_that_breaks_off_confirms_only_what_it_confirmed_cl_76() {
+fn a_lost_connection_fails_all_unconfirmed_uploads_cl_76() {
     // What the server sends before it closes the control connection; the number of whole files.
     for (replies, whole) in [
         ("", 1),
@@ -231,7 +231,7 @@ fn replies_out_of_order_close_the_connection_cl_76() {
 }
 
 #[test]
-fn a_file_whose_end_the_server_does_not_see_is_not_whole_cl_76() {
+fn an_upload_without_a_final_reply_times_out_cl_76() {
     patiently(SHORT, |final_reply| {
         let builder = builder().timeouts(Timeouts { final_reply, ..timeouts() });
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -270,7 +270,7 @@ fn another_command_drops_the_requested_upload_cl_76() {
 }
 
 #[test]
-fn an_upload_that_is_given_up_requests_no_other_cl_76() {
+fn an_aborted_upload_requests_no_next_one_cl_76() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let data = first(&mut peer);
         peer.expect_abort();
@@ -287,7 +287,7 @@ fn an_upload_that_is_given_up_requests_no_other_cl_76() {
 }
 
 #[test]
-fn after_three_dropped_uploads_none_goes_ahead_cl_76() {
+fn after_three_dropped_uploads_none_is_requested_ahead_cl_76() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let mut data = first(&mut peer);
         for _ in 0..3 {
@@ -316,7 +316,7 @@ fn after_three_dropped_uploads_none_goes_ahead_cl_76() {
 }
 
 #[test]
-fn an_early_confirmation_confirms_nothing_cl_76() {
+fn an_early_confirmation_is_an_error_cl_76() {
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
         let data = first(&mut peer);
         peer.send("250 done\r\n");

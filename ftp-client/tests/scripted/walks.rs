@@ -69,7 +69,7 @@ fn a_tree_is_listed_directory_by_directory_ls_48_hc_05_hc_09() {
 }
 
 #[test]
-fn a_walk_does_not_follow_what_leads_back() {
+fn a_walk_does_not_follow_directory_loops() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         let top = "type=cdir;unique=1; /\ntype=dir;unique=2; a\ntype=dir;unique=1; self\n";
         mlsd(&mut peer, "", top);
@@ -93,7 +93,7 @@ fn a_walk_does_not_follow_what_leads_back() {
 }
 
 #[test]
-fn a_walk_knows_its_first_directory_without_a_line_about_it() {
+fn a_walk_identifies_its_first_directory_with_mlst() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         mlsd(&mut peer, "", "type=dir;unique=2; a\ntype=file;unique=3; f\n");
         peer.answer("MLST", "250-Facts:\r\n type=dir;unique=1; /\r\n250 End");
@@ -105,7 +105,7 @@ fn a_walk_knows_its_first_directory_without_a_line_about_it() {
 }
 
 #[test]
-fn a_walk_is_bounded_hc_14() {
+fn a_walk_stops_at_its_limits_hc_14() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         for depth in 0..3 {
             mlsd(&mut peer, "d/".repeat(depth).trim_end_matches('/'), "type=dir; d\n");
@@ -130,7 +130,7 @@ fn a_walk_is_bounded_hc_14() {
 }
 
 #[test]
-fn the_paths_of_a_walk_count_against_its_bound_hc_14() {
+fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
     // A short listing, each line of which needs as much of the client's memory as the path is long.
     let (deep, many) = ("d".repeat(2_000), 100);
     let (server, mut client) = Server::logged_in(move |mut peer| {
@@ -150,7 +150,7 @@ fn the_paths_of_a_walk_count_against_its_bound_hc_14() {
 }
 
 #[test]
-fn a_walk_ends_with_what_ends_it() {
+fn a_walk_ends_with_a_refused_start_or_a_421() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("MLSD gone", "550 no such directory");
@@ -169,7 +169,7 @@ fn a_walk_ends_with_what_ends_it() {
 }
 
 #[test]
-fn nothing_follows_the_error_that_ends_a_walk() {
+fn a_walk_yields_nothing_after_its_final_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         mlsd(&mut peer, "", "type=dir; a\ntype=dir; b\n");
         // The listing of `a` breaks off within a line, and `b` ends the session.
@@ -191,7 +191,7 @@ fn nothing_follows_the_error_that_ends_a_walk() {
 }
 
 #[test]
-fn a_walk_by_list_goes_on_behind_a_cut_directory() {
+fn a_list_walk_continues_after_an_interrupted_directory() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         for (directory, lines, last) in [
             (
@@ -220,7 +220,7 @@ fn a_walk_by_list_goes_on_behind_a_cut_directory() {
 }
 
 #[test]
-fn a_walk_asks_for_hidden_names_and_ends_with_an_error_where_a_listing_was_cut() {
+fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("FEAT", "500 what");
         for (command, lines, last) in [

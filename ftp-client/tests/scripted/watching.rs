@@ -71,7 +71,7 @@ fn check(error: &Error, want: &str, begin: Instant, client: &mut Client) {
 }
 
 #[test]
-fn a_download_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10() {
+fn a_stalled_download_ends_with_the_servers_reply_hc_19_hc_20_cl_10() {
     for &(act, want) in GIVES_UP {
         let (over, is_over) = channel::<()>();
         let (server, mut client) = Server::logged_in(move |mut peer| {
@@ -98,7 +98,7 @@ fn a_download_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10()
 }
 
 #[test]
-fn an_upload_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10() {
+fn a_stalled_upload_ends_with_the_servers_reply_hc_19_hc_20_cl_10() {
     for &(act, want) in GIVES_UP {
         let (over, is_over) = channel::<()>();
         let (server, mut client) = Server::logged_in(move |mut peer| {
@@ -127,7 +127,7 @@ fn an_upload_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10() 
 }
 
 #[test]
-fn an_upload_that_is_confirmed_before_its_end_stops_hc_17() {
+fn an_upload_confirmed_before_its_end_fails_hc_17() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("STOR a", "150 Opening");
@@ -149,7 +149,7 @@ fn an_upload_that_is_confirmed_before_its_end_stops_hc_17() {
 }
 
 #[test]
-fn a_confirmation_may_overtake_the_data_cl_08() {
+fn a_confirmation_may_arrive_before_the_data_ends_cl_08() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "150 Opening (10 bytes)");
@@ -157,7 +157,7 @@ fn a_confirmation_may_overtake_the_data_cl_08() {
         data.write_all(b"hello").unwrap();
         peer.reply("226 done");
         // So that the client reads it while it waits for data.
-        assert!(peer.listens_for(SHORT));
+        assert!(peer.client_is_silent_for(SHORT));
         data.write_all(b"world").unwrap();
         drop(data);
         peer.answer("NOOP", "200 ok");
@@ -172,7 +172,7 @@ fn a_confirmation_may_overtake_the_data_cl_08() {
 }
 
 #[test]
-fn a_confirmation_and_then_silence_is_bounded_hc_19() {
+fn a_stall_after_the_confirmation_times_out_hc_19() {
     let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {

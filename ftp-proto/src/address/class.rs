@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_begin_and_end_where_the_rfcs_say() {
+    fn address_classes_follow_the_rfc_ranges() {
         for (text, want) in [
             ("0.0.0.0", Unspecified),
             ("0.255.255.255", Unspecified),

@@ -173,7 +173,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd, UnsupportedProtocol};
 
     #[test]
-    fn parse_reads_cm_47() {
+    fn parse_accepts_extended_addresses_cm_47() {
         let v4 = IpAddr::from([132, 235, 1, 2]);
         let v6: IpAddr = "1080::8:800:200c:417a".parse().unwrap();
         for (text, address, port) in [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_cm_48_cm_49() {
+    fn parse_rejects_invalid_extended_addresses_cm_48_cm_49() {
         for (text, kind) in [
             ("", UnexpectedEnd),
             (" 1 132.235.1.2 6275 ", UnexpectedByte),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn find_port_reads_cl_28_hc_03() {
+    fn find_port_reads_the_port_of_a_229_reply_cl_28_hc_03() {
         for (text, want) in [
             ("Entering Extended Passive Mode (|||6446|)", Ok(6446)),
             ("ok (!!!1!) (|||2|)", Ok(1)),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn text_in_brackets_before_the_tuple_is_passed_over_cl_28() {
+    fn text_in_brackets_before_the_tuple_is_skipped_cl_28() {
         for text in [
             "Entering Extended Passive Mode (EPSV) (|||50004|)",
             "Extended Passive Mode (IPv6 only) (|2||50004|).",
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn find_protocol_reads_cl_28() {
+    fn find_protocol_reads_the_protocol_of_a_229_reply_cl_28() {
         for (text, want) in [
             ("ok (|||6446|)", None),
             ("ok (|1|10.0.0.1|6446|)", Some(NetworkProtocol::Ipv4)),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn display_reads_back() {
+    fn display_round_trips() {
         for address in ["192.0.2.1:0", "[2001:db8::1]:50004", "[::ffff:10.0.0.1]:1"] {
             let address = ExtendedAddress::from(address.parse::<SocketAddr>().unwrap());
             assert_eq!(ExtendedAddress::parse(address.to_string().as_bytes()), Ok(address));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where() {
+    fn errors_report_the_position() {
         for (text, at) in [
             ("|1|132.235.1.2|6275|xy|", 20),
             ("|12|1|6275||", 11),

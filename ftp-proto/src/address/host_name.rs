@@ -99,7 +99,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, TooLong, UnexpectedByte, UnexpectedEnd};
 
     #[test]
-    fn host_names_read_cm_23() {
+    fn valid_host_names_are_parsed_cm_23() {
         for (text, shown) in [
             ("h", "h"),
             ("ftp.example.org", "ftp.example.org"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn host_names_refuse_cm_24() {
+    fn invalid_host_names_are_rejected_cm_24() {
         let label = "a".repeat(64);
         let long = format!("{}.aa", vec!["a".repeat(62); 4].join("."));
         assert_eq!(long.len(), 254);

@@ -146,7 +146,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd};
 
     #[test]
-    fn parse_reads_cm_42() {
+    fn parse_accepts_host_ports_cm_42() {
         for (text, host, port) in [
             ("127,0,0,1,0,0", [127, 0, 0, 1], 0),
             ("10,0,0,5,195,84", [10, 0, 0, 5], 50_004),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_cm_42() {
+    fn parse_rejects_invalid_host_ports_cm_42() {
         for (text, at, kind) in [
             ("", 0, BadNumber),
             ("1,2,3,4,5", 10, UnexpectedEnd),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn find_reads_what_servers_send_cl_23() {
+    fn find_reads_the_227_texts_of_servers_cl_23() {
         let want = HostPort { host: [10, 0, 0, 5].into(), port: 50_004 };
         for text in [
             "Entering Passive Mode (10,0,0,5,195,84).",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn find_refuses_cl_24_hc_04() {
+    fn find_rejects_invalid_host_ports_cl_24_hc_04() {
         let digits = "9".repeat(1 << 20);
         for (text, kind) in [
             ("Entering Passive Mode", UnexpectedEnd),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn display_reads_back() {
+    fn display_round_trips() {
         for port in [0, 1, 255, 256, 50_004, 65_535] {
             let tuple = HostPort { host: [192, 0, 2, 1].into(), port };
             assert_eq!(HostPort::parse(tuple.to_string().as_bytes()), Ok(tuple));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where() {
+    fn errors_report_the_position() {
         for (text, at) in [("ab 1,2,3,4,5,256", 3), ("1,2 ab 1,2,3,4,0,0", 7), ("none", 4)] {
             let got = HostPort::find(text.as_bytes()).map_err(|error| error.at);
             assert_eq!(got, Err(at), "{text}");

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_contains_what_begins_with_its_bits() {
+    fn a_network_contains_addresses_with_its_prefix() {
         for (network, shown, inside, outside) in [
             ("10.0.0.0/8", "10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.1.2.3/8", "10.0.0.0/8", "10.0.0.0", "9.255.255.255"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses() {
+    fn parse_rejects_invalid_input() {
         for (text, at) in [
             ("", 0),
             ("/8", 0),

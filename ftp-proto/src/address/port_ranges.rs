@@ -121,7 +121,7 @@ mod tests {
     use ParseErrorKind::{BadNumber, TooLong, UnexpectedEnd};
 
     #[test]
-    fn parse_reads_and_merges_dc_02() {
+    fn parse_merges_port_ranges_dc_02() {
         for (text, shown, count) in [
             ("21", "21", 1),
             ("1-65535", "1-65535", 65_535),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses() {
+    fn parse_rejects_invalid_input() {
         let many = vec!["1"; limits::PORT_RANGES + 1].join(",");
         for (text, at, kind) in [
             ("", 0, UnexpectedEnd),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn iter_from_gives_each_once_dc_03() {
+    fn iter_from_yields_each_port_once_dc_03() {
         let ports = PortRanges::parse(b"1-3,7,9-10").unwrap();
         for start in 0..20 {
             let mut round: Vec<u16> = ports.iter_from(start).collect();

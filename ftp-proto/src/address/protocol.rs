@@ -156,7 +156,7 @@ mod tests {
     use ParseErrorKind::{UnknownWord, UnsupportedProtocol};
 
     #[test]
-    fn epsv_argument_reads_cm_39_to_cm_41() {
+    fn epsv_arguments_are_parsed_cm_39_to_cm_41() {
         for (text, want) in [
             ("", Ok(EpsvArgument::Default)),
             ("1", Ok(EpsvArgument::Protocol(NetworkProtocol::Ipv4))),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_know_what_they_hold() {
+    fn contains_finds_only_listed_protocols() {
         for (text, ipv4, ipv6) in [("(1)", true, false), ("(2,7)", false, true)] {
             let list = NetworkProtocols::find(text.as_bytes()).unwrap();
             assert_eq!(list.contains(NetworkProtocol::Ipv4), ipv4, "{text}");

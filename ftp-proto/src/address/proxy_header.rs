@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_version_1() {
+    fn valid_proxy_v1_headers() {
         let v4 = client("192.0.2.7:50000", "198.51.100.1:21");
         let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(PROXY_LINE - 16));
         for (line, want) in [
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_header() {
+    fn invalid_proxy_v1_headers_are_rejected() {
         use ParseErrorKind::{BadNumber, TooLong, UnexpectedByte, UnknownWord};
         let long = format!("PROXY UNKNOWN {}\r\n", "f".repeat(PROXY_LINE - 15));
         for (line, at, kind) in [
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_version_2() {
+    fn valid_proxy_v2_headers() {
         let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0xc3, 0x50, 0, 21];
         let told = client("192.0.2.7:50000", "198.51.100.1:21");
         let mapped = |host: [u8; 4]| Ipv4Addr::from(host).to_ipv6_mapped().octets();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_header_of_version_2() {
+    fn invalid_proxy_v2_headers_are_rejected() {
         use ParseErrorKind::{TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord};
         let v4 = [0; 12];
         let mut other = binary(0x21, 0x11, &v4);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_asked_for_than_belongs_to_the_header() {
+    fn parse_requests_no_bytes_after_the_header() {
         let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 21\r\nUSER x\r\n".to_vec();
         let unknown = b"PROXY UNKNOWN\r\nUSER x\r\n".to_vec();
         let binary = [binary(0x21, 0x11, &[0; 30]), b"USER x\r\n".to_vec()].concat();

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_choose_cl_25_cl_26_cl_27_hc_01() {
+    fn address_rules_choose_the_host_cl_25_cl_26_cl_27_hc_01() {
         use AddressRule::{Peer, Reply, Smart};
         use HostReason::{LocalOnly, PeerRule, Plausible, ReplyRule, Same, Unreachable};
         for (rule, announced, peer, host, reason) in [

@@ -89,7 +89,7 @@ fn blocks_without_data_are_limited() {
 }
 
 #[test]
-fn headers_read_back() {
+fn headers_round_trip() {
     for descriptor in (0..=255).step_by(16) {
         for count in [0, 1, 255, 256, 65_535] {
             let [high, low] = u16::to_be_bytes(count);
@@ -105,7 +105,7 @@ fn headers_read_back() {
 }
 
 #[test]
-fn data_is_sent_in_few_blocks() {
+fn data_is_sent_in_as_few_blocks_as_possible() {
     let data = vec![b'x'; 2 * BlockHeader::MOST + 1];
     for (length, blocks) in [(0, 0), (1, 1), (65_535, 1), (65_536, 2), (data.len(), 3)] {
         let mut sent = Vec::new();

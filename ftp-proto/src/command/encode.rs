@@ -252,7 +252,7 @@ mod tests {
     use crate::verb::Verb;
 
     #[test]
-    fn x_forms_are_read_as_the_plain_ones_cl_16() {
+    fn x_forms_parse_as_the_standard_commands_cl_16() {
         for (line, want) in [
             ("MKD a b", Some("XMKD a b\r\n")),
             ("RMD a", Some("XRMD a\r\n")),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn encode_reads_back() {
+    fn encode_round_trips() {
         for line in [
             "USER a b",
             "PASS  ",
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_iac_reads_back_fr_19() {
+    fn a_doubled_iac_round_trips_fr_19() {
         let command = Command::Retr(Pathname::new(&b"a\xff\xffb"[..]).unwrap());
         let encoded = command.encode().unwrap();
         assert_eq!(encoded, b"RETR a\xff\xff\xff\xffb\r\n");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_as_something_else_is_not_sent() {
+    fn commands_that_would_parse_differently_are_not_encoded() {
         let path = || Pathname::new("a").unwrap();
         let host = |name: &str| Command::Host(HostName::Domain(name.to_owned()));
         let auth = |name: &str| Command::Auth(AuthMechanism::Other(name.to_owned()));

@@ -320,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_all_but_secrets_li_12() {
+    fn debug_hides_only_secrets_li_12() {
         for (line, want) in [("PASS geheim", "Pass(****)"), ("ACCT geheim", "Acct(****)")] {
             assert_eq!(format!("{:?}", Command::parse_line(line.as_bytes()).unwrap()), want);
         }

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_reads() {
+    fn parse_accepts_valid_commands() {
         for (line, want) in [
             ("user anonymous", Command::User(b"anonymous".to_vec())),
             ("USER  a ", Command::User(b" a ".to_vec())),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses() {
+    fn parse_rejects_invalid_input() {
         let long = format!("USER {}", "a".repeat(513));
         for (line, kind) in [
             ("USER", UnexpectedEnd),
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_and_where() {
+    fn errors_report_the_object_and_the_position() {
         for (line, what, at) in [
             ("ALLO 12 x", "ALLO argument", 3),
             ("ALLO 12 R x", "ALLO argument", 5),

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn twelve_hours_go_from_12_to_11() {
+    fn twelve_hour_times_run_from_12_to_11() {
         for (text, want) in [
             ("12:00AM", "20210304000000"),
             ("12:59AM", "20210304005900"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn order_follows_from_the_numbers_the_mark_or_earlier_lines() {
+    fn date_order_follows_from_numbers_separators_or_earlier_lines() {
         for (date, before, want, after) in [
             ("03-04-21", None, "20210304101100", None),
             ("03-04-21", Some(Order::DayFirst), "20210403101100", Some(Order::DayFirst)),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_left_alone() {
+    fn other_lines_are_not_parsed() {
         for line in [
             "03-04-21",
             "03-04-21 10:11",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_three_are_one_number() {
+    fn grouped_digits_are_one_number() {
         for (size, want) in [
             ("9,730", Some("9730")),
             ("1,234,567", Some("1234567")),

@@ -62,13 +62,13 @@ pub enum EntryKind {
 /// The relation of an entry to the listed directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Role {
-    /// It is in the directory.
+    /// An object in the directory.
     #[default]
     Member,
-    /// It is the directory itself: the name `.`, or the fact `type=cdir`, whose name may be a whole
-    /// path (RFC 3659 §7.5.1.2).
+    /// The directory itself, with the name `.` or the fact `type=cdir`. With the fact, the name may
+    /// be a whole path (RFC 3659 §7.5.1.2).
     Itself,
-    /// It is the parent directory: the name `..`, or the fact `type=pdir`.
+    /// The parent directory, with the name `..` or the fact `type=pdir`.
     Parent,
 }
 
@@ -86,7 +86,7 @@ pub struct Modified {
 /// The precision of a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Precision {
-    /// To the day, as `ls -l` shows times more than half a year ago.
+    /// To the day. `ls -l` uses this precision for times more than half a year ago.
     Day,
     /// To the minute.
     Minute,
@@ -129,8 +129,8 @@ impl Permissions {
         self.0
     }
 
-    /// Parses the nine letters of `ls`; `None` if one is invalid at its position. `l` or `L` for
-    /// mandatory locking (Solaris) is set-group-ID without execute.
+    /// Parses the nine letters of `ls`; `None` if one is invalid at its position. Solaris shows
+    /// mandatory locking as `l` or `L`, which means set-group-ID without execute.
     pub(super) fn read(letters: &[u8; 9]) -> Option<Self> {
         let mut mode = 0;
         for (at, &letter) in letters.iter().enumerate() {
@@ -197,8 +197,8 @@ impl Entry {
         Self { name, role, ..Self::default() }
     }
 
-    /// Returns whether the server says that the object is a directory. A link to a directory is not
-    /// a directory.
+    /// Returns whether the server says that the object is a directory. Returns `false` for a link
+    /// to a directory.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == Some(EntryKind::Directory)
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permissions_read_and_show() {
+    fn permissions_are_parsed_and_displayed() {
         for (letters, mode) in [
             ("---------", 0),
             ("rwxrwxrwx", 0o777),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bytes_with_a_text_beside_them_cl_44() {
+    fn names_are_bytes_with_a_lossy_text_form_cl_44() {
         let facts = Facts::parse(b"type=file;Unique=fd01g7;unique=x; a\xff\xc3\xa9").unwrap();
         let entry = Entry::from(&facts);
         assert_eq!(entry.name, b"a\xff\xc3\xa9");
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_other_names_say_nothing_ls_46() {
+    fn other_facts_are_ignored_ls_46() {
         let facts = Facts::new("x")
             .with("perm", "5")
             .with("create", "20240229123456")

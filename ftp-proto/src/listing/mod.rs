@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_the_last_entry_is_known() {
+    fn form_returns_the_format_of_the_last_entry() {
         let mut parser = ListParser::new(reference());
         assert_eq!(parser.form(), None);
         for (line, want) in [
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_facts_need_a_fact() {
+    fn mlsx_lines_without_a_fact_are_unparsed() {
         for line in ["size=5 x", "size; x", "; x", "= x"] {
             let got = ListLine::parse(line.as_bytes(), reference());
             assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_a_sum_is_no_header_ls_42() {
+    fn lines_that_only_begin_with_total_are_not_headers_ls_42() {
         for line in [
             "total abc",
             "total 12abcd",

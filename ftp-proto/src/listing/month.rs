@@ -81,14 +81,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_two_months_is_no_time() {
+    fn an_ambiguous_month_name_is_month_0() {
         for name in AMBIGUOUS {
             assert_eq!(month(name.as_bytes()), Some(0), "{name}");
         }
     }
 
     #[test]
-    fn no_name_stands_for_two_months() {
+    fn every_month_name_stands_for_one_month() {
         for (at, names) in MONTHS.iter().enumerate() {
             for name in *names {
                 let want = u16::try_from(at + 1).unwrap();

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_at_the_limit_is_a_line_hc_15() {
+    fn a_line_of_the_maximum_length_is_accepted_hc_15() {
         let longest = "x".repeat(limits::LISTING_LINE);
         for end in ["", "\r", "\n", "\r\n"] {
             let input = format!("{longest}{end}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_line_is_told_at_once_and_passed_over_hc_15() {
+    fn an_overlong_line_is_reported_at_once_and_skipped_hc_15() {
         for tail in ["x", "xx", "\rx", "\r\r"] {
             let line = format!("{}{tail}", "x".repeat(limits::LISTING_LINE));
             let want = [vec![ListEvent::TooLong], lines(&["next"])].concat();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_costs_one_event_hc_15() {
+    fn an_endless_line_yields_one_event_hc_15() {
         let mut reader = ListReader::new();
         let piece = [b'-'; limits::READ_AHEAD];
         let mut events = 0;

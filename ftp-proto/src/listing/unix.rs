@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_split_once_and_only_a_link_ls_43() {
+    fn only_symbolic_links_are_split_and_only_once_ls_43() {
         for (kind, size, name, want, target) in [
             ('l', 7, "bin -> usr/bin", "bin", Some("usr/bin")),
             ('l', 0, "bin -> usr/bin", "bin", Some("usr/bin")),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_year_set_flush_left_is_followed_by_a_space_more() {
+    fn a_left_aligned_year_is_followed_by_an_extra_space() {
         let reference = TimeVal::new(2026, 7, 1, 12, 0, 0).unwrap();
         let mut habits = Habits::default();
         let mut name = |line: &str| parse(line.as_bytes(), reference, &mut habits).unwrap().name;

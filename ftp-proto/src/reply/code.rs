@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_have_meanings() {
+    fn the_first_digit_determines_the_severity() {
         for (code, severity) in [
             (150, Severity::Preliminary),
             (200, Severity::Completion),

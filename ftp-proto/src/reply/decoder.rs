@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_reply_rp_21_hc_29() {
+    fn invalid_replies_are_rejected_rp_21_hc_29() {
         for (input, at) in [
             (&b"hello\r\n"[..], 0),
             (b"\r\n", 0),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn long_replies_lose_text_but_not_their_end_rp_20() {
+    fn long_replies_are_truncated_but_keep_their_end_rp_20() {
         let mut input = b"211-\r\n".to_vec();
         for _ in 0..1_000 {
             input.extend_from_slice(&[b'x'; 500]);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_says_that_lines_are_missing_rp_20() {
+    fn a_truncated_reply_is_marked_rp_20() {
         let line = [&[b'x'; 500][..], b"\r\n"].concat();
         for (lines, limit, want) in [
             (130, limits::REPLY_TEXT, false),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_replies_end_rp_20_hc_12() {
+    fn endless_replies_are_rejected_rp_20_hc_12() {
         for line in [&b"220-more\r\n"[..], b"\n"] {
             let mut decoder = ReplyDecoder::new();
             let _ = decoder.push(b"220-\r\n");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_features_end_rp_20_hc_22() {
+    fn a_million_features_are_rejected_rp_20_hc_22() {
         let mut decoder = ReplyDecoder::new();
         let _ = decoder.push(b"211-Features:\r\n");
         let (mut lines, mut held) = (0, 0);
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_reads_back() {
+    fn encoded_values_round_trip() {
         for reply in [
             Reply::new(ReplyCode::OKAY, ""),
             Reply::new(ReplyCode::PATHNAME, &b"\"/\xff\xff\""[..]),

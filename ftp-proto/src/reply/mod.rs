@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encode_writes_rp_01_rp_02_fr_24() {
+    fn encode_writes_single_and_multi_line_replies_rp_01_rp_02_fr_24() {
         let code = ReplyCode::FILE_STATUS;
         for (reply, want) in [
             (Reply::new(code, "5"), &b"213 5\r\n"[..]),
@@ -205,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_write_a_reply_rp_06() {
+    fn a_name_cannot_forge_a_reply_rp_06() {
         let name = "x\r\n226 done\0";
         let reply = Reply::multi_line(ReplyCode::FILE_STATUS, name, [name], name);
         assert_eq!(reply.encode(), b"213-x??226 done?\r\nx??226 done?\r\n213 x??226 done?\r\n");
     }
 
     #[test]
-    fn conceal_leaves_nothing_of_a_secret() {
+    fn conceal_removes_secrets_from_replies() {
         for (text, secret, want) in [
             ("'PASS S3cret': no", "S3cret", "'PASS ****': no"),
             ("S3cretS3cret, S3cre", "S3cret", "********, S3cre"),

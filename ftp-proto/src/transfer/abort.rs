@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn two_replies_are_owed_whatever_they_say() {
+    fn an_abort_expects_two_replies_whatever_their_codes() {
         for codes in [[426, 226], [226, 226], [226, 225], [425, 225], [550, 500], [426, 502]] {
             assert_eq!(play(&codes), [AwaitReply, Done], "{codes:?}");
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_server_is_asked() {
+    fn noop_is_sent_if_an_abort_reply_is_missing() {
         // After a 226 or 225 alone, the client cannot know which of the two commands it answers.
         assert_eq!(play(&[226, 0, 200]), [AwaitReply, AwaitNoop, Done]);
         assert_eq!(play(&[225, 0, 200]), [AwaitReply, AwaitNoop, Done]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_421_ends_it_wherever_it_comes() {
+    fn a_421_ends_an_abort_at_any_point() {
         for codes in [&[421][..], &[426, 421], &[0, 421]] {
             assert_eq!(play(codes).last(), Some(&Close), "{codes:?}");
         }

@@ -116,7 +116,7 @@ fn play_first(mut setup: TransferSetup, script: &[&str]) -> ServerState {
 const REFUSED: &str = "the server refused the command";
 
 #[test]
-fn a_type_and_a_passive_port_are_asked_for_once() {
+fn type_is_sent_only_if_it_changes() {
     let first = ["> TYPE I", "< 200 ok", "> EPSV", AT_229, CONNECT, "> RETR a", "start", "begun"];
     let mut server = play_first(image(passive()), &first);
     assert_eq!(server.representation, Some(RepresentationType::Image));
@@ -128,7 +128,7 @@ fn a_type_and_a_passive_port_are_asked_for_once() {
 }
 
 #[test]
-fn epsv_is_refused_and_pasv_is_not() {
+fn a_refused_epsv_falls_back_to_pasv() {
     for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 no", "< 229 somewhere"] {
         let script = ["> EPSV", refusal, "> PASV", AT_227, CONNECT, "> RETR a", "start"];
         let mut server = play_first(download(passive()), &script);
@@ -142,14 +142,14 @@ fn epsv_is_refused_and_pasv_is_not() {
 }
 
 #[test]
-fn a_refusal_that_is_not_about_epsv_ends_it() {
+fn other_refusals_of_epsv_do_not_fall_back() {
     for refusal in ["< 421 bye", "< 425 no", "< 450 no", "< 503 no", "< 530 who?"] {
         play_first(download(passive()), &["> EPSV", refusal, REFUSED]);
     }
 }
 
 #[test]
-fn rules_leave_one_way() {
+fn the_rules_can_rule_out_a_fallback() {
     let always = DataRules { epsv: Extended::Always, ..passive() };
     play_first(download(always), &["> EPSV", "< 500 what?", REFUSED]);
     let never = DataRules { epsv: Extended::Never, ..passive() };
@@ -162,13 +162,13 @@ fn rules_leave_one_way() {
 }
 
 #[test]
-fn a_server_names_the_protocol_that_epsv_needs() {
+fn epsv_names_the_protocol_after_a_522_or_a_wrong_229() {
     let by_522 = ["> EPSV", "< 522 use (1,2)", "> EPSV 1", AT_229, CONNECT];
     let mut server = play_first(download(passive()), &by_522);
     play(&mut download(passive()), &mut server, &["> EPSV 1", AT_229, CONNECT]);
     let again = ["> EPSV 1", "< 522 use (1)", "> PASV", AT_227, CONNECT];
     play(&mut download(passive()), &mut server, &again);
-    // The server listens for the wrong protocol; ABOR makes it close that port first.
+    // The 229 names a port of IPv6. ABOR closes it before the next EPSV.
     let by_229 =
         ["> EPSV", "< 229 at (|2||50004|)", "> ABOR", "< 225 ok", "> EPSV 1", AT_229, CONNECT];
     play_first(download(passive()), &by_229);
@@ -177,7 +177,7 @@ fn a_server_names_the_protocol_that_epsv_needs() {
 }
 
 #[test]
-fn epsv_all_is_said_once() {
+fn epsv_all_is_sent_once() {
     let rules = DataRules { epsv_all: true, epsv: Extended::Always, ..passive() };
     let mut server =
         play_first(download(rules), &["> EPSV ALL", "< 200 ok", "> EPSV", AT_229, CONNECT]);
@@ -188,7 +188,7 @@ fn epsv_all_is_said_once() {
 }
 
 #[test]
-fn a_port_that_cannot_be_reached_leads_from_epsv_to_pasv() {
+fn an_unreachable_epsv_port_falls_back_to_pasv() {
     let pasv = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
     let script = [&["> EPSV", AT_229, CONNECT, "it fails"][..], &pasv, &["begun"]].concat();
     assert!(play_first(download(passive()), &script).no_epsv);
@@ -200,7 +200,7 @@ fn a_port_that_cannot_be_reached_leads_from_epsv_to_pasv() {
 }
 
 #[test]
-fn eprt_is_refused_and_port_is_not() {
+fn a_refused_eprt_falls_back_to_port() {
     let here = "192.0.2.9:50004";
     let eprt = "> EPRT |1|192.0.2.9|50004|";
     let port = "> PORT 192,0,2,9,195,84";
@@ -224,7 +224,7 @@ fn eprt_is_refused_and_port_is_not() {
 }
 
 #[test]
-fn a_type_that_is_refused_ends_it() {
+fn a_refused_type_ends_the_setup() {
     for refusal in ["< 421 bye", "< 425 no", "< 500 what?", "< 504 no", "< 350 what?"] {
         let server = play_first(image(passive()), &["> TYPE I", refusal, REFUSED]);
         assert_eq!(server, ServerState::default());
@@ -232,7 +232,7 @@ fn a_type_that_is_refused_ends_it() {
 }
 
 #[test]
-fn a_part_is_asked_for_after_the_data_connection() {
+fn rest_is_sent_after_the_data_connection() {
     let part = || download(passive()).with_range(FileRange::from_offset(5).unwrap());
     let begin = ["> EPSV", AT_229, CONNECT, "> REST 5"];
     let mut server = play_first(part(), &[&begin[..], &["< 350 ok", "> RETR a", "start"]].concat());
@@ -250,7 +250,7 @@ fn a_part_is_asked_for_after_the_data_connection() {
 }
 
 #[test]
-fn an_open_data_connection_is_used_again_in_mode_b_only() {
+fn an_open_data_connection_is_reused_only_in_mode_b() {
     let blocks = |rules| image(rules).with_mode(TransferMode::Block);
     let new = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     for rules in [passive(), pipelined()] {
@@ -288,7 +288,7 @@ fn an_open_data_connection_is_used_again_in_mode_b_only() {
 }
 
 #[test]
-fn a_server_without_mode_b_gets_mode_s() {
+fn transfers_fall_back_to_mode_s_if_mode_b_is_refused() {
     let mut server = ServerState::default();
     let new = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     let refused = [&["> MODE B", "< 504 no"][..], &new].concat();
@@ -298,7 +298,7 @@ fn a_server_without_mode_b_gets_mode_s() {
 }
 
 #[test]
-fn a_part_that_no_transfer_followed_is_taken_back() {
+fn an_unused_rest_is_reset() {
     let begin = ["> EPSV", AT_229, CONNECT];
     let mut server = ServerState {
         range: FileRange::from_offset(5).unwrap(),
@@ -313,7 +313,7 @@ fn a_part_that_no_transfer_followed_is_taken_back() {
 }
 
 #[test]
-fn commands_go_together_where_nothing_is_changed() {
+fn only_complete_downloads_with_epsv_are_pipelined() {
     let together = ["> TYPE I, EPSV, RETR a", "await TYPE", "< 200 ok"];
     let script = [&together[..], &["await EPSV", AT_229, CONNECT, "start", "begun"]].concat();
     let mut server = play_first(image(pipelined()), &script);
@@ -330,7 +330,7 @@ fn commands_go_together_where_nothing_is_changed() {
 }
 
 #[test]
-fn the_time_of_a_file_is_asked_for_first() {
+fn mdtm_is_sent_before_the_transfer() {
     let timed = |rules| image(rules).with_time();
     let rest = ["> TYPE I", "< 200 ok", "> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     let together = ["> MDTM a, TYPE I, EPSV, RETR a", "await MDTM"];
@@ -360,7 +360,7 @@ fn the_time_of_a_file_is_asked_for_first() {
 }
 
 #[test]
-fn a_refusal_in_the_middle_stops_what_was_sent_ahead() {
+fn a_refused_pipeline_is_aborted_and_repeated_one_by_one() {
     let together = ["> TYPE I, EPSV, RETR a", "await TYPE"];
     let one_by_one = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     for refusal in ["< 425 no", "< 502 no", "< 522 use (1)", "< 229 somewhere", "< 229 a (|2||9|)"]
@@ -388,7 +388,7 @@ fn a_refusal_in_the_middle_stops_what_was_sent_ahead() {
 }
 
 #[test]
-fn a_421_ends_what_was_sent_ahead() {
+fn a_421_ends_a_pipeline() {
     let together = ["> TYPE I, EPSV, RETR a", "await TYPE"];
     play_first(image(pipelined()), &[&together[..], &["< 421 bye", REFUSED]].concat());
     let second = ["< 200 ok", "await EPSV", "< 421 bye", REFUSED];
@@ -396,7 +396,7 @@ fn a_421_ends_what_was_sent_ahead() {
 }
 
 #[test]
-fn a_reply_that_nothing_waits_for_is_out_of_step() {
+fn an_unexpected_reply_is_out_of_step() {
     let mut server = ServerState::default();
     let mut setup = download(active());
     let error = setup.reply(&reply("200 ok"), &mut server).unwrap_err();

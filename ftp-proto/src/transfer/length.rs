@@ -79,7 +79,7 @@ mod tests {
     use crate::reply::ReplyCode;
 
     #[test]
-    fn announced_reads_hc_16() {
+    fn announced_lengths_are_parsed_hc_16() {
         for (text, want) in [
             ("Opening BINARY mode data connection for a (1024 bytes).", Some(1_024)),
             ("Opening for a (5 bytes) (0 bytes)", Some(0)),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_compared_as_far_as_they_are_known() {
+    fn only_known_lengths_are_compared() {
         let incomplete =
             |bytes, announced| Err(TransferFault::Incomplete { bytes, announced: Some(announced) });
         let from_2 = TransferLength { offset: 2, ..TransferLength::of(8) };

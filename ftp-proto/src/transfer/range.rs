@@ -46,7 +46,7 @@ impl FileRange {
     ///
     /// # Errors
     ///
-    /// Returns `BadNumber` if the length is 0, or the end exceeds 2^63 - 1.
+    /// Returns `BadNumber` if `length` is 0 or the last byte is beyond offset 2^63 - 1.
     pub fn between(offset: u64, length: u64) -> Result<Self, ParseError> {
         let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));
         match last {
@@ -58,8 +58,8 @@ impl FileRange {
     }
 }
 
-/// The dialogue that selects a part of a file with `REST` or `RANG`. If the other command is in
-/// force, it is reset first.
+/// The dialogue that selects a part of a file with `REST` or `RANG`. It first resets a part that
+/// was set with the other command.
 ///
 /// ```
 /// use ftp_proto::{FileRange, RangeSetup, Reply, ReplyCode, ServerState};
@@ -87,8 +87,8 @@ impl RangeSetup {
 
     /// Returns the next command; `None` once the part is in force.
     ///
-    /// Unless the part is the whole file, the dialogue selects it once even if it is already in
-    /// force. A server may forget the part after any command (RFC 3659 §5.3).
+    /// A server may forget the part after any command (RFC 3659 §5.3). The dialogue therefore
+    /// selects the part again even if it is in force, unless the part is the whole file.
     #[must_use]
     pub fn command(&self, server: &ServerState) -> Option<Command> {
         self.next(server).map(|range| match (range, server.range) {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_put_in_force_and_taken_back() {
+    fn ranges_are_set_and_reset_with_rest_and_rang() {
         let whole = FileRange::default();
         let from = |offset| FileRange::from_offset(offset).unwrap();
         let part = FileRange::between(10, 5).unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_leaves_what_was_in_force() {
+    fn a_refusal_leaves_the_range_unchanged() {
         for code in [200, 421, 450, 500, 501, 502, 554] {
             let mut server = ServerState::default();
             let mut setup = RangeSetup::new(FileRange::from_offset(5).unwrap());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_has_bytes_and_an_end() {
+    fn empty_and_too_large_ranges_are_rejected() {
         let last = limits::RESTART_MARKER;
         assert!(FileRange::from_offset(last).is_ok() && FileRange::from_offset(last + 1).is_err());
         assert_eq!(FileRange::between(last, 1), Ok(FileRange::Between { first: last, last }));

@@ -10,10 +10,10 @@ use crate::reply::{Reply, ReplyCode, Severity};
 /// Why `EPSV` or `PASV` failed.
 pub(super) struct Refusal {
     pub(super) fault: SetupFault,
-    /// Whether the server does not know the command or answers it wrongly; if so, the other command
-    /// may work.
+    /// Whether the server does not support the command, or its reply is unusable; after `EPSV`,
+    /// `PASV` may then work.
     pub(super) is_unknown: bool,
-    /// The argument with which the same command may work, if there is one.
+    /// The argument with which `EPSV` may work; `None` if the server named none that fits.
     pub(super) wants_protocol: Option<NetworkProtocol>,
 }
 
@@ -46,8 +46,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns whether a reply means that the server does not know or support the command, such as
-/// `EPSV`, `EPRT` or `PRET`.
+/// Returns whether the reply means that the server does not support the command or its argument.
 pub(super) fn is_unknown(reply: &Reply) -> bool {
     [
         ReplyCode::UNKNOWN_COMMAND,
@@ -58,7 +57,7 @@ pub(super) fn is_unknown(reply: &Reply) -> bool {
     .contains(&reply.code())
 }
 
-/// Returns the list in a 522 reply; `None` for any other reply, and for a 522 without a list.
+/// Returns the protocols that a 522 reply lists; `None` without a list or for any other reply.
 fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
     let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
     NetworkProtocols::find(reply.text()).filter(|_| is_522)
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_unknown_cl_21() {
+    fn codes_that_mean_an_unknown_command_cl_21() {
         for (code, want) in
             [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
         {

@@ -60,8 +60,8 @@ pub struct DataRules {
     /// Whether the commands of a download or listing, such as `TYPE`, `EPSV` and `RETR`, are sent
     /// in one write. If a reply is not as expected, they are sent again one by one.
     pub pipeline: bool,
-    /// The server's address on the control connection. `None` means an unknown IPv4 address, so
-    /// that only the ports in replies are used.
+    /// The server's address on the control connection. If it is `None`, an IPv4 address is assumed,
+    /// and only the ports in replies are used.
     pub peer: Option<SocketAddr>,
 }
 
@@ -71,7 +71,7 @@ impl DataRules {
         self.peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4())
     }
 
-    /// Returns whether the command of RFC 959 may replace that of RFC 2428.
+    /// Returns whether `PASV` may replace `EPSV`, or `PORT` may replace `EPRT`.
     pub(super) fn may_fall_back(&self) -> bool {
         let extended = match self.mode {
             Mode::Passive => self.epsv,
@@ -89,7 +89,6 @@ impl DataRules {
     }
 }
 
-/// Returns the command to use: that of RFC 2428 or that of RFC 959.
 fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Verb) -> Verb {
     match extended {
         Extended::Always => of_2428,
@@ -104,7 +103,7 @@ fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Ver
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerState {
-    /// The type in force; `None` if that is not known.
+    /// The type in force; `None` if unknown.
     pub representation: Option<RepresentationType>,
     /// The mode in force.
     pub mode: TransferMode,
@@ -115,7 +114,7 @@ pub struct ServerState {
     /// Whether the data connection of the last transfer in mode B is still open. If so, the next
     /// transfer in that mode uses it.
     pub is_data_open: bool,
-    /// Whether the server wants the command of a transfer before `EPSV` or `PASV` (`PRET`).
+    /// Whether the server requires `PRET` before `EPSV` or `PASV`.
     pub pret: bool,
     /// The part of a file that is in force for the next transfer.
     pub range: FileRange,
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_is_chosen_cl_20() {
+    fn rule_and_earlier_failure_choose_the_data_command_cl_20() {
         for (extended, failed, want) in [
             (Extended::Auto, false, Verb::Epsv),
             (Extended::Auto, true, Verb::Pasv),

@@ -100,13 +100,13 @@ enum FileTime {
 enum Stage {
     /// The commands up to the one for the data connection are sent one by one.
     Agreeing,
-    /// The server listens for the wrong protocol; `ABOR` makes it close that port (RFC 2428 §3).
+    /// The server listens on a port of the other IP version; `ABOR` closes it (RFC 2428 §3).
     ClosingPort,
-    /// All commands were sent together. The next replies answer those in `commands`, in order, and
-    /// then the transfer's command.
+    /// All commands were sent together. Replies to `commands` are expected, in order, and then the
+    /// reply to the transfer's command.
     Ahead { commands: VecDeque<Command>, is_refused: bool },
-    /// The transfer's command was sent together with others, and one of these or the data
-    /// connection failed.
+    /// A command that was sent together with the transfer's command failed, or the data connection
+    /// did.
     Stopping,
     /// The server listens.
     Found(PassiveAddress),
@@ -144,7 +144,7 @@ impl TransferSetup {
     }
 
     /// Sets the mode of the transfer (default: the mode in force). If the server refuses mode B or
-    /// Z, the transfer uses mode S: see [`ServerState::mode`] when it starts.
+    /// Z, the transfer uses mode S. When the transfer starts, [`ServerState::mode`] is its mode.
     pub const fn with_mode(mut self, mode: TransferMode) -> Self {
         self.mode = Some(mode);
         self
@@ -156,7 +156,7 @@ impl TransferSetup {
         self
     }
 
-    /// Requests the modification time of the file first (`MDTM`); `RETR` only.
+    /// Requests the file's modification time before `RETR` (`MDTM`). Other transfers ignore this.
     pub const fn with_time(mut self) -> Self {
         self.time = FileTime::Wanted;
         self
@@ -279,9 +279,8 @@ impl TransferSetup {
         self.open();
     }
 
-    /// Returns whether the server may have refused the transfer because it has closed the data
-    /// connection that was to be used again. If so, the dialogue begins again with a new data
-    /// connection.
+    /// Returns whether the server may have refused the transfer because the reused data connection
+    /// was closed. If so, the dialogue begins again with a new data connection.
     pub fn reuse_refused(&mut self, reply: &Reply, server: &mut ServerState) -> bool {
         // STOU must not be sent twice: the server may have chosen a name already.
         let is_lost = self.is_reusing
@@ -359,8 +358,9 @@ impl TransferSetup {
         self.is_reusing = false;
     }
 
-    /// Returns whether the transfer can use the data connection of the last transfer. Both must be
-    /// in mode B (RFC 959 §3.4.2), the only mode in which the connection can stay open.
+    /// Returns whether the transfer can use the data connection of the last transfer. Both
+    /// transfers must be in mode B (RFC 959 §3.4.2), the only mode in which the connection can stay
+    /// open.
     fn may_reuse(&self, server: &ServerState) -> bool {
         let is_block = self.mode == Some(TransferMode::Block);
         is_block && server.mode == TransferMode::Block && server.is_data_open
@@ -397,8 +397,8 @@ impl TransferSetup {
         (wanted != server.mode).then_some(Command::Mode(wanted))
     }
 
-    /// Returns `PRET` with the command of the transfer, if the server must know that command before
-    /// it listens.
+    /// Returns `PRET` with the command of the transfer, if the server requires `PRET` and none was
+    /// sent yet.
     fn announcement(&self, server: &ServerState) -> Option<Command> {
         let is_wanted = server.pret && !self.is_announced && self.rules.mode == Mode::Passive;
         let line = is_wanted.then(|| self.command.encode().ok())??;
@@ -406,8 +406,8 @@ impl TransferSetup {
         Some(Command::Known(Verb::Pret, text.to_vec()))
     }
 
-    /// Reads the reply to `PRET`: a server that refuses `PRET` refuses the transfer, unless it does
-    /// not know `PRET`.
+    /// Reads the reply to `PRET`. If the server does not know `PRET`, the dialogue continues
+    /// without it. Any other refusal means that the server refuses the transfer.
     fn learn_pret(
         &mut self,
         reply: &Reply,
@@ -549,7 +549,7 @@ impl TransferSetup {
         Ok(SetupEvent::Continued)
     }
 
-    /// Falls back from a command of RFC 2428 to that of RFC 959, if the rules allow it.
+    /// Falls back from `EPSV` to `PASV`, or from `EPRT` to `PORT`, if the rules allow it.
     fn fall_back(
         &self,
         fault: SetupFault,
@@ -575,8 +575,8 @@ impl TransferSetup {
     }
 }
 
-/// Reads the reply to `MODE`, and returns whether the transfer can continue. If the server refuses
-/// mode B or Z, its mode does not change.
+/// Reads the reply to `MODE`, and returns whether the transfer can continue. It can also continue
+/// if the server refuses mode B or Z: the mode in force stays.
 fn learn_mode(mode: TransferMode, is_done: bool, server: &mut ServerState) -> bool {
     match mode {
         _ if is_done => {
@@ -590,8 +590,8 @@ fn learn_mode(mode: TransferMode, is_done: bool, server: &mut ServerState) -> bo
     true
 }
 
-/// Returns whether a server refuses to listen because it got no `PRET`. The reply names the
-/// command: `You need to use a client supporting PRET (PRE Transfer) to use PASV`.
+/// Returns whether a server refuses to listen because it got no `PRET`. The reply names `PRET`:
+/// `You need to use a client supporting PRET (PRE Transfer) to use PASV`.
 #[must_use]
 pub fn wants_announcement(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Permanent

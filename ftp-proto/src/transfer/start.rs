@@ -91,7 +91,7 @@ impl TransferStart {
         self.data = DataStart::Open;
     }
 
-    /// Records that there is no data connection, which is not an error.
+    /// Records that the server ended the transfer without a data connection.
     pub const fn data_missing(&mut self) {
         self.data = DataStart::Missing;
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_and_the_data_connection_come_in_any_order() {
+    fn replies_and_the_data_connection_may_come_in_any_order() {
         use Event::Reply as On;
         for (events, want) in [
             (&[On(150), Opened][..], &[AwaitReplyOrData, MoveData][..]),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_it_wherever_it_comes() {
+    fn a_refusal_ends_the_start_at_any_point() {
         use Event::Reply as On;
         for code in [421, 425, 426, 450, 500, 503, 550, 553, 350] {
             for before in [&[][..], &[Opened], &[On(150)], &[Opened, On(150)], &[On(150), Opened]] {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_another_command_is_out_of_step() {
+    fn a_reply_of_another_command_is_out_of_step() {
         use Event::Reply as On;
         for code in [200, 213, 220, 227, 229, 230, 257] {
             for before in [&[][..], &[Opened]] {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_reply_are_kept() {
+    fn the_first_and_the_final_reply_are_kept() {
         let codes = |replies: &[u16]| {
             let mut start = TransferStart::new(Verb::Retr);
             replies.iter().for_each(|code| start.reply(&reply(*code)).unwrap());

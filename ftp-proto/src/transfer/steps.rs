@@ -33,12 +33,11 @@ pub enum SetupStep {
     /// Wait for the replies to the command and for the data connection: see
     /// [`TransferStart`](crate::TransferStart).
     Start,
-    /// Abort the transfer, and call [`again`](crate::TransferSetup::again): its command was sent
-    /// together with others, and one of these or the data connection failed. See
+    /// Abort the transfer, and call [`again`](crate::TransferSetup::again): a command that was sent
+    /// together with the transfer's command failed, or the data connection did. See
     /// [`TransferAbort`](crate::TransferAbort).
     Abort,
-    /// Give up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
-    /// only.
+    /// Give up: the rules leave only this command, `PASV` or `PORT`, but the address is IPv6.
     NoWay(Verb),
 }
 
@@ -52,11 +51,11 @@ pub enum SetupEvent {
     Found(PassiveAddress),
     /// `EPSV` failed. From now on, it is sent with this protocol as its argument.
     NamesProtocol(NetworkProtocol, SetupFault),
-    /// A command of RFC 2428 failed. From now on this command of RFC 959 is sent instead.
+    /// `EPSV` or `EPRT` failed. From now on, this command, `PASV` or `PORT`, is sent instead.
     FallsBack(Verb, SetupFault),
 }
 
-/// Why a reply in the dialogue before a transfer is a failure.
+/// Why the dialogue before a transfer failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupFault {

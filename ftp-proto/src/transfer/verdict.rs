@@ -9,7 +9,7 @@ use crate::verb::Verb;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DataEnd {
-    /// There was none: the server ended the transfer without a data connection.
+    /// The server ended the transfer without a data connection.
     Missing,
     /// It has not ended yet.
     Open,
@@ -71,8 +71,8 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or aborted the transfer with a 3xx, 4xx or 5xx. This has priority over
-    /// any fault of the data connection.
+    /// The server refused or aborted the transfer with a 3xx, 4xx or 5xx. This fault takes priority
+    /// over any fault of the data connection.
     #[error("the server refused or aborted the transfer")]
     Refused,
     /// The data connection did not end cleanly, whatever the reply says.
@@ -83,7 +83,7 @@ pub enum TransferFault {
     #[error("the reply answers another command")]
     OutOfStep,
     /// The server confirmed an upload before it can have seen the end of the data.
-    #[error("the transfer was confirmed before its end")]
+    #[error("the server confirmed the transfer before its end")]
     Early,
     /// The number of bytes is wrong.
     #[error("incomplete transfer: {bytes} bytes")]
@@ -138,8 +138,8 @@ impl TransferEvidence {
     }
 
     /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
-    /// After 226, the server closes the connection (RFC 959 §5.4). After a wrong length, further
-    /// bytes on the connection may still belong to this file.
+    /// After 226, the server closes the connection (RFC 959 §5.4). The connection cannot be used
+    /// again after a wrong length, because further bytes may still belong to this file.
     #[must_use]
     pub fn keeps_data(&self) -> bool {
         self.data == DataEnd::Marked
@@ -193,7 +193,7 @@ mod tests {
     const SOME: TransferFault = TransferFault::Incomplete { bytes: 5, announced: None };
 
     #[test]
-    fn replies_and_ends_of_data_make_a_verdict() {
+    fn replies_and_the_end_of_data_determine_the_verdict() {
         for (verb, has_begun, data, moved, reply, want) in [
             (Verb::Retr, true, Clean, 5, Some(226), Ok(Certain)),
             (Verb::Retr, true, Clean, 0, Some(250), Ok(Certain)),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_confirmed_must_have_its_length() {
+    fn a_confirmed_transfer_must_have_its_length() {
         let mut evidence = TransferEvidence::new(Verb::Retr);
         evidence.has_begun = true;
         evidence.data = Clean;

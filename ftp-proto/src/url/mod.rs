@@ -156,7 +156,7 @@ impl FtpUrl {
         Ok(url)
     }
 
-    /// Parses `[user@]host[:port]:path`; the path is everything after the colon, byte for byte.
+    /// Parses `[user@]host[:port]:path`; the path is taken byte for byte.
     fn parse_short(input: &[u8]) -> Result<Self, ParseError> {
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
         // As with scp, the first colon ends the host, and text with a `/` before that colon is the
@@ -426,8 +426,8 @@ fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseE
     Ok(host)
 }
 
-/// Parses the zone of a URL, which follows `%25` or a plain `%`. That `%` is already consumed; a
-/// `25` with nothing after it is the zone itself.
+/// Parses the zone in a URL; `input` begins after the `%`. A leading `25` is the rest of an escaped
+/// `%`, unless nothing follows it.
 fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     match input.strip_prefix(b"25") {
         Some(zone) if !zone.is_empty() => percent_decode(zone, at + 2),

@@ -81,7 +81,7 @@ fn parts_are_split_before_they_are_decoded_cl_60_cl_61() {
 }
 
 #[test]
-fn zones_are_read_escaped_and_bare_hl_09() {
+fn zones_are_parsed_escaped_and_unescaped_hl_09() {
     for (text, want) in [
         ("ftp://[fe80::1%eth0]/x", "fe80::1%eth0"),
         ("ftp://[fe80::1%25eth0]/x", "fe80::1%eth0"),
@@ -98,14 +98,14 @@ fn zones_are_read_escaped_and_bare_hl_09() {
 }
 
 #[test]
-fn without_a_user_there_is_none_cl_64() {
+fn a_url_without_a_user_has_none_cl_64() {
     for text in ["ftp://h/", "ftp://@h/", "ftp://:p@h/", "h:a", "@h:a"] {
         assert_eq!(FtpUrl::parse(text.as_bytes()).unwrap().user(), None, "{text}");
     }
 }
 
 #[test]
-fn parse_reads_types_cl_63() {
+fn parse_reads_the_type_parameter_cl_63() {
     let url = |text: &str| FtpUrl::parse(text.as_bytes());
     for text in ["ftp://h/a;TYPE=A", "ftp://h/a;Type=a", "ftp://h/a;tYPe=A"] {
         let ascii = url(text).unwrap();
@@ -123,7 +123,7 @@ fn parse_reads_types_cl_63() {
 }
 
 #[test]
-fn parse_refuses_cl_62_hl_09() {
+fn parse_rejects_invalid_urls_cl_62_hl_09() {
     for (text, kind) in [
         ("", UnexpectedEnd),
         ("plain-name", UnexpectedEnd),
@@ -184,13 +184,13 @@ fn parse_refuses_cl_62_hl_09() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_stay() {
+fn non_utf8_bytes_are_kept() {
     let url = FtpUrl::parse(b"ftp://h/%ff\xfe").unwrap();
     assert_eq!(url.path(), b"\xff\xfe");
 }
 
 #[test]
-fn what_is_shown_leads_back_cl_60() {
+fn displayed_urls_round_trip_cl_60() {
     for (text, want) in [
         ("ftp://h", "ftp://h/"),
         ("ftp://h/a%2520b", "ftp://h/a%2520b"),
@@ -217,7 +217,7 @@ fn what_is_shown_leads_back_cl_60() {
 }
 
 #[test]
-fn what_lies_below_has_a_url() {
+fn below_appends_a_path() {
     for (directory, want) in [
         ("ftp://h", "ftp://h/a%25/b"),
         ("ftp://h/d", "ftp://h/d/a%25/b"),
@@ -233,7 +233,7 @@ fn what_lies_below_has_a_url() {
 }
 
 #[test]
-fn what_lies_beside_has_a_url() {
+fn beside_replaces_the_file_name() {
     for (url, want) in [
         ("ftp://h/*", "ftp://h/a%25"),
         ("ftp://h/d/*.x", "ftp://h/d/a%25"),
@@ -262,7 +262,7 @@ fn hosts_and_zones_are_shown_escaped_hc_28() {
 }
 
 #[test]
-fn a_percent_in_a_short_form_user_is_no_escape() {
+fn a_percent_in_a_short_form_user_is_not_an_escape() {
     for user in ["50%", "%0d", "u%zz"] {
         let url = FtpUrl::parse(format!("{user}@h:p").as_bytes()).unwrap();
         assert_eq!(url.user(), Some(user.as_bytes()));
@@ -270,7 +270,7 @@ fn a_percent_in_a_short_form_user_is_no_escape() {
 }
 
 #[test]
-fn errors_say_where() {
+fn errors_report_the_position() {
     for (text, at) in [
         ("ftp://h/ab%zz", 10),
         ("ftp://h/ab%4", 10),
@@ -297,14 +297,14 @@ fn errors_say_where() {
 }
 
 #[test]
-fn a_colon_at_the_start_of_the_path_is_no_port() {
+fn a_colon_at_the_start_of_the_path_is_not_a_port() {
     let url = FtpUrl::parse(b"h::a").unwrap();
     assert_eq!((url.port(), url.path()), (21, &b":a"[..]));
     assert_eq!(url.named_port(), None);
 }
 
 #[test]
-fn debug_is_display_without_secrets() {
+fn debug_shows_the_url_without_secrets() {
     let url = FtpUrl::parse(b"ftp://u:p@h/a").unwrap();
     assert_eq!(format!("{url:?}"), "FtpUrl(ftp://u@h/a)");
 }

@@ -8,11 +8,13 @@ use blowfish::Blowfish;
 use super::password::PasswordHashError;
 use crate::limits;
 
-/// Number of bytes of a password that bcrypt uses. Like crypt(3), this code ignores the rest.
+/// Longest password that bcrypt uses, in bytes. Like crypt(3), this code ignores further bytes.
 const LONGEST: usize = 72;
 
-/// Bytes of a salt, and of the stored part of a hash.
+/// Bytes of a salt.
 const SALT: usize = 16;
+
+/// Bytes of a hash that are stored; bcrypt computes 24.
 const HASH: usize = 23;
 
 /// Characters of a salt.
@@ -21,7 +23,7 @@ const SALT_TEXT: usize = 22;
 /// Smallest cost that crypt(3) accepts.
 const LEAST: u8 = 4;
 
-/// The kind and the cost of a hash: 2 to the power of the cost is the number of rounds.
+/// The kind and the cost of a hash; the cost is the binary logarithm of the number of rounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bcrypt {
     /// `a`, `b` or `y`, which give the same hash for passwords of at most 255 bytes.

@@ -3,7 +3,7 @@
 use super::Rights;
 use crate::storage::VirtualPath;
 
-/// The rights of a user in a directory and below it, instead of the user's general rights.
+/// Rights that replace a user's general rights in a directory and below it.
 ///
 /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into the
 /// directory, the rights of the link's own location apply to paths through the link.
@@ -12,7 +12,7 @@ use crate::storage::VirtualPath;
 pub struct DirectoryRights {
     /// The directory.
     pub path: VirtualPath,
-    /// The rights to it and to everything below it.
+    /// The rights to the directory and to everything below it.
     pub rights: Rights,
 }
 
@@ -23,7 +23,6 @@ impl DirectoryRights {
         Self { path, rights }
     }
 
-    /// Returns whether the rule applies to this path: the directory's own path, or a path below it.
     fn is_about(&self, path: &VirtualPath) -> bool {
         path.is_at_or_below(&self.path)
     }
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_directory_decides() {
+    fn the_longest_matching_directory_decides() {
         let rule = |path: &str, rights| DirectoryRights::new(path.into(), rights);
         let rules = [
             rule("/a", Rights::READ),

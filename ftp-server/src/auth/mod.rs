@@ -39,8 +39,8 @@ pub struct LoginAttempt<'a> {
     pub password: &'a [u8],
     /// The argument of `ACCT`, byte for byte, once [`AuthError::NeedAccount`] has asked for it.
     pub account: Option<&'a [u8]>,
-    /// The virtual host that `HOST` has chosen (RFC 7151), or the TLS server name if it is one of
-    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts); `None` without either.
+    /// The virtual host that the client chose with `HOST` (RFC 7151), or the TLS server name if it
+    /// is one of [`ServerConfig::hosts`](crate::ServerConfig::hosts); `None` without either.
     pub host: Option<&'a HostName>,
     /// The client's address on the control connection.
     pub peer: SocketAddr,
@@ -410,7 +410,7 @@ pub enum AuthError {
     Refused,
     /// The user may not log in at this virtual host. The reply is that of
     /// [`Refused`](Self::Refused); only the log shows the difference.
-    #[error("not a user of this host")]
+    #[error("not a user of this virtual host")]
     OtherHost,
     /// The user's directory cannot be opened: 530. The failure does not count towards a
     /// [ban](crate::LoginPolicy::ban_after).
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_of_a_login_is_shown() {
+    fn debug_shows_each_login_setting() {
         let plain = || Login::new(Arc::new(crate::MemoryStorage::new()), Rights::READ);
         for changed in [
             plain().directory("/d", Rights::FULL),

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_of_others_are_verified() {
+    fn hashes_of_other_programs_are_verified() {
         for (password, text) in [
             // crypt(3) of glibc, with salts from SHA-crypt.txt, by the author of SHA-crypt.
             ("Hello world!", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_verified_and_read_again() {
+    fn new_hashes_verify_and_round_trip() {
         let longest = [b'x'; limits::PASSWORD];
         for password in [&b""[..], b"secret", b"\0\xff \n", &longest] {
             let hash = PasswordHash::new(password).unwrap();
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_read_is_written_the_same() {
+    fn accepted_hashes_are_written_unchanged() {
         let argon =
             "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
         let rounds = "$5$rounds=1400$anotherlongsalts$/ZgXZz1bepTx51r3fHwPYEod.GKaJYK9TtVXmNiwQ93";
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_takes_the_first_72_bytes_and_no_nul() {
+    fn bcrypt_uses_the_first_72_bytes_and_rejects_nul() {
         let letters = |count| "x".repeat(count);
         for text in [
             // Hashes of 100 letters, made by mkpasswd and htpasswd.
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn every_yescrypt_that_is_read_can_be_computed() {
+    fn every_accepted_yescrypt_hash_can_be_computed() {
         let characters = "./059AJTUaz";
         let mut computed = 0;
         for blocks in characters.chars() {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_password_costs_no_more_than_a_long_one_hs_32() {
+    fn a_huge_password_is_rejected_hs_32() {
         let hash = parse(SHA_512).unwrap();
         // SHA-crypt hashes the whole password once for each of its bytes, which would be 64 GiB
         // here.
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn invalid_hashes_are_rejected() {
         use PasswordHashError::{Malformed, NotAHash, TooCostly, Unsupported};
         let salt_and_hash = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         let argon = |parameters: &str| format!("$argon2id$v=19${parameters}${salt_and_hash}");

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_rights() {
+    fn rights_are_parsed_from_words() {
         let all = "list,read,write,append,delete,rename,mkdir,chmod";
         for (text, want) in [
             ("full", Ok(Rights::FULL)),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_several_rights_are_said_to_stand_alone() {
+    fn errors_say_to_use_words_for_several_rights_alone() {
         for (text, want) in [
             ("full,fxp", "unknown right \"full\" in a list: use this word alone"),
             ("list,drop-box", "unknown right \"drop-box\" in a list: use this word alone"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_look_has_no_drop_box() {
+    fn only_drop_box_rights_make_a_drop_box() {
         for (text, want) in [
             ("drop-box", true),
             ("full", false),

@@ -151,7 +151,7 @@ mod tests {
 
     /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait until
     /// `want` of them run.
-    fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
+    fn peak_concurrency(slots: &Slots, memory: u64, want: usize) -> usize {
         let now = AtomicUsize::new(0);
         let most = AtomicUsize::new(0);
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -177,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn so_many_passwords_are_hashed_at_a_time_hs_32() {
+    fn concurrent_password_hashing_is_limited_hs_32() {
         for (most, memory, want) in [(4, 0, 4), (4, 30, 3), (4, 101, 1), (1, 1, 1)] {
-            assert_eq!(most_at_a_time(&Slots::new(most, 100), memory, want), want);
+            assert_eq!(peak_concurrency(&Slots::new(most, 100), memory, want), want);
         }
         assert!((1..=4).contains(&SLOTS.most), "HS-32: {}", SLOTS.most);
     }
 
     #[test]
-    fn who_waits_too_long_goes_and_the_next_one_comes_hs_32() {
+    fn a_login_that_times_out_makes_room_for_the_next_hs_32() {
         let slots = Slots::new(1, 0);
         let soon = || Instant::now() + Duration::from_millis(50);
         let held = slots.take(HOST, 0, soon()).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_panics_gives_its_slot_back() {
+    fn a_panic_releases_its_slot() {
         let slots = Slots::new(1, 0);
         let far = Instant::now() + Duration::from_secs(60);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_with_many_guesses_does_not_keep_others_waiting_hs_32() {
+    fn one_host_with_many_guesses_does_not_delay_other_hosts_hs_32() {
         let slots = Slots::new(1, 0);
         let far = Instant::now() + Duration::from_secs(60);
         let order = Mutex::new(Vec::new());

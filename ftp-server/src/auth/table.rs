@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn users_may_be_known_by_hashes_hs_31() {
+    fn users_can_have_password_hashes_hs_31() {
         let directory = tempfile::tempdir().unwrap();
         let login =
             Login::new(Arc::new(LocalStorage::open(directory.path()).unwrap()), Rights::FULL);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_too_late_is_not_verified_hs_32() {
+    fn a_login_after_its_deadline_is_not_verified_hs_32() {
         let directory = tempfile::tempdir().unwrap();
         let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
         let hash = PasswordHash::new(b"p").unwrap();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offer_is_what_any_user_may_get_cm_137() {
+    fn the_offer_is_the_union_of_all_users_rights_cm_137() {
         let directory = tempfile::tempdir().unwrap();
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).unwrap());
         let capabilities = storage.capabilities();

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_user_is_counted_apart_cm_15() {
+    fn sessions_are_counted_per_user_cm_15() {
         let registry = Arc::new(UserSessions::default());
         let first = registry.enter(b"a", 2, 0).unwrap();
         let second = registry.enter(b"a", 2, 0).unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sessions_of_a_user_have_one_rate() {
+    fn the_sessions_of_a_user_share_one_rate_limit() {
         let registry = Arc::new(UserSessions::default());
         let enter = |user: &[u8]| registry.enter(user, 0, 1_000).unwrap();
         let users = [enter(b"a"), enter(b"a"), enter(b"b")];

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_of_the_standard_cm_126() {
+    fn digests_match_the_standard_cm_126() {
         use Algorithm::{Sha1, Sha256, Sha512};
         const TWO_BLOCKS: &[u8] = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
         for (content, algorithm, range, want) in [
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_to_the_end_has_no_digest_cm_126() {
+    fn an_unreadable_or_slow_file_has_no_digest_cm_126() {
         let broken = digesting(b"abcdef", Algorithm::Sha256, Some(ErrorKind::Other));
         assert!(reply(broken).starts_with("451 "));
         let mut slow = digesting(b"abcdef", Algorithm::Sha256, None);

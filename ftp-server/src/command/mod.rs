@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_handlers_are_of_the_same_commands() {
+    fn command_rules_and_handlers_match() {
         // Each command accepts one of these texts as its argument.
         let samples = [
             "",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_drains_says_so_before_it_looks_further_st_02() {
+    fn a_draining_server_replies_421_to_known_commands_st_02() {
         let mut session = session();
         assert_eq!(answer(&mut session, "PWD"), (530, false));
         assert_eq!(answer(&mut session, "SMNT x"), (502, false));

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_interrupted_uploads_the_oldest_that_does_not_run_is_forgotten() {
+    fn beyond_the_limit_the_oldest_interrupted_upload_is_forgotten() {
         let replacements = Replacements::default();
         let running = Instant::now();
         replacements.begin(key(0), running);

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_space_for_a_removed_directory_is_that_of_its_disk_cm_54() {
+    fn a_missing_directory_has_the_space_of_its_mount_cm_54() {
         let tree = MountedStorage::new(MemoryStorage::new())
             .mount("/pub", MemoryStorage::limited(1_000))
             .and_then(|tree| tree.unavailable("/gone"))
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_first_leaves_free_what_is_kept_free_cm_106() {
+    fn copying_before_an_upload_respects_min_free_cm_106() {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let free = storage.space(&VirtualPath::root()).unwrap();
         for (min_free, steps, want) in [

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_network_of_the_client_decides_dc_05_dc_06() {
+    fn the_clients_network_decides_the_announced_address_dc_05_dc_06() {
         let overrides = [("10.0.0.0/8", "10.0.0.5"), ("127.0.0.2", "192.0.2.8")];
         for (general, overrides, peer, want) in [
             (None, &[][..], "203.0.113.1", "10.0.0.5"),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_the_last_good_answer_dc_07_ho_17() {
+    fn a_failed_lookup_keeps_the_last_address_dc_07_ho_17() {
         let announcer = announcer(Some("ftp.example"), &[("10.0.0.0/8", "inner.example")]);
         let find = |answer: Result<&'static [&'static str], io::ErrorKind>| {
             announcer.look_up(move |name| match (name, answer) {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_looked_up_at_start_dc_07() {
+    fn names_are_resolved_at_startup_dc_07() {
         let announcer = announcer(None, &[("127.0.0.0/8", "localhost")]);
         announcer.start().unwrap();
         assert!(announcer.lookups.get().is_some());

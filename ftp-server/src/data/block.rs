@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_as_large_as_the_room_up_to_60_kib() {
+    fn blocks_fill_the_buffer_up_to_60_kib() {
         for room in [8 * 1024, 16 * 1024, 512 * 1024] {
             let mut out = Vec::new();
             BlockOutgoing::new(Box::new(Endless), None).fill(room, &mut out).unwrap();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_tell_offsets_in_the_file() {
+    fn markers_contain_file_offsets() {
         let mib = 1 << 20;
         assert_eq!(sent(&[mib, mib, 5], Some(0), mib).1, ["1048576", "2097152"]);
         assert_eq!(sent(&[mib, 5], Some(7), mib).1, ["1048583"]);

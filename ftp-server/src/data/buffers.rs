@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_only_so_many_large_buffers() {
+    fn the_number_of_large_buffers_is_limited() {
         for (bytes, most) in [(0, 0), (LARGE as u64 - 1, 0), (LARGE as u64 * 3, 3)] {
             let pool = Buffers::new(bytes);
             let mut buffers: Vec<_> = (0..5).map(|_| pool.small()).collect();

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encoders_of_a_server_are_limited_as_05() {
+    fn the_number_of_encoders_is_limited_as_05() {
         let deflating = Arc::default();
         let get = || DeflateOutgoing::new(Box::new(Nothing), DeflateLevel::default(), &deflating);
         let mut all: Vec<_> = (0..limits::ENCODERS).map(|_| get().unwrap()).collect();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_ends_and_the_next_begins() {
+    fn every_deflate_turn_is_released() {
         let deflating = Deflating::default();
         thread::scope(|scope| {
             for _ in 0..8 {

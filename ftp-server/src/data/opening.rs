@@ -99,7 +99,10 @@ fn protect(
         SessionReuse::Prefer => {
             let Resumptions { resumed, missed } = counts;
             let so_far = format!("{resumed} resumed so far, {missed} did not");
-            peer.complaints.warn("a data connection did not resume its TLS session", &so_far);
+            peer.complaints.warn(
+                "a data connection did not resume the TLS session of its control connection",
+                &so_far,
+            );
         }
         SessionReuse::Require => {
             let why = "the data connection did not resume a TLS session of its control connection";

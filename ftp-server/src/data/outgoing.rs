@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ascii_restart_beyond_any_conversion_reads_nothing_cm_101() {
+    fn an_impossible_ascii_restart_fails_without_reading_cm_101() {
         let open = |offset| {
             let mut outgoing = AsciiOutgoing::new(Box::new(Lines { size: 5, reads: 0 }), offset)?;
             outgoing.prepare()
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn passing_over_a_long_beginning_stops_now_and_then_as_03() {
+    fn skipping_to_a_large_offset_yields_regularly_as_03() {
         let mut outgoing = AsciiOutgoing::new(Box::new(Endless), 1 << 59).unwrap();
         assert!(!outgoing.prepare().unwrap());
         let left = outgoing.skip;

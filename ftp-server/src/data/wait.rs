@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_while_the_server_was_stopped_is_not_late() {
+    fn data_that_has_already_arrived_is_accepted_at_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back_from_their_text() {
+    fn encoded_records_round_trip_and_truncated_ones_are_invalid() {
         let mut record = counted(Cost { bytes: 7, files: 2 });
         for version in 0..5 {
             let text = record.encode();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ran_out_counts_until_the_files_were_counted() {
+    fn an_expired_reservation_counts_until_the_next_file_count() {
         let mut record = counted(Cost::default());
         assert_eq!(
             record.reserve("dead", (Cost::bytes(60), 0), LIMIT, (1, 9)),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_does_not_end_a_doubt_that_came_during_it() {
+    fn a_count_does_not_clear_a_doubt_raised_during_it() {
         let mut record = counted(Cost::default());
         assert!(record.begin_count("c", (10, 20)));
         record.apply(&Later::Doubt, 11);

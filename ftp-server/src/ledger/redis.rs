@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_read_whole_or_not() {
+    fn incomplete_and_malformed_redis_replies_are_errors() {
         let text = |text: &str| Reply::Text(Some(text.as_bytes().to_vec()));
         for (bytes, want) in [
             ("+OK\r\n", text("OK")),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_read() {
+    fn redis_urls_are_parsed() {
         let place = Place::parse("redis://h").unwrap();
         assert_eq!((&*place.host, place.port, place.greeting().len()), ("h", PORT, 0));
         let place = Place::parse("redis://u:p%40%3a@[::1]:7/3").unwrap();

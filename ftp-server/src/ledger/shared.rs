@@ -353,7 +353,9 @@ impl Inner {
             Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
                 if failure.is_none() {
                     let effect = match self.without {
-                        WithoutLedger::Refuse => "logins and uploads that have limits are refused",
+                        WithoutLedger::Refuse => {
+                            "logins and uploads that count towards a limit are refused"
+                        }
                         WithoutLedger::Allow => "limits across servers are not enforced",
                     };
                     log::warn!("{error}; {effect}");

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_under_tls_says_so() {
+    fn a_login_line_names_the_tls_version() {
         let (text, json) = both(Some(8), Some(b"u"), EventKind::LoggedIn);
         assert_eq!(text, r#"login session=8 peer=192.0.2.9 port=50212 user="u" tls=1.2"#);
         assert!(json.ends_with(r#""user":"u","tls":"1.2"}"#), "{json}");
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_is_counted() {
+    fn a_log_line_counts_suppressed_events() {
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
         let kind = EventKind::Refused(Refusal::Resources);
         let line = Line::of(&Event::of_peer(peer, kind), 999);
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_as_json_has_whole_names_and_further_fields() {
+    fn a_json_event_has_untruncated_names_and_extra_fields() {
         let path = VirtualPath::root().join(&[b'a'; 3_000]);
         let kind = EventKind::Deleted { path: &path };
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_one_line_and_escaped_once() {
+    fn log_messages_are_single_lines_escaped_once() {
         let text = "\u{e9} a\\x1b[2J \"b\"\nlogin";
         assert_eq!(printable(text), "\u{e9} a\\x1b[2J \"b\"\\x0alogin");
         let time = Stamp(UNIX_EPOCH);
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_cut_and_says_so_ho_06() {
+    fn a_long_name_is_truncated_and_marked_in_the_log_ho_06() {
         let both = |name: &[u8]| {
             let escaped = Escaped(name).to_string();
             let cut = |special| cut(&escaped, special, limits::LOG_NAME);

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_that_panics_is_reported_and_others_are_not() {
+    fn only_a_panicking_observer_is_reported() {
         let peer = ([192, 0, 2, 1], 7).into();
         let event = Event::of_peer(peer, EventKind::LoggedIn);
         let mut observers = Observers::default();

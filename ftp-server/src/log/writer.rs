@@ -296,7 +296,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_target_that_takes_nothing_gives_way_to_a_new_one() {
+    fn a_blocked_log_target_can_be_replaced() {
         let log = LogWriter::start("log", Blocked).unwrap();
         log.line("lost");
         while log.0.0.state().writing.is_none() {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_lines_are_reported_once_and_written_ones_never_hf_14() {
+    fn lost_log_lines_are_reported_once_hf_14() {
         let log = LogWriter::start("log", io::sink()).unwrap();
         let write = || {
             messages::of(log::Level::Warn, || {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_stops_nobody_hf_14() {
+    fn an_unread_log_pipe_blocks_no_writer_hf_14() {
         let (reader, pipe) = io::pipe().unwrap();
         let writer = LogWriter::start("a pipe", pipe).unwrap();
         let line = "x".repeat(99);
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_somebody_made_non_blocking_is_waited_for_hf_14() {
+    fn a_full_non_blocking_log_pipe_loses_no_lines_hf_14() {
         let (reader, pipe) = io::pipe().unwrap();
         rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).unwrap();
         let writer = LogWriter::start("a pipe", pipe).unwrap();
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_goes_on_in_another_file() {
+    fn a_replaced_log_file_receives_the_next_lines() {
         let directory = tempfile::tempdir().unwrap();
         let old = directory.path().join("old");
         let new = directory.path().join("new");

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_those_of_ctime() {
+    fn xferlog_dates_have_the_format_of_ctime() {
         for (seconds, want) in [
             (0, "Thu Jan  1 00:00:00 1970"),
             (951_868_799, "Tue Feb 29 23:59:59 2000"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_is_complete_if_it_is_whole() {
+    fn xferlog_marks_only_finished_transfers_complete() {
         let root = VirtualPath::root();
         for (end, want) in [
             (TransferEnd::Fin, Some('c')),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_is_that_of_xferlog_5() {
+    fn lines_have_the_fields_of_xferlog_5() {
         let root = VirtualPath::root();
         let odd = root.join("a b\tc\u{2003}d\u{9b}".as_bytes()).join(b"\xff\\");
         let plain = root.join(b"file");

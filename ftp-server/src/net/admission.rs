@@ -94,8 +94,8 @@ impl Admission {
     /// Takes a place for a connection, which has no login yet. If no place is free, or if too many
     /// connections have no login, closes another connection without a login. That is the oldest one
     /// of the host that has the most such connections. If several hosts have equally many, the /56
-    /// with the most such connections decides, then the /48. Returns `None` if the host already has
-    /// its share, or if no connection can be closed.
+    /// with the most such connections decides, then the /48. Returns `None` if the host has reached
+    /// one of its limits, or if no connection can be closed.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();
@@ -118,7 +118,7 @@ impl Admission {
         Occupant { peer, host, is_pending: true, line: None }
     }
 
-    /// Returns whether the host of a client has as many connections as it may have.
+    /// Returns whether the client's host has reached a limit on its connections.
     fn has_its_share(&self, held: &Occupancy, client: &Occupant) -> bool {
         let per_host = self.per_host.load(Ordering::Relaxed);
         let count = |host| held.hosts.get(&host).copied().unwrap_or_default();
@@ -172,9 +172,9 @@ impl Permit {
         }
     }
 
-    /// Frees the place of a connection that only needs to be closed, because its client may
-    /// reconnect as soon as it sees the end. If [`limits::LEAVING`] connections are being closed
-    /// already, the place stays taken until the permit is dropped: each of them still has a thread.
+    /// Frees the place before the connection is closed: the client may reconnect as soon as it sees
+    /// the end. Each connection that is being closed still has a thread. If there are
+    /// [`limits::LEAVING`] of them, the place stays taken until the permit is dropped.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {
@@ -292,8 +292,8 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
 /// the hard limit.
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
-/// connection and a file. A failed mapping at the start of a thread would abort the whole process,
-/// so most limits leave a reserve.
+/// connection and a file. Most of the computed maximums leave a reserve: a failed mapping at the
+/// start of a thread would abort the whole process.
 pub(crate) fn system_cap() -> (usize, &'static str) {
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_and_given_back_st_12() {
+    fn connection_slots_are_counted_and_released_st_12() {
         let admission = Admission::new(6, 2);
         let first = admission.admit(address("192.0.2.1")).unwrap();
         first.set_logged_in(true);
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_the_host_with_most_gives_way_st_12_ho_09() {
+    fn the_host_with_most_connections_loses_its_oldest_st_12_ho_09() {
         let admission = Admission::new(16, 0);
         let mut few: Vec<_> =
             ["192.0.2.1", "192.0.2.2"].map(|host| connect(&admission, host).unwrap()).into();
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_or_a_site_with_many_networks_gives_way_st_12_ho_09() {
+    fn neighbouring_ipv6_networks_count_together_for_eviction_st_12_ho_09() {
         for other in ["2001:db8:0:1ff::1", "2001:db8:0:aa00::1"] {
             let admission = Admission::new(8, 0);
             let mut connected: Vec<_> = ["192.0.2.1", "2001:db8:0:100::1", other, "192.0.2.2"]
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_logged_in_never_gives_way_nor_does_loopback_ho_09() {
+    fn logged_in_and_loopback_connections_are_never_evicted_ho_09() {
         let admission = Admission::new(8, 0);
         let mut users: Vec<_> = (0..6)
             .map(|number| {
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cap_for_a_host_is_for_those_who_come() {
+    fn a_changed_per_host_limit_applies_to_new_connections() {
         let admission = Admission::new(20, 0);
         let admit = || admission.admit(address("192.0.2.1"));
         let uncounted = admit();
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_places_are_for_users_ho_09() {
+    fn half_of_the_slots_are_reserved_for_logged_in_users_ho_09() {
         let admission = Admission::new(4, 0);
         let admit = || admission.admit(address("127.0.0.1"));
         let first = admit().unwrap();
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_has_no_place_but_only_so_many_leave_at_once_st_12_ho_01() {
+    fn closing_connections_free_their_slots_up_to_a_limit_st_12_ho_01() {
         let places = limits::LEAVING + 1;
         let admission = Admission::new(2 * places, 0);
         let admit = || admission.admit(address("127.0.0.1"));
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_has_a_cap_ho_01() {
+    fn the_system_limits_cap_the_connections_ho_01() {
         let (cap, limit) = system_cap();
         assert!(cap > 1 && !limit.is_empty());
         if let Some(maps) = number_in("/proc/sys/vm/max_map_count") {

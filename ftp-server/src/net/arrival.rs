@@ -40,7 +40,7 @@ impl Entry {
 pub(crate) struct Arrival {
     pub(super) registration: Registration,
     pub(super) entry: Entry,
-    /// The peer address: that of the client or of its balancer.
+    /// The address of the client, or of its balancer.
     pub(super) from: SocketAddr,
     pub(super) greeting: Greeting,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
-    /// The address that the client connected to: this server's, or its balancer's.
+    /// The address that the client connected to: this server's or the balancer's.
     pub(crate) reached: SocketAddr,
     /// The server's own address, which data connections use too.
     pub(crate) local: SocketAddr,
@@ -121,7 +121,6 @@ pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Resul
     }
 }
 
-/// Returns whether this address belongs to a balancer: one of `networks` contains it.
 pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_names_no_address_that_means_another_computer_here() {
+    fn a_proxy_header_with_a_local_or_special_source_is_rejected() {
         for (source, balancer, is_client) in [
             ("192.0.2.7", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.1", true),

@@ -57,7 +57,7 @@ impl Bans {
         let &Self { after, window, lasting, .. } = self;
         match shared.fail(host, BanPolicy { after, window, lasting }) {
             Ok(Some(left)) if own.is_none() => self.learn(host, now, left).then_some(left),
-            // If the ledger fails or knows of no ban, the count of this server decides.
+            // Otherwise, only the count of this server decides.
             Ok(_) | Err(_) => own,
         }
     }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn none_or_for_no_time_is_no_ban_hs_28() {
+    fn zero_failures_or_zero_duration_disables_bans_hs_28() {
         let now = Instant::now();
         let zero = ServerConfig::default().with(|config| {
             config.logins.ban_for = Duration::ZERO;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_bound_and_bans_stay_in_it_hs_28() {
+    fn the_ban_table_is_bounded_and_keeps_active_bans_hs_28() {
         let bans = bans(2);
         let start = Instant::now();
         let host = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + number));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_of_a_ledger_count_together_hs_28() {
+    fn servers_that_share_a_ledger_count_failures_together_hs_28() {
         let ledger = Arc::new(MemoryLedger::new());
         let server = || {
             let lease = Duration::from_secs(600);

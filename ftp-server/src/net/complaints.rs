@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The kinds of messages so far. Each kind is limited to a few lines per second, and the suppressed
-/// ones are counted.
+/// messages are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(Vec<Kind>);
 
@@ -97,7 +97,7 @@ mod tests {
     use crate::log::messages;
 
     #[test]
-    fn a_thousand_complaints_a_second_are_one_line_of_each_kind_ho_06() {
+    fn repeated_warnings_are_limited_to_one_per_kind_and_second_ho_06() {
         let mut complaints = Complaints::default();
         let start = Instant::now();
         let mut lines = Vec::new();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_tells_how_many_were_left_out_before_it_ho_06() {
+    fn a_warning_counts_the_suppressed_earlier_ones_ho_06() {
         let mut complaints = Complaints::default();
         let warn = |complaints: &mut Complaints| {
             messages::of(log::Level::Warn, || complaints.log("cannot accept", &"no descriptors"))
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn some_a_second_may_be_more_than_one_ho_06() {
+    fn the_warning_rate_limit_can_exceed_one_per_second_ho_06() {
         let mut complaints = Complaints::default();
         let start = Instant::now();
         let mut due = |millis| complaints.due("a", 3, start + Duration::from_millis(millis));

@@ -86,7 +86,7 @@ enum Trouble {
     Passing,
     /// The process or the system has no descriptor left.
     Descriptors,
-    /// The next calls may fail too for a while. The text names the error in the log.
+    /// The next calls may fail too. The text names the error in the log.
     Lasting(&'static str),
 }
 
@@ -119,7 +119,7 @@ fn receive(
     let context = current.get();
     let admission = &context.admission;
     let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
-        // The thread of the connection decides after it has read the header.
+        // The connection's thread admits or refuses the client after it has read the header.
         admission.waiting.enter().map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_error_of_accept_ends_the_loop_ho_04_ho_05() {
+    fn accept_errors_are_classified_ho_04_ho_05() {
         for (errno, want) in [
             (Errno::CONNABORTED, Trouble::Passing),
             (Errno::INTR, Trouble::Passing),

@@ -12,7 +12,7 @@ use socket2::SockRef;
 /// Value of [`ListeningSocket::waited`] if no connection waited.
 const NONE: u64 = u64::MAX;
 
-/// A listening socket, and the turns of its accept loop.
+/// A listening socket, and a count that shows whether its accept loop still runs.
 #[derive(Debug)]
 pub(crate) struct ListeningSocket {
     socket: TcpListener,
@@ -39,7 +39,7 @@ impl ListeningSocket {
     ///
     /// Returns the system's error, such as `EMFILE`, if a system call fails.
     pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
-        // Another process may take a connection between poll(2) and accept(2).
+        // accept(2) must not block if another process takes the connection after poll(2).
         socket.set_nonblocking(true)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { bell: Some(bell), ..Self::own(socket) })
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_waits_for_long_is_noticed() {
+    fn a_listener_is_unresponsive_while_a_connection_waits_too_long() {
         let socket = listener();
         let address = socket.local_addr().unwrap();
         let socket = ListeningSocket::own(socket);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_socket_stays_open_elsewhere() {
+    fn closing_a_shared_listening_socket_keeps_its_duplicate_open() {
         let elsewhere = listener();
         let address = elsewhere.local_addr().unwrap();
         let socket = ListeningSocket::shared(elsewhere.try_clone().unwrap()).unwrap();

@@ -70,7 +70,6 @@ pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
 }
 
-/// Asserts that a socket has the options of [`set_keepalive`].
 #[cfg(test)]
 pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
     let socket = SockRef::from(socket);
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_missing_can_be_bound_in_advance() {
+    fn a_missing_address_can_be_bound_with_freebind() {
         // These addresses are reserved for documentation: no computer has them.
         for address in ["192.0.2.77:0", "[2001:db8::77]:0"] {
             let address: SocketAddr = address.parse().unwrap();

@@ -7,8 +7,8 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// The connections that wait for their header, and their limit. They do not count as sessions yet,
-/// so a client that the server then refuses does not end another client's session.
+/// The connections that wait for their header, and their limit. They do not count as sessions yet:
+/// otherwise, a client that the server later refuses could take another client's place.
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {
     most: usize,
@@ -24,7 +24,7 @@ struct Occupancy {
     leaving: usize,
 }
 
-/// A connection in the room. Dropping this value takes it out of the room.
+/// A connection in the room. Dropping this value takes the connection out of the room.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     room: Arc<WaitingRoom>,
@@ -32,7 +32,7 @@ pub(crate) struct Waiting {
 }
 
 impl WaitingRoom {
-    /// Creates a room for `most` connections, but at most for [`limits::WAITING`].
+    /// Creates a room for `most` or [`limits::WAITING`] connections, whichever is less.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.min(limits::WAITING), held: Mutex::default() })
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_connection_without_a_header_gives_way() {
+    fn the_oldest_connection_without_a_proxy_header_is_evicted() {
         let room = WaitingRoom::new(2);
         let mut all: Vec<_> = (0..3).map(|_| enter(&room).unwrap()).collect();
         let closed: Vec<_> = all.iter().map(|(_, line)| line.has_given_way()).collect();

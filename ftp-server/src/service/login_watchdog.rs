@@ -58,7 +58,8 @@ impl Watchdog {
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
-        // Usually the thread wakes up earlier anyway, for a login that ended long ago.
+        // Usually no notification is needed: the thread wakes up earlier, for a login that ended
+        // long ago.
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }
@@ -67,7 +68,7 @@ impl Watchdog {
 }
 
 impl Watchdog {
-    /// Schedules the report of the end of a ban that `peer` has caused.
+    /// Schedules the report that the ban caused by `peer` ends at `until`.
     pub(crate) fn ban(&self, peer: SocketAddr, until: Instant) {
         let mut state = self.shared.state();
         state.bans.push((until, peer));
@@ -76,7 +77,7 @@ impl Watchdog {
         }
     }
 
-    /// Lets the thread report at once the end of each ban whose peer satisfies `is_over`. The
+    /// Makes the thread report the end of bans at once, for each peer that satisfies `is_over`. The
     /// caller has lifted these bans.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_late_gets_a_421_and_nobody_else_hf_13() {
+    fn only_a_late_login_is_closed_with_421_hf_13() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let connect = || {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

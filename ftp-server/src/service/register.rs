@@ -20,18 +20,18 @@ pub(crate) struct Register {
     draining: AtomicBool,
     /// Whether connections are no longer accepted.
     closed: AtomicBool,
-    /// Number of sessions so far: the first is number 1.
+    /// Number of sessions so far, which is also the number of the newest session.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
     /// Signal for threads that wait for sessions to end.
     gone: Condvar,
-    /// Whether sessions get no more time to end by themselves.
+    /// Whether a shutdown no longer waits for sessions to end by themselves.
     hurried: AtomicBool,
     /// TLS data connections of all sessions so far.
     pub(crate) resumed: Resumed,
 }
 
-/// The entry of a session; dropping it removes the session.
+/// The entry of a session in the register. Dropping it removes the entry.
 pub(crate) struct Registration {
     register: Arc<Register>,
     pub(crate) number: u64,
@@ -44,7 +44,6 @@ impl Register {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Returns whether connections are no longer accepted.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -95,14 +94,14 @@ impl Register {
         line.is_some()
     }
 
-    /// Ends one session, after its transfer if there is one. Returns `false` if no session has this
-    /// number, or if it was dismissed already.
+    /// Ends one session, after the running command if there is one. Returns `false` if no session
+    /// has this number, or if that session was already dismissed.
     pub(crate) fn dismiss(&self, number: u64) -> bool {
         self.sessions().get(&number).is_some_and(|line| line.dismiss())
     }
 
-    /// Ends all sessions. To a transfer, its control connection seems to end. Returns the number of
-    /// sessions.
+    /// Ends all sessions. A running transfer then fails as if the control connection had ended.
+    /// Returns the number of sessions.
     pub(crate) fn cut(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values() {
@@ -111,15 +110,16 @@ impl Register {
         sessions.len()
     }
 
-    /// Closes the connections of all remaining sessions, which cannot even write their last reply.
+    /// Closes the connections of all remaining sessions at once, so no session can send a last
+    /// reply.
     pub(crate) fn break_off(&self) {
         for line in self.sessions().values() {
-            // Fails if the peer has disconnected already, which is the intended state.
+            // An error means that the peer has already disconnected.
             let _ = line.stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Ends the time that [`drain`](Self::drain) gives sessions to end by themselves.
+    /// Makes [`drain`](Self::drain) stop waiting.
     pub(crate) fn hurry(&self) {
         // With the lock, a thread that is about to wait cannot miss the notification.
         let _sessions = self.sessions();
@@ -128,8 +128,9 @@ impl Register {
     }
 
     /// Waits like [`wait`](Self::wait), but only until [`hurry`](Self::hurry). Cuts each transfer
-    /// that moves no byte for `stall`, because waiting would only delay the end. Returns the number
-    /// of remaining sessions, and the number of cut sessions that have ended.
+    /// that waits for its client and moves no byte for `stall`, because it would only delay the
+    /// shutdown. Returns the number of remaining sessions, and the number of cut sessions that have
+    /// ended.
     pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
         let start = Instant::now();
         let mut seen = HashMap::new();

@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn data_goes_to_the_client_and_to_nobody_else_dc_30_dc_31_cm_44_cm_45_hd_03_hd_04() {
+    fn permitted_data_addresses_dc_30_dc_31_cm_44_cm_45_hd_03_hd_04() {
         let fxp = Rights::FULL | Rights::FXP;
         let everything = ["0.0.0.0/0", "::/0"];
         for (peer, rights, networks, may, may_not) in [

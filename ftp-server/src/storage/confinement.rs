@@ -116,8 +116,7 @@ impl Confinement {
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
             .map_err(|_| {
-                let text =
-                    "this system has no Landlock (needs Linux 5.19), or Landlock is disabled";
+                let text = "Landlock is disabled or missing; it needs Linux 5.19 or later";
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_inside_reaches_its_directory_alone_hp_06() {
+    fn a_confined_thread_can_reach_only_its_directory_hp_06() {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("root");
         fs::create_dir_all(root.join("a")).unwrap();

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_and_text_pass_through_io_errors() {
+    fn storage_error_kind_and_text_survive_conversion_to_io_error() {
         use StorageErrorKind as Kind;
         let text = |error: &StorageError| error.source.as_ref().map(ToString::to_string);
         for (kind, source) in [

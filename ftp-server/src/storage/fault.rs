@@ -481,7 +481,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_when_they_are_due() {
+    fn faults_occur_at_the_configured_calls() {
         let rule =
             |first, step| Rule { call: StorageCall::Stat, first, step, fault: Fault::Interrupt };
         for (first, step, want) in [

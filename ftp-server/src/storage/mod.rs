@@ -26,7 +26,7 @@ pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
 #[cfg(test)]
-pub(crate) use memory::tests::memory_does_as;
+pub(crate) use memory::tests::assert_same_as_memory;
 pub use metadata::{Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;

@@ -198,7 +198,7 @@ impl Secured {
     /// Prepares a handshake that this server begins, on a data connection with another server.
     pub(crate) fn begin_data(&self, other: IpAddr) -> io::Result<Handshake> {
         let Some(config) = &self.acceptor.begins else {
-            return Err(io::Error::other("no CA or pin of another server is configured"));
+            return Err(io::Error::other("no CA or pin for other servers is configured"));
         };
         let name = ServerName::from(other);
         let connection = Connection::begun(Arc::clone(config), name)?;

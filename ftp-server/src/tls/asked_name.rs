@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_host_or_foreign() {
+    fn requested_server_names_are_classified() {
         let host = |text: &str| AskedName::Host(HostName::parse(text.as_bytes()).unwrap());
         for (name, want) in [
             (None, AskedName::Missing),

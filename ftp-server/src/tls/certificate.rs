@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn alternative_names_that_cannot_be_read_name_nobody() {
+    fn malformed_alternative_names_match_no_user() {
         let names = |names: &[u8]| {
             issue(|params| {
                 let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names.to_vec());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused_and_nothing_panics() {
+    fn malformed_certificates_are_refused_without_a_panic() {
         let whole = with_common_name("anna");
         for end in 0..whole.len() {
             assert!(Certificate::parse(&whole[..end]).is_err(), "{end} bytes");

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_a_whole_digest() {
+    fn only_complete_sha256_pins_are_accepted() {
         let digest = KeyDigest([7; 32]);
         assert_eq!(KeyDigest::parse(&digest.pin()), Some(digest));
         for wrong in [

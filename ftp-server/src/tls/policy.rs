@@ -96,7 +96,11 @@ pub enum TlsError {
         file: String,
     },
     /// The file has no PEM private key, or only an encrypted one.
-    #[error("no private key in {file}{}", if *.encrypted { ", only an encrypted one" } else { "" })]
+    #[error(
+        "{} private key in {file}{}",
+        if *.encrypted { "only an encrypted" } else { "no" },
+        if *.encrypted { "; remove its passphrase" } else { "" }
+    )]
     NoKey {
         /// The file.
         file: String,

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_elsewhere_and_a_panic_costs_one_handshake_ht_12() {
+    fn handshake_work_runs_on_pool_threads_and_survives_panics_ht_12() {
         let pool = Pool::start().unwrap();
         let far = Instant::now() + Duration::from_secs(60);
         let here = thread::current().id();

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_good_for_its_own_control_connection_alone_tl_11() {
+    fn a_session_ticket_is_valid_only_for_its_control_connection_tl_11() {
         let ours = Resumption::new().unwrap();
         let others = Resumption::new().unwrap();
         let ticket = ours.encrypt(b"a session").unwrap();

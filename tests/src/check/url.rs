@@ -21,13 +21,13 @@ pub fn url(data: &[u8]) {
     }
     assert_shown(&url.to_string());
     assert_eq!(format!("{url:?}"), format!("FtpUrl({url})"));
-    leads_back(&url);
+    assert_url_round_trip(&url);
     assert_eq!(url.parts().collect::<Vec<_>>().join(&b'/'), url.path());
     reads_back(&url);
 }
 
 /// Checks that `Display` writes ASCII that parses to the same URL, except for the password.
-fn leads_back(url: &FtpUrl) {
+fn assert_url_round_trip(url: &FtpUrl) {
     let shown = url.to_string();
     assert!(shown.bytes().all(|byte| byte.is_ascii_graphic()), "{shown}");
     let again = FtpUrl::parse(shown.as_bytes()).unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -36,7 +36,7 @@ fn leads_back(url: &FtpUrl) {
     if url.password().is_none() {
         assert_eq!(&again, url);
     }
-    says_the_same(&again, url);
+    assert_same_url(&again, url);
 }
 
 fn scheme(url: &FtpUrl) -> &'static str {
@@ -74,10 +74,10 @@ fn reads_back(url: &FtpUrl) {
     });
     let again = FtpUrl::parse(&text).unwrap_or_else(|error| panic!("{url}: {error}"));
     assert_eq!(again.password(), url.password());
-    says_the_same(&again, url);
+    assert_same_url(&again, url);
 }
 
-fn says_the_same(again: &FtpUrl, url: &FtpUrl) {
+fn assert_same_url(again: &FtpUrl, url: &FtpUrl) {
     assert_eq!(again.scheme(), url.scheme());
     assert_eq!(again.user(), url.user());
     assert_eq!((again.host(), again.port()), (url.host(), url.port()));

@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
             }
             Step::Stranger => {
                 let address = self.active.expect("a client in active mode");
-                if !is_turned_away(address) {
+                if !refuses_a_foreign_host(address) {
                     self.played.violations.push("it took a stranger's connection".to_owned());
                 }
                 Ok(())
@@ -551,7 +551,7 @@ fn active_address(argument: &str) -> SocketAddr {
 }
 
 /// Returns whether the client closes a connection from another host soon.
-fn is_turned_away(address: SocketAddr) -> bool {
+fn refuses_a_foreign_host(address: SocketAddr) -> bool {
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let stranger = SocketAddr::from(([127, 0, 0, 2], 0));
     socket.bind(&stranger.into()).expect("127.0.0.2 is this machine");

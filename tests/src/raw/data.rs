@@ -76,7 +76,7 @@ impl RawData {
     /// Connects to a passive port from one of this machine's addresses, and asserts that the server
     /// resets the connection.
     #[track_caller]
-    pub fn turned_away(source: IpAddr, address: SocketAddr) {
+    pub fn expect_reset_from(source: IpAddr, address: SocketAddr) {
         match try_connect_from(source, address) {
             Ok(stream) => Self { stream }.expect_reset(),
             // The reset can arrive before this side knows that it is connected.

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_worked_out_from_the_six_numbers() {
+    fn addresses_in_227_and_229_replies_are_parsed() {
         let want = Some(SocketAddr::from(([10, 0, 0, 5], 195 * 256 + 84)));
         for text in
             ["Entering Passive Mode (10,0,0,5,195,84).", "10,0,0,5,195,84", "=10,0,0,5,195,84"]

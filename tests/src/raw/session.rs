@@ -343,7 +343,7 @@ impl RawSession {
     /// Announces by PORT a port that refuses connections: the port is bound, so that no other
     /// program can listen on it meanwhile, but not listening.
     #[track_caller]
-    pub fn active_in_vain(&mut self) -> RawListener {
+    pub fn active_without_listening(&mut self) -> RawListener {
         let own = self.stream.local_addr().expect("a connected socket has an address");
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(own),
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_end_where_rfc_959_says() {
+    fn multiline_replies_end_as_in_rfc_959() {
         let mut session = hearing(
             b"220-one\r\n 220 two\r\n220-three\r\n220 four\r\n\
               \xff\xfe\x06257 \"/\xff\xff\"\r\n\xff\xf1200 \r\n",
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_told() {
+    fn malformed_and_incomplete_replies_are_reported() {
         for (bytes, want) in [
             (
                 &b"200 no carriage return\n"[..],
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_peer_is_late() {
+    fn waiting_for_a_silent_peer_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut session = RawSession::connect(listener.local_addr().unwrap());
         session.set_deadline(Duration::from_millis(10));

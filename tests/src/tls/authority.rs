@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_that_of_rfc_4648() {
+    fn base64_matches_rfc_4648() {
         for (bytes, want) in [
             ("", ""),
             ("f", "Zg=="),

@@ -40,12 +40,12 @@ impl TlsClient {
     pub fn trusting(authority: &Authority) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(authority.certificate()).expect("an authority's certificate");
-        Self { roots: Some(Arc::new(roots)), ..Self::trusting_anybody() }
+        Self { roots: Some(Arc::new(roots)), ..Self::trusting_any_certificate() }
     }
 
     /// Returns a client that accepts every certificate.
     #[must_use]
-    pub fn trusting_anybody() -> Self {
+    pub fn trusting_any_certificate() -> Self {
         Self {
             roots: None,
             version: None,

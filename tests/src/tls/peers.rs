@@ -53,7 +53,7 @@ impl<'a> Secured<'a> {
             let tcp = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
             let mut session = RawSession::over(tcp.try_clone().ok()?);
             if self.implicit {
-                let tls = TlsClient::trusting_anybody().connect(tcp).ok()?;
+                let tls = TlsClient::trusting_any_certificate().connect(tcp).ok()?;
                 session.put_on(Box::new(tls));
             }
             session.try_reply().ok()

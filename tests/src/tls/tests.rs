@@ -27,7 +27,7 @@ fn met(client: &TlsClient, server: &TlsServer) -> (TlsStream, TlsStream) {
 }
 
 #[test]
-fn what_one_end_says_the_other_reads_and_sees_how_it_ends() {
+fn tls_peers_exchange_data_and_see_how_the_stream_ends() {
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
     let say_end = |stream: &mut TlsStream, end| match end {
@@ -105,7 +105,7 @@ fn each_certificate_has_the_fault_that_it_was_issued_for() {
             (Some(said), Some(want)) if said.contains(want) => {}
             _ => panic!("{kind:?}: {said:?}, and not {want:?}"),
         }
-        assert!(meet(&TlsClient::trusting_anybody(), &server).0.is_ok(), "{kind:?}");
+        assert!(meet(&TlsClient::trusting_any_certificate(), &server).0.is_ok(), "{kind:?}");
     }
     let stranger = TlsServer::showing(&Authority::new().issue(Kind::Good));
     assert!(meet(&client, &stranger).0.is_err());
@@ -137,7 +137,7 @@ fn sessions_are_resumed_until_they_are_forgotten() {
 }
 
 #[test]
-fn clients_are_known_by_their_certificates() {
+fn the_tls_server_requires_a_client_certificate() {
     let authority = Authority::new();
     let server =
         TlsServer::showing(&authority.issue(Kind::Good)).clients_of(&authority, true).tickets(0);

@@ -25,7 +25,7 @@ fn assert_same_trees(meeting: &Meeting) {
 
 /// wget reads LIST.
 #[test]
-fn wget_fetches_a_tree_and_only_what_is_new() {
+fn wget_mirrors_a_tree_and_skips_unchanged_files() {
     for &way in WGET.ways {
         let Some(meeting) = Meeting::new(WGET.find, way) else { return };
         plant(&meeting.server.root);
@@ -79,7 +79,7 @@ fn rclone_copies_checks_and_syncs_a_tree() {
 
 /// Commands that the other clients lack, without options about the server.
 #[test]
-fn rclone_sees_no_directory_that_is_not_there_ls_03() {
+fn rclone_sees_only_existing_directories_ls_03() {
     for &way in RCLONE.ways {
         let Some(meeting) = Meeting::new(RCLONE.find, way) else { return };
         let remote = rclone_remote(&meeting, way);

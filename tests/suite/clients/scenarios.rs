@@ -22,7 +22,7 @@ const NAMES: [&str; 6] = [
 impl Client {
     /// All scenarios with each kind of data connection.
     #[track_caller]
-    fn meets_our_server(&self) {
+    fn works_with_our_server(&self) {
         for &way in self.ways {
             for scenario in [Self::moves, Self::continues, Self::lists, Self::arranges] {
                 let Some(meeting) = Meeting::new(self.find, way) else { return };
@@ -168,60 +168,60 @@ impl Client {
 
 #[test]
 fn tnftp() {
-    TNFTP.meets_our_server();
+    TNFTP.works_with_our_server();
 }
 
 #[test]
 fn inetutils_ftp() {
-    INETUTILS.meets_our_server();
+    INETUTILS.works_with_our_server();
 }
 
 #[test]
 fn ncftp() {
-    NCFTP.meets_our_server();
+    NCFTP.works_with_our_server();
 }
 
 #[test]
 fn ncftpput() {
-    NCFTPPUT.meets_our_server();
+    NCFTPPUT.works_with_our_server();
 }
 
 #[test]
 fn ncftpget() {
-    NCFTPGET.meets_our_server();
+    NCFTPGET.works_with_our_server();
 }
 
 #[test]
 fn ncftpls() {
-    NCFTPLS.meets_our_server();
+    NCFTPLS.works_with_our_server();
 }
 
 #[test]
 fn wget() {
-    WGET.meets_our_server();
+    WGET.works_with_our_server();
 }
 
 #[test]
 fn rclone() {
-    RCLONE.meets_our_server();
+    RCLONE.works_with_our_server();
 }
 
 #[test]
 fn perl_net_ftp() {
-    NET_FTP.meets_our_server();
+    NET_FTP.works_with_our_server();
 }
 
 #[test]
 fn php() {
-    PHP.meets_our_server();
+    PHP.works_with_our_server();
 }
 
 #[test]
 fn node_basic_ftp() {
-    BASIC_FTP.meets_our_server();
+    BASIC_FTP.works_with_our_server();
 }
 
 #[test]
 fn tcl() {
-    TCL.meets_our_server();
+    TCL.works_with_our_server();
 }

@@ -185,7 +185,7 @@ fn differences(daemon: &Daemon<'_>, family: Family) -> Vec<String> {
 
 impl Daemon<'_> {
     #[track_caller]
-    fn meets_our_client(&self) {
+    fn works_with_our_client(&self) {
         let families = [Family::V4, Family::V6];
         let differences = at_once(2, families, |family| differences(self, family)).concat();
         assert!(differences.is_empty(), "\n{}", differences.join("\n"));

@@ -23,7 +23,7 @@ fn ours() {
         let builder = Server::builder().config(config);
         Some(Running::Ours(OurServer::at(host, builder, Rights::FULL)))
     };
-    Daemon { start: &start, lacks: &[] }.meets_our_client();
+    Daemon { start: &start, lacks: &[] }.works_with_our_client();
 }
 
 #[test]
@@ -182,5 +182,5 @@ const MIXED_AS_SENT: &str = r#"got "a\r\nb\r\nc\rd\r\n\r\n\r\ne""#;
 #[track_caller]
 fn theirs(start: fn(IpAddr) -> Option<RealServer>, lacks: &[Lack]) {
     let start = |host: IpAddr| start(host).map(Running::Theirs);
-    Daemon { start: &start, lacks }.meets_our_client();
+    Daemon { start: &start, lacks }.works_with_our_client();
 }

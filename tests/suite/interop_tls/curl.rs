@@ -56,7 +56,7 @@ impl Meeting {
 
 /// curl fails in active mode with every server, so this is not a fault of ours.
 #[test]
-fn curl_protects_no_connection_that_it_accepts() {
+fn curl_fails_in_active_mode_under_tls() {
     let Some(peer) = Peer::find("curl") else { return };
     let authority = Authority::new();
     let (home, pair) = (TempRoot::new(), authority.issue(Kind::Good));

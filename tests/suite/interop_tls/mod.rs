@@ -125,7 +125,7 @@ struct Lack {
 
 const LACKS: &[Lack] = &[
     // It accepts the connection and continues in plaintext, with any server: see
-    // `curl_protects_no_connection_that_it_accepts`.
+    // `curl_fails_in_active_mode_under_tls`.
     Lack { client: "curl", of: |cell, _| cell.active, says: "got 522" },
     // See `Resumes::NotBehindUploads`.
     Lack {
@@ -347,12 +347,12 @@ fn cells(client: &Client) -> Vec<Cell> {
 #[track_caller]
 fn is_met(client: &Client) {
     let authority = Authority::new();
-    let wrong = at_once(4, cells(client), |cell| wrong_in(client, cell, &authority)).concat();
+    let wrong = at_once(4, cells(client), |cell| faults_in_cell(client, cell, &authority)).concat();
     assert!(wrong.is_empty(), "{}:\n{wrong}", client.name);
 }
 
 /// Returns the new and the missing faults of the client in a cell.
-fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
+fn faults_in_cell(client: &Client, cell: Cell, authority: &Authority) -> String {
     let mut wrong = String::new();
     let Some(meeting) = Meeting::new(client, cell, authority) else { return wrong };
     let mut is_lacking = false;
@@ -394,26 +394,26 @@ fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
 }
 
 #[test]
-fn curl_meets_us_under_tls_go_13() {
+fn curl_works_with_our_server_under_tls_go_13() {
     is_met(&curl::CURL);
 }
 
 #[test]
-fn lftp_meets_us_under_tls_go_13() {
+fn lftp_works_with_our_server_under_tls_go_13() {
     is_met(&lftp::LFTP);
 }
 
 #[test]
-fn ftplib_meets_us_under_tls_go_13() {
+fn ftplib_works_with_our_server_under_tls_go_13() {
     is_met(&ftplib::FTPLIB);
 }
 
 #[test]
-fn ftplib_as_it_is_meets_us_under_tls() {
+fn unmodified_ftplib_works_with_our_server_under_tls() {
     is_met(&ftplib::FTPLIB_AS_IT_IS);
 }
 
 #[test]
-fn s_client_meets_us_under_tls() {
+fn s_client_works_with_our_server_under_tls() {
     is_met(&s_client::S_CLIENT);
 }

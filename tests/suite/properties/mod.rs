@@ -208,7 +208,7 @@ fn text_reads_back_go_02() {
 }
 
 #[test]
-fn compressed_data_reads_back_and_any_other_is_refused() {
+fn compressed_data_round_trips_in_any_chunking() {
     each(61, |random| make::bytes(random, |_| true), check::deflate);
     // Most of a stream is right.
     let broken = |random: &mut Random| {
@@ -225,7 +225,7 @@ fn compressed_data_reads_back_and_any_other_is_refused() {
 }
 
 #[test]
-fn blocks_read_back_and_any_other_is_refused_go_02() {
+fn blocks_round_trip_in_any_chunking_go_02() {
     each(63, |random| make::bytes(random, |_| true), check::block);
     // Blocks of every kind, some of them invalid.
     let blocks = |random: &mut Random| {
@@ -255,7 +255,7 @@ fn arguments_of_any_bytes_read_back() {
 }
 
 #[test]
-fn listings_are_read_whatever_they_hold() {
+fn listings_with_arbitrary_content_are_parsed() {
     let reference = TimeVal::parse(b"20260701120000").unwrap();
     let line = |random: &mut Random| {
         let (line, name, size) = make::listing_line(random);
@@ -285,7 +285,7 @@ fn listings_are_read_whatever_they_hold() {
 }
 
 #[test]
-fn times_are_those_of_another_calendar() {
+fn times_match_an_independent_calendar() {
     let mut random = Random::new(27);
     for _ in 0..20_000 {
         let seconds = i64::try_from(random.below(315_000_000_000)).unwrap() - 62_200_000_000;

@@ -38,12 +38,12 @@ fn passive_address_at_last(session: &mut RawSession) -> SocketAddr {
 }
 
 #[test]
-fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
-    at_last("all ports are in use", use_up_passive_ports);
+fn exhausted_passive_ports_fail_with_425_and_are_released_cm_37_dc_02_dc_04_hd_09() {
+    at_last("all ports are in use", exhaust_passive_ports);
 }
 
 /// Returns `None` if the machine is so slow that a host may get the unused port of another one.
-fn use_up_passive_ports() -> Option<()> {
+fn exhaust_passive_ports() -> Option<()> {
     const UNUSED: Duration = Duration::from_secs(5);
     let own = OwnPorts::claim(4);
     let passive_ports = Some(own.ranges());
@@ -115,7 +115,7 @@ fn a_flood_of_pasv_never_holds_more_than_one_port_hd_10_st_07() {
 }
 
 #[test]
-fn a_passive_port_is_one_of_the_address_of_the_control_connection_dc_01_dc_08() {
+fn a_passive_port_listens_only_on_the_control_connection_address_dc_01_dc_08() {
     let root = tempfile::tempdir().expect("a directory");
     let own = OwnPorts::claim(1);
     let passive_ports = Some(own.ranges());
@@ -143,7 +143,7 @@ fn a_passive_port_is_one_of_the_address_of_the_control_connection_dc_01_dc_08() 
 }
 
 #[test]
-fn what_227_announces_depends_on_the_client_dc_05_dc_06() {
+fn the_227_address_depends_on_the_client_network_dc_05_dc_06() {
     let address = |text: &str| PassiveAddress::parse(text.as_bytes()).expect("an address");
     let fixture = Fixture::configured(super::quick().with(|config| {
         config.passive.address = Some(address("198.51.100.1"));
@@ -167,8 +167,8 @@ fn what_227_announces_depends_on_the_client_dc_05_dc_06() {
 }
 
 #[test]
-fn clients_elsewhere_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08() {
-    let test = "server::addresses::clients_elsewhere_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08";
+fn addresses_and_limits_of_non_loopback_clients_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08() {
+    let test = "server::addresses::addresses_and_limits_of_non_loopback_clients_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08";
     if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64"])
     {
         return;
@@ -224,7 +224,7 @@ fn clients_elsewhere_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08() {
 }
 
 #[test]
-fn a_third_host_is_neither_connected_to_nor_listened_to_hd_01_hd_02_hd_04_cm_43_cm_44() {
+fn a_third_host_needs_both_the_right_and_the_network_hd_01_hd_02_hd_04_cm_43_cm_44() {
     let networks = vec![network("127.0.0.0/8")];
     // The right without a network, and the network without the right.
     for (user, fxp_networks) in [("fxp", vec![]), ("u", networks)] {
@@ -259,7 +259,7 @@ fn a_third_host_is_neither_connected_to_nor_listened_to_hd_01_hd_02_hd_04_cm_43_
 }
 
 #[test]
-fn with_right_and_network_third_hosts_have_data_dc_30_dc_31_cm_48_cm_50() {
+fn third_hosts_get_data_with_the_right_and_the_network_dc_30_dc_31_cm_48_cm_50() {
     let fxp_networks = vec![network("127.0.0.2"), network("::1")];
     let fixture =
         Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
@@ -302,7 +302,7 @@ fn with_right_and_network_third_hosts_have_data_dc_30_dc_31_cm_48_cm_50() {
 }
 
 #[test]
-fn what_is_refused_is_not_recommended_cm_48_cm_50() {
+fn a_522_reply_lists_only_usable_protocols_cm_48_cm_50() {
     let server = |networks: &[&str]| {
         let fxp_networks = networks.iter().map(|text| network(text)).collect();
         Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks))
@@ -348,7 +348,7 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
 }
 
 #[test]
-fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
+fn active_connections_use_the_port_below_the_control_port_if_free_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
     let config = super::quick().with(|config| config.active.source_port = true);
@@ -381,7 +381,7 @@ fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
 }
 
 #[test]
-fn a_black_hole_is_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
+fn an_unresponsive_active_address_fails_with_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
     let config =
         super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(500));
     // A listener with a full queue does not answer new connections.

@@ -16,7 +16,7 @@ fn mode(fixture: &Fixture, name: &str) -> u32 {
 }
 
 #[test]
-fn mfmt_sets_the_time_cm_123_cm_120() {
+fn mfmt_sets_the_modification_time_cm_123_cm_120() {
     let fixture = Fixture::new();
     fixture.write("a b", "");
     std::fs::create_dir(fixture.path("d")).expect("a directory");
@@ -92,7 +92,7 @@ fn mff_sets_facts_cm_124() {
 }
 
 #[test]
-fn each_fact_needs_its_right_cm_124_cm_137() {
+fn each_mff_fact_requires_its_right_cm_124_cm_137() {
     let fixture = Fixture::with(|builder| {
         builder.user("writer", "p", Rights::READ | Rights::WRITE).user(
             "keeper",
@@ -174,7 +174,7 @@ fn site_chmod_cm_139_cm_140_hs_34() {
 }
 
 #[test]
-fn nobody_can_lock_the_root_cm_124_cm_139_hp_20() {
+fn changing_the_mode_of_the_root_is_refused_cm_124_cm_139_hp_20() {
     let fixture = Fixture::new();
     fixture.write("a", "");
     std::fs::create_dir(fixture.path("d")).expect("a directory");
@@ -201,7 +201,7 @@ fn nobody_can_lock_the_root_cm_124_cm_139_hp_20() {
 }
 
 #[test]
-fn allo_looks_whether_there_is_room_cm_54_hs_22() {
+fn allo_checks_the_free_space_cm_54_hs_22() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let big = format!("ALLO 1{}", "0".repeat(400));
@@ -235,7 +235,7 @@ fn allo_looks_whether_there_is_room_cm_54_hs_22() {
 }
 
 #[test]
-fn avbl_tells_how_much_room_there_is_cm_128() {
+fn avbl_reports_the_free_space_cm_128() {
     let fixture = Fixture::with(|builder| builder.user("writer", "p", Rights::WRITE));
     fixture.write("a", "");
     std::fs::create_dir(fixture.path("d")).expect("a directory");
@@ -251,7 +251,7 @@ fn avbl_tells_how_much_room_there_is_cm_128() {
 }
 
 #[test]
-fn what_is_kept_free_is_not_given_away_cm_54_cm_105_cm_109_cm_128() {
+fn space_reserved_by_min_free_is_not_available_cm_54_cm_105_cm_109_cm_128() {
     let fixture =
         Fixture::configured(super::quick().with(|config| config.limits.min_free = 1 << 60));
     fixture.write("a", "old");

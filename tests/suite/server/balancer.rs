@@ -81,7 +81,7 @@ impl Observer for Seen {
 }
 
 #[test]
-fn the_header_names_the_client_and_takes_no_byte_of_it() {
+fn a_proxy_header_names_the_client_and_consumes_no_other_byte() {
     let seen = Seen::default();
     let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
     let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0xc3, 0x50, 0, 21];
@@ -119,7 +119,7 @@ fn the_header_names_the_client_and_takes_no_byte_of_it() {
 }
 
 #[test]
-fn a_header_from_elsewhere_is_a_bad_line() {
+fn a_proxy_header_from_an_untrusted_address_is_a_bad_command() {
     let fixture = Fixture::configured(balanced());
     let mut session = fixture.greeted();
     session.expect(named("192.0.2.7").trim_end(), 500);
@@ -138,7 +138,7 @@ fn a_header_from_elsewhere_is_a_bad_line() {
 }
 
 #[test]
-fn a_connection_without_a_valid_header_is_refused_and_delays_nobody() {
+fn a_missing_or_invalid_proxy_header_is_refused_without_delaying_others() {
     let seen = Seen::default();
     let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
     let cut = named("192.0.2.7");
@@ -181,7 +181,7 @@ fn a_connection_without_a_valid_header_is_refused_and_delays_nobody() {
 }
 
 #[test]
-fn an_open_port_may_be_looked_for_without_a_line_in_the_log() {
+fn port_probes_without_a_proxy_header_are_not_logged() {
     let seen = Seen::default();
     let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
     for _ in 0..3 {
@@ -208,7 +208,7 @@ fn an_open_port_may_be_looked_for_without_a_line_in_the_log() {
 }
 
 #[test]
-fn bans_hit_the_client_and_not_the_balancer() {
+fn failed_logins_ban_the_client_not_the_balancer() {
     let fixture = Fixture::configured(balanced().with(|config| config.logins.ban_after = 2));
     let mut guessing = through(&fixture, named("192.0.2.7"));
     guessing.expect_reply(220);
@@ -228,7 +228,7 @@ fn bans_hit_the_client_and_not_the_balancer() {
 }
 
 #[test]
-fn limits_and_networks_are_those_of_the_client() {
+fn limits_and_allow_lists_apply_to_the_client_not_the_balancer() {
     let fixture = Fixture::configured(balanced().with(|config| {
         config.limits.per_address = 1;
         config.allow = vec![network("192.0.2.0/24"), network("2001:db8::/32")];
@@ -250,7 +250,7 @@ fn limits_and_networks_are_those_of_the_client() {
 }
 
 #[test]
-fn the_settings_change_for_later_connections() {
+fn changed_proxy_networks_apply_to_new_connections() {
     let fixture = Fixture::configured(balanced());
     let mut early = logged_in(&fixture, named("192.0.2.7"));
     fixture.server.reconfigure(super::quick(), UserTable::new()).unwrap();
@@ -261,7 +261,7 @@ fn the_settings_change_for_later_connections() {
 }
 
 #[test]
-fn data_connections_are_the_clients_too() {
+fn data_connections_require_the_header_or_address_of_the_client() {
     let client: IpAddr = [127, 0, 0, 3].into();
     let fixture = Fixture::configured(balanced());
     fixture.write("a", "a");
@@ -310,7 +310,7 @@ fn data_connections_are_the_clients_too() {
 }
 
 #[test]
-fn a_header_that_does_not_come_ends_no_transfer() {
+fn a_transfer_that_waits_for_a_data_header_can_be_aborted() {
     let fixture = Fixture::configured(balanced());
     fixture.write("a", "a");
     let mut session = logged_in(&fixture, named("127.0.0.3"));
@@ -325,7 +325,7 @@ fn a_header_that_does_not_come_ends_no_transfer() {
 }
 
 #[test]
-fn what_227_announces_is_the_balancers_or_as_set() {
+fn pasv_uses_the_configured_address_and_the_family_of_the_client() {
     let address = PassiveAddress::Address([203, 0, 113, 9].into());
     let passive_address = Some(address);
     let fixture =
@@ -345,7 +345,7 @@ fn what_227_announces_is_the_balancers_or_as_set() {
 }
 
 #[test]
-fn a_balancer_may_pass_on_more_clients_at_once_than_a_host_may_have() {
+fn a_balancer_is_exempt_from_the_connection_limits_of_a_host() {
     let root = tempfile::tempdir().unwrap();
     let config = balanced().with(|config| {
         config.limits.sessions = 24;
@@ -393,7 +393,7 @@ fn small(seen: &Seen) -> Fixture {
 }
 
 #[test]
-fn a_client_that_is_refused_closes_no_other_connection() {
+fn a_refused_client_does_not_evict_another_connection() {
     let seen = Seen::default();
     let fixture = small(&seen);
     let greeted = |host: &str| {
@@ -416,7 +416,7 @@ fn a_client_that_is_refused_closes_no_other_connection() {
 }
 
 #[test]
-fn a_client_that_finds_all_sessions_in_use_is_named() {
+fn a_client_refused_by_a_full_server_is_reported_by_address() {
     let seen = Seen::default();
     let fixture = small(&seen);
     let number = |number| named(&format!("192.0.2.{number}"));
@@ -432,7 +432,7 @@ fn a_client_that_finds_all_sessions_in_use_is_named() {
 }
 
 #[test]
-fn the_address_of_an_unknown_client_is_not_for_active_mode() {
+fn active_mode_is_refused_if_the_client_address_is_unknown() {
     let fixture = Fixture::configured(balanced());
     fixture.write("a", "a");
     for header in [b"PROXY UNKNOWN\r\n".to_vec(), binary(0x21, 0, &[])] {
@@ -454,7 +454,7 @@ fn the_address_of_an_unknown_client_is_not_for_active_mode() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn tls_begins_after_the_header_and_its_rules_see_the_client() {
+fn tls_starts_after_the_header_and_its_policy_applies_to_the_client() {
     use std::io::Write;
     use std::net::TcpStream;
 

@@ -109,7 +109,7 @@ fn mode_b_is_served_unless_the_configuration_forbids_it_cm_34_cm_137() {
 }
 
 #[test]
-fn many_files_come_and_go_over_one_connection_cm_144() {
+fn many_transfers_share_one_data_connection_cm_144() {
     let fixture = Fixture::new();
     let mut session = in_mode_b(&fixture);
     let mut data = open(&mut session);
@@ -150,7 +150,7 @@ fn many_files_come_and_go_over_one_connection_cm_144() {
 }
 
 #[test]
-fn commands_and_uploads_can_be_sent_in_advance_cm_144() {
+fn commands_and_uploads_can_be_pipelined_cm_144() {
     let fixture = Fixture::new();
     let mut session = in_mode_b(&fixture);
     let files: Vec<Vec<u8>> = (0..40).map(|index| binary(index * 100, 8)).collect();
@@ -188,7 +188,7 @@ fn commands_and_uploads_can_be_sent_in_advance_cm_144() {
 }
 
 #[test]
-fn the_connection_closes_when_it_is_of_no_use_cm_145() {
+fn the_data_connection_closes_when_it_cannot_be_reused_cm_145() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     for (command, code) in [
@@ -327,7 +327,7 @@ fn invalid_blocks_are_refused_and_nothing_is_stored_cm_145_hd_25() {
 }
 
 #[test]
-fn limits_end_an_upload_in_blocks_too_cm_54_cm_145() {
+fn size_limits_apply_to_uploads_in_block_mode_cm_54_cm_145() {
     let fixture = Fixture::with(|builder| builder);
     let storage = LocalStorage::open(fixture.path("")).expect("a root");
     let login = Login::new(Arc::new(storage), Rights::FULL);

@@ -8,7 +8,7 @@ use ftp_tests::raw::RawSession;
 use super::{Fixture, play};
 
 #[test]
-fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
+fn known_but_unsupported_commands_fail_with_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for verb in [
@@ -32,7 +32,7 @@ fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
 }
 
 #[test]
-fn st_02_of_several_faults_the_first_decides() {
+fn st_02_the_first_of_several_errors_decides_the_reply() {
     let fixture = Fixture::configured(super::quick().with(|config| config.active.enabled = false));
     fixture.write("a", "a");
     let mut session = fixture.greeted();
@@ -70,7 +70,7 @@ fn st_02_of_several_faults_the_first_decides() {
 }
 
 #[test]
-fn st_03_st_04_before_login_little_is_looked_at() {
+fn st_03_st_04_most_commands_are_refused_before_login() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for line in [
@@ -170,7 +170,7 @@ fn cm_01_to_09_hs_27_logging_in() {
 }
 
 #[test]
-fn cm_05_hs_33_anonymous_is_somebody_only_if_enabled() {
+fn cm_05_hs_33_anonymous_login_works_only_if_enabled() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     play(&mut session, &[("USER anonymous", 331), ("PASS me@", 530)]);
@@ -194,7 +194,7 @@ fn cm_11_passwords_keep_every_byte() {
 }
 
 #[test]
-fn st_12_cm_12_the_third_refusal_closes() {
+fn st_12_cm_12_the_third_failed_login_closes_the_session() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for code in [530, 530, 421] {
@@ -251,7 +251,7 @@ fn cm_30_to_34_transfer_parameters() {
 }
 
 #[test]
-fn cm_32_the_first_type_is_ascii_and_l_8_is_image() {
+fn cm_32_the_default_type_is_ascii_and_l_8_is_image() {
     let fixture = Fixture::new();
     fixture.write("a", "1\n2\n");
     let mut session = fixture.session();
@@ -262,7 +262,7 @@ fn cm_32_the_first_type_is_ascii_and_l_8_is_image() {
 }
 
 #[test]
-fn cm_35_to_41_passive() {
+fn cm_35_to_41_passive_mode() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let reply = session.expect("PASV", 227);
@@ -365,14 +365,14 @@ fn cm_36_cm_46_dc_10_ipv6_sessions() {
 }
 
 #[test]
-fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
+fn an_ipv4_client_of_an_ipv6_socket_is_treated_as_ipv4() {
     let fixture = Fixture::new();
     let Ok(server) = ftp_server::Server::builder()
         .root(fixture.root.path())
         .user("u", "p", Rights::FULL)
         .bind("[::]:0")
     else {
-        eprintln!("skipped: an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client: no IPv6");
+        eprintln!("skipped: an_ipv4_client_of_an_ipv6_socket_is_treated_as_ipv4: no IPv6");
         return;
     };
     fixture.write("a", "four");
@@ -383,7 +383,7 @@ fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
 }
 
 #[test]
-fn cm_37_cm_46_dc_24_active_mode_switched_off_is_502() {
+fn cm_37_cm_46_dc_24_disabled_active_mode_fails_with_502() {
     let fixture = Fixture::configured(super::quick().with(|config| config.active.enabled = false));
     let mut session = fixture.session();
     play(
@@ -395,7 +395,7 @@ fn cm_37_cm_46_dc_24_active_mode_switched_off_is_502() {
 }
 
 #[test]
-fn cm_37_passive_mode_switched_off_is_502() {
+fn cm_37_disabled_passive_mode_fails_with_502() {
     let fixture = Fixture::configured(super::quick().with(|config| config.passive.enabled = false));
     fixture.write("a", "a");
     let mut session = fixture.greeted();
@@ -451,7 +451,7 @@ fn cm_55_cm_58_options() {
 }
 
 #[test]
-fn cm_56_hs_36_facts_are_chosen_by_opts_mlst() {
+fn cm_56_hs_36_opts_mlst_selects_the_facts() {
     let fixture = Fixture::new();
     fixture.write("a", "1");
     let mut session = fixture.session();
@@ -508,7 +508,7 @@ fn cm_119_to_122_size_and_mdtm() {
 }
 
 #[test]
-fn cm_130_to_136_information() {
+fn cm_130_to_136_informational_commands() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     assert_eq!(session.expect("SYST", 215).bytes, b"215 UNIX Type: L8\r\n", "DV-18");
@@ -529,7 +529,7 @@ fn cm_130_to_136_information() {
 }
 
 #[test]
-fn cm_131_status_tells_of_the_session_and_no_secret() {
+fn cm_131_stat_describes_the_session_without_secrets() {
     let fixture = Fixture::with(|builder| builder.user("somebody", "hidden", Rights::FULL));
     let address = fixture.server.local_addr();
     let mut session = RawSession::login(address, "somebody", "hidden");
@@ -547,7 +547,7 @@ fn cm_131_status_tells_of_the_session_and_no_secret() {
 }
 
 #[test]
-fn cm_141_an_unknown_verb_is_not_repeated() {
+fn cm_141_the_reply_to_an_unknown_verb_does_not_echo_it() {
     let fixture = Fixture::new();
     for mut session in [fixture.greeted(), fixture.session()] {
         for line in ["XYZZY", "XYZZY secret", "RETRX a"] {
@@ -557,7 +557,7 @@ fn cm_141_an_unknown_verb_is_not_repeated() {
 }
 
 #[test]
-fn cm_137_features_are_those_that_are_served() {
+fn cm_137_feat_lists_the_supported_features() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     let features = session.expect("FEAT", 211);

@@ -59,7 +59,7 @@ impl Storage for Careless {
 }
 
 #[test]
-fn what_a_careless_storage_opens_is_still_within_hp_06() {
+fn a_careless_storage_is_still_confined_to_the_root_hp_06() {
     let outer = tempfile::tempdir().expect("a directory");
     let root = outer.path().join("root");
     fs::create_dir(&root).expect("a directory");
@@ -110,7 +110,7 @@ impl Authenticator for Directories {
 }
 
 #[test]
-fn after_rein_a_session_goes_on_in_a_thread_that_was_never_confined_cm_17() {
+fn after_rein_a_session_continues_in_an_unconfined_thread_cm_17() {
     let parent = tempfile::tempdir().expect("a directory");
     fs::write(parent.path().join("password"), "p").expect("a file");
     for user in ["a", "b"] {

@@ -19,7 +19,7 @@ fn login_limit() -> Duration {
 }
 
 /// Connects and reads the first reply; returns the connection if it was accepted.
-fn knock(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
+fn connect_if_accepted(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
     socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is ours");
@@ -40,8 +40,8 @@ fn knock(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
 }
 
 #[test]
-fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
-    let test = "server::crowds::a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08";
+fn a_flood_from_one_address_does_not_lock_out_others_at_scale_ho_08() {
+    let test = "server::crowds::a_flood_from_one_address_does_not_lock_out_others_at_scale_ho_08";
     if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24"]) {
         return;
     }
@@ -63,7 +63,7 @@ fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
         let flood = || {
             let mut held = Vec::new();
             while done.fetch_add(1, Ordering::Relaxed) < count {
-                held.extend(knock(from, address));
+                held.extend(connect_if_accepted(from, address));
             }
             held
         };
@@ -87,11 +87,11 @@ fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
     assert_eq!(held.len(), 64);
     assert!(slowest < login_limit(), "{slowest:?}");
     drop(held);
-    wait_until("a place is given back", || knock(from, address).is_some());
+    wait_until("a place is given back", || connect_if_accepted(from, address).is_some());
 }
 
 #[test]
-fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
+fn connections_without_a_login_do_not_lock_out_users_at_scale_ho_09() {
     let sessions = scale::count(100, 4_000);
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
@@ -109,11 +109,12 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     };
     let mut user = RawSession::login(address, "u", "p");
     let start = Instant::now();
-    let crowd: Vec<_> = (0..sessions).filter_map(|number| knock(from(number), address)).collect();
+    let crowd: Vec<_> =
+        (0..sessions).filter_map(|number| connect_if_accepted(from(number), address)).collect();
     assert_eq!(crowd.len(), sessions / 2, "half of the places are for users");
     println!("{sessions} connections in {:?}", start.elapsed());
     user.expect_in_step();
-    assert!(knock(from(sessions), address).is_none());
+    assert!(connect_if_accepted(from(sessions), address).is_none());
     // As soon as one of them disconnects, a user can log in, and stays.
     let mut crowd = crowd.into_iter();
     let mut slowest = Duration::ZERO;
@@ -131,16 +132,16 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
         session.expect("USER u", 331);
         session.expect("PASS p", 230);
         slowest = slowest.max(begun.elapsed());
-        assert!(knock(from(0), address).is_some(), "who logs in leaves room");
+        assert!(connect_if_accepted(from(0), address).is_some(), "who logs in leaves room");
     }
     assert!(slowest < login_limit(), "{slowest:?}");
     user.expect_in_step();
 }
 
 #[test]
-fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
+fn silent_connections_of_one_host_do_not_lock_out_users_st_12_ho_09() {
     let test = "server::crowds::\
-                one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09";
+                silent_connections_of_one_host_do_not_lock_out_users_st_12_ho_09";
     let hosts: Vec<_> = (1..=9).map(|last| format!("192.0.2.{last}/24")).collect();
     if !in_own_network(test, &hosts.iter().map(String::as_str).collect::<Vec<_>>()) {
         return;
@@ -156,8 +157,9 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
     let server = server.bind("192.0.2.1:0").expect("a server");
     let address = server.local_addr();
     let from = |last| IpAddr::from([192, 0, 2, last]);
-    let silent =
-        |last| (0..50).filter_map(|_| knock(from(last), address)).collect::<Vec<TcpStream>>();
+    let silent = |last| {
+        (0..50).filter_map(|_| connect_if_accepted(from(last), address)).collect::<Vec<TcpStream>>()
+    };
     let mut one = silent(2);
     assert_eq!(one.len(), 4, "an eighth of half of the places");
     let user = |last| RawSession::login_from(from(last), address, "u", "p");
@@ -179,13 +181,13 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
 
 /// A tenth of the sessions runs transfers: half of these end within the grace, half never.
 #[test]
-fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
-    at_last("transfers end in time", shut_down_with_very_many);
+fn a_shutdown_counts_every_session_at_scale_go_12_st_13() {
+    at_last("transfers end in time", shut_down_with_many_sessions);
 }
 
 /// Returns `None` if transfers that should end stood still for so long that the shutdown cut them.
 #[expect(clippy::print_stdout, reason = "it shows what it measured")]
-fn shut_down_with_very_many() -> Option<()> {
+fn shut_down_with_many_sessions() -> Option<()> {
     let count = scale::count(100, 1_000);
     let grace = Duration::from_secs(60);
     let root = tempfile::tempdir().expect("a directory");

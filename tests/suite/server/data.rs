@@ -89,7 +89,7 @@ fn cm_104_stor_and_appe_in_both_types() {
 }
 
 #[test]
-fn as_01_ascii_uploads_are_the_same_in_any_segments() {
+fn as_01_ascii_conversion_does_not_depend_on_segments() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let mut data = session.passive();
@@ -103,7 +103,7 @@ fn as_01_ascii_uploads_are_the_same_in_any_segments() {
 }
 
 #[test]
-fn as_03_as_04_cx_10_restart_counts_the_bytes_of_the_type() {
+fn as_03_as_04_cx_10_rest_offsets_count_bytes_of_the_current_type() {
     let fixture = Fixture::new();
     fixture.write("a", "1\n22\r\n\n333");
     let mut session = fixture.session();
@@ -126,7 +126,7 @@ fn as_03_as_04_cx_10_restart_counts_the_bytes_of_the_type() {
 }
 
 #[test]
-fn restarts_far_into_a_text_count_converted_bytes_as_03_as_05() {
+fn rest_offsets_deep_in_an_ascii_file_count_converted_bytes_as_03_as_05() {
     let fixture = Fixture::new();
     let mut text = Vec::new();
     for number in 0..30_000 {
@@ -150,7 +150,7 @@ fn restarts_far_into_a_text_count_converted_bytes_as_03_as_05() {
 }
 
 #[test]
-fn st_05_hs_26_other_commands_make_rest_void() {
+fn st_05_hs_26_other_commands_cancel_rest() {
     let fixture = Fixture::new();
     fixture.write("a", "0123456789");
     let mut session = fixture.session();
@@ -238,7 +238,7 @@ fn cm_100_cm_105_hp_07_objects_that_cannot_be_transferred() {
 }
 
 #[test]
-fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_once() {
+fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_one_transfer() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -259,7 +259,7 @@ fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_once() {
 }
 
 #[test]
-fn hs_25_double_transfers_on_one_listener() {
+fn hs_25_a_second_transfer_on_one_listener_fails_with_425() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -274,7 +274,7 @@ fn hs_25_double_transfers_on_one_listener() {
 }
 
 #[test]
-fn hs_24_commands_behind_a_waiting_transfer_wait() {
+fn hs_24_pipelined_commands_wait_for_a_pending_transfer() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -288,28 +288,28 @@ fn hs_24_commands_behind_a_waiting_transfer_wait() {
 }
 
 #[test]
-fn dc_09_hd_05_strangers_are_turned_away() {
+fn dc_09_hd_05_data_connections_from_other_hosts_are_rejected() {
     let fixture = Fixture::new();
     fixture.write("a", "mine");
     let mut session = fixture.session();
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
     // An orderly end would look like an empty file to a server that stores it.
-    RawData::turned_away([127, 0, 0, 2].into(), address);
+    RawData::expect_reset_from([127, 0, 0, 2].into(), address);
     let data = RawData::connect(address);
     assert_eq!(data.read_to_end(), b"mine");
     session.expect_reply(226);
 }
 
 #[test]
-fn dc_09_hd_07_too_many_strangers_end_the_wait() {
+fn dc_09_hd_07_too_many_rejected_data_connections_fail_with_425() {
     let fixture = Fixture::new();
     fixture.write("a", "mine");
     let mut session = fixture.session();
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
     for _ in 0..16 {
-        RawData::turned_away([127, 0, 0, 2].into(), address);
+        RawData::expect_reset_from([127, 0, 0, 2].into(), address);
     }
     session.expect_reply(425);
     wait_until_closed(address);
@@ -317,7 +317,7 @@ fn dc_09_hd_07_too_many_strangers_end_the_wait() {
 }
 
 #[test]
-fn dc_11_hd_11_a_client_that_does_not_connect_is_425() {
+fn dc_11_hd_11_a_missing_passive_connection_times_out_with_425() {
     let config =
         super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(300));
     let fixture = Fixture::configured(config);
@@ -334,18 +334,18 @@ fn dc_11_hd_11_a_client_that_does_not_connect_is_425() {
 }
 
 #[test]
-fn dc_22_a_client_that_does_not_listen_is_425() {
+fn dc_22_a_refused_active_connection_fails_with_425() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
-    let _closed = session.active_in_vain();
+    let _closed = session.active_without_listening();
     session.expect("RETR a", 150);
     session.expect_reply(425);
     session.expect_in_step();
 }
 
 #[test]
-fn dc_15_hd_20_early_closes() {
+fn dc_15_hd_20_data_connections_closed_early() {
     let fixture = Fixture::new();
     fixture.write("empty", "");
     let mut session = fixture.session();
@@ -393,7 +393,7 @@ fn as_05_restart_offsets_beyond_4_gib() {
 }
 
 #[test]
-fn a_dripping_upload_is_no_stall_and_ends_with_the_server_hd_14_st_09_st_13() {
+fn a_slow_upload_is_not_a_stall_and_ends_at_shutdown_hd_14_st_09_st_13() {
     let stall = Duration::from_secs(1);
     let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.stall = stall));
     // A busy machine may let more time than that pass between two bytes.
@@ -478,7 +478,7 @@ fn dc_48_hs_04_a_flood_during_a_transfer_ends_the_session() {
 }
 
 #[test]
-fn cm_21_dv_23_quit_behind_an_upload_waits_for_it() {
+fn cm_21_dv_23_quit_during_an_upload_waits_for_its_end() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let mut data = session.passive();
@@ -494,7 +494,7 @@ fn cm_21_dv_23_quit_behind_an_upload_waits_for_it() {
 }
 
 #[test]
-fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
+fn a_download_completes_even_if_the_client_sends_data_dc_50_dc_52_dc_54() {
     let fixture = Fixture::new();
     let want = content(5 << 20);
     fixture.write("a", &want);
@@ -508,7 +508,7 @@ fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
 }
 
 #[test]
-fn transfers_that_find_no_large_buffer_are_whole() {
+fn transfers_without_a_large_buffer_are_complete() {
     for buffers in [0, 256 * 1024] {
         let fixture =
             Fixture::configured(super::quick().with(|config| config.limits.buffers = buffers));

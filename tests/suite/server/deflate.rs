@@ -79,7 +79,7 @@ fn mode_z_is_served_only_if_the_configuration_allows_it_cm_34_cm_137() {
 }
 
 #[test]
-fn files_come_and_go_compressed_and_offsets_are_those_of_the_file_cm_142() {
+fn mode_z_offsets_count_uncompressed_bytes_cm_142() {
     let fixture = serving();
     for level in [0, 1, 6, 9] {
         let mut session = in_mode_z(&fixture);
@@ -111,7 +111,7 @@ fn files_come_and_go_compressed_and_offsets_are_those_of_the_file_cm_142() {
 }
 
 #[test]
-fn listings_and_text_are_compressed_too_cm_142() {
+fn mode_z_compresses_listings_and_ascii_files_cm_142() {
     let fixture = serving();
     fixture.write("lines", "1\n2\n");
     let mut session = in_mode_z(&fixture);
@@ -128,7 +128,7 @@ fn listings_and_text_are_compressed_too_cm_142() {
 }
 
 #[test]
-fn what_is_not_one_whole_stream_is_never_stored_cm_143_hd_23() {
+fn incomplete_and_invalid_deflate_streams_are_never_stored_cm_143_hd_23() {
     let fixture = serving();
     let whole = deflated(&text(5_000, 3));
     let mut wrong = whole.clone();
@@ -154,7 +154,7 @@ fn what_is_not_one_whole_stream_is_never_stored_cm_143_hd_23() {
 }
 
 #[test]
-fn a_cut_upload_is_resumed_and_a_corrupt_one_is_not_kept_cm_143() {
+fn an_interrupted_upload_is_resumed_and_a_corrupt_one_is_discarded_cm_143() {
     let fixture = serving();
     let content = text(200_000, 4);
     let whole = deflated(&content);

@@ -39,12 +39,12 @@ const FILES: usize = 66;
 const HOSTILE_FILES: usize = 19;
 
 #[test]
-fn every_device_is_served() {
+fn every_device_dialogue_gets_its_replies() {
     play_all("devices", FILES, 3);
 }
 
 #[test]
-fn every_hostile_client_is_answered_go_04() {
+fn every_hostile_dialogue_gets_its_replies_go_04() {
     // Some attackers are turned away with the second reply.
     play_all("hostile", HOSTILE_FILES, 2);
 }
@@ -114,14 +114,14 @@ fn play(text: &str, replies: usize) {
             ("<", Some(session)) => {
                 let (code, text) = rest.split_once(' ').unwrap_or((rest, ""));
                 let reply = session.expect_reply(code.parse().unwrap());
-                assert_stands(line, text, &reply);
+                assert_contains(line, text, &reply);
                 if matches!(reply.code, 227 | 229) {
                     data = Some(Data::Open(session.connect_to(&reply)));
                 }
                 last = Some(reply);
                 said += 1;
             }
-            (":", _) => assert_stands(line, rest, last.as_ref().unwrap()),
+            (":", _) => assert_contains(line, rest, last.as_ref().unwrap()),
             ("[", _) => {
                 let mut data = data.take().unwrap().open();
                 data.write_all(&unescape(rest));
@@ -165,7 +165,7 @@ fn play(text: &str, replies: usize) {
 
 /// Returns whether the reply contains the text; `\n` before it stands for the beginning of a line.
 #[track_caller]
-fn assert_stands(line: &str, text: &str, reply: &RawReply) {
+fn assert_contains(line: &str, text: &str, reply: &RawReply) {
     let text = String::from_utf8(unescape(text)).unwrap();
     assert!(reply.text().contains(&text), "{line}: {reply:?}");
 }

@@ -22,7 +22,7 @@ fn sparse(fixture: &Fixture, name: &str, size: u64) {
 }
 
 #[test]
-fn hash_tells_the_digest_of_a_file_cm_126() {
+fn hash_returns_the_digest_of_a_file_cm_126() {
     let fixture = Fixture::with(|builder| builder.user("lister", "p", Rights::LIST));
     fixture.write("a b", "hello");
     fixture.write("empty", "");
@@ -147,7 +147,7 @@ fn digesting(server: &Server, from: [u8; 4]) -> RawSession {
 }
 
 #[test]
-fn more_than_enough_digests_are_refused_cm_126_hs_37() {
+fn oversized_and_excess_digests_are_refused_cm_126_hs_37() {
     let fixture = slow();
     sparse(&fixture, "vast", 100 << 30);
     let mut session = fixture.session();
@@ -179,7 +179,7 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
 }
 
 #[test]
-fn one_host_cannot_have_all_digests_cm_126_hs_37() {
+fn one_host_cannot_use_every_digest_slot_cm_126_hs_37() {
     let fixture = slow();
     let address = fixture.server.local_addr();
     let mut busy = digesting(&fixture.server, [127, 0, 0, 1]);
@@ -193,7 +193,7 @@ fn one_host_cannot_have_all_digests_cm_126_hs_37() {
 }
 
 #[test]
-fn an_aborted_hash_closes_what_was_prepared_dc_43() {
+fn an_aborted_hash_closes_the_passive_listener_dc_43() {
     let fixture = slow();
     let mut session = fixture.session();
     session.expect("PASV", 227);
@@ -206,7 +206,7 @@ fn an_aborted_hash_closes_what_was_prepared_dc_43() {
 }
 
 #[test]
-fn commands_behind_a_hash_wait_for_it_cm_126_dc_47() {
+fn pipelined_commands_wait_for_a_hash_cm_126_dc_47() {
     let fixture = Fixture::new();
     fixture.write("a", vec![0; 1 << 20]);
     let mut session = fixture.session();
@@ -218,7 +218,7 @@ fn commands_behind_a_hash_wait_for_it_cm_126_dc_47() {
 }
 
 #[test]
-fn a_hash_ends_with_the_server_st_13() {
+fn a_shutdown_ends_a_running_hash_st_13() {
     patiently(CUT, |_| {
         let Fixture { root: _root, server } = slow();
         let mut session = digesting(&server, [127, 0, 0, 1]);

@@ -70,7 +70,7 @@ fn last_code(session: &mut RawSession, line: &str) -> u16 {
 }
 
 #[test]
-fn the_longest_directory_decides_what_a_user_may() {
+fn the_longest_matching_directory_rule_decides_the_rights() {
     let root = tempfile::tempdir().expect("a directory");
     let server = server(root.path());
     let mut session = RawSession::login(server.local_addr(), "u", "p");
@@ -151,7 +151,7 @@ fn the_longest_directory_decides_what_a_user_may() {
 }
 
 #[test]
-fn facts_of_a_listing_are_those_of_each_entry() {
+fn perm_facts_follow_the_directory_rule_of_each_entry() {
     let root = tempfile::tempdir().expect("a directory");
     let server = server(root.path());
     let mut session = RawSession::login(server.local_addr(), "u", "p");
@@ -164,7 +164,7 @@ fn facts_of_a_listing_are_those_of_each_entry() {
 }
 
 #[test]
-fn a_rename_needs_the_rights_of_both_ends() {
+fn a_rename_requires_rights_at_source_and_target() {
     let root = tempfile::tempdir().expect("a directory");
     for name in ["a", "b", "read", "in", "up/deep"] {
         fs::create_dir_all(root.path().join(name)).expect("a directory");
@@ -212,7 +212,7 @@ fn a_rename_needs_the_rights_of_both_ends() {
 }
 
 #[test]
-fn a_rename_brings_no_name_into_the_open_and_no_directory_where_none_may_be_made() {
+fn a_rename_does_not_reveal_hidden_names_or_bypass_the_mkdir_right() {
     let root = tempfile::tempdir().expect("a directory");
     for name in ["blind/d", "seen/d", "lst", "made"] {
         fs::create_dir_all(root.path().join(name)).expect("a directory");
@@ -246,7 +246,7 @@ fn a_rename_brings_no_name_into_the_open_and_no_directory_where_none_may_be_made
 }
 
 #[test]
-fn a_directory_with_a_rule_is_neither_removed_nor_shown_as_movable() {
+fn a_directory_with_a_rule_cannot_be_removed_or_renamed() {
     let root = tempfile::tempdir().expect("a directory");
     for name in ["in/work/x", "up", "plain"] {
         fs::create_dir_all(root.path().join(name)).expect("a directory");
@@ -275,7 +275,7 @@ fn a_directory_with_a_rule_is_neither_removed_nor_shown_as_movable() {
 }
 
 #[test]
-fn nothing_is_possible_in_a_directory_without_rights() {
+fn every_command_fails_with_550_in_a_directory_without_rights() {
     let root = tempfile::tempdir().expect("a directory");
     for name in ["private/pub", "private/inner"] {
         fs::create_dir_all(root.path().join(name)).expect("a directory");

@@ -121,7 +121,7 @@ fn uploads(old: usize) -> [(Option<usize>, &'static str); 6] {
 }
 
 #[test]
-fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
+fn a_file_system_quota_fails_with_552_and_keeps_the_old_file_cm_106_hf_03() {
     for sync in [SyncPolicy::None, SyncPolicy::File] {
         let fixture = Fixture::keeping(|config| config.sync = sync);
         let Some(btrfs) = Peer::find("btrfs") else { return };
@@ -159,7 +159,7 @@ fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_cm_106_hf_04() {
+fn a_disk_error_fails_with_451_and_keeps_the_old_file_cm_102_cm_106_hf_04() {
     let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
     let options = ["-F", "-b", "4096", "-O", "^has_journal"];
     let Some(disk) = Disk::over(&fixture, "ext4", &options, 16) else { return };
@@ -195,7 +195,7 @@ fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_c
 }
 
 #[test]
-fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_hf_05() {
+fn a_disk_that_becomes_read_only_fails_with_451_then_550_cm_105_cm_106_hf_05() {
     for command in ["STOR new", "STOR old", "STOU"] {
         let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
         let Some(disk) = Disk::over(&fixture, "ext4", &["-F"], 16) else { return };
@@ -262,7 +262,7 @@ impl Disk {
 }
 
 #[test]
-fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
+fn confirmed_changes_survive_a_power_failure_fs_12_hf_07() {
     let fixture = Fixture::new();
     let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
     let storage = LocalStorage::open(&disk.directory).expect("a storage");
@@ -305,7 +305,7 @@ fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
 }
 
 #[test]
-fn a_disk_that_refuses_chmod_takes_uploads_over_a_file_cm_105_fs_17() {
+fn uploads_overwrite_files_on_a_disk_that_refuses_chmod_cm_105_fs_17() {
     let fixture = Fixture::keeping(|config| config.umask = 0);
     let Some(bindfs) = Peer::find("bindfs") else { return };
     let (below, directory) = (fixture.path("below"), fixture.path("disk"));

@@ -18,7 +18,7 @@ fn embedded(adjust: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Server {
 }
 
 #[test]
-fn sockets_that_listen_already_are_served() {
+fn already_listening_sockets_are_served() {
     let sockets: Vec<_> =
         (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     let addresses: Vec<_> =
@@ -35,7 +35,7 @@ fn sockets_that_listen_already_are_served() {
 }
 
 #[test]
-fn a_storage_can_be_kept_and_asked() {
+fn the_embedder_and_the_server_share_a_storage() {
     let storage = Arc::new(MemoryStorage::new());
     let server = embedded(|builder| builder.storage(Arc::clone(&storage)));
     let mut session = RawSession::login(server.local_addr(), "u", "p");
@@ -50,7 +50,7 @@ fn a_storage_can_be_kept_and_asked() {
 }
 
 #[test]
-fn words_of_a_site_reach_the_embedder() {
+fn custom_site_commands_reach_the_embedder() {
     let serve = |request: &SiteRequest<'_>| match request.word {
         b"WHOAMI" => Some(Reply::new(ReplyCode::OKAY, request.user)),
         b"MAY" if request.argument == b"WRITE" => {

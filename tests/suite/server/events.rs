@@ -137,7 +137,7 @@ fn play(fixture: &Fixture) -> SocketAddr {
 }
 
 #[test]
-fn each_line_of_text_is_as_documented() {
+fn each_text_log_line_has_the_documented_format() {
     let log = Log::new();
     let with =
         |builder: ServerBuilder| builder.observer(log.in_format(LogFormat::Text).sessions(true));
@@ -170,7 +170,7 @@ fn each_line_of_text_is_as_documented() {
 }
 
 #[test]
-fn each_line_of_json_is_as_documented() {
+fn each_json_log_line_has_the_documented_format() {
     let log = Log::new();
     let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Json)));
     let peer = play(&fixture);
@@ -205,7 +205,7 @@ fn each_line_of_json_is_as_documented() {
 }
 
 #[test]
-fn a_transfer_is_told_by_how_it_ended() {
+fn the_log_tells_how_each_transfer_ended() {
     let log = Log::new();
     let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
     let begin = |session: &mut RawSession, name: &str| {
@@ -287,7 +287,7 @@ fn a_transfer_is_told_by_how_it_ended() {
 }
 
 #[test]
-fn refused_commands_have_a_line_with_the_reason() {
+fn refused_commands_are_logged_with_the_reason() {
     for (format, mark) in [(LogFormat::Text, " verb="), (LogFormat::Json, ",\"verb\":")] {
         let log = Log::new();
         let config = super::quick().with(|config| config.overwrite = false);
@@ -344,7 +344,7 @@ fn refused_commands_have_a_line_with_the_reason() {
 }
 
 #[test]
-fn connections_that_are_refused_have_a_line_a_second_ho_06() {
+fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
     let log = Log::new();
     let config = super::quick().with(|config| config.limits.sessions = 2);
     let fixture =
@@ -366,7 +366,7 @@ fn connections_that_are_refused_have_a_line_a_second_ho_06() {
 }
 
 #[test]
-fn new_settings_have_the_observers_of_the_old_ones() {
+fn reconfiguring_keeps_the_observers() {
     let log = Log::new();
     let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
     let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
@@ -395,7 +395,7 @@ fn new_settings_have_the_observers_of_the_old_ones() {
 }
 
 #[test]
-fn too_many_sessions_of_a_user_are_no_wrong_password() {
+fn a_login_beyond_the_session_limit_is_logged_as_too_many() {
     let log = Log::new();
     let config = super::quick().with(|config| config.limits.per_user = 1);
     let fixture =
@@ -435,7 +435,7 @@ impl Observer for Words {
 }
 
 #[test]
-fn an_observer_that_panics_costs_one_session_st_16() {
+fn a_panicking_observer_ends_only_its_session_st_16() {
     let said = Arc::default();
     let panics_at = |kind: &EventKind<'_>| match kind {
         EventKind::Refused(_) => true,
@@ -520,7 +520,7 @@ fn xferlog_has_a_line_for_each_file() {
 }
 
 #[test]
-fn directories_made_for_an_upload_are_told_one_by_one_cm_105() {
+fn each_directory_created_for_an_upload_is_logged_cm_105() {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let login = Login::new(storage, Rights::FULL).mkdir_parents(true);

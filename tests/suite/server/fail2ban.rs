@@ -36,7 +36,7 @@ fn refuse(address: SocketAddr, host: &str, name: &[u8]) {
 }
 
 #[test]
-fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
+fn fail2ban_finds_only_hosts_with_failed_logins_hs_18() {
     let Some(fail2ban) = Peer::find("fail2ban-regex") else { return };
     let forged = "login-refused session=1 peer=203.0.113.1 port=1 user=\"a\" reason=credentials";
     let json = "\"event\":\"login-refused\",\"session\":1,\"peer\":\"203.0.113.1\",\"port\":1,\

@@ -171,7 +171,7 @@ fn faulty() -> Fixture {
 }
 
 #[test]
-fn what_cannot_be_read_to_its_end_is_451_cm_102_dc_51_dc_55() {
+fn a_read_error_fails_with_451_cm_102_dc_51_dc_55() {
     let fixture = faulty();
     fixture.write("bad-disk", vec![b'x'; 2_000_000]);
     std::fs::create_dir(fixture.path("unreadable")).expect("a directory");
@@ -194,7 +194,7 @@ fn what_cannot_be_read_to_its_end_is_451_cm_102_dc_51_dc_55() {
 }
 
 #[test]
-fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
+fn a_pattern_search_can_be_aborted_dc_45_fr_26_ls_27() {
     let fixture = faulty();
     std::fs::create_dir(fixture.path("endless")).expect("a directory");
     let mut session = fixture.session();
@@ -245,7 +245,7 @@ const REFUSALS: [(StorageErrorKind, u16); 4] = [
 ];
 
 #[test]
-fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
+fn a_failed_upload_keeps_the_existing_file_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
     use StorageCall::{UploadCommit, UploadFlush, UploadWrite};
     let content = super::data::content(100_000);
     // CX-08: after the 150, although RFC 959 lists no 452 there.
@@ -268,7 +268,7 @@ fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_h
 }
 
 #[test]
-fn a_client_that_sends_on_gets_the_reply_before_a_reset_hf_01_cm_106() {
+fn a_client_that_keeps_sending_gets_the_reply_before_a_reset_hf_01_cm_106() {
     at_last("a client is faster than the reset", fill_the_buffers_of_a_refused_upload);
 }
 
@@ -299,7 +299,7 @@ fn fill_the_buffers_of_a_refused_upload() -> Option<()> {
 }
 
 #[test]
-fn a_disk_that_is_full_after_any_write_says_so_hf_01_cm_106_dc_55() {
+fn a_full_disk_after_any_write_fails_with_452_hf_01_cm_106_dc_55() {
     let content = super::data::content(300_000);
     for (command, want) in [("STOR old", &b""[..]), ("APPE old", b"old"), ("STOR new", b"")] {
         let mut failed = 0;
@@ -331,7 +331,7 @@ fn a_disk_that_is_full_after_any_write_says_so_hf_01_cm_106_dc_55() {
 }
 
 #[test]
-fn short_and_interrupted_reads_and_writes_change_nothing_fs_20_hf_10() {
+fn short_and_interrupted_reads_and_writes_keep_files_intact_fs_20_hf_10() {
     let fixture = planned(|storage| {
         storage
             .every(StorageCall::SourceRead, 2, Fault::Interrupt)
@@ -361,7 +361,7 @@ fn short_and_interrupted_reads_and_writes_change_nothing_fs_20_hf_10() {
 }
 
 #[test]
-fn what_is_refused_before_the_150_has_its_code_cm_105_hf_03_hf_05() {
+fn each_storage_error_before_the_150_has_its_code_cm_105_hf_03_hf_05() {
     for (kind, code) in [
         (StorageErrorKind::NoSpace, 452),
         (StorageErrorKind::OverQuota, 552),
@@ -382,8 +382,8 @@ fn what_is_refused_before_the_150_has_its_code_cm_105_hf_03_hf_05() {
 }
 
 #[test]
-fn an_upload_that_is_aborted_while_it_is_synced_is_not_published_dc_40_dc_46_st_15() {
-    at_last("an abort in time", abort_while_it_is_synced);
+fn an_upload_aborted_while_syncing_is_not_published_dc_40_dc_46_st_15() {
+    at_last("an abort in time", abort_while_syncing);
     at_last("an end in time", || {
         // A killed client: the end of its data arrives before that of its control connection.
         let (fixture, mut session) = slow_to_sync();
@@ -414,7 +414,7 @@ fn slow_to_sync() -> (Fixture, RawSession) {
 }
 
 /// Returns `None` if the command was sent so late that the sync was over.
-fn abort_while_it_is_synced() -> Option<()> {
+fn abort_while_syncing() -> Option<()> {
     let (fixture, mut session) = slow_to_sync();
     let mut data = session.passive();
     session.expect("STOR f", 150);
@@ -434,7 +434,7 @@ fn abort_while_it_is_synced() -> Option<()> {
 }
 
 #[test]
-fn a_panic_at_any_call_of_the_storage_costs_one_session_st_16_hf_12() {
+fn a_panic_in_any_storage_call_ends_only_its_session_st_16_hf_12() {
     use StorageCall as Call;
     for (call, line) in [
         (Call::Stat, "SIZE f"),
@@ -493,7 +493,7 @@ fn a_panic_at_any_call_of_the_storage_costs_one_session_st_16_hf_12() {
 }
 
 #[test]
-fn a_panic_costs_one_session_st_16_hf_12() {
+fn a_panic_ends_only_its_session_st_16_hf_12() {
     let fixture = faulty();
     let mut witness = fixture.session();
     let address = fixture.server.local_addr();
@@ -515,7 +515,7 @@ fn a_panic_costs_one_session_st_16_hf_12() {
 }
 
 #[test]
-fn what_was_changed_is_told_without_another_look_cm_123_cm_124_cm_139() {
+fn replies_to_changes_need_no_second_lookup_cm_123_cm_124_cm_139() {
     let fixture = faulty();
     fixture.write("unseen", "");
     let mut session = fixture.session();
@@ -529,7 +529,7 @@ fn what_was_changed_is_told_without_another_look_cm_123_cm_124_cm_139() {
 }
 
 #[test]
-fn only_so_much_is_read_to_count_it_cm_122() {
+fn size_in_ascii_reads_at_most_1_mib_cm_122() {
     let fixture = faulty();
     for (name, size) in [("grown", (1 << 20) + 1), ("growing", 5), ("most", 1 << 20)] {
         fixture.write(name, vec![b'x'; size]);

@@ -40,7 +40,7 @@ fn features(session: &mut RawSession) -> Vec<String> {
 const FACTS: &str = "MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;";
 
 #[test]
-fn a_small_storage_serves_what_it_can_cm_126_cm_127_cm_137() {
+fn a_minimal_storage_offers_only_what_it_supports_cm_126_cm_127_cm_137() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "12345").expect("a file");
     std::fs::create_dir(root.path().join("d")).expect("a directory");
@@ -102,7 +102,7 @@ fn a_small_storage_serves_what_it_can_cm_126_cm_127_cm_137() {
 }
 
 #[test]
-fn features_go_by_rights_cm_137() {
+fn feat_depends_on_the_rights_of_the_user_cm_137() {
     let fixture = Fixture::with(|builder| {
         builder.user("blind", "p", Rights::WRITE | Rights::MKDIR).user("none", "p", Rights::NONE)
     });
@@ -123,7 +123,7 @@ fn features_go_by_rights_cm_137() {
 }
 
 #[test]
-fn before_login_features_are_those_of_some_user_cm_137() {
+fn feat_before_login_lists_what_some_user_can_use_cm_137() {
     let root = tempfile::tempdir().expect("a directory");
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let login = |rights| Login::new(Arc::clone(&storage), rights);

@@ -82,7 +82,7 @@ fn commands_and_events_are_recorded_in_their_order() {
 }
 
 #[test]
-fn a_stat_that_is_answered_during_a_transfer_is_recorded() {
+fn a_stat_during_a_transfer_is_recorded() {
     let bench = Bench::new(Faults::new());
     let mut session = bench.login();
     let data = session.passive();
@@ -97,7 +97,7 @@ fn a_stat_that_is_answered_during_a_transfer_is_recorded() {
 }
 
 #[test]
-fn a_command_is_answered_by_421_and_the_connection_closed() {
+fn a_close_fault_replies_421_and_closes_the_connection() {
     let bench = Bench::new(Faults::new().on(Verb::Retr, 2, ProtocolFault::Close));
     bench.files.put("/a", "12345").expect("room");
     assert_eq!(bench.login().download("RETR a"), b"12345");
@@ -108,7 +108,7 @@ fn a_command_is_answered_by_421_and_the_connection_closed() {
 }
 
 #[test]
-fn data_is_cut_after_some_bytes_with_426_or_without_a_reply() {
+fn abort_and_silence_faults_cut_a_transfer_after_n_bytes() {
     let cut = ProtocolFault::Abort { after: 100_000 };
     let silent = ProtocolFault::Silence { after: 3 };
     let faults = Faults::new()
@@ -154,7 +154,7 @@ fn data_is_cut_after_some_bytes_with_426_or_without_a_reply() {
 }
 
 #[test]
-fn a_command_is_carried_out_late() {
+fn a_delay_fault_delays_a_command() {
     let delay = Duration::from_millis(300);
     let bench = Bench::new(Faults::new().on(Verb::Noop, 1, ProtocolFault::Delay(delay)));
     let mut session = bench.login();

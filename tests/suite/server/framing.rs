@@ -11,7 +11,7 @@ use super::Fixture;
 const IAC: u8 = 0xff;
 
 #[test]
-fn fr_01_lines_end_at_crlf_whatever_the_segments() {
+fn fr_01_lines_end_at_crlf_regardless_of_segments() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     session.send("NO");
@@ -40,7 +40,7 @@ fn fr_02_hs_08_single_bytes_give_the_same_replies() {
 }
 
 #[test]
-fn a_bare_lf_is_two_commands_or_in_strict_mode_none_fr_03_hs_11() {
+fn a_bare_lf_separates_commands_except_in_strict_mode_fr_03_hs_11() {
     for strict_crlf in [false, true] {
         let fixture =
             Fixture::configured(super::quick().with(|config| config.strict_crlf = strict_crlf));
@@ -69,7 +69,7 @@ fn fr_03_dv_13_a_bare_lf_ends_a_line() {
 }
 
 #[test]
-fn fr_04_to_07_hs_09_hs_10_hs_12_cx_14_line_breaks_in_a_line_are_refused() {
+fn fr_04_to_07_hs_09_hs_10_hs_12_cx_14_stray_cr_and_nul_bytes_are_refused() {
     let fixture = Fixture::new();
     fixture.write("b", "stays");
     let mut session = fixture.session();
@@ -94,7 +94,7 @@ fn fr_04_to_07_hs_09_hs_10_hs_12_cx_14_line_breaks_in_a_line_are_refused() {
 }
 
 #[test]
-fn fr_08_dv_22_an_empty_line_costs_one_500() {
+fn fr_08_dv_22_an_empty_line_gets_one_500() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for _ in 0..30 {
@@ -114,7 +114,7 @@ fn fr_08_dv_22_an_empty_line_costs_one_500() {
 }
 
 #[test]
-fn fr_09_the_longest_line() {
+fn fr_09_the_longest_accepted_line() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     // Too long for a path, but not for a line.
@@ -145,7 +145,7 @@ fn fr_10_hs_01_a_line_of_1_gib_ends_the_session() {
 }
 
 #[test]
-fn fr_10_65536_bytes_without_a_line_end_are_421() {
+fn fr_10_65536_bytes_without_a_line_end_fail_with_421() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     session.send(vec![b'x'; 65_536]);
@@ -171,7 +171,7 @@ fn fr_11_hs_02_eof_in_a_line_ends_the_session() {
 }
 
 #[test]
-fn fr_12_fr_16_hs_19_what_is_no_verb() {
+fn fr_12_fr_16_hs_19_invalid_verbs_fail_with_500() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for line in ["9AB", "RE-TR x", "RETR\tx", "ABCDEFGHIJKLM", " NOOP", "-", "XYZZY", "NOOPx"] {
@@ -187,7 +187,7 @@ fn fr_12_fr_16_hs_19_what_is_no_verb() {
 }
 
 #[test]
-fn fr_13_verbs_have_no_case() {
+fn fr_13_verbs_are_case_insensitive() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for line in ["noop", "NoOp", "pwd", "xPwD", "type i", "TYPE i"] {
@@ -240,7 +240,7 @@ fn fr_19_a_doubled_iac_is_one_byte() {
 }
 
 #[test]
-fn fr_20_fr_21_fr_22_hs_14_telnet_is_answered_and_taken_out() {
+fn fr_20_fr_21_fr_22_hs_14_telnet_commands_are_answered_and_removed() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     let bytes = [
@@ -260,7 +260,7 @@ fn fr_20_fr_21_fr_22_hs_14_telnet_is_answered_and_taken_out() {
 }
 
 #[test]
-fn fr_20_hs_13_a_telnet_storm_has_16_answers() {
+fn fr_20_hs_13_a_telnet_flood_gets_only_16_answers() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     session.send([IAC, 253, 1].repeat(350_000));
@@ -269,7 +269,7 @@ fn fr_20_hs_13_a_telnet_storm_has_16_answers() {
 }
 
 #[test]
-fn fr_23_hs_15_urgent_data_is_read_in_line() {
+fn fr_23_hs_15_urgent_data_is_read_inline() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     session.send([IAC, 244]);
@@ -321,7 +321,7 @@ fn fr_29_hs_17_ten_bad_lines_before_login_end_the_session() {
 }
 
 #[test]
-fn fr_30_hs_16_http_is_turned_away() {
+fn fr_30_hs_16_http_requests_are_refused_with_421() {
     let fixture = Fixture::new();
     for request in ["POST / HTTP/1.1\r\nHost: x\r\n\r\nUSER u\r\nPASS p\r\n", "Host: x\r\nNOOP\r\n"]
     {
@@ -336,7 +336,7 @@ fn fr_30_hs_16_http_is_turned_away() {
 }
 
 #[test]
-fn fr_31_a_reply_comes_in_one_piece() {
+fn fr_31_a_reply_arrives_in_one_read() {
     let fixture = Fixture::new();
     let session = fixture.session();
     let mut stream = session.stream().try_clone().expect("another handle");
@@ -362,7 +362,7 @@ fn an_endless_pipeline_is_stopped_by_back_pressure_fr_27_hs_03() {
 }
 
 #[test]
-fn rp_01_rp_02_every_reply_has_the_form() {
+fn rp_01_rp_02_multi_line_replies_are_well_formed() {
     // RawSession rejects every other form, so the test is that it can read these.
     let fixture = Fixture::new();
     fixture.write("213 looks like a reply", "x");
@@ -379,7 +379,7 @@ fn rp_01_rp_02_every_reply_has_the_form() {
 }
 
 #[test]
-fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
+fn rp_07_rp_08_rp_10_each_transfer_gets_one_150_before_226() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -399,7 +399,7 @@ fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
 }
 
 #[test]
-fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
+fn rp_09_st_08_cx_07_an_idle_session_gets_an_unsolicited_421() {
     let config = super::quick().with(|config| config.timeouts.idle = Duration::from_millis(500));
     let fixture = Fixture::configured(config);
     let mut session = RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
@@ -408,7 +408,7 @@ fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
 }
 
 #[test]
-fn rp_15_texts_are_ascii() {
+fn rp_15_reply_texts_are_ascii() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for line in
@@ -420,7 +420,7 @@ fn rp_15_texts_are_ascii() {
 }
 
 #[test]
-fn rp_03_rp_04_rp_05_lines_of_213_250_and_211() {
+fn rp_03_rp_04_rp_05_format_of_213_250_and_211_replies() {
     let fixture = Fixture::new();
     fixture.write("a", "12345");
     let mut session = fixture.session();
@@ -438,14 +438,14 @@ fn rp_03_rp_04_rp_05_lines_of_213_250_and_211() {
 }
 
 #[test]
-fn rp_11_rp_14_the_greeting_comes_at_once_and_names_nobody() {
+fn rp_11_rp_14_the_greeting_does_not_identify_the_software() {
     let fixture = Fixture::new();
     let mut session = RawSession::connect(fixture.server.local_addr());
     assert_eq!(session.reply().bytes, b"220 Service ready\r\n");
 }
 
 #[test]
-fn rp_12_rp_14_a_full_server_says_421() {
+fn rp_12_rp_14_a_full_server_refuses_with_421() {
     let fixture = Fixture::configured(super::quick().with(|config| config.limits.sessions = 2));
     let mut first = fixture.session();
     let second = fixture.session();
@@ -462,7 +462,7 @@ fn rp_12_rp_14_a_full_server_says_421() {
 }
 
 #[test]
-fn rp_16_no_path_of_the_host_is_shown() {
+fn rp_16_replies_do_not_reveal_host_paths() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let root = fixture.root.path().to_string_lossy().into_owned();
@@ -473,7 +473,7 @@ fn rp_16_no_path_of_the_host_is_shown() {
 }
 
 #[test]
-fn a_last_reply_is_not_lost_to_a_reset() {
+fn the_last_reply_is_not_lost_to_a_reset() {
     let fixture = Fixture::new();
     for _ in 0..20 {
         let mut session = fixture.session();

@@ -35,7 +35,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
+fn a_full_disk_fails_with_452_and_keeps_the_old_file_cm_86_cm_106_hf_01_hf_02() {
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
         let fixture = Fixture::keeping(|config| config.sync = sync);
         let Some(mount) = Mount::over(&fixture, "size=1m,nr_inodes=16") else { return };
@@ -87,7 +87,7 @@ pub(super) fn free(mount: &Mount) -> u64 {
 }
 
 #[test]
-fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
+fn running_uploads_leave_the_min_free_reserve_untouched_cm_54_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
     let fixture = Fixture::configured(super::quick().with(|config| config.limits.min_free = KEEP));
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
@@ -149,7 +149,7 @@ fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
 }
 
 #[test]
-fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
+fn a_read_only_disk_fails_with_550_cm_105_hf_05() {
     let fixture = Fixture::new();
     let Some(mount) = Mount::over(&fixture, "size=1m") else { return };
     std::fs::write(mount.0.join("old"), "old").expect("a file");
@@ -183,7 +183,7 @@ fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
 }
 
 #[test]
-fn what_many_store_at_once_stays_below_the_limit_of_all_hp_23_cm_106() {
+fn parallel_uploads_do_not_exceed_the_storage_limit_hp_23_cm_106() {
     // Eight times 100,010 bytes do not fit, whichever session is first.
     const LIMIT: u64 = 750_000;
     let storage = MemoryStorage::limited(LIMIT);

@@ -30,7 +30,7 @@ fn time_of(session: &mut RawSession, line: &str, code: u16) -> Duration {
 }
 
 #[test]
-fn each_refusal_comes_later_than_the_last_cm_12() {
+fn each_failed_login_doubles_the_delay_cm_12() {
     let login_delay = Duration::from_millis(300);
     let fixture =
         Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
@@ -55,7 +55,7 @@ fn each_refusal_comes_later_than_the_last_cm_12() {
 }
 
 #[test]
-fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
+fn commands_during_the_login_delay_are_answered_after_it_cm_12_fr_26() {
     let login_delay = Duration::from_millis(300);
     let fixture =
         Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
@@ -89,7 +89,7 @@ fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
 }
 
 #[test]
-fn who_goes_away_is_not_waited_for_cm_12() {
+fn a_disconnect_ends_the_login_delay_cm_12() {
     let config = super::quick().with(|config| {
         config.logins.delay = Duration::from_secs(600);
         config.timeouts.login = Duration::from_secs(600);
@@ -115,7 +115,7 @@ fn who_goes_away_is_not_waited_for_cm_12() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
+fn a_shutdown_does_not_wait_for_login_delays_cm_12_st_13() {
     let config = super::quick().with(|config| {
         config.logins.delay = Duration::from_secs(600);
         config.timeouts.login = Duration::from_secs(600);
@@ -131,7 +131,7 @@ fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
 }
 
 #[test]
-fn the_time_to_log_in_goes_on_cm_12_st_10() {
+fn the_login_timeout_runs_during_the_login_delay_cm_12_st_10() {
     let config = super::quick().with(|config| {
         config.logins.delay = Duration::from_secs(50);
         config.timeouts.login = Duration::from_millis(500);
@@ -162,7 +162,7 @@ fn fail(session: &mut RawSession, code: u16) {
 
 /// The login watchdog used to end sessions that sent USER after their login timeout.
 #[test]
-fn a_user_who_is_logged_in_is_not_late_for_a_login() {
+fn the_login_timeout_does_not_end_logged_in_sessions() {
     let limit = Duration::from_secs(1);
     let config = super::quick().with(|config| config.timeouts.login = limit);
     let fixture = Fixture::configured(config);
@@ -175,8 +175,9 @@ fn a_user_who_is_logged_in_is_not_late_for_a_login() {
 }
 
 #[test]
-fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
-    let test = "server::guessing::a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29";
+fn a_host_with_too_many_failed_logins_is_banned_for_a_time_hs_28_hs_29() {
+    let test =
+        "server::guessing::a_host_with_too_many_failed_logins_is_banned_for_a_time_hs_28_hs_29";
     let addresses =
         ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64", "2001:db8:1::1/64"];
     if !in_own_network(test, &addresses) {
@@ -271,8 +272,8 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
 }
 
 #[test]
-fn connections_that_are_open_make_no_more_guesses_than_others_hs_28() {
-    let test = "server::guessing::connections_that_are_open_make_no_more_guesses_than_others_hs_28";
+fn open_connections_of_a_banned_host_get_no_further_guesses_hs_28() {
+    let test = "server::guessing::open_connections_of_a_banned_host_get_no_further_guesses_hs_28";
     if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24"]) {
         return;
     }
@@ -315,8 +316,8 @@ fn connections_that_are_open_make_no_more_guesses_than_others_hs_28() {
 }
 
 #[test]
-fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
-    let test = "server::guessing::bans_that_are_forgotten_are_told_to_be_over_hs_28";
+fn removed_bans_are_logged_as_ended_hs_28() {
+    let test = "server::guessing::removed_bans_are_logged_as_ended_hs_28";
     if !in_own_network(test, &["192.0.2.1/24"]) {
         return;
     }
@@ -358,7 +359,7 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
 }
 
 #[test]
-fn failures_elsewhere_lock_no_user_out_and_loopback_is_exempt_hs_29() {
+fn failed_logins_lock_out_no_user_and_loopback_is_exempt_hs_29() {
     let fixture = Fixture::configured(super::quick().with(|config| config.logins.ban_after = 2));
     for _ in 0..4 {
         let mut session = fixture.greeted();
@@ -370,7 +371,7 @@ fn failures_elsewhere_lock_no_user_out_and_loopback_is_exempt_hs_29() {
 }
 
 #[test]
-fn networks_decide_who_may_connect_at_all() {
+fn allow_and_deny_lists_decide_which_hosts_may_connect() {
     let networks = |texts: &[&str]| {
         let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
         texts.iter().map(network).collect::<Vec<_>>()
@@ -450,7 +451,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
 }
 
 #[test]
-fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
+fn many_huge_passwords_do_not_block_other_logins_hs_32() {
     let hash = PasswordHash::new(b"p").expect("a hash");
     let login = Duration::from_secs(900);
     let config = super::quick().with(|config| {
@@ -495,7 +496,7 @@ impl Authenticator for Stuck {
 }
 
 #[test]
-fn an_authenticator_that_hangs_costs_one_place_hf_13() {
+fn a_hanging_authenticator_blocks_only_one_session_hf_13() {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let (may_go_on, release) = mpsc::channel();

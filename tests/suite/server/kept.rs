@@ -28,7 +28,7 @@ fn slow(storage: impl Storage + 'static) -> (Server, FaultStorage) {
 }
 
 #[test]
-fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
+fn an_upload_without_a_final_reply_is_kept_as_a_partial_file_fs_15_cm_121() {
     for is_on_disk in [true, false] {
         at_last("the client leaves in time", || lose_the_last_reply(is_on_disk));
     }
@@ -84,7 +84,7 @@ fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
 }
 
 #[test]
-fn appe_to_a_new_name_does_not_go_on_with_what_was_cut_fs_15() {
+fn appe_without_size_does_not_resume_an_interrupted_upload_fs_15() {
     // SIZE has not reported its length in this session, or that no longer counts.
     for before in [&[][..], &["SIZE f", "DELE f"], &["SIZE g"]] {
         let fixture = Fixture::new();
@@ -98,7 +98,7 @@ fn appe_to_a_new_name_does_not_go_on_with_what_was_cut_fs_15() {
 }
 
 #[test]
-fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
+fn an_interrupted_upload_is_not_resumed_onto_another_file_fs_15() {
     for before in [&[][..], &[("REST 6", 350)]] {
         let fixture = Fixture::new();
         cut(&fixture, "f", b"half of");
@@ -118,7 +118,7 @@ fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
 }
 
 #[test]
-fn the_rest_of_a_cut_upload_does_not_follow_the_file_that_it_replaces_fs_13_fs_15() {
+fn an_interrupted_upload_is_not_resumed_onto_the_file_it_replaces_fs_13_fs_15() {
     let fixture = Fixture::new();
     for (is_running, resumes) in [
         (false, &[("SIZE f", 554), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)][..]),
@@ -161,7 +161,7 @@ fn the_rest_of_a_cut_upload_does_not_follow_the_file_that_it_replaces_fs_13_fs_1
 }
 
 #[test]
-fn size_tells_what_no_unfinished_upload_replaces_fs_13_fs_15_cm_121() {
+fn size_fails_for_a_file_that_an_unfinished_upload_replaces_fs_13_fs_15_cm_121() {
     let fixture = Fixture::new();
     fixture.write("f", "old");
     // The client aborts its upload, so it knows that the old file stays. Others do not.
@@ -192,7 +192,7 @@ fn size_tells_what_no_unfinished_upload_replaces_fs_13_fs_15_cm_121() {
 }
 
 #[test]
-fn the_next_server_knows_which_files_were_to_be_replaced_fs_13_fs_15() {
+fn a_restarted_server_knows_which_files_uploads_replace_fs_13_fs_15() {
     let fixture = Fixture::new();
     fixture.write("f", "old");
     cut(&fixture, "f", b"new content");
@@ -212,7 +212,7 @@ fn the_next_server_knows_which_files_were_to_be_replaced_fs_13_fs_15() {
 }
 
 #[test]
-fn a_file_that_was_removed_or_renamed_is_not_the_one_to_replace_fs_15() {
+fn a_new_file_under_the_replaced_name_can_be_resumed_fs_15() {
     let fixture = Fixture::new();
     for (name, change) in
         [("f", &[("DELE f", 250)][..]), ("g", &[("RNFR g", 350), ("RNTO f", 250)])]
@@ -232,7 +232,7 @@ fn a_file_that_was_removed_or_renamed_is_not_the_one_to_replace_fs_15() {
 }
 
 #[test]
-fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
+fn restarting_an_upload_removes_its_partial_file_fs_15_hp_23() {
     let fixture = Fixture::new();
     let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
     let limited = LocalConfig::default().with(|config| config.quota = 10_000);
@@ -257,7 +257,7 @@ fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
 }
 
 #[test]
-fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
+fn the_oldest_partial_files_are_removed_to_free_space_fs_15_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
     let config = quick().with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
@@ -285,7 +285,7 @@ fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
 }
 
 #[test]
-fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
+fn a_partial_file_is_not_removed_while_it_is_resumed_fs_15_cm_106() {
     const KEEP: u64 = 1 << 20;
     let config = quick().with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
@@ -304,18 +304,18 @@ fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
 }
 
 #[test]
-fn inodes_are_kept_free_as_well_cm_86_cm_105() {
+fn min_free_reserves_inodes_too_cm_86_cm_105() {
     // 16 objects take 64 KiB at least. 1 MiB is more than all 64 take: a quarter of them stays
     // free.
     for min_free in [64 << 10, 1 << 20] {
         let config = quick().with(|config| config.limits.min_free = min_free);
         let fixture = Fixture::configured(config);
         let Some(_mount) = Mount::over(&fixture, "size=8m,nr_inodes=64") else { return };
-        keeps_a_quarter_of_64_inodes(&fixture);
+        assert_a_quarter_of_64_inodes_is_reserved(&fixture);
     }
 }
 
-fn keeps_a_quarter_of_64_inodes(fixture: &Fixture) {
+fn assert_a_quarter_of_64_inodes_is_reserved(fixture: &Fixture) {
     // The root is one of them.
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
@@ -330,7 +330,7 @@ fn keeps_a_quarter_of_64_inodes(fixture: &Fixture) {
 }
 
 #[test]
-fn size_tells_nothing_of_what_may_be_cut_off_again_fs_16_cm_121() {
+fn size_excludes_the_bytes_of_a_running_append_fs_16_cm_121() {
     let fixture = Fixture::new();
     fixture.write("f", "old");
     let mut session = fixture.session();

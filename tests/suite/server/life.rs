@@ -19,7 +19,7 @@ use ftp_tests::wait::{at_last, patiently, wait_until, wait_until_closed};
 use super::{CUT, DRAIN_STALL, Fixture};
 
 #[test]
-fn st_08_hs_06_an_idle_session_ends_whatever_bytes_drip() {
+fn st_08_hs_06_incomplete_commands_do_not_extend_the_idle_timeout() {
     let idle = Duration::from_millis(1_500);
     let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.idle = idle));
     let login = || RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
@@ -36,7 +36,7 @@ fn st_08_hs_06_an_idle_session_ends_whatever_bytes_drip() {
 }
 
 #[test]
-fn st_10_hs_05_hs_35_a_session_must_log_in_in_time() {
+fn st_10_hs_05_hs_35_a_session_without_a_login_times_out() {
     let login = Duration::from_millis(1_500);
     let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
     let mut silent = RawSession::connect(fixture.server.local_addr());
@@ -52,7 +52,7 @@ fn st_10_hs_05_hs_35_a_session_must_log_in_in_time() {
 }
 
 #[test]
-fn lines_that_wait_to_be_looked_at_do_not_extend_the_time_to_log_in() {
+fn queued_commands_do_not_extend_the_login_timeout() {
     struct Slow;
     impl Authenticator for Slow {
         fn login(&self, _attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
@@ -73,7 +73,7 @@ fn lines_that_wait_to_be_looked_at_do_not_extend_the_time_to_log_in() {
 }
 
 #[test]
-fn st_13_shutdown_lets_a_transfer_finish_and_ends_the_idle() {
+fn st_13_shutdown_finishes_transfers_and_ends_idle_sessions() {
     at_last("a transfer goes on in time", shut_down_with_a_transfer);
 }
 
@@ -109,7 +109,7 @@ fn shut_down_with_a_transfer() -> Option<()> {
 }
 
 #[test]
-fn st_13_shutdown_cuts_what_does_not_end() {
+fn st_13_shutdown_interrupts_unfinished_transfers() {
     patiently(CUT, |_| {
         let fixture = Fixture::new();
         let mut busy = fixture.session();
@@ -126,7 +126,7 @@ fn st_13_shutdown_cuts_what_does_not_end() {
 }
 
 #[test]
-fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
+fn new_settings_apply_to_new_sessions_and_after_rein_cm_17() {
     let fixture = Fixture::new();
     fixture.write("a", "old");
     let mut running = fixture.session();
@@ -187,7 +187,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
 }
 
 #[test]
-fn a_shutdown_says_what_it_drained_what_it_cut_and_what_is_stuck_st_13() {
+fn a_shutdown_reports_drained_cut_and_stuck_sessions_st_13() {
     let shut_down = |_| at_last("a transfer goes on in time", shut_down_with_all_kinds_of_sessions);
     patiently(CUT, shut_down);
 }
@@ -283,7 +283,7 @@ fn two_hundred_sessions_are_served_at_once_and_end() {
 }
 
 #[test]
-fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
+fn clients_without_a_login_do_not_lock_out_users_ho_09_ho_10_hs_05() {
     let config = |login| {
         super::quick().with(|config| {
             config.limits.sessions = 40;
@@ -320,8 +320,8 @@ fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
 }
 
 #[test]
-fn an_interface_goes_down_and_comes_up_ho_16() {
-    let test = "server::life::an_interface_goes_down_and_comes_up_ho_16";
+fn sessions_survive_an_interface_going_down_and_up_ho_16() {
+    let test = "server::life::sessions_survive_an_interface_going_down_and_up_ho_16";
     if !in_own_network(test, &["192.0.2.1/24"]) {
         return;
     }

@@ -48,7 +48,7 @@ fn ls_20_ls_21_ls_22_list_has_nine_fields() {
 }
 
 #[test]
-fn owner_and_group_are_numbers_if_asked_for_ls_21() {
+fn show_ids_lists_numeric_owners_and_groups_ls_21() {
     let fixture = Fixture::configured(super::quick().with(|config| config.show_ids = true));
     fixture.write("a", "");
     let metadata = std::fs::metadata(fixture.path("a")).expect("it is there");
@@ -77,7 +77,7 @@ fn ls_24_names_of_nlst_are_arguments_of_retr() {
 }
 
 #[test]
-fn ls_25_ls_26_dv_09_flags_change_nothing() {
+fn ls_25_ls_26_dv_09_ls_flags_do_not_change_a_listing() {
     let fixture = tree();
     fixture.write("-x", "dash");
     let mut session = fixture.session();
@@ -91,7 +91,7 @@ fn ls_25_ls_26_dv_09_flags_change_nothing() {
 }
 
 #[test]
-fn flags_in_several_words_are_as_good_as_in_one_ls_25_dv_09() {
+fn ls_flags_can_be_given_in_several_words_ls_25_dv_09() {
     let fixture = tree();
     let mut session = fixture.session();
     let plain = lines(&session.download("LIST"));
@@ -113,7 +113,7 @@ fn flags_in_several_words_are_as_good_as_in_one_ls_25_dv_09() {
 }
 
 #[test]
-fn hs_21_flags_beyond_measure_have_plain_answers() {
+fn hs_21_unusual_and_overlong_flags_get_regular_replies() {
     let fixture = tree();
     let name = std::ffi::OsStr::from_bytes(b"\xff\xfe\xff");
     std::fs::write(fixture.root.path().join("dir").join(name), "").expect("a file");
@@ -221,7 +221,7 @@ fn ls_05_ls_08_cm_115_mlst_shows_the_absolute_path() {
 }
 
 #[test]
-fn ls_23_hp_11_names_with_line_breaks_are_left_out() {
+fn ls_23_hp_11_names_with_line_breaks_are_omitted() {
     let fixture = tree();
     fixture.write("evil\r\n226 done", "");
     fixture.write("line\nbreak", "");
@@ -287,7 +287,7 @@ fn cm_132_hs_38_stat_lists_on_the_control_connection() {
 }
 
 #[test]
-fn ls_10_mlsd_is_sent_as_it_is_in_any_type() {
+fn ls_10_mlsd_is_the_same_in_every_type() {
     let fixture = tree();
     fixture.write("lines", "1\n2\n");
     let mut session = fixture.session();
@@ -299,7 +299,7 @@ fn ls_10_mlsd_is_sent_as_it_is_in_any_type() {
 }
 
 #[test]
-fn ls_32_the_order_is_that_of_the_directory() {
+fn ls_32_listings_keep_the_order_of_the_directory() {
     let fixture = Fixture::new();
     for number in 0..500_u32 {
         // The order of creation and of hashes differs from that of names.
@@ -320,7 +320,7 @@ fn ls_32_the_order_is_that_of_the_directory() {
 }
 
 #[test]
-fn ls_11_mlsx_knows_no_patterns_and_no_flags() {
+fn ls_11_mlst_and_mlsd_take_patterns_and_flags_literally() {
     let fixture = tree();
     std::fs::create_dir(fixture.path("-a")).expect("a directory");
     std::fs::create_dir(fixture.path("[d]*")).expect("a directory");
@@ -340,7 +340,7 @@ fn ls_11_mlsx_knows_no_patterns_and_no_flags() {
 }
 
 #[test]
-fn ls_13_ls_14_links_are_what_they_lead_to() {
+fn ls_13_ls_14_symlinks_are_listed_as_their_targets() {
     let fixture = tree();
     let link = |target: &str, name: &str| {
         std::os::unix::fs::symlink(target, fixture.path(name)).expect("a link");
@@ -393,7 +393,7 @@ fn transfers(session: &mut RawSession, command: &str) -> bool {
 }
 
 #[test]
-fn ls_09_each_letter_is_a_command_that_is_let_through() {
+fn ls_09_each_perm_letter_stands_for_an_allowed_command() {
     let each = [
         Rights::NONE,
         Rights::RETRIEVE,

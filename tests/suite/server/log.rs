@@ -40,7 +40,7 @@ impl Log for Kept {
 static LOG: OnceLock<Kept> = OnceLock::new();
 
 #[test]
-fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
+fn hostile_names_are_logged_without_control_characters_hs_18() {
     let log = LOG.get_or_init(Kept::default);
     log::set_logger(log).expect("no other test has a logger");
     log::set_max_level(LevelFilter::Trace);

@@ -40,7 +40,7 @@ fn server(
 }
 
 #[test]
-fn an_account_finishes_a_login_cm_10_cm_16() {
+fn acct_completes_a_login_cm_10_cm_16() {
     let (_root, server) = server(super::quick(), |attempt| match attempt.account {
         None if attempt.password == b"p" => Err(AuthError::NeedAccount),
         Some(b" acc ") if attempt.user == b"u" && attempt.password == b"p" => Ok(()),
@@ -94,7 +94,7 @@ fn an_account_finishes_a_login_cm_10_cm_16() {
 }
 
 #[test]
-fn stores_and_homes_that_fail_cm_13_cm_14() {
+fn unavailable_user_stores_and_missing_login_directories_cm_13_cm_14() {
     let (_root, server) = server(super::quick(), |attempt| match attempt.user {
         b"store" => Err(AuthError::Unavailable),
         b"home" => Err(AuthError::NoHome),
@@ -117,7 +117,7 @@ fn stores_and_homes_that_fail_cm_13_cm_14() {
 }
 
 #[test]
-fn a_store_that_fails_is_not_asked_in_a_loop_cm_12_cm_13() {
+fn an_unavailable_user_store_delays_each_attempt_cm_12_cm_13() {
     let delay = Duration::from_millis(300);
     let config = super::quick().with(|config| {
         config.logins.delay = delay;
@@ -138,7 +138,7 @@ fn a_store_that_fails_is_not_asked_in_a_loop_cm_12_cm_13() {
 }
 
 #[test]
-fn user_and_pass_change_nothing_for_users_cm_04_cm_09_hs_27() {
+fn user_and_pass_are_refused_after_login_cm_04_cm_09_hs_27() {
     let fixture = Fixture::new();
     let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");
     session.expect("PASS p", 503);
@@ -149,7 +149,7 @@ fn user_and_pass_change_nothing_for_users_cm_04_cm_09_hs_27() {
 }
 
 #[test]
-fn a_dash_before_a_password_is_taken_off_if_asked_for_dv_26_cm_11() {
+fn dash_password_strips_a_leading_dash_dv_26_cm_11() {
     for (dash_password, refused, taken) in
         [(false, ["-p", "--p", "-"], "p"), (true, ["--p", "p-", "-"], "-p")]
     {
@@ -170,7 +170,7 @@ fn a_dash_before_a_password_is_taken_off_if_asked_for_dv_26_cm_11() {
 }
 
 #[test]
-fn rein_resets_all_cm_17_hs_23() {
+fn rein_resets_the_session_state_cm_17_hs_23() {
     let fixture = Fixture::new();
     fixture.write("a", "12");
     std::fs::create_dir(fixture.path("d")).expect("a directory");
@@ -215,7 +215,7 @@ fn rein_takes_no_argument_cm_18() {
 }
 
 #[test]
-fn rein_forgives_no_failed_login_cm_17() {
+fn rein_does_not_reset_the_failed_login_count_cm_17() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for _ in 0..2 {
@@ -227,7 +227,7 @@ fn rein_forgives_no_failed_login_cm_17() {
 }
 
 #[test]
-fn rein_gives_users_time_to_log_in_again_and_nobody_else_cm_17_st_10() {
+fn rein_restarts_the_login_timeout_only_after_a_login_cm_17_st_10() {
     let login = Duration::from_millis(500);
     let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
     let address = fixture.server.local_addr();
@@ -254,7 +254,7 @@ fn rein_gives_users_time_to_log_in_again_and_nobody_else_cm_17_st_10() {
 }
 
 #[test]
-fn any_host_is_taken_where_none_is_configured_cm_23_cm_24_cm_26() {
+fn any_host_name_is_accepted_if_none_is_configured_cm_23_cm_24_cm_26() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     play(
@@ -325,7 +325,7 @@ fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
 }
 
 #[test]
-fn languages_and_clients_cm_27_cm_28_cm_29() {
+fn lang_and_clnt_commands_cm_27_cm_28_cm_29() {
     let fixture = Fixture::new();
     let long = format!("CLNT {}", "x".repeat(8_000));
     for mut session in [fixture.greeted(), fixture.session()] {
@@ -349,7 +349,7 @@ fn languages_and_clients_cm_27_cm_28_cm_29() {
 }
 
 #[test]
-fn without_tls_protection_is_refused_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
+fn tls_commands_are_refused_without_tls_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
     let fixture = Fixture::new();
     for mut session in [fixture.greeted(), fixture.session()] {
         play(
@@ -379,7 +379,7 @@ fn without_tls_protection_is_refused_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
 }
 
 #[test]
-fn a_user_has_only_so_many_sessions_cm_15() {
+fn the_sessions_of_a_user_are_limited_cm_15() {
     let fixture = Fixture::configured(super::quick().with(|config| config.limits.per_user = 2));
     let mut first = fixture.session();
     let mut second = fixture.session();
@@ -408,7 +408,7 @@ fn a_user_has_only_so_many_sessions_cm_15() {
 }
 
 #[test]
-fn a_user_may_have_another_number_of_sessions_cm_15() {
+fn a_user_can_have_a_custom_session_limit_cm_15() {
     let login = |sessions| {
         let mut limits = UserLimits::default();
         limits.sessions = sessions;
@@ -432,7 +432,7 @@ fn a_user_may_have_another_number_of_sessions_cm_15() {
 }
 
 #[test]
-fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
+fn a_session_frees_its_place_before_it_closes_cm_15_cm_21_st_12() {
     let config = |per_user, sessions| {
         super::quick().with(|config| {
             config.limits.per_user = per_user;
@@ -457,7 +457,7 @@ fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
 }
 
 #[test]
-fn users_are_counted_as_they_log_in_cm_15() {
+fn the_session_limit_counts_anonymous_aliases_as_one_user_cm_15() {
     let fixture = Fixture::with(|builder| {
         builder
             .config(super::quick().with(|config| config.limits.per_user = 1))
@@ -483,7 +483,7 @@ fn users_are_counted_as_they_log_in_cm_15() {
 }
 
 #[test]
-fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
+fn mkdir_existing_ok_lets_mkd_accept_an_existing_directory_cm_85() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("file"), "").expect("a file");
     let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
@@ -503,7 +503,7 @@ fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
 }
 
 #[test]
-fn a_thousand_names_are_answered_alike_hs_30() {
+fn known_and_unknown_names_get_the_same_replies_hs_30() {
     let config = super::quick().with(|config| config.logins.failures = u32::MAX);
     let fixture = Fixture::with(|builder| {
         let known = (0..500).map(|number| format!("known{number}"));

@@ -41,7 +41,7 @@ const THREADS: usize = 6;
 const DRAINED: usize = 16;
 
 #[test]
-fn every_cell_has_its_codes_go_03() {
+fn every_matrix_cell_gets_its_reply_codes_go_03() {
     let table = Table::parse(TABLE);
     let answers = answers(&table);
     let skipped: Vec<_> = table.cells().filter(|cell| !answers.contains_key(cell)).collect();
@@ -61,7 +61,7 @@ fn every_cell_has_its_codes_go_03() {
 /// The test above would fail for any wrong code in the table, and would name that cell alone: each
 /// code is altered and compared with the server's replies.
 #[test]
-fn every_code_matters_go_03() {
+fn every_wrong_code_in_the_matrix_is_detected_go_03() {
     let mut table = Table::parse(TABLE);
     let answers = answers(&table);
     // A wrong cell is reported by the test above, and is skipped here.
@@ -111,7 +111,7 @@ fn each_code_of_a_cell_is_altered() {
 }
 
 #[test]
-fn the_matrix_is_whole_go_03() {
+fn the_matrix_covers_every_verb_go_03() {
     let table = Table::parse(TABLE);
     // ST-01.
     assert!(table.states.len() >= 12, "{:?}", table.states);
@@ -231,7 +231,7 @@ impl Field {
             ipv6,
             tls: self.protected(),
             #[cfg(feature = "tls")]
-            client: TlsClient::trusting_anybody().name("127.0.0.1"),
+            client: TlsClient::trusting_any_certificate().name("127.0.0.1"),
         }
     }
 

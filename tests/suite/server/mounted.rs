@@ -100,7 +100,7 @@ fn mount_points_are_directories_to_every_command() {
 }
 
 #[test]
-fn mount_points_stay_where_they_are() {
+fn mount_points_cannot_be_removed_or_renamed() {
     let mounted = Mounted::new(|login| login.mkdir_parents(true));
     let mut session = mounted.session();
     for directory in ["/pub", "/far", "/far/away", "/gone"] {
@@ -143,7 +143,7 @@ fn mount_points_stay_where_they_are() {
 }
 
 #[test]
-fn mounts_have_their_own_disk_and_the_root_its_quota_cm_54_cm_128_cm_139() {
+fn each_mount_has_its_own_free_space_and_quota_cm_54_cm_128_cm_139() {
     let mounted = Mounted::new(|login| login);
     let mut session = mounted.session();
     let bytes = |session: &mut RawSession, line: &str| -> u64 {
@@ -187,7 +187,7 @@ fn partial_uploads_in_a_mount_are_kept_and_resumed_there_fs_15() {
 }
 
 #[test]
-fn rights_by_directory_hold_in_mounts() {
+fn directory_rights_apply_in_mounts() {
     let mounted = Mounted::new(|login| {
         login.directory("/pub", Rights::READ).directory("/far/away", Rights::NONE)
     });
@@ -205,7 +205,7 @@ fn rights_by_directory_hold_in_mounts() {
 }
 
 #[test]
-fn sessions_with_mounts_end_and_begin_again() {
+fn a_session_with_mounts_can_log_in_again_after_rein() {
     let mounted = Mounted::new(|login| login);
     let mut session = mounted.session();
     // The thread of the first user is confined for good; the next one gets another.

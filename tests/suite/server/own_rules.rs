@@ -33,7 +33,7 @@ impl Observer for Reasons {
 }
 
 #[test]
-fn users_who_may_not_log_in_are_refused_like_a_wrong_password_hs_30() {
+fn barred_users_are_refused_like_a_wrong_password_hs_30() {
     let hour = Duration::from_secs(3_600);
     let now = SystemTime::now();
     let network = |text: &[u8]| Network::parse(text).expect("a network");
@@ -77,7 +77,7 @@ fn users_who_may_not_log_in_are_refused_like_a_wrong_password_hs_30() {
 }
 
 #[test]
-fn a_user_may_have_another_idle_timeout_st_08() {
+fn a_user_can_have_a_custom_idle_timeout_st_08() {
     let idle = Duration::from_millis(300);
     let table = UserTable::new().user("short", "p", login(Rights::READ).idle(idle)).user(
         "long",
@@ -101,7 +101,7 @@ fn a_user_may_have_another_idle_timeout_st_08() {
 }
 
 #[test]
-fn a_user_may_have_another_rule_for_existing_files() {
+fn a_user_can_have_a_custom_overwrite_setting() {
     for (of_server, of_user, code, replaces) in [
         (true, None, 226, true),
         (true, Some(false), 553, false),
@@ -135,7 +135,7 @@ fn a_user_may_have_another_rule_for_existing_files() {
 const RATE: u64 = 64 * 1024;
 
 #[test]
-fn uploads_and_downloads_have_rates_apart() {
+fn uploads_and_downloads_have_separate_rate_limits() {
     let limited = UserLimits::default();
     // Under the rate of the other direction this would take two minutes.
     let large = vec![b'x'; 8 << 20];
@@ -171,7 +171,7 @@ fn uploads_and_downloads_have_rates_apart() {
 }
 
 #[test]
-fn files_of_a_user_have_a_largest_size_cm_54() {
+fn a_user_can_have_a_maximum_file_size_cm_54() {
     let limits = UserLimits::default().file_size(1_000);
     let table = UserTable::new().user("u", "p", login(Rights::FULL).limits(limits)).user(
         "free",
@@ -255,7 +255,7 @@ impl Storage for Overtaken {
 }
 
 #[test]
-fn parallel_appends_do_not_exceed_the_largest_size_cm_54() {
+fn parallel_appends_do_not_exceed_the_maximum_file_size_cm_54() {
     let limits = UserLimits::default().file_size(1_000);
     let memory = MemoryStorage::new();
     memory.put("/a", [b'a'; 300]).expect("room");

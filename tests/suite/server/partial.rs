@@ -37,7 +37,7 @@ pub(super) fn moved(session: &mut RawSession) -> u64 {
 }
 
 #[test]
-fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
+fn an_interrupted_upload_is_resumed_by_rest_and_by_appe_fs_15_cm_121_st_15() {
     for (rest, command, rest_of_it, want) in [
         (None, "APPE f", &b"4567"[..], &b"01234567"[..]),
         (Some(4), "STOR f", b"4567", b"01234567"),
@@ -78,7 +78,7 @@ fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
 }
 
 #[test]
-fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
+fn a_partial_file_survives_a_second_interruption_but_not_abor_fs_15_dc_46() {
     let fixture = Fixture::new();
     cut(&fixture, fixture.session(), "STOR f", b"01234");
     let mut session = fixture.session();
@@ -105,7 +105,7 @@ fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
 }
 
 #[test]
-fn a_file_that_stood_stays_and_nothing_of_the_cut_upload_does_fs_15_hf_17() {
+fn an_interrupted_upload_keeps_the_existing_file_fs_15_hf_17() {
     for (command, size) in [("STOR f", 554), ("APPE f", 213)] {
         let fixture = Fixture::new();
         fixture.write("f", "old");
@@ -124,7 +124,7 @@ fn a_file_that_stood_stays_and_nothing_of_the_cut_upload_does_fs_15_hf_17() {
 }
 
 #[test]
-fn uploads_of_a_shared_identity_are_never_kept_fs_15() {
+fn partial_files_of_a_shared_identity_are_never_kept_fs_15() {
     for partial in [PartialPolicy::Resume, PartialPolicy::Publish] {
         let fixture = Fixture::with(|builder| {
             let config = LocalConfig::default().with(|config| config.partial = partial);
@@ -145,7 +145,7 @@ fn uploads_of_a_shared_identity_are_never_kept_fs_15() {
 }
 
 #[test]
-fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
+fn partial_files_belong_to_the_name_set_by_the_login_fs_15() {
     let root = tempfile::tempdir().expect("a directory");
     let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("a storage"));
     let login = || Login::new(Arc::clone(&storage) as _, Rights::FULL);
@@ -166,7 +166,7 @@ fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
 }
 
 #[test]
-fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs_15() {
+fn closing_data_just_before_control_publishes_nothing_st_15_fs_15() {
     let fixture = Fixture::new();
     let address = fixture.server.local_addr();
     // A busy machine may need longer for the second end than the server waits.
@@ -197,7 +197,7 @@ fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs
 }
 
 #[test]
-fn to_remove_or_to_give_a_name_forgets_what_was_to_be_stored_under_it_fs_15_cm_90_cm_121() {
+fn deleting_or_renaming_a_file_discards_its_partial_upload_fs_15_cm_90_cm_121() {
     let fixture = Fixture::new();
     let begin = || {
         cut(&fixture, fixture.session(), "STOR f", b"01234");

@@ -19,7 +19,7 @@ fn shown(session: &mut RawSession, path: &str) -> String {
 }
 
 #[test]
-fn paths_are_resolved_on_their_text_fs_01_fs_02_fs_03_fs_08_hp_01() {
+fn paths_are_resolved_lexically_fs_01_fs_02_fs_03_fs_08_hp_01() {
     let fixture = Fixture::new();
     for directory in ["a/b", "etc", "....", "..%2f", "..\\", "~", "C:", "\u{c0}\u{ae}"] {
         std::fs::create_dir_all(fixture.path(directory)).expect("a directory");
@@ -76,7 +76,7 @@ fn paths_are_resolved_on_their_text_fs_01_fs_02_fs_03_fs_08_hp_01() {
 }
 
 #[test]
-fn links_out_are_refused_to_every_verb_fs_04_hp_02() {
+fn symlinks_out_of_the_root_are_refused_by_every_verb_fs_04_hp_02() {
     let outside = tempfile::tempdir().expect("a directory");
     std::fs::write(outside.path().join("secret"), "secret").expect("a file");
     let fixture = Fixture::new();
@@ -123,7 +123,7 @@ fn links_out_are_refused_to_every_verb_fs_04_hp_02() {
 }
 
 #[test]
-fn special_files_block_nobody_fs_11_hp_07() {
+fn special_files_never_block_a_command_fs_11_hp_07() {
     let fixture = Fixture::new();
     let fifo = std::process::Command::new("mkfifo").arg(fixture.path("fifo")).status();
     assert!(fifo.expect("mkfifo runs").success());
@@ -149,7 +149,7 @@ fn special_files_block_nobody_fs_11_hp_07() {
 }
 
 #[test]
-fn denied_names_are_made_by_no_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
+fn denied_names_cannot_be_created_by_any_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
     let deny_names = ["*.exe", ".ht*", "con"].map(|text| NamePattern::parse(text.as_bytes()));
     let deny_names = deny_names.into_iter().collect::<Result<_, _>>().expect("patterns");
     let fixture = Fixture::configured(super::quick().with(|config| config.deny_names = deny_names));
@@ -207,7 +207,7 @@ fn denied_names_are_made_by_no_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
 }
 
 #[test]
-fn names_have_limits_fs_06_fs_07_hp_09() {
+fn the_length_and_depth_of_paths_are_limited_fs_06_fs_07_hp_09() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let longest = "x".repeat(255);
@@ -254,7 +254,7 @@ fn names_have_limits_fs_06_fs_07_hp_09() {
 }
 
 #[test]
-fn hostile_names_come_back_byte_for_byte_fs_09_fs_10_hp_10() {
+fn hostile_names_round_trip_byte_for_byte_fs_09_fs_10_hp_10() {
     let fixture = Fixture::new();
     let names: [&[u8]; 14] = [
         b"\x1b[2J",
@@ -366,7 +366,7 @@ fn quotes_and_escapes_of_any_length_hs_20() {
 }
 
 #[test]
-fn patterns_are_no_bombs_hp_13_hp_14_ls_27_ls_28() {
+fn hostile_patterns_finish_in_bounded_time_hp_13_hp_14_ls_27_ls_28() {
     let fixture = Fixture::new();
     fixture.write(&"a".repeat(255), "");
     std::fs::create_dir_all(fixture.path("d/d/d")).expect("directories");
@@ -390,7 +390,7 @@ fn patterns_are_no_bombs_hp_13_hp_14_ls_27_ls_28() {
 }
 
 #[test]
-fn renames_that_cannot_be_cm_93_hp_19() {
+fn impossible_renames_are_refused_cm_93_hp_19() {
     let fixture = Fixture::new();
     fixture.write("file", "f");
     for directory in ["empty", "full/child"] {
@@ -424,7 +424,7 @@ fn renames_that_cannot_be_cm_93_hp_19() {
 }
 
 #[test]
-fn the_root_stays_hp_20_cm_87() {
+fn the_root_cannot_be_removed_or_renamed_hp_20_cm_87() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for path in ["/", "..", "../..", "//", "."] {
@@ -436,7 +436,7 @@ fn the_root_stays_hp_20_cm_87() {
 }
 
 #[test]
-fn a_current_directory_that_others_remove_hp_21_cm_83() {
+fn commands_in_a_removed_current_directory_fail_with_550_hp_21_cm_83() {
     let fixture = Fixture::new();
     let mut one = fixture.session();
     let mut other = fixture.session();
@@ -454,7 +454,7 @@ fn a_current_directory_that_others_remove_hp_21_cm_83() {
 }
 
 #[test]
-fn names_of_unfinished_uploads_are_nobodys_fs_14_hp_22() {
+fn names_of_temporary_files_are_inaccessible_fs_14_hp_22() {
     let fixture = Fixture::new();
     // A name of another program: the sweeper does not remove it.
     let name = ".ftp-upload-0123456789abcdef-old";

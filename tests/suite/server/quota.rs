@@ -92,7 +92,7 @@ fn store(session: &mut RawSession, rest: Option<u64>, command: &str, length: usi
 }
 
 #[test]
-fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03() {
+fn an_exceeded_quota_fails_with_552_and_keeps_the_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03() {
     let fixture = limited(1_000_000);
     fixture.write("old", vec![b'o'; 400_000]);
     let mut session = fixture.session();
@@ -129,7 +129,7 @@ fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03
 }
 
 #[test]
-fn a_number_of_files_is_552_and_site_quota_tells_it_hp_23_cm_86_cm_105_cm_139() {
+fn an_exceeded_file_count_fails_with_552_and_shows_in_site_quota_hp_23_cm_86_cm_105_cm_139() {
     let fixture = limited_to(0, 3);
     fixture.write("old", b"old");
     let mut session = fixture.session();
@@ -173,7 +173,7 @@ fn a_number_of_files_is_552_and_site_quota_tells_it_hp_23_cm_86_cm_105_cm_139() 
 }
 
 #[test]
-fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
+fn a_partial_file_counts_against_the_quota_until_deleted_hp_23_fs_15_cm_90() {
     let fixture = limited(1_000_000);
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
@@ -204,7 +204,7 @@ fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
 }
 
 #[test]
-fn what_many_store_at_once_stays_below_a_quota_hp_23() {
+fn parallel_uploads_do_not_exceed_a_quota_hp_23() {
     // Eight times 90,010 bytes do not fit, whichever session is first.
     const LIMIT: u64 = 700_000;
     let fixture = limited(LIMIT);
@@ -239,7 +239,7 @@ fn what_many_store_at_once_stays_below_a_quota_hp_23() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
+fn an_unreadable_directory_still_counts_against_the_quota_hp_23_cm_140() {
     // Mode bits do not bind root, nor a server that root runs. So this thread drops its
     // capabilities, and the server's threads inherit that.
     let without_rights = std::thread::spawn(|| {
@@ -277,7 +277,7 @@ fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
 }
 
 #[test]
-fn hard_links_are_550_if_that_is_wanted_hp_08() {
+fn hard_links_fail_with_550_if_denied_hp_08() {
     let others = tempfile::tempdir().expect("a directory");
     let theirs = others.path().join("protected");
     for deny_hardlinks in [false, true] {
@@ -370,7 +370,7 @@ impl Upload for Unready {
 }
 
 #[test]
-fn a_client_is_heard_while_its_upload_gets_ready() {
+fn an_upload_can_be_aborted_while_it_is_prepared() {
     let (sender, ended) = mpsc::channel();
     let storage = Arc::new(NeverReady(MemoryStorage::new(), sender));
     let users = UserTable::new().user("u", "p", Login::new(storage, Rights::FULL));

@@ -22,7 +22,7 @@ fn content(seconds: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_session_moves_so_many_bytes_a_second() {
+fn each_session_is_limited_to_its_rate() {
     let config = super::quick().with(|config| config.limits.rate_per_session = RATE);
     let fixture = Fixture::configured(config);
     fixture.write("file", content(1));
@@ -57,7 +57,7 @@ fn a_session_moves_so_many_bytes_a_second() {
 }
 
 #[test]
-fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
+fn all_sessions_of_a_user_share_one_rate_limit() {
     let config = super::quick().with(|config| config.limits.rate_per_user = RATE);
     let fixture = Fixture::with(|builder| {
         builder.config(config).user("v", "p", Rights::FULL).anonymous(Rights::READ)
@@ -86,7 +86,7 @@ fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
 }
 
 #[test]
-fn a_user_may_have_rates_of_its_own() {
+fn a_user_can_have_custom_rate_limits() {
     // So slow that no transfer ends within a test.
     let config = super::quick().with(|config| {
         config.limits.rate_per_session = 1;
@@ -120,7 +120,7 @@ fn a_user_may_have_rates_of_its_own() {
 }
 
 #[test]
-fn abor_and_stat_are_heard_while_a_transfer_is_kept_slow_cm_133_dc_45() {
+fn abor_and_stat_are_served_during_a_rate_limited_transfer_cm_133_dc_45() {
     patiently(CUT, |_| {
         let stall = Duration::from_millis(200);
         let config = super::quick().with(|config| {

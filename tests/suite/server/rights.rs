@@ -42,7 +42,7 @@ fn last_code(session: &mut RawSession, line: &str) -> u16 {
 }
 
 #[test]
-fn each_right_lets_its_own_commands_through_and_no_other() {
+fn each_right_allows_only_its_own_commands() {
     let base = tempfile::tempdir().expect("a directory");
     let users = [
         ("none", Rights::NONE),
@@ -115,7 +115,7 @@ fn each_right_lets_its_own_commands_through_and_no_other() {
 }
 
 #[test]
-fn features_and_help_are_those_of_the_user_cm_134_cm_137() {
+fn feat_and_help_depend_on_the_rights_of_the_user_cm_134_cm_137() {
     let fixture = Fixture::with(|builder| {
         builder.user("box", "p", Rights::DROP_BOX).user("nobody", "p", Rights::NONE)
     });
@@ -174,7 +174,7 @@ fn drop_box(adjust: impl FnOnce(Login) -> Login) -> (tempfile::TempDir, Server) 
 }
 
 #[test]
-fn a_drop_box_takes_what_is_new_and_nothing_else() {
+fn a_drop_box_accepts_only_new_files_and_directories() {
     let (root, server) = drop_box(|login| login);
     let mut session = RawSession::login(server.local_addr(), "box", "p");
     for (line, code) in [
@@ -218,7 +218,7 @@ fn a_drop_box_takes_what_is_new_and_nothing_else() {
 }
 
 #[test]
-fn a_drop_box_tells_nothing_of_what_is_there() {
+fn a_drop_box_does_not_reveal_its_contents() {
     let (_root, server) = drop_box(|login| login);
     let mut session = RawSession::login(server.local_addr(), "box", "p");
     session.expect("TYPE I", 200);
@@ -272,7 +272,7 @@ fn a_drop_box_tells_nothing_of_what_is_there() {
 }
 
 #[test]
-fn a_device_that_makes_its_directory_each_time_has_a_drop_box_cm_85() {
+fn mkd_of_an_existing_directory_can_succeed_in_a_drop_box_cm_85() {
     let (root, server) = drop_box(|login| login.mkdir_existing_ok(true));
     let mut session = RawSession::login(server.local_addr(), "box", "p");
     play(
@@ -283,7 +283,7 @@ fn a_device_that_makes_its_directory_each_time_has_a_drop_box_cm_85() {
 }
 
 #[test]
-fn missing_directories_are_made_for_some_users_cm_105() {
+fn mkdir_parents_creates_missing_directories_for_uploads_cm_105() {
     let root = tempfile::tempdir().expect("a directory");
     furnish(root.path());
     fs::create_dir(root.path().join("there.exe")).expect("a directory");
@@ -341,7 +341,7 @@ fn missing_directories_are_made_for_some_users_cm_105() {
 }
 
 #[test]
-fn no_directories_are_made_for_a_file_that_has_no_room_cm_105() {
+fn no_directories_are_created_for_a_file_that_does_not_fit_cm_105() {
     let root = tempfile::tempdir().expect("a directory");
     fs::create_dir(root.path().join("dir")).expect("a directory");
     let login = Login::new(storage(root.path()), Rights::FULL).mkdir_parents(true);

@@ -78,7 +78,7 @@ impl Authenticator for Users {
 }
 
 #[test]
-fn a_client_with_many_sessions_searches_in_one_at_a_time_cm_101_ls_27_hs_37() {
+fn the_sessions_of_a_client_search_one_at_a_time_cm_101_ls_27_hs_37() {
     let reads: Vec<Reads> = (0..6).map(|_| Reads::default()).collect();
     let builder = Server::builder().config(super::quick()).authenticator(Users(reads.clone()));
     let server = builder.bind("127.0.0.1:0").expect("a server");

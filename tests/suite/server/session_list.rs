@@ -11,7 +11,7 @@ use super::Fixture;
 use super::events::address;
 
 #[test]
-fn sessions_are_shown_and_can_be_ended_st_13() {
+fn sessions_are_listed_and_can_be_kicked_st_13() {
     let fixture = Fixture::new();
     let (mut idle, mut nobody) = (fixture.session(), fixture.greeted());
     let mut busy = fixture.session();
@@ -101,7 +101,7 @@ fn a_dismissed_session_ends_after_its_transfer() {
 }
 
 #[test]
-fn a_server_that_stops_listening_serves_its_sessions_on() {
+fn stop_listening_keeps_existing_sessions() {
     let fixture = Fixture::new();
     let address = fixture.server.local_addr();
     let mut session = fixture.session();
@@ -116,7 +116,7 @@ fn a_server_that_stops_listening_serves_its_sessions_on() {
 }
 
 #[test]
-fn who_is_ended_while_it_has_to_wait_is_told_so_st_13() {
+fn a_session_kicked_while_it_waits_gets_421_st_13() {
     let config = super::quick().with(|config| {
         config.logins.delay = Duration::from_secs(300);
         config.timeouts.login = Duration::from_secs(600);

@@ -68,7 +68,7 @@ fn upload(session: &mut RawSession, command: &str) -> RawData {
 }
 
 #[test]
-fn uploads_are_aborted_while_the_storage_takes_a_part_dc_46_dc_47() {
+fn uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46_dc_47() {
     patiently(CUT, |_| {
         let storage = memory();
         let server = serve(never(storage.clone(), StorageCall::UploadReady, 2));
@@ -93,7 +93,7 @@ fn uploads_are_aborted_while_the_storage_takes_a_part_dc_46_dc_47() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn uploads_under_tls_are_aborted_while_the_storage_takes_a_part_dc_46() {
+fn tls_uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46() {
     use ftp_tests::tls::{Authority, Kind, TlsClient};
 
     let authority = Authority::new();
@@ -115,7 +115,7 @@ fn uploads_under_tls_are_aborted_while_the_storage_takes_a_part_dc_46() {
 }
 
 #[test]
-fn a_slow_storage_is_no_stall_of_its_client_st_13() {
+fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
     let stall = Duration::from_millis(500);
     for call in [
         StorageCall::UploadReady,
@@ -153,7 +153,7 @@ fn a_slow_storage_is_no_stall_of_its_client_st_13() {
 }
 
 #[test]
-fn an_abort_while_a_file_is_published_says_that_it_may_be_there_dc_46() {
+fn an_abort_during_publication_says_the_file_may_be_stored_dc_46() {
     patiently(CUT, |_| {
         let storage = never(memory(), StorageCall::UploadPrepareCommit, 1);
         let server = serve(storage.clone());
@@ -181,7 +181,7 @@ fn an_abort_while_a_file_is_published_says_that_it_may_be_there_dc_46() {
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
-fn a_storage_that_does_not_wait_is_not_asked_without_a_pause() {
+fn a_storage_that_is_not_ready_is_polled_with_pauses() {
     let asked = 25;
     for (call, command) in [
         (StorageCall::UploadPrepare, "STOR f"),
@@ -237,7 +237,7 @@ fn errors_of_a_slow_storage_have_their_codes_cm_105() {
 }
 
 #[test]
-fn downloads_are_aborted_while_the_storage_has_no_bytes_dc_45() {
+fn downloads_can_be_aborted_while_the_storage_is_not_ready_dc_45() {
     patiently(CUT, |_| {
         let server = serve(never(memory(), StorageCall::SourceReady, 2));
         for kind in ["I", "A"] {
@@ -316,7 +316,7 @@ impl Upload for WithoutEnd {
 }
 
 #[test]
-fn uploads_are_aborted_while_their_last_bytes_are_stored_dc_46() {
+fn uploads_can_be_aborted_while_the_last_bytes_are_stored_dc_46() {
     let storage = memory();
     let server = serve(Unfinished(storage.clone()));
     let mut session = session(&server);

@@ -41,7 +41,7 @@ fn stou_gives_a_new_name_cm_109() {
 }
 
 #[test]
-fn stou_refuses_cm_110_cm_111() {
+fn invalid_stou_commands_are_refused_cm_110_cm_111() {
     let fixture = Fixture::new();
     let long = format!("STOU {}", "x".repeat(239));
     let mut session = fixture.session();
@@ -60,7 +60,7 @@ fn stou_refuses_cm_110_cm_111() {
 }
 
 #[test]
-fn a_cut_stou_leaves_nothing_cm_109_fs_13() {
+fn an_aborted_stou_leaves_no_file_cm_109_fs_13() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     let mut data = session.passive();
@@ -72,7 +72,7 @@ fn a_cut_stou_leaves_nothing_cm_109_fs_13() {
 }
 
 #[test]
-fn sessions_that_store_at_once_get_different_names_at_scale_hp_17() {
+fn parallel_stou_uploads_get_different_names_at_scale_hp_17() {
     let (sessions, files) = (scale::count(16, 64), scale::count(20, 1_000));
     let fixture = Fixture::new();
     let address = fixture.server.local_addr();

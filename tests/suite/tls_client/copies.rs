@@ -65,7 +65,7 @@ fn only(direction: Direction) -> Options {
 }
 
 #[test]
-fn who_listens_begins_the_handshake_by_cpsv_fx_11() {
+fn with_cpsv_the_listening_server_starts_the_handshake_fx_11() {
     let report = copy(
         &[IMAGE, FEATURES, LISTENS, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, NO_SSCN, CONNECTS, STORES, ("SIZE b", "213 5")],
@@ -83,7 +83,7 @@ fn who_listens_begins_the_handshake_by_cpsv_fx_11() {
 }
 
 #[test]
-fn who_connects_begins_it_by_sscn_fx_11() {
+fn with_sscn_the_connecting_server_starts_the_handshake_fx_11() {
     const LISTENS_ALONE: (&str, &str) = ("PASV", LISTENS.1);
     const BEGINS: (&str, &str) = ("SSCN ON", "200 client");
     copy(
@@ -95,7 +95,7 @@ fn who_connects_begins_it_by_sscn_fx_11() {
 }
 
 #[test]
-fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
+fn a_protected_copy_fails_without_equal_sizes_fx_11() {
     type Case = (Script, Script, Option<(u64, u64)>);
     let cases: [Case; 4] = [
         (&[("SIZE a", "213 5")], &[("SIZE b", "213 4")], Some((4, 5))),
@@ -122,7 +122,7 @@ fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
 }
 
 #[test]
-fn a_demand_for_resumed_sessions_is_named_fx_11() {
+fn the_error_names_a_required_session_resumption_fx_11() {
     for (source, target, direction) in [
         (
             &[IMAGE, FEATURES, LISTENS, ("RETR a", "150 going\n522 session reuse required")][..],
@@ -141,7 +141,7 @@ fn a_demand_for_resumed_sessions_is_named_fx_11() {
 }
 
 #[test]
-fn a_server_that_leaves_may_not_trust_the_other_fx_11() {
+fn the_error_after_a_disconnect_names_tls_verify_client_fx_11() {
     for (source, target) in [
         (
             &[IMAGE, FEATURES, LISTENS, ("RETR a", "150 going\n!")][..],

@@ -9,7 +9,7 @@ use ftp_tests::tls::{End, Version};
 use super::peer::{Server, explicit, get, put, sound};
 
 #[test]
-fn a_cut_download_is_never_whole_tl_17_ht_07() {
+fn a_truncated_download_is_never_complete_tl_17_ht_07() {
     let content = [&[b'x'; 68][..], b"\r\n"].concat().repeat(1_000);
     for version in Version::ALL {
         // After each record, including none, by FIN and by RST; and all records without the end.
@@ -63,7 +63,7 @@ fn a_cut_download_is_never_whole_tl_17_ht_07() {
 }
 
 #[test]
-fn a_session_that_dies_in_clear_is_a_lost_connection_not_success_tl_17() {
+fn plaintext_in_a_tls_connection_is_a_lost_connection_tl_17() {
     const OOPS: &[u8] = b"500 OOPS: child died\r\n";
     let broken = |error: &Error| {
         assert!(error.is_transient() && error.kind() == ErrorKind::Network, "{error:?}");
@@ -120,7 +120,7 @@ fn a_session_that_dies_in_clear_is_a_lost_connection_not_success_tl_17() {
 }
 
 #[test]
-fn data_without_its_end_is_a_lost_connection_if_the_session_is_lost_too_tl_17() {
+fn truncated_data_and_a_lost_session_are_a_lost_connection_tl_17() {
     for version in Version::ALL {
         let (authority, _, tls) = sound();
         let server = Server::secured(tls.version(version), move |mut peer, tls| {
@@ -135,7 +135,7 @@ fn data_without_its_end_is_a_lost_connection_if_the_session_is_lost_too_tl_17() 
 }
 
 #[test]
-fn a_whole_download_ends_on_both_sides_tl_06_tl_08_tl_16_tl_17() {
+fn transfers_end_with_close_notify_on_both_sides_tl_06_tl_08_tl_16_tl_17() {
     for version in Version::ALL {
         let (authority, _, tls) = sound();
         let tls = tls.version(version).alpn(&["ftp"]);
@@ -169,7 +169,7 @@ fn a_whole_download_ends_on_both_sides_tl_06_tl_08_tl_16_tl_17() {
 }
 
 #[test]
-fn a_server_that_does_not_end_an_upload_is_not_waited_for_long_tl_16_ht_08() {
+fn an_upload_succeeds_without_close_notify_after_a_wait_tl_16_ht_08() {
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, move |mut peer, tls| {
         peer.image_epsv();

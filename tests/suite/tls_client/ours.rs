@@ -63,7 +63,7 @@ impl Ours {
 }
 
 #[test]
-fn our_server_in_every_way_dv_30_tl_09_tl_16() {
+fn our_server_works_in_every_mode_and_tls_version_dv_30_tl_09_tl_16() {
     use SessionReuse::{Observe, Off, Prefer, Require};
     for reuse in [Off, Observe, Prefer, Require] {
         let ours = Ours::with(reuse, ServerConfig::default());
@@ -95,7 +95,7 @@ fn our_server_in_every_way_dv_30_tl_09_tl_16() {
 }
 
 #[test]
-fn a_hundred_uploads_resume_where_ours_demands_it_ht_16() {
+fn a_hundred_uploads_resume_tls_sessions_when_required_ht_16() {
     let ours = Ours::with(SessionReuse::Require, ServerConfig::default());
     let mut client = ours.client();
     for index in 0..100_u8 {
@@ -107,7 +107,7 @@ fn a_hundred_uploads_resume_where_ours_demands_it_ht_16() {
 }
 
 #[test]
-fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
+fn aborted_tls_transfers_leave_the_session_usable() {
     // The transfer would take a minute.
     let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
     let ours = Ours::with(SessionReuse::Observe, config);
@@ -146,7 +146,7 @@ fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
 }
 
 #[test]
-fn one_call_retry_and_walks_go_under_tls() {
+fn one_call_functions_retry_and_walks_use_tls() {
     let ours = Ours::new();
     ours.server.root.mkdir("d");
     ours.server.root.write("d/a", b"1");
@@ -177,7 +177,7 @@ fn one_call_retry_and_walks_go_under_tls() {
 }
 
 #[test]
-fn a_configuration_of_rustls_decides_and_pins_count_besides() {
+fn a_custom_rustls_configuration_and_pins_both_apply() {
     use ftp_client::CertificateFault;
     use ftp_client::rustls::{ClientConfig, RootCertStore};
     let config_trusting = |authority: &Authority| {
@@ -216,7 +216,7 @@ fn a_configuration_of_rustls_decides_and_pins_count_besides() {
 }
 
 #[test]
-fn a_pin_needs_no_cipher_suite_of_tls_1_3_nor_one_with_sha_256() {
+fn pins_work_without_tls_1_3_or_sha_256_cipher_suites() {
     use ftp_client::TlsVersion;
     use ftp_client::rustls::crypto::{CryptoProvider, ring};
     let ours = Ours::new();
@@ -236,7 +236,7 @@ fn a_pin_needs_no_cipher_suite_of_tls_1_3_nor_one_with_sha_256() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_who_asks_tl_25() {
+fn a_client_certificate_is_presented_on_request_tl_25() {
     use ftp_server::ClientCertificates;
     let (authority, root) = (Authority::new(), ftp_tests::root::TempRoot::new());
     let pair = authority.issue(Kind::Good);
@@ -279,7 +279,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
 }
 
 #[test]
-fn protected_data_goes_from_server_to_server_where_one_begins_the_handshake_fx_11() {
+fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let content = binary(300_000, 9);
     // Two of our servers cannot, and report it; in plaintext they could.
     let (one, two) = (Ours::new(), Ours::new());

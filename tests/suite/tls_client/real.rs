@@ -25,7 +25,7 @@ struct Lack {
 }
 
 impl Server<'_> {
-    fn meets_our_client(&self) {
+    fn works_with_our_client(&self) {
         let authority = Authority::new();
         let pair = authority.issue(Kind::Good);
         let with = |version, implicit, reuse| {
@@ -44,12 +44,12 @@ impl Server<'_> {
             for mode in [Mode::Passive, Mode::Active] {
                 let Secured { version, implicit, reuse, .. } = secured;
                 let case = format!("{version:?} implicit {implicit} reuse {reuse} {mode:?}");
-                self.goes_through(&site, &authority, mode, secured, &case);
+                self.run_all_steps(&site, &authority, mode, secured, &case);
             }
         });
     }
 
-    fn goes_through(
+    fn run_all_steps(
         &self,
         site: &RealServer,
         authority: &Authority,
@@ -93,7 +93,7 @@ fn vsftpd_dv_30_tl_16() {
         reuse: &[false, true],
         lacks: &[],
     }
-    .meets_our_client();
+    .works_with_our_client();
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn proftpd_dv_30_tl_16() {
         reuse: &[false, true],
         lacks: &[],
     }
-    .meets_our_client();
+    .works_with_our_client();
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn pure_ftpd_tl_16() {
         reuse: &[false],
         lacks: &[],
     }
-    .meets_our_client();
+    .works_with_our_client();
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn pyftpdlib_tl_16() {
         reuse: &[false],
         lacks: &[],
     }
-    .meets_our_client();
+    .works_with_our_client();
 }
 
 /// Uploads bring no new ticket from some servers, and use one: a client that does not get more
 /// fails at the third.
 #[test]
-fn fifty_uploads_resume_where_that_is_demanded_dv_30_tl_16() {
+fn fifty_uploads_resume_tls_sessions_when_required_dv_30_tl_16() {
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
     let demand = Secured { version: Some(Version::V1_3), reuse: true, ..Secured::by(&pair) };

@@ -107,7 +107,7 @@ fn is_refused(result: &Result<(), Error>, code: u16) {
 }
 
 #[test]
-fn one_listing_brings_a_session_and_each_byte_goes_once_tl_16() {
+fn one_listing_obtains_a_session_and_each_byte_is_sent_once_tl_16() {
     let sites = Sites::new();
     for line in ["STOR a", "APPE a", "RETR a"] {
         for reply in ["425 resume", "426 resume", "522 resume", "534 resume"] {
@@ -132,7 +132,7 @@ fn one_listing_brings_a_session_and_each_byte_goes_once_tl_16() {
 }
 
 #[test]
-fn a_transfer_that_is_refused_twice_is_not_begun_a_third_time() {
+fn a_transfer_refused_twice_is_not_retried_again() {
     let sites = Sites::new();
     let (server, mut client) = sites.meet(|peer, generous, mean| {
         peer.epsv();
@@ -149,7 +149,7 @@ fn a_transfer_that_is_refused_twice_is_not_begun_a_third_time() {
 }
 
 #[test]
-fn what_is_refused_for_another_reason_is_not_begun_again() {
+fn a_transfer_refused_for_another_reason_is_not_retried() {
     let sites = Sites::new();
     for code in [450, 451, 452, 500, 530, 532, 550, 551, 552, 553] {
         let (server, mut client) = sites.meet(move |peer, _, mean| {
@@ -180,7 +180,7 @@ fn what_is_refused_for_another_reason_is_not_begun_again() {
 }
 
 #[test]
-fn a_name_of_the_servers_choice_is_not_asked_for_twice() {
+fn a_refused_stou_is_not_retried() {
     let (server, mut client) = Sites::new().meet(|peer, _, mean| {
         peer.epsv();
         refuse(peer, "STOU", mean, "425 resume");
@@ -192,7 +192,7 @@ fn a_name_of_the_servers_choice_is_not_asked_for_twice() {
 }
 
 #[test]
-fn a_listing_that_brings_nothing_leaves_the_refusal() {
+fn a_listing_without_a_new_session_keeps_the_refusal() {
     for listing in ["550 nothing here", "425 resume"] {
         let (server, mut client) = Sites::new().meet(move |peer, _, mean| {
             peer.epsv();
@@ -216,7 +216,7 @@ fn a_listing_that_brings_nothing_leaves_the_refusal() {
 }
 
 #[test]
-fn a_server_that_demands_nothing_is_not_listed() {
+fn no_listing_is_requested_unless_resumption_is_required() {
     let (server, mut client) = Sites::new().meet(|peer, _, mean| {
         for line in ["STOR a", "APPE a", "STOU"] {
             peer.epsv();
@@ -234,7 +234,7 @@ fn a_server_that_demands_nothing_is_not_listed() {
 }
 
 #[test]
-fn a_server_that_hangs_up_on_an_upload_and_confirms_it_is_no_success() {
+fn a_226_for_an_upload_closed_by_the_server_is_an_error() {
     for line in ["STOR a", "APPE a", "STOU"] {
         let (server, mut client) = Sites::new().meet(move |peer, _, mean| {
             peer.epsv();

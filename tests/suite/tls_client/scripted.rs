@@ -10,7 +10,7 @@ use ftp_tests::wait::patiently;
 use super::peer::{Server, explicit, get, sound, timeouts};
 
 #[test]
-fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_08_tl_23() {
+fn auth_comes_first_and_prot_before_or_after_the_login_cl_01_cl_02_tl_06_tl_08_tl_23() {
     for before_login in [false, true] {
         let (authority, pair, tls) = sound();
         let tls = tls.alpn(&["ftp"]);
@@ -39,7 +39,7 @@ fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_0
 }
 
 #[test]
-fn the_name_of_the_server_and_of_the_protocol_go_out_tl_06() {
+fn the_server_name_and_alpn_are_sent_on_each_connection_tl_06() {
     // An address is not a server name (RFC 6066 §3).
     for (host, name) in [("localhost", Some("localhost")), ("127.0.0.1", None)] {
         for version in Version::ALL {
@@ -71,7 +71,7 @@ fn the_name_of_the_server_and_of_the_protocol_go_out_tl_06() {
 }
 
 #[test]
-fn bytes_behind_the_consent_are_not_looked_at_tl_22_ht_02() {
+fn plaintext_injected_after_the_auth_reply_is_refused_tl_22_ht_02() {
     for injected in ["230 ok\r\n", "220", "\r\n", "\x16\x03\x01"] {
         let (authority, _, _) = sound();
         let server = Server::start(move |mut peer| {
@@ -88,7 +88,7 @@ fn bytes_behind_the_consent_are_not_looked_at_tl_22_ht_02() {
 }
 
 #[test]
-fn without_consent_nobody_logs_in_tl_20_ht_03_ht_04() {
+fn no_login_is_sent_unless_auth_succeeds_tl_20_ht_03_ht_04() {
     for (reply, want) in [
         ("500 what?", 500),
         ("502 no", 502),
@@ -151,7 +151,7 @@ fn without_consent_nobody_logs_in_tl_20_ht_03_ht_04() {
 }
 
 #[test]
-fn going_on_in_clear_is_a_choice_that_shows_tl_21_hc_26() {
+fn opportunistic_tls_falls_back_to_plaintext_visibly_tl_21_hc_26() {
     for (reply, goes_on) in [
         ("500 what?", true),
         ("502 no", true),
@@ -199,7 +199,7 @@ fn going_on_in_clear_is_a_choice_that_shows_tl_21_hc_26() {
 }
 
 #[test]
-fn data_that_would_not_be_protected_is_not_moved_tl_20_ht_05() {
+fn no_data_is_transferred_if_protection_is_refused_tl_20_ht_05() {
     for (pbsz, prot) in [
         ("500 what?", None),
         ("503 no", None),
@@ -230,7 +230,7 @@ fn data_that_would_not_be_protected_is_not_moved_tl_20_ht_05() {
 }
 
 #[test]
-fn bad_certificates_end_it_before_anybody_logs_in_tl_19_ht_10() {
+fn invalid_certificates_fail_before_the_login_tl_19_ht_10() {
     use CertificateFault::{
         Expired, NotPinned, NotYetValid, Other, UnknownIssuer, WrongName, WrongPurpose,
     };
@@ -271,7 +271,7 @@ fn bad_certificates_end_it_before_anybody_logs_in_tl_19_ht_10() {
 }
 
 #[test]
-fn a_pin_is_all_that_counts_tl_19a() {
+fn a_matching_pin_accepts_any_certificate_tl_19a() {
     let authority = Authority::new();
     for kind in [Kind::SelfSigned, Kind::SelfSignedAuthority, Kind::Expired, Kind::OtherName] {
         let pair = authority.issue(kind);
@@ -290,7 +290,7 @@ fn a_pin_is_all_that_counts_tl_19a() {
 }
 
 #[test]
-fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
+fn a_different_certificate_for_data_is_refused_tl_18_ht_09() {
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
     for accepts_anything in [false, true] {
@@ -324,7 +324,7 @@ fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
 }
 
 #[test]
-fn a_server_that_stops_reading_under_tls_is_a_stall_hc_19() {
+fn a_server_that_stops_reading_under_tls_causes_a_timeout_hc_19() {
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, |mut peer, tls| {
         peer.image_epsv();
@@ -351,7 +351,7 @@ fn a_server_that_stops_reading_under_tls_is_a_stall_hc_19() {
 }
 
 #[test]
-fn clear_data_under_prot_p_is_refused_ht_17_ht_18() {
+fn plaintext_data_under_prot_p_is_refused_ht_17_ht_18() {
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, move |mut peer, _| {
         peer.image_epsv();
@@ -373,7 +373,7 @@ fn clear_data_under_prot_p_is_refused_ht_17_ht_18() {
 }
 
 #[test]
-fn under_prot_c_bytes_stay_what_they_are_ht_18() {
+fn data_under_prot_c_is_passed_on_unchanged_ht_18() {
     let hello = b"\x16\x03\x01\x00\x05hello".to_vec();
     let (authority, _, tls) = sound();
     let sent = hello.clone();
@@ -398,7 +398,7 @@ fn under_prot_c_bytes_stay_what_they_are_ht_18() {
 }
 
 #[test]
-fn a_refusal_is_heard_while_the_handshake_of_the_data_waits() {
+fn a_refusal_during_the_data_handshake_is_reported() {
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, |mut peer, _| {
         peer.image_epsv();
@@ -415,7 +415,7 @@ fn a_refusal_is_heard_while_the_handshake_of_the_data_waits() {
 }
 
 #[test]
-fn a_handshake_that_stalls_ends_in_time() {
+fn a_stalled_handshake_times_out() {
     let limits = Timeouts { handshake: Duration::from_millis(150), ..timeouts() };
     let (authority, _, tls) = sound();
     let server = Server::start(|mut peer| {
@@ -450,7 +450,7 @@ fn a_handshake_that_stalls_ends_in_time() {
 }
 
 #[test]
-fn replies_that_came_together_are_all_heard_under_tls() {
+fn coalesced_replies_are_all_read_under_tls() {
     // A record larger than one read, and the end of a transfer directly after its beginning.
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, move |mut peer, tls| {

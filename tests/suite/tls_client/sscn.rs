@@ -135,7 +135,7 @@ fn our_server_begins_the_handshake_with_proftpd_cm_73_fx_11() {
 }
 
 #[test]
-fn a_server_that_must_not_trust_or_wants_resumption_is_named_cm_73_fx_11() {
+fn errors_name_missing_trust_and_required_resumption_cm_73_fx_11() {
     let (authority, root) = (Authority::new(), TempRoot::new());
     let stranger = Authority::new().write(&root, "stranger.pem");
     let ca = authority.write(&root, "ca.pem");

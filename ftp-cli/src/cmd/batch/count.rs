@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::display::counted;
 use crate::exit::{Exit, Failure};
 use crate::report::for_each_url::Reporter;
 
@@ -61,7 +62,7 @@ impl Count {
     pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
         reporter.events.not_tried(left);
-        let counts = format!("{done} lines done, {failed} failed, {left} not tried");
+        let counts = format!("{} done, {failed} failed, {left} not tried", counted(done, "line"));
         let Some(last) = last else {
             if !is_quiet {
                 reporter.messages.say(counts);
@@ -77,7 +78,7 @@ impl Count {
     }
 }
 
-/// Reports a failure in a line, and returns it marked as reported.
+/// Reports the failure of a line and marks it as reported.
 pub(super) fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
     let mut failure = failure.context(format_args!("line {number}"));
     if !failure.reported {

@@ -126,7 +126,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the line is invalid, with a hint such as the usage of its command.
+    /// Returns `Usage` if the line is invalid.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
@@ -180,7 +180,7 @@ struct Words {
 impl Words {
     /// Moves the flags at the front of `words` to `flags`. Returns false for a flag that is not in
     /// `known`, and for a single `-`. `--` ends the flags. If `known` is empty, words that begin
-    /// with `-` are names.
+    /// with `-` are operands.
     fn takes(&mut self, known: &[u8]) -> bool {
         if known.is_empty() {
             return true;
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_a_shell() {
+    fn words_are_split_as_in_a_shell() {
         for (line, want) in [
             ("", Ok(&[][..])),
             ("  \t\r", Ok(&[])),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_make_orders_or_say_the_form() {
+    fn lines_parse_to_orders_or_fail_with_the_usage() {
         let bytes = |text: &str| text.as_bytes().to_vec();
         for (line, want) in [
             ("get a", Order::Get { remote: bytes("a"), local: None }),

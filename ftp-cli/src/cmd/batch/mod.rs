@@ -164,7 +164,7 @@ mod tests {
     use super::line::USAGES;
 
     #[test]
-    fn help_says_what_lines_may_say() {
+    fn batch_help_lists_every_command_usage() {
         for (_, usage) in USAGES {
             assert!(Command::Batch.entry().about.contains(usage), "{usage}");
         }

@@ -38,7 +38,8 @@ pub(super) struct Queue<'a> {
     pub(super) entered: Vec<Vec<u8>>,
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
-    /// Line of a failed `cd`; relative names in later lines would mean another directory.
+    /// Line of a failed `cd`. Later lines with relative paths are skipped, because these paths
+    /// would start in the wrong directory.
     pub(super) failed_cd: Option<usize>,
     /// Whether the server reports the current directory; `None` until it is asked.
     pub(super) returns: Option<bool>,
@@ -52,7 +53,7 @@ impl<'a> Queue<'a> {
     /// signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
-            let message = format!("skipped: the cd failed in line {line}");
+            let message = format!("skipped: the cd command failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
         }
         if let Err(failure) = self.client() {
@@ -63,7 +64,8 @@ impl<'a> Queue<'a> {
         }
         let done = self.order(number, order);
         if order.may_enter() && self.returns == Some(false) {
-            // The session may be in any directory now, but the next line needs the known directory.
+            // The session may be in any directory now. A new connection enters the recorded
+            // directories.
             self.sessions.drop_client(self.url);
         }
         let Err(failure) = &done else { return done };
@@ -206,7 +208,7 @@ impl<'a> Queue<'a> {
         done
     }
 
-    /// Records a new current directory, also for a later connection.
+    /// Records a new current directory, so that later connections enter it.
     fn went_to(&mut self, path: &[u8]) {
         self.failed_cd = None;
         if path.starts_with(b"/") {
@@ -360,7 +362,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
     }
 }
 
-/// Checks that a path names an object that can be removed.
+/// Checks that a path ends in a name, not in `.` or `..`.
 fn is_named(path: &[u8]) -> Result<(), Failure> {
     match path::split(path).1 {
         b"" | b"." | b".." => {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::words::{BOOKMARKS, all_names, names, of_operand, quoted, spellings, takes_bookmarks};
 use crate::options::{self, Command, Completes, Row, SYNONYMS};
 
-/// Functions that print the bookmarks and the command of the line. The second function fails if the
-/// line has no command.
+/// Start of the script. `__ftp_cli_command` prints the command on the line, and fails if the line
+/// has no command.
 const BEGIN: &str = r#"# Fish completion for ftp-cli: save it as ~/.config/fish/completions/ftp-cli.fish
 function __ftp_cli_bookmarks
     set -l file $HOME/.config/ftp-cli/config.toml
@@ -90,7 +90,7 @@ fn option(text: &mut String, condition: &str, row: &Row) {
     }
     let _ = write!(text, " -l {}", row.long);
     if row.value.is_needed() {
-        // Complete file names only if the option takes one.
+        // `-r` completes file names; `-x` does not.
         text.push_str(match row.value.completes() {
             Completes::File => " -r",
             _ => " -x",

@@ -4,12 +4,12 @@ use std::iter;
 
 use crate::options::{Command, Completes, Operand, Row, SYNONYMS, Synonym};
 
-/// Returns the name of a command and its other names.
+/// Returns all names of a command, its own name first.
 pub(super) fn names(command: Command) -> Vec<&'static str> {
     iter::once(command.name()).chain(Synonym::of(command)).collect()
 }
 
-/// Returns the names of all commands, including their other names.
+/// Returns all names of all commands.
 pub(super) fn all_names() -> Vec<&'static str> {
     let commands = Command::ALL.iter().map(|command| command.name());
     commands.chain(SYNONYMS.iter().map(|synonym| synonym.name)).collect()
@@ -40,7 +40,7 @@ pub(super) const fn of_operand(operand: Operand) -> Completes {
     }
 }
 
-/// Returns text in single quotes for a shell in which `'` within quotes is written `escape`.
+/// Puts text in single quotes, and replaces each `'` within it by `escape`.
 pub(super) fn quoted(text: &str, escape: &str) -> String {
     format!("'{}'", text.replace('\'', escape))
 }

@@ -77,7 +77,7 @@ pub(super) fn script() -> String {
             format!("        {}\n", quoted(&both, "'\\''"))
         })
         .collect();
-    // The script ends with a call of `_ftp-cli`, so the list must be defined before that.
+    // The list must be defined before the call of `_ftp-cli` that ends the script.
     let at = text.find("_ftp-cli() {").unwrap_or_default();
     let list = format!(
         "_ftp-cli_commands() {{\n    local -a commands=(\n{commands}    )\n    \

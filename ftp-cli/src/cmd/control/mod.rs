@@ -23,7 +23,8 @@ pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
 /// The default path of the socket.
 pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 
-/// The longest wait for an answer: a reload looks up host names and opens directories.
+/// The longest wait for an answer. A reload can be slow: it looks up host names and opens
+/// directories.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs one of the control commands.

@@ -53,7 +53,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Returns a message about the error in the line.
+    /// Returns a message if the line is invalid.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
         let (verb, operand) = line.split_once(' ').unwrap_or((line, ""));
         match (verb, operand) {
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_read_as_they_are_written() {
+    fn requests_round_trip_and_malformed_ones_are_refused() {
         let address = "2001:db8::7".parse().unwrap();
         for request in [
             Request::Who(Style::Text),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_they_are_written() {
+    fn answers_round_trip_and_malformed_ones_are_refused() {
         for answer in [Answer::done(""), Answer::done("a\nb\n"), Answer::refused("no such session")]
         {
             let mut bytes = Vec::new();

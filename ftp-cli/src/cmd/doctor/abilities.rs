@@ -8,6 +8,7 @@ use super::diagnosis::Diagnosis;
 use super::dial::say;
 use super::finding::{Check, Finding};
 use super::packets::LEAST;
+use crate::display::counted;
 use crate::remote::path;
 
 /// Number of listing entries that are enough to recognise the format.
@@ -48,8 +49,9 @@ pub(super) struct AbilitiesSeen {
     /// `None` if the server does not list MLST.
     pub(super) mlsd: Option<Listing>,
     pub(super) list: Listing,
-    /// Replies to `REST 0`, and to `SIZE` of a directory; `None` without a reply.
+    /// Reply to `REST 0`, if the server replied.
     pub(super) rest: Option<Reply>,
+    /// Reply to `SIZE` of a directory, if the server replied.
     pub(super) size: Option<Reply>,
     /// Reply to `OPTS UTF8 ON`, if the server lists UTF8.
     pub(super) utf8: Option<Reply>,
@@ -154,23 +156,23 @@ pub(super) fn large(
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
     let listed = |check, word: &str, without: &str| match features.parameters(word) {
-        Some(b"") => Finding::ok(check, format_args!("{word} is listed")),
+        Some(b"") => Finding::ok(check, format_args!("FEAT lists {word}")),
         Some(parameters) => {
-            Finding::ok(check, format_args!("{word} is listed: {}", Escaped(parameters)))
+            Finding::ok(check, format_args!("FEAT lists {word}: {}", Escaped(parameters)))
         }
-        None => Finding::ok(check, format_args!("{word} is not listed: {without}")),
+        None => Finding::ok(check, format_args!("FEAT does not list {word}: {without}")),
     };
     vec![
         match mlsd {
             Some(Listing::Refused(reply)) => Finding::warn(
                 Check::Mlsd,
                 Diagnosis::MlsdBroken,
-                format_args!("MLST is listed, but MLSD is refused: {reply}"),
+                format_args!("FEAT lists MLST, but MLSD is refused: {reply}"),
             ),
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
             None => Finding::ok(
                 Check::Mlsd,
-                format_args!("MLST is not listed: the client must parse the text of LIST"),
+                format_args!("FEAT does not list MLST: the client must parse the text of LIST"),
             ),
         },
         came(Check::List, list, Diagnosis::ListingUnreadable),
@@ -199,7 +201,7 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
         match hashes(features) {
             hashes if hashes.is_empty() => Finding::ok(
                 Check::Hash,
-                format_args!("no digests are listed: --verify hash is not available"),
+                format_args!("FEAT lists no digests: --verify hash is not available"),
             ),
             hashes => Finding::ok(Check::Hash, format_args!("digests: {}", hashes.join(", "))),
         },
@@ -214,7 +216,7 @@ fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
             format_args!("cannot parse a line of the listing: {line}"),
         ),
         Listing::ListingContent(ListingContent { entries, .. }) => {
-            Finding::ok(check, format_args!("{entries} entries read"))
+            Finding::ok(check, format_args!("{} read", counted(*entries, "entry")))
         }
         Listing::Refused(reply) => {
             Finding::skip(check, format_args!("the listing was refused: {reply}"))
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_must_work_and_what_is_not_may_be_missing() {
+    fn listed_features_must_work_and_unlisted_ones_may_be_missing() {
         assert_eq!(names(&good()), [""; 0]);
         let odd = ListingContent {
             entries: 3,
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_named() {
+    fn hash_algorithms_are_read_from_the_features() {
         let features = features(&[" HASH SHA-256*;SHA-1;", " XCRC", " XMD5"]);
         assert_eq!(hashes(&features), ["SHA-256", "SHA-1", "XMD5", "XCRC"]);
     }

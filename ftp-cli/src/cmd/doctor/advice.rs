@@ -119,7 +119,7 @@ mod tests {
     use crate::options;
 
     #[test]
-    fn the_command_line_has_what_the_server_needs_and_no_more() {
+    fn the_advised_command_has_only_the_needed_options() {
         let url = || "ftp://me@host:2121/".to_owned();
         let plain = || Advice { url: url(), ..Advice::default() };
         for (advice, want) in [
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_and_is_needed_is_kept() {
+    fn the_advised_command_keeps_the_needed_options_of_the_user() {
         let line = "doctor -k --pin sha256//a= --user x --pin sha256//b= --user me --json \
                     --active-ports 300-400 --timeout 5 --tls-data clear";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();

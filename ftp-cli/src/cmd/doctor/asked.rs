@@ -123,10 +123,10 @@ impl<'a> Asked<'a> {
         stdio: &Stdio,
     ) -> Dial<'d> {
         let options = self.options;
-        // A URL that asks for TLS overrides the option in a configuration file.
+        // A URL that asks for TLS overrides `tls` in a configuration file.
         let is_open = self.url.scheme() == Scheme::Ftp;
         let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
-        // The time limit starts here, because the user may have been asked for a password before.
+        // The time limit starts here, after any password prompt.
         let dialler = self.dialler.clone().within(dial::WHOLE);
         Dial {
             calm: dialler.clone(),

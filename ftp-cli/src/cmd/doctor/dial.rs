@@ -21,8 +21,8 @@ use crate::exit::{Exit, Failure};
 /// Time limit for the whole examination without `--timeout`.
 pub(super) const WHOLE: Duration = Duration::from_secs(30);
 
-/// Divisor of the remaining time: one wait may take a quarter of that time, so that no single wait
-/// uses it up. A wait of `SHORTEST` is always allowed, because even a good network may need it.
+/// Divisor of the remaining time: each wait may take a quarter of it. A wait of `SHORTEST` is
+/// always allowed, because even a good network may need that long.
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 
@@ -62,8 +62,7 @@ pub(super) struct Dial<'a> {
 }
 
 impl Dial<'_> {
-    /// Returns a builder of clients, whose overall timeout is the time that is left for the
-    /// examination.
+    /// Returns a builder of clients whose overall timeout is the time left for the examination.
     fn builder(&self) -> ClientBuilder {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
@@ -87,7 +86,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Timeout` once the time for the whole examination is over, because later failures
+    /// Returns `Timeout` if the time for the whole examination is over. Failures after that time
     /// say nothing about the server.
     pub(super) fn in_time(&self) -> Result<(), Failure> {
         match self.left() {
@@ -122,7 +121,7 @@ impl Dial<'_> {
         Timeouts {
             resolve: resolve.min(most),
             connect: connect.min(most),
-            // A server that looks up names does so for each connection.
+            // A server that looks up client names greets slowly on each connection.
             greeting: greeting.min(most.max(self.greeted * 2)),
             handshake: handshake.min(most),
             reply: reply.min(most),
@@ -242,7 +241,7 @@ impl Dial<'_> {
     }
 }
 
-/// Returns the host and port of a URL in address notation.
+/// Returns the server of a URL as `HOST:PORT`, with brackets around an IPv6 address.
 pub(super) fn server(url: &FtpUrl) -> String {
     match url.host() {
         host if host.contains(':') => format!("[{host}]:{}", url.port()),
@@ -250,7 +249,7 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// Returns the diagnosis and the message for a login that fails although it worked before.
+/// Returns the diagnosis and the message for a login that fails after an earlier one succeeded.
 ///
 /// # Errors
 ///

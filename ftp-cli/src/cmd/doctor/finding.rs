@@ -161,7 +161,7 @@ pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     }
 }
 
-/// Returns the finding for a login that fails although it worked before.
+/// Returns the finding for a login that fails after an earlier one succeeded.
 ///
 /// # Errors
 ///

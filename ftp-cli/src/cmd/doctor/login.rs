@@ -12,7 +12,7 @@ pub(super) fn features(features: &Features) -> Finding {
     match words.as_slice() {
         [] => Finding::ok(
             Check::Features,
-            format_args!("FEAT lists no features: optional commands are tried anyway"),
+            format_args!("FEAT lists no features: the client tries optional commands anyway"),
         ),
         words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
     }
@@ -64,8 +64,8 @@ fn of(error: &Error) -> Diagnosis {
     }
 }
 
-/// Returns whether a login was refused because it lacks TLS. Only the code 534 means that (RFC 4217
-/// §5); most servers give this reason only in the text of their reply.
+/// Returns whether a login was refused because it lacks TLS. Code 534 means this (RFC 4217 §5), but
+/// most servers give the reason only in the text of the reply.
 fn wants_tls(reply: &Reply) -> bool {
     let text = reply.to_string().to_ascii_lowercase();
     let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_login_is_told_from_one_that_wants_tls() {
+    fn a_refused_login_is_distinguished_from_required_tls() {
         for (code, text, in_clear, want) in [
             (530, "Login incorrect.", true, "login-refused"),
             (530, "Non-anonymous sessions must use encryption.", true, "login-needs-tls"),

@@ -64,7 +64,7 @@ use object::PathKind;
 use packets::LargeTransfer;
 use report::{Report, Shown};
 
-/// Largest number of addresses of a name that are examined.
+/// Largest number of addresses to examine.
 const MOST_ADDRESSES: usize = 8;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -110,7 +110,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
 }
 
-/// Returns whether a URL does not ask for TLS.
 fn url_is_plain(url: &FtpUrl) -> bool {
     url.scheme() == Scheme::Ftp
 }
@@ -288,11 +287,11 @@ fn used(
         (reuse, listed, upload.map(|upload| upload.and_then(joined)))
     });
     let listed = listed.map(|PathSeen { object, may_not_list, findings }| {
-        // An upload to the URL of a file would replace the file.
+        // The advice is not `put` for the URL of a file, because the upload would replace the file.
         advice.may_not_list = may_not_list && object != Some(PathKind::File);
         match object {
             Some(PathKind::Missing(_)) => advice.url = top(dial.url),
-            // An upload needs the slash, but a listing does not.
+            // `put` needs a slash at the end of a directory's URL; `ls` does not.
             Some(PathKind::Directory) if may_not_list && !advice.url.ends_with('/') => {
                 advice.url.push('/');
             }
@@ -317,7 +316,7 @@ fn used(
 
 /// Observations at the path of the URL.
 struct PathSeen {
-    /// Kind of object at the path; `None` if the connection was lost before.
+    /// Kind of object at the path; `None` if the login failed or the connection was lost.
     object: Option<PathKind>,
     /// Whether the server refuses listings there.
     may_not_list: bool,

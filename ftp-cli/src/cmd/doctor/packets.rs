@@ -1,6 +1,6 @@
-//! Tests whether full-size packets pass: small packets do, or the login would fail. If a tunnel
-//! carries only smaller packets and its ICMP messages are dropped, large transfers stall (RFC 2923
-//! §2.1). Sends data that needs full-size packets in each direction.
+//! Tests whether full-size packets pass. Small packets do; otherwise the login would have failed.
+//! If a tunnel carries only smaller packets and its ICMP messages are dropped, large transfers
+//! stall (RFC 2923 §2.1). Sends and receives data that needs full-size packets.
 
 use std::io::Read;
 
@@ -19,7 +19,7 @@ use crate::exit::Failure;
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 
-/// Number of bytes read from a file, and size of the smallest file worth reading.
+/// Largest number of bytes to read from a file, and size of the smallest file worth reading.
 const MOST: u64 = 64 << 10;
 pub(super) const LEAST: u64 = 4 << 10;
 
@@ -69,9 +69,11 @@ pub(super) fn long_command(client: &mut Client) -> Result<LargeTransfer, Error> 
     };
     say(SHORT)?;
     match say(LONG) {
-        Ok(()) => Ok(LargeTransfer::Passed(format!("a command of {LONG} bytes is answered"))),
+        Ok(()) => {
+            Ok(LargeTransfer::Passed(format!("the server answers a command of {LONG} bytes")))
+        }
         Err(Error::Timeout(Phase::Reply)) => Ok(LargeTransfer::Stalled(format!(
-            "a command of {SHORT} bytes is answered, but one of {LONG} bytes is not"
+            "the server answers a command of {SHORT} bytes, but not one of {LONG} bytes"
         ))),
         Err(error) => Err(error),
     }

@@ -35,8 +35,8 @@ struct PlacesState {
     /// Number of accepted connections now, and the highest such number so far.
     inside: usize,
     peak: usize,
-    /// Highest number of open connections, including the refused one, at which the server refused a
-    /// connection; 0 without a refusal.
+    /// Largest number of simultaneous connections at a refusal, including the refused one; 0
+    /// without a refusal.
     refused_at: usize,
     /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
@@ -96,7 +96,7 @@ impl Places {
     }
 
     /// Connects with `connect` as soon as a place is free. If the server refuses, waits until
-    /// another connection has ended.
+    /// another connection has ended, and tries again.
     ///
     /// # Errors
     ///
@@ -146,16 +146,15 @@ impl Places {
     }
 
     /// Waits, with one open connection, until the server has accepted or refused a second one.
-    /// Gives up soon, because a server may keep the second connection waiting until the first has
-    /// ended.
+    /// Gives up after [`COMPANY`], because a server may keep the second connection waiting until
+    /// the first has ended.
     pub(super) fn wait_for_second(&self) {
         let is_unknown = |state: &mut PlacesState| state.peak < 2 && state.refused_at == 0;
         drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
     }
 
-    /// Returns the highest number of simultaneously accepted connections, and the highest number of
-    /// open connections at which the server refused one. The second number is `None` if the server
-    /// refused none, or refused even a single connection.
+    /// Returns `peak` and `refused_at`. The second number is `None` if the server refused no
+    /// connection, or refused even a single one.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn all_get_in_one_after_the_other_if_need_be() {
+    fn all_checks_connect_in_turn_at_any_connection_limit() {
         for most in [1, 2, 6] {
             let (places, count) = six(most);
             assert_eq!(count, 6, "{most}");
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_waits_for_the_verdict_on_a_second() {
+    fn the_first_connection_waits_for_the_result_of_the_second() {
         for (most, verdict) in [(1, (1, Some(2))), (2, (2, None))] {
             let places = Places::new();
             let inside = AtomicUsize::new(0);
@@ -269,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_lets_nobody_in_is_not_asked_for_ever() {
+    fn attempts_end_if_the_server_admits_no_connection() {
         let (places, count) = six(0);
         assert_eq!(count, 0);
         assert_eq!(places.seen(), (0, None));
     }
 
     #[test]
-    fn a_pause_does_not_last_beyond_the_end_and_no_attempt_follows() {
+    fn a_pause_ends_at_the_deadline_without_another_attempt() {
         let places = Places { pause: Duration::from_secs(3_600), ..Places::new() };
         let attempts = AtomicUsize::new(0);
         let connect = || {

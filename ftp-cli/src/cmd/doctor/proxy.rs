@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_proxy_says_is_its_own() {
+    fn proxy_failures_are_distinguished_from_server_failures() {
         let chosen =
             Chosen { proxy: "socks5://u:geheim@h".parse().unwrap(), by: "all_proxy".to_owned() };
         let found = judge(&chosen, Some(&Error::Timeout(Phase::Proxy)));

@@ -46,7 +46,7 @@ impl<'a> Report<'a> {
         self.findings.iter().filter(|finding| finding.grade == Grade::Fail)
     }
 
-    /// Collects a finding, and prints it if it is selected.
+    /// Collects a finding, and prints it if `shown` selects it.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl<'a> Report<'a> {
         findings.into_iter().try_for_each(|finding| self.add(finding))
     }
 
-    /// Returns whether a problem was found that stops further checks.
+    /// Returns whether a check has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed().next().is_some()
     }
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the first problem that prevents the examined use, as a failure.
+    /// Returns a failure for the first check that failed.
     pub(super) fn outcome(&self) -> Result<(), Failure> {
         let mut failed = self.failed();
         match failed.next() {
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_explained_once_and_lines_are_not_long() {
+    fn a_finding_is_explained_once_within_the_line_width() {
         let found = Finding::warn(
             Check::Pasv,
             Diagnosis::PasvPrivateAddress,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_all_of_it() {
+    fn a_check_event_has_every_field_of_its_finding() {
         let found =
             Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, format_args!("no answer"));
         let line = event(&found).into_line();

@@ -100,7 +100,7 @@ pub(super) fn tell(
 #[derive(Debug, PartialEq)]
 struct Change<'a> {
     finding: &'a Finding,
-    /// The earlier result; `None` for a check that did not run.
+    /// The earlier result; `None` if the check did not run before.
     was: Option<Grade>,
 }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_other_results_and_new_problems() {
+    fn changed_results_and_new_problems_are_changes() {
         let before = [
             ok(Check::Connect),
             fail(Check::Connect, Diagnosis::PortClosed),

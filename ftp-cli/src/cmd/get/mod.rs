@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return tree(options, stdio);
     }
     if let Some(long) = options.last_of(&ONLY_OF_TREES) {
-        return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
+        return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
     }
     let settings = TransferOptions::from_options(options)?;
     let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));
     }
     if count == 0 {
-        context.note("the list has no URLs");
+        context.note("the list of --input-file has no URLs");
     }
     let tally = Mutex::new(tally);
     let abandoned = Mutex::default();
@@ -133,7 +133,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         Some(local) if local == "-" => {
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
-        // Like a file, the tree keeps its own name in --directory.
+        // With --directory, the tree keeps its own name, as files do.
         Some(local) if options.has("directory") => {
             Path::new(local).join(requests::name_of_tree(&url)?)
         }
@@ -167,8 +167,8 @@ fn check_local<'i>(
 /// Files to download, the failures of patterns, and the number of patterns that were not tried.
 type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>, usize);
 
-/// Returns the files of all URLs, in order. Lists the directories of patterns, with retries of
-/// transient failures.
+/// Returns the files of all URLs, in order. Lists the directories of patterns, and tries again
+/// after transient failures.
 ///
 /// # Errors
 ///
@@ -226,7 +226,7 @@ fn expand(
     Ok((items, failed, left))
 }
 
-/// Returns whether a failure ends the whole run, so that other servers are not tried either.
+/// Returns whether a failure ends the whole run; then no other server is tried.
 fn is_over(failure: &Failure) -> bool {
     failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall)
 }
@@ -291,7 +291,7 @@ impl<'a> Getter<'a, '_> {
         context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
-                // connection.
+                // connection, not a transfer.
                 ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
             }
             let user = match context.settings.removes_source {
@@ -328,7 +328,7 @@ impl<'a> Getter<'a, '_> {
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
-/// Announces the downloads from `number` on that share the client's connection. With
+/// Announces the next downloads over the client's connection, starting with `number`. With
 /// `--reuse-data`, the client requests several files at once.
 fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     let left = client.planned_downloads();
@@ -376,7 +376,7 @@ fn with_hint(mut failure: Failure) -> Failure {
 const MOST_AHEAD: usize = 100;
 
 /// Returns the files whose sizes are requested over one connection to show the total. Returns an
-/// empty list if the total would lack other files, or if there are too many files.
+/// empty list if one connection cannot report all sizes, or if there are too many files.
 fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
     let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();

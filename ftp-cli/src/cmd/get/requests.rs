@@ -20,7 +20,7 @@ use crate::remote::pattern::{self, Named};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
 
-/// URLs of the command line and of a list, and the destination of their files.
+/// URLs of the command line and of `--input-file`, and the destination of their files.
 pub(super) struct Requests<'o> {
     wanted: Vec<Wanted>,
     destination: Destination<'o>,
@@ -29,7 +29,6 @@ pub(super) struct Requests<'o> {
     globs: bool,
 }
 
-/// A URL of the command line or of a list.
 pub(super) enum Wanted {
     File(GetItem),
     /// The last part may be a pattern; the server's listing decides.
@@ -172,7 +171,9 @@ impl<'o> Requests<'o> {
             && !fs::metadata(Path::new(local)).is_ok_and(|metadata| metadata.is_dir())
         {
             let local = shown(local.as_bytes());
-            let message = format!("a pattern needs a directory, which {local} is not; use -P DIR");
+            let message = format!(
+                "a pattern needs a local directory, but {local} is not a directory; use -P DIR"
+            );
             return Err(Failure::item(Exit::Usage, message));
         }
         let is_file = |kind| matches!(kind, None | Some(EntryKind::File | EntryKind::Link));

@@ -15,7 +15,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "FTP_CLI_CONTROL",
-        "The control socket of who, status, kick, drain, reload and unban (default: /run/ftp-cli/control.sock).",
+        "The control socket for the commands who, status, kick, drain, reload and unban (default: /run/ftp-cli/control.sock).",
     ),
     ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
     ("HOME", "The directory of .netrc."),
@@ -25,7 +25,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "all_proxy, ALL_PROXY",
-        "The proxy for URLs whose scheme has no proxy variable set, written as for --proxy; --proxy overrides it.",
+        "The proxy for URLs to which neither ftp_proxy nor ftps_proxy applies, written as for --proxy; --proxy overrides it.",
     ),
     ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
     ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),
@@ -39,7 +39,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
-        "The service manager that serve notifies of its state.",
+        "The service manager to which serve reports its state.",
     ),
     (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
@@ -53,7 +53,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     (
         "~/.config/ftp-cli/config.toml",
-        "Options and bookmarks. [defaults] holds options for all hosts, and [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] holds options for one host, such as retry = 3, pin = [\"sha256//...\"] or insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command must be in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
+        "Options and bookmarks. [defaults] holds options for all hosts, and [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] holds options for one host, such as retry = 3, pin = [\"sha256//...\"] or insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command are allowed only in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
     ),
     ("~/.netrc", "Users and passwords, for URLs without a password."),
     ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
@@ -85,7 +85,7 @@ pub(super) fn page() -> String {
     section(&mut text, "OPTIONS");
     paragraphs(
         &mut text,
-        "If only some commands accept an option, its description lists them. The options below can also stand before the command.",
+        "If only some commands accept an option, its description lists them. The options below can stand before or after the command.",
     );
     global_options(&mut text);
     section(&mut text, "EXIT STATUS");
@@ -220,7 +220,7 @@ mod tests {
 
     /// Searches the sources for every environment variable that this crate reads.
     #[test]
-    fn what_is_read_of_the_environment_is_in_the_man_page() {
+    fn every_environment_variable_read_is_in_the_man_page() {
         let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
         let mut names = [crate::connect::credentials::VARIABLE, crate::cmd::control::VARIABLE]
             .map(str::to_owned)

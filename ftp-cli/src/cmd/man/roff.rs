@@ -23,7 +23,7 @@ pub(super) fn paragraphs(text: &mut String, plain: &str) {
     }
 }
 
-/// Returns lines of text, none of which is a roff request.
+/// Escapes lines of text, so that none of them is a roff request.
 pub(super) fn lines(plain: &str) -> String {
     let line = |line: &str| {
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_is_taken_for_a_request() {
+    fn no_text_is_parsed_as_a_roff_request() {
         for (plain, want) in
             [(".x", "\\&.x\n"), ("'y\n.z", "\\&'y\n\\&.z\n"), ("a\\b -c", "a\\eb \\-c\n")]
         {

@@ -47,8 +47,8 @@ pub(super) fn page() -> String {
         "One table per user. The keys password and root are required, unless [defaults] or a group \
          has them.\n\n\
          [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have \
-         any key except groups. If several tables have a key, the last of them wins, in this \
-         order: [defaults], the user's groups in their order, the user's own table.",
+         any key except groups. If several tables have the same key, the user's own table wins, \
+         then the last of the user's groups that has the key, then [defaults].",
     );
     for row in USER {
         key(&mut text, row, &User::default());
@@ -90,7 +90,7 @@ pub(super) fn page() -> String {
     text
 }
 
-/// Returns the names of the tables, in their order.
+/// Returns the name of each table once, in order.
 fn tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> = Vec::new();
     for table in TABLE.iter().map(Setting::table) {
@@ -107,7 +107,7 @@ fn key<T>(text: &mut String, row: &Setting<T>, defaults: &T) {
     let _ = writeln!(text, ".TP\n\\fB{}\\fR = {}", escaped(key), escaped(&row.literal(defaults)));
     let _ = write!(text, "{}", lines(&row.meaning()));
     if FIXED.contains(&row.key) {
-        text.push_str("A change needs a restart.\n");
+        text.push_str("Changes take effect after a restart.\n");
     }
 }
 

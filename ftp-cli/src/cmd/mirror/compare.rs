@@ -4,21 +4,20 @@ use std::fmt;
 
 use super::entry::TreeEntry;
 
-/// Condition for two files to be the same, besides their size.
+/// Condition, besides an equal size, for two files to count as the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
     /// No further condition: `--size-only`.
     SizeOnly,
-    /// The same content, by its digest, which the caller requests.
+    /// The same digest, which the caller requests.
     SameHash,
     /// The same modification time, to the second: for targets whose times can be set.
     SameTime,
     /// The target was written after the last change of the source: for targets whose server cannot
     /// set times and uses its own clock.
     ///
-    /// A change includes more than a modification: a renamed file keeps its modification time, but
-    /// may not be the file that was copied. If both times are in the same second, the source counts
-    /// as changed.
+    /// The modification time alone is not enough: a file that was renamed over the source keeps its
+    /// old modification time. If both times are in the same second, the source counts as changed.
     NotBefore,
 }
 
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_is_never_the_same() {
+    fn uncertain_times_or_sizes_never_compare_as_same() {
         let file = |from, to| item(Some(5), Some((from, to)), None);
         let whole = |at| file(at, at);
         for (source, target, same_time, not_before) in [
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_file_that_came_here_after_the_copy_is_not_the_one_that_was_copied() {
+    fn an_old_file_moved_in_after_the_copy_counts_as_changed() {
         let source = item(Some(5), Some((100, 100)), Some(300));
         for (at, want) in [(299, Differs(Time)), (300, Differs(Time)), (301, Same)] {
             let target = item(Some(5), Some((at, at)), None);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn with_size_only_times_do_not_matter() {
+    fn size_only_ignores_times() {
         let target = |size| item(size, None, None);
         let source = item(Some(5), Some((1, 1)), None);
         assert_eq!(compare(&source, &target(Some(5)), Rule::SizeOnly), Same);

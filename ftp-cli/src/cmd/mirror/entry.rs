@@ -37,7 +37,8 @@ pub(super) struct TreeEntry {
     /// Time of the last change of any kind, such as a rename, if known: seconds since
     /// 1970-01-01T00:00:00Z.
     pub(super) changed: Option<i64>,
-    /// Unique identifier on its server. A local directory has one only if links are followed.
+    /// Unique identifier on its server. A local directory has an identifier only if links are
+    /// followed.
     pub(super) unique: Option<Vec<u8>>,
     /// Nine permission bits, without set-user-ID, set-group-ID and the sticky bit.
     pub(super) mode: Option<u16>,
@@ -53,7 +54,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Returns a time that is known to the second.
+    /// Returns the range of a time that is known to the second.
     pub(super) const fn at(seconds: i64) -> Self {
         Self { earliest: seconds, latest: seconds }
     }
@@ -78,8 +79,8 @@ impl Clock {
     pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
 
     /// Returns the clock of a side that gave the time `there` to a file written between the local
-    /// times `before` and `after`. If `there` lies between them, apart from the difference of a
-    /// time zone, the clock counts as correct.
+    /// times `before` and `after`. If `there` lies between those times in some time zone, the clock
+    /// counts as correct in that zone.
     pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
         let zone = (there - before).div_euclid(ZONES) * ZONES;
         if there - zone <= after {
@@ -201,21 +202,22 @@ pub(super) fn name_of_pieces(name: &[u8]) -> Vec<u8> {
     [PIECES, name].concat()
 }
 
-/// Returns the file to which a piece belongs; `None` for the names of other objects.
+/// Returns the name of the file to which a piece belongs, or `None` if `name` is not the name of a
+/// piece.
 pub(super) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
     let rest = name.strip_prefix(PIECES)?;
     let is_start = |byte: &u8| byte.is_ascii_digit();
     let digits = rest.iter().rev().take_while(|byte| is_start(byte)).count();
     let numbered = rest.get(..rest.len() - digits).filter(|_| digits > 0);
     let first = numbered.and_then(|rest| rest.strip_suffix(b".segment-")).unwrap_or(rest);
-    // If a run is killed before it renames the complete file, the name lacks `.part`.
+    // A complete file lacks `.part` until it is renamed to its final name.
     Some(first.strip_suffix(b".part").unwrap_or(first))
 }
 
 /// Name prefix of the files that show whether both sides are the same directory.
 pub(super) const PROBE: &[u8] = b"ftp-cli-probe-";
 
-/// Returns whether a name is that of a temporary file of `mirror`, a download or a move.
+/// Returns whether a name is that of a temporary file of `mirror`, of a download or of a move.
 pub(super) fn is_unfinished(name: &[u8]) -> bool {
     name.starts_with(TEMPORARY)
         || name.starts_with(LocalFile::TEMPORARY.as_bytes())
@@ -224,7 +226,7 @@ pub(super) fn is_unfinished(name: &[u8]) -> bool {
 }
 
 /// Returns whether a running program may be writing to the local file of this name: a temporary
-/// file, or `NAME.part` of a download, or one of its pieces.
+/// file, the `NAME.part` of a download, or a piece.
 pub(super) fn may_be_partial(name: &[u8]) -> bool {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let first = name.get(..name.len() - digits).and_then(|name| name.strip_suffix(b".segment-"));
@@ -257,7 +259,7 @@ mod tests {
     use ftp_client::TimeVal;
 
     #[test]
-    fn a_piece_shows_its_file() {
+    fn a_piece_name_yields_its_file_name() {
         for (name, want) in [
             (&b".ftp-cli-pieces-a.iso.part"[..], Some(&b"a.iso"[..])),
             (b".ftp-cli-pieces-a.iso.part.segment-8388608", Some(b"a.iso")),
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_a_download_may_write_to_is_known_by_its_name() {
+    fn partial_files_are_recognised_by_name() {
         for (name, want) in [
             (&b".ftp-cli-1f-0.tmp"[..], true),
             (b".ftp-cli-0123456789abcdef.lock", true),
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_no_more_exact_than_what_it_was_made_of() {
+    fn a_stamp_keeps_the_uncertainty_of_its_precision_and_zone() {
         let time = TimeVal::parse(b"20260102030400").unwrap();
         let start = time.unix_seconds();
         for (precision, zone, earliest, latest) in [
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_no_more_exact_than_the_file_it_was_measured_by() {
+    fn a_clock_offset_keeps_the_uncertainty_of_its_measurement() {
         for (there, least, most) in
             [(100, 0, 0), (101, 0, 0), (102, 0, 3), (99, -3, 0), (32_502, 32_400, 32_403)]
         {
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused_hc_05_hc_08_hc_09() {
+    fn unsafe_file_names_are_refused_hc_05_hc_08_hc_09() {
         let long = [b'a'; 256];
         for (name, right) in [
             (&b"a"[..], true),

@@ -85,7 +85,7 @@ enum DirectoryState {
     Missing,
 }
 
-/// After this time, a change to a file also changes its modification time. FAT stores only even
+/// Pause after which any change to a file also changes its modification time. FAT stores only even
 /// seconds.
 const TICK: Duration = Duration::from_millis(2_100);
 
@@ -94,8 +94,8 @@ const TICK: Duration = Duration::from_millis(2_100);
 ///
 /// # Errors
 ///
-/// Returns `Usage` if a directory is the same on both sides, because both would lose the files.
-/// Also returns the failures of the checks.
+/// Returns `Usage` if a directory is the same on both sides, because the move would delete its
+/// files. Also returns the failures of the checks.
 fn prepare_moves(
     plan: &Plan,
     copier: &mut Copier<'_>,
@@ -133,7 +133,8 @@ fn prepare_moves(
 ///
 /// # Errors
 ///
-/// Returns `Usage` if a directory is the same on both sides, and the failures of the checks.
+/// Returns `Usage` if a directory is the same on both sides. Also returns the failures of the
+/// checks.
 fn prepare_copies(
     plan: &Plan,
     copier: &mut Copier<'_>,
@@ -159,8 +160,8 @@ fn prepare_copies(
                 return Err(Failure::new(Exit::Usage, message));
             }
             Ok(false) => {}
-            // A read-only source is not an error, nor is a server that does not report missing
-            // files.
+            // A read-only source is not an error, nor is a server that does not report whether a
+            // file exists.
             Err(failure) if matches!(failure.exit, Exit::Local | Exit::Unsupported) => {}
             Err(failure) => return Err(failure),
         }
@@ -171,8 +172,8 @@ fn prepare_copies(
 /// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk.
 /// If the plan has copies, it is called once: at the end, but before any source is removed.
 ///
-/// Nothing is removed from a directory of the target in which anything failed, nor anywhere after a
-/// fatal failure.
+/// Removes nothing from a target directory in which anything failed. After a fatal failure, removes
+/// nothing at all.
 pub(super) fn act(
     plan: &Plan,
     jobs: &mut [Copier<'_>],
@@ -354,7 +355,7 @@ impl<'a> Run<'a> {
             .all(|(_, state)| *state == DirectoryState::Fine)
     }
 
-    /// Removes the files of the source that the target has, because they were equal or were copied.
+    /// Removes the source files that were copied, or that were equal to the target's files.
     fn remove_sources(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
         let copied = std::mem::take(&mut self.copied);
@@ -381,7 +382,7 @@ impl<'a> Run<'a> {
     }
 
     fn remove_all(&mut self, copier: &mut Copier<'_>) {
-        // An object that was removed with its whole expected content.
+        // The last listed directory that turned out to be a link or empty, and was removed.
         let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
             if self.is_over {
@@ -521,7 +522,7 @@ fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex
     for (number, copied) in row.drain(..) {
         let mut set = Ok(());
         if let Some((path, time)) = path_of(number).zip(copied.due_time) {
-            // Without the time, the next run copies the file again.
+            // If the run is over, the time stays unset, and the next run copies the file again.
             if lock(run).is_over {
                 continue;
             }

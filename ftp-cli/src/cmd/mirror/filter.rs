@@ -55,12 +55,12 @@ impl Filter {
         unmet.map(|glob| glob.text.as_str())
     }
 
-    /// Returns whether the modification times of files must be known.
+    /// Returns whether the selection needs the modification times of files.
     pub(super) const fn needs_time(&self) -> bool {
         self.selection.needs_time()
     }
 
-    /// Returns whether a file has a size or an age that is not selected.
+    /// Returns whether the size or the age of a file excludes the file.
     pub(super) fn is_outside(&self, item: &TreeEntry) -> bool {
         let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
         self.selection.refuses(item.size, times).is_some()
@@ -91,7 +91,7 @@ impl Glob {
         let is_path = path.len() < inner.len() || path.contains(&b'/');
         if path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
             let text = crate::display::shown(bytes);
-            let why = "matches no name; remove empty parts, . and ..";
+            let why = "matches no name; remove empty parts and the parts \".\" and \"..\"";
             return Err(Failure::usage(format!("--{long}: \"{text}\" {why}")));
         }
         let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_match_nothing_are_known() {
+    fn patterns_that_matched_nothing_are_reported() {
         let choice = choice("-*.tmp +keep.tmp -**/x -{a,b}");
         assert!(!choice.takes(b"a.tmp", false) && choice.takes(b"d/keep.tmp", false));
         assert!(choice.unmet().eq(["--exclude **/x", "--exclude {a,b}"]));
     }
 
     #[test]
-    fn patterns_that_could_match_nothing_are_refused() {
+    fn patterns_that_cannot_match_are_refused() {
         for text in ["", "/", "a//b", "../a", "a/..", ".", "//"] {
             assert!(Glob::read("exclude", OsStr::new(text)).is_err(), "{text:?}");
         }

@@ -42,7 +42,7 @@ const DIRECTORY: OFlags =
 #[derive(Debug)]
 pub(super) struct Directory {
     descriptor: OwnedFd,
-    /// Whether symbolic links in the directory are followed, as the user asked.
+    /// Whether symbolic links in the directory are followed (`--links follow`).
     follows: bool,
 }
 
@@ -75,13 +75,13 @@ impl Directory {
         Ok(Self { descriptor, follows: self.follows })
     }
 
-    /// Opens the directory at `path` below this one: names separated by `/`, or an empty path for
-    /// this directory itself.
+    /// Opens the directory at `path`, relative to this directory. `path` consists of names
+    /// separated by `/`. If `path` is empty, opens this directory itself.
     ///
     /// # Errors
     ///
-    /// Returns the system's errors. A part that is a symbolic link counts as not a directory,
-    /// unless links are followed.
+    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
+    /// symbolic link.
     pub(super) fn below(&self, path: &[u8]) -> io::Result<Self> {
         let mut directory =
             Self { descriptor: self.descriptor.try_clone()?, follows: self.follows };
@@ -95,8 +95,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors, even if only a part of the directory cannot be read, and
-    /// `QuotaExceeded` if it has more than `limit` objects.
+    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
+    /// `QuotaExceeded` if the directory has more than `limit` objects.
     pub(super) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
         let mut items = Vec::new();
         for entry in Dir::read_from(&self.descriptor)? {
@@ -158,7 +158,7 @@ impl Directory {
         let made =
             rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
         let file = File::from(made?);
-        // As in `Draft::new`: another run must not take the file for a leftover.
+        // The lock keeps other runs from removing the file as a leftover, as in `Draft::new`.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(file)
     }
@@ -169,7 +169,7 @@ impl Directory {
     ///
     /// Returns the system's errors, and an error for anything but a regular file.
     pub(super) fn read(&self, name: &[u8]) -> io::Result<File> {
-        // Does not wait for the writer of a FIFO.
+        // With `NONBLOCK`, opening a FIFO does not wait for a writer.
         let flags = OFlags::RDONLY | self.of_objects() | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file =
             File::from(rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?);
@@ -214,7 +214,7 @@ impl Directory {
         };
         let file = match opened {
             Ok(file) => File::from(file),
-            // The file got its final name in the meantime.
+            // In the meantime, another run may have renamed or removed the file.
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -276,7 +276,8 @@ impl Directory {
     }
 }
 
-/// A file without its final name. When dropped, it is removed, or kept for resuming.
+/// A file without its final name. A draft that is dropped before [`commit`](Self::commit) is kept
+/// for resuming if it is not empty and `keeps` is set. Otherwise, it is removed.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     directory: &'a Directory,
@@ -379,7 +380,7 @@ impl<'a> Draft<'a> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&directory.descriptor, os(name)?, flags, Mode::empty())?;
         let file = File::from(file);
-        // As in `new`: another run must not take the file for a leftover.
+        // The lock keeps other runs from removing the file as a leftover, as in `new`.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let partial = PartialFile::new(file, 0);
         Ok(Self { directory, partial, name: name.to_vec(), is_done: false, keeps: None })
@@ -408,14 +409,14 @@ impl<'a> Draft<'a> {
 
     /// Renames the file to its final name, and sets its time to `modified`, in seconds since
     /// 1970-01-01T00:00:00Z. With `replaces`, replaces a regular file of that name. The new file
-    /// keeps the old permissions, unless `mode` sets others.
+    /// gets the permissions of the old file, unless `mode` sets others.
     ///
     /// # Errors
     ///
     /// Returns the system's errors. Returns `AlreadyExists` if the name belongs to anything but a
     /// regular file, since a server's names never replace other objects of the user. Without
-    /// `replaces`, an existing file is an error too: it was not listed, or its name differs only in
-    /// case on a case-insensitive file system.
+    /// `replaces`, also returns `AlreadyExists` for a regular file: it was not listed, or its name
+    /// differs only in case on a case-insensitive file system.
     pub(super) fn commit(
         mut self,
         name: &[u8],
@@ -440,7 +441,8 @@ impl<'a> Draft<'a> {
             }
         };
         match renamed {
-            // Not every file system can rename a file only if the new name is free.
+            // The call was skipped for `replaces`, or the file system does not support
+            // `RENAME_NOREPLACE`.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if let Some(old) = self.directory.found(name)? {
                     if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
@@ -489,7 +491,7 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Returns the name of the partial file that is kept for a file.
+/// Returns the name under which the partial file of the file `name` is kept.
 fn part_of(name: &[u8]) -> Vec<u8> {
     [TEMPORARY, b"part-", name].concat()
 }

@@ -35,7 +35,7 @@ use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display::shown_path;
+use crate::display::{counted, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
@@ -132,13 +132,16 @@ impl<'a> Mirror<'a> {
     fn new(options: &'a Options, stdio: &Stdio, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
             if url.representation() == Some(ftp_client::RepresentationType::Ascii) {
-                let message = format!("{url}: trees do not support ;type=a");
+                let message =
+                    format!("{url}: directories do not support ;type=a; remove it from the URL");
                 return Err(Failure::usage(message));
             }
         }
         let wanted = MirrorOptions::from_options(options)?;
         if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
-            stdio.messages.say("sync removes nothing; use --delete to remove what SRC lacks");
+            stdio
+                .messages
+                .say("sync deletes nothing; use --delete to delete objects that SRC lacks");
         }
         trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
@@ -242,7 +245,7 @@ impl<'a> Mirror<'a> {
         let is_watched =
             !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
         let temporary = self.wanted.transfer.temporary.as_ref();
-        // With these options, other commands come between two uploads.
+        // With `--temp`, `--perms` or `--continue`, other commands come between two uploads.
         let is_plain = temporary.is_none() && !self.wanted.perms && !self.wanted.transfer.resume;
         let goes_ahead = is_plain && self.options.has("reuse-data");
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
@@ -393,8 +396,8 @@ impl<'a> Mirror<'a> {
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-                // The server refuses existing directories. If a parent is missing, it refuses the
-                // last directory too.
+                // The server refuses to create existing directories. If a parent is still missing,
+                // the server also refuses the top directory.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
                     Err(error) => return Err(Failure::from(error).context(url)),
@@ -449,13 +452,15 @@ impl<'a> Mirror<'a> {
         let count = plan.removed().count();
         if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {
             let message = format!(
-                "{count} objects would be deleted, but --max-delete is {most}; nothing was done"
+                "{} would be deleted, but --max-delete is {most}; nothing was done; raise --max-delete to delete them",
+                counted(count, "object")
             );
             return Err(Failure::new(Exit::Limit, message));
         }
         if plan.has_empty_source && count > 0 && self.wanted.max_delete.is_none() {
             let message = format!(
-                "nothing was done: the source has no files, and {count} objects would be deleted; to delete them, add --max-delete {count}"
+                "nothing was done: the source has no files, and {} would be deleted; to delete them, add --max-delete {count}",
+                counted(count, "object")
             );
             return Err(Failure::new(Exit::Limit, message));
         }
@@ -476,7 +481,8 @@ impl<'a> Mirror<'a> {
         match plan.failures.last() {
             None => Ok(true),
             Some(last) => {
-                let message = format!("{} objects cannot be mirrored", plan.failures.len());
+                let message =
+                    format!("{} cannot be mirrored", counted(plan.failures.len(), "object"));
                 Err(Failure { exit: Exit::Partial, message, reported: true, ..last.clone() })
             }
         }

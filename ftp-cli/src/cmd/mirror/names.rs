@@ -14,7 +14,7 @@ use crate::remote::path::join;
 /// A server's treatment of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Names {
-    /// The server keeps each byte, as far as is known.
+    /// As far as is known, the server keeps each byte of the name.
     Kept {
         /// Whether the server reads a doubled 0xFF as one, if that was observed.
         doubles: Option<bool>,
@@ -43,7 +43,8 @@ pub(super) fn is_text(path: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns failures of the connection, unless the server closes the connection during the test.
+/// Returns failures of the connection. If the server closes the connection during the test, returns
+/// [`Names::Changed`] instead.
 pub(super) fn learn_names(
     sessions: &mut Sessions<'_>,
     url: &FtpUrl,
@@ -94,8 +95,8 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {
-        // The listing shows another form of the name, or nothing. If a second name is refused, the
-        // server has changed both names to the same one.
+        // The listing does not show the directory under a recognised name. If the server refuses
+        // the second name, the server changed both names to the same name.
         match client.mkdir(join(top, &other)) {
             Err(Error::Refused(..)) => Names::Changed,
             made => {

@@ -87,7 +87,7 @@ impl MirrorOptions {
         let links = options.parsed("links", |text| values::word(text, &choices))?;
         let links = links.unwrap_or(LinkChoice::Skip);
         if options.has("remove-source") && links == LinkChoice::Follow {
-            let message = "--remove-source and --links follow exclude each other: targets of links are not removed";
+            let message = "--remove-source and --links follow exclude each other: the targets of links are never removed";
             return Err(Failure::usage(message));
         }
         let backup = options.value("backup-dir").map(OsStr::to_owned);

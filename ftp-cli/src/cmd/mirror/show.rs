@@ -8,7 +8,7 @@ use super::execute::Totals;
 use super::plan::{Plan, PlannedLink};
 use crate::console::output;
 use crate::console::stdio::Stdio;
-use crate::display::{self, shown};
+use crate::display::{self, counted, shown};
 use crate::exit::Failure;
 use crate::remote::path::join;
 use crate::report::json::Object;
@@ -39,7 +39,7 @@ impl Mirror<'_> {
         }
     }
 
-    /// Prints the plan: one line per object, in order.
+    /// Prints the plan: one line per object, in the order of execution.
     pub(super) fn print(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
         let made = plan.directories.iter().filter(|place| place.is_new);
         let made = made.map(|place| ("make", place.path.clone(), None));
@@ -90,14 +90,17 @@ impl Mirror<'_> {
         let Totals { copied, bytes, made, removed, sources, .. } = done;
         let moved = display::transferred(bytes, time);
         let taken = match self.wanted.transfer.removes_source {
-            true => format!(", {sources} source files removed"),
+            true => format!(", {} removed", counted(sources, "source file")),
             false => String::new(),
         };
         stdio.messages.say_if(
             self.is_talkative,
             format_args!(
-                "{copied} files copied, {moved}; {made} directories created, {removed} objects deleted, {} files unchanged{taken}",
-                plan.same,
+                "{} copied, {moved}; {} created, {} deleted, {} unchanged{taken}",
+                counted(copied, "file"),
+                counted(made, "directory"),
+                counted(removed, "object"),
+                counted(plan.same, "file"),
             ),
         );
     }
@@ -133,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_what_was_done() {
+    fn the_summary_table_shows_all_totals() {
         let plan = Plan { same: 12_000, ..Plan::default() };
         let done = Totals { copied: 2, bytes: 1_048_576, removed: 1, ..Totals::default() };
         let want = [

@@ -49,15 +49,15 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Returns an empty set, for a listing that marks links itself.
+    /// Returns the value for a listing that marks links itself.
     pub(super) fn marked() -> Self {
         Self { names: HashSet::new(), proof: Proof::Directory }
     }
 }
 
-/// A tree to list. Paths are relative to its top, which is the empty path.
+/// A tree to list. Paths are relative to its top; the path of the top itself is empty.
 pub(super) trait Side {
-    /// Returns the content of a directory, at most `limit` objects.
+    /// Returns the content of a directory. Fails if the directory has more than `limit` objects.
     ///
     /// # Errors
     ///
@@ -105,14 +105,14 @@ pub(super) trait Side {
     /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
 
-    /// Returns why an object must not be removed although the other side lacks it, or `None` if it
-    /// may be removed: another run may need the object.
+    /// Returns the reason to keep an object that the other side lacks, for example because another
+    /// run may need the object. Returns `None` if the object may be removed.
     fn needed(&mut self, _path: &[u8], _item: &TreeEntry) -> Option<String> {
         None
     }
 
-    /// Measures the clock of this side with a test file in a directory. Returns `None` if that is
-    /// impossible in this directory.
+    /// Measures the clock of this side with a test file in a directory. Returns `None` if the clock
+    /// cannot be measured in this directory.
     ///
     /// # Errors
     ///
@@ -132,7 +132,8 @@ pub(super) trait Side {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the server offers none, and errors that end the connection.
+    /// Returns `Unsupported` if the server offers no supported algorithm. Also returns errors that
+    /// end the connection.
     fn checksum(&mut self) -> Result<Checksum, Failure> {
         Err(without_digest())
     }
@@ -226,7 +227,7 @@ impl Side for LocalTree<'_> {
 /// Returns the failure of one local object.
 pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     let what = if path.is_empty() { ".".to_owned() } else { shown(path) };
-    // A full disk is full for the next file too.
+    // With a full or read-only disk, the next file would fail too.
     let fatal = matches!(
         error.kind(),
         io::ErrorKind::StorageFull
@@ -351,9 +352,8 @@ impl Side for RemoteTree<'_> {
         }
     }
 
-    /// Returns whether a directory without listed entries exists and is empty. If the directory is
-    /// missing or unreadable, some servers send an empty listing without an error. Most of them
-    /// then omit `.` and `..` too.
+    /// If a directory is missing or unreadable, some servers send an empty listing without an
+    /// error. Most of these servers also omit `.` and `..` in that case.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {
@@ -398,8 +398,8 @@ impl Side for RemoteTree<'_> {
             let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
             let proof = Proof::by_count(directories().count(), count);
             if proof == Proof::TooMany && looks < LOOKS {
-                // A directory created after the link count was read is not a link, so the directory
-                // is listed again.
+                // A subdirectory may have been created after the link count was read, so the
+                // directory is listed again.
                 looks += 1;
                 self.counts.remove(&path);
                 if listed.itself.is_some() || self.count_of(&path)? != known {
@@ -492,7 +492,7 @@ pub(super) fn ask_for_modes(client: &mut Client) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Refused` if the top is a file, and the failures of the listing.
+/// Returns `Refused` if the top is a file. Also returns the failures of the listing.
 pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
     match source.list(&[], OBJECTS) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}

@@ -12,10 +12,11 @@ use super::settings::Root;
 use super::stores::Stores;
 use crate::lock::lock;
 
-/// Number of directories that are remembered even if no session uses them.
+/// Largest number of directories that are remembered although no session uses them.
 const MOST: usize = 1_000;
 
-/// Number of different settings that are remembered for one directory.
+/// Largest number of homes with different settings that are remembered for one directory, unless
+/// sessions use more.
 const SETTINGS: usize = 16;
 
 /// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
@@ -31,8 +32,9 @@ pub(super) fn written() -> BTreeSet<PathBuf> {
 pub(super) struct Answered(Mutex<BTreeMap<Root, Vec<Arc<Home>>>>);
 
 impl Answered {
-    /// Returns a home with these settings. It shares the known data about the root with the other
-    /// homes of the root, including `of_file`, the homes of users in the file.
+    /// Returns a home with these settings. The home shares what is known about the root with the
+    /// other homes of the root. These include `of_file`, the homes of users in the configuration
+    /// file.
     pub(super) fn home(
         &self,
         of_file: &[Arc<Home>],

@@ -151,7 +151,7 @@ fn reason(error: &io::Error) -> String {
             "another program uses this port; stop it, or use another port".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, which a systemd unit can give; check as root, or use another port".to_owned()
+            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
             "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
@@ -320,14 +320,14 @@ fn ports(settings: &Settings, findings: &mut Findings) {
     let free = ranges.count() - taken.len();
     let named = first_of(&taken);
     match (free, taken.is_empty()) {
-        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} are available")),
+        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} ports are available")),
         (0, false) => findings.fail(
             Exit::Network,
-            format_args!("passive.ports: none of {all} is available: {named}; use others"),
+            format_args!("passive.ports: 0 of {all} ports are available: {named}; use other ports"),
         ),
         (_, false) => {
             findings.warn(format_args!(
-                "passive.ports: {free} of {all} are available; not available: {named}"
+                "passive.ports: {free} of {all} ports are available; not available: {named}"
             ));
         }
     }
@@ -343,7 +343,9 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     let low = low.trim();
     let high = high.trim();
     let why = "a firewall or NAT must open all of these ports; set a smaller range";
-    findings.ok(format_args!("passive.ports: the range of the kernel, {low} to {high}: {why}"));
+    findings.ok(format_args!(
+        "passive.ports: not set, so the kernel's range applies, {low} to {high}: {why}"
+    ));
 }
 
 /// Checks that outside clients can reach the address that PASV announces.
@@ -424,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_taken_is_found() {
+    fn an_address_in_use_is_reported() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
@@ -436,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_taken_are_counted() {
+    fn available_passive_ports_are_counted() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let at = |assignment: &str| {
@@ -444,9 +446,9 @@ mod tests {
         };
         let (kind, words) = at(&format!("passive.ports={port}"));
         assert_eq!(kind, "fail");
-        assert!(words.contains(&format!("none of 1 is available: {port}")), "{words}");
+        assert!(words.contains(&format!("0 of 1 ports are available: {port}")), "{words}");
         drop(taken);
-        let free = ("ok".into(), "passive.ports: 1 of 1 are available".into());
+        let free = ("ok".into(), "passive.ports: 1 of 1 ports are available".into());
         wait_until("the port is free", || at(&format!("passive.ports={port}")) == free);
         assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
         let (kind, words) = at("listen.addresses=192.168.0.9:21");
@@ -454,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_nobody_outside_can_reach_is_found() {
+    fn an_unreachable_announced_address_is_reported() {
         for (assignments, want, words) in [
             (&["passive.address=10.0.0.5"][..], "warn", "10.0.0.5, which no client"),
             (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
@@ -471,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_must_be_a_file_that_can_be_written() {
+    fn a_log_file_must_be_writable() {
         let root = tempfile::tempdir().unwrap();
         let looked = |settings: &Settings| found(|findings| logs(settings, findings));
         let at = |path: &Path| {

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_use_is_known_when_a_user_comes_back_hp_23() {
+    fn quota_usage_is_remembered_between_sessions_hp_23() {
         const QUOTA: u64 = 10_000;
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("home");

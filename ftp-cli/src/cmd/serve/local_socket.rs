@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_own_socket_is_removed() {
+    fn a_server_removes_only_the_socket_it_created() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let first = LocalSocket::bind(&path, 0o640).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_now_and_then_do_not_move_the_deadline() {
+    fn slow_bytes_do_not_extend_the_deadline() {
         let (mut here, there) = UnixStream::pair().unwrap();
         let sending = thread::spawn(move || {
             while here.write_all(b"x").is_ok() {

@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn in_words_says_who_may_do_what() {
+    fn the_plan_states_the_rights_of_each_user() {
         for (line, environment, want) in [
             ("serve /", None, "/: anyone (anonymous) may read"),
             ("serve --write /", None, "/: anyone (anonymous) may read and write"),
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn named_users_and_nobody_else_have_fxp_where_networks_are_named_dc_30() {
+    fn only_named_users_have_fxp_and_only_with_fxp_networks_dc_30() {
         for (line, users, anyone) in [
             ("serve --anonymous -u a:p /", false, false),
             ("serve --anonymous -u a:p --set fxp.networks=192.0.2.0/24 /", true, false),
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn options_reach_the_settings() {
+    fn serve_options_set_their_settings() {
         let line = "serve --passive-ports 50000-50009 --passive-address 192.0.2.1 \
                     --listen 21 --listen :22 --set limits.per_user=1 /";
         let settings = plan(line, None).unwrap().settings;
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn new_refuses() {
+    fn invalid_serve_arguments_are_refused() {
         for (line, exit, want) in [
             ("serve -u a /", Exit::Usage, "no password for user a"),
             ("serve -u :x /", Exit::Usage, "needs a name"),

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_comes_first_and_reloads_count_once() {
+    fn a_stop_comes_before_reloads_and_repeated_reloads_are_merged() {
         let mut queue = Queue::new(std::sync::mpsc::channel().1);
         let taken = |queue: &mut Queue| queue.take().map(|event| format!("{event:?}"));
         queue.waiting.extend([Event::Reload, Event::Reload]);

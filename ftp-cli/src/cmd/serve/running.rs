@@ -30,7 +30,7 @@ use super::urls;
 use super::users::Homes;
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::console::threads;
-use crate::display::in_full;
+use crate::display::{counted, in_full};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
@@ -247,7 +247,7 @@ impl<'a> Running<'a> {
         self.is_draining = true;
         self.server.stop_listening();
         let sessions = self.server.sessions().len();
-        Answer::done(format!("no more connections are accepted; sessions left: {sessions}\n"))
+        Answer::done(format!("the server accepts no new connections; open sessions: {sessions}\n"))
     }
 
     /// Returns whether the last session has ended, or `None` if the server is not draining.
@@ -484,7 +484,7 @@ impl<'a> Running<'a> {
         let tls = match resumed + missed {
             0 => String::new(),
             _ => format!(
-                "; TLS data connections that resumed the session: {resumed}, that did not: {missed}"
+                "; TLS data connections: {resumed} with a resumed TLS session, {missed} without"
             ),
         };
         log.say(
@@ -508,11 +508,13 @@ fn listening(server: &Server) -> Vec<String> {
 /// Returns a message about running transfers, if the shutdown waits for any.
 fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     let is_busy = |session: &SessionInfo| session.activity != Activity::Idle;
-    let transfers = match server.sessions().iter().filter(|session| is_busy(session)).count() {
-        0 => return None,
-        1 => "1 transfer".to_owned(),
-        count => format!("{count} transfers"),
-    };
+    let transfers = server.sessions().iter().filter(|session| is_busy(session)).count();
+    if transfers == 0 {
+        return None;
+    }
+    let transfers = counted(transfers, "transfer");
     let grace = values::show(grace);
-    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal aborts them"))
+    Some(format!(
+        "stopping: waiting up to {grace} for {transfers}; a second signal stops the server at once"
+    ))
 }

@@ -16,7 +16,7 @@ use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
 /// Starts the server on the plan's addresses and on `sockets`. Drops privileges if the plan names a
-/// user to run as. Returns the server and the confinement of its sessions.
+/// user to run as. Returns the server, and a message about the confinement of its sessions.
 pub(super) fn start(
     plan: &ServePlan,
     homes: &Arc<Homes>,
@@ -27,7 +27,7 @@ pub(super) fn start(
     if let Some(tls) = tls {
         builder = builder.tls(tls);
     }
-    // Skips the addresses of passed sockets, so that one file works with and without socket
+    // Skips the addresses of passed sockets: the same settings work with and without socket
     // activation.
     for address in sockets.implicit_besides(available(&plan.settings.implicit, has_ipv6)) {
         builder = builder.implicit_tls(address);
@@ -40,7 +40,7 @@ pub(super) fn start(
     let found = Arc::clone(&looked);
     let homes = Arc::clone(homes);
     let has_file = plan.has_file;
-    // The directories are opened only now, because the final user must be able to open them.
+    // Opens the directories after dropping privileges, because `run_as` must be able to open them.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
         match found.get_or_init(|| homes.look(has_file)) {
@@ -65,9 +65,9 @@ pub(super) fn start(
     Ok((server, kept))
 }
 
-/// Returns a sweeper that cleans up the users' directories. If its thread cannot be started, the
-/// next reload or start tries again. A sweeper of the same directories keeps running, because a new
-/// walk at each reload would be useless.
+/// Returns a sweeper of the users' directories. If `former` sweeps the same directories, returns
+/// `former`, because a new walk at each reload would be useless. If a new thread cannot be started,
+/// the next reload or start tries again.
 pub(super) fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
     if let Some(former) = former.filter(|former| former.is_for(homes)) {
         return Some(former);

@@ -32,7 +32,6 @@ pub(super) struct Stores {
     ledger: Option<Ledger>,
 }
 
-/// A store, with the settings and the keys of its client.
 struct Store {
     name: String,
     settings: StoreSettings,
@@ -101,7 +100,7 @@ impl Stores {
         Ok(Some(ledger.state.clone()))
     }
 
-    /// Uses the keys that were read, also for the stores that `former` already had.
+    /// Gives changed keys to the clients of the stores that `former` already had.
     pub(super) fn use_keys(&self, former: &Self) {
         for (name, store) in &self.stores {
             let is_known = |known: &&Store| known.settings.is_same(&store.settings);
@@ -116,8 +115,8 @@ impl Stores {
         }
     }
 
-    /// Returns the objects of a root as a storage. Only the confinement, the handling of partial
-    /// uploads and the limits of `config` apply.
+    /// Returns the objects of a root as a storage. Of `config`, only the confinement, the handling
+    /// of partial uploads and the limits apply.
     ///
     /// # Errors
     ///
@@ -199,20 +198,24 @@ impl Store {
     }
 
     /// Returns a message if the current user of the process cannot read the token of the role. Root
-    /// may have read the token at startup, but it is read again for each renewal of the keys.
+    /// may have read the token at startup, but each renewal of the keys reads the token again.
     fn unreadable_token(&self, key: &str) -> Option<String> {
         let Keys::Role { token_file, .. } = &self.keys else { return None };
         let error = fs::File::open(token_file).err()?;
         let what = format!("{key}: {}: cannot read the token", shown_path(token_file));
-        let what_to_do = "let the server's user read the file";
+        let what_to_do = "let the system user that runs the server read the file";
         Some(format!("{what}: {}; {what_to_do}", in_full(&error)))
     }
 
     fn check(&self, key: &str, findings: &mut Findings) {
         let StoreSettings { endpoint, bucket, sts_endpoint, .. } = &self.settings;
-        for (url, what) in [(endpoint, "files and their names"), (sts_endpoint, "the token")] {
+        for (url, what) in
+            [(endpoint, "files and their names"), (sts_endpoint, "the web identity token")]
+        {
             if url.starts_with("http://") && !is_local(url) {
-                findings.warn(format_args!("{key}: {url} gets {what} unencrypted; use https"));
+                findings.warn(format_args!(
+                    "{key}: the server sends {what} unencrypted to {url}; use https"
+                ));
             }
         }
         if let Some(unreadable) = self.unreadable_token(key) {
@@ -222,7 +225,9 @@ impl Store {
             Ok(features) => features,
             Err(error) => {
                 let what_to_do = match &error {
-                    S3Error::NoKeys(_) => "check role_arn, the token and sts_endpoint",
+                    S3Error::NoKeys(_) => {
+                        "check role_arn, web_identity_token_file and sts_endpoint"
+                    }
                     _ => "check endpoint, bucket, region and keys",
                 };
                 let error = in_full(&error);
@@ -410,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_begins_with_127_is_not_on_this_computer() {
+    fn only_loopback_endpoints_count_as_local() {
         for (endpoint, want) in [
             ("http://127.0.0.1:9000", true),
             ("http://127.9.9.9", true),

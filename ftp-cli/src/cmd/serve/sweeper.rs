@@ -30,7 +30,8 @@ impl Sweeper {
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
-            // As in `LocalStorage::start_sweeper`. The call may fail: the unit for systemd forbids it.
+            // As in `LocalStorage::start_sweeper`. The call may fail, because the systemd unit
+            // forbids it.
             let _ = rustix::process::nice(10);
             loop {
                 let others = answered::written();
@@ -50,8 +51,8 @@ impl Sweeper {
     }
 }
 
-/// Cleans directories until `is_over` returns `true`. A directory inside another is skipped if
-/// `tidy_up` reports that the whole outer directory could be read.
+/// Cleans directories until `is_over` returns `true`. Skips a directory inside another if `tidy_up`
+/// could read the whole outer directory.
 fn clean<'a>(
     paths: impl Iterator<Item = &'a PathBuf>,
     is_over: impl Fn() -> bool,
@@ -86,7 +87,7 @@ mod tests {
     use crate::cmd::serve::settings::User;
 
     #[test]
-    fn the_same_directories_are_not_walked_through_again() {
+    fn a_sweeper_matches_only_the_same_directories() {
         let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let homes = |roots: &[(&tempfile::TempDir, u64)]| {
             let mut homes = Homes::new(LocalConfig::default(), Arc::default());
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_inside_another_is_walked_once() {
+    fn a_directory_inside_another_is_swept_once() {
         let top = tempfile::tempdir().unwrap();
         // The temporary directory may lie below a symbolic link.
         let top = top.path().canonicalize().unwrap();

@@ -122,7 +122,7 @@ impl Tree {
     }
 }
 
-/// Returns why a directory cannot be opened: the system's message, if there is one.
+/// Returns why a directory cannot be opened: the system's message, or else the text of the error.
 pub(super) fn reason(error: &StorageError) -> String {
     error.source.as_ref().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -9,7 +9,6 @@ use ftp_server::{
 
 use super::home::Home;
 
-/// Stand-in for a directory, with its capabilities, until a user logs in to it.
 pub(super) struct Unopened(pub(super) Arc<Home>);
 
 impl Storage for Unopened {

@@ -225,7 +225,7 @@ broken
     }
 
     #[test]
-    fn passwords_that_cross_public_networks_in_plaintext_are_warned_of() {
+    fn plaintext_passwords_on_public_addresses_cause_a_warning() {
         let on_all = |tls| listening(&["0.0.0.0:21"], &[], tls);
         for (listening, want) in [
             (on_all(None), Some("--tls-self-signed")),

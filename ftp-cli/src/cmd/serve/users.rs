@@ -45,11 +45,12 @@ pub(super) struct Homes {
     stores: Arc<Stores>,
     /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
-    /// `auth.program`, which checks the logins of all other users.
+    /// `auth.program`, which checks the logins of users who are not in the configuration.
     program: Option<Arc<Program>>,
     /// Directories of the users of `auth.program`.
     answered: Answered,
-    /// Some of the directories, kept open; not all, because each takes descriptors.
+    /// Directories that stay open without a session: at most [`KEPT`], because each takes
+    /// descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
 
@@ -60,15 +61,14 @@ thread_local! {
 }
 
 /// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
-/// A parent directory may have been renamed since the login.
+/// The path may be outdated, because a parent directory may have been renamed since the login.
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     TREE.with_borrow(|tree| tree.as_ref()?.local_path(path))
 }
 
-/// A user's name in UTF-8, and the user's root.
 type NamedRoot = (String, Arc<Home>);
 
-/// Number of directories kept open without a session.
+/// Maximum number of directories that stay open without a session.
 const KEPT: usize = 64;
 
 impl Homes {
@@ -117,7 +117,7 @@ impl Homes {
         self.users.keys().map(Vec::as_slice)
     }
 
-    /// Sets `auth.program`, which checks the logins of all other users.
+    /// Sets `auth.program`.
     pub(super) fn asking(self, program: Option<Arc<Program>>) -> Self {
         Self { program, ..self }
     }
@@ -128,7 +128,6 @@ impl Homes {
         self.users.contains_key(name)
     }
 
-    /// Returns the directories in which some users may store files.
     pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
         &self.written
     }
@@ -220,7 +219,7 @@ impl Homes {
         }
     }
 
-    /// Returns the name that stands for a user in the list of a host.
+    /// Returns the user's name as hosts list it: [`ANONYMOUS`] for any name of anonymous logins.
     fn canonical<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
         match !self.names_user(name) && self.is_anonymous(name) {
             true => ANONYMOUS.into(),
@@ -308,7 +307,7 @@ impl Homes {
             let shown = home.shown();
             match home.open() {
                 Ok(Open { storage, walls: of_home }) => {
-                    // Not kept open, so that its disk can be unmounted.
+                    // A mounted directory is not kept open, so that its disk can be unmounted.
                     if home.role == Role::Mounted {
                         continue;
                     }
@@ -338,7 +337,7 @@ impl Homes {
                 }
                 Err(error) => {
                     let why = reason(&error);
-                    log::error!(target: LOG, "{shown}: {why}; logins of its users fail");
+                    log::error!(target: LOG, "{shown}: {why}; users with this root directory cannot log in");
                     let message = format!("cannot open the root directory {shown}: {why}");
                     failure = Some(Failure::new(Exit::Local, message));
                 }

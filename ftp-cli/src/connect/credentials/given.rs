@@ -73,8 +73,8 @@ impl PasswordSource {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the line cannot be read. Returns `Usage` if it is empty or too long, or
-    /// cannot be sent.
+    /// Returns `Local` if the line cannot be read. Returns `Usage` if the line is empty or too
+    /// long, or has a byte that FTP cannot send.
     pub(super) fn line(&mut self) -> Result<Secret, Failure> {
         read_line(&mut self.input, &self.name)
     }
@@ -108,7 +108,7 @@ fn inherited(number: i32) -> io::Result<File> {
     let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
         .map_err(io::Error::from);
-    // Opens the descriptor again, in a way that works in sandboxes without newer system calls.
+    // In sandboxes that forbid these system calls, opens the descriptor's path instead.
     copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
 }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_gives_its_first_lines_li_01() {
+    fn a_password_command_yields_its_first_lines_li_01() {
         for (command, want) in [
             ("echo one; echo two", Ok(vec!["one", "two"])),
             ("printf 'one\\r\\ntwo'", Ok(vec!["one", "two"])),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_one_that_was_passed_li_01() {
+    fn a_password_descriptor_must_be_inherited_li_01() {
         // Test processes did not inherit this descriptor, or must not read it.
         let own = File::open("/dev/zero").unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&own).to_string();

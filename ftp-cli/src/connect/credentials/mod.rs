@@ -168,7 +168,7 @@ impl<'a> Finder<'a> {
             Some(password) => password,
             // RFC 1635 asks for an email address; this address names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
-            // A user that netrc names without a password counts as named.
+            // If only netrc names the user, the environment can still supply the password.
             None => match self.of_environment() {
                 Some(password) => password,
                 None => self.ask(user, url)?,
@@ -188,14 +188,15 @@ impl<'a> Finder<'a> {
         self.given.as_mut().map(PasswordSource::line).transpose()
     }
 
-    /// Returns the password of the environment, for one account only.
+    /// Returns the password from the environment. Only the first call returns it, because it is for
+    /// one account.
     fn of_environment(&mut self) -> Option<Secret> {
         let password = self.environment.take().filter(|password| !password.is_empty())?;
         Some(Secret::new(password.into_vec()))
     }
 
-    /// Returns the entry in the option's netrc file, or in ~/.netrc. In ~/.netrc, which other
-    /// programs use too, the only error is a password that cannot be trusted.
+    /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
+    /// too, so its only error is a password that other users can access.
     fn of_netrc(
         &self,
         host: &str,
@@ -250,7 +251,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Asks for the password on the terminal, if messages appear there.
+    /// Asks for the password on the terminal. Fails if messages do not appear there.
     fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
         let name = Escaped(user);
         let host = url.host();
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_source_counts_li_01() {
+    fn the_most_specific_password_source_wins_li_01() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "filed\r\nsecond line\n").unwrap();
         let file = format!("--password-file {}", file.path().to_str().unwrap());
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_user_nobody_is_named_cl_64() {
+    fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
         for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
             let find = |finder: &mut Finder<'_>, urls: &[FtpUrl]| finder.find(&urls[0]);
             let found = with(&format!("get {text}"), Some("env"), None, find).ok().unwrap();
@@ -419,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_netrc_that_is_not_ones_own_is_an_error_where_it_would_be_used_li_02_hl_02() {
+    fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".netrc");
         let text = "machine h login u password p\nmachine g login v\nmachine \"";
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_that_is_none_is_no_error_hl_13() {
+    fn an_invalid_home_is_not_an_error_hl_13() {
         let huge = "/x".repeat(100_000);
         for home in ["", ".", "relative/x", "/proc/none", "/dev/null", "/proc/self/mem", &huge] {
             let found = with("get ftp://h/x", None, Some(Path::new(home)), text_of);
@@ -461,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn find_refuses() {
+    fn missing_or_unreadable_passwords_are_refused() {
         assert_eq!(found("get ftp://u@h/x", Some("")), Err(Exit::Login), "set, and empty");
         for (line, want) in [
             ("get ftp://u@h/x", Exit::Login),

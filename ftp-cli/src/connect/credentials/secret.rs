@@ -45,7 +45,7 @@ impl Secret {
 /// # Errors
 ///
 /// Returns `Local` if the file cannot be read. Returns `Usage` if its first line is empty or too
-/// long, or cannot be sent.
+/// long, or has a byte that FTP cannot send.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
@@ -92,7 +92,7 @@ pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret,
     match input.read_exact(&mut behind) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(line),
         Err(error) => Err(Failure::local(name, &error)),
-        Ok(()) => Err(Failure::usage(format!("{name}: expected one line, but another follows"))),
+        Ok(()) => Err(Failure::usage(format!("{name}: expected only one line"))),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Loaded {
     pub(crate) netrc: Netrc,
     /// Name for messages.
     pub(crate) name: String,
-    /// The reason not to use its passwords, if there is one.
+    /// Reason not to use the file's passwords, if there is one.
     pub(crate) unfit: Option<String>,
 }
 
@@ -56,12 +56,12 @@ pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;
     if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); expected you or root"));
+        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
     }
     (mode & 0o077 != 0).then(|| format!("accessible to others (mode {mode:04o}); use chmod 600"))
 }
 
-/// Returns the file in the directory `home`, if that is an absolute path.
+/// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
 pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
     let home = Path::new(home);
     // A relative path would name a file that the current directory's owner controls.
@@ -77,7 +77,7 @@ mod tests {
     use rustix::fs::{CWD, FileType, mknodat};
 
     #[test]
-    fn only_what_is_a_users_own_is_fit_li_02_hl_02() {
+    fn a_netrc_that_others_can_access_is_refused_li_02_hl_02() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("netrc");
         fs::write(&path, "machine h login u password p").unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn another_users_file_is_unfit_li_02_hl_02() {
+    fn a_netrc_of_another_user_is_refused_li_02_hl_02() {
         if geteuid().as_raw() != 0 {
             return;
         }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_not_read_hl_02() {
+    fn endless_or_oversized_netrc_files_are_not_read_hl_02() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         let mode = Mode::RUSR | Mode::WUSR;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_may_be_anything_hl_13() {
+    fn only_an_absolute_home_yields_a_netrc_path_hl_13() {
         let huge = "/x".repeat(100_000);
         for (home, want) in [
             ("/h", Some("/h/.netrc")),

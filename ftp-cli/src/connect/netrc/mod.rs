@@ -205,7 +205,7 @@ impl Words<'_> {
                     Some(_) => is_empty = false,
                 }
             }
-            // The rest of the line with the name is not a line of the macro.
+            // An empty rest of the line with the name does not end the macro.
             if is_empty && !is_first {
                 return;
             }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_and_skipped_li_03() {
+    fn netrc_words_are_parsed_and_skipped_li_03() {
         for (text, want) in [
             ("machine h login u password p", Some("u p -")),
             ("machine h\n\tlogin u\r\n\tpassword p\r\n\taccount a\r\n", Some("u p a")),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_the_password_of_another_hl_03() {
+    fn a_netrc_password_is_used_only_for_its_login_hl_03() {
         let file = "machine h login a\n\
             machine h login b password of-b\n\
             machine h login a password of-a\n\
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_told_by_its_line_hl_02() {
+    fn netrc_errors_are_reported_with_their_line_hl_02() {
         let long = format!("machine h login u password p\nmachine {}", "x".repeat(5_000));
         for (text, line, why) in [
             (long.as_str(), 2, "too long"),

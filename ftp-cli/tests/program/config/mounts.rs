@@ -9,7 +9,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
-use super::{Configured, said_until};
+use super::{Configured, log_until};
 use crate::serve::Served;
 
 /// A server directory whose user `u` has the directory `shared` at `/pub`, a directory named after
@@ -95,7 +95,7 @@ fn a_user_has_several_directories_in_one_tree() {
     assert!(said.contains(unavailable), "{said}");
     let mut session = Mounted::login(&served);
     let unavailable = format!("u: /usb is unavailable: {shared}/usb: No such file or directory");
-    said_until(&served, &unavailable);
+    log_until(&served, &unavailable);
     let names = String::from_utf8(session.download("NLST")).unwrap();
     let mut names: Vec<_> = names.lines().collect();
     names.sort_unstable();
@@ -115,7 +115,7 @@ fn a_user_has_several_directories_in_one_tree() {
 }
 
 #[test]
-fn directories_that_overlap_are_told() {
+fn overlapping_mounts_cause_a_warning() {
     let more = "max_files = 100\n\
                 directories = { \"/team\" = \"read\", \"/usb/sub\" = \"read\" }";
     let mounted = Mounted::new(more);
@@ -145,7 +145,7 @@ fn directories_that_overlap_are_told() {
 }
 
 #[test]
-fn a_tree_with_the_whole_disk_is_told() {
+fn serving_the_whole_disk_causes_a_warning() {
     let configured = Mounted::new("").configured;
     let check = ["--listen", "127.0.0.1:0", "--set", "users.u.rights=read", "--set"];
     for (set, want) in [
@@ -161,7 +161,7 @@ fn a_tree_with_the_whole_disk_is_told() {
 }
 
 #[test]
-fn only_the_root_has_the_quota_hp_23() {
+fn the_quota_applies_to_the_root_and_not_to_mounts_hp_23() {
     let mounted = Mounted::new("quota = \"8 KiB\"\nmax_files = 2");
     let served = mounted.configured.serve();
     let mut session = Mounted::login(&served);
@@ -192,7 +192,7 @@ fn new_sessions_have_the_mounts_of_a_reload() {
     assert_ne!(new, text);
     mounted.configured.here.write("server.toml", new.as_bytes());
     served.signal("HUP");
-    said_until(&served, "changed: users");
+    log_until(&served, "changed: users");
     assert_eq!(before.download("RETR pub/a"), b"shared");
     let mut after = Mounted::login(&served);
     after.expect("SIZE pub/a", 550);

@@ -10,12 +10,12 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
-use super::{Configured, greeting, said_until};
+use super::{Configured, greeting, log_until};
 use crate::ftp_with_hangup;
 use crate::serve::Served;
 
 #[test]
-fn a_hangup_reads_the_file_again_for_new_sessions() {
+fn sighup_reloads_the_configuration_for_new_sessions() {
     let users = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n";
     let configured = Configured::new(&format!("server.banner = \"first\"\n{users}"));
     let mut served = configured.serve();
@@ -27,7 +27,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
 
     configured.write(&format!("server.banner = \"second\"\ntransfer.overwrite = false\n{users}"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     assert!(
         said.last().unwrap().contains("changed: server.banner, transfer.overwrite, users"),
         "{said:?}"
@@ -46,7 +46,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
     // An invalid file changes nothing, and the log has its errors as at startup.
     configured.write("server.banner = \"third\"\n[timeouts]\nidle = \"1 s\"\nstal = 5\n");
     served.signal("HUP");
-    let said = said_until(&served, "configuration unchanged");
+    let said = log_until(&served, "configuration unchanged");
     for want in [
         "server.toml:3:8: timeouts.idle: invalid time \"1 s\": expected at least 10 s",
         "server.toml:4:1: timeouts.stal: unknown key; did you mean timeouts.stall?",
@@ -59,7 +59,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
         let path = configured.here.join("server.toml");
         assert!(Command::new(make[0]).arg(path).status().unwrap().success());
         served.signal("HUP");
-        said_until(&served, "configuration unchanged");
+        log_until(&served, "configuration unchanged");
     }
     fs::remove_file(configured.here.join("server.toml")).unwrap();
     assert_eq!(greeting(&served), "220 second");
@@ -68,7 +68,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
     // Keys that need a restart are named; the others change.
     configured.write(&format!("server.banner = \"fourth\"\nlimits.sessions = 5\n{users}"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     let warned = said.iter().filter(|line| line.contains("restart the server to apply it"));
     let warned: Vec<_> = warned.collect();
     assert!(matches!(&warned[..], [line] if line.contains("limits.sessions")), "{said:?}");
@@ -80,7 +80,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
 }
 
 #[test]
-fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
+fn the_confinement_is_logged_once_and_when_it_changes_fs_05() {
     let text = |confine| {
         format!(
             "security.confine = \"{confine}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
@@ -92,16 +92,16 @@ fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
     assert_eq!(served.said().matches(&line).count(), 1, "{}", served.said());
     // The same file again, then another one.
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     configured.write(&text("off"));
     served.signal("HUP");
-    let said = said_until(&served, "sessions are confined");
+    let said = log_until(&served, "sessions are confined");
     let said = said.concat();
     assert!(said.contains(&line) && said.ends_with("by openat2 without Landlock"), "{said}");
 }
 
 #[test]
-fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
+fn after_rein_a_session_uses_the_current_users_cm_17() {
     let user = |name: &str| {
         format!("[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n")
     };
@@ -114,7 +114,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
     let mut outside = RawSession::greeted(served.address);
     configured.write(&(user("new") + &user("same")));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     assert_eq!(inside.download("RETR file"), b"x");
     for session in [&mut inside, &mut outside] {
         session.expect("REIN", 220);
@@ -127,7 +127,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
     // A confined thread is never used for another user.
     configured.write(&(user("new") + &user("old")));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     inside.expect("REIN", 220);
     inside.expect("USER old", 331);
     inside.expect("PASS p", 230);
@@ -135,7 +135,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
 }
 
 #[test]
-fn a_hangup_opens_the_log_of_transfers_again() {
+fn sighup_reopens_the_transfer_log() {
     let here = TempRoot::new();
     let at = |name: &str| here.join(name);
     let users = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n";
@@ -156,7 +156,7 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     // The logs are reopened whatever else is wrong with the file.
     configured.write("nonsense");
     served.signal("HUP");
-    said_until(&served, "configuration unchanged");
+    log_until(&served, "configuration unchanged");
     upload();
     wait_for("log", 1);
     wait_for("log.1", 2);
@@ -167,8 +167,8 @@ fn a_hangup_opens_the_log_of_transfers_again() {
         let _ = fs::remove_dir(at("log"));
         assert!(Command::new(make).arg(at("log")).status().unwrap().success());
         served.signal("HUP");
-        said_until(&served, "lines are still written to the old file");
-        said_until(&served, "configuration unchanged");
+        log_until(&served, "lines are still written to the old file");
+        log_until(&served, "configuration unchanged");
     }
     upload();
     wait_for("log.2", 2);
@@ -177,27 +177,27 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     let _ = fs::remove_file(at("log"));
     configured.write(&text("none/other"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration unchanged");
+    let said = log_until(&served, "configuration unchanged");
     assert!(said.concat().contains("log.transfers: "), "{said:?}");
     configured.write(&text("other"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     assert!(said.last().unwrap().ends_with("changed: log.transfers, users"), "{said:?}");
     upload();
     wait_for("other", 1);
     configured.write(users);
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     upload();
     configured.write(&text("other"));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     upload();
     wait_for("other", 2);
 }
 
 #[test]
-fn a_hangup_changes_the_form_of_the_log() {
+fn sighup_changes_the_log_format() {
     let text = |format| {
         format!("log.format = \"{format}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n")
     };
@@ -205,22 +205,22 @@ fn a_hangup_changes_the_form_of_the_log() {
     let served = configured.serve();
     let login = || RawSession::login(served.address, "u", "p");
     login();
-    let said = said_until(&served, " login session=");
+    let said = log_until(&served, " login session=");
     assert!(said.iter().all(|line| !line.starts_with('{')), "{said:?}");
     configured.write(&text("json"));
     served.signal("HUP");
-    said_until(&served, "changed: log.format");
+    log_until(&served, "changed: log.format");
     login();
-    said_until(&served, "\"event\":\"login\"");
+    log_until(&served, "\"event\":\"login\"");
     configured.write(&text("text"));
     served.signal("HUP");
-    said_until(&served, "changed: log.format");
+    log_until(&served, "changed: log.format");
     login();
-    said_until(&served, " login session=");
+    log_until(&served, " login session=");
 }
 
 #[test]
-fn without_a_file_a_hangup_opens_the_log_of_transfers_again() {
+fn sighup_without_a_configuration_file_reopens_the_transfer_log() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let set = format!("log.transfers={}", here.join("log").display());
     let mut serve = ftp_with_hangup(&["serve", "--listen", "0", "--user", "u:p", "--write"]);
@@ -232,13 +232,13 @@ fn without_a_file_a_hangup_opens_the_log_of_transfers_again() {
         wait_until("a line of the log", is_there);
         fs::rename(here.join("log"), here.join(&name)).unwrap();
         served.signal("HUP");
-        said_until(&served, "log.transfers reopened");
+        log_until(&served, "log.transfers reopened");
         assert_eq!(fs::read_to_string(here.join(&name)).unwrap().lines().count(), 1, "{name}");
     }
 }
 
 #[test]
-fn a_hangup_that_nohup_ignores_reads_the_file_all_the_same() {
+fn sighup_reloads_the_configuration_even_under_nohup() {
     let text = |banner| {
         format!("server.banner = {banner:?}\nanonymous.enabled = true\nanonymous.root = \"/\"\n")
     };
@@ -249,12 +249,12 @@ fn a_hangup_that_nohup_ignores_reads_the_file_all_the_same() {
     let served = Served::of(shell.current_dir(configured.here.path()));
     configured.write(&text("second"));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     assert_eq!(greeting(&served), "220 second");
 }
 
 #[test]
-fn without_a_file_a_hangup_ends_the_server() {
+fn sighup_without_a_configuration_file_stops_the_server() {
     let root = TempRoot::new();
     let mut serve = ftp_with_hangup(&["serve", "--listen", "0"]);
     let mut served = Served::of(serve.arg(root.path()));
@@ -263,7 +263,7 @@ fn without_a_file_a_hangup_ends_the_server() {
 }
 
 #[test]
-fn signals_at_random_reload_or_end_in_order_hf_15() {
+fn random_signals_reload_or_stop_the_server_cleanly_hf_15() {
     let mut random = Random::new(15);
     let text = |number: u64| {
         format!(

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ftp_tests::raw::RawSession;
 
-use super::{Configured, said_until};
+use super::{Configured, log_until};
 
 /// The settings of a user with these keys, and the password `p`.
 fn user(name: &str, keys: &str) -> String {
@@ -13,7 +13,7 @@ fn user(name: &str, keys: &str) -> String {
 }
 
 #[test]
-fn users_are_kept_out_by_switch_by_date_and_by_network_hs_30() {
+fn users_are_refused_if_disabled_expired_or_on_another_network_hs_30() {
     let text = [
         "limits.login_delay = 0\n",
         &user("on", "enabled = true\nexpires = 2999-12-31\nnetworks = [\"127.0.0.0/8\"]"),
@@ -55,17 +55,17 @@ fn users_are_kept_out_by_switch_by_date_and_by_network_hs_30() {
         ("elsewhere", "q", "credentials"),
     ] {
         assert_eq!(reply(user, password), "530 Login incorrect");
-        said_until(&served, &format!("user=\"{user}\" reason={reason}"));
+        log_until(&served, &format!("user=\"{user}\" reason={reason}"));
     }
     // A user who is disabled by a reload loses the session.
     configured.write(&text.replace("enabled = true", "enabled = false"));
     served.signal("HUP");
-    said_until(&served, "user=\"on\" ends: the user was removed or disabled");
+    log_until(&served, "user=\"on\" ends: the user was removed or disabled");
     on.expect_reply(421);
 }
 
 #[test]
-fn a_user_with_the_name_of_anonymous_logins_can_be_disabled_and_removed() {
+fn a_user_named_anonymous_can_be_disabled_and_removed() {
     let start = "limits.login_delay = 0\n[anonymous]\nenabled = true\nroot = \"ROOT\"\n";
     let users = [user("ftp", "enabled = true"), user("anonymous", "")];
     let configured = Configured::new(&[start, &users[0], &users[1]].concat());
@@ -76,7 +76,7 @@ fn a_user_with_the_name_of_anonymous_logins_can_be_disabled_and_removed() {
     configured.write(&[start, &users[0].replace("true", "false")].concat());
     served.signal("HUP");
     for (name, session) in [("ftp", &mut disabled), ("anonymous", &mut removed)] {
-        said_until(&served, &format!("user=\"{name}\" ends: the user was removed or disabled"));
+        log_until(&served, &format!("user=\"{name}\" ends: the user was removed or disabled"));
         session.expect_reply(421);
     }
     guest.expect("NOOP", 200);
@@ -84,7 +84,7 @@ fn a_user_with_the_name_of_anonymous_logins_can_be_disabled_and_removed() {
 }
 
 #[test]
-fn users_may_differ_from_the_settings_of_all_fs_17() {
+fn user_settings_override_the_global_settings_fs_17() {
     let text = [
         "limits.login_delay = 0\n",
         &user("own", "umask = \"077\"\noverwrite = false\npartial = \"discard\"\nsync = \"none\""),
@@ -116,20 +116,20 @@ fn users_may_differ_from_the_settings_of_all_fs_17() {
         // At once, even if a program that starts meanwhile has inherited the connection.
         session.stream().shutdown(Shutdown::Both).unwrap();
         drop(data);
-        said_until(&served, &format!("user=\"{name}\" verb=STOR path=\"/cut\""));
+        log_until(&served, &format!("user=\"{name}\" verb=STOR path=\"/cut\""));
         login(name).expect("SIZE cut", code);
     }
     // New sessions have the new values.
     configured.write(&text.replace("overwrite = false", "overwrite = true"));
     served.signal("HUP");
-    said_until(&served, "changed: users");
+    log_until(&served, "changed: users");
     let _data = own.passive();
     own.expect("STOR all", 553);
     login("own").upload("STOR all", b"by new rules");
 }
 
 #[test]
-fn users_have_largest_files_and_rates_of_both_directions() {
+fn users_have_a_file_size_limit_and_rates_per_direction() {
     let text = user("u", "file_size = \"1 KiB\"\nrate_up = \"10 MiB/s\"\nrate_down = \"20 MiB/s\"");
     let configured = Configured::new(&text);
     let check = configured.check(&["--listen", "127.0.0.1:0"]).succeeded();
@@ -152,7 +152,7 @@ fn users_have_largest_files_and_rates_of_both_directions() {
 }
 
 #[test]
-fn homes_are_named_after_their_users_and_made_at_the_first_login_fs_05() {
+fn home_directories_named_after_users_are_created_at_first_login_fs_05() {
     let text = "
 limits.login_delay = 0
 [defaults]
@@ -219,7 +219,7 @@ create_home = false
 }
 
 #[test]
-fn directories_of_a_user_have_rights_of_their_own() {
+fn directories_of_a_user_can_have_separate_rights() {
     let directories = "[users.u.directories]\n\"/in\" = \"drop-box\"\n\"/in/work\" = [\"list\", \"read\", \"write\"]\n";
     let text = [
         "[groups.g]\ndirectories = { \"/pub\" = \"drop-box\" }\n",
@@ -260,13 +260,13 @@ fn directories_of_a_user_have_rights_of_their_own() {
     // New sessions have other rights after a reload.
     configured.write(&text.replace("\"/in\" = \"drop-box\"", "\"/in\" = \"read\""));
     served.signal("HUP");
-    said_until(&served, "changed: users");
+    log_until(&served, "changed: users");
     user.expect("SIZE in/file", 550);
     RawSession::login(served.address, "u", "p").expect("SIZE in/file", 213);
 }
 
 #[test]
-fn a_directory_can_be_closed_and_rules_that_apply_to_nothing_are_told() {
+fn a_directory_can_be_closed_and_rules_without_effect_cause_warnings() {
     let keys = "directories = { \"/private\" = [], \"/gone/x\" = \"read\", \"/link\" = \"read\", \"/file\" = \"read\" }";
     let configured = Configured::new(&user("u", keys));
     std::fs::create_dir(configured.root.join("private")).unwrap();
@@ -303,7 +303,7 @@ fn a_directory_can_be_closed_and_rules_that_apply_to_nothing_are_told() {
 }
 
 #[test]
-fn users_have_a_number_of_files_and_see_their_quota_hp_23_cm_139() {
+fn users_have_a_file_limit_and_site_quota_shows_it_hp_23_cm_139() {
     let text = |files: &str| {
         let anyone = "[anonymous]\nenabled = true\nroot = \"ROOT\"\nmax_files = 9\n";
         [anyone, &user("u", files)].concat()
@@ -328,7 +328,7 @@ fn users_have_a_number_of_files_and_see_their_quota_hp_23_cm_139() {
     // New sessions have the new limit.
     configured.write(&text("max_files = 3"));
     served.signal("HUP");
-    said_until(&served, "changed: users");
+    log_until(&served, "changed: users");
     let _data = session.passive();
     session.expect("STOR more", 552);
     let mut again = RawSession::login(served.address, "u", "p");

@@ -8,12 +8,12 @@ use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
-use super::{Configured, found, said_until};
+use super::{Configured, found, log_until};
 use crate::failed;
 use crate::serve::Served;
 
 #[test]
-fn what_users_will_not_get_is_said_word_for_word() {
+fn check_prints_each_warning_and_failure_word_for_word() {
     let configured = Configured::new(
         "
 [passive]
@@ -65,17 +65,20 @@ stored = [\"/proc/none/hook\", \"x\"]
         "warn  server.toml: all users of this computer can read the password hashes; use chmod o-r"
             .to_owned(),
         "warn  password: all users of this computer can read a password; use chmod o-r".to_owned(),
-        "fail  user gone: /proc/none/gone: No such file or directory; logins fail until it exists"
+        "fail  user gone: /proc/none/gone: No such file or directory; logins fail until the \
+         directory exists"
             .to_owned(),
-        format!("fail  anonymous: {root}/a file: not a directory; logins fail until it is one"),
+        format!(
+            "fail  anonymous: {root}/a file: not a directory; correct the path, because logins fail"
+        ),
         "warn  user \"a b\": mkdir_parents has no effect: the rights lack mkdir; add mkdir \
          to the rights"
             .to_owned(),
         "warn  user \"a b\": mkdir_existing_ok has no effect: the rights lack mkdir; add \
          mkdir to the rights"
             .to_owned(),
-        "warn  user ftp: this name in another letter case logs in anonymously, without a \
-         password; rename the user"
+        "warn  user ftp: clients that send this name in another letter case log in anonymously, \
+         without a password; rename the user"
             .to_owned(),
         format!(
             "warn  users \"a b\", add, ftp share {root}: only the user who started an interrupted \
@@ -116,7 +119,7 @@ stored = [\"/proc/none/hook\", \"x\"]
 }
 
 #[test]
-fn users_of_the_file_have_what_it_says_cm_14_hp_26() {
+fn configured_users_have_their_configured_rights_cm_14_hp_26() {
     let configured = Configured::new(
         "
 [anonymous]
@@ -171,7 +174,7 @@ mkdir_parents = true
     // The next login uses the directory that exists by then.
     fs::rename(configured.root.join("cam"), configured.root.join("old")).unwrap();
     refused("cam");
-    said_until(&served, "cam: no such file or directory");
+    log_until(&served, "cam: no such file or directory");
     fs::create_dir(configured.root.join("cam")).unwrap();
     let mut cam_again = RawSession::login(served.address, "cam", "p");
     cam_again.upload("STOR c", b"new");
@@ -181,7 +184,7 @@ mkdir_parents = true
 }
 
 #[test]
-fn users_have_the_quota_of_the_file_cm_54_hp_23() {
+fn configured_users_have_their_configured_quota_cm_54_hp_23() {
     let text = |quota: &str| {
         let user = |name: &str, quota: &str| {
             format!(
@@ -215,7 +218,7 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
     // New settings apply to new sessions, whose bytes count together with those of old sessions.
     configured.write(&text("quota = \"8 KiB\""));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     let mut again = login("one");
     assert_eq!((left(&mut again), left(&mut one)), ("213 3192".into(), "213 0".into()));
     again.upload("STOR again", &[b'x'; 192]);
@@ -224,7 +227,7 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
 }
 
 #[test]
-fn a_user_of_the_file_has_limits_of_its_own_cm_15() {
+fn a_configured_user_has_separate_session_limits_cm_15() {
     let configured = Configured::new(
         "
 limits.per_user = 2
@@ -253,7 +256,7 @@ per_user = 0
 }
 
 #[test]
-fn users_of_options_and_of_the_file_go_together() {
+fn users_from_options_and_from_the_file_can_both_log_in() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     configured.root.write("here", b"x");
     let root = configured.root.path().to_str().unwrap();
@@ -269,7 +272,7 @@ fn users_of_options_and_of_the_file_go_together() {
 }
 
 #[test]
-fn a_user_of_options_stands_in_for_one_of_the_file_and_it_is_said() {
+fn a_user_from_options_overrides_one_of_the_file_with_a_warning() {
     let text = "
 [anonymous]
 enabled = true
@@ -316,12 +319,12 @@ root = \"ROOT\"
     // Another user name, by another file.
     configured.write(&text.replace("users.b", "users.c"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
 }
 
 #[test]
-fn defaults_groups_and_the_user_itself_are_read_in_this_order() {
+fn defaults_groups_and_users_are_applied_in_this_order() {
     let text = "
 [users.u]
 groups = [\"one\", \"two\"]
@@ -374,7 +377,7 @@ rights = \"full\"
     // A reload applies another group to new sessions.
     configured.write(&text.replace("\"two\"]", "\"none\"]"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
     assert!(said.last().unwrap().ends_with("changed: users"), "{said:?}");
     let mut again = RawSession::login(served.address, "u", "p");
     again.expect("SIZE new/file", 213);
@@ -383,13 +386,13 @@ rights = \"full\"
     // One without its group changes nothing.
     configured.write(&text.replace("[groups.two]", "[groups.twin]"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration unchanged");
+    let said = log_until(&served, "configuration unchanged");
     let want = "server.toml:3:18: users.u.groups: unknown group \"two\"";
     assert!(said.iter().any(|line| line.contains(want)), "{said:?}");
 }
 
 #[test]
-fn hashes_of_mkpasswd_and_htpasswd_let_users_in() {
+fn password_hashes_of_mkpasswd_and_htpasswd_are_accepted() {
     let configured = Configured::new(
         "[users.yescrypt]\n\
          password = \"$y$j9T$u4s30rHMNUZJ7PHoak1E8.$MY.CSSakm5S8ak4tx9moYCezDf6CVOp8/9.tEj5oni/\"\n\
@@ -409,10 +412,10 @@ fn hashes_of_mkpasswd_and_htpasswd_let_users_in() {
 }
 
 #[test]
-fn a_server_with_a_file_starts_although_the_disk_of_its_users_is_missing() {
+fn a_configured_server_starts_without_the_directories_of_its_users() {
     let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT/disk\"\n");
     let served = configured.serve();
-    let fault = "/disk: No such file or directory; logins of its users fail";
+    let fault = "/disk: No such file or directory; users with this root directory cannot log in";
     assert!(served.said.contains(fault), "{}", served.said);
     let mut early = RawSession::greeted(served.address);
     early.expect("USER u", 331);
@@ -422,7 +425,7 @@ fn a_server_with_a_file_starts_although_the_disk_of_its_users_is_missing() {
     // A reload does not need the disk either.
     fs::remove_dir(configured.root.join("disk")).unwrap();
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     // A directory that was typed must exist.
     let typed = run(configured.command(&["--listen", "0", "--anonymous"]).arg("/proc/none/disk"));
     failed(&typed, 3, "/proc/none/disk: No such file or directory");

@@ -107,7 +107,7 @@ fn private_address_behind_nat() -> Row {
     let found = client.at(|| examined(&["ftp://198.51.100.1:2121/"]));
     let seen = (
         "pasv",
-        "227 announces 10.0.0.5, which is private, but the server's address is 198.51.100.1",
+        "the 227 reply announces 10.0.0.5, which is private, but the server's address is 198.51.100.1",
     );
     let wrong = &["pasv-private-address"];
     Row { network: "server behind NAT", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
@@ -131,7 +131,7 @@ fn passive_ports(network: &'static str, verdict: &str, wrong: &'static [&'static
     Row { network, wrong, exit: 13, found, seen, best: Some("ls -l --active ftp://") }
 }
 
-fn a_helper_that_knows_no_epsv() -> Row {
+fn a_helper_without_epsv() -> Row {
     let (client, router, server) = behind_a_router();
     // The client has a public address here: packets are only filtered.
     client.set_up("ip address add 198.51.100.2/32 dev lan");
@@ -162,7 +162,7 @@ fn a_helper_that_knows_no_epsv() -> Row {
     Row { network: "firewall that knows PASV only", wrong, exit: 0, found, seen, best }
 }
 
-fn a_middlebox_that_swallows_epsv() -> Row {
+fn a_middlebox_that_drops_epsv() -> Row {
     let (client, server) = direct();
     // Packets that begin with these four letters never arrive.
     server.set_up(
@@ -298,7 +298,7 @@ fn half_of_the_ports() -> Row {
         })
     });
     let found = client.at(|| examined(&[&format!("ftp://{address}/")]));
-    let (seen, wrong) = (("ports", "; not connected: 1"), &["passive-ports-partly"]);
+    let (seen, wrong) = (("ports", "; unreachable: 1"), &["passive-ports-partly"]);
     let network = "half of the passive ports dropped";
     Row { network, wrong, exit: 13, found, seen, best: Some("ls -l ftp://") }
 }
@@ -321,7 +321,7 @@ fn two_ports() -> Row {
     Row { network: "two ports", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
 
-fn password_in_clear() -> Row {
+fn password_in_plaintext() -> Row {
     let (client, server) = direct();
     let ours = Ours::at(&server, SERVER, ServerConfig::default());
     let url = format!("ftp://me:secret@{}/", ours.address());
@@ -331,7 +331,7 @@ fn password_in_clear() -> Row {
     Row { network: "password in clear", wrong, exit: 0, found, seen, best: Some("ftp://me@198") }
 }
 
-fn nobody_answers() -> Row {
+fn port_dropped() -> Row {
     let (client, server) = direct();
     server.set_up(
         "nft 'table ip filter {
@@ -380,7 +380,8 @@ const ROWS: &[Network] = &[
     },
     || Some(half_of_the_ports()),
     || {
-        let seen = ("packets", "a command of 900 bytes is answered, but one of 1900 bytes is not");
+        let seen =
+            ("packets", "the server answers a command of 900 bytes, but not one of 1900 bytes");
         Some(large_packets("large packets lost to the server", (true, false), &[], seen))
     },
     || {
@@ -393,14 +394,14 @@ const ROWS: &[Network] = &[
         Some(large_packets("large packets lost, uploads", (true, true), upload, seen))
     },
     || Some(a_large_listing()),
-    || Some(a_middlebox_that_swallows_epsv()),
+    || Some(a_middlebox_that_drops_epsv()),
     || Some(client_behind_nat("client behind NAT", "", &["active-behind-nat"])),
     client_vsftpd_behind_nat,
     || Some(firewall_at_the_client()),
     || Some(two_ports()),
     || Some(one_connection()),
-    || Some(password_in_clear()),
-    || Some(nobody_answers()),
+    || Some(password_in_plaintext()),
+    || Some(port_dropped()),
     || Some(no_way_there()),
     || {
         let talk = Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n");
@@ -422,7 +423,7 @@ const ROWS: &[Network] = &[
 
 /// The networks with the kernel's FTP helper.
 const HELPED: &[Network] = &[
-    || Some(a_helper_that_knows_no_epsv()),
+    || Some(a_helper_without_epsv()),
     || Some(client_behind_nat("NAT that rewrites", HELPER, &["middlebox-rewrites"])),
 ];
 
@@ -440,8 +441,8 @@ fn all(networks: &[Network]) -> impl Iterator<Item = Row> {
 }
 
 #[test]
-fn each_network_has_its_diagnosis_and_no_other() {
-    let test = "doctor::networks::each_network_has_its_diagnosis_and_no_other";
+fn each_network_fault_has_exactly_its_diagnosis() {
+    let test = "doctor::networks::each_network_fault_has_exactly_its_diagnosis";
     if !in_own_network(test, &[]) || Peer::find("nft").is_none() {
         return;
     }

@@ -59,7 +59,7 @@ fn talks(mut stream: TcpStream, talk: Talk) {
 pub(super) const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
 
 #[test]
-fn what_is_no_ftp_server_is_named() {
+fn other_protocols_and_silent_servers_are_diagnosed() {
     let talkers = [
         (Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n"), "ssh-on-port", 7),
         (Talk::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "http-on-port", 7),
@@ -83,7 +83,7 @@ fn what_is_no_ftp_server_is_named() {
 }
 
 #[test]
-fn a_local_address_that_is_not_here_is_no_missing_route() {
+fn a_missing_local_address_is_not_reported_as_a_missing_route() {
     let address = start("127.0.0.1", Talk::First(b"220 ready\r\n"));
     let url = format!("ftp://{address}/");
     // The connection to a proxy starts at that address too.
@@ -95,7 +95,7 @@ fn a_local_address_that_is_not_here_is_no_missing_route() {
 }
 
 #[test]
-fn where_nobody_listens_the_port_is_closed_and_a_name_must_be_known() {
+fn closed_ports_and_unknown_names_are_diagnosed() {
     let closed = OwnPort::claim_closed();
     let address = closed.address();
     for (url, want, code) in [

@@ -41,7 +41,7 @@ fn wait_for_file(running: &mut Running, root: &TempRoot) {
 }
 
 #[test]
-fn a_healthy_server_has_nothing_wrong_and_is_left_as_it_was() {
+fn a_healthy_server_has_no_findings_and_is_left_unchanged() {
     let ours = Ours::start("127.0.0.1:0");
     let found = examined(&["--upload-dir", "in", &ours.url()]);
     found.ran.exited(0);
@@ -69,7 +69,7 @@ fn a_healthy_server_has_nothing_wrong_and_is_left_as_it_was() {
 }
 
 #[test]
-fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
+fn text_output_explains_findings_and_quiet_shows_only_problems() {
     let ours = Ours::with("127.0.0.1:0", Rights::READ, ServerConfig::default());
     let ran = run(&mut ftp(&["doctor", "--upload-dir", "in", &ours.url()]));
     ran.exited(8);
@@ -78,7 +78,7 @@ fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
         "ok    epsv ",
         "fail  put ",
         "means: The server does not let this user store files",
-        "do, at the server: allow this user to write there",
+        "do, at the server: allow this FTP user to write there",
         "best  ftp-cli ls -l ftp://",
     ] {
         assert!(said.contains(words), "no {words:?} in {said}");
@@ -92,7 +92,7 @@ fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
 }
 
 #[test]
-fn each_trouble_of_a_server_is_found_and_no_other() {
+fn each_server_fault_has_exactly_its_diagnosis() {
     type Change = fn(From, &str) -> Option<String>;
     let changes: [(&str, i32, Change); 15] = [
         ("epsv-unsupported", 0, |from, line| match (from, line) {
@@ -196,7 +196,7 @@ fn a_signal_in_the_middle_of_an_upload_leaves_no_file_li_10() {
 }
 
 #[test]
-fn who_may_not_get_in_or_store_is_told_why() {
+fn refused_logins_and_uploads_are_diagnosed() {
     let login = |user: &str, password: &str, ours: &Ours| {
         let url = format!("ftp://{user}@{}/", ours.address());
         Found::of(run(doctor(&["--upload-dir", "in", &url]).env("FTP_PASSWORD", password)))
@@ -251,7 +251,7 @@ fn who_may_not_get_in_or_store_is_told_why() {
 }
 
 #[test]
-fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
+fn a_refused_second_login_is_a_finding_and_not_only_an_error() {
     // After the data connections nothing is known, or no method can be tried at all.
     at_once(2, [(6, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
         let ours = Ours::start("127.0.0.1:0");
@@ -274,7 +274,7 @@ fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
 }
 
 #[test]
-fn the_time_for_the_whole_ends_the_examination_and_accuses_nobody_cl_28() {
+fn the_overall_timeout_ends_the_checks_without_a_diagnosis_cl_28() {
     // Each method would wait for itself: together they take longer than the limit.
     let ours = Ours::start("127.0.0.1:0");
     let address = between(ours.address(), |from, line| {
@@ -291,7 +291,7 @@ fn the_time_for_the_whole_ends_the_examination_and_accuses_nobody_cl_28() {
 }
 
 #[test]
-fn a_file_that_a_signal_leaves_at_the_server_is_named_li_10() {
+fn a_file_left_on_the_server_after_a_signal_is_reported_li_10() {
     let ours = Ours::start("127.0.0.1:0");
     // The end of an upload is never confirmed, and nothing is deleted.
     let is_stored = Arc::new(AtomicBool::new(false));
@@ -317,7 +317,7 @@ fn a_file_that_a_signal_leaves_at_the_server_is_named_li_10() {
 }
 
 #[test]
-fn options_of_active_mode_need_no_active_where_it_is_tried_anyway() {
+fn doctor_accepts_active_mode_options_without_active() {
     let ours = Ours::start("127.0.0.1:0");
     let found =
         examined(&["--active-address", "127.0.0.1", "--active-ports", "20000-60000", &ours.url()]);
@@ -329,7 +329,7 @@ fn options_of_active_mode_need_no_active_where_it_is_tried_anyway() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_no_success() {
+fn a_missing_path_is_reported_as_a_failure() {
     let ours = Ours::start("127.0.0.1:0");
     for (path, wrong, code, best) in [
         ("missing/", &["path-missing"][..], 8, ""),
@@ -353,7 +353,7 @@ fn a_path_that_is_not_there_is_no_success() {
 }
 
 #[test]
-fn a_final_reply_that_never_comes_is_no_fault_of_a_firewall() {
+fn a_missing_final_reply_is_not_blamed_on_a_firewall() {
     let ours = Ours::start("127.0.0.1:0");
     let address = between(ours.address(), |from, line| {
         let is_end = from == From::Server && line.starts_with("226 ");
@@ -361,13 +361,13 @@ fn a_final_reply_that_never_comes_is_no_fault_of_a_firewall() {
     });
     let found = examined(&[&format!("ftp://{address}/")]);
     assert!(found.wrong.iter().eq(["final-reply-never"]), "{:?}", found.ran);
-    assert!(found.seen("epsv").contains("its final reply did not"), "{:?}", found.ran);
+    assert!(found.seen("epsv").contains("final reply did not"), "{:?}", found.ran);
     found.ran.exited(10);
     assert_eq!(found.best(), None);
 }
 
 #[test]
-fn half_of_the_passive_ports_forwarded_is_no_fault_of_epsv() {
+fn partly_forwarded_passive_ports_are_not_blamed_on_epsv() {
     // Every second named port has no listener.
     let ours = Ours::start("127.0.0.1:0");
     let count = Arc::new(AtomicUsize::new(0));
@@ -383,13 +383,13 @@ fn half_of_the_passive_ports_forwarded_is_no_fault_of_epsv() {
     });
     let found = examined(&[&format!("ftp://{address}/")]);
     assert!(found.wrong.iter().eq(["passive-ports-partly"]), "{:?}", found.ran);
-    assert!(found.seen("ports").contains("; not connected: 1"), "{:?}", found.ran);
+    assert!(found.seen("ports").contains("; unreachable: 1"), "{:?}", found.ran);
     found.ran.exited(13);
     assert_eq!(found.best(), Some(format!("ftp-cli ls -l --active ftp://{address}/")));
 }
 
 #[test]
-fn a_server_of_one_connection_for_each_host_is_no_broken_one() {
+fn a_server_with_one_connection_per_host_is_not_reported_as_broken() {
     let host = std::net::Ipv4Addr::LOCALHOST;
     let vsftpd = RealServer::vsftpd_of_one(host).map(|server| ("vsftpd", server));
     let proftpd = RealServer::proftpd_of_one(host).map(|server| ("ProFTPD", server));

@@ -76,8 +76,8 @@ fn silent_after_the_login() -> (Found, &'static [&'static str], i32) {
 }
 
 #[test]
-fn all_of_it_ends_in_30_s_by_default_whatever_waits() {
-    let test = "doctor::waiting::all_of_it_ends_in_30_s_by_default_whatever_waits";
+fn doctor_ends_within_30_s_by_default_whatever_hangs() {
+    let test = "doctor::waiting::doctor_ends_within_30_s_by_default_whatever_hangs";
     if !in_own_network(test, &[]) || Peer::find("nft").is_none() {
         return;
     }

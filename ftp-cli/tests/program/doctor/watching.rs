@@ -19,7 +19,7 @@ use crate::{failed, ftp};
 const LONG: Duration = Duration::from_secs(120);
 
 #[test]
-fn a_watch_ends_when_the_server_works_and_tells_what_has_changed() {
+fn a_watch_reports_changes_and_ends_when_the_server_works() {
     let (port, root) = (OwnPort::claim(), TempRoot::new());
     let url = format!("ftp://me:secret@{}/", port.address());
     let mut command = ftp(&["doctor", "--watch=100ms", &url]);

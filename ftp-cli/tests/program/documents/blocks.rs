@@ -81,7 +81,7 @@ pub(super) fn blocks(document: &str) -> Result<Vec<Block>, String> {
 }
 
 #[test]
-fn blocks_are_known_by_the_words_after_the_backticks() {
+fn code_blocks_are_classified_by_their_info_string() {
     let document = "```sh\na\n```\ntext\n```sh serve\nb\n```\n```toml /etc/x\nc\n\n```\n\
                     - ```ini ~/y\n  d\n  ```\n```text\ne\n```\n";
     let document = document.replace("- ```", "  ```");

@@ -191,7 +191,7 @@ const LFTP: &[Line] = &[
 const RCLONE: &[Line] = &[
     ("rclone copy host:pub pub", "copy ftp://host/pub pub", Told("\"mirror\"", "mirror ftp://host/pub pub"), Came("pub/sub/c.txt", "pub/sub/c.txt")),
     ("rclone copy site host:www", "put -r site ftp://host/www", Same, Went("www/index.html", "site/index.html")),
-    ("rclone sync site host:www", "sync site ftp://host/www", Noted("use --delete to remove what SRC lacks"), Went("www/index.html", "site/index.html")),
+    ("rclone sync site host:www", "sync site ftp://host/www", Noted("use --delete to delete objects that SRC lacks"), Went("www/index.html", "site/index.html")),
     ("rclone sync --max-delete 10 site host:www", "sync --delete --max-delete 10 site ftp://host/www", Same, Went("www/index.html", "site/index.html")),
     ("rclone sync --backup-dir host:old site host:www", "sync --delete --backup-dir old site ftp://host/www", Same, Went("www/index.html", "site/index.html")),
     ("rclone copy --copy-links site host:www", "mirror --copy-links site ftp://host/www", Told("--links follow", "mirror --links follow site ftp://host/www"), Went("www/index.html", "site/index.html")),
@@ -321,7 +321,7 @@ fn is_told(ran: &Ran, words: &str) {
 }
 
 #[test]
-fn lines_of_other_programs_do_what_the_table_says() {
+fn command_lines_of_other_programs_have_the_documented_effect() {
     for (theirs, tried, here, effect) in TABLES.iter().flat_map(|(_, lines)| lines.iter()) {
         let scene = Scene::new();
         let ran = scene.run(tried);
@@ -375,7 +375,7 @@ fn tables() -> String {
 }
 
 #[test]
-fn the_table_is_the_one_that_is_run() {
+fn the_document_contains_the_tested_tables() {
     let count: usize = TABLES.iter().map(|(_, lines)| lines.len()).sum();
     assert!(count >= 120, "{count}");
     let path = root().join("docs/coming-from.md");

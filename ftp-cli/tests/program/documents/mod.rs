@@ -147,7 +147,7 @@ fn readme_has_the_two_commands() {
 
 /// The man page contains the help of every command.
 #[test]
-fn help_and_man_page_have_plain_words() {
+fn help_and_man_page_avoid_the_words_of_the_style_sheet() {
     for command in [&["help"][..], &["man"], &["man", "server.toml"]] {
         let text = String::from_utf8(run(&mut ftp(command)).succeeded()).unwrap();
         assert_eq!(faults(&text), [""; 0], "{command:?}");

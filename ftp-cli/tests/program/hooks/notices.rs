@@ -156,7 +156,7 @@ fn each_event_is_as_documented() {
 }
 
 #[test]
-fn names_are_whole_and_cannot_forge_a_field() {
+fn names_in_events_are_complete_and_cannot_forge_a_field() {
     let noticed = Noticed::start(SEE, "made", &[]);
     let mut session = noticed.login("u");
     let long = "y".repeat(250);
@@ -196,7 +196,7 @@ fn a_program_gets_nothing_but_its_event() {
 }
 
 #[test]
-fn it_runs_as_whom_the_server_runs() {
+fn a_hook_program_runs_as_the_user_of_the_server() {
     const NOBODY: u32 = 65_534;
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return;
@@ -240,7 +240,7 @@ fn events_of_a_user_keep_their_order() {
 }
 
 #[test]
-fn a_user_whose_program_hangs_does_not_delay_another() {
+fn a_hanging_hook_of_one_user_does_not_delay_another_user() {
     // It ends with the directory of this test.
     let script = "json=$(cat); \
                   case $json in *'\"user\":\"u\"'*) while [ -e hook ]; do sleep 0.1; done;; esac; \
@@ -255,7 +255,7 @@ fn a_user_whose_program_hangs_does_not_delay_another() {
 }
 
 #[test]
-fn a_hangup_changes_program_and_events() {
+fn sighup_changes_the_hook_program_and_events() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let hook = program(&here, SEE);
     let text = |hooks: &str| {
@@ -305,7 +305,7 @@ pub(super) fn documented(name: &str) -> &'static str {
 }
 
 #[test]
-fn a_post_is_a_script_of_two_lines() {
+fn the_documented_script_posts_an_event_by_http() {
     if Peer::find("curl").is_none() {
         return;
     }
@@ -328,7 +328,7 @@ fn a_post_is_a_script_of_two_lines() {
 }
 
 #[test]
-fn check_looks_at_program_and_directory() {
+fn check_examines_hook_program_and_dead_letter_directory() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
     let hook = program(&here, SEE);
     let letters = here.mkdir("letters");

@@ -49,7 +49,7 @@ fn transfers_work(noticed: &Noticed) {
 }
 
 #[test]
-fn one_that_fails_is_run_again_and_then_its_event_is_kept() {
+fn a_failing_hook_is_retried_and_then_its_event_is_kept() {
     let script = "echo >>tries; echo broken >&2; echo more >&2; exit 3";
     let (noticed, letters) = with_letters(script, "made", &["--set", "hooks.retries=2"]);
     noticed.login("u").expect("MKD a", 257);
@@ -64,7 +64,7 @@ fn one_that_fails_is_run_again_and_then_its_event_is_kept() {
 }
 
 #[test]
-fn one_that_succeeds_at_last_has_handled_its_event_and_later_ones_wait() {
+fn a_hook_that_succeeds_on_retry_keeps_the_event_order() {
     let script = "json=$(cat); case $json in *'\"/a\"'*) \
                   echo >>tries; [ $(wc -l <tries) = 3 ] || exit 1;; esac; \
                   printf '%s\\n' \"$json\" >>seen";
@@ -79,7 +79,7 @@ fn one_that_succeeds_at_last_has_handled_its_event_and_later_ones_wait() {
 }
 
 #[test]
-fn one_that_hangs_is_killed_with_its_children() {
+fn a_hanging_hook_is_killed_with_its_children() {
     let script = "sleep 600 & echo $! >>pids; echo $$ >>pids; wait";
     let more = ["--set", "hooks.timeout=2 s", "--set", "hooks.retries=1"];
     let (noticed, letters) = with_letters(script, "made", &more);
@@ -101,7 +101,7 @@ fn one_that_hangs_is_killed_with_its_children() {
 }
 
 #[test]
-fn one_that_floods_or_reads_nothing_harms_nobody() {
+fn a_hook_that_floods_output_or_ignores_input_is_harmless() {
     let flood = "yes | head -c 1000000; yes | head -c 1000000 >&2; exit 1";
     let (noticed, letters) = with_letters(flood, "made", &["--set", "hooks.retries=0"]);
     noticed.login("u").expect("MKD a", 257);
@@ -122,7 +122,7 @@ fn one_that_floods_or_reads_nothing_harms_nobody() {
 }
 
 #[test]
-fn one_that_is_missing_costs_its_events_nothing() {
+fn events_of_a_missing_hook_program_are_kept() {
     let (noticed, letters) = with_letters(SEE, "made", &["--set", "hooks.retries=0"]);
     fs::remove_file(noticed.here.join("hook")).unwrap();
     noticed.login("u").expect("MKD a", 257);
@@ -132,7 +132,7 @@ fn one_that_is_missing_costs_its_events_nothing() {
 }
 
 #[test]
-fn events_without_a_directory_for_them_are_in_the_log() {
+fn events_that_cannot_be_kept_are_logged() {
     let here = TempRoot::new();
     let full = here.mkdir("full");
     File::create(full.join("large")).unwrap().set_len(64 * 1024 * 1024).unwrap();
@@ -223,7 +223,7 @@ fn each_event_of_a_flood_is_handled_or_kept_or_logged() {
 }
 
 #[test]
-fn the_end_of_the_server_keeps_what_runs_and_what_waits() {
+fn shutdown_keeps_running_and_queued_events() {
     let grace = ["--set", "timeouts.shutdown_grace=300 ms", "--set", "hooks.processes=1"];
     let (mut noticed, letters) = with_letters("echo >>runs; sleep 600", "made,logout", &grace);
     let mut sessions = ["u", "v"].map(|user| noticed.login(user));
@@ -272,7 +272,7 @@ fn a_second_signal_loses_no_event() {
 }
 
 #[test]
-fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
+fn a_hanging_stored_hook_does_not_delay_the_event_program_at_shutdown() {
     let more = [
         "--set",
         "hooks.stored=[\"/bin/sleep\", \"600\"]",
@@ -301,7 +301,7 @@ fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
 }
 
 #[test]
-fn a_missing_directory_of_dead_letters_is_said_at_startup() {
+fn a_missing_dead_letter_directory_is_logged_at_startup() {
     let missing = ["--set", "hooks.dead_letters=/proc/none/events"];
     let noticed = Noticed::start(SEE, "made", &missing);
     let said = noticed.served.said();
@@ -309,7 +309,7 @@ fn a_missing_directory_of_dead_letters_is_said_at_startup() {
 }
 
 #[test]
-fn the_end_of_the_server_waits_for_no_retry() {
+fn shutdown_does_not_wait_for_retries() {
     let script = "echo >>runs; exit 1";
     let (mut noticed, letters) = with_letters(script, "made", &["--set", "hooks.retry_delay=1 h"]);
     let mut session = noticed.login("u");

@@ -5,7 +5,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::wait::wait_until;
 
 use super::{Asking, KNOWS_TWO, PATIENT};
-use crate::config::said_until;
+use crate::config::log_until;
 use crate::hooks::notices::program;
 
 /// A script that compares with the line of the file `password`.
@@ -25,13 +25,13 @@ impl Asking {
     pub(super) fn reload(&self, text: &str, changed: &str) {
         self.configured.write(text);
         self.served.signal("HUP");
-        let said = said_until(&self.served, "configuration reloaded");
+        let said = log_until(&self.served, "configuration reloaded");
         assert!(said.last().unwrap().ends_with(changed), "{said:?}");
     }
 }
 
 #[test]
-fn accepted_logins_are_remembered_and_refused_ones_are_not() {
+fn accepted_logins_are_cached_and_refused_ones_are_not() {
     let asking = Asking::start(COMPARES, "auth.cache = \"1 h\"\n");
     asking.set_password("first");
     for _ in 0..3 {
@@ -69,7 +69,7 @@ fn accepted_logins_are_remembered_and_refused_ones_are_not() {
 }
 
 #[test]
-fn an_old_password_is_forgotten_in_time() {
+fn a_cached_password_expires() {
     let asking = Asking::start(COMPARES, "auth.cache = \"1 s\"\n");
     asking.set_password("first");
     assert_eq!(asking.code("anna", "first"), 230);
@@ -141,7 +141,7 @@ fn removed_users_stay_removed_after_further_reloads() {
 }
 
 #[test]
-fn anonymous_sessions_do_not_become_those_of_the_program() {
+fn anonymous_sessions_do_not_become_sessions_of_program_users() {
     let anonymous = "[anonymous]\nenabled = true\nroot = \"ROOT\"\n";
     let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
     let asking = Asking::start(script, anonymous);
@@ -162,7 +162,7 @@ fn anonymous_sessions_do_not_become_those_of_the_program() {
 }
 
 #[test]
-fn users_of_the_program_keep_the_hosts_that_are_for_them() {
+fn program_users_stay_only_on_hosts_that_still_list_them() {
     // Anonymous users have no place at the host.
     let text = "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
                 [hosts.\"a.example\"]\nusers = [\"anna\"]\nroot = \"ROOT/%u\"\n";
@@ -180,7 +180,7 @@ fn users_of_the_program_keep_the_hosts_that_are_for_them() {
     let mut anna = at_host("anna", 230);
     assert_eq!(anna.download("RETR own"), b"of anna");
     drop(at_host("bob", 530));
-    let said = said_until(&asking.served, "login-refused");
+    let said = log_until(&asking.served, "login-refused");
     assert!(said.last().unwrap().contains("reason=host"), "{said:?}");
     let program = format!("auth.program = \"{}\"\n{PATIENT}", asking.here.join("hook").display());
     asking.reload(&format!("{program}server.banner = \"x\"\n{text}"), "changed: server.banner");
@@ -191,7 +191,7 @@ fn users_of_the_program_keep_the_hosts_that_are_for_them() {
 }
 
 #[test]
-fn a_stop_ends_a_program_that_hangs() {
+fn stopping_the_server_ends_a_hanging_auth_program() {
     let script = "read -r line; sleep 600 & echo $$ $! >pids.new; mv pids.new pids; wait";
     let mut asking = Asking::start(script, "auth.workers = 1\n");
     let mut hanging = asking.session();

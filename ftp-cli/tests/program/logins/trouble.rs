@@ -7,7 +7,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 use super::{Asking, KNOWS_TWO, PATIENT};
-use crate::config::said_until;
+use crate::config::log_until;
 
 /// A script that reads from the user's name what to do.
 const TROUBLE: &str = "read -r line
@@ -30,7 +30,7 @@ case $line in
 esac";
 
 #[test]
-fn a_program_in_trouble_lets_nobody_in() {
+fn a_failing_auth_program_refuses_the_login() {
     let asking = Asking::start(TROUBLE, "");
     let (mut other, code) = asking.login("other", "p");
     assert_eq!(code, 230);
@@ -54,7 +54,7 @@ fn a_program_in_trouble_lets_nobody_in() {
         session.expect(format!("USER {user}"), 331);
         let reply = session.ask("PASS g3heim");
         assert_eq!(reply.code, code, "{user}");
-        let said = said_until(&asking.served, "login-refused");
+        let said = log_until(&asking.served, "login-refused");
         assert!(said.iter().any(|line| line.contains(why)), "{user}: {said:?}");
         assert!(!said.iter().any(|line| line.contains("g3heim")), "{said:?}");
         if code == 451 {
@@ -70,7 +70,7 @@ fn a_program_in_trouble_lets_nobody_in() {
 }
 
 #[test]
-fn one_that_hangs_is_killed_and_other_users_wait_for_nothing() {
+fn a_hanging_auth_program_is_killed_and_delays_no_other_user() {
     let script = "read -r line; sleep 600 & echo $$ $! >pids.new; mv pids.new pids; wait";
     let user = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
     let asking = Asking::start(script, user);
@@ -89,7 +89,7 @@ fn one_that_hangs_is_killed_and_other_users_wait_for_nothing() {
     second.expect("USER bob", 331);
     second.line("PASS g3heim");
     second.expect_reply(451);
-    said_until(&asking.served, "for bob: killed after 1 s");
+    log_until(&asking.served, "for bob: killed after 1 s");
     let second_pids = pids();
     if second_pids != first {
         wait_until("the end of both", || {
@@ -103,15 +103,15 @@ fn one_that_hangs_is_killed_and_other_users_wait_for_nothing() {
     // The program before its child, which the server may have killed by then.
     Command::new("kill").args(first.split_whitespace()).status().unwrap();
     hanging.expect_reply(451);
-    said_until(&asking.served, "for anna: signal: 15 (SIGTERM)");
+    log_until(&asking.served, "for anna: signal: 15 (SIGTERM)");
 }
 
 #[test]
-fn a_missing_program_is_said() {
+fn a_missing_auth_program_is_logged() {
     let asking = Asking::start(KNOWS_TWO, "[defaults]\nroot = \"ROOT\"\n");
     fs::remove_file(asking.here.join("hook")).unwrap();
     assert_eq!(asking.code("anna", "secret"), 451);
-    said_until(&asking.served, "hook for anna: No such file or directory");
+    log_until(&asking.served, "hook for anna: No such file or directory");
 }
 
 #[test]
@@ -143,7 +143,7 @@ echo '{\"ok\":true,\"root\":\"/\"}'";
 }
 
 #[test]
-fn a_program_whose_client_has_gone_is_ended() {
+fn a_disconnected_client_ends_its_auth_program() {
     let script = "read -r line
 case $line in
 *slow*) echo >>seen; exec sleep 1000 ;;

@@ -21,7 +21,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn permissions_go_to_servers_and_come_back() {
+fn permissions_round_trip_through_servers() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         let (source, back) = (here.join("src"), here.join("back"));
@@ -38,7 +38,7 @@ fn permissions_go_to_servers_and_come_back() {
         let ran = mirror(&["--perms"], shown(&source), &url);
         if name == "vsftpd" {
             // It refuses that to anonymous users.
-            return failed(&ran, 12, "--perms: the permissions are not set");
+            return failed(&ran, 12, "--perms: the permissions were not set");
         }
         ran.exited(0);
         assert_eq!(modes(&site.root.join("t")), [0o640, 0o755, 0o604, 0o751], "{name}");
@@ -61,7 +61,7 @@ fn permissions_go_to_servers_and_come_back() {
 }
 
 #[test]
-fn a_server_without_chmod_or_permissions_is_told() {
+fn missing_chmod_support_or_permissions_are_reported() {
     let here = TempRoot::new();
     here.write("up/a", b"1");
     here.write("up/b", b"2");
@@ -73,7 +73,7 @@ fn a_server_without_chmod_or_permissions_is_told() {
         ("SITE", Act::Say("502 no SITE")),
     ]);
     let ran = mirror(&["--perms"], shown(&here.join("up")), &peer.url("t"));
-    failed(&ran, 12, "502 no SITE; --perms: the permissions are not set");
+    failed(&ran, 12, "502 no SITE; --perms: the permissions were not set");
     // It is asked once, and both files are there.
     assert_eq!(peer.seen().matches("SITE CHMOD").count(), 1, "{}", peer.seen());
     assert_eq!(peer.seen().matches("STOR").count(), 2, "{}", peer.seen());
@@ -142,7 +142,7 @@ fn a_directory_gets_its_permissions_after_its_content() {
 }
 
 #[test]
-fn a_dry_run_says_what_the_run_does() {
+fn a_dry_run_prints_exactly_what_the_run_does() {
     let server = OurServer::start();
     let here = TempRoot::new();
     for (root, top) in [(&here, "site"), (&server.root, "www")] {
@@ -208,7 +208,7 @@ fn a_dry_run_says_what_the_run_does() {
 }
 
 #[test]
-fn links_that_stay_in_the_tree_are_kept_hc_06_cl_51() {
+fn only_links_within_the_tree_are_kept_hc_06_cl_51() {
     let list = concat!(
         "-rw-r--r-- 1 u g 1 Jan 2 2020 a\r\n",
         "lrwxrwxrwx 1 u g 1 Jan 2 2020 good -> a\r\n",
@@ -255,7 +255,7 @@ fn links_that_stay_in_the_tree_are_kept_hc_06_cl_51() {
 }
 
 #[test]
-fn links_are_followed_to_a_server_and_cannot_be_kept_there() {
+fn uploads_follow_links_on_request_and_cannot_keep_them() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         here.write("src/a", b"one");
@@ -303,7 +303,7 @@ fn versions(root: &TempRoot, top: &str, version: u64) {
 }
 
 #[test]
-fn replaced_and_deleted_files_move_to_the_backup_of_a_server() {
+fn replaced_and_deleted_files_move_to_a_remote_backup() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         let (source, url) = (here.join("src"), site.url("www"));
@@ -346,7 +346,7 @@ fn replaced_and_deleted_files_move_to_the_backup_of_a_server() {
 }
 
 #[test]
-fn an_upload_that_cannot_be_published_leaves_the_old_file() {
+fn a_failed_final_rename_keeps_the_old_file() {
     let here = TempRoot::new();
     here.write("up/a", b"new");
     let list = b"type=file;size=1;modify=20200101000000; a\r\n".to_vec();
@@ -380,7 +380,7 @@ fn an_upload_that_cannot_be_published_leaves_the_old_file() {
 }
 
 #[test]
-fn a_file_that_the_listing_does_not_show_is_kept_too() {
+fn a_file_missing_from_the_listing_is_backed_up_too() {
     let here = TempRoot::new();
     here.write("up/a", b"new");
     here.write("up/b", b"new");
@@ -431,7 +431,7 @@ fn replaced_and_deleted_files_move_to_a_local_backup() {
 }
 
 #[test]
-fn a_table_tells_what_was_done() {
+fn stats_prints_a_table_of_actions() {
     let server = OurServer::start();
     let here = TempRoot::new();
     here.write("src/a", b"one");

@@ -28,7 +28,7 @@ fn hostile(lines: &str) -> Peer {
 }
 
 #[test]
-fn names_of_a_server_lead_nowhere_else_cl_52_hc_05_hc_08_hc_09() {
+fn server_names_cannot_escape_the_target_cl_52_hc_05_hc_08_hc_09() {
     let here = TempRoot::new();
     here.write("outside", b"mine");
     here.write("mine/kept", b"mine");
@@ -60,7 +60,7 @@ fn names_of_a_server_lead_nowhere_else_cl_52_hc_05_hc_08_hc_09() {
 }
 
 #[test]
-fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
+fn symlinks_are_neither_created_nor_followed_hc_06_li_08_cl_51() {
     let here = TempRoot::new();
     here.mkdir("outside");
     let target = here.join("mine");
@@ -87,7 +87,7 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
 }
 
 #[test]
-fn nothing_is_deleted_on_a_listing_that_was_cut_or_refused() {
+fn an_interrupted_or_refused_listing_deletes_nothing() {
     let list = "type=file;size=4;modify=20200101000000; f\r\n";
     let with_directory = format!("{list}type=dir; d\r\n");
     let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
@@ -125,7 +125,7 @@ fn nothing_is_deleted_on_a_listing_that_was_cut_or_refused() {
 }
 
 #[test]
-fn a_tree_without_an_end_is_left_where_it_is_too_deep_hc_14() {
+fn an_endless_tree_fails_as_too_deep_hc_14() {
     let peer = Peer::start(&[
         ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
         ("MLSD", Act::Send("150 list", b"type=dir; d\r\n".to_vec(), "226 done")),
@@ -137,7 +137,7 @@ fn a_tree_without_an_end_is_left_where_it_is_too_deep_hc_14() {
 }
 
 #[test]
-fn what_is_not_there_is_no_empty_tree() {
+fn a_missing_source_is_not_an_empty_tree() {
     let here = TempRoot::new();
     here.write("mine/kept", b"mine");
     let check = |site: &Site| {
@@ -159,7 +159,7 @@ fn what_is_not_there_is_no_empty_tree() {
 
 /// A link to a directory, which some servers list as its target.
 #[test]
-fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
+fn nothing_is_deleted_through_a_remote_symlink_hc_08() {
     let here = TempRoot::new();
     here.write("mine/kept", b"mine");
     let check = |site: &Site, tells: Tells| {
@@ -184,7 +184,7 @@ fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
 
 /// The same for a link with the name of a local directory: its content is not examined.
 #[test]
-fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
+fn nothing_is_deleted_through_a_symlink_named_like_a_directory_hc_08_cl_52() {
     let here = TempRoot::new();
     here.mkdir("mine/link/sub");
     here.write("mine/real/kept", b"mine");
@@ -209,7 +209,7 @@ fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
 }
 
 #[test]
-fn a_temporary_name_that_exists_ends_the_run_before_any_copy() {
+fn an_existing_temporary_name_fails_the_run_before_any_copy() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     here.write("t/d/a", b"a");
     here.write("t/d/.in.a", b"other");
@@ -235,7 +235,7 @@ fn a_temporary_name_that_exists_ends_the_run_before_any_copy() {
 }
 
 #[test]
-fn files_that_keep_the_state_of_a_move_are_not_mirrored() {
+fn state_files_of_moves_are_not_mirrored() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     for word in ["journal", "taken", "new", "taken.part"] {
         here.write(format!("t/.0123456789abcdef.ftp-cli-{word}"), b"state");

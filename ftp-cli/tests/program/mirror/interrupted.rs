@@ -16,7 +16,7 @@ use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
 #[test]
-fn an_interrupted_mirror_goes_on_where_it_was() {
+fn a_repeated_mirror_copies_only_what_failed_before() {
     let server = OurServer::start();
     let here = TempRoot::new();
     for number in 0..20 {
@@ -37,7 +37,7 @@ fn an_interrupted_mirror_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_killed_run_left_goes_with_the_next() {
+fn leftovers_of_a_killed_run_are_removed_by_the_next_run() {
     let server = OurServer::start();
     server.root.write("tree/sub/f", b"whole");
     let here = TempRoot::new();
@@ -53,7 +53,7 @@ fn what_a_killed_run_left_goes_with_the_next() {
 }
 
 #[test]
-fn a_file_that_another_run_writes_to_is_not_deleted() {
+fn a_file_locked_by_another_run_is_not_deleted() {
     let server = OurServer::start();
     server.root.write("tree/f", b"whole");
     let here = TempRoot::new();
@@ -95,7 +95,7 @@ fn a_file_that_another_run_writes_to_is_not_deleted() {
 }
 
 #[test]
-fn a_download_that_runs_keeps_its_temporary_file_from_a_mirror() {
+fn a_mirror_keeps_the_temporary_file_of_a_running_download() {
     let server = OurServer::start();
     server.root.write("tree/f", b"whole");
     server.root.write("g", &[b'x'; 200_000]);
@@ -118,7 +118,7 @@ fn a_download_that_runs_keeps_its_temporary_file_from_a_mirror() {
 }
 
 #[test]
-fn a_mirror_to_a_server_keeps_what_may_be_in_use_there() {
+fn a_mirror_to_a_server_keeps_possible_temporary_files() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     here.write("up/f", b"whole");
     let kept = [".ftp-cli-1f-0.tmp", ".ftp-client-00000000000000ff"];
@@ -133,7 +133,7 @@ fn a_mirror_to_a_server_keeps_what_may_be_in_use_there() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_if_that_is_wanted() {
+fn transient_failures_are_retried_on_request() {
     let listing = b"type=file;size=4;modify=20200101000000; f\r\n".to_vec();
     for (options, code) in [(&[][..], 9), (&["--retry", "1", "--retry-delay", "0"], 0)] {
         let peer = Peer::start(&[
@@ -163,7 +163,7 @@ fn what_may_pass_is_tried_again_if_that_is_wanted() {
 }
 
 #[test]
-fn a_file_that_is_cut_is_not_there_and_nothing_else_is_lost_hl_04() {
+fn an_interrupted_download_keeps_the_old_file_and_all_others_hl_04() {
     let listing = concat!(
         "type=file;size=4;modify=20200101000000; a\r\n",
         "type=file;size=4;modify=20200101000000; b\r\n",
@@ -194,7 +194,7 @@ fn a_file_that_is_cut_is_not_there_and_nothing_else_is_lost_hl_04() {
 }
 
 #[test]
-fn a_file_that_was_cut_goes_on_in_its_middle() {
+fn an_interrupted_file_is_resumed_with_continue() {
     let listing = b"type=file;size=8;modify=20200101000000; f\r\n".to_vec();
     let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
     let list = ("MLSD", Act::Send("150 list", listing.clone(), "226 done"));

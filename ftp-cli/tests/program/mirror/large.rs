@@ -48,7 +48,7 @@ fn pieces(directory: &Path) -> Vec<usize> {
 }
 
 #[test]
-fn a_large_file_comes_over_several_connections_and_is_one_file() {
+fn a_large_file_is_downloaded_over_several_connections() {
     let (server, _) = site(4_000_000);
     let used = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&used);
@@ -78,7 +78,7 @@ fn a_large_file_comes_over_several_connections_and_is_one_file() {
 }
 
 #[test]
-fn a_killed_mirror_goes_on_with_the_ranges_it_has() {
+fn a_killed_mirror_resumes_with_the_ranges_it_has() {
     let (server, bytes) = site(2_000_000);
     let url = server.url("tree");
     // On a busy machine, the moment may pass unnoticed.
@@ -110,7 +110,7 @@ fn a_killed_mirror_goes_on_with_the_ranges_it_has() {
 }
 
 #[test]
-fn two_large_files_come_one_after_the_other() {
+fn two_large_files_are_both_mirrored_whole() {
     let (server, bytes) = site(0);
     age(&server.root.write("tree/other", &bytes[1..]), 48);
     let here = TempRoot::new();
@@ -123,7 +123,7 @@ fn two_large_files_come_one_after_the_other() {
 }
 
 #[test]
-fn a_large_file_comes_under_tls_and_all_connections_share_the_rate() {
+fn ranges_use_tls_and_all_connections_share_the_rate_limit() {
     let pair = Authority::new().issue(Kind::Good);
     let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
     let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
@@ -140,7 +140,7 @@ fn a_large_file_comes_under_tls_and_all_connections_share_the_rate() {
 }
 
 #[test]
-fn a_large_file_that_changes_meanwhile_is_no_mixture() {
+fn a_large_file_that_changes_during_the_download_is_never_mixed() {
     let (old, new) = (content(LARGE), content(LARGE + 1).split_off(1));
     // With another time, and with the same, where only the digest differs.
     for keeps_time in [false, true] {
@@ -176,7 +176,7 @@ fn a_large_file_that_changes_meanwhile_is_no_mixture() {
 }
 
 #[test]
-fn pieces_go_if_one_connection_copies_the_file() {
+fn old_pieces_are_removed_when_one_connection_copies_the_file() {
     let (server, _) = site(0);
     let here = TempRoot::new();
     for name in ["large.part", "large.part.segment-9", "gone.part"] {
@@ -187,7 +187,7 @@ fn pieces_go_if_one_connection_copies_the_file() {
 }
 
 #[test]
-fn a_large_file_comes_over_one_connection_if_ranges_do_not_work() {
+fn a_large_file_falls_back_to_one_connection_if_rest_is_ignored() {
     let (server, _) = site(8_000_000);
     // The server ignores REST on all connections, or on all but the first.
     for first in [0, 1] {
@@ -202,7 +202,7 @@ fn a_large_file_comes_over_one_connection_if_ranges_do_not_work() {
 }
 
 #[test]
-fn a_large_file_keeps_what_options_promise() {
+fn mirror_options_apply_to_files_in_ranges() {
     let (server, bytes) = site(0);
     let large = server.root.join("tree/sub/large");
     fs::set_permissions(&large, Permissions::from_mode(0o604)).unwrap();

@@ -107,7 +107,7 @@ fn total(counts: &BTreeMap<String, usize>) -> usize {
 
 /// Mirrors up, down, and down again with nothing to do, with either program. Returns the costs.
 #[must_use]
-fn beside_lftp(
+fn compare_with_lftp(
     what: &str,
     root: &TempRoot,
     login: (&str, &str),
@@ -172,15 +172,15 @@ fn beside_lftp(
 fn a_mirror_costs_no_more_commands_than_lftp_at_scale() {
     let root = TempRoot::in_memory();
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
-    println!("{}", beside_lftp("ours", &root, ("u", "p"), served.address, true));
+    println!("{}", compare_with_lftp("ours", &root, ("u", "p"), served.address, true));
     if let Some(server) = RealServer::vsftpd() {
         let login = (server.user, server.password);
-        println!("{}", beside_lftp("vsftpd", &server.root, login, server.address, false));
+        println!("{}", compare_with_lftp("vsftpd", &server.root, login, server.address, false));
     }
 }
 
 #[test]
-fn a_mirror_that_was_interrupted_goes_on_at_scale() {
+fn an_interrupted_mirror_resumes_at_scale() {
     let root = TempRoot::in_memory();
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
     let here = TempRoot::in_memory();

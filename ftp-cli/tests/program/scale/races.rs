@@ -21,7 +21,7 @@ const SESSIONS: usize = 8;
 /// A directory and a link that leads out of the root are swapped repeatedly, while sessions read
 /// and write below that name. Landlock is off: this tests path lookup alone.
 #[test]
-fn a_directory_swapped_for_a_link_at_scale_hp_03() {
+fn swapping_a_directory_for_a_link_never_escapes_the_root_at_scale_hp_03() {
     let outer = TempRoot::new();
     let (root, outside) = (outer.mkdir("root"), outer.mkdir("outside"));
     outer.mkdir("root/d");
@@ -118,7 +118,7 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
 const WAYS: [&str; 3] = ["the end of both connections", "a reset", "silence"];
 
 #[test]
-fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
+fn vanished_clients_publish_no_file_at_scale_hd_15_hd_16_st_09() {
     let root = TempRoot::new();
     root.write("old", b"old");
     let settings = ["--set", "timeouts.stall=2 s", "--set", "limits.per_address=0"];
@@ -180,7 +180,7 @@ const RESETS: [(&str, &[u16]); 7] = [
 ];
 
 #[test]
-fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
+fn resets_during_any_transfer_leave_nothing_at_scale_go_10_hd_15_hd_20() {
     let mut random = Random::new(10);
     let root = TempRoot::new();
     root.write("old", b"old");

@@ -55,7 +55,7 @@ const DEEDS: [fn(&mut RawSession); 12] = [
     |session| assert!(!session.download("LIST").is_empty()),
     // A port without a listener.
     |session| {
-        let _nobody = session.active_in_vain();
+        let _nobody = session.active_without_listening();
         session.expect("APPE other", 150);
         session.expect_reply(425);
     },
@@ -96,7 +96,7 @@ fn one(address: SocketAddr, number: usize) {
 }
 
 #[test]
-fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
+fn sequential_sessions_leak_nothing_at_scale_go_09_ho_11() {
     let count = scale::count(1_000, 100_000);
     let root = TempRoot::new();
     root.write("file", &[b'x'; 10_000]);
@@ -230,7 +230,7 @@ fn codes(session: &RawSession, lines: &[u8], count: usize) -> Vec<u16> {
 }
 
 #[test]
-fn commands_of_all_kinds_in_one_session_at_scale_ho_12() {
+fn a_session_with_many_commands_uses_constant_memory_at_scale_ho_12() {
     let count = scale::count(20_000, 1_000_000);
     let root = TempRoot::in_memory();
     root.write("file", &[b'x'; 1_000]);
@@ -332,7 +332,7 @@ fn log_in_many(served: &Served, count: usize) -> Vec<RawSession> {
 /// If one process cannot have enough descriptors for all sessions, several servers share them, each
 /// filled almost up to its derived limit.
 #[test]
-fn idle_sessions_at_scale_ho_13_go_08() {
+fn idle_sessions_use_little_memory_at_scale_ho_13_go_08() {
     let count = scale::count(200, 10_000);
     let descriptors = allow_descriptors();
     assert!(descriptors >= u64::try_from(count).unwrap() + 200, "{descriptors} are too few");
@@ -379,7 +379,7 @@ fn mappings(process: u32) -> usize {
 /// With the full numbers, the server uses its derived limit. The test checks that a session takes
 /// no more than the formula assumes.
 #[test]
-fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
+fn the_cap_on_sessions_is_reached_and_enforced_at_scale_ho_01_ho_03_ho_09_go_08() {
     let root = TempRoot::new();
     root.write("file", &[b'x'; 10_000]);
     let (cap, reason) = match scale::is_full() {
@@ -447,7 +447,7 @@ fn has_ended(peer: &RawSession) -> bool {
 /// Each client sends a byte at times and never logs in: shorter timeouts than those of HS-05, in
 /// the same code.
 #[test]
-fn slow_peers_at_scale_hs_05_go_07() {
+fn slow_peers_are_ended_by_the_login_timeout_at_scale_hs_05_go_07() {
     let count = scale::count(100, 2_000);
     let limit = Duration::from_secs(if scale::is_full() { 12 } else { 3 });
     // They have half of all places, with four descriptors each.

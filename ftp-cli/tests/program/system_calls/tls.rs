@@ -81,7 +81,7 @@ fn play(
 }
 
 #[test]
-fn the_nth_system_call_of_a_tls_login_fails_at_scale_go_06() {
+fn the_server_survives_failing_system_calls_of_a_tls_login_at_scale_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let (root, etc, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
     let PairFiles { certificate, key, .. } = authority.issue(Kind::Good).write(&etc, "server");

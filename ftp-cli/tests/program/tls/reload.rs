@@ -12,19 +12,19 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Pair, PairFiles, TlsClient};
 
 use super::{serve, shown};
-use crate::config::{Configured, said_until};
+use crate::config::{Configured, log_until};
 use crate::ftp_with_hangup;
 use crate::serve::Served;
 
 /// Returns the certificate that a new client sees.
 #[track_caller]
 fn is_shown(served: &Served, pair: &Pair) {
-    let found = shown(served.address, &TlsClient::trusting_anybody());
+    let found = shown(served.address, &TlsClient::trusting_any_certificate());
     assert!(found == pair.certificate()[..], "another certificate than was expected");
 }
 
 #[test]
-fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
+fn sighup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let first = authority.issue(Kind::Good);
     let files = first.write(&home, "server");
@@ -41,7 +41,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         let root = TempRoot::new();
         let served = Served::of(command.current_dir(home.path()).arg(root.path()));
         is_shown(&served, &first);
-        let client = TlsClient::trusting_anybody();
+        let client = TlsClient::trusting_any_certificate();
         let mut session = RawSession::secure(served.address, &client, "user", "p");
         session.expect("TYPE I", 200);
 
@@ -49,7 +49,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         let second = authority.issue(Kind::Good);
         let _ = second.write(&home, "server");
         served.signal("HUP");
-        said_until(&served, "changed: the certificate");
+        log_until(&served, "changed: the certificate");
         is_shown(&served, &second);
         let mut data = session.tls_data(&client, "STOR file");
         let data_shown = data.shaken().certificate;
@@ -72,14 +72,14 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
             home.write("server.crt", &certificate);
             home.write("server.key", &key);
             served.signal("HUP");
-            let said = said_until(&served, "configuration unchanged");
+            let said = log_until(&served, "configuration unchanged");
             let last = said.last().unwrap();
             assert!(last.contains(words), "{words}: {said:?}");
             is_shown(&served, &second);
         }
         fs::remove_file(&files.key).unwrap();
         served.signal("HUP");
-        let said = said_until(&served, "configuration unchanged");
+        let said = log_until(&served, "configuration unchanged");
         assert!(said.last().unwrap().contains("server.key: No such file"), "{said:?}");
         is_shown(&served, &second);
         session.expect_in_step();
@@ -87,7 +87,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
 }
 
 #[test]
-fn at_boot_a_certificate_outside_its_dates_is_used_and_reported() {
+fn an_expired_or_future_certificate_is_used_at_startup_and_reported() {
     for (kind, fault) in [
         (Kind::Expired, "server.crt expired at 2021"),
         (Kind::NotYetValid, "server.crt is not valid before 2100"),
@@ -116,18 +116,18 @@ fn at_boot_a_certificate_outside_its_dates_is_used_and_reported() {
         // A reload changes other settings, and the certificate stays in use.
         configured.write(&text("second"));
         served.signal("HUP");
-        said_until(&served, "configuration reloaded");
+        log_until(&served, "configuration reloaded");
         assert_eq!(RawSession::greeting(served.address).expect("a greeting").text(), "220 second");
         is_shown(&served, &pair);
         let renewed = authority.issue(Kind::Good);
         let _ = renewed.write(&configured.here, "server");
-        said_until(&served, "the certificate has changed");
+        log_until(&served, "the certificate has changed");
         is_shown(&served, &renewed);
     }
 }
 
 #[test]
-fn a_reload_accepts_no_other_certificate_outside_its_dates() {
+fn a_reload_refuses_a_new_expired_certificate() {
     let (configured, authority) = (Configured::new(""), Authority::new());
     let [good, expired] = [(Kind::Good, "good"), (Kind::Expired, "expired")]
         .map(|(kind, name)| authority.issue(kind).write(&configured.here, name));
@@ -145,15 +145,15 @@ fn a_reload_accepts_no_other_certificate_outside_its_dates() {
     for wrong in [text(&expired, Some(&good)), text(&good, Some(&expired))] {
         configured.write(&wrong);
         served.signal("HUP");
-        let said = said_until(&served, "configuration unchanged");
+        let said = log_until(&served, "configuration unchanged");
         assert!(said.last().unwrap().contains("expired at 2021"), "{said:?}");
     }
     configured.write(&text(&good, None));
     served.signal("HUP");
-    said_until(&served, "configuration reloaded");
+    log_until(&served, "configuration reloaded");
     configured.write(&text(&good, Some(&expired)));
     served.signal("HUP");
-    said_until(&served, "configuration unchanged");
+    log_until(&served, "configuration unchanged");
 }
 
 #[test]
@@ -188,21 +188,21 @@ fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
         line.unwrap().parse::<i64>().unwrap()
     };
     assert!(seconds_left() > 14 * 86_400);
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let mut session = RawSession::secure(served.address, &client, "user", "p");
 
     // The certificate comes before its key.
     let second = authority.issue(Kind::EndsSoon);
     let [(crt, certificate), (key_name, key)] = lay_out("second", &second);
     link(crt, &certificate);
-    let said = said_until(&served, "the previous certificate stays in use");
+    let said = log_until(&served, "the previous certificate stays in use");
     assert!(
         said.last().unwrap().contains("live.key does not belong to the certificate"),
         "{said:?}"
     );
     is_shown(&served, &first);
     link(key_name, &key);
-    let said = said_until(&served, "live.crt expires in ");
+    let said = log_until(&served, "live.crt expires in ");
     assert!(said.iter().any(|line| line.contains("the certificate has changed")), "{said:?}");
     assert!(!said.iter().any(|line| line.contains("does not belong")), "told once: {said:?}");
     assert!(said.last().unwrap().contains(" days"), "{said:?}");
@@ -222,6 +222,6 @@ fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
     let third = authority.issue(Kind::Good);
     fs::write(home.join("live.crt"), third.certificate_pem()).unwrap();
     fs::write(home.join("live.key"), third.key_pem()).unwrap();
-    said_until(&served, "the certificate has changed");
+    log_until(&served, "the certificate has changed");
     is_shown(&served, &third);
 }

@@ -14,7 +14,7 @@ use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
 #[test]
-fn why_a_part_is_given_up_is_said_once() {
+fn the_reason_for_discarding_a_part_is_reported_once() {
     let here = TempRoot::new();
     let part = here.write("new.part", b"xxxxx");
     let ago = SystemTime::now() - Duration::from_secs(60);
@@ -34,7 +34,7 @@ fn why_a_part_is_given_up_is_said_once() {
 }
 
 #[test]
-fn what_may_have_been_appended_is_not_appended_again() {
+fn an_append_of_unknown_outcome_is_not_retried() {
     let here = TempRoot::new();
     let file = text(&here.write("file", b"12345"));
     let feat = || ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
@@ -60,7 +60,7 @@ fn what_may_have_been_appended_is_not_appended_again() {
 }
 
 #[test]
-fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
+fn a_part_of_a_replaced_remote_file_is_not_resumed_as_09() {
     let here = TempRoot::new();
     let new = text(&here.join("new"));
     let told = |time: &'static str| [("SIZE", Act::Say("213 10")), ("MDTM", Act::Say(time))];
@@ -94,7 +94,7 @@ fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_continued_is_no_success() {
+fn a_file_that_changes_during_a_resumed_download_fails() {
     let here = TempRoot::new();
     here.write("new.part", b"aaaa");
     let acts = [
@@ -109,7 +109,7 @@ fn a_file_that_changes_while_it_is_continued_is_no_success() {
 }
 
 #[test]
-fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
+fn a_server_that_ignores_rest_leaves_no_mixed_file_as_09() {
     let whole = b"0123456789".to_vec();
     let size = || ("SIZE", Act::Say("213 10"));
     let get = |here: &TempRoot, acts: &[(&'static str, Act)]| {
@@ -155,7 +155,7 @@ fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
 }
 
 #[test]
-fn a_file_that_grew_meanwhile_is_told_how_to_be_had() {
+fn a_grown_file_fails_with_a_hint_to_verify_none() {
     let here = TempRoot::new();
     let new = text(&here.join("new"));
     let acts = [("RETR", Act::Send(PLAIN, ten(b'x'), "226 done")), ("SIZE", Act::Say("213 12"))];
@@ -168,7 +168,7 @@ fn a_file_that_grew_meanwhile_is_told_how_to_be_had() {
 }
 
 #[test]
-fn a_server_that_cannot_restart_sends_it_anew() {
+fn a_download_restarts_if_the_server_cannot_resume() {
     let here = TempRoot::new();
     here.write("new.part", b"aaaa");
     let acts =
@@ -179,7 +179,7 @@ fn a_server_that_cannot_restart_sends_it_anew() {
 }
 
 #[test]
-fn an_upload_goes_on_only_behind_what_is_the_beginning_of_this_file() {
+fn an_upload_resumes_only_if_the_remote_file_is_newer() {
     let here = TempRoot::new();
     let file = text(&here.write("file", &ten(b'x')));
     for (time, way) in [("213 29990101000000", "APPE x"), ("213 19990101000000", "STOR x")] {
@@ -196,7 +196,7 @@ fn an_upload_goes_on_only_behind_what_is_the_beginning_of_this_file() {
 }
 
 #[test]
-fn a_complete_upload_that_the_server_empties_is_no_success_whatever_is_verified() {
+fn an_upload_emptied_by_the_server_fails_with_any_verification() {
     let here = TempRoot::new();
     let file = text(&here.write("file", &ten(b'x')));
     for verify in ["none", "size"] {
@@ -213,7 +213,7 @@ fn a_complete_upload_that_the_server_empties_is_no_success_whatever_is_verified(
 }
 
 #[test]
-fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
+fn a_connection_lost_at_any_byte_leaves_no_file_hl_04() {
     let mut random = ftp_tests::random::Random::new(4);
     for _ in 0..12 {
         let here = TempRoot::new();
@@ -229,7 +229,7 @@ fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_made_anew_and_goes_on_with_the_part() {
+fn a_retry_after_a_lost_connection_resumes_the_part() {
     let here = TempRoot::new();
     let first = Peer::start_several(vec![
         vec![
@@ -287,7 +287,7 @@ fn each_message_about_a_retry_names_its_object() {
 }
 
 #[test]
-fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
+fn a_connection_lost_after_a_refusal_reports_the_refusal() {
     let here = TempRoot::new();
     let file = text(&here.write("file", b"12345"));
     let full = || Act::TakeAndRefuse("150 go", 3, "451 Failure writing to local file.");
@@ -299,8 +299,8 @@ fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
         let retry = ["put", "--retry", &more, "--retry-delay", "0s", &file, &peer.url("x")];
         run(&mut ftp(&retry))
     };
-    // The exit code is that of the last try.
-    let words = "x: the control connection is closed; an earlier try failed: STOR refused: 451 \
+    // The exit code is that of the last attempt.
+    let words = "x: the control connection is closed; an earlier attempt failed: STOR refused: 451 \
                  Failure writing to local file.\n";
     failed(&put(vec![full(), lost()]), 4, words);
     failed(&put(vec![full(), full(), lost()]), 4, words);
@@ -310,7 +310,7 @@ fn the_last_refusal_is_repeated_if_the_connection_is_lost_after_it() {
 }
 
 #[test]
-fn a_user_who_may_not_append_learns_how_to_start_again() {
+fn a_forbidden_append_hints_at_uploading_from_the_start() {
     let here = TempRoot::new();
     let file = text(&here.write("file", b"12345"));
     let there = |reply: &'static str| {
@@ -345,7 +345,7 @@ fn a_user_who_may_not_append_learns_how_to_start_again() {
 }
 
 #[test]
-fn an_older_file_on_the_server_is_named_and_only_if_asked_for() {
+fn an_older_remote_file_is_named_only_with_verbose() {
     let here = TempRoot::new();
     let locals = ["a", "b"].map(|name| text(&here.write(name, b"12345")));
     let server = OurServer::start();
@@ -369,7 +369,7 @@ fn an_older_file_on_the_server_is_named_and_only_if_asked_for() {
 }
 
 #[test]
-fn a_transfer_that_was_resumed_says_so() {
+fn a_resumed_transfer_reports_its_offset() {
     let here = TempRoot::new();
     let file = text(&here.write("file", &[7; 3_000]));
     let (server, log) = (OurServer::start(), text(&here.join("log")));
@@ -384,7 +384,7 @@ fn a_transfer_that_was_resumed_says_so() {
     assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
     put().exited(0);
     assert!(last().contains(": 0 B in ") && last().ends_with("after 2.9 KiB"), "{}", last());
-    // From an earlier try of the same run.
+    // From an earlier attempt of the same run.
     let acts = |retr: Act| {
         let size = ("SIZE", Act::Say("213 3000"));
         vec![("RETR", retr), size, ("MDTM", Act::Say("213 19990101000000"))]

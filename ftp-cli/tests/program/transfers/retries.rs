@@ -12,7 +12,7 @@ use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
 #[test]
-fn what_is_gone_for_one_server_is_tried_with_the_others() {
+fn a_failed_server_does_not_stop_files_from_other_servers() {
     let here = TempRoot::new();
     let dead = Peer::start(&[("RETR", Act::Say("421 going down"))]);
     let peer = Peer::start(&[("RETR", sent(b'c'))]);
@@ -102,7 +102,7 @@ fn a_refused_login_stops_neither_other_users_nor_other_servers() {
 }
 
 #[test]
-fn an_upload_is_not_skipped_because_of_the_incomplete_file_of_its_first_attempt() {
+fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"0123456789"));
     let retry = ["--verify", "none", "--retry", "1", "--retry-delay", "0"];
@@ -139,7 +139,7 @@ fn an_upload_is_not_skipped_because_of_the_incomplete_file_of_its_first_attempt(
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_5yz_and_452_never() {
+fn transient_failures_are_retried_and_5yz_and_452_never() {
     let here = TempRoot::new();
     let (file, new) = (text(&here.write("file", &ten(b'x'))), text(&here.join("new")));
     let busy = || Act::Say("450 busy");
@@ -179,7 +179,7 @@ fn what_may_pass_is_tried_again_and_5yz_and_452_never() {
 }
 
 #[test]
-fn a_server_that_takes_fewer_connections_gets_fewer() {
+fn a_connection_limit_of_the_server_fails_no_transfer() {
     let here = TempRoot::new();
     let names: Vec<String> = (0..20).map(|number| format!("file{number}")).collect();
     for sessions in [1, 3, 0] {
@@ -202,7 +202,7 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
 }
 
 #[test]
-fn input_that_was_read_is_not_sent_in_part_by_another_try() {
+fn consumed_standard_input_is_not_sent_by_a_retry() {
     let peer = Peer::start(&[("STOR", Act::TakeAndRefuse("150 go", 10, "426 cut"))]);
     let arguments = ["put", "--retry", "3", "--retry-delay", "0", "-", &peer.url("x")];
     let ran = run_with(&mut ftp(&arguments), &vec![b'x'; 5_000_000], LIMIT);

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_lines_are_read_strictly() {
+    fn http_status_lines_are_parsed_strictly() {
         for (head, want) in [
             ("HTTP/1.1 200 Connection established", Some((200, "Connection established"))),
             ("HTTP/1.0 200", Some((200, ""))),

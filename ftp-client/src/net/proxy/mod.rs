@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_are_read_as_curl_reads_them() {
+    fn proxy_urls_are_parsed_like_in_curl() {
         for (text, want) in [
             ("socks5://h", "socks5://h:1080"),
             ("SOCKS5H://h:9050/", "socks5h://h:9050"),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused() {
+    fn invalid_proxy_urls_are_refused() {
         use ParseErrorKind::{
             BadNumber, LineBreak, TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported,
         };

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_those_of_rfc_1928() {
+    fn socks_requests_follow_rfc_1928() {
         for (host, want) in [
             ("192.0.2.1", &b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x15"[..]),
             ("::1", b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x15"),

@@ -83,8 +83,9 @@ impl Blocks {
             self.start += step.taken;
             match step.event {
                 Some(BlockEvent::Data(data)) => {
-                    let room =
-                        buffer.get_mut(..data.len()).expect("the data is no longer than the input");
+                    let room = buffer
+                        .get_mut(..data.len())
+                        .expect("the data is at most as long as the input");
                     room.copy_from_slice(data);
                     return Ok(Some(data.len()));
                 }

@@ -12,7 +12,7 @@ use super::{active, active_builder, retr, stranger};
 use crate::peer::{SHORT, Server, get, timeouts};
 
 #[test]
-fn active_eprt_then_port_cl_22() {
+fn active_mode_falls_back_from_eprt_to_port_cl_22() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");
         active(&mut peer, "EPRT");
@@ -37,7 +37,7 @@ fn active_eprt_then_port_cl_22() {
 }
 
 #[test]
-fn active_without_a_way() {
+fn a_refused_eprt_without_a_fallback_is_reported() {
     let builder = active_builder().eprt(Extended::Always);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.answer("TYPE I", "200 ok");
@@ -52,7 +52,7 @@ fn active_without_a_way() {
 }
 
 #[test]
-fn a_stranger_at_the_active_port_is_sent_away_cl_32_hc_27() {
+fn a_data_connection_from_another_host_is_closed_cl_32_hc_27() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");
         active(&mut peer, "EPRT");
@@ -69,7 +69,7 @@ fn a_stranger_at_the_active_port_is_sent_away_cl_32_hc_27() {
 }
 
 #[test]
-fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
+fn a_data_connection_after_the_final_reply_is_accepted_cl_32_hc_17() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");
         active(&mut peer, "EPRT");
@@ -78,7 +78,7 @@ fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
         let _stranger = stranger(peer.active.unwrap());
         peer.send("150 Opening\r\n226 done\r\n");
         // To the client, the connection looks lost on the way and sent again.
-        assert!(peer.listens_for(SHORT));
+        assert!(peer.client_is_silent_for(SHORT));
         peer.send_data(b"hello");
         // Both connections wait at once, that of the other host first.
         active(&mut peer, "EPRT");
@@ -95,7 +95,7 @@ fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
 }
 
 #[test]
-fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
+fn a_started_transfer_without_a_data_connection_fails_hc_17_hc_19() {
     // A listener with a full queue does not answer new connections.
     let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -127,7 +127,7 @@ fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
 }
 
 #[test]
-fn endless_150s_do_not_hide_a_port_that_is_silent_hc_12_hc_19() {
+fn endless_150_replies_do_not_prevent_the_data_timeout_hc_12_hc_19() {
     let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     hole.listen(0).unwrap();
@@ -167,7 +167,7 @@ fn endless_150s_do_not_hide_a_port_that_is_silent_hc_12_hc_19() {
 }
 
 #[test]
-fn a_server_that_cannot_connect_says_so() {
+fn a_425_in_active_mode_is_reported() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");
         active(&mut peer, "EPRT");
@@ -206,7 +206,7 @@ fn a_server_that_does_not_connect_times_out_hc_19() {
 }
 
 #[test]
-fn what_is_told_in_active_mode_is_what_was_set_cl_33() {
+fn active_mode_announces_the_configured_address_and_port_cl_33() {
     let port = OwnPort::claim();
     let free = port.number();
     let ports = PortRanges::parse(free.to_string().as_bytes()).unwrap();

@@ -17,7 +17,7 @@ use crate::peer::{SHORT, timeouts};
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_refusal_stops_the_other_fx_07() {
+fn a_refusal_by_one_server_stops_the_other_fx_07() {
     let options = Options::default();
     let both = [Usable, Usable];
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
@@ -93,7 +93,7 @@ fn a_refusal_stops_the_other_fx_07() {
 }
 
 #[test]
-fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
+fn a_closed_connection_leaves_the_other_usable_fx_07() {
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     for (end, side, words, then) in [
         ("s< 421 bye\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "421 bye", [Closed, Usable]),
@@ -140,7 +140,7 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
 }
 
 #[test]
-fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
+fn a_hanging_server_is_closed_and_the_other_stopped_fx_07_cl_12() {
     let options = only(Direction::TargetListens);
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let before = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
@@ -191,7 +191,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
 }
 
 #[test]
-fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
+fn a_reply_flood_does_not_hide_the_other_servers_error_fx_07_hc_17() {
     for (who, says, side) in [("s", "t< 452 full", Side::Target), ("t", "s< 451 bad", Side::Source)]
     {
         let script = [TYPES, TARGET_LISTENS, BEGUN, who, "~\n", says].concat();
@@ -208,7 +208,7 @@ fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
 }
 
 #[test]
-fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
+fn an_unanswered_abort_closes_the_connection_cl_11_cl_15() {
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     for answers in ["", "t< 426 cut\n"] {
         // With more time, the client would send NOOP.
@@ -229,7 +229,7 @@ fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
 }
 
 #[test]
-fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
+fn a_cancelled_copy_ends_and_quit_aborts_its_transfers_cl_15() {
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let left = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n \
                 t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";

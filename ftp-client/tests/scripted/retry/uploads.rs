@@ -7,7 +7,7 @@ use ftp_client::Error;
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
 
-/// The commands of a try before an upload: the server's file is newer than the local one.
+/// The commands of an attempt before an upload: the server's file is newer than the local one.
 fn about_upload(peer: &mut Peer, size: &str) {
     peer.answer("SIZE a", size);
     if ["213 3", "213 5", "213 7"].contains(&size) {
@@ -22,7 +22,7 @@ fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
 }
 
 /// `TYPE I` and an upload whose connection breaks after all bytes were sent.
-fn cut_upload(size: &'static str) -> Script {
+fn interrupted_upload(size: &'static str) -> Script {
     on(move |mut peer| {
         peer.answer("TYPE I", "200 ok");
         about_upload(&mut peer, size);
@@ -33,11 +33,11 @@ fn cut_upload(size: &'static str) -> Script {
 }
 
 #[test]
-fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
+fn an_interrupted_upload_resumes_at_the_end_of_the_servers_file() {
     // Before, there was no file, or one of another length.
     for before in ["550 no such file", "213 400", "213 3"] {
         let server = Server::start(vec![
-            cut_upload(before),
+            interrupted_upload(before),
             on(|mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
@@ -50,7 +50,7 @@ fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
         ]);
         let mut queue = server.queue();
         let done = Local::holding("hello, world").upload(&mut queue).unwrap();
-        assert_eq!((done.tries, done.resumed, done.size), (2, 5, 12));
+        assert_eq!((done.attempts, done.resumed, done.size), (2, 5, 12));
         assert_eq!(done.report.unwrap().bytes, 7);
         queue.quit().unwrap();
         server.end();
@@ -58,9 +58,9 @@ fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
 }
 
 #[test]
-fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
+fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
     let server = Server::start(vec![
-        cut_upload("550 no such file"),
+        interrupted_upload("550 no such file"),
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
             // The length of a partial upload without a name.
@@ -75,13 +75,13 @@ fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
         }),
     ]);
     let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
-    assert_eq!((done.tries, done.resumed, done.size), (2, 12, 12));
+    assert_eq!((done.attempts, done.resumed, done.size), (2, 12, 12));
     assert!(done.report.is_some());
     server.end();
 }
 
 #[test]
-fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
+fn an_upload_does_not_resume_a_file_it_did_not_send() {
     for (before, then) in [
         // The old file still exists.
         ("213 5", "213 5"),
@@ -93,7 +93,7 @@ fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
         ("500 what", "500 what"),
     ] {
         let server = Server::start(vec![
-            cut_upload(before),
+            interrupted_upload(before),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, then);
@@ -104,16 +104,16 @@ fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
             }),
         ]);
         let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
-        assert_eq!((done.tries, done.resumed, done.size), (2, 0, 12));
+        assert_eq!((done.attempts, done.resumed, done.size), (2, 0, 12));
         server.end();
     }
 }
 
 #[test]
-fn an_upload_begins_anew_where_it_cannot_go_on() {
+fn an_upload_starts_again_if_appe_is_refused() {
     for refusal in ["451 a: Append/Restart not permitted, try again", "554 no"] {
         let server = Server::start(vec![
-            cut_upload("550 no such file"),
+            interrupted_upload("550 no such file"),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
@@ -126,17 +126,17 @@ fn an_upload_begins_anew_where_it_cannot_go_on() {
             }),
         ]);
         let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
-        assert_eq!((done.tries, done.resumed), (2, 0), "{refusal}");
+        assert_eq!((done.attempts, done.resumed), (2, 0), "{refusal}");
         server.end();
     }
 }
 
 #[test]
-fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
+fn an_upload_with_missing_or_repeated_bytes_starts_again() {
     // It takes the rest for the whole file, or appends it to more bytes than it reported.
     for length in ["213 7", "213 19"] {
         let server = Server::start(vec![
-            cut_upload("550 no such file"),
+            interrupted_upload("550 no such file"),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
@@ -145,7 +145,7 @@ fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
                 peer.reply("226 done");
                 peer.answer("SIZE a", length);
                 about_upload(&mut peer, length);
-                // This try fails before it begins, which makes the server's bytes no better.
+                // This attempt fails before it begins, which makes the server's bytes no better.
                 peer.answer("EPSV", "425 not now");
                 about_upload(&mut peer, length);
                 let data = opened(&mut peer, "STOR a");
@@ -155,13 +155,13 @@ fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
             }),
         ]);
         let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
-        assert_eq!((done.tries, done.resumed, done.size), (4, 0, 12));
+        assert_eq!((done.attempts, done.resumed, done.size), (4, 0, 12));
         server.end();
     }
 }
 
 #[test]
-fn a_source_that_fails_leaves_no_short_file_li_09() {
+fn a_failing_source_aborts_the_upload_li_09() {
     struct Broken(Cursor<&'static [u8]>);
     impl Read for Broken {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {

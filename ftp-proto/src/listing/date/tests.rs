@@ -11,7 +11,7 @@ fn shown(text: &str, reference: &str) -> Option<String> {
 }
 
 #[test]
-fn a_date_without_year_is_the_latest_not_a_day_ahead_ls_44() {
+fn a_date_without_a_year_is_at_most_one_day_ahead_ls_44() {
     for (text, reference, want) in [
         ("Mar 10 23:00", "20170310230000", "20170310230000"),
         ("Mar 11 23:00", "20170310230000", "20170311230000"),
@@ -33,7 +33,7 @@ fn a_date_without_year_is_the_latest_not_a_day_ahead_ls_44() {
 }
 
 #[test]
-fn dates_outside_the_calendar_are_no_time_hc_23() {
+fn dates_outside_the_calendar_have_no_time_hc_23() {
     for text in [
         "Feb 30 10:00",
         "Feb 29 2023",
@@ -53,7 +53,7 @@ fn dates_outside_the_calendar_are_no_time_hc_23() {
 }
 
 #[test]
-fn what_has_no_form_of_a_date_is_none() {
+fn text_that_is_not_a_date_is_none() {
     for text in [
         "",
         "Jan",
@@ -91,7 +91,7 @@ fn what_has_no_form_of_a_date_is_none() {
 }
 
 #[test]
-fn zones_are_taken_into_account() {
+fn time_zones_are_applied() {
     for (text, want) in [
         ("2005-06-07 21:22:33.123456789 +0200 a", "20050607192233 Second Utc| a"),
         ("2005-06-07 21:22:33 -0930 a", "20050608065233 Second Utc| a"),

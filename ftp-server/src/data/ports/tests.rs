@@ -36,7 +36,7 @@ fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
 }
 
 #[test]
-fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
+fn without_a_range_ports_come_from_the_system_range_dc_03_hd_08() {
     let ports = PassivePorts::new(None);
     let listeners: Vec<_> = (0..200).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
     let chosen: HashSet<u16> = listeners.iter().map(PassiveListener::port).collect();
@@ -58,7 +58,7 @@ fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
 }
 
 #[test]
-fn one_client_holds_no_more_than_half_hd_09() {
+fn one_client_holds_at_most_half_of_the_ports_hd_09() {
     let own = OwnPorts::claim(10);
     let ports = PassivePorts::new(Some(own.ranges()));
     let mut greedy: Vec<_> = (0..5).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
@@ -72,27 +72,27 @@ fn one_client_holds_no_more_than_half_hd_09() {
 }
 
 /// Makes all ports look unused for so long that they can be given to another host.
-fn grow_old(ports: &PassivePorts) {
+fn expire_unused_ports(ports: &PassivePorts) {
     let since = Instant::now().checked_sub(limits::PORT_UNUSED).unwrap();
     ports.held().opened.values_mut().for_each(|opened| opened.since = since);
 }
 
 /// Makes all ports look newly opened, so that none is given to another host even on a busy
 /// machine.
-fn stay_young(ports: &PassivePorts) {
+fn keep_ports_fresh(ports: &PassivePorts) {
     let since = Instant::now() + limits::PORT_UNUSED * 1_000;
     ports.held().opened.values_mut().for_each(|opened| opened.since = since);
 }
 
 #[test]
-fn only_one_port_gives_way_while_a_copy_of_it_is_left_hd_09() {
+fn only_one_port_is_released_while_a_copy_is_open_hd_09() {
     let own = OwnPorts::claim(4);
     patiently(limits::PORT_COPY_WAIT, |_| {
         let ports = PassivePorts::new(Some(own.ranges()));
         let listen = |last| ports.listen(local(), client(last)).unwrap();
         let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
         let _held = [1, 1, 2, 2].map(listen);
-        grow_old(&ports);
+        expire_unused_ports(&ports);
         let oldest = ports.held().opened[&0].listener.as_ref().unwrap().try_clone().unwrap();
         let new = thread::scope(|scope| {
             scope.spawn(|| {
@@ -108,28 +108,28 @@ fn only_one_port_gives_way_while_a_copy_of_it_is_left_hd_09() {
 }
 
 #[test]
-fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
+fn two_hosts_with_unused_ports_do_not_block_others_hd_09() {
     let own = OwnPorts::claim(4);
     let ports = PassivePorts::new(Some(own.ranges()));
     let listen = |last| ports.listen(local(), client(last)).unwrap();
     let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
     let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
     // All are held; unused ones give way, the oldest first.
-    stay_young(&ports);
+    keep_ports_fresh(&ports);
     assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
-    grow_old(&ports);
+    expire_unused_ports(&ports);
     let third = listen(3);
     assert_eq!(opened(), [1, 2, 3, 4]);
     let fourth = listen(4);
     assert_eq!(opened(), [1, 3, 4, 5]);
-    grow_old(&ports);
+    expire_unused_ports(&ports);
     assert!(second.open().is_err());
     // A port in use does not give way, nor does one of a host that holds no more than the client.
     let used = used.open().unwrap();
     assert!(ports.listen(local(), client(4)).is_err());
     let [fifth, sixth, seventh] = [5, 6, 7].map(listen);
     assert_eq!(opened(), [3, 6, 7, 8]);
-    stay_young(&ports);
+    keep_ports_fresh(&ports);
     assert!(ports.listen(local(), client(8)).is_err());
     drop((first, used, third, fourth, fifth, sixth, seventh));
     let held = ports.held();
@@ -137,7 +137,7 @@ fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
 }
 
 #[test]
-fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
+fn pasv_waits_for_a_port_that_will_be_released_cm_37() {
     let own = OwnPorts::claim(2);
     patiently(limits::PORT_WAIT, |_| {
         let others = own.take(2);
@@ -157,7 +157,7 @@ fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
 }
 
 #[test]
-fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
+fn a_port_still_held_by_a_copy_of_its_socket_is_retried_cm_37() {
     let own = OwnPorts::claim(1);
     patiently(limits::PORT_COPY_WAIT, |_| {
         let copy = own.take(1);
@@ -173,7 +173,7 @@ fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
 }
 
 #[test]
-fn the_first_port_is_any_of_them_dc_03_hd_08() {
+fn passive_ports_are_chosen_uniformly_at_random_dc_03_hd_08() {
     const PORTS: u16 = 20;
     const ROUNDS: u32 = 4_000;
     let own = OwnPorts::claim(PORTS);

@@ -178,7 +178,7 @@ fn byte_at(at: usize) -> u8 {
 }
 
 #[test]
-fn a_transfer_makes_do_without_a_large_buffer() {
+fn a_transfer_succeeds_without_a_large_buffer() {
     const LENGTH: usize = 8 << 20;
     for large in [0, 1, 2] {
         let pool = Buffers::new((large * LARGE) as u64);

@@ -90,7 +90,7 @@ fn store(session: &mut RawSession, name: &str, length: usize) -> u16 {
 }
 
 #[test]
-fn without_the_ledger_a_server_refuses() {
+fn an_unreachable_ledger_blocks_logins_and_uploads_with_refuse() {
     let served = serve(WithoutLedger::Refuse);
     let mut session = served.login();
     assert_eq!(store(&mut session, "f", 5), 226);
@@ -114,7 +114,7 @@ fn without_the_ledger_a_server_refuses() {
 }
 
 #[test]
-fn without_the_ledger_a_server_may_go_on() {
+fn an_unreachable_ledger_permits_logins_and_uploads_with_allow() {
     let served = serve(WithoutLedger::Allow);
     let mut session = served.login();
     assert_eq!(store(&mut session, "f", 5), 226);
@@ -134,7 +134,7 @@ fn without_the_ledger_a_server_may_go_on() {
 }
 
 #[test]
-fn a_ledger_that_fails_during_a_count_stops_no_upload_if_that_is_allowed() {
+fn a_ledger_lost_during_a_count_fails_uploads_only_with_refuse() {
     // The first call shows that a count is necessary; the next two begin it, and the fourth ends it.
     for leaves_at in 2..=4 {
         for (without, want) in

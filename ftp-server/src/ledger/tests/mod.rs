@@ -10,8 +10,8 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{at_last, wait_until};
 
 use super::*;
+use crate::storage::assert_same_as_memory;
 use crate::storage::cost::Cost;
-use crate::storage::memory_does_as;
 use crate::storage::{
     MemoryStorage, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, VirtualPath,
     WriteMode,
@@ -62,15 +62,15 @@ fn recorded(nodes: &[&SharedState], storage: &SharedQuota) -> u64 {
 }
 
 /// Tests all requirements of a ledger. Each call to `open` stands for another server.
-pub(crate) fn ledger_works<L: Ledger + 'static>(open: impl Fn() -> L + Sync) {
-    replaces_what_was_read(&open);
-    loses_no_change(&open);
+pub(crate) fn assert_ledger_contract<L: Ledger + 'static>(open: impl Fn() -> L + Sync) {
+    assert_compare_and_replace(&open);
+    assert_no_change_is_lost(&open);
     counts_sessions(&open);
     keeps_a_quota(&open);
     outlives_a_server(&open);
 }
 
-fn replaces_what_was_read<L: Ledger>(open: &impl Fn() -> L) {
+fn assert_compare_and_replace<L: Ledger>(open: &impl Fn() -> L) {
     let (one, other) = (open(), open());
     let before = one.read("a/b%20").unwrap();
     assert_eq!(before.record, None);
@@ -88,7 +88,7 @@ fn replaces_what_was_read<L: Ledger>(open: &impl Fn() -> L) {
     assert_eq!(one.read("none").unwrap().record, None);
 }
 
-fn loses_no_change<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
+fn assert_no_change_is_lost<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
     let made = at_once(4, 0..4, |_| {
         let node = node(open(), LONG);
         let added = Cost::bytes(1);
@@ -203,16 +203,16 @@ fn outlives_a_server<L: Ledger + 'static>(open: &impl Fn() -> L) {
 }
 
 #[test]
-fn memory_is_a_ledger() {
+fn the_memory_ledger_meets_the_ledger_contract() {
     let ledger = Arc::new(MemoryLedger::new());
-    ledger_works(|| Arc::clone(&ledger));
+    assert_ledger_contract(|| Arc::clone(&ledger));
 }
 
 #[cfg(feature = "redis")]
 #[test]
-fn redis_is_a_ledger() {
+fn the_redis_ledger_meets_the_ledger_contract() {
     let Some(server) = ftp_tests::peer::Redis::start() else { return };
-    ledger_works(|| RedisLedger::connect(&server.url()).unwrap());
+    assert_ledger_contract(|| RedisLedger::connect(&server.url()).unwrap());
     let refused = |url: &str| match RedisLedger::connect(url) {
         Err(LedgerError::Unfit(text)) => text,
         other => panic!("{other:?}"),
@@ -225,8 +225,8 @@ fn redis_is_a_ledger() {
 }
 
 #[test]
-fn a_quota_changes_nothing_else() {
-    memory_does_as(1..=4, || {
+fn a_storage_with_quota_behaves_like_the_wrapped_storage() {
+    assert_same_as_memory(1..=4, || {
         let node = node(MemoryLedger::new(), LONG);
         (node.quota(MemoryStorage::new(), "files"), node)
     });
@@ -242,7 +242,7 @@ fn an_upload_says_whether_it_replaces_a_file() {
 }
 
 #[test]
-fn interrupted_uploads_give_back_what_they_reserved() {
+fn interrupted_uploads_release_their_reservations() {
     let node = node(MemoryLedger::new(), LONG);
     let storage = node.quota(MemoryStorage::new(), "files").max_bytes(LIMIT).max_files(2);
     for end in [StreamEnd::Abort, StreamEnd::Cut, StreamEnd::Failed] {
@@ -261,7 +261,7 @@ fn interrupted_uploads_give_back_what_they_reserved() {
 }
 
 #[test]
-fn a_change_whose_outcome_is_unknown_is_counted_again() {
+fn files_are_recounted_after_a_commit_with_unknown_outcome() {
     use crate::storage::{Fault, FaultStorage, StorageCall};
     for lease in [LONG, SHORT] {
         let node = node(MemoryLedger::new(), lease);
@@ -312,7 +312,7 @@ impl Ledger for Gated {
 }
 
 #[test]
-fn a_flush_waits_for_delayed_changes_that_a_session_makes() {
+fn a_flush_waits_for_a_delayed_change_in_progress() {
     let gated = Arc::new(Gated { ledger: MemoryLedger::new(), gate: Barrier::new(2) });
     let node = node(Arc::clone(&gated), LONG);
     // The thread that makes delayed changes must not get this one first.
@@ -337,7 +337,7 @@ fn a_flush_waits_for_delayed_changes_that_a_session_makes() {
 }
 
 #[test]
-fn a_lease_without_length_is_refused() {
+fn a_zero_or_nanosecond_lease_is_refused() {
     for lease in [Duration::ZERO, Duration::from_nanos(1)] {
         let state = SharedState::start(MemoryLedger::new(), lease, WithoutLedger::Refuse);
         let error = state.unwrap_err();
@@ -346,7 +346,7 @@ fn a_lease_without_length_is_refused() {
 }
 
 #[test]
-fn the_ledger_is_let_go_with_the_last_handle() {
+fn the_ledger_is_released_with_the_last_handle() {
     let ledger = Arc::new(MemoryLedger::new());
     let state = node(Arc::clone(&ledger), LONG);
     let other = state.clone();
@@ -357,7 +357,7 @@ fn the_ledger_is_let_go_with_the_last_handle() {
 }
 
 #[test]
-fn names_of_records_are_plain() {
+fn record_names_are_percent_encoded_and_bounded() {
     use super::shared::record_name;
     assert_eq!(record_name("quota", b"store/ann"), "quota/store%2Fann");
     assert_eq!(record_name("sessions", b".."), "sessions/%2E%2E");

@@ -19,8 +19,8 @@ use crate::limits;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
-/// Maximum number of reads in one check of the control connection. A peer that sends without end
-/// must not prevent its transfer from continuing or being aborted.
+/// Maximum number of reads in one check of the control connection. The transfer must continue, or
+/// abort, even if the peer sends without end.
 const READS_A_LOOK: u32 = 16;
 
 /// Result of waiting for input on the control connection.
@@ -66,7 +66,8 @@ pub(super) struct Control {
     decoder: LineDecoder,
     /// TLS of the connection, in a separate allocation because most sessions have none.
     protection: Option<Box<Connection>>,
-    /// Decrypted bytes that are not decoded yet.
+    /// Decrypted bytes that did not fit into the decoder, because one record may exceed its free
+    /// space.
     plain: Vec<u8>,
     /// Lines that arrived during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
@@ -126,7 +127,8 @@ impl Control {
             else {
                 return Arrival::TimedOut;
             };
-            // Usually the whole limit is left, and the socket has that timeout already.
+            // Usually nearly the whole limit is left, and the socket can keep `limit` as its
+            // timeout.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
             // At first, a shorter timeout is enough, because a command usually arrives before that
@@ -145,7 +147,6 @@ impl Control {
         }
     }
 
-    /// Sets the receive timeout of the socket, unless the socket already has it.
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         if self.timeout != Some(timeout) {
             self.line.stream.set_read_timeout(Some(timeout))?;
@@ -173,8 +174,8 @@ impl Control {
         debug_assert_eq!(taken, bytes.len());
     }
 
-    /// Passes more decrypted bytes to the decoder, because one record may exceed the room of the
-    /// decoder. Returns `false` if the decoder took none. poll(2) does not see these bytes.
+    /// Passes more bytes from `plain` to the decoder. Returns `false` if the decoder took none.
+    /// poll(2) does not see the bytes in `plain`.
     fn decode_more(&mut self) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -238,7 +239,6 @@ impl Control {
         }
     }
 
-    /// Sets the time at which the session must end.
     pub(super) fn set_end(&mut self, end: Option<Instant>) {
         self.end = end;
     }
@@ -248,18 +248,18 @@ impl Control {
         self.line.set_moving(moving);
     }
 
-    /// Publishes the bytes that a transfer has moved so far.
+    /// Publishes the number of bytes that a transfer has moved so far.
     pub(super) fn show_moved(&self, bytes: u64) {
         self.line.shown.set_moved(bytes);
     }
 
-    /// Writes a reply in one piece. Fails if the peer does not read it within
-    /// [`limits::REPLY_WRITE`], or before the session must end.
+    /// Writes a reply in one piece. Fails if the peer does not accept the whole reply within
+    /// [`limits::REPLY_WRITE`] or by the end of the session.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
         self.send_bytes(&reply.encode())
     }
 
-    /// Writes bytes unchanged: a Telnet answer, or several replies at once.
+    /// Writes encoded bytes: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.protection {
             Some(_) => self.encrypt(bytes),
@@ -298,9 +298,9 @@ impl Control {
         Ok(())
     }
 
-    /// Closes the connection after the last reply. Closing a socket with unread bytes resets it,
-    /// and the reset can overtake the reply. So this function first reads the rest of the input,
-    /// for at most [`limits::LAST_WAIT`] and [`limits::LAST_INPUT`] bytes.
+    /// Closes the connection after the last reply. Closing a socket with unread bytes resets the
+    /// connection, and the reset can overtake the reply. So this function first reads the rest of
+    /// the input, for at most [`limits::LAST_WAIT`] and [`limits::LAST_INPUT`] bytes.
     pub(super) fn hang_up(&mut self) {
         if self.close_protection().is_err() {
             return;
@@ -318,7 +318,7 @@ impl Control {
                     left -= count;
                 }
                 Err(Errno::INTR) => {}
-                // No input was in transit, and the client does not expect replies to later input.
+                // No input is unread, and the client does not expect replies to later input.
                 // Closing the socket ends the connection.
                 Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
                 Err(Errno::AGAIN) => {
@@ -333,9 +333,9 @@ impl Control {
         }
     }
 
-    /// Returns whether a `QUIT` is queued, so that the end of the connection is expected. A `QUIT`
-    /// that is still unread because the queue is full does not count: any number of bytes can
-    /// precede it.
+    /// Returns whether a `QUIT` is queued. If so, the client is expected to close the connection. A
+    /// `QUIT` that is still unread because the queue is full does not count: any number of bytes
+    /// can precede it.
     pub(super) fn is_quitting(&self) -> bool {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }
@@ -345,7 +345,6 @@ impl Control {
         !self.waiting.is_empty()
     }
 
-    /// Returns whether more than [`limits::WAITING_LINES`] lines arrived during a transfer.
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded
     }
@@ -381,8 +380,8 @@ impl Control {
         poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
-    /// Reads available input without waiting, keeps lines for later, and returns events that cannot
-    /// wait. Call it again with the same `look` until it returns `None`.
+    /// Reads available input without waiting, keeps lines for later, and returns an event that
+    /// cannot wait. Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
         loop {
             while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
@@ -445,7 +444,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_leaves_replies_unread_is_given_up_fr_32_hs_03_hs_07_st_10() {
+    fn sending_replies_to_a_peer_that_does_not_read_times_out_fr_32_hs_03_hs_07_st_10() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reply = Reply::new(ReplyCode::OKAY, "x".repeat(8_000));
         let short = Duration::from_millis(300);

@@ -15,7 +15,7 @@ use crate::service::session_handle::SessionHandle;
 use crate::tls::{Connection, Handshake, size_of_records};
 
 impl Control {
-    /// Returns whether unread input exists: after an `AUTH`, an attacker may have injected it
+    /// Returns whether unread input exists. An attacker may have injected input after an `AUTH`
     /// (CVE-2011-0411).
     pub(in crate::service) fn has_input(&self) -> bool {
         let mut byte = [0];
@@ -45,7 +45,8 @@ impl Control {
     }
 
     /// Ends TLS, and continues in plaintext once the client has ended TLS too. The client has
-    /// `limit` to do so. Keeps the client's input before that end, up to [`READ_AHEAD`] bytes.
+    /// `limit` to do so. Keeps the client's input before that end. Fails if that is more than
+    /// [`READ_AHEAD`] bytes.
     pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
@@ -63,7 +64,7 @@ impl Control {
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            // Nothing else takes bytes out of `plain` while this loop runs.
+            // `plain` only grows while this loop runs, so it needs a limit.
             if self.plain.len() > READ_AHEAD {
                 let why = "too much input before the client ended TLS";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -95,7 +96,7 @@ impl Control {
         let Some(connection) = protection else { return };
         let mut answer = Vec::new();
         let received = connection.receive(bytes, &mut answer, &mut |bytes| {
-            // One record may exceed the room of the decoder.
+            // One record may exceed the free space in the decoder.
             let taken = if plain.is_empty() { decoder.push(bytes) } else { 0 };
             plain.extend_from_slice(bytes.get(taken..).unwrap_or_default());
         });

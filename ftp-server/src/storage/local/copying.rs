@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_through_a_buffer_has_the_bytes_from_the_offset_on() {
+    fn a_buffered_copy_copies_the_requested_range() {
         let content: Vec<u8> =
             (0..3 * COPY_BUFFER + 5).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let mut old = tempfile::tempfile().unwrap();

@@ -184,7 +184,9 @@ impl LocalStorage {
                 RootConfinement::if_any(&self.files.root)?.map(Arc::new)
             }
             ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
-                let source = std::io::Error::other("this system has no openat2");
+                let source = std::io::Error::other(
+                    "this system has no openat2; it needs Linux 5.6 or later",
+                );
                 return Err(StorageError {
                     kind: StorageErrorKind::Unsupported,
                     source: Some(source),

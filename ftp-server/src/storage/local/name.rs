@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_kept_uploads_depend_on_user_and_file_fs_15() {
+    fn partial_file_names_depend_on_user_and_file_fs_15() {
         let names = [
             kept(b"a", b"file"),
             kept(b"b", b"file"),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_replacing_uploads_depend_on_user_and_old_file_fs_15() {
+    fn replacing_upload_names_depend_on_user_and_existing_file_fs_15() {
         let file =
             |inode, size, modified| Metadata::file(size).modified(modified).identity(1, inode);
         let names = [

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_takes_bits_away_fs_17() {
+    fn a_umask_removes_permission_bits_fs_17() {
         assert_eq!(Umask::new(0o022).apply(0o666), Mode::from_raw_mode(0o644));
         assert_eq!(Umask::new(0o7077).apply(0o777), Mode::from_raw_mode(0o700));
         assert!(!Umask::new(0o777).is_looser_than_process());

@@ -509,7 +509,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_is_made_anew_when_it_is_old_and_nobody_writes_hp_23() {
+    fn an_old_count_is_repeated_when_no_upload_runs_hp_23() {
         for (minutes, is_full, uploads, want) in [
             (0, true, 0, false),
             (9, true, 0, false),

@@ -114,7 +114,7 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
 /// Makes the same random calls to a memory storage and to another one, and compares the results.
 /// For each seed, `make` returns the other storage, and a value that must live as long as that
 /// storage.
-pub(crate) fn memory_does_as<S: Storage, K>(
+pub(crate) fn assert_same_as_memory<S: Storage, K>(
     seeds: impl IntoIterator<Item = u64>,
     make: impl Fn() -> (S, K),
 ) {
@@ -131,8 +131,8 @@ pub(crate) fn memory_does_as<S: Storage, K>(
 }
 
 #[test]
-fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
-    memory_does_as(1..=200, || {
+fn memory_storage_behaves_like_local_storage_fs_15_fs_16_cm_107_cm_108() {
+    assert_same_as_memory(1..=200, || {
         let root = tempfile::tempdir().unwrap();
         let local = LocalStorage::open(root.path()).unwrap();
         (local.with(|config| config.sync = SyncPolicy::None), root)
@@ -140,7 +140,7 @@ fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
 }
 
 #[test]
-fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
+fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
     let root = tempfile::tempdir().unwrap();
     let local = LocalStorage::open(root.path()).unwrap();
     let memory = MemoryStorage::new();
@@ -168,7 +168,7 @@ fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
 }
 
 #[test]
-fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
+fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let storage = MemoryStorage::new();
     let file = path("f");
     let begin = |mode| storage.write_as(&file, mode, b"ann").unwrap();
@@ -199,7 +199,7 @@ fn attributes_are_kept() {
 }
 
 #[test]
-fn all_of_it_has_a_limit_hf_01() {
+fn a_limited_memory_storage_runs_full_hf_01() {
     let storage = MemoryStorage::limited(10_000);
     let left = || storage.space(&VirtualPath::root()).unwrap();
     storage.put(path("f"), vec![b'o'; 4_000]).unwrap();
@@ -231,7 +231,7 @@ fn all_of_it_has_a_limit_hf_01() {
 }
 
 #[test]
-fn a_listing_goes_on_while_names_come_and_go_ls_31_hp_16() {
+fn a_listing_continues_while_entries_are_added_and_removed_ls_31_hp_16() {
     let storage = MemoryStorage::new();
     for name in ["a", "b", "c", "e"] {
         storage.put(path(name), "").unwrap();

@@ -159,7 +159,7 @@ impl MountedStorage {
         self.mounts.iter().any(|mount| mount.path.is_at_or_below(path))
     }
 
-    /// Returns the names in a directory that are mount points or directories above one.
+    /// Returns the names in `directory` that are mount points or have one below them.
     fn names_of_mounts(&self, directory: &VirtualPath) -> BTreeSet<Vec<u8>> {
         let below = self.mounts.iter().filter_map(|mount| mount.path.relative_to(directory));
         let names = below.filter(|below| !below.is_root()).map(|below| {
@@ -206,7 +206,7 @@ impl MountedStorage {
         }
     }
 
-    /// Returns the entries of a directory that are mount points or directories above one.
+    /// Returns the entries of `directory` that are mount points or have one below them.
     fn entries_of_mounts(&self, directory: &VirtualPath, names: &BTreeSet<Vec<u8>>) -> Vec<Entry> {
         let entry = |name: &Vec<u8>| {
             let metadata = self.stat(&directory.join(name));

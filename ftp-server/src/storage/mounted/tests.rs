@@ -116,7 +116,7 @@ fn an_unavailable_mount_is_listed_and_fails() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_not_one_without_files() {
+fn an_unreadable_directory_above_a_mount_fails_and_is_not_empty() {
     let own = MemoryStorage::new();
     own.put("/a/file", "file").unwrap();
     for fault in [Kind::Denied, Kind::Io, Kind::Unavailable, Kind::Busy] {
@@ -147,7 +147,7 @@ fn a_directory_that_cannot_be_read_is_not_one_without_files() {
 }
 
 #[test]
-fn mount_points_stay_and_nothing_crosses_them() {
+fn mount_points_cannot_be_removed_or_crossed_by_renames() {
     let storages = Storages::new();
     let tree = storages.tree();
     let rename = |from: &str, to: &str| kind(tree.rename(&path(from), &path(to), true));
@@ -201,7 +201,7 @@ fn mount_points_stay_and_nothing_crosses_them() {
 }
 
 #[test]
-fn mount_points_are_taken_once_and_never_at_the_top() {
+fn mount_points_must_be_unique_and_not_the_root() {
     let storages = Storages::new();
     let new = |place: &str| storages.tree().mount(place, MemoryStorage::new());
     assert_eq!(kind(new("/")), Some(Kind::Denied));

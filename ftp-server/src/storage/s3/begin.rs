@@ -58,8 +58,8 @@ impl S3Storage {
         }
     }
 
-    /// Begins an upload to an existing file. `has_note` is set if the user has a partial upload
-    /// with this name.
+    /// Begins an upload to an existing file. `has_note` is true if the user has a partial upload
+    /// for the same path.
     fn begin_over(
         mut begun: Begun,
         has_note: bool,
@@ -70,7 +70,7 @@ impl S3Storage {
         if from > old.size {
             return Err(Kind::BadRestart.into());
         }
-        // The partial upload does not belong to the file, which was stored later.
+        // The partial upload is older than the file, so it cannot be resumed.
         if let Some(note_key) = begun.note_key.take()
             && has_note
             && !discard_kept(&begun.store, &note_key)?
@@ -89,7 +89,7 @@ impl S3Storage {
         }))
     }
 
-    /// Begins an upload of a new file, or resumes a partial one.
+    /// Begins an upload of a new file, or resumes a partial upload.
     fn begin_new(
         mut begun: Begun,
         has_note: bool,
@@ -110,7 +110,7 @@ impl S3Storage {
         };
         if from == 0 {
             if has_note && !discard_kept(&begun.store, &note_key)? {
-                // The note belongs to another session that is resuming the upload or has died.
+                // The note belongs to another session, which is still uploading or died recently.
                 begun.rival = begun.note_key.take();
             }
             return Ok(Box::new(S3Upload::new(begun, publishing)));
@@ -145,9 +145,8 @@ impl S3Storage {
         Ok(Box::new(S3Upload::new(begun, publishing).resumed(kept.parts, tail)))
     }
 
-    /// Returns the file that an upload would replace or extend; `None` if there is none. If the
-    /// upload sends the whole file, one listing is usually enough: it shows that there is neither a
-    /// file nor a directory.
+    /// Returns the file that an upload would replace or extend; `None` if there is none. For a
+    /// whole new file, one listing is enough: it finds neither a file nor a directory.
     fn old(
         &self,
         path: &VirtualPath,
@@ -166,7 +165,8 @@ impl S3Storage {
     }
 }
 
-/// Discards a partial upload, if there is one. Returns `false` if another session is resuming it.
+/// Discards a partial upload, if there is one. Returns `false` if another session is still
+/// uploading.
 fn discard_kept(store: &Inner, note_key: &str) -> Result<bool, StorageError> {
     match partial::find(store, note_key)? {
         Some(found) if found.is_running => Ok(false),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::pool::{Memory, Pool};
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// Bytes that an upload may hold without a share of the common memory, so that small files never
-/// wait for memory.
+/// Maximum number of bytes that an upload buffers without reserving common memory. So small files
+/// never wait for memory.
 pub(super) const FREE: usize = 1024 * 1024;
 
 /// Maximum number of bytes that a session writes at once.
@@ -18,7 +18,7 @@ pub(super) const WRITE: usize = 512 * 1024;
 pub(super) struct Buffer {
     pool: Arc<Pool>,
     bytes: Vec<u8>,
-    /// The share of the common memory, for a whole part.
+    /// The reserved common memory, enough for a whole part.
     memory: Option<Memory>,
 }
 
@@ -36,7 +36,6 @@ impl Buffer {
         &self.bytes
     }
 
-    /// Returns whether the buffer contains a complete part of `part` bytes.
     pub(super) fn is_full(&self, part: usize) -> bool {
         self.bytes.len() >= part
     }
@@ -63,7 +62,8 @@ impl Buffer {
         Ok(self.memory.is_some())
     }
 
-    /// Adds as many bytes as fit into a part of `part` bytes, and returns their number.
+    /// Adds bytes until the buffer holds `part` bytes, or at most [`FREE`] bytes without reserved
+    /// memory. Returns the number of bytes added.
     pub(super) fn add(&mut self, bytes: &[u8], part: usize) -> usize {
         let most = if self.memory.is_some() { part } else { part.min(FREE) };
         let room = most.saturating_sub(self.bytes.len()).min(bytes.len());
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_content_needs_no_share_of_the_memory() {
+    fn small_content_needs_no_reservation_from_the_memory_pool() {
         const PART: usize = 4 * FREE;
         let pool = Pool::new(PART as u64);
         let mut first = Buffer::new(Arc::clone(&pool));

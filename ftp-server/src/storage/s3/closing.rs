@@ -21,7 +21,7 @@ pub(super) struct Closing {
     pub(super) committing: Option<Job<Result<(), StorageError>>>,
     /// Whether the upload is kept, to be resumed later.
     pub(super) is_kept: bool,
-    /// Whether the client may not know how the upload ended.
+    /// Whether the upload was interrupted, so the client may retry it.
     pub(super) is_cut: bool,
 }
 
@@ -40,7 +40,7 @@ impl Closing {
             Ok(job) => {
                 let _: Option<_> = job.wait(patience);
             }
-            // The store keeps the parts, as if the server had died.
+            // The store keeps the parts, as after a crash of the server.
             Err(error) => {
                 log::warn!("{key:?}: cannot keep or remove the interrupted upload: {error}");
             }
@@ -49,7 +49,7 @@ impl Closing {
 
     fn end(mut self) -> Result<(), S3Error> {
         if let Some(replaced) = self.begun.replaced.as_ref().filter(|_| self.is_cut)
-            // If the store still publishes the file, the sign names an older version and has no
+            // If the store publishes the file after all, the sign names the old version and has no
             // effect.
             && let Err(error) = replaced.sign(&self.begun.store)
         {
@@ -61,8 +61,8 @@ impl Closing {
             if matches!(committing.finish(), Ok(Ok(()))) {
                 return Ok(());
             }
-            // The bytes after the parts are lost. The upload can be resumed from the end of the
-            // parts when the lease has expired.
+            // The bytes after the parts are lost. Once the lease has expired, the upload can be
+            // resumed after the last stored part.
             return if self.is_kept { Ok(()) } else { self.discard() };
         }
         // These bytes follow the bytes of the part that is being stored.
@@ -87,7 +87,7 @@ impl Closing {
     fn keep(&self, note_key: &str, tail: &[u8]) -> Result<(), S3Error> {
         let Begun { store, key, .. } = &self.begun;
         let is_empty = self.parts.is_empty() && tail.is_empty();
-        // Kept bytes belong to a new file, never to an existing one.
+        // Only an upload of a new file can be resumed.
         if is_empty || store.client.head(key)?.is_some() {
             return self.discard();
         }
@@ -95,7 +95,7 @@ impl Closing {
             Some(lease) => std::sync::Arc::clone(lease),
             None => {
                 if let Some(multipart) = &self.begun.multipart {
-                    // The note could not be written, and no part was stored.
+                    // Without a lease, the note could not be written, so no part was stored.
                     store.client.abort_upload(multipart)?;
                 }
                 Lease::begin(store, note_key, self.begun.note()?)?

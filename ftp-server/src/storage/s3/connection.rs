@@ -83,7 +83,7 @@ impl Place {
         Ok(Self { port, ..place })
     }
 
-    /// Returns this address with `label` added at the beginning of the host name.
+    /// Returns this address with `label` and a dot before the host name.
     pub(super) fn with_label(self, label: &str) -> Self {
         Self { host: format!("{label}.{}", self.host), ..self }
     }
@@ -93,7 +93,6 @@ impl Place {
     }
 }
 
-/// Returns the TLS settings, with the given CAs or the system's CAs.
 fn tls(scheme: &str, ca: Option<&[u8]>) -> Result<TlsConfig, S3Error> {
     let builder = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_read() {
+    fn s3_endpoints_are_parsed() {
         for (endpoint, want) in [
             ("http://127.0.0.1:8333", ("http", "127.0.0.1", 8333)),
             ("https://s3.example.com/", ("https", "s3.example.com", 443)),

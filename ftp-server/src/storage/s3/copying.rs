@@ -10,11 +10,12 @@ use super::upload::Begun;
 use super::work::Job;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// Number of bytes that one request copies, unless the object is very large.
+/// Number of bytes that one request copies. Very large objects need larger requests, because the
+/// number of parts is limited.
 const STEP: u64 = 256 * 1024 * 1024;
 
-/// A copy of the first bytes of an object. The store itself copies the bytes, unless they are too
-/// few for a part; then they pass through memory.
+/// A copy of the first bytes of an object. The store itself copies the bytes. If they are too few
+/// for a part, the server downloads them into the buffer instead.
 pub(super) struct Copying {
     /// The entity tag that the object must still have.
     pub(super) tag: String,

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_and_times_as_s3_writes_them() {
+    fn s3_encodings_of_bytes_and_times() {
         assert_eq!(percent("a b/ü+~"), "a%20b%2F%C3%BC%2B~");
         assert_eq!(percent_path("a b/ü+~"), "a%20b/%C3%BC%2B~");
         assert_eq!(decoded("a+b%2Fc%c3%bc").as_deref(), Some("a b/cü".as_bytes()));

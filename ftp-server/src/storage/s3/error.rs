@@ -27,14 +27,14 @@ pub enum S3Error {
     Refused {
         /// The operation, such as `PutObject`.
         operation: &'static str,
-        /// The HTTP status. It is 200 if the body of a successful response contained the error.
+        /// The HTTP status. It is 200 if only the body of the response reported the error.
         status: u16,
         /// The error code, such as `SlowDown`; empty if the response had none.
         code: String,
         /// The message in the response, on one line.
         message: String,
     },
-    /// No complete response arrived: the connection failed or broke, or a timeout expired.
+    /// No complete response arrived: the connection failed, or a timeout expired.
     #[error("{operation}: no response from {}: {reason}", server(.operation))]
     Lost {
         /// The operation.
@@ -50,8 +50,8 @@ pub enum S3Error {
         /// Description of the defect.
         reason: String,
     },
-    /// There are no access keys, because the request for the keys of a
-    /// [role](crate::S3StoreBuilder::web_identity) failed for this reason.
+    /// No access keys are available: the request for the keys of a
+    /// [role](crate::S3StoreBuilder::web_identity) failed. The string is the reason.
     #[error("no access keys: {0}")]
     NoKeys(String),
     /// The system cannot provide a thread or memory for the request.
@@ -59,7 +59,6 @@ pub enum S3Error {
     Local(#[source] io::Error),
 }
 
-/// Returns the name of the server that carries out an operation.
 fn server(operation: &str) -> &'static str {
     if operation == STS_OPERATION { "STS" } else { "the store" }
 }
@@ -71,7 +70,6 @@ fn detail(code: &str, message: &str) -> String {
 }
 
 impl S3Error {
-    /// Returns the HTTP status if the store refused the request, otherwise `None`.
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
@@ -79,7 +77,6 @@ impl S3Error {
         }
     }
 
-    /// Returns the S3 error code if the store refused the request, otherwise an empty string.
     pub(super) fn code(&self) -> &str {
         match self {
             Self::Refused { code, .. } => code,
@@ -98,7 +95,7 @@ impl S3Error {
     }
 
     /// Returns whether the response can mean that temporary access keys have expired. Stores use
-    /// several codes for that, and a response to `HeadObject` has no body, and so no code.
+    /// several codes for this. A response to `HeadObject` has no body, and therefore no code.
     pub(super) fn is_expiry(&self) -> bool {
         match self.code() {
             "" => matches!(self.status(), Some(400 | 403)),
@@ -149,9 +146,9 @@ impl S3Error {
             ("KeyTooLongError", _) => Kind::NameNotAllowed,
             ("EntityTooLarge", _) => Kind::OverQuota,
             ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
-            // Only these codes, and a 403 without a code, become `Denied`. Other refusals with the
-            // status 403, such as wrong access keys or a wrong clock, are the server's fault and
-            // become `Io`.
+            // Only these codes, and a 403 without a code, become `Denied`. Other refusals with
+            // status 403 are the server's fault, for example because of wrong access keys or a
+            // wrong clock, and become `Io`.
             ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
             ("", 403) => Kind::Denied,
             (_, 404) => Kind::NotFound,
@@ -178,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_the_kinds_of_the_table() {
+    fn s3_error_codes_map_to_storage_errors() {
         for (status, code, kind) in [
             (404, "NoSuchKey", Kind::NotFound),
             (404, "", Kind::NotFound),
@@ -212,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_sts_is_not_an_error_of_the_store() {
+    fn errors_name_sts_or_the_store() {
         for (operation, server) in [("PutObject", "the store"), (STS_OPERATION, "STS")] {
             let lost = S3Error::Lost { operation, reason: "reset".to_owned() };
             assert_eq!(lost.to_string(), format!("{operation}: no response from {server}: reset"));

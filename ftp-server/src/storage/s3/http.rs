@@ -96,7 +96,8 @@ pub(super) struct Request<'a> {
     /// The key of the object; `None` for the bucket itself.
     pub(super) key: Option<&'a str>,
     pub(super) query: Vec<(&'a str, &'a str)>,
-    /// Headers other than the headers of the signature, with names in lower case.
+    /// Headers of this operation, with names in lower case. Of these, only those that begin with
+    /// `x-amz-` are signed.
     pub(super) headers: Vec<(&'a str, String)>,
     /// The body; `None` for methods without one.
     pub(super) body: Option<&'a [u8]>,
@@ -125,7 +126,7 @@ pub(super) struct Client {
     pub(super) region: String,
     /// The access keys, or the reason why there are none.
     pub(super) credentials: RwLock<Result<Credentials, String>>,
-    /// Whether the store has refused the keys because they have expired.
+    /// Whether the store has refused the keys, probably because they have expired.
     pub(super) are_expired: AtomicBool,
     /// Seconds by which the store's clock is ahead of this computer's.
     pub(super) skew: AtomicI64,
@@ -165,8 +166,8 @@ impl Client {
         }
     }
 
-    /// Sends a request. An error comes with the store's time in seconds since 1970, if the response
-    /// had one.
+    /// Sends a request. On failure, also returns the store's time in seconds since 1970, if the
+    /// response contained it.
     fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, (S3Error, Option<i64>)> {
         let operation = request.operation;
         let signed = self.signed(request).map_err(|error| (error, None))?;
@@ -308,12 +309,10 @@ pub(super) fn read_text(mut body: Body, operation: &'static str) -> Result<Strin
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns the error of a request without a response.
 pub(super) fn lost(operation: &'static str, error: &ureq::Error) -> S3Error {
     S3Error::Lost { operation, reason: error.to_string() }
 }
 
-/// Returns the error of a request that the server refused.
 pub(super) fn refused(
     operation: &'static str,
     status: u16,

@@ -19,13 +19,12 @@ const SEEN: Duration = Duration::from_secs(5);
 /// Maximum number of directories to remember.
 const MOST_SEEN: usize = 1_024;
 
-/// The state that the clones of a store share.
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) addresses: Addresses,
     pub(super) pool: Arc<Pool>,
     pub(super) part_size: u64,
-    /// Maximum size of a part, which the memory limits.
+    /// Maximum size of a part, limited by the memory for uploads.
     pub(super) largest_part: u64,
     pub(super) lease: Duration,
     /// Maximum time that a session waits while its interrupted upload is saved or discarded.
@@ -33,7 +32,7 @@ pub(super) struct Inner {
     pub(super) hidden: String,
     pub(super) checksums: bool,
     pub(super) leases: Mutex<Vec<Weak<Lease>>>,
-    /// Directories that were found, and the time of the check.
+    /// Directories that were found, with the time of each check.
     pub(super) seen: Mutex<HashMap<String, Instant>>,
 }
 
@@ -94,7 +93,8 @@ impl Inner {
         Ok(!page.keys.is_empty() || page.next.is_some())
     }
 
-    /// Forgets the directories that were found, because something was removed.
+    /// Forgets the directories that were found: a removed object may have been the last one in any
+    /// of them.
     pub(super) fn forget_directories(&self) {
         unpoisoned(self.seen.lock()).clear();
     }

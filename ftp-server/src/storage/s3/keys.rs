@@ -16,8 +16,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Returns the keys below `prefix`, which can begin and end with slashes. Returns `None` if the
-    /// prefix is invalid.
+    /// Creates keys below `prefix`. Slashes at the beginning and the end of `prefix` are ignored.
+    /// Returns `None` if the prefix is invalid.
     pub(super) fn new(prefix: &str, hidden: &str) -> Option<Self> {
         let prefix = prefix.trim_matches('/');
         let is_good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(is_control);
@@ -72,7 +72,7 @@ impl Keys {
         format!("{}{}-{}", self.notes(directory), short(user), short(name.as_bytes()))
     }
 
-    /// Returns the key of the sign (see `replaced`) of an upload by which `user` replaces `key`.
+    /// Returns the key of the sign (see `replaced`) of uploads by `user` that replace `key`.
     pub(super) fn sign(&self, key: &str, user: &[u8]) -> String {
         format!("{}{}-{}", signs(&self.hidden), short(user), short(key.as_bytes()))
     }
@@ -83,12 +83,12 @@ impl Keys {
     }
 }
 
-/// Returns digits that depend on the bytes and do not reveal them.
+/// Returns half of the SHA-256 digest in hexadecimal, so keys are short and do not reveal names.
 fn short(bytes: &[u8]) -> String {
     hex(sha256(bytes).get(..16).unwrap_or_default())
 }
 
-/// Returns the prefix of the signs of uploads that replace files.
+/// Returns the prefix of all signs.
 pub(super) fn signs(hidden: &str) -> String {
     format!("{hidden}replacing/")
 }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_have_keys_below_the_prefix() {
+    fn object_keys_of_paths_begin_with_the_prefix() {
         for (prefix, file, directory) in [
             ("", "d/a b", "d/a b/"),
             ("/", "d/a b", "d/a b/"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_lie_by_directory_user_and_name() {
+    fn partial_upload_note_keys_depend_on_directory_user_and_name() {
         let keys = Keys::new("p", ".ftp-server/").unwrap();
         let note = keys.note("p/d/f", b"ann");
         assert!(note.starts_with(&keys.notes("p/d/")) && keys.is_hidden(&note));

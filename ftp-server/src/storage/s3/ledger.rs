@@ -1,5 +1,5 @@
-//! A ledger in an object store: one object per record, replaced only if its entity tag is
-//! unchanged.
+//! A ledger in an object store. Each record is one object, which is replaced only if the entity tag
+//! is unchanged.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub struct S3Ledger {
 }
 
 impl S3Ledger {
-    /// Opens the ledger named `name` in a bucket. All servers that share state need the same name.
-    /// While a session waits for the ledger, it does not check on its client. So use a store with
-    /// short [timeouts](crate::S3StoreBuilder::timeouts).
+    /// Opens the ledger named `name` in a bucket. All servers that share state must use the same
+    /// name. While a session waits for the ledger, it does not react to its client. So use a store
+    /// with short [timeouts](crate::S3StoreBuilder::timeouts).
     ///
     /// # Errors
     ///
@@ -79,7 +79,8 @@ impl S3Ledger {
         }
         let time = probe::keeps_conditions(self.inner()).map_err(|error| failure(&error))?;
         let time = time.ok_or_else(|| {
-            let text = "the store ignores If-Match or If-None-Match, so it would lose changes";
+            let text =
+                "the store ignores If-Match or If-None-Match, so the ledger would lose changes";
             LedgerError::Unfit(text.to_owned())
         })?;
         self.ahead.store(time.saturating_sub(now()), Ordering::Relaxed);

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_listed_and_told_back() {
+    fn multipart_parts_are_parsed_and_encoded_for_completion() {
         let body = "<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>2\
             </NextPartNumberMarker><Part><PartNumber>1</PartNumber><Size>7</Size><ETag>&quot;x&quot;\
             </ETag></Part><Part><PartNumber>2</PartNumber><Size>5</Size><ETag>y</ETag>\

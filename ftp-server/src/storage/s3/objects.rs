@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_read_whole_or_not_at_all() {
+    fn incomplete_or_malformed_listing_pages_are_rejected() {
         let body = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true\
             </IsTruncated><NextContinuationToken>t&amp;1</NextContinuationToken><Contents><Key>d/a%2Bb+c\
             </Key><Size>5</Size><LastModified>2009-10-12T17:50:30.000Z</LastModified></Contents>\

@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_read_as_they_were_written() {
+    fn partial_upload_notes_round_trip_and_malformed_ones_are_rejected() {
         let mut note = Note {
             owner: "o1".to_owned(),
             key: "d/a b é".to_owned(),

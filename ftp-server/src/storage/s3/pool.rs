@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_only_so_much_memory() {
+    fn the_memory_pool_is_limited() {
         let pool = Pool::new(10);
         let none = Duration::ZERO;
         let first = pool.take(7, none).unwrap();

@@ -151,7 +151,7 @@ mod tests {
 
     /// "Signature Calculations for the Authorization Header", Amazon S3 API Reference.
     #[test]
-    fn the_documented_examples() {
+    fn signatures_match_the_examples_of_amazon() {
         assert_eq!(
             signature("GET", "/test.txt", &[], &[("range", "bytes=0-9")], EMPTY),
             "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
@@ -181,7 +181,7 @@ mod tests {
 
     /// RFC 4231, test cases 2 and 6.
     #[test]
-    fn hmac_of_the_rfc() {
+    fn hmac_matches_rfc_4231() {
         assert_eq!(
             hex(&hmac(b"Jefe", b"what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

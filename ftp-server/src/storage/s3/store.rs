@@ -382,7 +382,7 @@ impl S3StoreBuilder {
             );
         }
         if self.lease < Duration::from_secs(2) {
-            return refuse("invalid lease: expected 2 s or more");
+            return refuse("invalid lease: expected at least 2 s");
         }
         let hidden = self.hidden.trim_matches('/');
         if Keys::new(hidden, "/").is_none() || hidden.is_empty() {
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_knows_its_prefixes() {
+    fn storage_prefixes_are_validated() {
         let store = builder().build().unwrap();
         assert!(store.storage("").is_ok() && store.storage("/a/b/").is_ok());
         for prefix in ["a//b", "../a", ".ftp-server"] {

@@ -374,7 +374,7 @@ fn publish(
     if let Some(note_key) = rival
         && let Err(error) = partial::supersede(store, note_key)
     {
-        log::warn!("{key:?}: cannot remove the record of another partial upload: {error}");
+        log::warn!("{key:?}: cannot remove the record of the superseded partial upload: {error}");
     }
     Ok(())
 }

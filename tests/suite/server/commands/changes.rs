@@ -123,7 +123,7 @@ fn cm_90_to_95_hs_23_deleting_and_renaming() {
 }
 
 #[test]
-fn hs_23_st_05_what_stands_between_rnfr_and_rnto_makes_it_void() {
+fn hs_23_st_05_commands_between_rnfr_and_rnto_cancel_the_rename() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -142,7 +142,7 @@ fn hs_23_st_05_what_stands_between_rnfr_and_rnto_makes_it_void() {
 }
 
 #[test]
-fn cm_93_without_overwrite_a_name_that_exists_is_553() {
+fn cm_93_an_existing_target_fails_with_553_without_overwrite() {
     let fixture =
         Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
     fixture.write("a", "a");
@@ -156,7 +156,7 @@ fn cm_93_without_overwrite_a_name_that_exists_is_553() {
 }
 
 #[test]
-fn rest_does_not_get_around_overwrite_switched_off() {
+fn rest_does_not_bypass_disabled_overwrite() {
     let fixture =
         Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
     fixture.write("a", "0123");
@@ -178,7 +178,7 @@ fn rest_does_not_get_around_overwrite_switched_off() {
 }
 
 #[test]
-fn a_user_without_a_right_is_told_550() {
+fn a_missing_right_fails_with_550() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");
@@ -194,7 +194,7 @@ fn a_user_without_a_right_is_told_550() {
 }
 
 #[test]
-fn the_right_to_add_to_files_makes_none() {
+fn the_append_right_creates_and_replaces_no_files() {
     let fixture =
         Fixture::with(|builder| builder.user("adder", "p", Rights::READ | Rights::APPEND));
     fixture.write("a", "1");
@@ -209,7 +209,7 @@ fn the_right_to_add_to_files_makes_none() {
 }
 
 #[test]
-fn hp_01_hp_02_nothing_leads_out_of_the_root() {
+fn hp_01_hp_02_no_path_or_symlink_leads_out_of_the_root() {
     let outside = tempfile::tempdir().expect("a directory");
     std::fs::write(outside.path().join("secret"), "secret").expect("a file");
     let fixture = Fixture::new();

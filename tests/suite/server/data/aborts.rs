@@ -32,7 +32,7 @@ fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
 }
 
 #[test]
-fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() {
+fn the_preparation_of_a_restart_can_be_aborted_before_150_as_03_cm_107_dc_45_fr_26() {
     let fixture = Fixture::new();
     let length = 1 << 40;
     sparse(&fixture, "large", length);
@@ -127,7 +127,7 @@ fn hd_17_an_abor_storm_at_scale() {
 }
 
 #[test]
-fn abor_with_an_argument_is_501_cm_118() {
+fn abor_with_an_argument_fails_with_501_cm_118() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     session.expect("ABOR", 225);
@@ -143,7 +143,7 @@ fn abor_with_an_argument_is_501_cm_118() {
 }
 
 #[test]
-fn abor_at_any_offset_has_two_replies_hd_18_dc_40_dc_46() {
+fn abor_at_any_offset_gets_two_replies_hd_18_dc_40_dc_46() {
     let fixture = Fixture::new();
     fixture.write("a", content(4_096));
     let mut session = fixture.session();

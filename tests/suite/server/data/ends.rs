@@ -36,7 +36,7 @@ fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
 }
 
 #[test]
-fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
+fn a_lost_control_connection_is_noticed_after_a_command_flood() {
     // A stall would not end the transfer.
     let stall = Duration::MAX;
     let fixture =
@@ -61,7 +61,7 @@ fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
 }
 
 #[test]
-fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
+fn dc_53_hd_15_a_data_reset_fails_with_426_and_publishes_nothing() {
     let fixture = Fixture::new();
     fixture.write("old", "old");
     sparse(&fixture, "large", 64 << 20);
@@ -92,7 +92,7 @@ fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
 }
 
 #[test]
-fn st_09_hd_13_a_stalled_transfer_is_426() {
+fn st_09_hd_13_a_stalled_transfer_fails_with_426() {
     let fixture = Fixture::configured(
         crate::server::quick().with(|config| config.timeouts.stall = Duration::from_millis(300)),
     );
@@ -111,7 +111,7 @@ fn st_09_hd_13_a_stalled_transfer_is_426() {
 }
 
 #[test]
-fn limits_that_never_end_do_not_end_the_session() {
+fn unlimited_timeouts_do_not_end_the_session() {
     let fixture = Fixture::configured(crate::server::quick().with(|config| {
         config.timeouts.login = Duration::MAX;
         config.timeouts.idle = Duration::MAX;
@@ -156,7 +156,7 @@ fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
 }
 
 #[test]
-fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
+fn cm_103_a_file_that_shrinks_during_a_download_fails_with_451() {
     let fixture = Fixture::new();
     sparse(&fixture, "a", 64 << 20);
     let mut session = fixture.session();
@@ -173,7 +173,7 @@ fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_sent_is_sent_to_its_end_cm_103() {
+fn a_file_that_grows_during_a_download_is_sent_to_its_new_end_cm_103() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
     for kind in ["I", "A"] {
@@ -192,7 +192,7 @@ fn a_file_that_grows_while_it_is_sent_is_sent_to_its_end_cm_103() {
 }
 
 #[test]
-fn fs_13_an_upload_shows_only_when_it_is_whole() {
+fn fs_13_an_incomplete_upload_is_not_visible() {
     let fixture = Fixture::new();
     fixture.write("old", "old");
     let mut session = fixture.session();

@@ -108,7 +108,7 @@ pub(in crate::server) fn unescape(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn rows_are_read_as_they_say() {
+fn escapes_in_table_rows_are_decoded() {
     for (text, want) in [
         ("NOOP", &b"NOOP"[..]),
         (r"A\s\r\0\n\xff\\\t", b"A \r\0\n\xff\\\t"),

@@ -15,7 +15,7 @@ use super::super::play;
 use super::{Secure, tls_of};
 
 #[test]
-fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
+fn certificate_and_key_errors_name_the_file_ht_23() {
     let (authority, root) = (Authority::new(), TempRoot::new());
     let good = authority.issue(Kind::Good).write(&root, "good");
     let other = authority.issue(Kind::Good).write(&root, "other");
@@ -44,7 +44,11 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
         (&no_der, &good.key, "cannot use *no-der: not an X.509 certificate"),
         (&good.certificate, &prose, "no private key in *prose"),
         (&good.certificate, &good.certificate, "no private key in *good.crt"),
-        (&good.certificate, &locked, "no private key in *locked, only an encrypted one"),
+        (
+            &good.certificate,
+            &locked,
+            "only an encrypted private key in *locked; remove its passphrase",
+        ),
         (&good.certificate, &bad_key, "cannot use *bad-key: "),
         (
             &good.certificate,
@@ -67,7 +71,7 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
 }
 
 #[test]
-fn the_pin_is_that_of_the_key() {
+fn the_pin_matches_the_key() {
     let pair = Authority::new().issue(Kind::SelfSigned);
     assert_eq!(tls_of(&pair).pin(), Some(pair.pin()));
     assert!(pair.pin().starts_with("sha256//"));
@@ -95,9 +99,9 @@ fn shown(secure: &Secure, client: &TlsClient) -> Vec<u8> {
 }
 
 #[test]
-fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
+fn a_new_certificate_applies_to_new_sessions_only_tl_26_ht_23() {
     let secure = Secure::new();
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let first = shown(&secure, &client);
     let old = secure.client();
     let mut running = secure.session(&old);
@@ -160,7 +164,7 @@ fn settings_and_certificates_can_change_at_the_same_time() {
 }
 
 #[test]
-fn clients_show_certificates_tl_25() {
+fn client_certificates_are_verified_tl_25() {
     let (clients, root) = (Authority::new(), TempRoot::new());
     let issuers = clients.write(&root, "clients");
     let of_u = clients.issue(Kind::Client("u"));
@@ -219,7 +223,7 @@ fn clients_show_certificates_tl_25() {
 }
 
 #[test]
-fn the_floor_of_versions_is_kept_tl_27() {
+fn the_locked_rustls_meets_the_minimum_versions_tl_27() {
     let lock = include_str!("../../../../Cargo.lock");
     for (name, floor) in [("rustls", [0, 23, 18]), ("rustls-webpki", [0, 103, 13])] {
         let at = lock.find(&format!("name = \"{name}\"\nversion = \"")).expect(name);
@@ -230,7 +234,7 @@ fn the_floor_of_versions_is_kept_tl_27() {
 }
 
 #[test]
-fn a_configuration_of_the_embedder_is_served() {
+fn a_custom_rustls_configuration_is_served() {
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

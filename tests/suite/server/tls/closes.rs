@@ -82,7 +82,7 @@ impl Source for LateEnd {
 }
 
 #[test]
-fn a_client_that_closes_with_all_bytes_before_the_end_comes_has_226_tl_13_dc_50_dc_51() {
+fn a_client_that_closes_after_the_last_byte_gets_226_tl_13_dc_50_dc_51() {
     let gate = Arc::new(Closed::default());
     let root = tempfile::tempdir().expect("a directory");
     let inner = LocalStorage::open(root.path()).expect("a storage");

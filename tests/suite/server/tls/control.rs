@@ -18,7 +18,7 @@ use super::super::{Fixture, play};
 use super::Secure;
 
 #[test]
-fn a_session_goes_on_under_tls_cm_60_cm_63_cm_67_cm_68_cm_69_cm_71_tl_04_dv_14_cx_09_cx_13() {
+fn auth_tls_upgrades_a_session_cm_60_cm_63_cm_67_cm_68_cm_69_cm_71_tl_04_dv_14_cx_09_cx_13() {
     for version in Version::ALL {
         let secure = Secure::new();
         let client = secure.client().version(version);
@@ -54,7 +54,7 @@ fn a_session_goes_on_under_tls_cm_60_cm_63_cm_67_cm_68_cm_69_cm_71_tl_04_dv_14_c
 }
 
 #[test]
-fn auth_has_its_names_cm_61_cm_62() {
+fn mechanism_names_of_auth_cm_61_cm_62() {
     let plain = Fixture::new();
     play(&mut plain.greeted(), &[("AUTH TLS", 502), ("AUTH", 502), ("CCC", 533)]);
     let secure = Secure::new();
@@ -81,7 +81,7 @@ fn auth_has_its_names_cm_61_cm_62() {
 }
 
 #[test]
-fn the_features_of_tls_are_listed_where_there_is_a_certificate_cm_137() {
+fn feat_lists_tls_only_with_a_certificate_cm_137() {
     let features = |session: &mut RawSession| {
         let text = session.expect("FEAT", 211).text();
         ["AUTH TLS", "PBSZ", "PROT"].map(|word| text.contains(&format!("\n {word}")))
@@ -93,7 +93,7 @@ fn the_features_of_tls_are_listed_where_there_is_a_certificate_cm_137() {
 }
 
 #[test]
-fn bytes_behind_auth_are_never_executed_fr_28_ht_01() {
+fn commands_pipelined_after_auth_are_never_executed_fr_28_ht_01() {
     let secure = Secure::new();
     for behind in ["USER u\r\nPASS p\r\nMKD made\r\n", "NOOP\r\n", "x", "\r\n"] {
         let mut session = secure.fixture.greeted();
@@ -105,7 +105,7 @@ fn bytes_behind_auth_are_never_executed_fr_28_ht_01() {
 }
 
 #[test]
-fn a_login_does_not_outlive_auth_cm_64_ht_21() {
+fn auth_resets_the_login_and_the_session_state_cm_64_ht_21() {
     let secure = Secure::new();
     secure.fixture.write("f", b"0123456789");
     std::fs::create_dir(secure.fixture.path("d")).unwrap();
@@ -132,7 +132,7 @@ fn a_login_does_not_outlive_auth_cm_64_ht_21() {
 }
 
 #[test]
-fn a_failed_handshake_closes_without_a_word_in_clear_cm_66_ht_12_ht_14_tl_07() {
+fn a_failed_handshake_closes_without_a_plaintext_reply_cm_66_ht_12_ht_14_tl_07() {
     let secure = Secure::new();
     let refused = |client: &TlsClient| {
         let mut session = secure.fixture.greeted();
@@ -184,7 +184,7 @@ fn a_failed_handshake_closes_without_a_word_in_clear_cm_66_ht_12_ht_14_tl_07() {
 }
 
 #[test]
-fn a_record_that_is_none_is_refused_before_its_end_comes_ht_12() {
+fn an_invalid_record_is_refused_at_its_header_ht_12() {
     let secure = Secure::new();
     // Each head announces bytes that never come.
     for (what, head) in [
@@ -209,7 +209,7 @@ fn connect_for_handshake(secure: &Secure) -> TcpStream {
 }
 
 #[test]
-fn a_handshake_that_stalls_ends_after_ten_seconds_st_11_ht_11() {
+fn a_stalled_handshake_times_out_after_ten_seconds_st_11_ht_11() {
     let secure = Secure::new();
     let hello = secure.client().hello();
     let begun = Instant::now();
@@ -255,7 +255,7 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
 }
 
 #[test]
-fn the_log_says_that_a_login_needs_tls_tl_01() {
+fn a_login_refused_for_missing_tls_is_logged_tl_01() {
     let log = Log::new();
     let observer = log.in_format(LogFormat::Text);
     let required = |tls: Tls| tls.control(TlsPolicy::Required);
@@ -270,7 +270,7 @@ fn the_log_says_that_a_login_needs_tls_tl_01() {
 }
 
 #[test]
-fn where_tls_is_required_there_is_no_login_in_clear_tl_01_tl_02_cm_03_ht_20() {
+fn plaintext_login_is_refused_when_tls_is_required_tl_01_tl_02_cm_03_ht_20() {
     let secure = Secure::with(|tls| tls.control(TlsPolicy::Required));
     let mut session = secure.fixture.greeted();
     play(
@@ -316,7 +316,7 @@ fn where_tls_is_required_there_is_no_login_in_clear_tl_01_tl_02_cm_03_ht_20() {
 }
 
 #[test]
-fn where_data_is_protected_it_has_to_be_or_not_tl_01_cm_68_cm_117_cx_03() {
+fn data_protection_follows_the_policy_tl_01_cm_68_cm_117_cx_03() {
     let required = Secure::with(|tls| tls.data(TlsPolicy::Required));
     required.fixture.write("f", b"content");
     let client = required.client();
@@ -340,7 +340,7 @@ fn where_data_is_protected_it_has_to_be_or_not_tl_01_cm_68_cm_117_cx_03() {
 }
 
 #[test]
-fn users_may_have_policies_of_their_own_tl_01() {
+fn a_user_can_have_a_custom_tls_policy_tl_01() {
     let storage = || std::sync::Arc::new(MemoryStorage::new());
     let login = |policy| Login::new(storage(), Rights::FULL).tls(policy);
     let users = UserTable::new()
@@ -362,7 +362,7 @@ fn users_may_have_policies_of_their_own_tl_01() {
 }
 
 #[test]
-fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
+fn rein_returns_to_plaintext_if_tls_is_optional_cm_19_cm_20() {
     for version in Version::ALL {
         let secure = Secure::new();
         secure.fixture.write("f", b"content");
@@ -398,7 +398,7 @@ fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
 }
 
 #[test]
-fn who_goes_on_under_tls_behind_rein_is_not_listened_to_for_ever_cm_20() {
+fn tls_commands_after_rein_are_not_read_without_limit_cm_20() {
     let secure = Secure::new();
     let mut session = secure.fixture.greeted();
     session.expect("AUTH TLS", 234);
@@ -435,7 +435,7 @@ fn invalid_tls_after_rein_ends_the_session_cm_20() {
 }
 
 #[test]
-fn implicit_listeners_protect_everything_tl_03_rp_13() {
+fn implicit_listeners_use_tls_from_the_start_tl_03_rp_13() {
     let secure =
         Secure::built(|tls| tls, |builder| builder.implicit_tls(([127, 0, 0, 1], 0).into()));
     secure.fixture.write("f", b"content");
@@ -457,7 +457,7 @@ fn implicit_listeners_protect_everything_tl_03_rp_13() {
 }
 
 #[test]
-fn telnet_is_taken_out_under_tls_as_well_fr_25() {
+fn telnet_commands_are_removed_under_tls_too_fr_25() {
     let secure = Secure::new();
     let mut session = secure.greeted(&secure.client());
     // IAC IP, IAC DM, and a refused option.
@@ -468,14 +468,14 @@ fn telnet_is_taken_out_under_tls_as_well_fr_25() {
 }
 
 #[test]
-fn a_host_is_the_one_that_was_asked_for_by_tls_cm_25() {
+fn host_must_match_the_tls_server_name_cm_25() {
     let secure = Secure::new();
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("HOST ftp.example.org", 504), ("HOST localhost", 220)]);
 }
 
 #[test]
-fn nobody_is_sent_elsewhere_under_prot_p_dc_32() {
+fn third_host_addresses_are_refused_under_prot_p_dc_32() {
     let config = super::super::quick()
         .with(|config| config.fxp_networks = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
@@ -504,7 +504,7 @@ impl Authenticator for Only {
 }
 
 #[test]
-fn who_decides_about_logins_knows_of_tls() {
+fn the_authenticator_sees_the_tls_version() {
     let secure = Secure::built(|tls| tls, |builder| builder.authenticator(Only(TlsVersion::V1_3)));
     play(&mut secure.fixture.greeted(), &[("USER u", 331), ("PASS p", 530)]);
     for (version, code) in [(Version::V1_2, 530), (Version::V1_3, 230)] {

@@ -18,7 +18,7 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn files_and_listings_move_under_tls_tl_13_tl_15() {
+fn files_and_listings_are_transferred_under_tls_tl_13_tl_15() {
     for version in Version::ALL {
         let secure = Secure::new();
         let client = secure.client().version(version);
@@ -45,7 +45,7 @@ fn files_and_listings_move_under_tls_tl_13_tl_15() {
 }
 
 #[test]
-fn the_server_is_tls_server_in_active_mode_too_tl_05() {
+fn the_server_keeps_the_tls_server_role_in_active_mode_tl_05() {
     for version in Version::ALL {
         let secure = Secure::new();
         let client = secure.client().version(version);
@@ -65,7 +65,7 @@ fn the_server_is_tls_server_in_active_mode_too_tl_05() {
 }
 
 #[test]
-fn prot_holds_for_the_next_connection_cm_70_ht_18() {
+fn prot_applies_to_the_next_transfer_cm_70_ht_18() {
     let secure = Secure::new();
     let client = secure.client();
     let mut session = secure.session(&client);
@@ -82,7 +82,7 @@ fn prot_holds_for_the_next_connection_cm_70_ht_18() {
 }
 
 #[test]
-fn data_that_is_not_protected_is_522_and_control_goes_on_tl_12_ht_17_cx_04() {
+fn unprotected_data_fails_with_522_and_the_session_continues_tl_12_ht_17_cx_04() {
     let secure = Secure::new();
     let client = secure.client();
     let mut session = secure.session(&client);
@@ -122,7 +122,7 @@ fn resumed(session: &mut RawSession, client: &TlsClient, command: &str, count: u
 }
 
 #[test]
-fn sessions_are_resumed_as_the_policy_says_tl_09_tl_10_ht_16() {
+fn tls_session_resumption_follows_the_policy_tl_09_tl_10_ht_16() {
     for version in Version::ALL {
         for (reuse, want) in [
             (SessionReuse::Off, 0..1),
@@ -150,7 +150,7 @@ fn sessions_are_resumed_as_the_policy_says_tl_09_tl_10_ht_16() {
 }
 
 #[test]
-fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
+fn a_missing_or_foreign_tls_session_fails_with_522_tl_09_tl_11_ht_15_hd_06() {
     for version in Version::ALL {
         let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
         secure.fixture.write("f", b"content");
@@ -180,7 +180,7 @@ fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
 }
 
 #[test]
-fn a_session_of_before_rein_or_auth_is_522_tl_09_tl_11_ht_15() {
+fn a_tls_session_from_before_rein_or_auth_fails_with_522_tl_09_tl_11_ht_15() {
     for version in Version::ALL {
         let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
         secure.fixture.write("f", b"content");
@@ -215,7 +215,7 @@ fn a_session_of_before_rein_or_auth_is_522_tl_09_tl_11_ht_15() {
 }
 
 #[test]
-fn an_upload_is_cut_at_no_edge_of_a_record_fs_15_tl_14_ht_06_dc_53() {
+fn an_upload_truncated_at_any_record_fails_with_426_fs_15_tl_14_ht_06_dc_53() {
     let bytes = content(50_000);
     for version in Version::ALL {
         let secure = Secure::new();
@@ -258,7 +258,7 @@ fn an_upload_is_cut_at_no_edge_of_a_record_fs_15_tl_14_ht_06_dc_53() {
 }
 
 #[test]
-fn who_allows_it_does_without_close_notify_tl_14() {
+fn a_missing_close_notify_is_accepted_if_allowed_tl_14() {
     let secure = Secure::with(|tls| tls.allow_missing_close_notify(true));
     let client = secure.client();
     let mut session = secure.session(&client);
@@ -281,7 +281,7 @@ fn who_allows_it_does_without_close_notify_tl_14() {
 }
 
 #[test]
-fn the_server_does_not_wait_for_the_end_of_tcp_tl_15() {
+fn an_upload_completes_at_close_notify_without_a_fin_tl_15() {
     let secure = Secure::new();
     let client = secure.client();
     let mut session = secure.session(&client);
@@ -294,7 +294,7 @@ fn the_server_does_not_wait_for_the_end_of_tcp_tl_15() {
 }
 
 #[test]
-fn log_lines_say_what_was_protected_tl_09() {
+fn log_lines_report_the_tls_version_and_session_reuse_tl_09() {
     for (version, word) in [(Version::V1_2, "1.2"), (Version::V1_3, "1.3")] {
         let log = Log::new();
         let observer = log.in_format(LogFormat::Text);
@@ -336,7 +336,7 @@ fn log_lines_say_what_was_protected_tl_09() {
 }
 
 #[test]
-fn many_files_move_over_one_protected_connection_cm_147() {
+fn many_transfers_share_one_tls_data_connection_cm_147() {
     for version in Version::ALL {
         let secure = Secure::built(|tls| tls, |builder| builder.config(quick()));
         let client = secure.client().version(version);
@@ -387,7 +387,7 @@ fn many_files_move_over_one_protected_connection_cm_147() {
 }
 
 #[test]
-fn compressed_data_moves_under_tls_cm_142_cm_143() {
+fn mode_z_works_under_tls_cm_142_cm_143() {
     for version in Version::ALL {
         let config = quick().with(|config| config.compression = true);
         let secure = Secure::built(|tls| tls, |builder| builder.config(config));

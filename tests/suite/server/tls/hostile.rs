@@ -67,7 +67,7 @@ impl Tap {
 }
 
 #[test]
-fn no_reply_is_ever_in_clear_ht_19() {
+fn no_reply_is_sent_in_plaintext_under_tls_ht_19() {
     patiently(CUT, |_| {
         let secure = Secure::new();
         secure.fixture.write("f", vec![b'x'; 20 << 20]);
@@ -131,7 +131,7 @@ fn no_reply_is_ever_in_clear_ht_19() {
 }
 
 #[test]
-fn transfers_hear_abor_stat_and_quit_under_tls_dc_40_to_dc_47() {
+fn abor_stat_and_quit_work_during_tls_transfers_dc_40_to_dc_47() {
     for version in Version::ALL {
         let secure = Secure::new();
         secure.fixture.write("f", vec![b'x'; 20 << 20]);
@@ -195,7 +195,7 @@ fn auth_waits_for_the_end_of_a_transfer_cm_65() {
 }
 
 #[test]
-fn who_stalls_under_tls_is_given_up_hd_01_st_09() {
+fn a_stalled_tls_transfer_fails_with_426_hd_01_st_09() {
     let config = quick().with(|config| config.timeouts.stall = Duration::from_millis(700));
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     secure.fixture.write("f", vec![b'x'; 64 << 20]);
@@ -219,7 +219,7 @@ fn who_stalls_under_tls_is_given_up_hd_01_st_09() {
 }
 
 #[test]
-fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
+fn key_updates_are_accepted_up_to_a_limit_ht_13_tl_04() {
     let secure = Secure::new();
     let client = secure.client().version(Version::V1_3);
     let connect = || {
@@ -274,7 +274,7 @@ fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
 }
 
 #[test]
-fn handshakes_that_stall_delay_no_login_at_scale_ht_11_go_07() {
+fn stalled_handshakes_do_not_delay_logins_at_scale_ht_11_go_07() {
     let count = scale::count(100, 500);
     // None of them ends within the test.
     let long = Duration::from_secs(600);

@@ -76,7 +76,7 @@ fn is(shaken: &Handshake, pair: &Pair) {
 }
 
 #[test]
-fn the_server_name_chooses_certificate_and_host_cm_23_cm_25() {
+fn the_server_name_selects_the_certificate_and_the_host_cm_23_cm_25() {
     for version in Version::ALL {
         let hosts = Hosts::new(SessionReuse::Require);
         for (asked, pair) in [(A, &hosts.a), (B, &hosts.b)] {
@@ -107,7 +107,8 @@ fn the_server_name_chooses_certificate_and_host_cm_23_cm_25() {
         play(&mut session, &[("HOST localhost", 504), (&*format!("HOST {A}"), 504)]);
         assert_eq!(hosts.host_of(&mut session), None);
         // So is one that no host can have.
-        let client = TlsClient::trusting_anybody().version(version).name("ftp_a.example.invalid");
+        let client =
+            TlsClient::trusting_any_certificate().version(version).name("ftp_a.example.invalid");
         let mut session = hosts.greeted();
         is(&session.start_tls(&client), &hosts.own);
         play(&mut session, &[(&*format!("HOST {A}"), 504)]);
@@ -116,10 +117,10 @@ fn the_server_name_chooses_certificate_and_host_cm_23_cm_25() {
 }
 
 #[test]
-fn host_before_auth_counts_unless_tls_names_another_cm_23_cm_25() {
+fn host_before_auth_applies_unless_tls_names_another_cm_23_cm_25() {
     for version in Version::ALL {
         let hosts = Hosts::new(SessionReuse::Observe);
-        let anybody = TlsClient::trusting_anybody().version(version);
+        let anybody = TlsClient::trusting_any_certificate().version(version);
         // An address is no server name.
         let unnamed = anybody.clone().name("127.0.0.1");
         let begun = |host: &str| {
@@ -160,7 +161,7 @@ fn host_before_auth_counts_unless_tls_names_another_cm_23_cm_25() {
 }
 
 #[test]
-fn rein_ends_the_choice_of_a_host_cm_17_cm_19() {
+fn rein_resets_the_selected_host_cm_17_cm_19() {
     let hosts = Hosts::new(SessionReuse::Observe);
     let mut session = hosts.greeted();
     session.expect(format!("HOST {A}"), 220);
@@ -171,12 +172,12 @@ fn rein_ends_the_choice_of_a_host_cm_17_cm_19() {
     // AUTH TLS keeps the host of a login before it; the next login is there again.
     session.expect(format!("HOST {B}"), 220);
     assert_eq!(hosts.host_of(&mut session).as_deref(), Some(B));
-    is(&session.start_tls(&TlsClient::trusting_anybody().name("127.0.0.1")), &hosts.b);
+    is(&session.start_tls(&TlsClient::trusting_any_certificate().name("127.0.0.1")), &hosts.b);
     assert_eq!(hosts.host_of(&mut session).as_deref(), Some(B));
 }
 
 #[test]
-fn a_greeting_under_tls_is_that_of_the_host_tl_03() {
+fn the_implicit_tls_greeting_depends_on_the_server_name_tl_03() {
     let hosts = Hosts::new(SessionReuse::Observe);
     let address = hosts.server.implicit_addrs().next().unwrap();
     for (asked, greeting, pair) in [

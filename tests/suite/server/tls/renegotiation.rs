@@ -13,7 +13,7 @@ use super::super::play;
 use super::Secure;
 
 #[test]
-fn a_second_handshake_is_refused_ht_13_tl_04() {
+fn tls_renegotiation_is_refused_ht_13_tl_04() {
     let Some(openssl) = Peer::find("openssl") else { return };
     let secure = Secure::new();
     let address = secure.fixture.server.local_addr().to_string();

@@ -40,7 +40,7 @@ fn server(trust: impl FnOnce(Tls) -> Tls) -> OurServer {
 
 /// Returns a session under TLS with protected data, in type I, where the server begins handshakes.
 fn session(server: &OurServer) -> RawSession {
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let mut session = RawSession::secure(server.address, &client, server.user, server.password);
     play(&mut session, &[("TYPE I", 200), ("SSCN ON", 200)]);
     session
@@ -69,7 +69,7 @@ fn offer(session: &mut RawSession, other: &TlsServer) {
 #[test]
 fn sscn_needs_tls_a_trusted_server_and_the_right_cm_73() {
     let trusting = server(|tls| tls.sscn_any(true));
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     let mut session = RawSession::greeted(trusting.address);
     session.expect("SSCN", 530);
     session.expect(format!("USER {}", trusting.user), 331);
@@ -128,7 +128,7 @@ fn sscn_needs_tls_a_trusted_server_and_the_right_cm_73() {
 }
 
 #[test]
-fn the_server_begins_the_handshake_whichever_side_connects_cm_73() {
+fn the_server_starts_the_handshake_whichever_side_connects_cm_73() {
     let authority = Authority::new();
     let root = TempRoot::new();
     let ca = authority.write(&root, "ca.pem");
@@ -156,12 +156,12 @@ fn the_server_begins_the_handshake_whichever_side_connects_cm_73() {
     }
     // Afterwards the client of the session is the TLS client again.
     session.expect("SSCN OFF", 200);
-    let client = TlsClient::trusting_anybody();
+    let client = TlsClient::trusting_any_certificate();
     assert_eq!(session.tls_download(&client, "RETR f").len(), 300_000);
 }
 
 #[test]
-fn an_open_data_connection_closes_when_the_sides_change_cm_73_cm_145() {
+fn changing_sscn_closes_an_open_data_connection_cm_73_cm_145() {
     let server = server(|tls| tls.sscn_any(true));
     server.root.write("f", b"content");
     let mut session = session(&server);
@@ -181,7 +181,7 @@ fn an_open_data_connection_closes_when_the_sides_change_cm_73_cm_145() {
 }
 
 #[test]
-fn an_upload_without_its_end_is_truncated_under_sscn_too_cm_73() {
+fn an_upload_without_close_notify_fails_under_sscn_too_cm_73() {
     let server = server(|tls| tls.sscn_any(true));
     let mut session = session(&server);
     let other = TlsServer::showing(&Authority::new().issue(Kind::SelfSigned));
@@ -194,7 +194,7 @@ fn an_upload_without_its_end_is_truncated_under_sscn_too_cm_73() {
 }
 
 #[test]
-fn only_a_trusted_server_gets_a_connection_cm_73() {
+fn only_a_trusted_server_is_accepted_under_sscn_cm_73() {
     let (authority, root) = (Authority::new(), TempRoot::new());
     let ca = authority.write(&root, "ca.pem");
     let stranger = Authority::new().issue(Kind::Good);
@@ -229,7 +229,7 @@ fn only_a_trusted_server_gets_a_connection_cm_73() {
 }
 
 #[test]
-fn what_follows_the_end_of_a_download_is_not_read_as_tls_cm_73() {
+fn bytes_after_the_end_of_a_download_are_ignored_cm_73() {
     let server = server(|tls| tls.sscn_any(true));
     server.root.write("f", b"content");
     let mut session = session(&server);
@@ -254,7 +254,7 @@ fn what_follows_the_end_of_a_download_is_not_read_as_tls_cm_73() {
 }
 
 #[test]
-fn another_server_that_says_nothing_is_given_up_cm_73() {
+fn a_silent_peer_server_fails_with_522_cm_73() {
     // The limit also applies to the handshake of the control connection.
     patiently(Duration::from_millis(300), |limit| {
         let tls = tls_of(&Authority::new().issue(Kind::Good)).sscn_any(true);
@@ -270,14 +270,14 @@ fn another_server_that_says_nothing_is_given_up_cm_73() {
         }
         // Neither is another TLS client, which waits for nothing.
         let mut data = open(&mut session, "STOR f", false);
-        data.write_all(&TlsClient::trusting_anybody().hello());
+        data.write_all(&TlsClient::trusting_any_certificate().hello());
         session.expect_reply(522);
         session.expect("NOOP", 200);
     });
 }
 
 #[test]
-fn the_server_shows_its_certificate_if_the_other_asks_cm_73() {
+fn the_server_presents_its_certificate_on_request_cm_73() {
     let authority = Authority::new();
     let own = authority.issue(Kind::Client("server"));
     for version in Version::ALL {

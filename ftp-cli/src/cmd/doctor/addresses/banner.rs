@@ -18,7 +18,6 @@ pub(crate) enum ServerProtocol {
     Unknown,
 }
 
-/// Recognises the protocol by the first `bytes` that were received.
 pub(crate) fn recognise(bytes: &[u8]) -> ServerProtocol {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn talkers_are_known_by_their_first_words() {
+    fn protocols_are_recognised_by_their_first_bytes() {
         for (bytes, want) in [
             (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], ServerProtocol::Ssh),
             (b"HTTP/1.1 400 Bad Request\r\n\r\n", ServerProtocol::Http),

@@ -15,7 +15,7 @@ use super::banner::ServerProtocol;
 /// Time after which a greeting counts as late.
 const LATE: Duration = Duration::from_secs(4);
 
-/// Largest number of bytes to show of the first output of a server that does not speak FTP.
+/// Largest number of bytes that a finding quotes from a server that does not speak FTP.
 const SHOWN: usize = 60;
 
 /// Returns the finding that this computer lacks the local address of `--bind`.
@@ -65,21 +65,20 @@ pub(crate) fn resolved(
     (finding, Some(wanted))
 }
 
-/// Texts of the C library, glibc or musl, for lookups that failed without an answer about the name.
-/// The standard library passes on the text, but not the code (EAI_AGAIN, EAI_FAIL).
+/// Messages of glibc and musl for lookups that got no answer about the name. The standard library
+/// passes on the message, but not the code (EAI_AGAIN, EAI_FAIL).
 const NO_ANSWER: [&str; 3] = ["failure in name resolution", "Try again", "Non-recoverable error"];
 
 /// Returns whether an error of a lookup says nothing about the name.
 fn is_of_resolver(error: &io::Error) -> bool {
-    // Only system calls have codes: the resolver's sockets, or the start of its thread.
+    // Only failed system calls have codes: calls on the resolver's sockets, or to start its thread.
     error.raw_os_error().is_some() || {
         let text = error.to_string();
         NO_ANSWER.iter().any(|words| text.contains(words))
     }
 }
 
-/// Returns the option for the address family that works, if the server has addresses of both
-/// families and no address of the other family works.
+/// Returns `-4` or `-6` if the server has addresses of both families, but only this family works.
 pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
@@ -169,7 +168,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
     }
 }
 
-/// Judges the protocol of a server, unless the server greets with FTP as expected.
+/// Judges the protocol of a server that does not greet with FTP as expected.
 fn protocol(
     address: SocketAddr,
     talker: &ServerProtocol,
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_good_family_is_told() {
+    fn the_only_working_address_family_is_recommended() {
         let good = talks(b"220 ready\r\n", 0, false);
         let four = "192.0.2.1:21".parse().unwrap();
         let six = "[2001:db8::1]:21".parse().unwrap();
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_shown_escaped_li_04() {
+    fn server_text_is_shown_escaped_li_04() {
         let answer = talks(b"\x1b[2J\x1b]0;owned\x07", 0, false);
         let found = addresses(&[(SocketAddr::from(([192, 0, 2, 1], 21)), answer)], false);
         assert_eq!(found[1].grade, Grade::Fail);

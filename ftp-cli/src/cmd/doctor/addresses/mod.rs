@@ -105,7 +105,7 @@ pub(super) fn look(
     }
     let quiet = start + QUIET.min(timeouts.greeting / 4);
     match listen(&stream, Vec::new(), quiet) {
-        // A slow server is not silent: the rest of its greeting may still arrive.
+        // The greeting is incomplete, so wait for the rest of it.
         FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
             return match listen(&stream, first, end) {
                 FirstBytes::Words(first) => talks(first, start, false),
@@ -123,7 +123,8 @@ pub(super) fn look(
         FirstBytes::End => return Answer::Closed,
         FirstBytes::Nothing => {}
     }
-    // Sent over a separate connection, because a TLS record may confuse an FTP session.
+    // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
+    // server.
     let hello = connect(address, bind, timeouts.connect).map(|other| {
         ask(&other, &client_hello(), Instant::now() + QUIET.min(timeouts.greeting / 4))
     });
@@ -134,8 +135,7 @@ pub(super) fn look(
     }
     match ask(&stream, QUESTION, end) {
         FirstBytes::Words(first) => {
-            // An FTP server sends its greeting before it answers, so the question was merely too
-            // early.
+            // An FTP server greets before it answers a command, so its greeting is not an answer.
             let asked = !matches!(recognise(&first), ServerProtocol::Ftp(_));
             talks(first, start, asked)
         }
@@ -195,7 +195,7 @@ fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> FirstBytes {
     }
 }
 
-/// Appends received bytes to `heard` until the protocol is recognised or the time is over.
+/// Reads into `heard` until the protocol is recognised, the connection ends or `until` has passed.
 fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes {
     let mut buffer = [0; 4_096];
     let finished = |heard: Vec<u8>, otherwise| match heard.is_empty() {

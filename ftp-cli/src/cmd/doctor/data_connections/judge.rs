@@ -36,7 +36,7 @@ pub(crate) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Opti
     (findings, best)
 }
 
-/// Judges all methods. Returns the findings and the best method, or `None` if none works.
+/// Judges all methods. Returns the findings, and the best method if one works.
 pub(crate) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
@@ -80,8 +80,8 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Returns the finding for a problem of this method. It is a failure if the user wants the
-    /// method's mode and the mode's other command does not work either, otherwise a warning.
+    /// Returns the finding for a problem of this method. The finding is a failure if the user wants
+    /// this mode and no command of the mode works, otherwise a warning.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
@@ -96,7 +96,7 @@ fn passive(tried: Tried<'_>) -> Finding {
     let other_works = tried.other_works();
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
-        // The server chooses ports at random, so a failure says nothing about the command.
+        // Some ports cannot be reached, so a failure says nothing about the command.
         _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
@@ -116,7 +116,7 @@ fn passive(tried: Tried<'_>) -> Finding {
                 format_args!("{name} is answered, but a connection to {} {what}", place(*at)),
             )
         }
-        // A firewall that interferes with only one of the commands does not explain this.
+        // Both commands get no reply, so a firewall that blocks one of them is not the cause.
         MethodOutcome::Unanswered if matches!(other, MethodOutcome::Unanswered) => {
             wrong(Diagnosis::ReplyNever, format_args!("{name} gets no reply"))
         }
@@ -145,7 +145,7 @@ fn passive(tried: Tried<'_>) -> Finding {
 }
 
 /// Message if the server refuses a transfer with 425 or 426.
-const GAVE_UP: &str = "the server gave up the data connection";
+const GAVE_UP: &str = "the server aborted the data connection";
 
 /// Message if no data arrives.
 const STALLED: &str = "the data connection opens, but the listing stalls";
@@ -167,7 +167,9 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
     Some(Finding::warn(
         Check::Pasv,
         diagnosis,
-        format_args!("227 announces {other}, which is {class}, but the server's address is {peer}"),
+        format_args!(
+            "the 227 reply announces {other}, which is {class}, but the server's address is {peer}"
+        ),
     ))
 }
 
@@ -288,8 +290,7 @@ fn outside(seen: &MethodsSeen) -> Option<String> {
     }
 }
 
-/// Returns whether an address is IPv4: IPv6 has private addresses too, but usually no NAT through
-/// which they reach public addresses.
+/// Returns whether an address is IPv4. IPv6 has private addresses too, but usually no NAT.
 const fn is_ipv4(address: IpAddr) -> bool {
     address.is_ipv4()
 }
@@ -303,9 +304,9 @@ fn families(reply: Option<&Reply>) -> Finding {
     let list = NetworkProtocols::find(reply.text())
         .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
     match list.map(|list| (list.ipv4, list.ipv6)) {
-        Some((true, true)) => Finding::ok(check, format_args!("522 lists IPv4 and IPv6")),
-        Some((true, false)) => Finding::ok(check, format_args!("522 lists IPv4")),
-        Some((false, true)) => Finding::ok(check, format_args!("522 lists IPv6")),
+        Some((true, true)) => Finding::ok(check, format_args!("the 522 reply lists IPv4 and IPv6")),
+        Some((true, false)) => Finding::ok(check, format_args!("the 522 reply lists IPv4")),
+        Some((false, true)) => Finding::ok(check, format_args!("the 522 reply lists IPv6")),
         _ => {
             let seen = "the reply to EPRT with an unknown protocol lists no supported protocol";
             Finding::ok(check, format_args!("{seen}: {reply}"))
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pattern_of_ways_has_its_diagnosis() {
+    fn each_pattern_of_data_connection_outcomes_has_its_diagnosis() {
         let outer = "198.51.100.2";
         let server = "203.0.113.9";
         let inner = "192.168.1.2";
@@ -459,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_active_mode_is_stopped_by_what_is_wrong_with_it() {
+    fn only_active_mode_faults_fail_if_active_mode_is_wanted() {
         let inner = "192.168.1.2";
         let outer = "198.51.100.2";
         let server = "203.0.113.9";
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_reached_in_part_is_no_fault_of_a_command() {
+    fn a_partly_reachable_port_range_is_not_blamed_on_a_command() {
         for (outcomes, want, best) in [
             (
                 [silent(), WORKS, WORKS, WORKS],
@@ -509,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn the_announced_host_is_compared_with_the_one_that_was_called() {
+    fn the_pasv_address_is_compared_with_the_server_address() {
         for (host, peer, want) in [
             ("10.0.0.5", "203.0.113.9", Some("pasv-private-address")),
             ("127.0.0.1", "203.0.113.9", Some("pasv-private-address")),
@@ -530,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_way_is_the_first_that_works_in_the_wanted_mode() {
+    fn the_best_data_method_is_the_first_that_works_in_the_wanted_mode() {
         let best = |outcomes, wanted| {
             let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
             seen.wanted = wanted;
@@ -549,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nat_between_inner_addresses_shows_by_what_the_server_sees() {
+    fn a_nat_between_private_networks_shows_in_the_address_the_server_sees() {
         let mut seen = seen("192.168.1.2", "10.0.0.5", [WORKS, WORKS, silent(), silent()]);
         assert_eq!(names(&seen), ["active-blocked"]);
         seen.seen_as = Some("10.0.0.1".parse().unwrap());
@@ -557,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_522_is_read_cl_30() {
+    fn the_protocols_of_a_522_reply_are_parsed_cl_30() {
         for (code, text, want) in [
             (522, "not that one, use (1,2)", "IPv4 and IPv6"),
             (522, "use (1)", "lists IPv4"),

@@ -52,9 +52,9 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
         .then_some(found)
 }
 
-/// Tries a listing over a data connection that resumes no TLS session. Returns the reason if it
-/// fails, otherwise `None`. The inner error is a failed login, or a data connection that was never
-/// opened.
+/// Tries a listing over a data connection that resumes no TLS session. Returns the reason if the
+/// listing fails, otherwise `None`. The inner error means that the login failed or that the data
+/// connection never opened.
 ///
 /// # Errors
 ///
@@ -166,7 +166,7 @@ fn ask_for_port(client: &mut Client, way: DataMethod) -> Result<Option<MethodOut
     }))
 }
 
-/// Returns whether a listing ended; `false` means that it had more lines than needed.
+/// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
 fn listing(client: &mut Client) -> Result<bool, Error> {
     let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {
@@ -236,7 +236,7 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Timeout(Phase::DataConnect) => MethodOutcome::Unreachable { closed: false, at },
         Error::Timeout(Phase::Stall) => MethodOutcome::Stalled,
         Error::Timeout(Phase::FinalReply) => {
-            MethodOutcome::Unfinished("the listing arrived, but its final reply did not")
+            MethodOutcome::Unfinished("the listing arrived, but the server's final reply did not")
         }
         // The server does not answer before its connection to the client is open.
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_the_server_sees_us_is_read_from_stat() {
+    fn the_client_address_is_read_from_the_stat_reply() {
         let local = IpAddr::from([192, 168, 1, 2]);
         let peer = IpAddr::from([203, 0, 113, 9]);
         for (text, want) in [

@@ -68,7 +68,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
         let limit = PATIENCE.min(dial.timeouts().data_connect);
         let is_reached = addresses::connect(at, dial.bind, limit).is_ok();
         if dial.in_time().is_err() {
-            // It is unknown whether the port can be reached.
+            // The time ran out, so it is unknown whether the port can be reached.
             break;
         }
         learned.ports.push(Port { number, is_reached });
@@ -76,7 +76,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
     learned
 }
 
-/// Distance from the lowest to the highest port; a range with a smaller distance counts as narrow.
+/// Limit of a narrow range: its lowest and highest ports are less than this apart.
 const NARROW: u16 = 16;
 
 /// Ports that Linux chooses from by default.
@@ -92,12 +92,12 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let low = *numbers.first()?;
     let high = *numbers.last()?;
     let words = match numbers.len() {
-        1 => format!("{tries} tries: only port {low}"),
+        1 => format!("{tries} tries: always port {low}"),
         count => format!("{tries} tries: {count} different ports from {low} to {high}"),
     };
     if learned.is_partly() {
         let seen = format_args!(
-            "{words}; connected: {}; not connected: {}",
+            "{words}; reachable: {}; unreachable: {}",
             listed(learned, true),
             listed(learned, false)
         );
@@ -106,8 +106,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
     // A kernel chooses from thousands of ports, so it rarely names only two neighbouring ports in
-    // all tries. A single port counts as a narrow range only outside the kernel's range, because a
-    // server can keep one listening socket open.
+    // all tries. A single port from the kernel's range is not a narrow range: the server may keep
+    // one listening socket open.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
@@ -153,15 +153,15 @@ mod tests {
             assert_eq!(name(&of(&ports)), want.then_some("few-ports"), "{ports:?}");
         }
         let one = judge(&of(&[(1_033, true); 8]), Mode::Passive).unwrap();
-        assert_eq!(one.seen, "8 tries: only port 1033");
+        assert_eq!(one.seen, "8 tries: always port 1033");
     }
 
     #[test]
-    fn a_range_that_is_reached_in_part_is_told_with_its_ports() {
+    fn a_partly_reachable_range_is_reported_with_its_ports() {
         let half = of(&[(50_060, false), (50_001, true), (50_070, false), (50_001, true)]);
         assert_eq!(name(&half), Some("passive-ports-partly"));
         let found = judge(&half, Mode::Passive).unwrap();
-        assert!(found.seen.contains("connected: 50001; not connected: 50060, 50070"), "{found:?}");
+        assert!(found.seen.contains("reachable: 50001; unreachable: 50060, 50070"), "{found:?}");
         assert_eq!(found.grade, Grade::Fail);
         assert_eq!(judge(&half, Mode::Active).unwrap().grade, Grade::Warn);
         // If none is reached, the findings about the methods say so.

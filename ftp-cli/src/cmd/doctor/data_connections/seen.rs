@@ -33,8 +33,7 @@ pub(crate) enum MethodOutcome {
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
-    /// The login failed although it worked before, or the server ended the session with 421; holds
-    /// the diagnosis and the message.
+    /// A login failed after earlier logins succeeded, or the server ended the session with 421.
     NotAgain(Diagnosis, String),
 }
 

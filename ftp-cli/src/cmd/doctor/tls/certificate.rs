@@ -26,7 +26,7 @@ impl Certificate {
         })
     }
 
-    /// Returns `None`: without TLS no server shows a certificate.
+    /// Returns `None`: a build without TLS receives no certificate.
     #[cfg(not(feature = "tls"))]
     pub(super) const fn read(_der: &[u8]) -> Option<Self> {
         None
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     /// Returns the certificate of a CA, and a certificate that the CA signed. Both are valid from
-    /// the first of these years to the second.
+    /// the start of the first year to the end of the second.
     fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
         let params = |name: &str| {
             let mut params = CertificateParams::default();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_and_issuer_are_read_and_nothing_else_is_taken_for_them() {
+    fn dates_and_self_signing_are_read_and_broken_der_is_refused() {
         // A two-digit year cannot express the second date.
         let [root, leaf] = pair([1970, 2050]);
         let read = Certificate::read(&leaf).unwrap();

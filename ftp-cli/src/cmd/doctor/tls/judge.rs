@@ -7,6 +7,7 @@ use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
 use super::certificate::Certificate;
 use super::seen::{TlsOutcome, TlsSeen};
+use crate::display::counted;
 
 /// Remaining validity, in days, below which renewal is advised.
 const SOON: i64 = 14;
@@ -101,14 +102,14 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let month = not_after.month();
     let day = not_after.day();
     let date = format!("{year:04}-{month:02}-{day:02}");
-    let words = format!("accepted; it expires on {date}");
+    let words = format!("accepted; expires on {date}");
     match days {
         days if days < 0 => {
             Finding::ok(check, format_args!("accepted, although it expired on {date}"))
         }
         days if days < SOON => {
             let diagnosis = Diagnosis::CertificateEndsSoon;
-            Finding::warn(check, diagnosis, format_args!("{words}, in {days} days"))
+            Finding::warn(check, diagnosis, format_args!("{words}, in {}", counted(days, "day")))
         }
         _ => Finding::ok(check, format_args!("{words}")),
     }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_stops_who_demands_tls_only() {
+    fn tls_faults_fail_only_if_tls_is_required() {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         let fault = |fault| TlsOutcome::Certificate(fault, "so".to_owned(), None);
         for (outcome, demands, want) in [
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_that_is_listed_and_refused_is_broken() {
+    fn tls_listed_in_feat_but_refused_is_broken() {
         let lists = |word: &str| {
             let code = ReplyCode::SYSTEM_STATUS;
             Features::read(&Reply::multi_line(code, "F", [word], "End"))

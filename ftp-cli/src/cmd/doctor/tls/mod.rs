@@ -40,7 +40,8 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
             (TlsOutcome::Unable(error.to_string()), None)
         }
         Err(error @ Error::Timeout(Phase::Handshake)) => (stalled(dial, &error)?, None),
-        // If the user does not ask for TLS, missing TLS support or CA certificates do no harm.
+        // If the user does not ask for TLS, missing TLS support or CA certificates are not a
+        // failure.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
         {

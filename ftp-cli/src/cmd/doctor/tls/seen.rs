@@ -21,7 +21,7 @@ pub(crate) enum TlsOutcome {
     PacketsLost(String),
     /// The handshake stalled.
     Stalled(String),
-    /// The connection failed although one succeeded before; holds the diagnosis and the message.
+    /// A connection failed after an earlier one succeeded.
     NotAgain(Diagnosis, String),
     /// TLS could not be examined, for this reason.
     Unable(String),

@@ -19,7 +19,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
         (
             Check::Resume,
             &seen.resume,
-            "an upload of half a file was resumed and completed",
+            "the first half of a file was uploaded, then the rest with REST",
             Diagnosis::ResumeRefused,
         ),
         (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
@@ -123,7 +123,7 @@ fn is_for_now(reply: &Reply) -> bool {
 /// Judges the difference between the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
-        let seen = format_args!("the modification time of a test file is not known (MDTM)");
+        let seen = format_args!("MDTM did not return the modification time of a test file");
         return Finding::skip(Check::Clock, seen);
     };
     let judge = |words: Arguments<'_>| match skew.abs() {

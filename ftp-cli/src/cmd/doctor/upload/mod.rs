@@ -176,7 +176,7 @@ impl UploadTest<'_> {
                 let came = back.len();
                 let at = at.unwrap_or(back.len().min(want.len()));
                 Step::Changed(format!(
-                    "{came} of {} bytes came back; the content differs from byte {at} on",
+                    "read back {came} of {} bytes; the first difference is at byte {at}",
                     want.len()
                 ))
             }
@@ -269,8 +269,8 @@ fn bytes(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Returns the distance of a time from the interval in which it was measured, and the uncertainty,
-/// in seconds.
+/// Returns by how many seconds `time` lies outside the interval from `before` to `after`, and the
+/// uncertainty in seconds.
 fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
     let exact = after - before + 1;
     match time {
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_have_what_gets_changed_on_the_way() {
+    fn the_test_data_has_every_sequence_that_a_transfer_may_alter() {
         let bytes = bytes(LENGTH);
         assert_eq!(bytes.len(), LENGTH);
         for odd in [&b"\r\n"[..], b"\n", b"\xff\xf4", b"\0", b"\x1a"] {

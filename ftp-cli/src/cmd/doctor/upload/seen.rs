@@ -23,7 +23,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct UploadSeen {
     pub(crate) directory: String,
-    /// Whether the directory is missing, as far as the server reports it.
+    /// Whether the server reports that the directory is missing.
     pub(crate) is_missing: bool,
     /// Storing a small file, tried only if a large one stalled.
     pub(crate) small: Step,

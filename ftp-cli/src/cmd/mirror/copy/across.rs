@@ -76,7 +76,8 @@ impl Across<'_> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` if the two are or may be the same file, and the errors of the client.
+/// Returns `Usage` if both paths lead, or may lead, to the same file. Also returns the errors of
+/// the client.
 fn check_relation(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],

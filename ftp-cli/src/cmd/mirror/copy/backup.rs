@@ -68,7 +68,8 @@ impl RemoteBackup {
     /// Returns `Usage` if one contains the other: the next run would delete the backup, or move it
     /// into itself.
     pub(crate) fn check_apart(&self, client: &mut Client, tree: &[u8]) -> Result<(), Failure> {
-        // If the server does not report its current directory, both paths count as relative to it.
+        // If the server does not report the current directory, relative paths are compared as they
+        // are.
         let mut names = |path: &[u8]| absolute(client, path).unwrap_or_else(|| plain(path));
         let (one, other) = (names(&self.top), names(tree));
         match one.starts_with(&other) || other.starts_with(&one) {
@@ -77,7 +78,8 @@ impl RemoteBackup {
         }
     }
 
-    /// Reserves a free path in the backup for the object at `path`, and creates its directories.
+    /// Reserves a free path in the backup for the object at `path`, and creates the parent
+    /// directories of the reserved path.
     fn reserve(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Failure> {
         let (above, name) = split(path);
         let place = join(&self.top, above);
@@ -95,7 +97,8 @@ impl RemoteBackup {
         let place = join(&self.top, below);
         let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/'));
         for end in ends.chain([place.len()]) {
-            // The server refuses existing directories; the listing shows whether they exist.
+            // The server refuses to create a directory that exists. If the directory does not
+            // exist, a later command fails.
             match client.mkdir(place.get(..end).unwrap_or_default()) {
                 Ok(_) | Err(Error::Refused(..)) => {}
                 Err(error) => return Err(about(&place, &error)),
@@ -144,7 +147,7 @@ impl RemoteSide<'_> {
         }
         match client.rename(&own, &kept) {
             Ok(()) => Ok(Some(kept)),
-            // The reply to an earlier attempt may have been lost.
+            // An earlier attempt may have moved the object, but its reply was lost.
             Err(error @ Error::Refused(..)) => match object::is_there(client, &own) {
                 Ok(Some(false)) => Ok(None),
                 _ => Err(about(&own, &error)),
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_is_given_twice() {
+    fn no_backup_name_is_used_twice() {
         let names = [&b"a"[..], b"a.~2~", b"b"].map(<[u8]>::to_vec);
         let mut listed = Listed { names: HashSet::from(names), hides: false };
         for want in ["a.~1~", "a.~3~", "a.~4~"] {

@@ -32,7 +32,7 @@ impl Down<'_> {
     pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
         let Down { from, resumes: false, .. } = self else { return };
         let top = from.top;
-        // The copy itself reports that there is no connection.
+        // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.client() else { return };
         let left = client.planned_downloads();
         if left < FEW {
@@ -54,8 +54,8 @@ impl Down<'_> {
         let backup = self.to.backup;
         let directory = self.to.directory(path)?;
         let client = self.from.client()?;
-        // The time is requested before the data, so that a later change is newer and is copied next
-        // time.
+        // The time is requested before the data: if the file changes during the download, the next
+        // run copies it again.
         let listed = listed_time(copy);
         let known = match listed {
             None if self.resumes => modified(client, &there)?,
@@ -108,8 +108,8 @@ impl Down<'_> {
     }
 }
 
-/// Gives a complete file its final name in the directory at `path`, and its time. A replaced file
-/// is kept in the backup, if there is one.
+/// Gives a complete file its modification time and its final name in the directory at `path`. With
+/// `backup`, a replaced file is kept there.
 pub(super) fn publish(
     draft: Draft<'_>,
     (directory, path): (&Directory, &[u8]),
@@ -123,7 +123,7 @@ pub(super) fn publish(
     draft.commit(&copy.name, copy.replaces(), modified, copy.mode)
 }
 
-/// Returns the modification time of a file in the listing, if it is exact.
+/// Returns the listed modification time of a file, if that time is exact.
 pub(super) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
     copy.stamp.and_then(Stamp::exact)
 }
@@ -139,8 +139,8 @@ struct Received {
     modified: Option<i64>,
 }
 
-/// Downloads the rest of a draft's file, which has `size` bytes according to the listing. If the
-/// download starts from byte 0 and `asks_time` is set, also asks for the file's time.
+/// Downloads the missing part of the file at `path` into `draft`; `size` is the file's listed size.
+/// If the download starts from byte 0 and `asks_time` is set, also asks for the file's time.
 fn receive_rest(
     client: &mut Client,
     path: &[u8],
@@ -183,8 +183,8 @@ fn receive_rest(
     }
 }
 
-/// Compares the size of a file with the received `bytes`, after they differed from the listing. The
-/// file may have grown, or the transfer may be incomplete.
+/// Compares the received `bytes` with the current size of the file. They differ from its listed
+/// size: the file may have grown, or the transfer may be incomplete.
 fn check_length(
     client: &mut Client,
     path: &[u8],

@@ -51,7 +51,7 @@ impl Copied {
     }
 }
 
-/// Executor of a plan. Paths are relative to the top, which is the empty path.
+/// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
 pub(super) enum Copier<'a> {
     Down(Down<'a>),
     Up(Up<'a>),
@@ -105,7 +105,7 @@ impl Copier<'_> {
         matches!(self, Self::Up(Up { ahead: Ahead { is_requested: true, .. }, .. }))
     }
 
-    /// Announces the next calls of [`set_time`](Self::set_time), in this order.
+    /// Announces the next calls of [`set_time`](Self::set_time), in the order of `times`.
     pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
         if let Self::Up(Up { to, .. }) = self {
             to.plan_times(times);
@@ -121,7 +121,7 @@ impl Copier<'_> {
     pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), Failure> {
         match self {
             Self::Up(Up { to, .. }) => to.set_time(&join(to.top, path), Some(seconds)),
-            // Downloads and copies between servers set the time with the copy.
+            // Downloads and copies between servers have already set the time.
             Self::Down(_) | Self::Across(_) => Ok(()),
         }
     }
@@ -130,8 +130,8 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the target is on a server, because FTP has no command for links, and the
-    /// same failures as [`make`](Self::make).
+    /// Returns `Usage` if the target is on a server, because FTP has no command for links. Also
+    /// returns the same failures as [`make`](Self::make).
     pub(super) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.link(path, link),
@@ -211,7 +211,7 @@ impl Copier<'_> {
     }
 
     /// Returns whether files are written under their own names to a server that cannot set times.
-    /// If a tree is then mirrored onto itself, each file is replaced.
+    /// If so, an upload of a tree onto itself would truncate its files.
     pub(super) fn writes_in_place(&self) -> bool {
         match self {
             Self::Up(Up { to, temporary, .. }) => !to.takes_times && temporary.is_none(),
@@ -221,8 +221,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Returns whether only the time of a source file shows that it has changed. If so, a second
-    /// change within the same second remains unseen.
+    /// Returns whether only the time of a source file shows that it has changed. If so, a later
+    /// change within the same second goes unnoticed.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ pub(crate) struct RemoteSide<'a> {
     pub(crate) names: Names,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
-    /// Whether the server lacks `SITE CHMOD`, which each job reports once.
+    /// Whether the server lacks `SITE CHMOD`. Each job reports this once.
     pub(crate) lacks_modes: bool,
 }
 
@@ -92,9 +92,10 @@ impl RemoteSide<'_> {
     }
 
     /// Ensures that a listed directory is not a symbolic link to a directory. Returns whether the
-    /// object was removed. If the server calls `unlink`, `DELE` removes a link but not a directory.
-    /// `RMD` removes an empty directory; for a link, many servers reply that it is not a directory.
-    /// If listings prove nothing, the server must say that the directory is not empty.
+    /// object was removed. If the server implements `DELE` with `unlink`, `DELE` removes a link but
+    /// not a directory. `RMD` removes an empty directory; for a link, many servers reply that it is
+    /// not a directory. Unless `proof` is [`Proof::Directory`], the reply to `RMD` must say that
+    /// the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.client()?;
         match client.delete(path) {
@@ -129,8 +130,8 @@ impl RemoteSide<'_> {
         }
     }
 
-    /// Returns an empty digest of an algorithm that the server supports, or `None` if there is
-    /// none.
+    /// Returns an empty digest of an algorithm that the server supports, or `None` if the server
+    /// supports no known algorithm.
     pub(super) fn checksum(&mut self) -> Result<Option<Checksum>, Failure> {
         Checksum::for_server(self.client()?).map_err(Failure::from)
     }
@@ -149,7 +150,7 @@ impl RemoteSide<'_> {
         let is_unknown = |code| matches!(code, 500 | 502 | 504);
         self.lacks_modes = error.reply().is_some_and(|reply| is_unknown(reply.code().value()));
         let exit = if self.lacks_modes { Exit::Unsupported } else { failure.exit };
-        let message = format!("{}; --perms: the permissions are not set", failure.message);
+        let message = format!("{}; --perms: the permissions were not set", failure.message);
         let failure = Failure { exit, message, ..failure };
         // An object without its permissions is complete, and needs no second copy.
         Err(if failure.fatal { failure } else { failure.never_retried() })
@@ -161,7 +162,7 @@ impl RemoteSide<'_> {
         let times = times.iter().filter_map(|(path, seconds)| {
             TimeVal::from_unix_seconds(*seconds).map(|time| (join(top, path), time))
         });
-        // The calls themselves report that there is no connection.
+        // If there is no connection, the calls themselves report the failure.
         let _ = self.client().map(|client| client.plan_times(times));
     }
 
@@ -194,8 +195,8 @@ pub(super) fn prove_same(
     }
 }
 
-/// Verifies that the server's file at `path` has the size and time of a local file, and that this
-/// is still the `listed` time.
+/// Verifies that the server's file at `path` still has the `listed` time, and has the size and time
+/// of a local file.
 pub(super) fn prove_unchanged(
     client: &mut Client,
     path: &[u8],

@@ -1,5 +1,5 @@
-//! Copies a large file from a server over the connections of all jobs, in the ranges of
-//! `get --segments`.
+//! Copies a large file from a server over the connections of all jobs, in ranges, as `get
+//! --segments` does.
 
 use std::ffi::OsStr;
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) struct Progress<'a> {
 ///
 /// # Errors
 ///
-/// Returns the same failures as [`Copier::copy`]. Received ranges stay, so that the next attempt
+/// Returns the same failures as [`Copier::copy`]. Received ranges are kept, and the next attempt
 /// resumes them.
 pub(crate) fn copy_together(
     jobs: &mut [Copier<'_>],
@@ -56,7 +56,7 @@ pub(crate) fn copy_together(
     let there = join(from.top, &below);
     let (url, backup) = (from.url, to.backup);
     let directory = to.directory(path)?;
-    // A partial file of a single connection is resumed instead of starting again.
+    // If a download over a single connection left a partial file, a single connection resumes it.
     if *resumes && directory.has_part(&copy.name) {
         return Ok(None);
     }
@@ -96,7 +96,8 @@ impl LargeFile<'_> {
         progress: &Progress<'_>,
     ) -> Result<Option<Whole>, Failure> {
         let name = name_of_pieces(self.name);
-        // Pieces are opened by path, and this path cannot lead out of the tree.
+        // Pieces are opened by path. This path, through the open directory, cannot lead out of the
+        // tree.
         let Some(inside) = self.directory.path().filter(|_| name.len() <= LONGEST) else {
             return Ok(None);
         };

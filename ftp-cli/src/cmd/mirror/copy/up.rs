@@ -36,8 +36,8 @@ pub(crate) struct Ahead {
     is_on: bool,
     /// Directory and name of the copy that follows the current one.
     following: Option<(Vec<u8>, Vec<u8>)>,
-    /// The file of that copy. Only a file that can be read is requested ahead, because a server
-    /// may empty its old file at once.
+    /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
+    /// old target as soon as it receives the request.
     opened: Option<Opened>,
     /// Whether the server already waits for that copy.
     pub(super) is_requested: bool,
@@ -63,8 +63,9 @@ struct Opened {
 /// the time of the new file, and look like a copy.
 const ROW: usize = 32;
 
-/// Largest size, in bytes, of a file after which the next upload is requested ahead. If the run is
-/// interrupted, the next run sends files without their times again, so only small files may wait.
+/// Largest size, in bytes, of a file after which the next upload is requested ahead. After an
+/// interruption, the next run sends every file again whose time was not set, so only small files
+/// may wait for their times.
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
@@ -138,8 +139,8 @@ impl Up<'_> {
             sent.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
-            // Without the source's time, the next run considers the file changed and sends it
-            // again.
+            // The target does not get the source's time, so the next run considers the file changed
+            // and sends it again.
             let message = format!("{}: changed during the upload", shown(&below));
             return Err(Failure::item(Exit::Integrity, message));
         }
@@ -154,7 +155,8 @@ impl Up<'_> {
         Ok(Copied { bytes, source: Some(Identity::of(&before)), due_time })
     }
 
-    /// Sets time and permissions of the complete upload `there`, and renames it to its final name.
+    /// Sets time and permissions of the complete upload `there`. With `--temp`, also renames the
+    /// upload to its final name.
     fn finish(
         &mut self,
         below: &[u8],

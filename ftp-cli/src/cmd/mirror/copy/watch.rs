@@ -14,7 +14,7 @@ pub(crate) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Receives a download to its end, as reported by the server.
+    /// Receives a download until the server confirms that it is complete.
     pub(super) fn receive(
         &mut self,
         download: Download<'_>,

@@ -17,7 +17,7 @@ pub(crate) struct Backup(pub(crate) Directory);
 impl Backup {
     /// Gives the object `name` of `directory` a second name in the backup, so that the original
     /// name can be replaced in one step. `path` is the path of the directory from the top. If the
-    /// file system has no hard links, moves the object.
+    /// file system has no hard links, moves the object to the backup.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Backup {
             let at = &place.descriptor;
             match rustix::fs::renameat_with(from, own, at, os(&kept)?, free) {
                 Err(Errno::EXIST) => {}
-                // Not every file system can rename an object only if the new name is free.
+                // Some file systems do not support `RENAME_NOREPLACE`.
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     if place.found(&kept)?.is_none() {
                         let moved = rustix::fs::renameat(from, own, at, os(&kept)?);
@@ -93,7 +93,7 @@ fn names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 fn other_file_system(error: Errno) -> io::Error {
     match error {
-        Errno::XDEV => io::Error::other("--backup-dir must be on the file system of DST"),
+        Errno::XDEV => io::Error::other("--backup-dir must be on the same file system as DST"),
         error => error.into(),
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_the_backup_is_replaced() {
+    fn no_file_in_the_backup_is_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         fs::create_dir_all(path("tree/d")).unwrap();

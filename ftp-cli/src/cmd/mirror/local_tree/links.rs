@@ -14,11 +14,11 @@ use super::{Directory, MADE, bits, os};
 const SPECIAL: u32 = 0o7000;
 
 impl Directory {
-    /// Returns the entry of an object with the facts `stat`, and the target of a link.
+    /// Returns the entry of the object `name`, whose status is `stat`. If the object is a link,
+    /// reads its target.
     pub(super) fn entry(&self, name: &CStr, stat: &Stat) -> TreeEntry {
         let mut entry = TreeEntry::local(name.to_bytes(), stat);
         match entry.kind {
-            // If the target cannot be read, it is unknown.
             ObjectKind::Link => {
                 let target = rustix::fs::readlinkat(&self.descriptor, name, Vec::new());
                 entry.target = target.ok().map(CString::into_bytes);
@@ -41,7 +41,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors, and `AlreadyExists` if the name belongs to another object.
+    /// Returns the system's errors, and `AlreadyExists` if an object other than a replaceable link
+    /// has the name.
     pub(in super::super) fn link(
         &self,
         name: &[u8],

@@ -46,7 +46,7 @@ fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
 }
 
 #[test]
-fn names_lead_nowhere_else_hc_05_hc_08() {
+fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
     let (_root, tree) = scene();
     for name in [&b""[..], b".", b"..", b"../outside/f", b"/etc/passwd", b"d/x", b"a\0b"] {
         let shown = name.escape_ascii();
@@ -61,7 +61,7 @@ fn names_lead_nowhere_else_hc_05_hc_08() {
 }
 
 #[test]
-fn what_a_killed_run_left_goes_and_nothing_else_does() {
+fn only_temporary_files_of_a_killed_run_are_removed() {
     let (root, tree) = scene();
     let draft = Draft::new(&tree).unwrap();
     let held = draft.name.clone();
@@ -90,7 +90,7 @@ fn what_a_killed_run_left_goes_and_nothing_else_does() {
 }
 
 #[test]
-fn a_file_is_whole_or_not_there_cl_53() {
+fn a_file_is_replaced_completely_or_not_at_all_cl_53() {
     let (root, tree) = scene();
     let path = root.path().join("tree/f");
     fs::write(&path, "old").unwrap();
@@ -117,7 +117,7 @@ fn at(seconds: i64) -> Origin {
 }
 
 #[test]
-fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
+fn a_partial_file_is_resumed_only_for_the_same_file() {
     let (root, tree) = scene();
     let part = root.path().join("tree/.ftp-cli-part-f");
     let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
@@ -160,7 +160,7 @@ fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
 }
 
 #[test]
-fn only_regular_files_are_read_and_waited_for_is_nobody() {
+fn only_regular_files_are_read_and_fifos_do_not_block() {
     let (root, tree) = scene();
     let fifo = root.path().join("tree/p");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -178,7 +178,7 @@ fn only_regular_files_are_read_and_waited_for_is_nobody() {
 }
 
 #[test]
-fn a_directory_keeps_the_bits_that_are_no_permissions() {
+fn a_directory_keeps_its_setgid_bit_when_its_mode_changes() {
     let (root, tree) = scene();
     let path = |name: &str| root.path().join(name);
     fs::write(path("tree/f"), "x").unwrap();

@@ -1,5 +1,5 @@
-//! Chooses the large files, each of which all connections download together, and the leftovers of
-//! earlier runs.
+//! Finds the large files, which all connections download together, and the leftovers of earlier
+//! runs.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::remote::path::{join, split};
 const LARGE: u64 = 16 << 20;
 
 impl Plan {
-    /// Returns the numbers of the copies of large files. Over only one of `jobs` connections, such
-    /// a file would still be in transfer when the other connections have nothing left to do.
+    /// Returns the numbers of the copies of large files. Over a single connection, such a file
+    /// would still be in transfer when the other connections are idle.
     pub(in super::super) fn large_files(&self, jobs: usize) -> Vec<usize> {
         let is_large = |copy: &PlannedCopy| {
             let size = copy.size.unwrap_or_default();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_large_if_one_connection_would_be_last_with_it() {
+    fn a_file_is_large_if_it_would_outlast_the_other_connections() {
         for (sizes, jobs, want) in [
             (&[24 * M][..], 1, &[][..]),
             (&[24 * M], 2, &[0]),

@@ -8,8 +8,8 @@ use super::{PlannedLink, PlannedMode, Planner};
 use crate::exit::{Exit, Failure};
 
 impl Planner<'_> {
-    /// With `--links follow`, turns a link to a file on a server into that file. The local side
-    /// already lists the targets of links.
+    /// With `--links follow`, turns the entry of a link to a file on a server into the entry of
+    /// that file. A local source already lists the targets of links.
     pub(super) fn follow(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
         if self.wish.links == LinkChoice::Follow
             && !self.source.is_local()
@@ -39,7 +39,8 @@ impl Planner<'_> {
                 return self.leave_out(path, "a broken symbolic link");
             }
             LinkChoice::Follow => {
-                return self.leave_out(path, "a symbolic link to a directory, or a broken one");
+                return self
+                    .leave_out(path, "a symbolic link to a directory, or a broken symbolic link");
             }
             LinkChoice::Keep => {}
         }
@@ -78,7 +79,7 @@ impl Planner<'_> {
         item.mode.filter(|mode| there.is_none_or(|there| there.is_some_and(|there| there != *mode)))
     }
 
-    /// Compares two files, and plans `mode` for the target's file if it needs no copy.
+    /// Compares two files. If no copy is needed, plans `mode` for the target's file.
     pub(super) fn compare_both(
         &mut self,
         place: usize,
@@ -105,7 +106,7 @@ impl Planner<'_> {
 }
 
 /// Returns whether the link at `path` may lead to an object outside of the tree. `..` is accepted
-/// only at the beginning of the link's target, because other parts can be links.
+/// only at the beginning of the link's target, because a part before a later `..` can be a link.
 fn leads_out(path: &[u8], link: &[u8]) -> bool {
     let depth = path.iter().filter(|byte| **byte == b'/').count();
     let parts = || link.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_stay_in_the_tree() {
+    fn links_that_lead_out_of_the_tree_are_detected() {
         for (path, link, is_out) in [
             ("l", "f", false),
             ("l", "./d/f", false),

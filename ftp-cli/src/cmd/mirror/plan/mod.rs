@@ -60,7 +60,7 @@ pub(super) struct Plan {
     /// All directories of the source that are mirrored, parents first. The first is the top.
     pub(super) directories: Vec<PlannedDirectory>,
     pub(super) copies: Vec<PlannedCopy>,
-    /// Numbers of the copies for which all connections are used together.
+    /// Numbers of the copies that all connections download together.
     pub(super) large: Vec<usize>,
     /// Symbolic links to create.
     pub(super) links: Vec<PlannedLink>,
@@ -92,7 +92,7 @@ pub(super) struct Plan {
 /// A directory to mirror.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedDirectory {
-    /// Path from the top, which is the empty path.
+    /// Path from the top; the path of the top itself is empty.
     pub(super) path: Vec<u8>,
     /// Whether the target lacks the directory.
     pub(super) is_new: bool,
@@ -169,8 +169,8 @@ pub(super) enum Removed {
     Entry,
     /// A directory; its entries are removed first.
     Directory,
-    /// No removal: verifies that this is a directory before its entries are removed. Servers list
-    /// links to directories as directories, and the target of a link must never be touched.
+    /// No removal, but a check that this is a directory, before its entries are removed. Servers
+    /// list links to directories as directories, and the target of a link must never be touched.
     Below {
         /// Whether listings prove that the object is a directory.
         proof: Proof,
@@ -236,8 +236,9 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// Links of the target, by directory.
     links: HashMap<Vec<u8>, Rc<Links>>,
-    /// Clock of the target, once known, and the directories in which it could not be measured.
+    /// Clock of the target, once known.
     clock: Option<Clock>,
+    /// Directories in which the target's clock could not be measured.
     refused: Vec<Vec<u8>>,
     /// A directory of the target, and whether it stores only even seconds.
     coarse: Option<(Vec<u8>, bool)>,
@@ -270,7 +271,7 @@ impl Planner<'_> {
         };
         if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
             // Mirroring a missing source must not succeed.
-            let message = "is listed as empty and may not exist";
+            let message = "the listing is empty, so the directory may be missing";
             return Err(Failure::new(Exit::Refused, message));
         }
         let there = match is_new {
@@ -324,7 +325,8 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // The real name of this object is unknown, so it may be any object of the target.
+                // The real name of this object is unknown, so any object of the target may be its
+                // copy.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
@@ -456,8 +458,8 @@ impl Planner<'_> {
         self.enter(&below, is_new)?;
         self.above.pop();
         if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
-            // Set after everything in the directory, because the mode may forbid further changes
-            // there.
+            // The mode is set after all other steps in the directory, because it may forbid further
+            // changes there.
             self.plan.modes.push(PlannedMode { place: inside, path: below, mode });
         }
         Ok(())
@@ -468,7 +470,8 @@ impl Planner<'_> {
         self.count(contents)
     }
 
-    /// Returns the content of a target directory, or `None` if too little is known to do anything.
+    /// Returns the content of a target directory, or `None` if too little is known to change
+    /// anything there.
     fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, Failure> {
         let contents = self.target.list(path, self.wish.objects - self.seen);
         match contents {
@@ -485,7 +488,7 @@ impl Planner<'_> {
             // The directory counts as empty: all files are copied again, and nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
-                let what = "all files of this directory are copied";
+                let what = "all files in this directory are copied, changed or not";
                 self.plan.left_out.push(format!("{}: {what}", failure.message));
                 Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }

@@ -46,7 +46,7 @@ impl Planner<'_> {
         }
         let doubt = match doubt {
             None if source_is_empty && !self.source.is_empty(path)? => {
-                Some("the source is listed as empty and may not exist".to_owned())
+                Some("the listing of the source is empty, so the source may be missing".to_owned())
             }
             doubt => doubt,
         };

@@ -7,7 +7,7 @@ use crate::cmd::mirror::trees::Side;
 use crate::exit::{Exit, Failure};
 use crate::remote::path::split;
 
-/// Largest number of directories in which measuring the target's clock is tried.
+/// Number of directories in which measuring the target's clock is tried before giving up.
 const REFUSALS: usize = 4;
 
 /// A file that both sides have.
@@ -145,7 +145,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns whether both sides have the same content at `path`, by the server's digest.
+    /// Returns whether both sides have the same content at `path`, compared by digest.
     fn has_same_content(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let (here, there) = match self.source.is_local() {
             true => (&mut *self.source, &mut *self.target),
@@ -183,7 +183,7 @@ impl Planner<'_> {
         }
         if self.refused.is_empty() {
             self.plan.left_out.push(format!(
-                "{}: cannot measure the server's clock: files that changed in the 14 hours before their last copy are copied again",
+                "{}: cannot measure the server's clock, so files that changed less than 14 hours before their last copy are copied again",
                 name_of(directory)
             ));
         }
@@ -191,7 +191,7 @@ impl Planner<'_> {
         Ok(Clock::UNKNOWN)
     }
 
-    /// Returns whether the target stores only even seconds at `path`.
+    /// Returns whether the target stores only even seconds in the directory of `path`.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let (directory, _) = split(path);
         if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
@@ -224,7 +224,7 @@ fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     })
 }
 
-/// Returns a message for a clock that differs by a minute or more.
+/// Returns a message if the server's clock differs from the local clock by a minute or more.
 fn difference(clock: Clock) -> Option<String> {
     let between = i64::midpoint(clock.least, clock.most);
     let seconds = between.abs();

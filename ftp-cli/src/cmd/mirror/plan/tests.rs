@@ -160,7 +160,7 @@ fn summary(plan: &Plan) -> String {
 }
 
 #[test]
-fn a_plan_is_what_differs() {
+fn a_plan_contains_only_the_differences() {
     for (source, target, want) in [
         (&["a=1@5", "d/", "d/b=2@6"][..], &[][..], "+d/ a d/b"),
         (&["a=1@5", "d/", "d/b=2@6"], &["a=1@5", "d/", "d/b=2@6"], ""),
@@ -193,7 +193,7 @@ fn a_plan_is_what_differs() {
 }
 
 #[test]
-fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
+fn nothing_is_removed_based_on_an_uncertain_listing() {
     let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
     let mut source = tree(&["a=1@5", "d/"], false);
     source.doubt = Some(("d", "a line that is not understood"));
@@ -220,7 +220,7 @@ fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
 }
 
 #[test]
-fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
+fn a_link_listed_as_a_directory_is_not_followed_hc_08() {
     let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
     target.links.push("l");
     let plan = make(&mut tree(&[], true), &mut target, &Filter::default());
@@ -229,7 +229,7 @@ fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
 }
 
 #[test]
-fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
+fn nothing_is_removed_inside_a_directory_that_may_be_a_link_hc_08() {
     let all = ["l/", "l/precious=1@1", "l/d/", "l/d/precious=1@1", "r/", "r/old=1@1"];
     for (links, proof, want) in [
         (&[][..], Proof::Directory, "-l/precious -l/d/precious -r/old"),
@@ -248,7 +248,7 @@ fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
 }
 
 #[test]
-fn one_question_for_a_file_that_may_be_the_same() {
+fn only_a_possibly_unchanged_file_needs_a_query() {
     let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
     let mut target = tree(&["a=1@5", "b=1@5"], true);
     let plan = make(&mut source, &mut target, &Filter::default());
@@ -301,7 +301,7 @@ impl Side for Endless {
 }
 
 #[test]
-fn a_tree_without_an_end_ends_hc_14() {
+fn an_endless_tree_is_cut_off_hc_14() {
     let choice = Filter::default();
     let mut target = tree(&[], true);
     let wish = PlanOptions { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
@@ -315,7 +315,7 @@ fn a_tree_without_an_end_ends_hc_14() {
 }
 
 #[test]
-fn what_the_source_may_have_and_not_list_stays() {
+fn files_that_the_source_may_hide_are_not_removed() {
     const THERE: [&str; 4] = ["a=1@5", ".b=1@5", "c=1@5", ".ftp-cli-part-x=1@5"];
     for (hides, is_local, want) in [
         (false, true, "-.b -.ftp-cli-part-x -c"),
@@ -330,7 +330,7 @@ fn what_the_source_may_have_and_not_list_stays() {
 }
 
 #[test]
-fn a_target_whose_listing_is_cut_is_left_alone() {
+fn a_target_with_a_truncated_listing_is_left_unchanged() {
     let choice = Filter::default();
     let paths = ["d/", "d/a=1@5"];
     let mut source = tree(&paths, true);
@@ -358,7 +358,7 @@ fn by_clock(
 }
 
 #[test]
-fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
+fn a_fast_target_clock_does_not_hide_a_change() {
     let ahead = Some(Clock { least: 32_399, most: 32_401 });
     // Stored at 1,000 local time, with the source changed after or before that; both sizes are
     // equal.
@@ -380,7 +380,7 @@ fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
 }
 
 #[test]
-fn a_source_whose_clock_nothing_tells_hides_no_change() {
+fn an_unknown_source_clock_hides_no_change() {
     // Copied at 10,000. The source changed at 20,000, which its server reports as 2,000.
     let mut source = tree(&["a=5@2000"], false);
     let mut target = tree(&["a=5@10000"], false);
@@ -395,7 +395,7 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
 }
 
 #[test]
-fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
+fn an_unmeasurable_clock_is_tried_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
     let choice = Filter::default();
@@ -426,7 +426,7 @@ fn the_clock_is_measured_once_and_only_if_it_matters() {
 }
 
 #[test]
-fn what_fat_makes_of_a_time_is_that_time() {
+fn times_rounded_by_fat_count_as_unchanged() {
     let source = ["a=5@101", "b=5@101", "c=5@101", "d=5@100", "e=5@103"];
     let target = ["a=5@100", "b=5@102", "c=5@99", "d=5@101", "e=5@100"];
     for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {

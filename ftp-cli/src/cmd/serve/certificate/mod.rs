@@ -30,7 +30,7 @@ const OWN: &str = "self-signed.pem";
 const SOON: i64 = 14 * 86_400;
 
 /// The effect of a certificate without the right name.
-const REFUSAL: &str = "clients that verify the name they connect to will refuse the certificate";
+const REFUSAL: &str = "clients that verify certificate names will refuse this certificate";
 
 /// Treatment of a certificate that has expired or is not valid yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Returns whether a certificate has replaced a different certificate.
+    /// Returns whether a certificate has replaced a different certificate of `former`.
     pub(super) fn replaces(&self, former: &Self) -> bool {
         let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
         let own = self.tls.as_ref().zip(former.tls.as_ref());
@@ -84,7 +84,8 @@ impl Loaded {
 }
 
 impl Certificate {
-    /// Returns whether this certificate has replaced a different certificate of the same host.
+    /// Returns whether this certificate has replaced a different certificate of the same host in
+    /// `former`.
     pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
         let mut same = former.files.iter().filter(|old| old.host == self.host);
         same.any(|old| old.tls.certificate() != self.tls.certificate())
@@ -116,8 +117,8 @@ impl Certificates {
     /// # Errors
     ///
     /// Returns `Usage` if a file is unusable, or if there is no directory for the self-signed
-    /// certificate. Returns `Local` if the self-signed certificate cannot be read or written, or
-    /// `Unsupported` if it cannot be generated.
+    /// certificate. If the self-signed certificate cannot be read or written, returns `Local`. If
+    /// that certificate cannot be generated, returns `Unsupported`.
     pub(super) fn load(
         &mut self,
         settings: &Settings,

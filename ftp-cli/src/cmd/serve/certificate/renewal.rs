@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_that_panics_is_one_that_failed() {
+    fn a_panicking_check_counts_as_failed() {
         let failed = unharmed::<()>(|| panic!("a certificate that no parser expects"));
         assert_eq!(failed, Some(Err("internal error while checking the certificates".to_owned())));
         assert_eq!(unharmed(|| Some(Ok(1))), Some(Ok(1)));

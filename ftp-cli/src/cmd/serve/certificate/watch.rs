@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_tried_again_and_told_once() {
+    fn a_failure_is_retried_and_reported_once() {
         let root = TempRoot::new();
         let mut watch = watch(&[root.write("crt", b"a"), root.write("key", b"k")]);
         let told = |watch: &mut Watch, failures: &[&str]| {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_hangs_stays_the_only_one() {
+    fn no_second_check_starts_while_one_hangs() {
         let root = TempRoot::new();
         let paths = [root.write("crt", b"a"), root.write("key", b"k")];
         let mut former = watch(&paths);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_interval_or_files_no_look_is_due() {
+    fn no_check_is_due_without_an_interval_or_files() {
         let mut settings = Settings::default();
         assert_eq!(Watch::of(&settings).pause(), None);
         settings.tls.watch = Duration::ZERO;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_expires_soon_is_reported_each_day() {
+    fn only_certificates_that_expire_soon_are_reported_daily() {
         let (root, authority) = (TempRoot::new(), Authority::new());
         for (kind, level, is_urgent) in
             [(Kind::Good, Level::Info, false), (Kind::EndsSoon, Level::Warn, true)]
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_whole_days() {
+    fn certificate_expiry_is_shown_in_whole_days() {
         for (left, want) in [
             (-1, "has expired"),
             (0, "expires in less than a day"),

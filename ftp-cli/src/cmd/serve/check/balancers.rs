@@ -16,7 +16,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         "network.proxy_protocol: each connection from {all} must begin with a PROXY header; connections from other addresses must not"
     ));
     for network in networks.iter().filter(|network| network.ends_with("/0")) {
-        let why = "any client can pretend to be another; list only the addresses of the balancers";
+        let why = "any client can forge its address; list only the addresses of the balancers";
         findings
             .warn(format_args!("network.proxy_protocol: {network} contains all addresses: {why}"));
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn balancers_everywhere_or_without_ports_are_found() {
+    fn proxy_protocol_from_everywhere_or_without_ports_is_reported() {
         let found = |assignments: &[&str]| {
             let mut settings = Settings::default();
             assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_cannot_be_made_are_found() {
+    fn sockets_that_cannot_be_created_are_reported() {
         let here = tempfile::tempdir().unwrap();
         let path = |name: &str| here.path().join(name).display().to_string();
         assert!(found(&[]).is_empty());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_for_metrics_that_is_taken_or_missing_is_found() {
+    fn a_metrics_address_in_use_or_missing_is_reported() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = |address: &str| format!("metrics.listen={address}");
         let at = |assignments: &[String]| found(assignments).pop().unwrap();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_the_user_is_not_in_is_found() {
+    fn a_control_group_without_the_user_is_reported() {
         let socket = |more: &str| {
             let here = tempfile::tempdir().unwrap();
             found(&[format!("control.socket={}/socket", here.path().display()), more.to_owned()])

@@ -99,7 +99,7 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
         }
     }
     if good > 0 {
-        let what = "directories with the access that their users' rights require";
+        let what = "users' directories with sufficient permissions";
         findings.ok(format_args!("{what}: {good}"));
     }
 }
@@ -194,14 +194,14 @@ fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
 fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Some("not a directory; logins fail until it is one".to_owned()),
+        Ok(_) => return Some("not a directory; correct the path, because logins fail".to_owned()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Some(format!(
                 "{who} cannot read it: fix the owner or mode of the directory and its parents"
             ));
         }
         Err(error) => {
-            return Some(format!("{error}; logins fail until it exists"));
+            return Some(format!("{error}; logins fail until the directory exists"));
         }
     }
     let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
@@ -228,7 +228,7 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
     is_denied.then(|| {
         let parent = shown_path(parent);
         format!(
-            "missing, and {who} cannot create it in {parent}: create {parent}, or fix its owner or mode"
+            "missing, and {who} cannot create it in {parent}; create the directory, or fix the owner or mode of {parent}"
         )
     })
 }
@@ -264,7 +264,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let is_anonymous =
         |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
     for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
-        let why = "this name in another letter case logs in anonymously, without a password; rename the user";
+        let why = "clients that send this name in another letter case log in anonymously, without a password; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     rules(&users, findings);
@@ -375,12 +375,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_must_be_there_and_allow_what_rights_say() {
+    fn a_home_directory_must_exist_and_allow_the_granted_rights() {
         let root = tempfile::tempdir().unwrap();
         let lack = |path: &Path, rights| lack(path, rights, "it");
         assert_eq!(lack(root.path(), Rights::FULL), None);
         let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
-        assert!(missing.contains("until it exists"), "{missing}");
+        assert!(missing.contains("until the directory exists"), "{missing}");
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
         // Root may ignore the mode.

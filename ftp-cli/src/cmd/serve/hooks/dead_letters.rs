@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_takes_so_much_and_again_after_a_replay() {
+    fn a_full_dead_letter_directory_accepts_files_after_a_replay() {
         let directory = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(Some(directory.path().to_owned()));
         let path = letters.keep("1.json", b"{}\n").unwrap();

@@ -23,7 +23,7 @@ use super::logging::LOG;
 use super::programs::pool::{Job, Pool};
 use super::programs::process::Stuck;
 use super::settings::{HookSettings, Settings};
-use crate::display::shown_path;
+use crate::display::{counted, shown_path};
 use crate::lock::lock;
 
 /// Time limit at shutdown for killed programs to end and dead letters to be written. It is longer
@@ -117,7 +117,7 @@ impl Hooks {
         self.notices.wait(until);
         let files = self.uploads.end().len();
         if files > 0 {
-            log::error!(target: LOG, "hooks.stored: not started for {files} files: the server is stopping");
+            log::error!(target: LOG, "hooks.stored: not started for {}: the server is stopping", counted(files, "file"));
         }
         let mut left = of(self.notices.end(), NOT_STARTED);
         left.extend(of(letters(self.letters.end()), FULL));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_told_what_was_stored_and_no_password() {
+    fn a_hook_gets_the_upload_details_in_its_environment() {
         let test = "[ \"$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES ${FTP_LOCAL_PATH-none}\" = \
                     \"u 127.0.0.1 /a b 5 none\" ] && [ \"$#\" = 2 ] && [ \"$2\" = '$(id) ;' ]";
         let arguments = ["/bin/sh", "-c", test, "sh", "a  b", "$(id) ;"];
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_files_wait_and_no_more() {
+    fn at_most_one_thousand_jobs_are_queued() {
         let pool = Pool::new("hooks", false);
         for _ in 0..JOBS + 3 {
             pool.push(Arc::new(stored(&["/bin/true"])));

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_is_a_message_and_a_new_daemon_gets_the_next_one() {
+    fn each_line_is_a_syslog_message_and_reconnects_after_a_restart() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("log");
         assert!(Syslog::connect(&path, SyslogFormat::Traditional).is_err());

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_login_is_found() {
+    fn only_an_identical_login_is_found_in_the_cache() {
         let cache = Cache::new(LONG);
         let now = Instant::now();
         let known = cache.key(&asked("anna", "secret")).unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_forgotten_in_time() {
+    fn a_cached_login_expires() {
         let cache = Cache::new(Duration::from_secs(60));
         let now = Instant::now();
         let known = cache.key(&asked("anna", "secret")).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_logins_are_remembered_and_no_more() {
+    fn at_most_one_thousand_logins_are_cached() {
         let cache = Cache::new(LONG);
         let now = Instant::now();
         let keys: Vec<Key> =

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_failures_has_few_messages_and_each_is_counted() {
+    fn a_flood_of_failures_is_rate_limited_and_counted() {
         let mut failures = Failures::default();
         let start = Instant::now();
         let said = (0..1_000).filter_map(|_| failures.due(start)).collect::<Vec<_>>();

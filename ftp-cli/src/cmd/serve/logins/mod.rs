@@ -168,9 +168,9 @@ impl Program {
             // The other keys are ignored: a program may send them for a wrong password too.
             [Value::Switch(false)] => return Ok(None),
             [Value::Switch(true)] => {}
-            [] => return Err("the answer lacks the key ok".to_owned()),
-            [_] => return Err("ok: expected true or false".to_owned()),
-            _ => return Err("ok: defined twice".to_owned()),
+            [] => return Err("the answer lacks the key \"ok\"".to_owned()),
+            [_] => return Err("key \"ok\": expected true or false".to_owned()),
+            _ => return Err("key \"ok\": defined twice".to_owned()),
         }
         if keys.iter().any(|member| member.name == "password") {
             return Err("password: not allowed in an answer".to_owned());
@@ -253,15 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_is_named() {
+    fn an_invalid_answer_is_reported_with_its_reason() {
         let program = program(&["groups.cameras.rights=drop-box"]);
         for (text, want) in [
             ("", "the answer is empty"),
             ("yes", "the answer is not JSON: expected value at line 1 column 1"),
-            ("{}", "the answer lacks the key ok"),
-            ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
-            ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
-            ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "ok: defined twice"),
+            ("{}", "the answer lacks the key \"ok\""),
+            ("{\"ok\":1,\"root\":\"/\"}", "key \"ok\": expected true or false"),
+            ("{\"ok\":\"true\",\"root\":\"/\"}", "key \"ok\": expected true or false"),
+            ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "key \"ok\": defined twice"),
             ("{\"ok\":true}", "root is missing"),
             ("{\"ok\":true,\"root\":null}", "root is missing"),
             (
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_shows_the_password() {
+    fn messages_that_contain_the_password_are_not_shown() {
         let why = "root: invalid path \"secret\": expected an absolute path";
         assert_eq!(without(why, b""), why);
         assert_eq!(without(why, b"other"), why);

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_told_one_line() {
+    fn the_program_receives_one_json_line() {
         let asked = Asked {
             user: b"anna",
             password: b"a \"\\\xe9",
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_take_turns_and_networks_of_ipv6() {
+    fn ipv4_hosts_and_ipv6_networks_take_turns() {
         let turn = |peer: &str| asked_by(peer.parse().unwrap()).turn();
         assert_eq!(turn("192.0.2.1"), [192, 0, 2, 1]);
         assert_eq!(turn("::ffff:192.0.2.1"), turn("192.0.2.1"));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_too_late_starts_nothing() {
+    fn a_late_or_abandoned_login_does_not_start_the_program() {
         let asked = asked_by([192, 0, 2, 1].into());
         let command: Arc<[String]> = Arc::new(["/bin/cat".to_owned()]);
         let limit = Duration::from_secs(60);

@@ -115,13 +115,16 @@ impl Metrics {
             let labels = [("direction", *direction), ("end", *end), ("code", code.as_str())];
             page.sample("ftp_transfers_total", &labels, count);
         }
-        page.metric("ftp_transfer_bytes_total", "counter", "Bytes of transfers and listings.");
+        page.metric(
+            "ftp_transfer_bytes_total",
+            "counter",
+            "Bytes sent and received in transfers and listings.",
+        );
         for (direction, bytes) in &counts.bytes {
             page.sample("ftp_transfer_bytes_total", &[("direction", direction)], bytes);
         }
         page.durations(&counts);
-        let help =
-            "Connections refused with 421 instead of a greeting (implicit TLS: without a reply).";
+        let help = "Connections refused with a 421 reply, or without a reply under implicit TLS.";
         page.metric("ftp_refused_connections_total", "counter", help);
         for (reason, count) in &counts.refused {
             page.sample("ftp_refused_connections_total", &[("reason", reason)], count);

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_becomes_of_a_program_is_said() {
+    fn the_outcome_of_a_program_is_reported() {
         let long = Duration::from_secs(60);
         for (program, arguments, limit, is_over, want) in [
             ("/bin/sh", &["-c", "exit 0"][..], long, false, Ok(())),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_or_none() {
+    fn an_answer_is_complete_or_refused() {
         let long = Duration::from_secs(60);
         let ask = |script: &str| {
             let mut command = command("/bin/sh");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_left_its_group_is_killed_too() {
+    fn a_program_in_another_process_group_is_killed_too() {
         let limit = Duration::from_millis(50);
         let mut command = command("/bin/sleep");
         let group = rustix::process::getpgrp().as_raw_nonzero().get();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_end_is_left_alone_and_reaped_later() {
+    fn a_program_that_cannot_be_killed_is_reaped_later() {
         let mut child = command("/bin/sleep").arg("60").spawn().unwrap();
         assert!(!ends(&mut child, Duration::from_millis(20)));
         let pid = Pid::from_child(&child);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn stuck_programs_of_one_kind_keep_only_that_kind_from_starting() {
+    fn stuck_programs_of_one_kind_block_only_that_kind() {
         let hooks = Stuck::new();
         let children = || (0..STUCK_AT_MOST).map(|_| command("/bin/sleep").arg("60").spawn());
         children().for_each(|child| hooks.push(child.unwrap()));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_an_error_is_said_and_a_flood_is_discarded() {
+    fn the_first_line_of_stderr_is_reported_and_the_rest_discarded() {
         let long = Duration::from_secs(60);
         for (script, want) in [
             ("echo; echo first >&2; echo second >&2; exit 3", Err("exit status: 3: first")),

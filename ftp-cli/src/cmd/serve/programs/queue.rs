@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_too() {
+    fn the_queue_also_limits_bytes() {
         let mut queue = Queue::new(true);
         (0..4).for_each(|number| assert_eq!(queue.push(Numbered("large", number)), []));
         assert_eq!(queue.push(Numbered("small", 0)), [Numbered("large", 3)]);

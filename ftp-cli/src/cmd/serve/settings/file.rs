@@ -165,7 +165,7 @@ mod tests {
     /// Reads the sample with bytes removed, doubled, changed or moved, by a fixed sequence of
     /// random numbers.
     #[test]
-    fn any_text_is_read_or_refused_line_by_line() {
+    fn mutated_configuration_is_read_or_refused_line_by_line() {
         let mut state = 1_u64;
         let mut below = |end: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn many_errors_cost_little_each() {
+    fn a_file_with_many_errors_lists_the_first_and_counts_the_rest() {
         let lines = apply(&"a = 1\n".repeat(100_000)).unwrap_err();
         assert_eq!(lines.len(), MOST + 1);
         assert_eq!(lines.last().unwrap(), "f: 99900 more errors");

@@ -90,7 +90,7 @@ impl Hosts {
         self.0.values().map(|(name, host)| (name, host))
     }
 
-    /// Returns the certificate files, each with its key in the settings.
+    /// Returns the certificate and private key files, each with its settings key.
     pub(super) fn files(&self) -> impl Iterator<Item = (String, &Path)> {
         self.iter().flat_map(|(name, host)| {
             let files = [("certificate", &host.certificate), ("key", &host.key)];
@@ -159,7 +159,7 @@ impl Settings {
         of_tables.chain(others.cloned().map(VirtualHost::new)).collect()
     }
 
-    /// Returns the files of TLS, each with its key in the settings.
+    /// Returns all files that TLS loads, each with its settings key.
     pub(crate) fn certificate_files(&self) -> Vec<(String, &Path)> {
         let own = self.tls.files().into_iter().map(|(key, path)| (key.to_owned(), path));
         own.chain(self.hosts.files()).collect()
@@ -210,7 +210,7 @@ impl Settings {
         wrong
     }
 
-    /// Returns what is wrong if there is no user of this name, with a similar name as a hint.
+    /// Returns a message if there is no user of this name; it suggests a similar name.
     fn objection_to_user(&self, user: &str) -> Option<String> {
         // `auth.program` may accept the user.
         if !self.auth.program.is_empty() {

@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     List,
     /// `"text"` or `["text", "text"]`.
     Words,
-    /// `["/path/program", "argument"]`, in `--set` too: an argument may contain commas.
+    /// `["/path/program", "argument"]`, even in `--set`, because an argument may contain commas.
     Arguments,
     /// `"/path/program"`, or with arguments `["/path/program", "argument"]`.
     Program,
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the format in `--set`, if it is not obvious.
+    /// Returns the format in `--set`, or an empty text if the format is obvious.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// Returns the lines that continue the help of a key with the format of its value.
+    /// Returns the format of a value, to append to the help of its key.
     pub(super) fn form(self) -> String {
         match self {
             Self::Overrides => format!(":\n{}", self.wanted()),
@@ -64,7 +64,7 @@ impl Kind {
             ),
             Self::Program => format!(":\n{}.", self.wanted()),
             Self::Words => {
-                format!(" of\n{}.", Rights::known_words().collect::<Vec<_>>().join(", "))
+                format!(":\n{}.", Rights::known_words().collect::<Vec<_>>().join(", "))
             }
             _ => String::new(),
         }
@@ -128,7 +128,7 @@ impl Kind {
     }
 }
 
-/// Returns a TOML table of the items in a text, which are separated by `;`.
+/// Converts a text of items separated by `;` to a TOML table.
 fn table(text: &str, item: impl Fn(&str) -> String) -> String {
     let items = text.split(';').filter(|item| !item.is_empty()).map(item);
     let items: Vec<String> = items.collect();
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_are_as_a_file_has_them() {
+    fn literals_are_written_as_toml() {
         for (kind, text, want) in [
             (Kind::Switch, "true", "true"),
             (Kind::Number, "64", "64"),

@@ -107,7 +107,7 @@ impl Layer {
         self.given.push(given);
     }
 
-    /// Sets the values of a user; `inherited` is the table that origins name.
+    /// Sets this layer's values for a user. If `inherited` is a table, their origins name it.
     fn apply(&self, user: &mut User, inherited: Option<Table<'_>>) {
         for Given { row, text, source, at } in &self.given {
             // The text was checked when it was read.
@@ -144,7 +144,7 @@ impl<T: Default> Named<T> {
         self.0.get(place).map(|(_, found)| found)
     }
 
-    /// Returns the entry of this name, which is added if it is missing.
+    /// Returns the entry of this name, or adds one.
     fn with(&mut self, name: &str) -> &mut T {
         let place = self.0.partition_point(|(other, _)| other.as_str() < name);
         if self.0.get(place).is_none_or(|(other, _)| other != name) {
@@ -184,7 +184,7 @@ impl Users {
         Self { defaults, groups, ..Self::default() }
     }
 
-    /// Returns the keys of a table, which is added if it is missing.
+    /// Returns the keys of a table, or adds the table.
     pub(super) fn layer(&mut self, table: Table<'_>) -> &mut Layer {
         match table {
             Table::Defaults => &mut self.defaults,
@@ -224,7 +224,7 @@ impl Users {
         user.lacks().filter(|lack| !is_refused(lack)).collect()
     }
 
-    /// Returns what is wrong if there is no group of this name, with a similar name as a hint.
+    /// Returns a message if there is no group of this name; it suggests a similar name.
     pub(super) fn objection_to_group(&self, group: &str) -> Option<String> {
         if self.groups.get(group).is_some() {
             return None;

@@ -14,7 +14,7 @@ const IS_BUILT: bool = cfg!(feature = "s3");
 
 /// Message for a build that cannot share state.
 const OTHER_BUILD: &str =
-    "this build cannot share state between servers; use one that was built with --features s3";
+    "this build cannot share state between servers; use a build with --features s3";
 
 /// The ledger that servers share.
 #[derive(Clone, Debug)]
@@ -39,20 +39,20 @@ impl Default for LedgerSettings {
 /// Message with the form of a Redis URL.
 const REDIS: &str = "expected redis://[USER@]HOST[:PORT][/DATABASE]";
 
-/// Returns whether the URL is valid; its password is in a file.
+/// Returns whether the URL, which names no password, is valid.
 #[cfg(feature = "s3")]
 fn is_redis(url: &str) -> bool {
     ftp_server::RedisLedger::is_url(&url.replacen('@', ":@", 1))
 }
 
-/// Returns `true`: this build rejects every ledger for another reason.
+/// Never called: a build without `s3` has already rejected the ledger.
 #[cfg(not(feature = "s3"))]
 fn is_redis(_url: &str) -> bool {
     true
 }
 
 impl Settings {
-    /// Returns whether there is a ledger, which counts quotas.
+    /// Returns whether there is a ledger, which quotas in object stores need.
     pub(crate) fn has_ledger(&self) -> bool {
         self.ledger.url != LedgerUrl::None
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_together_is_demanded() {
+    fn settings_that_need_each_other_are_required_together() {
         let found = |assignments: &[&str]| {
             let mut settings = Settings::default();
             assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());

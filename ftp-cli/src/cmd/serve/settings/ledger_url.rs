@@ -23,7 +23,7 @@ impl LedgerUrl {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(rest) = text.strip_prefix("redis://") {
             let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
-            // A file that others can read should not contain the password.
+            // Other users may be able to read the settings, so the password is in its own file.
             return match login.contains(':') {
                 true => Err("invalid ledger: use ledger.password_file for the password".to_owned()),
                 false => Ok(Self::Redis(text.to_owned())),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ledgers_are_stores_or_redis() {
+    fn ledger_urls_name_a_store_or_redis() {
         for text in ["", "store:main/state", "s3://files", "redis://h", "redis://u@[::1]:7/3"] {
             assert_eq!(LedgerUrl::parse(text).unwrap().text(), text);
         }

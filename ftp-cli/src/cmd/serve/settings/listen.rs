@@ -64,7 +64,9 @@ pub(super) fn addresses(text: &str) -> Result<Vec<Listen>, String> {
         let item = Listen::parse(item)?;
         let is_same = |other: &&Listen| other.address == item.address && item.address.port() != 0;
         if let Some(same) = all.iter().find(is_same) {
-            return Err(format!("duplicate address \"{item}\": same as \"{same}\""));
+            return Err(format!(
+                "duplicate address \"{item}\": same as \"{same}\"; remove one of them"
+            ));
         }
         all.push(item);
     }
@@ -76,9 +78,8 @@ pub(super) fn shown(addresses: &[Listen]) -> String {
     if texts.is_empty() { "\"\"".to_owned() } else { texts.join(", ") }
 }
 
-/// Returns the addresses that the system supports, without those that another address covers.
-/// `[::]` means all addresses. Without IPv6 it is replaced by `0.0.0.0`; with IPv6 it includes
-/// `0.0.0.0`.
+/// Returns the addresses that the system supports, without those that another address covers. If
+/// there is no IPv6, `0.0.0.0` replaces `[::]`. Otherwise, `[::]` covers `0.0.0.0`.
 pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<SocketAddr> {
     let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let is_all = |address: &SocketAddr| address.ip() == all.ip();
@@ -109,7 +110,7 @@ pub(crate) fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Warning about an address that the computer does not have yet, with `listen.freebind`.
+/// Warning if `listen.freebind` is set and the computer does not have the address yet.
 pub(crate) const MISSING: &str =
     "the computer does not have this address yet; clients can connect once it does";
 
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read() {
+    fn every_form_of_a_listen_address_is_parsed() {
         for (text, want) in [
             ("2121", Some("127.0.0.1:2121")),
             (":2121", Some("[::]:2121")),
@@ -147,11 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_name_an_address_once() {
+    fn a_listen_address_cannot_be_listed_twice() {
         assert_eq!(shown(&addresses("2121, :21").unwrap()), "2121, :21");
         assert_eq!(addresses("0,0").unwrap().len(), 2, "two ports of the system's choice");
         for (text, want) in [
-            ("2121,127.0.0.1:2121", "duplicate address \"127.0.0.1:2121\": same as \"2121\""),
+            (
+                "2121,127.0.0.1:2121",
+                "duplicate address \"127.0.0.1:2121\": same as \"2121\"; remove one of them",
+            ),
             ("2121,x", "\"x\": expected PORT"),
         ] {
             let wrong = addresses(text).unwrap_err();
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_listened_on_depends_on_ipv6() {
+    fn listening_addresses_depend_on_ipv6_support() {
         for (text, with, without) in [
             (":21", "[::]:21", "0.0.0.0:21"),
             ("[::]:21,0.0.0.0:21", "[::]:21", "0.0.0.0:21"),

@@ -13,7 +13,7 @@ struct Origin {
     source: String,
     /// Byte offset of the value in the file.
     at: Option<usize>,
-    /// The source with the table that the value is inherited from: `server.toml:14 (defaults)`.
+    /// If the value is inherited, the source and the table: `server.toml:14 (defaults)`.
     inherited: Option<String>,
 }
 

@@ -61,12 +61,12 @@ impl Default for Protection {
 }
 
 impl Protection {
-    /// Returns whether there is, or will be, a certificate.
+    /// Returns whether a certificate is set, or the server creates a self-signed one.
     pub(crate) const fn is_on(&self) -> bool {
         self.certificate.is_some() || self.self_signed
     }
 
-    /// Returns the files that are loaded, each with its key.
+    /// Returns the files that are loaded, each with its settings key.
     pub(super) fn files(&self) -> Vec<(&'static str, &Path)> {
         let files = [
             ("tls.certificate", &self.certificate),
@@ -78,7 +78,7 @@ impl Protection {
     }
 
     /// Returns each contradiction: the wrong key, and the reason. `is_implicit` tells whether some
-    /// address has implicit TLS, and `has_fxp` whether there are networks of other servers.
+    /// address has implicit TLS, and `has_fxp` whether `fxp.networks` is set.
     pub(super) fn contradictions(
         &self,
         is_implicit: bool,
@@ -126,7 +126,7 @@ impl Protection {
         wrong
     }
 
-    /// Returns what is missing for users who require TLS.
+    /// Returns the missing settings that users who must use TLS need, if any.
     pub(super) fn lacks_for_users(&self, is_implicit: bool) -> Option<&'static str> {
         match (self.is_on(), self.can_protect(is_implicit), self.data) {
             (false, ..) => Some(CERTIFICATE),
@@ -136,7 +136,7 @@ impl Protection {
         }
     }
 
-    /// Returns the keys of `SSCN`, each with whether it is set.
+    /// Returns the settings keys for `SSCN`, and whether each is set.
     fn sscn(&self) -> [(&'static str, bool); 3] {
         [
             ("tls.sscn_ca", self.sscn_ca.is_some()),
@@ -150,7 +150,7 @@ impl Protection {
     }
 }
 
-/// The settings that any TLS needs, including the TLS of a host.
+/// Settings that TLS needs, even if only a virtual host uses it.
 pub(super) const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
 /// Settings that TLS on a control connection needs.
@@ -161,7 +161,7 @@ mod tests {
     use crate::cmd::serve::settings::Settings;
 
     #[test]
-    fn what_is_demanded_needs_what_it_is_made_of() {
+    fn tls_requirements_need_the_settings_they_depend_on() {
         let pair = ["tls.certificate=/c", "tls.key=/k"];
         for (assignments, want) in [
             (&["tls.control=required"][..], "tls.control: needs tls.certificate and tls.key"),

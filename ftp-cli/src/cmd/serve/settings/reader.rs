@@ -31,7 +31,7 @@ pub(super) struct Reader<'a> {
     /// Name of the file.
     pub(super) name: &'a str,
     pub(super) lines: Lines<'a>,
-    /// Whether the file was read completely, so that a missing key is really missing.
+    /// Whether the whole file was read; only then are missing keys reported.
     is_whole: bool,
     /// Byte offset and message of each problem.
     pub(super) problems: Vec<(usize, String)>,
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         match (error.message(), error.span()) {
             ("duplicate key", Some(span)) => format!("{}: defined twice", self.key_at(span)),
             (message, _) => {
-                // For an unquoted value, the parser's message is incomplete.
+                // For an unquoted value, the parser names only this one of several valid types.
                 let message = message.strip_suffix(", expected literal string").unwrap_or(message);
                 let key = self.key_before(start).map_or(String::new(), |key| key + ": ");
                 format!("{key}{message}")
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         is_key.then(|| self.key_at(begin..begin + key.trim().len()))
     }
 
-    /// Returns the key at `span` with its table, if the table is obvious.
+    /// Returns the key at `span`, with its table if the text before the key shows it.
     fn key_at(&self, span: Range<usize>) -> String {
         let text = self.lines.text;
         let start = self.lines.start(self.lines.line(span.start));
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
     /// Reads the keys of the table `section`; in the table [`HOSTS`], reads the hosts too.
     fn keys(&mut self, settings: &mut Settings, section: &str, table: &DeTable<'_>) {
         let mut table: Vec<_> = table.iter().collect();
-        // If two names mean the same host, the second one is wrong.
+        // In file order, so that the second of two names for one host is reported.
         table.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in table {
             let key = format!("{section}.{}", shown(name.get_ref()));
@@ -371,7 +371,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the value in the format of `--set`, if it has the right type.
+    /// Returns the value in the format of `--set`, or reports that its type is wrong.
     fn read(&mut self, rule: &Rule<'_>, value: &Value<'_>) -> Option<String> {
         match (rule.kind, value.get_ref()) {
             (Kind::Switch | Kind::SwitchOrNone, DeValue::Boolean(yes)) => Some(yes.to_string()),

@@ -10,10 +10,10 @@ use crate::display::shown_path;
 /// Placeholder for the user's name in paths on disk and in prefixes.
 const NAME: &str = "%u";
 
-/// The longest prefix, in bytes: the key of an object has at most 1,024.
+/// Maximum length of a prefix in bytes. The key of an object, which begins with the prefix, has at
+/// most 1,024.
 const LONGEST: usize = 900;
 
-/// The place of the files that a user sees.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Root {
     Directory(PathBuf),
@@ -77,7 +77,7 @@ impl Objects {
     }
 }
 
-/// Checks a prefix, which has no slash at either end.
+/// Checks a prefix whose final slash was removed.
 ///
 /// # Errors
 ///
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_named_by_store_or_bucket() {
+    fn object_roots_name_a_store_or_a_bucket() {
         for (text, store, prefix, shown) in [
             ("store:main/users/ann", "main", "users/ann", "store:main/users/ann"),
             ("store:a-b_1", "a-b_1", "", "store:a-b_1"),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_takes_the_place_of_its_mark() {
+    fn the_user_name_replaces_its_placeholder_in_a_root() {
         let root = Root::Objects(Objects::parse("store:a/users/%u").unwrap().unwrap());
         assert!(root.needs_name());
         assert_eq!(root.with_name("ann").unwrap().to_string(), "store:a/users/ann");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_makes_no_prefix_that_is_too_long_or_belongs_to_the_server() {
+    fn a_user_name_cannot_form_a_reserved_or_overlong_prefix() {
         let of = |text: &str| Root::Objects(Objects::parse(text).unwrap().unwrap());
         for (root, name, is_good) in [
             ("store:a/users/%u", &*"x".repeat(894), true),

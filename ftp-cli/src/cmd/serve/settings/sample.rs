@@ -13,8 +13,8 @@ const HEAD: &str =
 
 const USERS: &str = "
 # [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have any key
-# of [users.NAME] except groups. If several tables have a key, the last of them wins, in this order:
-# [defaults], the user's groups in their order, the user's own table.
+# of [users.NAME] except groups. If several tables have the same key, the user's own table wins,
+# then the last of the user's groups that has the key, then [defaults].
 #[defaults]
 #rights = \"read\"
 
@@ -32,8 +32,8 @@ const OF_HOST: &str = "
 
 const OF_STORE: &str = "
 # One table per object store, for builds with the feature s3. A root such as \"store:main/cam1\"
-# means the objects of this store whose keys begin with cam1/. If no other store has this bucket,
-# \"s3://files/cam1\" means the same.
+# means the objects of this store whose keys begin with cam1/. If only this store has the bucket
+# files, \"s3://files/cam1\" means the same.
 #[stores.main]
 ";
 
@@ -91,7 +91,7 @@ fn comment(lines: &str) -> String {
 }
 
 #[test]
-fn the_sample_is_what_the_tables_say() {
+fn the_sample_configuration_is_up_to_date() {
     if std::env::var_os("FTP_WRITE_DOCS").is_some() {
         // Replaces the file in one step, because other tests may be reading it.
         let new = format!("{PATH}.new");

@@ -54,7 +54,7 @@ pub(crate) struct StoreSettings {
     pub(crate) part_size: u64,
     pub(crate) memory: u64,
     pub(crate) lease: Duration,
-    /// Largest number of objects in a directory that can be renamed.
+    /// Maximum number of objects in a renamed directory; 0: renames of directories fail.
     pub(crate) rename_directories: usize,
     pub(crate) keep_times: bool,
     pub(crate) checksums: bool,
@@ -100,10 +100,10 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys for role_arn (empty: https://sts.REGION.amazonaws.com)."),
     row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
     row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that may issue the store's certificate (empty: the system's)."),
-    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of each of the first 1,000 parts of an upload; doubled every 1,000 parts; at least 5 MiB."),
+    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of each of the first 1,000 parts of an upload, at least 5 MiB; doubled after every 1,000 parts."),
     row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
     row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),
-    row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a renamed directory (0: renames of directories fail)."),
+    row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: they cannot rename directories)."),
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
     row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
 ];
@@ -138,7 +138,10 @@ impl StoreSettings {
         // The environment may name the role.
         needs("sts_endpoint", !self.sts_endpoint.is_empty(), !has_key, "role_arn");
         if has_key && has_role {
-            wrong.push(("role_arn", "cannot be combined with access_key".to_owned()));
+            wrong.push((
+                "role_arn",
+                "cannot be combined with access_key; remove one of them".to_owned(),
+            ));
         }
         if self.part_size < LEAST_PART {
             wrong.push(("part_size", "expected at least 5 MiB".to_owned()));
@@ -158,7 +161,7 @@ impl StoreSettings {
 pub(crate) struct StoreTables(BTreeMap<String, StoreSettings>);
 
 impl StoreTables {
-    /// Returns the store of this name, which is added if it is missing.
+    /// Returns the store of this name, or adds one.
     pub(super) fn with(&mut self, name: &str) -> &mut StoreSettings {
         self.0.entry(name.to_owned()).or_default()
     }
@@ -181,9 +184,9 @@ impl StoreTables {
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
                 Err(format!("unknown store \"{name}\"{hint}"))
             }
-            (None, _, StoreName::Bucket(bucket)) => {
-                Err(format!("no store has the bucket \"{bucket}\""))
-            }
+            (None, _, StoreName::Bucket(bucket)) => Err(format!(
+                "no store has the bucket \"{bucket}\"; add [stores.NAME] with this bucket"
+            )),
             (Some((one, _)), Some((other, store)), _) => {
                 let bucket = &store.bucket;
                 Err(format!(
@@ -210,14 +213,13 @@ pub(crate) fn key_of_store(name: &str, key: &str) -> String {
     }
 }
 
-/// Returns what is wrong with the name of a table, if anything.
+/// Returns a message if no store can have this name.
 pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
     (!is_store_name(name)).then_some("invalid store name: expected letters, digits, - and _")
 }
 
 /// Message for a build without object stores.
-const OTHER_BUILD: &str =
-    "this build cannot use object stores; use one that was built with --features s3";
+const OTHER_BUILD: &str = "this build cannot use object stores; use a build with --features s3";
 
 impl Settings {
     /// Applies `stores.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a store.
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "s3")]
-    fn what_belongs_together_is_demanded() {
+    fn settings_that_need_each_other_are_required_together() {
         assert_eq!(found(&USER), "");
         let keys = ["stores.main.access_key=k", "stores.main.secret_key_file=/s"];
         assert_eq!(found(&keys), "");
@@ -419,8 +421,8 @@ mod tests {
 
     #[test]
     #[cfg(not(feature = "s3"))]
-    fn another_build_is_named() {
-        let want = "this build cannot use object stores; use one that was built with --features s3";
+    fn object_stores_need_a_build_with_s3() {
+        let want = "this build cannot use object stores; use a build with --features s3";
         assert_eq!(
             found(&USER),
             format!("--set: stores.main: {want}\n--set: users.a.root: {want}")
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn set_refuses_other_keys() {
+    fn set_refuses_unknown_store_keys_and_invalid_names() {
         for (assignment, want) in [
             (
                 "stores.main.buckets=x",

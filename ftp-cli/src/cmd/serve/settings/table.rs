@@ -32,7 +32,7 @@ use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
 
-/// Settings of a server, except for the users and the directory in the options.
+/// Settings of a server, without the directory and the users on the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
@@ -151,23 +151,23 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "listen.freebind",                SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, with the server's own certificate first."),
     row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
-    row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Create a self-signed certificate once and keep it."),
-    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval at which changed certificate files are loaded (0: only on reload)."),
-    row!(Settings, "tls.control",                    TLS,          tls.control,                       "TLS before login: off, optional or required."),
-    row!(Settings, "tls.data",                       TLS,          tls.data,                          "TLS for transfers and listings: off, optional or required."),
+    row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Without tls.certificate, create a self-signed certificate at the first start and use it from then on."),
+    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval for reloading changed certificate files (0: only on reload)."),
+    row!(Settings, "tls.control",                    TLS,          tls.control,                       "TLS on the control connection, before login: off, optional or required."),
+    row!(Settings, "tls.data",                       TLS,          tls.data,                          "TLS on data connections, for transfers and listings: off, optional or required."),
     row!(Settings, "tls.session_reuse",              REUSE,        tls.session_reuse,                 "TLS session resumption on data connections: off, observe (allow), prefer (warn if missing) or require."),
     row!(Settings, "tls.allow_missing_close_notify", SWITCH,       tls.allow_missing_close_notify,    "Accept TLS uploads that end without close_notify and so may be truncated."),
-    row!(Settings, "tls.min_version",                VERSION,      tls.min_version,                   "Oldest TLS version: 1.2 or 1.3."),
+    row!(Settings, "tls.min_version",                VERSION,      tls.min_version,                   "Oldest accepted TLS version: 1.2 or 1.3."),
     row!(Settings, "tls.client_ca",                  FILE,         tls.client_ca,                     "PEM file of the CAs that issue client certificates."),
-    row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "Client certificates issued by tls.client_ca: optional or required."),
-    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require USER to be the common name or mail address in the client certificate."),
+    row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "Client certificates issued by a CA in tls.client_ca: optional or required."),
+    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require the login name to be the common name or mail address in the client certificate."),
     row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if tls.control or tls.data requires it (empty: none)."),
-    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL and AUTH TLS-P, which also protect data from the start."),
-    row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs of other servers, for FXP under TLS (SSCN)."),
-    row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL and AUTH TLS-P, which turn on TLS for data connections without PROT P."),
+    row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs that issue other servers' certificates, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers' keys, for FXP under TLS (SSCN)."),
     row!(Settings, "tls.sscn_any",                   SWITCH,       tls.sscn_any,                      "Trust any other server in FXP under TLS (SSCN), whatever its certificate."),
     row!(Settings, "server.banner",                  LINE,         server.banner,                     "Text of the greeting."),
-    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that the HOST command accepts (empty: any); a new self-signed certificate also gets them."),
+    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that the HOST command accepts (empty: any); a new self-signed certificate is also valid for them."),
     row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Maximum time from connection to login."),
     row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Maximum time without a command after login."),
     row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Maximum time to open a data connection."),
@@ -177,26 +177,26 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total (0: derived from the system's limits)."),
     row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
-    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins before the connection is closed."),
+    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins after which the server closes the connection."),
     row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; doubled for the second, quadrupled for all later ones."),
-    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 in ban_window before a ban (0: no bans)."),
+    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 within limits.ban_window that lead to a ban (0: no bans)."),
     row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins count towards limits.ban_after."),
-    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban, in which each connection from the address gets 421 (0: no bans)."),
-    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers; when it is used up, transfers use small ones."),
+    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; during the ban, each connection from the address gets 421 (0: no bans)."),
+    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together; when it is used up, further transfers use small buffers."),
     row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "Free disk space below which uploads and MKD fail with 452 (0: no limit)."),
     row!(Settings, "passive.enabled",                SWITCH,       server.passive.enabled,            "Serve PASV and EPSV."),
-    row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Passive ports and ranges, such as 50000-50099,51000 (empty: any)."),
+    row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Ports and port ranges for passive data connections, such as 50000-50099,51000 (empty: any)."),
     row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "Address or name that PASV announces, such as a NAT router's (empty: the server's own)."),
     row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "Addresses that PASV announces to clients in certain networks"),
     row!(Settings, "active.enabled",                 SWITCH,       server.active.enabled,             "Serve PORT and EPRT."),
     row!(Settings, "active.source_port",             SWITCH,       server.active.source_port,         "Open active data connections from the port one below the listening port (20 for 21), if possible."),
-    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks of other servers for direct copies (FXP) by users with the right fxp (empty: none)."),
+    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks of the servers that users with the right fxp can copy to and from (FXP) (empty: none)."),
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),
     row!(Settings, "network.proxy_protocol",         NETWORKS,     server.proxy_protocol,             "Networks of load balancers that begin each connection with a PROXY header (empty: none)."),
-    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume (keep hidden for a day), discard, or publish (under the final name)."),
-    row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Maximum interrupted uploads kept per user; the newest stay (0: unlimited)."),
-    row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Maximum bytes of interrupted uploads kept per user; the newest stay (0: unlimited)."),
+    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume keeps them hidden for a day, publish keeps them under the final name, discard deletes them."),
+    row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Maximum interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
+    row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Maximum bytes of interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
     row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "Umask of new files and directories."),
     row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "Let uploads and renames replace existing files."),
     row!(Settings, "transfer.block_mode",            SWITCH,       server.block_mode,                 "Let clients transfer many files over one data connection (MODE B)."),
@@ -210,33 +210,33 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "security.deny_hardlinks",        SWITCH,       local.deny_hardlinks,              "Refuse to read or change files with several hard links (550)."),
     row!(Settings, "security.strict_crlf",           SWITCH,       server.strict_crlf,                "Reject commands that end in LF without CR."),
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip the leading - that some old clients add to passwords."),
-    row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before 226, 250 and 257: none, file or file+dir."),
+    row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before replies 226, 250 and 257: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
     row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
-    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for the commands who, kick, reload and others (empty: none)."),
+    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli who, kick, reload and other control commands (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    hooks.stored,                      "Program to run after each completed upload"),
-    row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that runs for each event in hooks.events and reads it as JSON from standard input (empty: none)."),
+    row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that runs for each event in hooks.events and reads the event as JSON from standard input (empty: none)."),
     row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events for hooks.program: login, login-failed, logout, stored, cut (upload not completed), retrieved, deleted, renamed, made (directory created)."),
     row!(Settings, "hooks.timeout",                  WAITING_TIME, hooks.timeout,                     "Time after which a hook is killed."),
     row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Maximum processes of hooks.program at once."),
-    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program after a failure."),
+    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program for each event."),
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry of hooks.program; doubled before each further retry, up to 1 min."),
-    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: they go to the log)."),
+    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: log these events)."),
     row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in the configuration (empty: none)"),
-    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without auth.program (0: always run it)."),
+    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without running auth.program (0: run it for each login)."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which auth.program is killed."),
     row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of auth.program at once; further logins wait."),
-    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger in which several servers count sessions, quotas and bans together: store:NAME/PREFIX or redis://HOST (empty: none)."),
+    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX or redis://HOST (empty: none)."),
     row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File whose first line is the password of Redis; read before privileges are dropped (empty: none)."),
-    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins and changes that need it (421 and 452), or allow them."),
+    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins (421) and changes (452) that it must count, or allow them."),
     row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which the sessions and quota reservations of a dead server end; must be equal on all servers."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
     row!(Settings, "anonymous.root",                 ROOT,         anonymous.root,                    "Directory or store:NAME/PREFIX that anonymous users see as /."),
-    row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list"),
+    row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list of rights"),
     row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Maximum bytes below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
@@ -391,12 +391,12 @@ impl Settings {
         };
         if let Some(both) = self.implicit.iter().find(is_in_clear) {
             let place = place("listen.implicit_tls");
-            let why = "is in listen.addresses too; use another port";
+            let why = "is also in listen.addresses; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
         if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
             let place = place("log.transfers");
-            let why = "is the file of log.target; use another file";
+            let why = "names the same file as log.target; use another file";
             wrong.push(format!("{place}: log.transfers: {why}"));
         }
         let tls =
@@ -463,7 +463,7 @@ impl Settings {
     }
 }
 
-/// Returns the key that the user may have meant: a similar key, or a key that ends in this word.
+/// Returns the key that the user may have meant: a similar key, or a key with the same last word.
 pub(super) fn suggestion(key: &str) -> Option<&'static str> {
     let keys = || TABLE.iter().map(|row| row.key);
     let last = key.rsplit('.').next().unwrap_or_default();

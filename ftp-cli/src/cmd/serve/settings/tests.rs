@@ -4,7 +4,7 @@ use super::toml_text::unquoted;
 use super::*;
 
 #[test]
-fn every_key_reads_what_it_shows() {
+fn every_setting_parses_the_value_it_shows() {
     for setting in TABLE {
         let mut settings = Settings::default();
         let shown = (setting.show)(&settings);
@@ -17,7 +17,7 @@ fn every_key_reads_what_it_shows() {
 }
 
 #[test]
-fn what_is_shown_in_quotes_can_be_typed_so() {
+fn quoted_values_are_accepted_as_shown() {
     for (assignment, banner) in [
         ("server.banner=Hello there", "Hello there"),
         ("server.banner=\"Hello there\"", "Hello there"),
@@ -42,7 +42,7 @@ fn what_is_shown_in_quotes_can_be_typed_so() {
 }
 
 #[test]
-fn set_reaches_its_own_field() {
+fn set_changes_the_named_setting() {
     for (assignment, want) in [
         ("timeouts.idle=5 min", "5 min"),
         (" timeouts.stall = 90s ", "90 s"),
@@ -145,7 +145,7 @@ fn set_reaches_its_own_field() {
 }
 
 #[test]
-fn set_refuses() {
+fn set_refuses_invalid_settings() {
     for (assignment, want) in [
         ("limits.session=1", "did you mean limits.sessions?"),
         ("idle=1", "did you mean timeouts.idle?"),
@@ -225,7 +225,7 @@ fn set_refuses() {
 
 /// `tests/config/broken.txt` has a wrong value of each key, with the place and the message.
 #[test]
-fn every_key_has_a_wrong_value_among_the_broken_files() {
+fn every_setting_has_an_invalid_value_in_the_broken_files() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/broken.txt");
     let text = std::fs::read_to_string(path).unwrap();
     // A line is `! FILE:LINE:COLUMN: KEY: MESSAGE`.

@@ -20,7 +20,7 @@ use super::row::{Setting, row};
 /// A user of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    /// Groups whose keys the user inherits; if several groups have a key, the last one wins.
+    /// Groups whose settings the user inherits; if several groups set a key, the last group wins.
     pub(crate) groups: Vec<String>,
     pub(crate) password: Option<PasswordHash>,
     /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
@@ -30,7 +30,7 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
-    /// Directories on disk and objects of stores in the user's tree, besides the root.
+    /// Mount points: further directories on disk, or objects in stores, that the user sees.
     pub(crate) mounts: Vec<MountPoint>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
@@ -93,16 +93,16 @@ impl User {
 
 #[rustfmt::skip]
 pub(crate) const USER: &[Setting<User>] = &[
-    row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; if several groups have a key, the last one wins."),
-    row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $y$, $2b$, $6$ or $5$)."),
+    row!(User, "groups",                         NAMES,        groups,                            "Groups whose settings the user inherits; if several groups set a key, the last group wins."),
+    row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd."),
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
-    row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
-    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories; the longest matching path wins: { \"/incoming\" = \"drop-box\" }."),
-    row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree: { \"/pub\" = \"/srv/pub\" }."),
+    row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list of rights"),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories, such as { \"/incoming\" = \"drop-box\" }; the longest matching path wins."),
+    row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree, such as { \"/pub\" = \"/srv/pub\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
-    row!(User, "tls",                            TLS,          tls,                               "TLS in this user's sessions: off (refuse logins under TLS), optional or required; [tls] applies too."),
+    row!(User, "tls",                            TLS,          tls,                               "TLS in this user's sessions: off (refuse logins under TLS), optional or required; tls.control and tls.data also apply."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR and APPE create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
     row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions of the user at a time (empty: limits.per_user; 0: unlimited)."),
@@ -112,13 +112,13 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Maximum bytes per second of a session's downloads (0: unlimited)."),
     row!(User, "file_size",                      SIZE,         limits.file_size,                  "Maximum size of a stored file (0: unlimited)."),
     row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in; false disables the account."),
-    row!(User, "expires",                        EXPIRY,       expires,                           "Last day (UTC) on which the user can log in, such as 2026-12-31, or the time when logins end, such as 2026-12-31T18:00:00Z (empty: no limit)."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day (UTC) or exact time at which the user can log in, such as 2026-12-31 or 2026-12-31T18:00:00Z (empty: no limit)."),
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
-    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume (keep hidden for a day), discard, or publish (under the final name) (empty: transfer.partial)."),
-    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for a day, publish keeps them under the final name, discard deletes them (empty: transfer.partial)."),
+    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before replies 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
 ];
 
 impl User {

@@ -1,4 +1,4 @@
-//! The ledger of the configuration. A reload changes only the keys of its account.
+//! The ledger of the configuration. A reload can change only the ledger's access keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Ledger {
 
 #[derive(Clone)]
 enum Engine {
-    /// The ledger has its own client, because sessions wait for it.
+    /// The ledger has its own client with short timeouts, because sessions wait for the ledger.
     Objects {
         ledger: Arc<S3Ledger>,
         client: S3Store,
@@ -82,8 +82,8 @@ impl Ledger {
         Ok(Some(Self { state, engine, without }))
     }
 
-    /// Tests the ledger at startup. If it does not answer, logs a warning or fails, as the settings
-    /// say.
+    /// Tests the ledger at startup. If the ledger does not answer, logs a warning or fails,
+    /// depending on `ledger.on_failure`.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Ledger {
         self.without == WithoutLedger::Allow && matches!(error, LedgerError::Away(_))
     }
 
-    /// Gives the client of the ledger the keys that its store has now. A client with a role renews
+    /// Gives the ledger's client the present access keys of the store. A client with a role renews
     /// its keys itself, and a changed role needs a restart.
     pub(super) fn use_keys(&self, stores: &Stores) {
         let Engine::Objects { client, store, keys, .. } = &self.engine else { return };
@@ -140,8 +140,8 @@ impl Ledger {
         }
     }
 
-    /// Returns a storage with the limits of `config` on bytes and files. All servers together count
-    /// the use of the account.
+    /// Returns a storage with the limits of `config` on bytes and files. The limits apply to the
+    /// account on all servers together.
     pub(super) fn limit(
         &self,
         storage: impl Storage + 'static,

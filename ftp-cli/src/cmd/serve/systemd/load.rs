@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ftp_server::{Activity, Event, EventKind, Observer, SessionInfo, Verb};
 
-use crate::display;
+use crate::display::{self, counted};
 
 /// Bytes of all transfers that have ended, including listings.
 #[derive(Debug, Default)]
@@ -68,11 +68,6 @@ fn bytes(activity: &Activity) -> Option<u64> {
     }
 }
 
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -80,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_that_since_the_last_look() {
+    fn the_status_shows_the_rate_since_the_last_update() {
         let mut load = Load::new();
         let mut now = load.at;
         let mut status = |moved: u64| {

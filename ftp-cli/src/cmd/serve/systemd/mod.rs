@@ -1,5 +1,5 @@
-//! The protocols of a service manager such as systemd: it passes sockets, and gets notifications
-//! about the state. If its environment variables are missing, this module has no effect.
+//! The protocols of a service manager such as systemd, which passes sockets and is notified of the
+//! server's state. Without the service manager's environment variables, this module has no effect.
 
 mod load;
 mod notify;
@@ -20,7 +20,7 @@ pub(super) use self::sockets::Sockets;
 use super::logging::LOG;
 use crate::exit::Failure;
 
-/// Variables for this process only, which programs that it starts do not get.
+/// Environment variables that are not passed on to the programs that the server starts.
 pub(super) const VARIABLES: &[&str] = &[
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
@@ -54,7 +54,7 @@ struct Notified {
 
 #[derive(Debug)]
 struct Watchdog {
-    /// Half of the time after which the service manager restarts the server.
+    /// Time between two notifications: half of the watchdog's timeout.
     interval: Duration,
     due: Instant,
 }
@@ -87,7 +87,7 @@ impl Service {
         self.notified.as_ref().map(|notified| notified.load.moved())
     }
 
-    /// Reports that clients can connect: at the start, and after a reload.
+    /// Reports that clients can connect, at startup and after each reload.
     pub(super) fn ready(&mut self, server: &Server) {
         let Some(notified) = &mut self.notified else { return };
         notified.notifier.send("READY=1");

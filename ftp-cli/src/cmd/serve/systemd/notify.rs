@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_abstract_names_are_reached() {
+    fn notify_sockets_by_path_and_abstract_name_are_reached() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("notify");
         let at_path = UnixDatagram::bind(&path).unwrap();

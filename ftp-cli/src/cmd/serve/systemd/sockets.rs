@@ -134,7 +134,7 @@ fn kinds(count: &str, names: Option<&str>) -> Result<Vec<Kind>, String> {
     }
 }
 
-/// Returns the socket if it listens. Programs that the server starts do not inherit it.
+/// Returns the socket if it listens, and marks it close-on-exec.
 fn listener(socket: OwnedFd) -> Result<TcpListener, String> {
     let expected = "expected a listening TCP socket";
     if let Err(error) = fcntl_setfd(socket.as_fd(), FdFlags::CLOEXEC) {
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_what_sockets_are_for() {
+    fn descriptor_names_select_the_kind_of_socket() {
         use Kind::{Control, Implicit};
         for (count, names, want) in [
             ("0", None, Ok(&[][..])),

@@ -8,7 +8,7 @@ use super::StorageErrorKind::{Denied, Exists, IsDirectory, NameNotAllowed, NotFi
 use super::*;
 
 /// Checks that every call for a name below `way`, which leads out of the root, is denied.
-fn nothing_passes(storage: &LocalStorage, way: &str) {
+fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
     let secret = path(way).join(b"secret");
     let new = path(way).join(b"new");
     assert_eq!(kind(storage.stat(&secret)), Some(Denied), "stat {way}");
@@ -35,7 +35,7 @@ fn nothing_passes(storage: &LocalStorage, way: &str) {
 }
 
 #[test]
-fn links_that_lead_out_fs_04_hp_02() {
+fn symlinks_out_of_the_root_are_refused_fs_04_hp_02() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -47,7 +47,7 @@ fn links_that_lead_out_fs_04_hp_02() {
     tree.link("d/../../outside", "around");
     for storage in tree.storages() {
         for way in ["absolute", "relative", "twice", "d/below", "around"] {
-            nothing_passes(&storage, way);
+            assert_everything_is_denied(&storage, way);
             assert_eq!(storage.stat(&path(way)).unwrap().kind, EntryKind::Symlink, "{way}");
         }
     }
@@ -88,7 +88,7 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
 }
 
 #[test]
-fn dots_that_got_past_the_path_are_refused_hp_01() {
+fn dot_components_in_a_storage_path_are_refused_hp_01() {
     let tree = Tree::new();
     tree.put("f", "f");
     for storage in tree.storages() {
@@ -161,7 +161,7 @@ fn links_that_stay_in_the_tree_are_followed() {
 }
 
 #[test]
-fn uploads_through_links_replace_what_they_lead_to() {
+fn uploads_through_symlinks_write_to_the_target() {
     let tree = Tree::new();
     fs::create_dir_all(tree.root.join("d/e")).unwrap();
     tree.put("d/f", "old");
@@ -196,7 +196,7 @@ fn uploads_through_links_replace_what_they_lead_to() {
 }
 
 #[test]
-fn magic_links_lead_nowhere_hp_05() {
+fn procfs_magic_links_are_refused_hp_05() {
     let storage = LocalStorage::open("/proc/self").unwrap();
     for name in ["root/etc/passwd", "cwd/Cargo.toml", "fd/0", "exe"] {
         assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
@@ -208,7 +208,7 @@ fn magic_links_lead_nowhere_hp_05() {
 }
 
 #[test]
-fn special_files_are_neither_opened_for_long_nor_written_fs_11_hp_07() {
+fn special_files_are_refused_without_blocking_fs_11_hp_07() {
     let tree = Tree::new();
     tree.fifo("fifo");
     let _listener = std::os::unix::net::UnixListener::bind(tree.root.join("socket")).unwrap();
@@ -236,7 +236,7 @@ fn special_files_are_neither_opened_for_long_nor_written_fs_11_hp_07() {
 }
 
 #[test]
-fn a_directory_swapped_for_a_link_lets_nothing_out_hp_03() {
+fn swapping_a_directory_for_a_symlink_exposes_nothing_outside_hp_03() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     tree.put("d/secret", "inside");

@@ -200,7 +200,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         }
         assert!(!is_reported, "run {run}: it was killed before");
         killed[run % PHASES.len()] += 1;
-        let sign = tree.names_with_signs("").into_iter().find(|name| name != "target");
+        let sign = tree.names_with_markers("").into_iter().find(|name| name != "target");
         assert_eq!(sign.is_some(), replaces && !is_new, "run {run}");
         if let Some(sign) = sign {
             check_sign(&tree, &sign, &new);
@@ -232,7 +232,7 @@ fn check_sign(tree: &Tree, sign: &str, new: &[u8]) {
 }
 
 #[test]
-fn what_was_kept_outlives_the_server_fs_14_fs_15() {
+fn partial_files_survive_a_killed_server_fs_14_fs_15() {
     let tree = Tree::new();
     let whole = content(1);
     let served = Served::start(&tree.root, None);
@@ -270,8 +270,7 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
 }
 
 #[test]
-fn a_server_killed_in_an_upload_leaves_old_or_new_and_is_tidied_up_after_at_scale_fs_12_fs_13_hf_06_go_05()
- {
+fn a_killed_upload_leaves_the_old_or_new_file_at_scale_fs_12_fs_13_hf_06_go_05() {
     let is_full = std::env::var_os("FTP_SCALE").is_some_and(|value| value == "1");
     let runs = if is_full { 500 } else { 20 };
     let mut killed = [0; PHASES.len()];

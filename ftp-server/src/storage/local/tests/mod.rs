@@ -100,12 +100,12 @@ impl Tree {
     /// Returns all names in the root or a directory below it, in order. Includes hidden names,
     /// except those of signs of interrupted uploads.
     fn names(&self, directory: &str) -> Vec<String> {
-        let mut names = self.names_with_signs(directory);
+        let mut names = self.names_with_markers(directory);
         names.retain(|name| !is_sign(&self.root.join(directory).join(name)));
         names
     }
 
-    fn names_with_signs(&self, directory: &str) -> Vec<String> {
+    fn names_with_markers(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

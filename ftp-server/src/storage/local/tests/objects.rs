@@ -33,7 +33,7 @@ fn the_root_is_held_and_not_looked_up_again_fs_04() {
 }
 
 #[test]
-fn stat_tells_what_the_system_knows() {
+fn stat_matches_the_metadata_of_the_system() {
     let tree = Tree::new();
     tree.put("f", "12345");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -62,7 +62,7 @@ fn stat_tells_what_the_system_knows() {
 }
 
 #[test]
-fn read_gives_the_bytes_from_anywhere() {
+fn read_can_start_at_any_offset() {
     let tree = Tree::new();
     tree.put("f", "0123456789");
     tree.put("empty", "");
@@ -108,7 +108,7 @@ fn a_file_that_shrinks_or_is_removed_while_read_hf_16() {
 }
 
 #[test]
-fn list_gives_every_name_but_the_reserved_fs_09_fs_14_hp_10() {
+fn list_returns_every_name_except_reserved_ones_fs_09_fs_14_hp_10() {
     let tree = Tree::new();
     let mut names: Vec<&[u8]> = vec![
         b" both ends ",
@@ -146,7 +146,7 @@ fn list_gives_every_name_but_the_reserved_fs_09_fs_14_hp_10() {
 }
 
 #[test]
-fn list_refuses_what_is_no_directory() {
+fn list_of_a_non_directory_fails() {
     let tree = Tree::new();
     tree.put("f", "");
     for storage in tree.storages() {
@@ -163,7 +163,7 @@ fn list_refuses_what_is_no_directory() {
 }
 
 #[test]
-fn list_of_ten_thousand_entries_in_constant_memory_ls_30_hp_15() {
+fn list_returns_each_of_ten_thousand_entries_once_ls_30_hp_15() {
     let tree = Tree::new();
     for number in 0..10_000 {
         tree.put(&format!("a rather long name, so that many buffers are needed {number:05}"), "");
@@ -196,7 +196,7 @@ fn entries_that_vanish_are_passed_over_ls_31_hp_16_hp_21() {
 }
 
 #[test]
-fn remove_takes_files_and_links_cm_90_hp_20() {
+fn remove_deletes_files_and_symlinks_only_cm_90_hp_20() {
     let tree = Tree::new();
     for storage in tree.storages() {
         tree.put("f", "f");
@@ -223,7 +223,7 @@ fn remove_takes_files_and_links_cm_90_hp_20() {
 }
 
 #[test]
-fn rmdir_takes_empty_directories_cm_87_hp_20() {
+fn rmdir_removes_only_empty_directories_cm_87_hp_20() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir_all(tree.root.join("full/empty")).unwrap();
@@ -310,7 +310,7 @@ fn rename_moves_cm_92_cm_94() {
 }
 
 #[test]
-fn rename_refuses_cm_93_hp_19_hp_20() {
+fn renames_that_are_refused_cm_93_hp_19_hp_20() {
     let tree = Tree::new();
     tree.put("f", "f");
     tree.put("g", "g");
@@ -379,7 +379,7 @@ fn rename_to_itself_changes_nothing_hp_19() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_searched_is_not_entered_nor_listed_cm_80_cm_112() {
+fn an_unsearchable_directory_cannot_be_entered_or_listed_cm_80_cm_112() {
     let tree = Tree::new();
     for name in ["closed", "open"] {
         fs::create_dir(tree.root.join(name)).unwrap();
@@ -409,7 +409,7 @@ fn a_directory_that_may_not_be_searched_is_not_entered_nor_listed_cm_80_cm_112()
 }
 
 #[test]
-fn reading_needs_the_right_to() {
+fn file_permissions_of_the_system_are_respected() {
     if is_privileged() {
         println!("skipped: mode bits do not bind whoever runs this");
         return;
@@ -429,7 +429,7 @@ fn reading_needs_the_right_to() {
 }
 
 #[test]
-fn set_times_is_what_stat_then_tells_cm_123() {
+fn stat_returns_the_time_set_by_set_times_cm_123() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -451,7 +451,7 @@ fn set_times_is_what_stat_then_tells_cm_123() {
 }
 
 #[test]
-fn chmod_sets_permission_bits_alone_cm_140() {
+fn chmod_sets_only_permission_bits_cm_140() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -481,7 +481,7 @@ fn chmod_sets_permission_bits_alone_cm_140() {
 }
 
 #[test]
-fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
+fn space_is_the_free_space_of_the_file_system_cm_54_cm_128() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -505,7 +505,7 @@ fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
 }
 
 #[test]
-fn a_file_system_without_a_size_is_not_full_cm_54() {
+fn space_is_unsupported_on_a_file_system_without_a_size_cm_54() {
     assert_eq!(kind(LocalStorage::open("/proc").unwrap().space(&path("/"))), Some(Unsupported));
 }
 
@@ -531,7 +531,7 @@ impl Storage for Least {
 }
 
 #[test]
-fn what_a_storage_leaves_out_is_unsupported() {
+fn omitted_storage_operations_are_unsupported() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();

@@ -47,7 +47,7 @@ fn set_age(file: &Path, hours: u64) {
 }
 
 #[test]
-fn a_cut_upload_is_kept_for_its_user_and_gone_on_with_fs_15_fs_16_hf_17() {
+fn a_user_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
@@ -80,7 +80,7 @@ fn a_cut_upload_is_kept_for_its_user_and_gone_on_with_fs_15_fs_16_hf_17() {
 }
 
 #[test]
-fn what_is_kept_grows_with_every_try_fs_15() {
+fn a_partial_file_grows_with_each_attempt_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         cut(&storage, "f", WriteMode::Replace, b"01234");
@@ -122,7 +122,7 @@ fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
 }
 
 #[test]
-fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
+fn an_interrupted_upload_keeps_only_the_existing_file_fs_15() {
     let tree = Tree::new();
     for policy in [PartialPolicy::Resume, PartialPolicy::Discard, PartialPolicy::Publish] {
         for storage in tree.storages().map(|storage| storage.with(|config| config.partial = policy))
@@ -145,7 +145,7 @@ fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
 }
 
 #[test]
-fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
+fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         for (mode, want) in [
@@ -168,7 +168,7 @@ fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
 }
 
 #[test]
-fn other_policies_discard_or_publish_fs_15() {
+fn partial_files_are_discarded_or_published_by_policy_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let discarding = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
@@ -192,7 +192,7 @@ fn other_policies_discard_or_publish_fs_15() {
 }
 
 #[test]
-fn one_session_at_a_time_goes_on_fs_15_fs_18() {
+fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
         cut(&storage, "f", WriteMode::Replace, b"0123");
@@ -218,7 +218,7 @@ fn one_session_at_a_time_goes_on_fs_15_fs_18() {
 }
 
 #[test]
-fn nothing_is_kept_for_longer_than_a_day_fs_15() {
+fn partial_files_expire_after_a_day_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         cut(&storage, "f", WriteMode::Replace, b"0123");
@@ -234,7 +234,7 @@ fn nothing_is_kept_for_longer_than_a_day_fs_15() {
 }
 
 #[test]
-fn what_others_put_in_the_place_of_a_kept_upload_is_left_alone_fs_15_hp_22() {
+fn a_foreign_file_with_the_name_of_a_partial_file_is_untouched_fs_15_hp_22() {
     let tree = Tree::new();
     let hidden = String::from_utf8(name::kept(USER, b"f")).unwrap();
     fs::write(tree.outside.join("victim"), "victim").unwrap();
@@ -270,7 +270,7 @@ fn wait_for_names(tree: &Tree, directory: &str, want: &[&str]) {
 }
 
 #[test]
-fn what_a_killed_server_left_is_swept_at_start_fs_14() {
+fn temporary_files_of_a_killed_server_are_removed_at_startup_fs_14() {
     let tree = Tree::new();
     let stale = ".ftp-upload-0123456789abcdef";
     let other = ".ftp-upload-of-somebody-else";
@@ -306,7 +306,7 @@ fn what_a_killed_server_left_is_swept_at_start_fs_14() {
 }
 
 #[test]
-fn what_is_not_of_an_upload_is_not_swept_and_not_counted_fs_14() {
+fn the_sweeper_leaves_links_with_upload_names_alone_fs_14() {
     let tree = Tree::new();
     fs::write(tree.outside.join("victim"), "victim").unwrap();
     fs::hard_link(tree.outside.join("victim"), tree.root.join(".ftp-upload-0000000000000001"))
@@ -323,14 +323,14 @@ fn what_is_not_of_an_upload_is_not_swept_and_not_counted_fs_14() {
 
 /// Returns the path of the only sign of an interrupted replacement.
 fn sign(tree: &Tree) -> Option<PathBuf> {
-    let mut names = tree.names_with_signs("").into_iter().map(|name| tree.root.join(name));
+    let mut names = tree.names_with_markers("").into_iter().map(|name| tree.root.join(name));
     let sign = names.find(|name| is_sign(name));
     assert!(!names.any(|name| is_sign(&name)));
     sign
 }
 
 #[test]
-fn an_interrupted_replacement_leaves_a_sign_until_the_file_changes_fs_13_fs_15() {
+fn an_interrupted_replacement_leaves_a_marker_until_the_file_changes_fs_13_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let is_known = |user| storage.has_cut_replacement(&path("f"), user);
@@ -373,18 +373,18 @@ fn an_interrupted_replacement_leaves_a_sign_until_the_file_changes_fs_13_fs_15()
 }
 
 #[test]
-fn signs_of_interrupted_replacements_are_bounded_and_swept_fs_14_hp_23() {
+fn markers_of_interrupted_replacements_are_limited_and_expire_fs_14_hp_23() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.partial_files = 3);
     let root = Arc::clone(&storage.files.root);
-    let signs = || tree.names_with_signs("").len() - 1;
+    let signs = || tree.names_with_markers("").len() - 1;
     tree.put("f", "old");
     for hours in 0..5 {
         set_age(&tree.root.join("f"), hours);
         cut(&storage, "f", WriteMode::Replace, b"part");
     }
     assert_eq!(signs(), 3);
-    for name in tree.names_with_signs("") {
+    for name in tree.names_with_markers("") {
         set_age(&tree.root.join(name), 25);
     }
     sweep::Walk::of(&root);
@@ -392,7 +392,7 @@ fn signs_of_interrupted_replacements_are_bounded_and_swept_fs_14_hp_23() {
 }
 
 #[test]
-fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
+fn partial_files_are_swept_after_a_day_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage();
     let root = Arc::clone(&storage.files.root);
@@ -443,7 +443,7 @@ fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
 }
 
 #[test]
-fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
+fn a_partial_file_can_be_deleted_unless_it_is_being_resumed_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let forget = |user| kind(storage.forget_partial(&path("f"), user));
@@ -464,7 +464,7 @@ fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
 }
 
 #[test]
-fn a_directory_that_stays_keeps_what_was_kept_in_it_fs_15_cm_87() {
+fn a_refused_rmdir_keeps_the_partial_files_in_the_directory_fs_15_cm_87() {
     let tree = Tree::new();
     for storage in tree.storages() {
         storage.mkdir(&path("d")).unwrap();
@@ -479,7 +479,7 @@ fn a_directory_that_stays_keeps_what_was_kept_in_it_fs_15_cm_87() {
 }
 
 #[test]
-fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
+fn a_resumed_upload_does_not_overwrite_a_newer_file_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
         for (mode, want) in [(WriteMode::From(2), Exists), (WriteMode::Append, Busy)] {

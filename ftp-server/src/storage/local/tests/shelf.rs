@@ -22,7 +22,7 @@ fn kept<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a st
 }
 
 #[test]
-fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
+fn the_oldest_partial_files_of_a_user_are_evicted_fs_15() {
     const NAMES: [&str; 5] = ["a", "b", "d/c", "e", "f"];
     for (files, bytes, want) in [
         (3, 0, vec!["d/c", "e", "f"]),
@@ -49,7 +49,7 @@ fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
 }
 
 #[test]
-fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
+fn a_partial_file_over_the_limit_keeps_its_beginning_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let storage = storage
@@ -76,7 +76,7 @@ fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
 }
 
 #[test]
-fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
+fn partial_files_stay_limited_after_their_directory_moves_fs_15() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     let storage =
@@ -106,7 +106,7 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
 }
 
 #[test]
-fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
+fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
@@ -130,7 +130,7 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
 }
 
 #[test]
-fn what_others_have_removed_is_in_nobodys_way_fs_15() {
+fn externally_removed_partial_files_no_longer_count_fs_15() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
@@ -149,7 +149,7 @@ fn what_others_have_removed_is_in_nobodys_way_fs_15() {
 }
 
 #[test]
-fn one_that_is_resumed_does_not_make_way_fs_15() {
+fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
@@ -172,7 +172,7 @@ fn one_that_is_resumed_does_not_make_way_fs_15() {
 }
 
 #[test]
-fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
+fn claiming_a_swept_temporary_file_fails_with_eexist_fs_12_fs_14() {
     let tree = Tree::new();
     let storage = tree.deprived(true, false);
     let directory = Directory::open(&storage.files.root, b"").unwrap();
@@ -197,7 +197,7 @@ fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
 }
 
 #[test]
-fn one_walk_serves_the_roots_inside_a_root_fs_15() {
+fn a_walk_also_updates_storages_rooted_inside_its_root_fs_15() {
     let tree = Tree::new();
     fs::create_dir_all(tree.root.join("d/inner/e")).unwrap();
     let outer = LocalStorage::open(&tree.root).unwrap();

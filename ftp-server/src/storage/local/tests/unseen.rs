@@ -51,7 +51,7 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
 }
 
 #[test]
-fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
+fn rolling_back_an_append_waits_for_running_removals_hp_23_fs_16() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("f", [b'f'; 500]);
@@ -84,7 +84,7 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
 }
 
 #[test]
-fn a_removed_file_that_keeps_a_hidden_name_while_it_is_open_counts_hp_23_fs_16() {
+fn an_open_removed_file_with_a_hidden_name_is_counted_correctly_hp_23_fs_16() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("f", [b'f'; 500]);
@@ -102,7 +102,7 @@ fn a_removed_file_that_keeps_a_hidden_name_while_it_is_open_counts_hp_23_fs_16()
 }
 
 #[test]
-fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
+fn an_incomplete_count_never_lowers_the_usage_hp_23() {
     use super::usage::{Cost, Seen};
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
@@ -117,7 +117,7 @@ fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
 }
 
 #[test]
-fn a_user_with_a_quota_makes_no_directory_that_cannot_be_counted_hp_23_cm_140() {
+fn a_quota_forbids_making_a_directory_unreadable_hp_23_cm_140() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     tree.put("f", "f");
@@ -136,7 +136,7 @@ fn a_user_with_a_quota_makes_no_directory_that_cannot_be_counted_hp_23_cm_140() 
 }
 
 #[test]
-fn directories_and_empty_files_cost_hp_23_cm_86() {
+fn directories_and_empty_files_use_quota_hp_23_cm_86() {
     const LIMIT: u64 = 20_000;
     let over = Some(StorageErrorKind::OverQuota);
     let tree = Tree::new();

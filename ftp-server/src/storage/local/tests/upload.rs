@@ -21,7 +21,7 @@ fn policies(storage: &LocalStorage) -> [LocalStorage; 3] {
 }
 
 #[test]
-fn a_new_file_shows_when_it_is_whole_fs_12_fs_13() {
+fn a_new_file_becomes_visible_only_on_commit_fs_12_fs_13() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages().iter().flat_map(policies) {
@@ -123,7 +123,7 @@ fn create_never_replaces_cm_105_cm_109() {
 }
 
 #[test]
-fn replace_meets_whatever_came_in_the_meantime() {
+fn replace_handles_files_created_or_removed_meanwhile() {
     let tree = Tree::new();
     for storage in tree.storages() {
         for (before, after) in [(false, true), (true, false), (true, true)] {
@@ -161,7 +161,7 @@ fn an_upload_into_a_removed_directory_is_refused() {
 }
 
 #[test]
-fn append_goes_on_in_place_fs_16() {
+fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
     let tree = Tree::new();
     for storage in tree.storages().iter().flat_map(policies) {
         tree.put("f", "old");
@@ -180,7 +180,7 @@ fn append_goes_on_in_place_fs_16() {
 }
 
 #[test]
-fn an_append_that_is_cut_never_lengthens_the_file() {
+fn rolling_back_an_append_never_lengthens_the_file() {
     let tree = Tree::new();
     tree.put("f", "0123456789");
     let mut upload = tree.storage().write(&path("f"), WriteMode::Append).unwrap();
@@ -191,7 +191,7 @@ fn an_append_that_is_cut_never_lengthens_the_file() {
 }
 
 #[test]
-fn an_append_to_a_file_that_is_gone_is_not_reported_as_done() {
+fn an_append_to_a_removed_or_renamed_file_fails() {
     let tree = Tree::new();
     let storage = tree.storage();
     tree.put("f", "old");
@@ -218,7 +218,7 @@ fn an_append_to_a_file_that_is_gone_is_not_reported_as_done() {
 }
 
 #[test]
-fn one_file_is_appended_to_once_at_a_time() {
+fn only_one_append_to_a_file_runs_at_a_time() {
     let tree = Tree::new();
     tree.put("f", "old");
     for storage in tree.storages() {
@@ -231,7 +231,7 @@ fn one_file_is_appended_to_once_at_a_time() {
 }
 
 #[test]
-fn an_append_to_a_missing_file_does_not_lose_another() {
+fn parallel_appends_to_a_missing_file_lose_no_upload() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let mut first = storage.write(&path("f"), WriteMode::Append).unwrap();
@@ -274,7 +274,7 @@ fn from_keeps_the_first_bytes_cm_107_hp_24() {
 }
 
 #[test]
-fn what_is_kept_is_copied_whole_from_a_large_file() {
+fn a_write_from_an_offset_keeps_the_beginning_of_a_large_file() {
     let tree = Tree::new();
     let old: Vec<u8> = (0..=250).cycle().take(1_500_000).collect();
     tree.put("f", &old);
@@ -359,7 +359,7 @@ fn names_and_places_that_are_refused_cm_105_fs_06_fs_14_hp_09_hp_22() {
 }
 
 #[test]
-fn uploads_to_one_name_end_whole_fs_18_hp_18() {
+fn concurrent_uploads_to_one_name_are_never_mixed_fs_18_hp_18() {
     const LENGTH: usize = 100_000;
     let tree = Tree::new();
     for storage in tree.storages() {
@@ -404,7 +404,7 @@ fn one_of_many_creators_wins_hp_17() {
 }
 
 #[test]
-fn a_long_upload_is_written_back_on_the_way() {
+fn a_long_upload_with_file_sync_has_the_right_content() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::File);
     let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
@@ -441,7 +441,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
+fn a_full_disk_keeps_existing_files_cm_86_cm_106_hf_01() {
     let tree = Tree::new();
     let Some(_mount) = Mount::new(tree.root.clone(), "size=1m,nr_inodes=32") else {
         println!("skipped: no file system can be mounted here");
@@ -474,7 +474,7 @@ fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
 }
 
 #[test]
-fn a_disk_that_became_read_only_refuses_hf_05() {
+fn a_disk_remounted_read_only_refuses_changes_hf_05() {
     let tree = Tree::new();
     let Some(mount) = Mount::new(tree.root.clone(), "size=1m") else {
         println!("skipped: no file system can be mounted here");
@@ -502,7 +502,7 @@ fn a_disk_that_became_read_only_refuses_hf_05() {
 }
 
 #[test]
-fn a_mount_in_the_tree_is_another_device_cm_90_cm_93() {
+fn a_mount_point_in_the_tree_cannot_be_removed_or_renamed_into_cm_90_cm_93() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("m")).unwrap();
     let Some(_mount) = Mount::new(tree.root.join("m"), "size=1m") else {

@@ -6,7 +6,7 @@ use ftp_tests::peer::ObjectStore;
 use ftp_tests::wait::at_last;
 
 use super::*;
-use crate::storage::memory::tests::memory_does_as;
+use crate::storage::memory::tests::assert_same_as_memory;
 
 /// Returns a storage below the prefix, for a store that may be busy.
 pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
@@ -22,7 +22,7 @@ pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
 
 /// Checks that the storage behaves like a memory storage, and that servers can share it.
 fn works(engine: &ObjectStore) {
-    memory_does_as(1..=4, || {
+    assert_same_as_memory(1..=4, || {
         let prefix = Inner::unique().unwrap();
         (on_engine(engine, &prefix).rename_trees(100), ())
     });
@@ -103,7 +103,7 @@ fn decides_races(engine: &ObjectStore) {
 
 /// Lets four servers store the same name at once. At least one of them succeeds, and the file is
 /// that of a server that reported success.
-fn keeps_one_file_whole(engine: &ObjectStore) {
+fn concurrent_uploads_leave_one_whole_file(engine: &ObjectStore) {
     for size in [1_000, 2 * PART + 7] {
         let name = format!("of{size}");
         let stored = at_once(4, 0..4_u8, |number| {
@@ -117,11 +117,11 @@ fn keeps_one_file_whole(engine: &ObjectStore) {
 }
 
 #[test]
-fn moto_works_as_a_disk_does() {
+fn moto_supports_the_storage_contract() {
     let Some(engine) = ObjectStore::moto() else { return };
     // moto checks a condition some time before it stores, so two sessions may both create a file.
     works(&engine);
-    keeps_one_file_whole(&engine);
+    concurrent_uploads_leave_one_whole_file(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(
@@ -131,11 +131,11 @@ fn moto_works_as_a_disk_does() {
 }
 
 #[test]
-fn seaweedfs_works_as_a_disk_does() {
+fn seaweedfs_supports_the_storage_contract() {
     let Some(engine) = ObjectStore::seaweedfs() else { return };
     works(&engine);
     decides_races(&engine);
-    keeps_one_file_whole(&engine);
+    concurrent_uploads_leave_one_whole_file(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(features.missing(), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
@@ -148,7 +148,7 @@ fn seaweedfs_works_as_a_disk_does() {
 /// s3s-fs is not suitable for a server: it refuses the markers of directories. It also lists parts
 /// without their tags, so uploads cannot be resumed.
 #[test]
-fn s3s_fs_keeps_files() {
+fn s3s_fs_stores_files_but_fails_the_probe() {
     let Some(engine) = ObjectStore::s3s_fs() else { return };
     keeps_files(&engine);
     let storage = on_engine(&engine, "");
@@ -158,7 +158,7 @@ fn s3s_fs_keeps_files() {
 
 /// Three nodes, of which one is killed while an upload runs.
 #[test]
-fn garage_works_as_a_disk_does() {
+fn garage_supports_the_storage_contract_with_a_killed_node() {
     let Some(mut engine) = ObjectStore::garage() else { return };
     works(&engine);
     let storage = on_engine(&engine, "");

@@ -52,7 +52,7 @@ fn cases() -> impl Iterator<Item = (usize, &'static str)> {
 }
 
 #[test]
-fn downloads_survive_faults_that_pass() {
+fn downloads_survive_transient_faults() {
     let bytes = content(3 * PART);
     at_once(6, PASSING, |fault| {
         patiently(STALL, |limit| {
@@ -86,7 +86,7 @@ fn a_request_that_keeps_failing_is_sent_four_times() {
 }
 
 #[test]
-fn downloads_fail_as_the_store_does() {
+fn downloads_fail_with_the_error_of_the_store() {
     let bytes = content(PART);
     at_once(6, LASTING, |(fault, want)| {
         patiently(STALL, |limit| {
@@ -104,7 +104,7 @@ fn downloads_fail_as_the_store_does() {
 }
 
 #[test]
-fn content_that_is_damaged_or_changes_is_not_given_out_as_whole() {
+fn a_damaged_or_changed_object_fails_the_download() {
     let fake = Fake::start();
     let storage = on(&fake);
     put(&storage, "f", WriteMode::Replace, &content(1_000)).unwrap();
@@ -121,7 +121,7 @@ fn content_that_is_damaged_or_changes_is_not_given_out_as_whole() {
 }
 
 #[test]
-fn a_store_that_ignores_the_offset_of_a_download_gives_no_bytes() {
+fn a_download_fails_if_the_store_ignores_its_offset() {
     let fake = Fake::start();
     let storage = on(&fake);
     put(&storage, "f", WriteMode::Replace, &content(1_000)).unwrap();
@@ -136,7 +136,7 @@ fn a_store_that_ignores_the_offset_of_a_download_gives_no_bytes() {
 }
 
 #[test]
-fn uploads_survive_faults_that_pass() {
+fn uploads_survive_transient_faults() {
     let cases = PASSING.iter().flat_map(|fault| cases().map(|case| (case, *fault)));
     at_once(6, cases.collect::<Vec<_>>(), |((length, operation), fault)| {
         // These responses have no body that could be incomplete.
@@ -177,7 +177,7 @@ fn uploads_survive_faults_that_pass() {
 }
 
 #[test]
-fn uploads_fail_as_the_store_does() {
+fn uploads_fail_with_the_error_of_the_store() {
     let cases = LASTING.iter().flat_map(|fault| cases().map(|case| (case, *fault)));
     at_once(6, cases.collect::<Vec<_>>(), |((length, operation), (fault, want))| {
         patiently(STALL, |limit| {
@@ -200,7 +200,7 @@ fn uploads_fail_as_the_store_does() {
 }
 
 #[test]
-fn a_refusal_in_the_body_of_a_success_is_none() {
+fn an_error_in_the_body_of_a_200_response_is_a_failure() {
     let bytes = content(PART + 9);
     for (code, want) in [("InternalError", Kind::Io), ("SlowDown", Kind::Busy)] {
         let fake = Fake::start();
@@ -220,7 +220,7 @@ fn a_refusal_in_the_body_of_a_success_is_none() {
 }
 
 #[test]
-fn a_lost_answer_is_decided_by_the_object_itself() {
+fn after_a_lost_response_the_stored_object_decides() {
     let fake = Fake::start();
     let storage = on(&fake);
     for (length, operation) in [(9, "PutObject"), (PART + 9, "CompleteMultipartUpload")] {
@@ -255,7 +255,7 @@ fn wrong_checksums_of_the_store_are_failures() {
 }
 
 #[test]
-fn listings_fail_as_the_store_does() {
+fn listings_fail_with_the_error_of_the_store() {
     for (fault, want) in LASTING {
         patiently(STALL, |limit| {
             let fake = Fake::start();
@@ -295,7 +295,7 @@ fn no_error_shows_a_secret() {
 }
 
 #[test]
-fn uploads_wait_for_memory_and_not_for_ever() {
+fn uploads_wait_for_memory_until_a_timeout() {
     let fake = Fake::start();
     let timeouts = S3Timeouts::default().with(|times| times.memory = Duration::from_secs(1));
     let store = settings(&fake.endpoint()).memory(2 * PART as u64).timeouts(timeouts);

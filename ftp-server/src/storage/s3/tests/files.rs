@@ -1,12 +1,12 @@
 //! Files and directories, on the fake store.
 
 use super::*;
-use crate::storage::memory::tests::memory_does_as;
+use crate::storage::memory::tests::assert_same_as_memory;
 use crate::storage::{EntryKind, MemoryStorage};
 
 #[test]
-fn it_does_what_memory_does_fs_15_fs_16_cm_107_cm_108() {
-    memory_does_as(1..=40, || {
+fn s3_storage_behaves_like_memory_storage_fs_15_fs_16_cm_107_cm_108() {
+    assert_same_as_memory(1..=40, || {
         let fake = Fake::start();
         let storage = on(&fake).rename_trees(100);
         (storage, fake)
@@ -123,7 +123,7 @@ fn an_append_is_not_ready_while_the_old_bytes_are_copied() {
 }
 
 #[test]
-fn one_of_two_new_files_of_a_name_wins() {
+fn only_one_of_two_concurrent_creates_succeeds() {
     let fake = Fake::start();
     let storage = on(&fake);
     for length in [3, PART + 1] {
@@ -195,7 +195,7 @@ fn directories_are_markers_and_prefixes() {
 }
 
 #[test]
-fn names_of_others_are_listed_once_or_not_at_all() {
+fn foreign_keys_are_listed_once_or_hidden() {
     let fake = Fake::start();
     let storage = on(&fake);
     for key in ["both", "both/f", "x\ny", ".ftp-server/partial/x", "d//f", "+ %&<é>", "d/f"] {
@@ -232,7 +232,7 @@ fn long_listings_come_page_by_page() {
 }
 
 #[test]
-fn a_store_without_checksums_gets_none_if_they_are_off() {
+fn disabled_checksums_are_not_sent_to_the_store() {
     for checksums in [true, false] {
         let fake = Fake::start();
         let store = settings(&fake.endpoint()).checksums(checksums).build().unwrap();
@@ -308,7 +308,7 @@ fn directories_are_renamed_only_up_to_a_limit() {
 }
 
 #[test]
-fn times_are_metadata() {
+fn keep_times_stores_modification_times() {
     let fake = Fake::start();
     let storage = on(&fake).keep_times(true);
     fake.store("f", b"content");
@@ -340,7 +340,7 @@ fn without_keep_times_a_file_has_the_same_time_everywhere() {
 }
 
 #[test]
-fn a_probe_tells_what_the_store_lacks() {
+fn a_probe_reports_missing_features_of_the_store() {
     let fake = Fake::start();
     let features = store_at(&fake).probe().unwrap();
     assert!(features.conditional_writes && features.conditional_completion);
@@ -364,7 +364,7 @@ fn a_probe_tells_what_the_store_lacks() {
 }
 
 #[test]
-fn two_stores_in_one_tree_have_other_objects() {
+fn objects_of_different_stores_have_different_identities() {
     let (one, other) = (Fake::start(), Fake::start());
     one.store("f", b"");
     other.store("f", b"");

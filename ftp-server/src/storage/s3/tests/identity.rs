@@ -51,7 +51,7 @@ fn keys_are_issued_for_a_token_and_renewed_when_they_expire() {
 }
 
 #[test]
-fn keys_are_renewed_in_time_and_old_ones_stay_if_that_fails() {
+fn access_keys_are_renewed_early_and_kept_if_renewal_fails() {
     let fake = Fake::start();
     let (_directory, file) = token_file("good");
     let store = store_at(&fake);
@@ -84,7 +84,7 @@ fn keys_are_renewed_in_time_and_old_ones_stay_if_that_fails() {
 }
 
 #[test]
-fn stores_without_keys_say_why_and_get_them_later() {
+fn missing_access_keys_are_explained_and_obtained_later() {
     let fake = Fake::start();
     let (directory, file) = token_file("bad");
     let store = with_role(&fake.endpoint(), &file).build().unwrap();

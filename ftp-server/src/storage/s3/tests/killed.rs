@@ -64,7 +64,7 @@ fn stored(fake: &Fake) -> u64 {
 }
 
 /// Uploads files until the server is gone.
-fn upload_until_it_dies(address: SocketAddr) {
+fn upload_until_server_dies(address: SocketAddr) {
     let mut session = RawSession::login(address, "u", "p");
     session.expect("TYPE I", 200);
     for number in 0.. {
@@ -121,7 +121,7 @@ fn two_servers_keep_a_quota_although_one_is_killed() {
         let mut data = session.passive();
         session.expect("STOR endless", 150);
         data.write_all(&content(3 * LENGTH));
-        let client = thread::spawn(move || upload_until_it_dies(address));
+        let client = thread::spawn(move || upload_until_server_dies(address));
         wait_until("files are stored", || fake.keys("files/a").len() >= files);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -4,7 +4,7 @@ use ftp_tests::peer::ObjectStore;
 
 use super::fake::Fault;
 use super::*;
-use crate::ledger::tests::ledger_works;
+use crate::ledger::tests::assert_ledger_contract;
 use crate::ledger::{Ledger as _, LedgerError};
 
 fn open(endpoint: &str) -> S3Ledger {
@@ -12,16 +12,16 @@ fn open(endpoint: &str) -> S3Ledger {
 }
 
 #[test]
-fn a_store_is_a_ledger() {
+fn the_s3_ledger_meets_the_ledger_contract() {
     let fake = Fake::start();
-    ledger_works(|| open(&fake.endpoint()));
+    assert_ledger_contract(|| open(&fake.endpoint()));
     assert!(fake.keys(".ftp-server/probe/").is_empty());
     // Users never see the ledger.
     assert!(names(&on(&fake), "/").is_empty());
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_no_ledger() {
+fn a_store_that_ignores_if_match_is_refused_as_an_s3_ledger() {
     let fake = Fake::start();
     fake.ignore_conditions(true);
     let store = store_at(&fake);
@@ -40,7 +40,7 @@ fn a_store_that_ignores_conditions_is_no_ledger() {
 }
 
 #[test]
-fn a_lost_answer_changes_a_record_once() {
+fn a_record_change_with_a_lost_response_is_made_once() {
     let fake = Fake::start();
     let ledger = open(&fake.endpoint());
     fake.fail("PutObject", 0, 1, Fault::LoseAnswer);
@@ -52,7 +52,7 @@ fn a_lost_answer_changes_a_record_once() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_away() {
+fn a_failing_store_is_unavailable_or_unfit_as_a_ledger() {
     let fake = Fake::start();
     let ledger = open(&fake.endpoint());
     fake.fail("GetObject", 0, 99, Fault::Refuse(503, "SlowDown"));
@@ -65,7 +65,7 @@ fn a_store_that_does_not_answer_is_away() {
 }
 
 #[test]
-fn a_record_that_cannot_be_stored_is_not_one_that_has_changed() {
+fn a_failed_record_write_is_an_error_and_not_a_conflict() {
     let fake = Fake::start();
     let ledger = open(&fake.endpoint());
     assert!(ledger.replace("r", None, b"1").unwrap());
@@ -83,9 +83,9 @@ fn a_record_that_cannot_be_stored_is_not_one_that_has_changed() {
 
 // moto checks a condition some time before it stores, so it sometimes loses changes.
 #[test]
-fn seaweedfs_is_a_ledger() {
+fn seaweedfs_meets_the_ledger_contract() {
     let Some(engine) = ObjectStore::seaweedfs() else { return };
     engines::on_engine(&engine, "");
     let settings = settings(&engine.endpoint()).timeouts(S3Timeouts::default());
-    ledger_works(|| S3Ledger::open(&settings.clone().build().unwrap(), "").unwrap());
+    assert_ledger_contract(|| S3Ledger::open(&settings.clone().build().unwrap(), "").unwrap());
 }

@@ -10,7 +10,7 @@ fn told(storage: &S3Storage, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn cut_uploads_are_resumed_by_another_server_fs_15_fs_16_hf_17() {
+fn another_server_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
     let fake = Fake::start();
     let bytes = content(3 * PART + 100);
     for length in [2, 1_000, PART, PART + 1, 2 * PART + 9] {
@@ -34,7 +34,7 @@ fn cut_uploads_are_resumed_by_another_server_fs_15_fs_16_hf_17() {
 }
 
 #[test]
-fn the_end_of_a_file_is_never_told_fs_15() {
+fn the_reported_partial_size_is_always_below_the_file_size_fs_15() {
     let fake = Fake::start();
     let storage = on(&fake);
     let bytes = content(2 * PART);
@@ -79,7 +79,7 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
 }
 
 #[test]
-fn a_dead_server_leaves_whole_parts_to_the_others_fs_15() {
+fn complete_parts_of_a_dead_server_can_be_resumed_fs_15() {
     let fake = Fake::start();
     let bytes = content(3 * PART + 9);
     let (one, other) = (on(&fake), on(&fake));
@@ -99,7 +99,7 @@ fn a_dead_server_leaves_whole_parts_to_the_others_fs_15() {
 }
 
 #[test]
-fn what_a_dead_server_has_goes_with_the_next_file_fs_15() {
+fn a_new_upload_discards_the_parts_of_a_dead_server_fs_15() {
     let fake = Fake::start();
     let bytes = content(2 * PART + 9);
     let (one, other) = (on(&fake), on(&fake));
@@ -118,7 +118,7 @@ fn what_a_dead_server_has_goes_with_the_next_file_fs_15() {
 }
 
 #[test]
-fn a_server_that_was_taken_for_dead_notices_fs_18() {
+fn a_server_notices_that_its_upload_was_taken_over_fs_18() {
     let fake = Fake::start();
     let lease = Duration::from_secs(3);
     let start = || settings(&fake.endpoint()).lease(lease).build().unwrap().storage("").unwrap();
@@ -169,7 +169,7 @@ fn two_sessions_of_one_upload_never_mix_their_bytes_fs_18() {
 }
 
 #[test]
-fn what_was_kept_goes_with_its_reason_fs_15_cm_87() {
+fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
     let fake = Fake::start();
     let storage = on(&fake).rename_trees(10);
     let kept = |length| {
@@ -213,7 +213,7 @@ fn what_was_kept_goes_with_its_reason_fs_15_cm_87() {
 }
 
 #[test]
-fn what_the_store_does_not_remove_is_an_error_unless_it_is_gone() {
+fn a_failed_upload_abort_is_an_error_unless_the_upload_is_missing() {
     for (fault, want) in [
         (Fault::Refuse(404, "NoSuchUpload"), None),
         (Fault::Refuse(403, "AccessDenied"), Some(Kind::Denied)),
@@ -227,7 +227,7 @@ fn what_the_store_does_not_remove_is_an_error_unless_it_is_gone() {
 }
 
 #[test]
-fn nothing_is_kept_that_should_not_be() {
+fn keep_partials_false_keeps_no_partial_files() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);
     for length in [10, PART + 10] {
@@ -238,7 +238,7 @@ fn nothing_is_kept_that_should_not_be() {
 }
 
 #[test]
-fn a_server_that_starts_removes_what_is_old() {
+fn expired_partial_files_are_removed_at_startup() {
     let fake = Fake::start();
     cut(&on(&fake), "f", WriteMode::Create, &content(PART + 10));
     fake.age(24 * 3_600);
@@ -250,7 +250,7 @@ fn a_server_that_starts_removes_what_is_old() {
 }
 
 #[test]
-fn one_session_at_a_time_goes_on_fs_15_fs_18() {
+fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let fake = Fake::start();
     let storage = on(&fake);
     for length in [10, PART + 10] {
@@ -272,7 +272,7 @@ fn one_session_at_a_time_goes_on_fs_15_fs_18() {
 }
 
 #[test]
-fn a_store_that_fails_at_the_end_keeps_what_it_has_hf_17() {
+fn a_failed_completion_keeps_the_uploaded_parts_hf_17() {
     let fake = Fake::start();
     let storage = on(&fake);
     let bytes = content(2 * PART + 9);
@@ -324,7 +324,7 @@ fn an_interrupted_replacement_is_known_to_every_server_fs_13_fs_15() {
 }
 
 #[test]
-fn a_finished_replacement_leaves_no_sign_fs_13() {
+fn a_finished_replacement_leaves_no_marker_fs_13() {
     let fake = Fake::start();
     let storage = on(&fake);
     for length in [100, 2 * PART] {

@@ -49,7 +49,7 @@ fn stall(fake: &Fake, session: &mut RawSession, operation: &'static str) -> RawD
 }
 
 #[test]
-fn uploads_end_when_their_client_or_server_wants_dc_46_dc_47() {
+fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
     for operation in ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"] {
         let fake = Fake::start();
         let server = serve(&fake);
@@ -71,7 +71,7 @@ fn uploads_end_when_their_client_or_server_wants_dc_46_dc_47() {
 }
 
 #[test]
-fn downloads_end_when_their_client_or_server_wants_dc_45() {
+fn abor_and_shutdown_end_a_stalled_s3_download_dc_45() {
     let fake = Fake::start();
     fake.store("f", &content(PART));
     let server = serve(&fake);
@@ -121,7 +121,7 @@ fn confined_sessions_store_and_read_and_open_no_file() {
 }
 
 #[test]
-fn what_the_store_says_has_its_code_cm_105() {
+fn store_errors_map_to_reply_codes_cm_105() {
     let fake = Fake::start();
     fake.store("f", &content(1_000));
     let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::ZERO);
@@ -185,7 +185,7 @@ fn requests(fake: &Fake) -> [u64; 3] {
 /// The table in `docs/scale.md` shows these figures, including the requests that look up a
 /// directory.
 #[test]
-fn each_command_costs_its_number_of_requests() {
+fn s3_requests_per_command() {
     // A directory that was found is looked up again after a while.
     patiently(Duration::from_secs(1), |_| {
         let fake = Fake::start();
@@ -237,7 +237,7 @@ fn each_command_costs_its_number_of_requests() {
 /// A client that verifies its upload asks at once. Any later question is for the store, because
 /// another program may have changed the file meanwhile.
 #[test]
-fn only_the_next_command_knows_the_size_of_a_stored_file_without_the_store() {
+fn the_size_of_a_stored_file_is_cached_for_the_next_command_only() {
     // The size is forgotten after a second.
     patiently(Duration::from_secs(1), |_| {
         let fake = Fake::start();

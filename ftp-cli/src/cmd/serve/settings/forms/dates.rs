@@ -22,7 +22,7 @@ pub(crate) enum Expiry {
 pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
     Kind::Date,
     |text| {
-        let form = "a form like 2026-12-31 or 2026-12-31T18:00:00Z";
+        let form = "a date such as 2026-12-31 or 2026-12-31T18:00:00Z";
         let wrong = || format!("invalid date \"{text}\": expected {form}");
         unless_empty(text, |text| Expiry::parse(text).ok_or_else(wrong))
     },
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_end_with_their_day_and_times_at_once() {
+    fn expiry_dates_end_with_the_day_and_expiry_times_are_exact() {
         for (text, shown, seconds) in [
             ("1970-01-01", "1970-01-01", 86_400),
             ("2026-12-31", "2026-12-31", 1_798_761_600),

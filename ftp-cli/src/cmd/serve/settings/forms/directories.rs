@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_have_a_path_as_written_and_any_rights() {
+    fn directory_rules_have_a_literal_path_and_any_rights() {
         let read = |text: &str| (DIRECTORIES.read)(text);
         for (text, path, rights) in [
             ("/in=read", "/in", Rights::READ),

@@ -80,8 +80,9 @@ fn hosts(text: &str) -> Result<Vec<HostName>, String> {
 
 fn networks(text: &str) -> Result<Vec<Network>, String> {
     each_of(text, |item| {
-        let wrong =
-            |_| format!("invalid network \"{item}\": expected a form like 10.0.0.0/8 or 192.0.2.1");
+        let wrong = |_| {
+            format!("invalid network \"{item}\": expected a value such as 10.0.0.0/8 or 192.0.2.1")
+        };
         Network::parse(item.as_bytes()).map_err(wrong)
     })
 }
@@ -92,7 +93,8 @@ fn show_networks(networks: &[Network]) -> String {
 
 fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
     each_of(text, |item| {
-        let wrong = |_| format!("invalid pattern \"{item}\": expected a form like *.exe or .ht*");
+        let wrong =
+            |_| format!("invalid pattern \"{item}\": expected a pattern such as *.exe or .ht*");
         NamePattern::parse(item.as_bytes()).map_err(wrong)
     })
 }

@@ -54,7 +54,7 @@ const HIDDEN: &str = ".ftp-upload-";
 pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
     let wrong = |why: &str| Err(format!("invalid mount point \"{text}\": {why}"));
     match directory_path(text) {
-        _ if VirtualPath::from(text).is_root() => wrong("use the key root for /"),
+        _ if VirtualPath::from(text).is_root() => wrong("set the directory of / with the key root"),
         _ if text.contains('=') => wrong("= is not allowed"),
         _ if text.split('/').any(|name| name.starts_with(HIDDEN)) => {
             wrong("names that begin with .ftp-upload- are not allowed")
@@ -96,8 +96,11 @@ mod tests {
             ("/pub", "invalid mount \"/pub\": expected /PATH=/DIRECTORY"),
             ("/pub=srv", "invalid path \"srv\": expected an absolute path"),
             ("/pub=", "expected a directory"),
-            ("/=/srv", "invalid mount point \"/\": use the key root for /"),
-            ("/a/..=/srv", "invalid mount point \"/a/..\": use the key root for /"),
+            ("/=/srv", "invalid mount point \"/\": set the directory of / with the key root"),
+            (
+                "/a/..=/srv",
+                "invalid mount point \"/a/..\": set the directory of / with the key root",
+            ),
             ("pub=/srv", "invalid mount point \"pub\": expected a path such as /incoming or /a/b"),
             ("/a=/b;/a/=/c", "mount point \"/a\" is named twice"),
         ] {

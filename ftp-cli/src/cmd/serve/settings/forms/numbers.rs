@@ -133,7 +133,8 @@ pub(crate) const RATE: Form<Option<u64>> = Form::new(
 pub(crate) const SPEED: Form<u64> = Form::new(Kind::Size, |text| rate(text.trim()), show_rate);
 
 fn rate(text: &str) -> Result<u64, String> {
-    let wrong = |_| format!("invalid rate \"{text}\": expected a form like 500 KiB/s or 30 MiB/s");
+    let wrong =
+        |_| format!("invalid rate \"{text}\": expected a rate such as 500 KiB/s or 30 MiB/s");
     size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
 }
 

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_have_a_host_and_nothing_secret() {
+    fn endpoints_have_a_host_and_no_credentials() {
         for good in [
             "https://s3.eu-central-1.amazonaws.com",
             "http://127.0.0.1:8333",

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
+fn files_moved_or_stored_during_a_count_are_counted_hp_23() {
     const LIMIT: u64 = 1_000_000;
     const MOVED: usize = 1_000;
     // The cost of the files that stay, and of 20 directories.
@@ -43,7 +43,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
 }
 
 #[test]
-fn a_walk_is_told_what_it_may_have_missed_hp_23() {
+fn changes_that_a_walk_may_have_missed_are_recorded_hp_23() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     fs::create_dir(tree.root.join("e")).unwrap();
@@ -82,7 +82,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
 }
 
 #[test]
-fn a_directory_that_moves_has_the_walk_begin_again_hp_23() {
+fn moving_a_directory_restarts_the_count_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -131,7 +131,7 @@ fn a_count_of_the_whole_tree_warns_of_nothing() {
 }
 
 #[test]
-fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
+fn operations_that_need_no_count_do_not_wait_for_it_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("a", [b'a'; 100]);
@@ -225,7 +225,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
 }
 
 #[test]
-fn a_count_that_cannot_be_right_is_made_again_hp_23() {
+fn an_unreliable_count_is_repeated_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("a", [b'a'; 1_000]);

@@ -44,7 +44,7 @@ fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
 }
 
 #[test]
-fn too_many_files_do_not_prevent_further_bytes_hp_23_fs_15() {
+fn an_exceeded_file_limit_still_permits_writes_to_existing_files_hp_23_fs_15() {
     const LIMIT: u64 = 1_000_000;
     let over = Some(StorageErrorKind::OverQuota);
     let tree = Tree::new();
@@ -72,7 +72,7 @@ fn too_many_files_do_not_prevent_further_bytes_hp_23_fs_15() {
 }
 
 #[test]
-fn only_what_needs_a_further_file_counts_a_full_number_again_hp_23() {
+fn at_the_file_limit_only_new_files_wait_for_a_new_count_hp_23() {
     const LIMIT: u64 = 1_000_000;
     let tree = Tree::new();
     ["a", "b"].iter().for_each(|name| tree.put(name, "old"));
@@ -101,7 +101,7 @@ fn only_what_needs_a_further_file_counts_a_full_number_again_hp_23() {
 }
 
 #[test]
-fn files_that_vanish_while_they_are_replaced_make_no_room_hp_23() {
+fn a_file_removed_during_its_replacement_frees_no_file_quota_hp_23() {
     const LIMIT: u64 = 1_000_000;
     let tree = Tree::new();
     for storage in tree.storages() {

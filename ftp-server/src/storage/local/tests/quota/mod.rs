@@ -87,14 +87,14 @@ impl Tree {
 
 impl Tree {
     /// Like [`bytes`](Self::bytes), but works while files are created and removed.
-    fn bytes_of_what_is_there(&self) -> u64 {
+    fn total_file_size(&self) -> u64 {
         let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 }
 
 #[test]
-fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
+fn an_interrupted_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let storage = storage.with(|config| config.quota = 1_000);
@@ -121,7 +121,7 @@ fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
 }
 
 #[test]
-fn whatever_is_done_the_count_is_what_there_is_hp_23() {
+fn every_operation_keeps_the_quota_count_exact_hp_23() {
     const LIMIT: u64 = 100_000;
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -189,7 +189,7 @@ fn whatever_is_done_the_count_is_what_there_is_hp_23() {
 }
 
 #[test]
-fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
+fn an_upload_over_quota_is_refused_and_not_counted_hp_23_cm_105_cm_106_hf_03() {
     const LIMIT: u64 = 10_000;
     let over = Some(StorageErrorKind::OverQuota);
     let tree = Tree::new();
@@ -263,7 +263,7 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
                 }
             });
         }
-        let largest = (0..200).map(|_| tree.bytes_of_what_is_there()).max().unwrap();
+        let largest = (0..200).map(|_| tree.total_file_size()).max().unwrap();
         assert!(largest <= LIMIT, "{largest}");
     });
     assert!(refused.load(Ordering::SeqCst) > 0 && stored.load(Ordering::SeqCst) > 0);
@@ -278,7 +278,7 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
 }
 
 #[test]
-fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
+fn files_removed_by_the_sweeper_free_quota_hp_23_fs_14() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.quota = LIMIT);
@@ -295,7 +295,7 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
 }
 
 #[test]
-fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
+fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
     let tree = Tree::new();
     fs::hard_link(tree.outside.join("secret"), tree.root.join("f")).unwrap();
     tree.put("plain", b"plain");
