@@ -253,9 +253,10 @@ pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
 pub use file::pieces::{Piece, join_pieces, kept_ranges, remove_pieces};
 #[cfg(unix)]
+pub use file::provenance::Provenance;
+#[cfg(unix)]
 pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
-#[cfg(unix)]
 pub use file::upload::Uploaded;
 pub use file::{FileOptions, FileReport, Verified};
 pub use listing::{

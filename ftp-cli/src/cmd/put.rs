@@ -1,7 +1,6 @@
 //! `put LOCAL... URL`: uploads files, and fails unless the server confirms them; `put -r` uploads a
 //! tree.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,7 +29,7 @@ use crate::options::urls;
 use crate::report::jobs::{self, Admissions, NoConnection, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
 use crate::transfer::give::give;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::source::{Interruptible, Source};
@@ -305,7 +304,7 @@ impl<'a> Putter<'a, '_> {
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
-        let sent = Cell::new(None);
+        let past = Past::default();
         let name = item.shown_with(url);
         context.settings.retrying.run(&context.witness(), &name, fields, |from_start| {
             let user = match context.settings.removes_source {
@@ -329,7 +328,7 @@ impl<'a> Putter<'a, '_> {
             };
             let representation = *representation;
             let mut remote = RemoteFile { place: place_now, name: target, representation, user };
-            let attempt = Attempt { from_start, sent: &sent, fields };
+            let attempt = Attempt { from_start, past: &past, fields };
             let done = match file.filter(|_| context.settings.removes_source) {
                 Some(file) if is_regular => {
                     give(context, client, &mut remote, (file, Path::new(item.local)), attempt)

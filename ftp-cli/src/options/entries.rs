@@ -134,6 +134,11 @@ server, if the server reports sizes. With --append, put compares sizes only if
 you use --verify size. If a local file changes during its upload, the upload
 fails. --verify none turns off both this check and the comparison of sizes.
 
+put -c resumes where the server's file ends. If an earlier run uploaded this
+part, put checks the complete file: the part must be newer than LOCAL by the
+server's measured clock, or the server's digest must match. Otherwise, put
+uploads the whole file again. --verify none turns off this check.
+
 Some servers keep an interrupted upload in a hidden file. If this file already
 has all bytes, put -c makes it appear under its final name and compares the
 sizes, even with --verify none.
@@ -221,13 +226,14 @@ this computer each read the whole file. The server must offer SHA-256, SHA-512,
 SHA-1 or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is
 14.
 
-After all files are copied, --delete removes objects from DST that SRC lacks. If
-something failed in a directory, or its listing is incomplete, --delete removes
-nothing from that directory. --delete removes nothing through a symbolic link.
-Files that --exclude matches are never removed. If SRC is a server that may hide
-names that begin with a dot, --delete keeps such objects and reports each as a
-failure. On servers that list links as directories, mirror removes a directory
-only if a test shows that it is not a link. rm -r does the same.
+After all files are copied, --delete removes objects from DST that SRC lacks.
+If something failed in a directory, or its listing is incomplete, --delete
+removes nothing from that directory. --delete removes nothing through a
+symbolic link. Files that --exclude matches are never removed. If SRC is a
+server that may hide names that begin with a dot, --delete keeps objects with
+such names in DST, and reports each one that SRC lacks as a failure. On servers
+that list links as directories, mirror removes a directory only if a test shows
+that it is not a link. rm -r does the same.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete; otherwise, mirror does nothing.
@@ -279,10 +285,10 @@ unchanged and the server's file has the same size. If the server can set times,
 both files must also have the same time.
 
 With --remove-source, the server's file is removed only if its digest matches
-the downloaded file. If the server has no digests, size and time must match. The
-run then waits two seconds before the first copy, so that it can recognize later
-changes. If the server has neither digests nor MDTM, the file stays. The exit
-status is then 14, or 12 if the run has several objects.
+the downloaded file. If the server has no digests, size and time must match. In
+that case, the run waits two seconds before the first copy, so that it can
+recognize later changes. If the server has neither digests nor MDTM, the file
+stays. The exit status is then 14, or 12 if the run has several objects.
 
 With --remove-source, a file that DST already has is copied again, unless the
 server's digest matches the local file. On a server that cannot set times, add
@@ -349,9 +355,10 @@ end the URL in / to declare that the object is a directory.
 
 If the last part of a URL has *, ? or [a-z], that part is a pattern, unless an
 object has exactly this name. With -g, the last part is always a pattern. Put
-URLs with patterns in quotes. As in a shell, * does not match a name that begins
-with a dot. If the listing for a pattern may be incomplete, nothing is removed.
-With -f, a missing file is not an error, nor is a pattern that matches nothing.",
+URLs with patterns in quotes. As in a shell, * does not match a name that
+begins with a dot. If the listing for a pattern may be incomplete, nothing is
+removed. With -f, a missing file is not an error, nor is a pattern that matches
+nothing.",
     operands: &[Operand::Url],
     examples: &[
         ("rm ftp://me@host/old.log", "Remove one file"),
@@ -473,7 +480,7 @@ the file only with --temp.
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are
 those in the URLs, else those in .netrc, else anonymous. FTP_PASSWORD is the
-password of the source's user only. If that user is anonymous or has a password
+password of the source's user. If that user is anonymous or has a password
 in the URL, FTP_PASSWORD is the password of the target's user.",
     operands: &[Operand::Url],
     examples: &[

@@ -139,8 +139,8 @@ pub(crate) fn download(
 }
 
 /// Downloads a file over at most as many connections as `connections` has. The first one is used
-/// for all requests about the file. Returns [`Gathered::Alone`] if the file is small, or if the
-/// server reports no size or time, or cannot restart.
+/// for all requests about the file. Returns [`Gathered::Alone`] if the file is small, if the
+/// server reports no size or time, or if it cannot resume downloads (`REST`).
 ///
 /// # Errors
 ///
@@ -287,7 +287,8 @@ impl Segments<'_> {
         match ended {
             Ok(report) => Ok(report.ended == Ended::Confirmed),
             Err(Error::Incomplete { .. }) => Ok(false),
-            // The server lacks the command or cannot restart; any other refusal is an error.
+            // The server lacks the command or cannot resume downloads; any other refusal is an
+            // error.
             Err(Error::Refused(_, reply)) if is_incapable(&reply) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -426,7 +427,7 @@ fn plan(kept: &[(u64, u64)], size: u64, count: usize) -> Vec<Missing> {
     gaps.into_iter().flat_map(split).collect()
 }
 
-/// Returns whether a refusal means that the server cannot restart at all.
+/// Returns whether a refusal means that the server cannot resume any download.
 fn is_incapable(reply: &Reply) -> bool {
     matches!(reply.code().value(), 500..=504)
 }

@@ -81,7 +81,7 @@ fn is_current(
 ///
 /// Returns `Integrity` if there was such an attempt, but the server does not report sizes.
 fn is_leftover(client: &mut Client, path: &[u8], attempt: Attempt<'_>) -> Result<bool, Failure> {
-    let Some(sent) = attempt.sent.get() else { return Ok(false) };
+    let Some(sent) = attempt.past.sent.get() else { return Ok(false) };
     let size = client.size(path)?.ok_or_else(|| {
         let message =
             "an earlier attempt may have left an incomplete file, and the server does not report its size";

@@ -52,8 +52,8 @@ pub(super) fn upload_plain(
     source: &mut Source<'_>,
     attempt: Attempt<'_>,
 ) -> Result<Done, Failure> {
-    Uploading { context, client, remote, attempt, made_directories: false, no_restart: false }
-        .run(source)
+    let (found, made_directories, no_restart) = (None, false, false);
+    Uploading { context, client, remote, attempt, found, made_directories, no_restart }.run(source)
 }
 
 struct Uploading<'a, 'r> {
@@ -61,6 +61,8 @@ struct Uploading<'a, 'r> {
     client: &'a mut Client,
     remote: &'a mut RemoteFile<'r>,
     attempt: Attempt<'a>,
+    /// Modification time of the server's file before it was resumed, if known.
+    found: Option<TimeVal>,
     made_directories: bool,
     /// Whether the server refuses every resume.
     no_restart: bool,
@@ -124,6 +126,13 @@ impl Uploading<'_, '_> {
                 }
                 sent => sent?,
             };
+            if !self.is_proven(source, start.offset, report.sent_at)? {
+                self.context.note(
+                    "the server's partial file may be from another file: uploading from the start",
+                );
+                self.attempt.from_start = true;
+                return self.run(source);
+            }
             let unique = report.unique_name.map(Pathname::into_bytes);
             Done { unique, ..Done::moved(report.bytes, report.duration) }
         };
@@ -151,18 +160,20 @@ impl Uploading<'_, '_> {
     /// Returns the offset and command for a file; `regular` is the metadata of a regular file.
     fn start(&mut self, regular: Option<&Metadata>) -> Result<Start, Failure> {
         let settings = self.context.settings;
-        let (offset, is_named) = match (settings.resume, regular) {
+        let (offset, modified) = match (settings.resume, regular) {
             (true, None) => {
                 return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
             }
-            (true, Some(_)) if self.attempt.from_start => (0, false),
+            (true, Some(_)) if self.attempt.from_start => (0, None),
             (true, Some(here)) => self.offset(here)?,
-            _ => (0, false),
+            _ => (0, None),
         };
+        self.found = modified;
         // A server may report the size of an interrupted upload that it still hides. Such a file
         // gets its name only when another upload completes it.
         let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
-        let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
+        let is_there =
+            has_all && (modified.is_some() || self.client.exists(self.remote.place.path())?);
         let way = match () {
             () if settings.unique => UploadMode::Unique,
             () if has_all => UploadMode::Rest,
@@ -178,6 +189,24 @@ impl Uploading<'_, '_> {
             _ => offset,
         };
         Ok(Start { way, offset, before, is_there })
+    }
+
+    /// Returns whether an upload that was resumed at `offset` has only bytes of the local file.
+    fn is_proven(
+        &mut self,
+        source: &Source<'_>,
+        offset: u64,
+        sent_at: SystemTime,
+    ) -> Result<bool, Failure> {
+        // --verify hash compares all bytes later.
+        let is_checked = !matches!(self.context.settings.verify, Verify::None | Verify::Hash);
+        match source {
+            Source::File(file) if is_checked && offset > 0 => {
+                let provenance = self.attempt.past.provenance.get();
+                Ok(provenance.is_proven(self.client, self.remote.place.path(), file, sent_at)?)
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Verifies that a local file has not changed since its upload started, and that the file ends
@@ -198,11 +227,10 @@ impl Uploading<'_, '_> {
     }
 
     /// Returns the offset to resume at: the size of the server's file, or 0 if that file cannot be
-    /// the beginning of the local file. Also returns whether the server reported the file's time,
-    /// which shows that the file has its final name.
-    fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
+    /// the beginning of the local file. Also returns the time of the server's file, if known.
+    fn offset(&mut self, here: &Metadata) -> Result<(u64, Option<TimeVal>), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
-            Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
+            Uploaded::Beginning { length, modified } => Ok((length, modified)),
             Uploaded::Longer(there) => {
                 let length = here.len();
                 let message = format!(
@@ -217,9 +245,9 @@ impl Uploading<'_, '_> {
                 self.context.remark(format_args!(
                     "the local file is newer than {name}: uploading from the start"
                 ));
-                Ok((0, false))
+                Ok((0, None))
             }
-            _ => Ok((0, false)),
+            _ => Ok((0, None)),
         }
     }
 
@@ -227,7 +255,8 @@ impl Uploading<'_, '_> {
     /// temporary name does not count: `--no-clobber` and `--newer` check the final name.
     fn note_sent(&self, size: u64) {
         if self.context.settings.temporary.is_none() {
-            self.attempt.sent.set(self.attempt.sent.get().max(Some(size)));
+            let sent = &self.attempt.past.sent;
+            sent.set(sent.get().max(Some(size)));
         }
     }
 
@@ -327,6 +356,8 @@ impl Uploading<'_, '_> {
         // Some servers create the file before the data connection is open.
         self.note_sent(to.offset);
         let upload = begin(self.client, to)?;
+        let provenance = &self.attempt.past.provenance;
+        provenance.set(provenance.get().after_start(to.offset, self.found));
         let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
         let pump = UploadPump { context: self.context, meter, checksum };
         let (sent, moved) = pump.run(upload, source);

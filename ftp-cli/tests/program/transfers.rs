@@ -1,6 +1,7 @@
 //! The options of `get` and `put`: several files, checks, times, retries.
 
 mod continued;
+mod provenance;
 mod retries;
 
 use std::fs;

@@ -34,7 +34,7 @@ pub struct ClientBuilder {
 }
 
 impl Client {
-    /// Returns the settings for a new client.
+    /// Returns a builder for a new client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }

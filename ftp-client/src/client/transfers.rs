@@ -226,8 +226,9 @@ impl Client {
     /// As `unchanged_since`, pass the modification time that the server gave for the first
     /// download, or the time of that download's last byte. With `None`, `MDTM` is not sent.
     ///
-    /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
-    /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.
+    /// Otherwise, or if the server cannot resume downloads or the type is not image, the download
+    /// starts at byte 0. [`Download::offset`] returns where it starts; truncate the local file
+    /// there.
     ///
     /// ```no_run
     /// use std::fs::OpenOptions;
@@ -273,8 +274,9 @@ impl Client {
     ///
     /// The upload resumes where the server's file ends (`SIZE`, `REST`). If that file is longer
     /// than `length` or its size is unknown, the upload starts at byte 0. It also starts there if
-    /// the server cannot restart, or if the type is not image. [`Upload::offset`] returns where the
-    /// upload starts. Call this method only if the server's file is the beginning of the local one.
+    /// the server cannot resume uploads, or if the type is not image. [`Upload::offset`] returns
+    /// where the upload starts. Call this method only if the server's file is the beginning of the
+    /// local one.
     ///
     /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
     /// `REST` and still truncate the file to zero first.
@@ -346,8 +348,8 @@ impl Client {
         transfer::begin(self, command, range, Some(representation))
     }
 
-    /// Begins a transfer at `offset`, or at 0 if the server cannot restart. Also returns where the
-    /// transfer begins.
+    /// Begins a transfer at `offset`, or at 0 if the server cannot resume transfers. Also returns
+    /// where the transfer begins.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
         match self.begin(command, FileRange::from_offset(offset)?) {
             Err(error) if offset > 0 && error.refuses_restart() => {

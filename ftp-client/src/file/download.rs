@@ -28,8 +28,8 @@ impl Client {
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download [resumes](LocalFile::resume). If there is no `NAME.part`, a shorter file at
     /// `target` that seems to be the beginning of the server's file is extended in place, except
-    /// with [`keep_existing`](FileOptions::keep_existing). If the server cannot restart, or its
-    /// file has changed, the download starts at byte 0.
+    /// with [`keep_existing`](FileOptions::keep_existing). If the server cannot resume downloads,
+    /// or its file has changed, the download starts at byte 0.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};

@@ -16,6 +16,8 @@ pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
+pub(crate) mod provenance;
+#[cfg(unix)]
 pub(crate) mod resume;
 pub(crate) mod retry;
 #[cfg(unix)]

@@ -151,7 +151,7 @@ impl Retry {
     /// the file seems to come from the earlier attempts. It must not have more bytes than those
     /// attempts sent, must not be as long as the file to be replaced, and must not be older than
     /// `source`. Otherwise the attempt starts at byte 0. An attempt also starts at byte 0 after
-    /// [`Error::Incomplete`], or if the server cannot restart.
+    /// [`Error::Incomplete`], or if the server cannot resume uploads.
     ///
     /// # Errors
     ///

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use ftp_proto::{RepresentationType, TimeVal};
 
 use super::growing::named;
+use super::provenance::Provenance;
 use super::{FileOptions, FileReport, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -23,9 +24,9 @@ pub enum Uploaded {
     Beginning {
         /// The number of bytes.
         length: u64,
-        /// Whether the server reported a modification time, which shows that the file has its final
-        /// name.
-        is_named: bool,
+        /// The modification time, if the server reports it (`MDTM`). A reported time shows that
+        /// the file has its final name.
+        modified: Option<TimeVal>,
     },
     /// A file older than the local one, and therefore not its beginning.
     Older,
@@ -52,11 +53,13 @@ impl Uploaded {
         if length > here.len() {
             return Ok(Self::Longer(length));
         }
-        let there = client.modified(path)?.map(|time| time.unix_seconds());
-        let is_older = there.zip(unix_seconds(here)).is_some_and(|(there, here)| here > there);
+        let modified = client.modified(path)?;
+        let is_older = modified
+            .zip(unix_seconds(here))
+            .is_some_and(|(there, here)| here > there.unix_seconds());
         Ok(match is_older {
             true => Self::Older,
-            false => Self::Beginning { length, is_named: there.is_some() },
+            false => Self::Beginning { length, modified },
         })
     }
 }
@@ -69,7 +72,9 @@ impl Client {
     ///
     /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
     /// that the server has (`APPE`). It starts at byte 0 if the server does not report the size of
-    /// its file, if that file is older than the local one, or if the server cannot append.
+    /// its file, if that file is older than the local one, or if the server cannot append. If
+    /// nothing [proves](Provenance::is_proven) afterwards that this beginning came from the local
+    /// file, the whole file is uploaded again.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -124,18 +129,27 @@ pub(super) struct FileUpload<'a> {
     replaced: Option<u64>,
     /// The position after the last byte that the attempts sent.
     sent: u64,
+    /// The source of the bytes that the first attempt found.
+    provenance: Provenance,
 }
 
 /// Where an upload begins.
 struct UploadStart {
     offset: u64,
+    /// The modification time of the server's file, if known.
+    modified: Option<TimeVal>,
     /// Whether the server has the whole file under its final name.
     is_all: bool,
 }
 
+impl UploadStart {
+    const FROM_ZERO: Self = Self { offset: 0, modified: None, is_all: false };
+}
+
 impl<'a> FileUpload<'a> {
     pub(super) const fn new(source: &'a Path, path: &'a [u8], options: FileOptions) -> Self {
-        Self { source, path, options, is_repeated: false, replaced: None, sent: 0 }
+        let provenance = Provenance::Unknown;
+        Self { source, path, options, is_repeated: false, replaced: None, sent: 0, provenance }
     }
 
     /// Prepares the upload for several attempts.
@@ -171,7 +185,7 @@ impl<'a> FileUpload<'a> {
         }
         let start = match is_file && (self.options.resume || self.is_repeated) {
             true => self.find_uploaded(client, &before)?,
-            false => UploadStart { offset: 0, is_all: false },
+            false => UploadStart::FROM_ZERO,
         };
         let mut resumed = start.offset;
         let mut report = None;
@@ -182,6 +196,7 @@ impl<'a> FileUpload<'a> {
                 offset => client.append_rest(path, offset)?,
             };
             resumed = upload.offset();
+            self.provenance = self.provenance.after_start(resumed, start.modified);
             if resumed == 0 {
                 self.sent = 0;
             }
@@ -190,7 +205,15 @@ impl<'a> FileUpload<'a> {
             }
             let sent = upload.copy_from_watched(&file, watch);
             self.sent = self.sent.max(resumed + watch.moved());
-            report = Some(sent?);
+            let sent = sent?;
+            let is_proven = self.options.hash
+                || self.provenance.is_proven(client, path, &file, sent.sent_at)?;
+            if !is_proven {
+                self.options.resume = false;
+                self.sent = 0;
+                return self.send(client, watch);
+            }
+            report = Some(sent);
         }
         let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
         let after = file.metadata().map_err(here)?;
@@ -214,9 +237,9 @@ impl<'a> FileUpload<'a> {
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
-    /// whole file under its final name. With [`FileOptions::resume`], the caller asserts that the
-    /// server's file is the beginning of the local file. Otherwise the server's file must come from
-    /// these attempts: it must not have more bytes than they sent. It must also not be as long as
+    /// whole file under its final name. With [`FileOptions::resume`], the
+    /// server's file counts as the beginning of the local file, and a check follows the upload.
+    /// Otherwise the server's file must come from these attempts: it must not have more bytes than they sent. It must also not be as long as
     /// the file to be replaced, since many servers keep that file until the upload is complete.
     fn find_uploaded(
         &mut self,
@@ -231,14 +254,14 @@ impl<'a> FileUpload<'a> {
         let was_sent = there != self.replaced && there.is_some_and(|there| there <= self.sent);
         let beginning = match found {
             Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
-            Uploaded::Beginning { length, is_named } if self.options.resume || was_sent => {
+            Uploaded::Beginning { length, modified } if self.options.resume || was_sent => {
                 // If the file is complete but lacks its final name, appending zero bytes gives it
                 // that name.
                 let has_all = length == here.len();
-                let is_all = has_all && (is_named || client.exists(self.path)?);
-                UploadStart { offset: length, is_all }
+                let is_all = has_all && (modified.is_some() || client.exists(self.path)?);
+                UploadStart { offset: length, modified, is_all }
             }
-            _ => UploadStart { offset: 0, is_all: false },
+            _ => UploadStart::FROM_ZERO,
         };
         if beginning.offset == 0 {
             self.replaced = there;
@@ -253,6 +276,11 @@ fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
 }
 
 fn unix_seconds(of: &Metadata) -> Option<i64> {
-    let since = of.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    of.modified().ok().and_then(unix_seconds_of)
+}
+
+/// Returns the seconds since 1970, or `None` for an earlier time.
+pub(super) fn unix_seconds_of(time: SystemTime) -> Option<i64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok()
 }

@@ -87,8 +87,10 @@ pub(super) fn pem(error: &pem::Error) -> String {
         pem::Error::MissingSectionEnd { .. } => {
             "a section has no end: the file is truncated".to_owned()
         }
-        pem::Error::IllegalSectionStart { .. } => "a section has no PEM header".to_owned(),
-        pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => {
+            "a section does not begin with a PEM header".to_owned()
+        }
+        pem::Error::Base64Decode(_) => "a section is not valid base64".to_owned(),
         error => spelt(&error.to_string()),
     }
 }

@@ -1,6 +1,8 @@
 //! The two ways to end a transfer: by the server's confirmation after the last byte, or by an abort
 //! before that.
 
+use std::time::SystemTime;
+
 use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
 use ftp_proto::{TransferLength, Verb};
 use rustix::event::PollFlags;
@@ -41,6 +43,7 @@ impl Transfer<'_> {
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let mut cut = None;
+        let sent_at = SystemTime::now();
         if is_in_blocks {
             // The last block ends the file, and the server decides whether to close the connection.
         } else if is_upload {
@@ -71,6 +74,7 @@ impl Transfer<'_> {
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
+            sent_at,
             ended: Ended::Confirmed,
             unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
             reply,
@@ -141,7 +145,8 @@ impl Transfer<'_> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();
         self.abort()?;
-        Ok(Report { bytes, reply, duration, ended: Ended::Stopped, unique_name: None })
+        let sent_at = SystemTime::now();
+        Ok(Report { bytes, reply, duration, sent_at, ended: Ended::Stopped, unique_name: None })
     }
 
     /// Stops the transfer, so that the next command can be sent.

@@ -33,7 +33,7 @@ pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 pub(crate) use verdict::{accepted, confirm};
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{Command, Pathname, Progress, Reply, Verb};
 use rustix::event::PollFlags;
@@ -69,6 +69,9 @@ pub struct Report {
     pub reply: Reply,
     /// The time from sending the command to the end of the transfer.
     pub duration: Duration,
+    /// When the client sent the last byte of an upload, or began to wait for the reply after a
+    /// download.
+    pub sent_at: SystemTime,
     /// How the transfer ended.
     pub ended: Ended,
     /// The name that the server chose for the file ([`Client::store_unique`]), if it reported the

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ftp_client::{Error, FileOptions, LocalFile, ResumeOptions, Verified, Watch};
 
@@ -225,6 +225,8 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     fs::write(&path, "hello, world").unwrap();
+    let ago = SystemTime::now() - Duration::from_secs(60);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(ago).unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("STOR a", "150 ok");
@@ -236,6 +238,20 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         peer.epsv();
         peer.answer("APPE a", "150 ok");
         assert_eq!(peer.read_data(), b", world");
+        peer.reply("226 done");
+        peer.answer("MDTM a", "213 20990101000001");
+        peer.answer("SIZE a", "213 12");
+        // The beginning is older than the local file by the server's clock, which is fast.
+        about(&mut peer, 5, "213 20990101000000");
+        peer.epsv();
+        peer.answer("APPE a", "150 ok");
+        assert_eq!(peer.read_data(), b", world");
+        peer.reply("226 done");
+        peer.answer("MDTM a", "213 20990101000500");
+        peer.answer("FEAT", "502 no");
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"hello, world");
         peer.reply("226 done");
         peer.answer("SIZE a", "213 12");
         // The file is complete.
@@ -263,6 +279,8 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let options = options.resume(true);
     let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
+    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size), (0, 12));
     let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size, done.report.is_none()), (12, 12, true));
     let refused = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap_err();

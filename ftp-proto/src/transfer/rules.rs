@@ -80,7 +80,7 @@ impl DataRules {
         extended == Extended::Auto && self.is_ipv4()
     }
 
-    /// Returns the command that sets up a data connection now: `EPSV`, `PASV`, `EPRT` or `PORT`.
+    /// Returns the command that sets up the next data connection: `EPSV`, `PASV`, `EPRT` or `PORT`.
     pub(super) fn way(&self, server: &ServerState) -> Verb {
         match self.mode {
             Mode::Passive => choose(self.epsv, server.no_epsv, Verb::Epsv, Verb::Pasv),

@@ -62,8 +62,8 @@ pub(super) enum After {
     Protection,
     /// The control connection is in plaintext.
     NoProtection,
-    /// The control connection is protected, and `PBSZ` was sent or is not needed after implicit TLS
-    /// or `AUTH SSL`.
+    /// The control connection is protected. `PBSZ` was sent, unless implicit TLS or `AUTH SSL` makes
+    /// it unnecessary.
     Pbsz,
 }
 

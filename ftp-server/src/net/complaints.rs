@@ -25,7 +25,7 @@ impl Complaints {
     pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn Display) {
         match self.due(kind, 1, Instant::now()) {
             Some(0) => log::warn!("{kind}: {detail}"),
-            Some(unsaid) => log::warn!("{kind}: {detail} ({unsaid} earlier messages suppressed)"),
+            Some(unsaid) => log::warn!("{kind}: {detail} (earlier messages suppressed: {unsaid})"),
             None => {}
         }
     }
@@ -84,7 +84,7 @@ impl SessionComplaints {
             Some(0) => log::warn!("{}: {kind}: {detail}", self.peer),
             Some(unsaid) => {
                 let peer = self.peer;
-                log::warn!("{peer}: {kind}: {detail} ({unsaid} earlier messages suppressed)");
+                log::warn!("{peer}: {kind}: {detail} (earlier messages suppressed: {unsaid})");
             }
             None => {}
         }
@@ -127,7 +127,7 @@ mod tests {
         complaints.0[0].since -= Duration::from_secs(61);
         assert_eq!(
             warn(&mut complaints),
-            ["cannot accept: no descriptors (1 earlier messages suppressed)"]
+            ["cannot accept: no descriptors (earlier messages suppressed: 1)"]
         );
     }
 

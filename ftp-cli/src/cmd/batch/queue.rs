@@ -1,6 +1,5 @@
 //! Runs the lines of a batch one after the other over one connection.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -18,7 +17,7 @@ use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
-use crate::transfer::context::{Attempt, Context, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Past, RemoteFile};
 use crate::transfer::download::download;
 use crate::transfer::options::Verify;
 use crate::transfer::source::Source;
@@ -266,7 +265,7 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let sent = Cell::new(None);
+        let past = Past::default();
         let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
@@ -277,7 +276,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, sent: &sent, fields: &fields },
+                Attempt { from_start, past: &past, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
@@ -308,7 +307,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
-        let sent = Cell::new(None);
+        let past = Past::default();
         let done =
             context.settings.retrying.run(&context.witness(), &here, &fields, |from_start| {
                 let client = connected(sessions, url, entered)?;
@@ -324,7 +323,7 @@ impl<'a> Queue<'a> {
                     client,
                     &mut remote,
                     &mut source,
-                    Attempt { from_start, sent: &sent, fields: &fields },
+                    Attempt { from_start, past: &past, fields: &fields },
                 );
                 drop_broken(sessions, url, &done);
                 done

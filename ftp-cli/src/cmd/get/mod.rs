@@ -3,7 +3,6 @@
 
 mod requests;
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +29,7 @@ use crate::report::jobs::NoConnection;
 use crate::report::jobs::{self, Admissions, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
 use crate::transfer::download::{self, download};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::segments;
@@ -90,7 +89,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));
     }
     if count == 0 {
-        context.note("the list of --input-file has no URLs");
+        context.note("--input-file: no URLs found");
     }
     let tally = Mutex::new(tally);
     let abandoned = Mutex::default();
@@ -287,7 +286,7 @@ impl<'a> Getter<'a, '_> {
     ) -> Result<Done, Failure> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
-        let sent = Cell::new(None);
+        let past = Past::default();
         context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
@@ -313,7 +312,7 @@ impl<'a> Getter<'a, '_> {
                 client,
                 &mut remote,
                 &item.target,
-                Attempt { from_start, sent: &sent, fields },
+                Attempt { from_start, past: &past, fields },
             );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);

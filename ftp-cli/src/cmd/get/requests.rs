@@ -194,7 +194,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure
     match (options.value("output"), options.value("directory")) {
         (Some(_), Some(_)) => Err(Failure::usage("-o and -P exclude each other")),
         (None, Some(directory)) if directory == "-" => Err(Failure::usage(
-            "-P - is not a directory; use --active for active mode, or -o - for standard output",
+            "-P needs a directory, not -; use --active for active mode, or -o - for standard output",
         )),
         _ if operands.is_empty() && !has_list => match options.has("directory") {
             true => Err(Failure::usage("get -P needs URLs: ftp-cli get -P DIR URL...")),

@@ -44,10 +44,10 @@ type Account = (String, u16, Option<Vec<u8>>);
 
 /// Finder of users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
-/// A password in the URL belongs to the URL's user. The source of an option supplies one line per
-/// named user. The environment supplies the password of one user. No password goes to two accounts,
-/// unless the source lists it for both. Each login is looked up once, however many connections
-/// there are.
+/// A password in the URL belongs to the URL's user. The password source that an option names
+/// supplies one line per named user. The environment supplies the password of one user. No password
+/// goes to two accounts, unless the source lists it for both. Each login is looked up once, however
+/// many connections there are.
 pub(crate) struct Finder<'a> {
     options: &'a Options,
     /// Receiver of warnings, which also decides whether a prompt is possible.
@@ -55,7 +55,7 @@ pub(crate) struct Finder<'a> {
     /// Value of [`VARIABLE`], until an account has used it.
     environment: Option<OsString>,
     home: Option<OsString>,
-    /// The source of an option, opened when the first account needs it.
+    /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
     found: Vec<(Account, Credentials)>,
 }

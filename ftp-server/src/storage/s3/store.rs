@@ -107,7 +107,7 @@ impl fmt::Debug for S3Store {
 }
 
 impl S3Store {
-    /// Returns the settings for a bucket at `endpoint`, such as `https://s3.example.com` or
+    /// Returns a builder for a store in `bucket` at `endpoint`, such as `https://s3.example.com` or
     /// `http://127.0.0.1:8333`.
     pub fn builder(endpoint: impl Into<String>, bucket: impl Into<String>) -> S3StoreBuilder {
         S3StoreBuilder {

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 use super::lines::Lines;
 use super::reader::Reader;
 use super::table::Settings;
+use crate::display::counted;
 use crate::exit::{Exit, Failure};
 use crate::options::values;
 
@@ -118,7 +119,7 @@ impl File {
             shown.push(format!("{}:{line}:{column}: {wrong}", self.name));
         }
         if let Some(more @ 1..) = first.count.checked_sub(MOST) {
-            shown.push(format!("{}: {more} more errors", self.name));
+            shown.push(format!("{}: {}", self.name, counted(more, "more error")));
         }
         Err(shown)
     }

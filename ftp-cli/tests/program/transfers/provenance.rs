@@ -1,0 +1,132 @@
+//! `put -c` from an earlier run: what proves that the server's partial file came from the local
+//! file. The server's clock and time zone may be wrong, as with `use_localtime` in Debian's vsftpd.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use ftp_proto::TimeVal;
+use ftp_tests::process::{Ran, run};
+use ftp_tests::root::TempRoot;
+
+use super::{count, ten, text};
+use crate::ftp;
+use crate::peer::{Act, Peer};
+
+const HOUR: i64 = 3_600;
+
+/// Returns the reply to `MDTM` for a time of `seconds` from now.
+fn time(seconds: i64) -> Act {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let time = TimeVal::from_unix_seconds(i64::try_from(now).unwrap() + seconds).unwrap();
+    Act::Say(format!("213 {time}").leak())
+}
+
+/// Creates a file of ten bytes that was modified 60 s ago.
+fn file(here: &TempRoot) -> PathBuf {
+    let path = here.write("file", &ten(b'x'));
+    let ago = SystemTime::now() - Duration::from_secs(60);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(ago).unwrap();
+    path
+}
+
+const SAID: &str = "may be from another file: uploading from the start";
+
+/// Resumes four bytes of an earlier run at a peer. Returns whether that was all.
+fn resumes(acts: &[(&'static str, Act)], options: &[&str]) -> bool {
+    let here = TempRoot::new();
+    let mut all = vec![
+        ("SIZE", Act::Say("213 4")),
+        ("SIZE", Act::Say("213 10")),
+        ("APPE x", Act::Take("150 go", "226 done")),
+        ("STOR x", Act::Take("150 go", "226 done")),
+    ];
+    all.extend_from_slice(acts);
+    let peer = Peer::start(&all);
+    let mut put = ftp(&["put", "-c"]);
+    let ran = run(put.args(options).args([&text(&file(&here)), &peer.url("x")]));
+    ran.exited(0);
+    assert_eq!(count(&peer, "APPE"), 1, "{}", peer.seen());
+    let stored = count(&peer, "STOR");
+    assert_eq!(said(&ran), stored == 1, "{ran:?} {}", peer.seen());
+    stored == 0
+}
+
+fn said(ran: &Ran) -> bool {
+    String::from_utf8_lossy(&ran.stderr).contains(SAID)
+}
+
+#[test]
+fn the_measured_clock_of_the_server_decides_whether_a_part_is_older_as_09() {
+    for zone in [-12 * HOUR, 0, HOUR, 14 * HOUR] {
+        // The file is 60 s old.
+        for (part, want) in [(-5, true), (-50, true), (-59, false), (-300, false)] {
+            let (before, after) = (time(zone + part), time(zone));
+            let older_by_its_own_clock = zone + part < -60;
+            if !older_by_its_own_clock {
+                let acts = [("MDTM", before), ("MDTM", after)];
+                assert_eq!(resumes(&acts, &[]), want, "{zone} {part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_without_a_time_is_proven_only_by_a_digest_as_09() {
+    let feat = ("FEAT", Act::Say("211-x\r\n SIZE\r\n XCRC\r\n211 end"));
+    // The CRC-32 of ten bytes "x".
+    let equal = ("XCRC", Act::Say("250 8EDF4777"));
+    assert!(!resumes(&[], &[]));
+    assert!(!resumes(&[feat.clone(), ("XCRC", Act::Say("250 00000000"))], &[]));
+    assert!(!resumes(&[feat.clone(), ("XCRC", Act::Say("550 no"))], &[]));
+    assert!(resumes(&[feat, equal], &[]));
+    // The user accepts an upload without a check.
+    assert!(resumes(&[], &["--verify", "none"]));
+}
+
+#[test]
+fn a_retry_remembers_the_time_of_the_part_that_the_run_found_as_09() {
+    let here = TempRoot::new();
+    let path = text(&file(&here));
+    // The part is five minutes old, and the clock of the server is an hour fast. The first attempt
+    // appends to it, so the second one finds a new time.
+    let peer = Peer::start_several(vec![
+        vec![
+            ("SIZE", Act::Say("213 4")),
+            ("MDTM", time(HOUR - 300)),
+            ("APPE x", Act::TakeAndBreak("150 go")),
+        ],
+        vec![
+            ("SIZE", Act::Say("213 8")),
+            ("SIZE", Act::Say("213 10")),
+            ("MDTM", time(HOUR)),
+            ("MDTM", time(HOUR)),
+            ("APPE x", Act::Take("150 go", "226 done")),
+            ("STOR x", Act::Take("150 go", "226 done")),
+        ],
+    ]);
+    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
+    let ran = run(put.args([&path, &peer.url("x")]));
+    ran.exited(0);
+    assert!(said(&ran), "{ran:?}");
+    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (2, 1), "{}", peer.seen());
+}
+
+#[test]
+fn bytes_of_the_same_run_need_no_proof_as_09() {
+    let here = TempRoot::new();
+    let path = text(&file(&here));
+    let peer = Peer::start_several(vec![
+        vec![("STOR x", Act::TakeAndBreak("150 go"))],
+        vec![
+            ("SIZE", Act::Say("213 4")),
+            ("SIZE", Act::Say("213 10")),
+            ("APPE x", Act::Take("150 go", "226 done")),
+        ],
+    ]);
+    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
+    let ran = run(put.args([&path, &peer.url("x")]));
+    ran.exited(0);
+    assert!(!said(&ran), "{ran:?}");
+    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 1), "{}", peer.seen());
+}
