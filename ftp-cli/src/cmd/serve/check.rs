@@ -250,7 +250,10 @@ fn logs(settings: &Settings, findings: &mut Findings) {
         match looked {
             Ok(()) => findings.ok(format_args!("{key}: {shown} is writable")),
             Err(error) => {
-                let what_to_do = "fix the owner or mode, or use another file";
+                let what_to_do = match error {
+                    Errno::NOENT => "create its directory",
+                    _ => "fix the owner or mode, or use another file",
+                };
                 let words = format_args!("{key}: cannot write {shown}: {error}; {what_to_do}");
                 findings.fail(Exit::Local, words);
             }

@@ -103,7 +103,9 @@ fn passive(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        MethodOutcome::Works => Finding::ok(check, format_args!("received a listing with {name}")),
+        MethodOutcome::Works => {
+            Finding::ok(check, format_args!("data connections with {name} work"))
+        }
         MethodOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "gets no answer" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
