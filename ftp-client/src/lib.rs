@@ -257,6 +257,7 @@ pub use file::provenance::Provenance;
 #[cfg(unix)]
 pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
+#[cfg(unix)]
 pub use file::upload::Uploaded;
 pub use file::{FileOptions, FileReport, Verified};
 pub use listing::{

@@ -135,9 +135,10 @@ you use --verify size. If a local file changes during its upload, the upload
 fails. --verify none turns off both this check and the comparison of sizes.
 
 put -c resumes where the server's file ends. If an earlier run uploaded this
-part, put checks the complete file: the part must be newer than LOCAL by the
-server's measured clock, or the server's digest must match. Otherwise, put
-uploads the whole file again. --verify none turns off this check.
+part, put then checks that LOCAL has not changed since: by the server's clock,
+which it measures, or by a digest. If the check fails, put uploads the whole
+file again. If the server's file is already as long as LOCAL, its digest must
+match, or it must be 14 hours newer. --verify none turns off these checks.
 
 Some servers keep an interrupted upload in a hidden file. If this file already
 has all bytes, put -c makes it appear under its final name and compares the

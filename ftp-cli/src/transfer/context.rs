@@ -29,6 +29,8 @@ pub(crate) struct Past {
     pub(crate) sent: Cell<Option<u64>>,
     /// The source of the bytes that an upload resumed.
     pub(crate) provenance: Cell<Provenance>,
+    /// Whether the complete file on the server may not be the local file.
+    pub(crate) is_refuted: Cell<bool>,
 }
 
 /// One attempt at a transfer.

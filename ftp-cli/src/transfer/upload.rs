@@ -5,7 +5,9 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Uploaded, Watch};
+use ftp_client::{
+    Checksum, Client, Entered, Error, Place, Provenance, Report, Upload, Uploaded, Watch,
+};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::context::{Attempt, Context, Done, RemoteFile};
@@ -105,6 +107,12 @@ impl Uploading<'_, '_> {
             _ => None,
         };
         let start = self.start(regular.as_ref())?;
+        if start.is_there && !self.is_whole(source)? {
+            self.context.note("the server's file may be another one: uploading from the start");
+            self.attempt.past.is_refuted.set(true);
+            self.attempt.from_start = true;
+            return self.run(source);
+        }
         if let Source::File(file) = source
             && length.is_some()
         {
@@ -127,11 +135,7 @@ impl Uploading<'_, '_> {
                 sent => sent?,
             };
             if !self.is_proven(source, start.offset, report.sent_at)? {
-                self.context.note(
-                    "the server's partial file may be from another file: uploading from the start",
-                );
-                self.attempt.from_start = true;
-                return self.run(source);
+                return self.upload_again(source);
             }
             let unique = report.unique_name.map(Pathname::into_bytes);
             Done { unique, ..Done::moved(report.bytes, report.duration) }
@@ -192,21 +196,55 @@ impl Uploading<'_, '_> {
     }
 
     /// Returns whether an upload that was resumed at `offset` has only bytes of the local file.
+    /// Otherwise, no later attempt resumes it.
     fn is_proven(
         &mut self,
         source: &Source<'_>,
         offset: u64,
         sent_at: SystemTime,
     ) -> Result<bool, Failure> {
-        // --verify hash compares all bytes later.
-        let is_checked = !matches!(self.context.settings.verify, Verify::None | Verify::Hash);
+        let past = self.attempt.past;
         match source {
-            Source::File(file) if is_checked && offset > 0 => {
-                let provenance = self.attempt.past.provenance.get();
-                Ok(provenance.is_proven(self.client, self.remote.place.path(), file, sent_at)?)
+            Source::File(file) if self.context.settings.verify != Verify::None && offset > 0 => {
+                let path = self.remote.place.path();
+                past.is_refuted.set(true);
+                let is_proven =
+                    past.provenance.get().is_proven(self.client, path, file, sent_at)?;
+                if is_proven {
+                    past.is_refuted.set(false);
+                    past.provenance.set(Provenance::Own);
+                }
+                Ok(is_proven)
             }
             _ => Ok(true),
         }
+    }
+
+    /// Returns whether the server's file, which is as long as the local one, is the same.
+    fn is_whole(&mut self, source: &Source<'_>) -> Result<bool, Failure> {
+        match source {
+            Source::File(file) if self.context.settings.verify != Verify::None => {
+                let (path, provenance) = (self.remote.place.path(), &self.attempt.past.provenance);
+                Ok(provenance.get().is_whole(self.client, path, file, self.found)?)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Replaces a file that this run has resumed, although it may have come from another file.
+    fn upload_again(&mut self, source: &mut Source<'_>) -> Result<Done, Failure> {
+        self.context.note(
+            "the server's partial file may be from another file: uploading from the start \
+             (--verify none accepts it)",
+        );
+        // Some servers never overwrite a file. If the server refuses to delete it, an upload may
+        // still replace it.
+        match self.client.delete(self.remote.place.path()) {
+            Ok(()) | Err(Error::Refused(..)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.attempt.from_start = true;
+        self.run(source)
     }
 
     /// Verifies that a local file has not changed since its upload started, and that the file ends
@@ -229,7 +267,16 @@ impl Uploading<'_, '_> {
     /// Returns the offset to resume at: the size of the server's file, or 0 if that file cannot be
     /// the beginning of the local file. Also returns the time of the server's file, if known.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, Option<TimeVal>), Failure> {
+        let past = self.attempt.past;
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
+            // The file may still be the one that was refuted. A shorter file is from a later upload
+            // of this run.
+            Uploaded::Beginning { length, .. }
+                if past.is_refuted.get()
+                    && (length == here.len() || past.provenance.get() != Provenance::Own) =>
+            {
+                Ok((0, None))
+            }
             Uploaded::Beginning { length, modified } => Ok((length, modified)),
             Uploaded::Longer(there) => {
                 let length = here.len();

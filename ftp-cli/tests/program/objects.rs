@@ -77,7 +77,7 @@ fn rm_removes_a_tree_and_follows_no_symlink() {
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
         if name == "busybox" {
             // It gives no reasons, and no link count of the login directory.
-            failed(&ran, 14, "add a / to the name if it is a directory");
+            failed(&ran, 14, "if it is a directory, add / to the name");
             assert!(site.root.join("t/a").exists(), "{name}: {ran:?}");
             ran = run(&mut ftp(&["rm", "-r", &format!("{}/", site.url("t"))]));
             assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");

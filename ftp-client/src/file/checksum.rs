@@ -72,6 +72,12 @@ impl Checksum {
         }
     }
 
+    /// Returns the algorithm of the digest.
+    #[must_use]
+    pub const fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm
+    }
+
     /// Adds the first `length` bytes of a file. The file's position does not matter and does not
     /// change.
     ///

@@ -15,6 +15,9 @@ use crate::error::Error;
 /// Seconds by which a measured clock can be wrong: both times are cut to whole seconds.
 const RESOLUTION: i64 = 2;
 
+/// Seconds by which the local time of a server can be later than UTC.
+const ZONES: i64 = 14 * 3_600;
+
 /// The source of the bytes that a server's file had when an upload was resumed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -47,14 +50,14 @@ impl Provenance {
     /// `sent_at` is [`Report::sent_at`](crate::Report::sent_at) of the upload that completed it.
     ///
     /// For bytes of an earlier program, `source` must be older than the server's file was before
-    /// the upload. The server's clock and time zone can be wrong; the time of the complete file
-    /// shows by how much. If the times prove nothing, but the server lists a digest, the digests
-    /// must match.
+    /// the upload: neither its content nor its inode changed later. The server's clock and time
+    /// zone can be wrong; the time of the complete file shows by how much. If the times prove
+    /// nothing, but the server lists a digest, the digests must match.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::modified`] and [`Client::hash`] that are not refusals, and
-    /// [`Error::Local`] if `source` cannot be read.
+    /// Returns [`Error::Local`] if `source` cannot be read, and errors of the connection. A refusal
+    /// or an unexpected reply proves nothing, but is not an error.
     pub fn is_proven(
         self,
         client: &mut Client,
@@ -63,23 +66,70 @@ impl Provenance {
         sent_at: SystemTime,
     ) -> Result<bool, Error> {
         let Self::Earlier { modified } = self else { return Ok(self == Self::Own) };
-        let here = source.metadata().map_err(Error::Local)?;
         if let Some(before) = modified
-            && let Some(after) = client.modified(path)?
+            && let Some(after) = answered(client.modified(path))?.flatten()
             && let Some(sent_at) = unix_seconds_of(sent_at)
+            // Some servers do not change the time of a file that is appended to.
+            && after > before
         {
             let fast_by = after.unix_seconds() - sent_at + RESOLUTION;
-            if here.mtime() <= before.unix_seconds() - fast_by {
+            if changed_at(source)? <= before.unix_seconds() - fast_by {
                 return Ok(true);
             }
         }
-        let Some(mut checksum) = Checksum::for_server(client)? else { return Ok(false) };
-        checksum.update_from(source, here.len()).map_err(Error::Local)?;
-        match client.compare_hash(path, &checksum.finish()) {
-            Ok(()) => Ok(true),
-            Err(Error::Mismatch { .. } | Error::Refused(..) | Error::Unsupported(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        has_same_digest(client, path, source)
+    }
+
+    /// Returns whether the file at `path` on the server, which is as long as `source` and was
+    /// modified at `modified`, is `source`, so that no upload is needed.
+    ///
+    /// A file of this program is. Otherwise, the digests must match. For a file that this program
+    /// has not changed, it suffices if the server's file is newer than `source` in every time zone.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`is_proven`](Self::is_proven).
+    pub fn is_whole(
+        self,
+        client: &mut Client,
+        path: &[u8],
+        source: &File,
+        modified: Option<TimeVal>,
+    ) -> Result<bool, Error> {
+        let is_newer = match (self, modified) {
+            (Self::Own, _) => return Ok(true),
+            (Self::Unknown, Some(there)) => {
+                changed_at(source)? <= there.unix_seconds() - ZONES - RESOLUTION
+            }
+            _ => false,
+        };
+        Ok(is_newer || has_same_digest(client, path, source)?)
+    }
+}
+
+/// Returns the time of the last change of a file's content or inode, in seconds since 1970. A file
+/// that was moved to its name keeps the time of its content.
+fn changed_at(source: &File) -> Result<i64, Error> {
+    let here = source.metadata().map_err(Error::Local)?;
+    Ok(here.mtime().max(here.ctime()))
+}
+
+fn has_same_digest(client: &mut Client, path: &[u8], source: &File) -> Result<bool, Error> {
+    let Some(mut checksum) = Checksum::for_server(client)? else { return Ok(false) };
+    // The server goes first: it may refuse a large file, and the connection is not idle meanwhile.
+    let there = answered(client.hash(path, Some(checksum.algorithm())))?;
+    let Some(there) = there else { return Ok(false) };
+    let length = source.metadata().map_err(Error::Local)?.len();
+    checksum.update_from(source, length).map_err(Error::Local)?;
+    Ok(checksum.finish() == there)
+}
+
+/// Returns `None` for a refusal or a reply that means nothing.
+fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
+    match reply {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::Refused(..) | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

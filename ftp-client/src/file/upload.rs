@@ -184,7 +184,7 @@ impl<'a> FileUpload<'a> {
             return Err(here(io::Error::other("not a regular file")));
         }
         let start = match is_file && (self.options.resume || self.is_repeated) {
-            true => self.find_uploaded(client, &before)?,
+            true => self.find_uploaded(client, &file, &before)?,
             false => UploadStart::FROM_ZERO,
         };
         let mut resumed = start.offset;
@@ -206,13 +206,23 @@ impl<'a> FileUpload<'a> {
             let sent = upload.copy_from_watched(&file, watch);
             self.sent = self.sent.max(resumed + watch.moved());
             let sent = sent?;
-            let is_proven = self.options.hash
-                || self.provenance.is_proven(client, path, &file, sent.sent_at)?;
-            if !is_proven {
+            let is_proven = self.provenance.is_proven(client, path, &file, sent.sent_at);
+            if !matches!(is_proven, Ok(true)) {
+                // The server's file can be a mixture, so no later attempt resumes it.
                 self.options.resume = false;
                 self.sent = 0;
+                self.replaced = Some(before.len());
+            }
+            if !is_proven? {
+                // Some servers never overwrite a file. If the server refuses to delete it, an
+                // upload may still replace it.
+                match client.delete(path) {
+                    Ok(()) | Err(Error::Refused(..)) => {}
+                    Err(error) => return Err(error),
+                }
                 return self.send(client, watch);
             }
+            self.provenance = Provenance::Own;
             report = Some(sent);
         }
         let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
@@ -237,13 +247,15 @@ impl<'a> FileUpload<'a> {
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
-    /// whole file under its final name. With [`FileOptions::resume`], the
-    /// server's file counts as the beginning of the local file, and a check follows the upload.
-    /// Otherwise the server's file must come from these attempts: it must not have more bytes than they sent. It must also not be as long as
-    /// the file to be replaced, since many servers keep that file until the upload is complete.
+    /// whole file under its final name. With [`FileOptions::resume`], the server's file counts as
+    /// the beginning of the local file, and a check follows the upload. Otherwise the server's file
+    /// must come from these attempts: it must not have more bytes than they sent. It must also not
+    /// be as long as the file to be replaced, since many servers keep that file until the upload is
+    /// complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,
+        source: &File,
         here: &Metadata,
     ) -> Result<UploadStart, Error> {
         let found = Uploaded::ask(client, self.path, here)?;
@@ -259,7 +271,10 @@ impl<'a> FileUpload<'a> {
                 // that name.
                 let has_all = length == here.len();
                 let is_all = has_all && (modified.is_some() || client.exists(self.path)?);
-                UploadStart { offset: length, modified, is_all }
+                match !is_all || self.provenance.is_whole(client, self.path, source, modified)? {
+                    true => UploadStart { offset: length, modified, is_all },
+                    false => UploadStart::FROM_ZERO,
+                }
             }
             _ => UploadStart::FROM_ZERO,
         };
