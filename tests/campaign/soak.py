@@ -34,7 +34,7 @@ PIECE, SEAMS = 1_024, 4
 TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
 BREAKABLE = (*TRANSFERS, "rename")
 # Codes that may end a transfer: those of success, and those of each fault.
-CODES = frozenset({"226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
+CODES = frozenset({"213", "226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
 # Exit codes of our client that no fault excuses: internal error and usage.
 NEVER = (1, 2)
 # Exit code of our client if the server's file is not the one that it sent.
