@@ -185,8 +185,8 @@ fn active_under_tls(client: &str) {
 }
 
 #[test]
-fn two_servers_work_behind_haproxy() {
-    if !in_own_network("haproxy::two_servers_work_behind_haproxy", &ADDRESSES) {
+fn two_servers_work_through_haproxy() {
+    if !in_own_network("haproxy::two_servers_work_through_haproxy", &ADDRESSES) {
         return;
     }
     let (Some(haproxy), Some(curl)) = (Peer::find("haproxy"), Peer::find("curl")) else { return };
@@ -223,8 +223,8 @@ fn two_servers_work_behind_haproxy() {
 }
 
 #[test]
-fn servers_behind_haproxy_ban_the_client_address() {
-    let test = "haproxy::servers_behind_haproxy_ban_the_client_address";
+fn servers_ban_the_client_address_through_haproxy() {
+    let test = "haproxy::servers_ban_the_client_address_through_haproxy";
     if !in_own_network(test, &ADDRESSES) {
         return;
     }

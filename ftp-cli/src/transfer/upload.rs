@@ -108,10 +108,9 @@ impl Uploading<'_, '_> {
         };
         let start = self.start(regular.as_ref())?;
         if start.is_there && !self.is_whole(source)? {
-            self.context.note("the server's file may be another one: uploading from the start");
             self.attempt.past.is_refuted.set(true);
-            self.attempt.from_start = true;
-            return self.run(source);
+            let why = "the server's file may be another one: uploading from the start";
+            return self.run_from_start(source, why);
         }
         if let Source::File(file) = source
             && length.is_some()
@@ -128,9 +127,8 @@ impl Uploading<'_, '_> {
         } else {
             let report = match self.send(source, start.way, start.offset, length, streamed) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
-                    self.context.note("the server cannot resume: uploading from the start");
-                    self.attempt.from_start = true;
-                    return self.run(source);
+                    let why = "the server cannot resume: uploading from the start";
+                    return self.run_from_start(source, why);
                 }
                 sent => sent?,
             };
@@ -233,16 +231,19 @@ impl Uploading<'_, '_> {
 
     /// Replaces a file that this run has resumed, although it may have come from another file.
     fn upload_again(&mut self, source: &mut Source<'_>) -> Result<Done, Failure> {
-        self.context.note(
-            "the server's partial file may be from another file: uploading from the start \
-             (--verify none accepts it)",
-        );
+        let why = "the server's partial file may be from another file: uploading from the start \
+                   (--verify none accepts it)";
         // Some servers never overwrite a file. If the server refuses to delete it, an upload may
         // still replace it.
         match self.client.delete(self.remote.place.path()) {
             Ok(()) | Err(Error::Refused(..)) => {}
             Err(error) => return Err(error.into()),
         }
+        self.run_from_start(source, why)
+    }
+
+    fn run_from_start(&mut self, source: &mut Source<'_>, why: &str) -> Result<Done, Failure> {
+        self.context.note(why);
         self.attempt.from_start = true;
         self.run(source)
     }

@@ -23,6 +23,17 @@ fn is_shown(served: &Served, pair: &Pair) {
     assert!(found == pair.certificate()[..], "another certificate than was expected");
 }
 
+/// Stores a file in a session whose data connections show the certificate of `pair`.
+#[track_caller]
+fn store_under(session: &mut RawSession, client: &TlsClient, pair: &Pair) {
+    let mut data = session.tls_data(client, "STOR file");
+    let data_shown = data.shaken().certificate;
+    assert_eq!(data_shown.as_deref(), Some(&pair.certificate()[..]), "of its own session");
+    data.write_all(b"content").and_then(|()| data.finish()).unwrap();
+    drop(data.read_to_its_end());
+    session.expect_reply(226);
+}
+
 #[test]
 fn sighup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
     let (home, authority) = (TempRoot::new(), Authority::new());
@@ -51,12 +62,7 @@ fn sighup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         served.signal("HUP");
         log_until(&served, "changed: the certificate");
         is_shown(&served, &second);
-        let mut data = session.tls_data(&client, "STOR file");
-        let data_shown = data.shaken().certificate;
-        assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
-        data.write_all(b"content").and_then(|()| data.finish()).unwrap();
-        drop(data.read_to_its_end());
-        session.expect_reply(226);
+        store_under(&mut session, &client, &first);
         assert_eq!(root.read("file"), b"content");
 
         // An invalid certificate changes nothing and is logged.
@@ -211,12 +217,7 @@ fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
 
     // A session continues with the certificate that it began with.
     session.expect("TYPE I", 200);
-    let mut data = session.tls_data(&client, "STOR file");
-    let data_shown = data.shaken().certificate;
-    assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
-    data.write_all(b"content").and_then(|()| data.finish()).unwrap();
-    drop(data.read_to_its_end());
-    session.expect_reply(226);
+    store_under(&mut session, &client, &first);
 
     // Files that are written in place.
     let third = authority.issue(Kind::Good);

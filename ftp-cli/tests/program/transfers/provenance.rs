@@ -152,49 +152,42 @@ fn a_complete_file_that_may_be_another_one_is_uploaded_again_as_09() {
     assert_eq!(put(&[("MDTM", time(HOUR))], &["--verify", "none"]), 0);
 }
 
-#[test]
-fn a_retry_does_not_take_a_mixture_for_the_complete_file_as_09() {
+/// Runs `put -c --retry`. `first` is the script of the first connection; at the second one, the
+/// server has a complete file whose time proves it new in every time zone.
+fn retries_at_a_mixture(first: Vec<(&'static str, Act)>) -> Peer {
     let here = TempRoot::new();
     let path = text(&here.write("file", &ten(b'x')));
-    // All bytes arrive, but the reply is lost.
-    let peer = Peer::start_several(vec![
-        vec![
-            ("SIZE", Act::Say("213 4")),
-            ("MDTM", time(HOUR)),
-            ("APPE x", Act::TakeAndBreak("150 go")),
-        ],
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", time(20 * HOUR)),
-            ("STOR x", Act::Take("150 go", "226 done")),
-        ],
-    ]);
+    let second = vec![
+        ("SIZE", Act::Say("213 10")),
+        ("SIZE", Act::Say("213 10")),
+        ("MDTM", time(20 * HOUR)),
+        ("STOR x", Act::Take("150 go", "226 done")),
+    ];
+    let peer = Peer::start_several(vec![first, second]);
     let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
     run(put.args([&path, &peer.url("x")])).exited(0);
+    peer
+}
+
+#[test]
+fn a_retry_does_not_take_a_mixture_for_the_complete_file_as_09() {
+    // All bytes arrive, but the reply is lost.
+    let peer = retries_at_a_mixture(vec![
+        ("SIZE", Act::Say("213 4")),
+        ("MDTM", time(HOUR)),
+        ("APPE x", Act::TakeAndBreak("150 go")),
+    ]);
     assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 1), "{}", peer.seen());
 }
 
 #[test]
 fn a_refuted_file_is_not_resumed_by_a_retry_as_09() {
-    let here = TempRoot::new();
-    let path = text(&here.write("file", &ten(b'x')));
     // The second upload is lost before it begins, so the mixture stays.
-    let peer = Peer::start_several(vec![
-        vec![
-            ("SIZE", Act::Say("213 4")),
-            ("APPE x", Act::Take("150 go", "226 done")),
-            ("STOR x", Act::Say("421 bye")),
-        ],
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", time(20 * HOUR)),
-            ("STOR x", Act::Take("150 go", "226 done")),
-        ],
+    let peer = retries_at_a_mixture(vec![
+        ("SIZE", Act::Say("213 4")),
+        ("APPE x", Act::Take("150 go", "226 done")),
+        ("STOR x", Act::Say("421 bye")),
     ]);
-    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
-    run(put.args([&path, &peer.url("x")])).exited(0);
     assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 2), "{}", peer.seen());
     assert_eq!(count(&peer, "DELE"), 1, "{}", peer.seen());
 }
