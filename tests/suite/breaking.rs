@@ -117,7 +117,7 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
     let here = TempRoot::new();
     let target = here.join("down");
     let down = queue(site, &Arc::new(Cutting::new()))
-        .download_to("down", &target, FileOptions::new(), &mut Watch::new())
+        .download_to("down", &target, &FileOptions::new(), &mut Watch::new())
         .unwrap();
     assert_same("down", &here.read("down"), &content);
     assert!(down.attempts > cuts && down.size == LENGTH as u64, "{down:?}");
@@ -126,7 +126,7 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
     site.root.write("old", &binary(150_000, 4));
     let [new, old] = ["new", "old"].map(|name| {
         let done = queue(site, &Arc::new(Cutting::new()))
-            .upload_from(&target, name, FileOptions::new(), &mut Watch::new())
+            .upload_from(&target, name, &FileOptions::new(), &mut Watch::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
         assert!(done.attempts > cuts && done.size == LENGTH as u64, "{done:?}");

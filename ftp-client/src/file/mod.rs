@@ -5,10 +5,12 @@ pub(crate) mod backoff;
 pub(crate) mod checksum;
 #[cfg(unix)]
 mod download;
+pub(crate) mod evidence;
 #[cfg(unix)]
 mod growing;
 #[cfg(unix)]
 pub(crate) mod local;
+pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
 #[cfg(unix)]
@@ -24,59 +26,6 @@ pub(crate) mod retry;
 pub(crate) mod upload;
 
 use crate::transfer::Report;
-
-/// Options of [`Client::download_to`](crate::Client::download_to) and
-/// [`Client::upload_from`](crate::Client::upload_from).
-///
-/// By default, the whole file is transferred, an existing file is replaced, and the modification
-/// time is not set.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[must_use]
-pub struct FileOptions {
-    pub(crate) resume: bool,
-    pub(crate) keep_existing: bool,
-    pub(crate) preserve: bool,
-    pub(crate) hash: bool,
-}
-
-impl FileOptions {
-    /// Returns the default options.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets whether to resume an earlier transfer (default: no).
-    pub const fn resume(mut self, on: bool) -> Self {
-        self.resume = on;
-        self
-    }
-
-    /// Sets whether a download keeps an existing local file instead of replacing it (default: no).
-    ///
-    /// If the local file already exists when the download completes, the call fails with
-    /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`. With
-    /// [`resume`](Self::resume), only `NAME.part` is resumed; the existing file is never extended.
-    pub const fn keep_existing(mut self, on: bool) -> Self {
-        self.keep_existing = on;
-        self
-    }
-
-    /// Sets whether the server must compute a digest of the file, for comparison with the local
-    /// digest (default: no).
-    pub const fn hash(mut self, on: bool) -> Self {
-        self.hash = on;
-        self
-    }
-
-    /// Sets whether the new file gets the modification time of the original (default: no).
-    ///
-    /// If the server does not report the time, a download succeeds without it. If the server
-    /// refuses to set the time, an upload fails with [`Error::Refused`](crate::Error::Refused).
-    pub const fn preserve(mut self, on: bool) -> Self {
-        self.preserve = on;
-        self
-    }
-}
 
 /// How a file was verified, in addition to the server's confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -84,11 +84,11 @@ impl Local {
     }
 
     fn download(&self, queue: &mut Retry) -> Result<FileReport, Error> {
-        queue.download_to("a", self.path("a"), FileOptions::new(), &mut Watch::new())
+        queue.download_to("a", self.path("a"), &FileOptions::new(), &mut Watch::new())
     }
 
     fn upload(&self, queue: &mut Retry) -> Result<FileReport, Error> {
-        queue.upload_from(self.path("a"), "a", FileOptions::new(), &mut Watch::new())
+        queue.upload_from(self.path("a"), "a", &FileOptions::new(), &mut Watch::new())
     }
 }
 
