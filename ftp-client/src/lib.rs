@@ -267,7 +267,7 @@ pub use file::retry::Retry;
 pub use file::upload::Uploaded;
 pub use file::{FileReport, Verified};
 pub use listing::{
-    Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
+    Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::canceller::Canceller;
