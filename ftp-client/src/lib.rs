@@ -232,6 +232,7 @@ mod tls;
 mod tls;
 mod trace;
 mod transfer;
+pub mod tree;
 mod url_path;
 
 pub use client::Client;
