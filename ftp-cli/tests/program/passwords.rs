@@ -421,6 +421,353 @@ fn a_password_in_a_reply_is_masked_li_12_hl_11() {
     let ran = run(&mut ftp(&["quote", "--trace", &peer.url(""), "PASS geheim"]));
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "230 ****\n");
     hides(&ran);
+    let echo = Act::Say("500 'SITE PSWD old geheim': unknown (geheim, old)");
+    let peer = Peer::start(&[("SITE", echo)]);
+    let ran = run(&mut ftp(&["quote", "--trace", "-v", &peer.url(""), "SITE PSWD old geheim"]));
+    let said = "500 'SITE PSWD ****': unknown (****, ****)";
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{said}\n"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> SITE PSWD ****"), "{ran:?}");
+    hides(&ran);
+}
+
+#[test]
+fn a_world_readable_netrc_is_an_error_only_if_it_is_used_li_02_hl_02() {
+    let here = TempRoot::new();
+    let path = private(&here, ".netrc", "machine 127.0.0.1 login u password geheim\n");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let home = here.path().to_str().unwrap();
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    for (options, login) in [
+        (&["--no-netrc"][..], ""),
+        (&["--netrc-file", "/dev/null"], ""),
+        (&[], "u:p@"),
+        (&["-u", "other", "--password-command", "echo p"], ""),
+    ] {
+        if options.contains(&"/dev/null") {
+            // Not a regular file: it could be endless.
+            let ran = run(ftp(&["get", "ftp://127.0.0.1:1/x", "-"]).args(options));
+            failed(&ran, 3, "/dev/null: not a regular file");
+            continue;
+        }
+        let peer = Peer::start(&data);
+        let url = peer.url("x").replace("ftp://", &format!("ftp://{login}"));
+        let mut get = ftp(&["get", &url, "-"]);
+        assert_eq!(run(get.args(options).env("HOME", home)).succeeded(), b"12345", "{options:?}");
+        assert!(!peer.seen().contains("geheim"), "{}", peer.seen());
+    }
+    let peer = Peer::start(&data);
+    let ran = run(ftp(&["get", &peer.url("x"), "-"]).env("HOME", home));
+    failed(&ran, 3, "mode 0644");
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("geheim"), "{ran:?}");
+    assert_eq!(peer.seen(), "", "nothing was sent");
+}
+
+#[test]
+fn no_environment_causes_a_panic_hl_13() {
+    let huge = "/x".repeat(60_000);
+    for (name, value) in [
+        ("HOME", ""),
+        ("HOME", "relative"),
+        ("HOME", huge.as_str()),
+        ("HOME", "/dev/null"),
+        ("LANG", "xx_YY.\u{1b}[2J"),
+        ("LC_ALL", ""),
+        ("TERM", huge.as_str()),
+        ("COLUMNS", "-1"),
+        ("FTP_PASSWORD", huge.as_str()),
+        ("TZ", ":/dev/zero"),
+        ("RUST_LOG", "%%%"),
+    ] {
+        let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+        let mut get = ftp(&["get", &peer.url("x"), "-"]);
+        assert_eq!(run(get.env(name, value)).succeeded(), b"12345", "{name}={value:.20}");
+    }
+    let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+    let mut get = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
+    get.env_clear().args(["get", &peer.url("x"), "-"]);
+    assert_eq!(run(&mut get).succeeded(), b"12345", "no environment at all");
+}
+
+/// Starts `get` as `u` from a peer, on a terminal.
+fn asked(peer: &Peer, options: &[&str]) -> Terminal {
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    let mut get = ftp(&["get", &url, "-"]);
+    let mut terminal = Terminal::start(get.args(options));
+    terminal.expect("Password for u at 127.0.0.1: ");
+    assert!(!terminal.echoes());
+    terminal
+}
+
+#[test]
+fn the_password_prompt_echoes_nothing_li_01() {
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    let peer = Peer::start(&data);
+    let mut terminal = asked(&peer, &["-q"]);
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.ends_with("12345"), "{shown:?}");
+    assert!(!shown.contains("geheim"), "{shown:?}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+    assert!(terminal.echoes());
+
+    // An empty input is not a password, and nothing was sent.
+    for typed in ["\n", "\x04"] {
+        let peer = Peer::start(&data);
+        let mut terminal = asked(&peer, &[]);
+        terminal.type_in(typed);
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), Some(6), "{shown:?}");
+        assert!(terminal.echoes() && peer.seen().is_empty(), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn data_on_standard_input_is_not_the_password_li_01() {
+    let here = TempRoot::new();
+    here.write("data", b"not the password\n");
+    let peer = Peer::start(&[("STOR", Act::Take("150 go on", "226 done"))]);
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    // The shell redirects the standard input of the program.
+    let line = format!(
+        "exec {} put -q - {url} <{}",
+        env!("CARGO_BIN_EXE_ftp-cli"),
+        here.join("data").display()
+    );
+    let mut terminal = Terminal::start(Command::new("/bin/sh").args(["-c", &line]));
+    terminal.expect("Password for u at 127.0.0.1: ");
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+}
+
+#[test]
+fn a_password_prompt_needs_a_terminal_on_stderr_li_01() {
+    let peer = Peer::start(&[]);
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    let mut terminal = Terminal::start_with(&mut ftp(&["get", &url, "-"]), |command, terminal| {
+        command.stdout(terminal("standard output")).stderr(Stdio::piped());
+    });
+    let (status, shown) = terminal.end();
+    assert_eq!((status.code(), shown.as_str()), (Some(6), ""));
+    assert_eq!(peer.seen(), "");
+}
+
+#[test]
+fn every_signal_restores_the_terminal_echo_hl_10() {
+    for (signal, code, killed) in [
+        (Signal::INT, Some(130), None),
+        (Signal::TERM, Some(143), None),
+        (Signal::HUP, None, Some(Signal::HUP)),
+        (Signal::QUIT, None, Some(Signal::QUIT)),
+        (Signal::ALARM, None, Some(Signal::ALARM)),
+        (Signal::USR1, None, Some(Signal::USR1)),
+        (Signal::USR2, None, Some(Signal::USR2)),
+        (Signal::XCPU, None, Some(Signal::XCPU)),
+        (Signal::VTALARM, None, Some(Signal::VTALARM)),
+        (Signal::PROF, None, Some(Signal::PROF)),
+        (Signal::ABORT, None, Some(Signal::ABORT)),
+    ] {
+        let peer = Peer::start(&[]);
+        let mut terminal = asked(&peer, &[]);
+        terminal.type_in("geh");
+        terminal.signal(signal);
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), code, "{signal:?}: {shown:?}");
+        assert_eq!(status.signal(), killed.map(|signal| signal.as_raw()), "{signal:?}: {shown:?}");
+        assert!(terminal.echoes(), "{signal:?}");
+        assert!(!shown.contains("geh") && peer.seen().is_empty(), "{shown:?}");
+    }
+    // All ways to end a program on a terminal; also while `passwd` asks, which has no transfer.
+    let mut terminal = asked(&Peer::start(&[]), &[]);
+    terminal.type_in("geh\x03");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    assert!(terminal.echoes());
+    let mut terminal = Terminal::start(&mut ftp(&["passwd"]));
+    terminal.expect("Password: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geh\x03");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn a_stopped_and_continued_prompt_is_repeated_hl_10() {
+    let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+    let mut terminal = asked(&peer, &["-q"]);
+    terminal.type_in("lost\x1a");
+    terminal.is_stopped();
+    assert!(terminal.echoes());
+    terminal.signal(Signal::CONT);
+    terminal.expect("Password for u at 127.0.0.1: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.ends_with("12345"), "{shown:?}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn a_password_in_a_url_causes_one_warning_on_a_terminal_li_01() {
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    for (options, count) in [(&["get"][..], 1), (&["get", "-q"], 0)] {
+        let peer = Peer::start(&data);
+        let url = peer.url("x").replace("ftp://", "ftp://u:geheim@");
+        let mut terminal = Terminal::start(ftp(options).args([&url, "-"]));
+        let (status, shown) = terminal.end();
+        assert!(status.success(), "{shown}");
+        assert_eq!(shown.matches("the password in the URL").count(), count, "{shown}");
+        assert!(!shown.contains("geheim"), "{shown}");
+    }
+    let peer = Peer::start(&data);
+    let url = peer.url("x").replace("ftp://", "ftp://u:geheim@");
+    let ran = run(&mut ftp(&["get", &url, "-"]));
+    assert!(ran.stderr.is_empty(), "not where nobody reads it: {ran:?}");
+}
+
+#[test]
+fn passwd_asks_twice_on_a_terminal() {
+    let mut terminal = Terminal::start(&mut ftp(&["passwd"]));
+    terminal.expect("Password: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    terminal.expect("Again: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.contains("$argon2id$"), "{shown}");
+    assert!(!shown.contains("geheim") && terminal.echoes(), "{shown}");
+}
+
+/// Asserts that no output of a run contains a password.
+#[track_caller]
+fn hides(ran: &ftp_tests::process::Ran) {
+    for bytes in [&ran.stdout, &ran.stderr] {
+        assert!(!String::from_utf8_lossy(bytes).contains("geheim"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_misplaced_password_is_neither_sent_nor_shown_hl_01() {
+    let here = TempRoot::new();
+    let script = here.write("script", b"get ftp://u:geheim@h/x\n");
+    let script = script.to_str().unwrap();
+    let peer = Peer::start(&[]);
+    let url = &peer.url("x");
+    let local = here.join("local").to_str().unwrap().to_owned();
+    for arguments in [
+        &["get", "-u", "me:geheim", url, &local][..],
+        &["get", "-u", "me,geheim", url, &local],
+        &["ls", "--json", "--user=me:geheim", url],
+        &["--user", "me:geheim", "doctor", url],
+        &["ftp://u:geheim@h/x"],
+        &["-q", "u:geheim@h/x"],
+        &["http://u:geheim@h/x"],
+        &["get", "u:geheim@h/x", &local],
+        &["get", "--json", "ftp:/u:geheim@h/x", &local],
+        &["get", url, "u:geheim@h/x"],
+        &["put", "--json", "ftp://u:geheim@h/x", url],
+        &["mirror", "u:geheim@h/x", &local],
+        &["rm", "u:geheim@h/x"],
+        &["batch", url, script],
+    ] {
+        let mut ftp = ftp(arguments);
+        let ran = run(ftp.env("FTP_PASSWORD", "other").current_dir(here.path()));
+        ran.exited(2);
+        hides(&ran);
+    }
+    let message = "--password-file";
+    failed(&run(&mut ftp(&["get", "-u", "me:geheim", url, &local])), 2, message);
+    failed(&run(&mut ftp(&["ftp://u:geheim@h/x"])), 2, "ftp-cli get ftp://u@h/x");
+    let mut batch = ftp(&["batch", &url.replace("/x", "/")]);
+    let lines = b"get ftp://u:geheim@h/x\nu:geheim@h\nput ftp://u:geheim@h/x\n";
+    let ran = ftp_tests::process::run_with(&mut batch, lines, LIMIT);
+    ran.exited(2);
+    hides(&ran);
+    // Local files can have such names as long as no code takes them for URLs.
+    let odd = here.write("10:30@home", b"content");
+    let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+    run(&mut ftp(&["put", odd.to_str().unwrap(), &peer.url("x")])).succeeded();
+    assert!(!peer.seen().contains("geheim"), "{}", peer.seen());
+}
+
+#[test]
+fn a_password_in_a_reply_is_masked_li_12_hl_11() {
+    let here = TempRoot::new();
+    let file = private(&here, "password", "geheim\n");
+    for (acts, options) in [
+        (vec![("PASS", Act::Say("530-PASS geheim\r\n530 'PASS geheim': no"))], &[][..]),
+        (vec![("PASS", Act::Say("421 geheim"))], &[]),
+        (vec![("PASS", Act::Say("geheim"))], &[]),
+        (
+            vec![("PASS", Act::Say("332 ok")), ("ACCT", Act::Say("530 geheim?"))],
+            &["--account", "geheim"],
+        ),
+    ] {
+        for command in [&["ls", "--json", "--trace"][..], &["doctor", "--trace"]] {
+            // doctor logs in more than once.
+            let peer = Peer::start_several(vec![acts.clone(); 8]);
+            let url = peer.url("").replace("ftp://", "ftp://u@");
+            let mut ftp = ftp(command);
+            ftp.args(["--password-file", &file, "--timeout", "50", &url]).args(options);
+            let ran = run(&mut ftp);
+            assert_ne!(ran.code(), Some(0), "{ran:?}");
+            assert!(peer.seen().contains("PASS geheim"), "{}", peer.seen());
+            hides(&ran);
+        }
+    }
+    let peer = Peer::start(&[("PASS geheim", Act::Say("230 geheim"))]);
+    let ran = run(&mut ftp(&["quote", "--trace", &peer.url(""), "PASS geheim"]));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "230 ****\n");
+    hides(&ran);
+    let echo = Act::Say("500 'SITE PSWD old geheim': unknown (geheim, old)");
+    let peer = Peer::start(&[("SITE", echo)]);
+    let ran = run(&mut ftp(&["quote", "--trace", "-v", &peer.url(""), "SITE PSWD old geheim"]));
+    let said = "500 'SITE PSWD ****': unknown (****, ****)";
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{said}\n"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> SITE PSWD ****"), "{ran:?}");
+    hides(&ran);
+}
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_a_text() {
+    let here = TempRoot::new();
+    let mark = "\u{feff}";
+    let password = private(&here, "password", &format!("{mark}p\r\n"));
+    let netrc = private(&here, "netrc", &format!("{mark}machine 127.0.0.1 login u password p\n"));
+    let batch = private(&here, "batch", &format!("{mark}quote NOOP\n"));
+    let list = |url: &str| private(&here, "list", &format!("{mark}{url}\n"));
+    for (user, arguments) in [
+        ("u@", &["ls", "--password-file", &password, "URL"][..]),
+        ("u@", &["ls", "--password-command", &format!("cat {password}"), "URL"]),
+        ("", &["ls", "--netrc-file", &netrc, "URL"]),
+        ("u:p@", &["batch", "URL", &batch]),
+        ("u:p@", &["batch", "URL"]),
+        ("u:p@", &["get", "-i", "LIST", "-o", "-"]),
+    ] {
+        let file = || Act::Send("150 go", b"x\r\n".to_vec(), "226 done");
+        let acts = [
+            ("PASS p", Act::Say("230 in")),
+            ("PASS", Act::Say("530 no")),
+            ("NOOP", Act::Say("200 ok")),
+        ];
+        let acts = acts.into_iter().chain(["NLST", "MLSD", "LIST", "RETR"].map(|it| (it, file())));
+        let peer = Peer::start(&acts.collect::<Vec<_>>());
+        let url = peer.url("").replace("ftp://", &format!("ftp://{user}"));
+        let listed = list(&format!("{url}x"));
+        let words: Vec<&str> = arguments
+            .iter()
+            .map(|word| match *word {
+                "URL" => &*url,
+                "LIST" => &*listed,
+                word => word,
+            })
+            .collect();
+        let input = format!("{mark}quote NOOP\n");
+        let ran = ftp_tests::process::run_with(&mut ftp(&words), input.as_bytes(), LIMIT);
+        assert_eq!(ran.code(), Some(0), "{ran:?} {}", peer.seen());
+    }
 }
 
 #[test]
