@@ -27,6 +27,8 @@ impl Client {
     pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Cwd(self.pathname(path.as_ref())?);
         self.moved = true;
+        self.settle()?;
+        self.position.forget();
         self.order_in_a_form(&command).map(drop)
     }
 
@@ -37,6 +39,8 @@ impl Client {
     /// Returns [`Error::Refused`] if the server refuses the command.
     pub fn cdup(&mut self) -> Result<(), Error> {
         self.moved = true;
+        self.settle()?;
+        self.position.forget();
         self.order_in_a_form(&Command::Cdup).map(drop)
     }
 
@@ -66,7 +70,7 @@ impl Client {
 
     /// Sends a directory command that must end with 2xx. If the server does not know the plain
     /// verb, the client tries the X form, such as `XMKD`, once, and then keeps the form that works.
-    fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
+    pub(super) fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
         let plain = command.encode()?;
         let x_form = command.encode_x_form()?;
