@@ -13,6 +13,7 @@ const TARGET: &str = "ftp_client::wire";
 pub(crate) fn sent(verb: Verb, line: &[u8]) {
     let shown = |line: &[u8]| Escaped(line.trim_ascii_end()).to_string();
     match secret_at(verb, line) {
+        Some(_) if verb != Verb::Site => log::debug!(target: TARGET, "> {verb} ****"),
         Some(at) => {
             let open = line.get(..at).unwrap_or_default();
             log::debug!(target: TARGET, "> {} ****", shown(open));
