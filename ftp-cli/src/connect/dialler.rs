@@ -328,6 +328,18 @@ pub(crate) fn mode(options: &Options) -> Mode {
     }
 }
 
+/// Returns the number of data connections that can be open at once: in active mode, each needs a
+/// port of `--active-ports`.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn most_data_connections(options: &Options) -> Result<usize, Failure> {
+    let ports = options.parsed("active-ports", values::ports)?;
+    let ports = ports.filter(|_| mode(options) == Mode::Active);
+    Ok(ports.map_or(usize::MAX, |ports| ports.count()))
+}
+
 /// Reads the wanted address family.
 pub(crate) fn family(options: &Options) -> Family {
     match options.last_of(&["ipv4", "ipv6"]) {
