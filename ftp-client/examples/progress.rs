@@ -29,7 +29,7 @@ pub(crate) fn upload(
     };
     let mut watch = Watch::new().meter(&mut meter);
     let mut client = Client::builder().open(url)?;
-    client.upload_from(local, url.path(), FileOptions::new(), &mut watch)?;
+    client.upload_from(local, url.path(), &FileOptions::new(), &mut watch)?;
     client.quit()?;
     Ok(())
 }

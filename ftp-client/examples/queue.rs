@@ -28,7 +28,7 @@ pub(crate) fn download(
 ) -> Result<(), Box<dyn Error>> {
     for name in names {
         let target = target.join(name);
-        let done = queue.download_to(name, target, FileOptions::new(), &mut Watch::new())?;
+        let done = queue.download_to(name, target, &FileOptions::new(), &mut Watch::new())?;
         println!("{name}: {} bytes, {} from an earlier attempt", done.size, done.resumed);
     }
     queue.quit()?;

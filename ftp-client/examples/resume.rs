@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use ftp_client::{Client, FileOptions, FtpUrl, Watch};
+use ftp_client::{Client, FileOptions, FtpUrl, Resume, Watch};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -19,8 +19,8 @@ pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
     // Bytes of an earlier run are kept only if nothing shows that they belong to another file. New
     // bytes go to `LOCAL.part` until the file is complete, unless they extend a shorter `LOCAL`.
-    let options = FileOptions::new().resume(true);
-    let done = client.download_to(url.path(), local, options, &mut Watch::new())?;
+    let options = FileOptions::new().resume(Resume::Proven);
+    let done = client.download_to(url.path(), local, &options, &mut Watch::new())?;
     client.quit()?;
     Ok(done.size - done.resumed)
 }

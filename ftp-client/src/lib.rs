@@ -51,14 +51,14 @@
 //! resume an interrupted download. [`Client::upload_from`] is its counterpart.
 //!
 //! ```no_run
-//! use ftp_client::{FileOptions, RateLimit, Watch};
+//! use ftp_client::{FileOptions, RateLimit, Resume, Watch};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
 //! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
-//! let options = FileOptions::new().resume(true).preserve(true);
-//! let done = client.download_to("pub/a.bin", "a.bin", options, &mut watch)?;
+//! let options = FileOptions::new().resume(Resume::Proven).preserve(true);
+//! let done = client.download_to("pub/a.bin", "a.bin", &options, &mut watch)?;
 //! println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
 //! # Ok(())
 //! # }
@@ -75,7 +75,7 @@
 //! let mut queue = Retry::new(Client::builder(), "ftp.example.org").attempts(10);
 //! for name in ["a.bin", "b.bin"] {
 //!     let path = format!("pub/{name}");
-//!     let done = queue.download_to(path, name, FileOptions::new(), &mut Watch::new())?;
+//!     let done = queue.download_to(path, name, &FileOptions::new(), &mut Watch::new())?;
 //!     println!("{name}: {} bytes in {} attempts", done.size, done.attempts);
 //! }
 //! queue.quit()?;
@@ -219,6 +219,7 @@ mod control;
 mod data;
 mod digest;
 mod error;
+mod event;
 mod file;
 pub mod fxp;
 mod listing;
@@ -231,21 +232,27 @@ mod tls;
 mod tls;
 mod trace;
 mod transfer;
+pub mod tree;
 mod url_path;
 
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
+pub use client::identity::Login;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
     AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase, ProxyError, ProxyFault,
 };
+pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
 pub use file::checksum::Checksum;
 #[cfg(unix)]
+pub use file::evidence::{Resume, Why};
+#[cfg(unix)]
 pub use file::local::{Committed, LocalFile, part_of};
+pub use file::options::{Existing, FileOptions, Verify};
 #[cfg(unix)]
 pub use file::origin::Origin;
 #[cfg(unix)]
@@ -259,9 +266,9 @@ pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
-pub use file::{FileOptions, FileReport, Verified};
+pub use file::{Done, Verified};
 pub use listing::{
-    Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
+    Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::canceller::Canceller;

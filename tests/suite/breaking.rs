@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::{
-    Backoff, Client, Connector, FileOptions, FileReport, Purpose, Retry, Target, Timeouts,
+    Backoff, Client, Connector, FileOptions, Done, Purpose, Retry, Target, Timeouts,
     Transport, Watch,
 };
 use ftp_tests::compare::assert_same;
@@ -110,14 +110,14 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
 
 /// A download, an upload to a new name, and a replacement.
 #[track_caller]
-fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
+fn assert_transfers_complete_after_retries(site: &Site) -> [Done; 3] {
     let content = binary(LENGTH, 3);
     let cuts = u32::try_from(CUTS.len()).unwrap();
     site.root.write("down", &content);
     let here = TempRoot::new();
     let target = here.join("down");
     let down = queue(site, &Arc::new(Cutting::new()))
-        .download_to("down", &target, FileOptions::new(), &mut Watch::new())
+        .download_to("down", &target, &FileOptions::new(), &mut Watch::new())
         .unwrap();
     assert_same("down", &here.read("down"), &content);
     assert!(down.attempts > cuts && down.size == LENGTH as u64, "{down:?}");
@@ -126,7 +126,7 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
     site.root.write("old", &binary(150_000, 4));
     let [new, old] = ["new", "old"].map(|name| {
         let done = queue(site, &Arc::new(Cutting::new()))
-            .upload_from(&target, name, FileOptions::new(), &mut Watch::new())
+            .upload_from(&target, name, &FileOptions::new(), &mut Watch::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
         assert!(done.attempts > cuts && done.size == LENGTH as u64, "{done:?}");

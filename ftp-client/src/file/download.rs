@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{RepresentationType, TimeVal};
 
 use super::checksum::Checksum;
+use super::evidence::Resume;
 use super::growing::named;
 use super::local::{Committed, LocalFile};
+use super::options::{Existing, FileOptions, Verify};
 use super::origin::Origin;
 use super::partial::Salvage;
 use super::resume::{ResumeOptions, Resumed};
-use super::{FileOptions, FileReport, Verified};
+use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
@@ -28,16 +30,16 @@ impl Client {
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download [resumes](LocalFile::resume). If there is no `NAME.part`, a shorter file at
     /// `target` that seems to be the beginning of the server's file is extended in place, except
-    /// with [`keep_existing`](FileOptions::keep_existing). If the server cannot resume downloads,
+    /// with [`Existing::Keep`]. If the server cannot resume downloads,
     /// or its file has changed, the download starts at byte 0.
     ///
     /// ```no_run
-    /// use ftp_client::{FileOptions, Watch};
+    /// use ftp_client::{FileOptions, Resume, Watch};
     ///
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// # client.login("anonymous", "guest@")?;
-    /// let options = FileOptions::new().resume(true);
-    /// let done = client.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
+    /// let options = FileOptions::new().resume(Resume::Proven);
+    /// let done = client.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
     /// println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
@@ -51,22 +53,22 @@ impl Client {
     ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
-    /// - With [`hash`](FileOptions::hash), [`Error::Unsupported`] if the server lists no suitable
+    /// - With [`Verify::Digest`], [`Error::Unsupported`] if the server lists no suitable
     ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
     ///   mismatch.
     pub fn download_to(
         &mut self,
         path: impl AsRef<[u8]>,
         target: impl AsRef<Path>,
-        options: FileOptions,
+        options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
         self.set_representation(RepresentationType::Image);
         let mut from_start = false;
         loop {
-            let begun = match options.resume {
+            let begun = match options.resume != Resume::Own {
                 true => LocalFile::resume(
                     self,
                     path,
@@ -74,7 +76,7 @@ impl Client {
                     ResumeOptions {
                         in_place: false,
                         from_start,
-                        keep_existing: options.keep_existing,
+                        keep_existing: options.existing == Existing::Keep,
                     },
                 )?,
                 false => {
@@ -94,9 +96,9 @@ impl Client {
         &mut self,
         path: &[u8],
         begun: Resumed,
-        options: FileOptions,
+        options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<FileReport>, Error> {
+    ) -> Result<Option<Done>, Error> {
         let Resumed { mut file, offset, origin, is_whole, .. } = begun;
         let rest = origin.size.filter(|_| offset > 0).map(|size| size - offset);
         let mut report = None;
@@ -122,10 +124,12 @@ impl Client {
                 },
             }
         }
-        let size = offset + report.as_ref().map_or(0, |report| report.bytes);
+        let (bytes, duration) =
+            report.map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
+        let size = offset + bytes;
         let known = if offset > 0 { origin } else { Origin::default() };
         let checked = self.check_download(path, size, known, is_announced);
-        let verified = match checked.and_then(|verified| match options.hash {
+        let verified = match checked.and_then(|verified| match options.verify == Verify::Digest {
             true => self.check_hash(path, file.path(), size),
             false => Ok(verified),
         }) {
@@ -138,17 +142,22 @@ impl Client {
             }
         };
         self.publish(path, file, options)?;
-        Ok(Some(FileReport { attempts: 1, resumed: offset, size, report, verified }))
+        Ok(Some(Done { verified, ..Done::moved(bytes, offset, duration) }))
     }
 
     /// Sets the modification time of a complete file, if requested, and gives the file its name.
-    fn publish(&mut self, path: &[u8], file: LocalFile, options: FileOptions) -> Result<(), Error> {
+    fn publish(
+        &mut self,
+        path: &[u8],
+        file: LocalFile,
+        options: &FileOptions,
+    ) -> Result<(), Error> {
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
         {
             file.set_modified(time).map_err(Error::Local)?;
         }
-        match file.commit(!options.keep_existing).map_err(Error::Local)? {
+        match file.commit(options.existing != Existing::Keep).map_err(Error::Local)? {
             Committed::Done => Ok(()),
             Committed::Exists => Err(Error::Local(io::ErrorKind::AlreadyExists.into())),
         }

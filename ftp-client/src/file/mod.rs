@@ -5,10 +5,12 @@ pub(crate) mod backoff;
 pub(crate) mod checksum;
 #[cfg(unix)]
 mod download;
+pub(crate) mod evidence;
 #[cfg(unix)]
 mod growing;
 #[cfg(unix)]
 pub(crate) mod local;
+pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
 #[cfg(unix)]
@@ -22,61 +24,10 @@ pub(crate) mod resume;
 pub(crate) mod retry;
 #[cfg(unix)]
 pub(crate) mod upload;
+#[cfg(unix)]
+pub(crate) mod verify;
 
-use crate::transfer::Report;
-
-/// Options of [`Client::download_to`](crate::Client::download_to) and
-/// [`Client::upload_from`](crate::Client::upload_from).
-///
-/// By default, the whole file is transferred, an existing file is replaced, and the modification
-/// time is not set.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[must_use]
-pub struct FileOptions {
-    pub(crate) resume: bool,
-    pub(crate) keep_existing: bool,
-    pub(crate) preserve: bool,
-    pub(crate) hash: bool,
-}
-
-impl FileOptions {
-    /// Returns the default options.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets whether to resume an earlier transfer (default: no).
-    pub const fn resume(mut self, on: bool) -> Self {
-        self.resume = on;
-        self
-    }
-
-    /// Sets whether a download keeps an existing local file instead of replacing it (default: no).
-    ///
-    /// If the local file already exists when the download completes, the call fails with
-    /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`. With
-    /// [`resume`](Self::resume), only `NAME.part` is resumed; the existing file is never extended.
-    pub const fn keep_existing(mut self, on: bool) -> Self {
-        self.keep_existing = on;
-        self
-    }
-
-    /// Sets whether the server must compute a digest of the file, for comparison with the local
-    /// digest (default: no).
-    pub const fn hash(mut self, on: bool) -> Self {
-        self.hash = on;
-        self
-    }
-
-    /// Sets whether the new file gets the modification time of the original (default: no).
-    ///
-    /// If the server does not report the time, a download succeeds without it. If the server
-    /// refuses to set the time, an upload fails with [`Error::Refused`](crate::Error::Refused).
-    pub const fn preserve(mut self, on: bool) -> Self {
-        self.preserve = on;
-        self
-    }
-}
+use std::time::Duration;
 
 /// How a file was verified, in addition to the server's confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,18 +41,50 @@ pub enum Verified {
     Hash,
 }
 
-/// A completed file transfer.
+/// The result of a job that transfers one file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct FileReport {
+pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The number of bytes that an earlier transfer had already transferred.
-    pub resumed: u64,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The transfer; `None` if nothing was missing.
-    pub report: Option<Report>,
+    /// The number of bytes that an earlier attempt or run had already transferred.
+    pub resumed: u64,
+    /// The number of bytes that this job transferred, without the resumed ones.
+    pub bytes: u64,
+    /// The time that the transfer of these bytes took.
+    pub duration: Duration,
     /// How the file was verified.
     pub verified: Verified,
+    /// The reason why nothing was transferred, if the options excluded the file.
+    pub skipped: Option<&'static str>,
+    /// The name that the server chose, if it chose one.
+    pub name: Option<Vec<u8>>,
+}
+
+impl Done {
+    /// Returns the result of a transfer of `bytes` bytes after `resumed` earlier ones.
+    pub(crate) const fn moved(bytes: u64, resumed: u64, duration: Duration) -> Self {
+        let verified = Verified::No;
+        let size = resumed.saturating_add(bytes);
+        Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
+    }
+
+    /// Returns the result for a file that the options exclude.
+    pub(crate) fn skipped(why: &'static str) -> Self {
+        Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
+    }
+}
+
+impl Verified {
+    /// Returns the word for this: `none`, `size` or `hash`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "none",
+            Self::Size => "size",
+            Self::Hash => "hash",
+        }
+    }
 }

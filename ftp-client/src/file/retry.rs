@@ -8,11 +8,15 @@ use ftp_proto::{Password, ReplyCode};
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
+#[cfg(unix)]
+use crate::file::Done;
 use crate::file::backoff::Backoff;
 #[cfg(unix)]
-use crate::file::upload::FileUpload;
+use crate::file::evidence::Resume;
 #[cfg(unix)]
-use crate::file::{FileOptions, FileReport};
+use crate::file::options::FileOptions;
+#[cfg(unix)]
+use crate::file::upload::FileUpload;
 use crate::net::wait::Waiter;
 use crate::trace;
 #[cfg(unix)]
@@ -30,9 +34,9 @@ use crate::transfer::Watch;
 /// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
 /// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").attempts(10);
 /// let options = FileOptions::new();
-/// let done = queue.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
+/// let done = queue.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
 /// println!("{} bytes in {} attempts, {} resumed", done.size, done.attempts, done.resumed);
-/// queue.upload_from("b.bin", "incoming/b.bin", options, &mut Watch::new())?;
+/// queue.upload_from("b.bin", "incoming/b.bin", &options, &mut Watch::new())?;
 /// queue.quit()?;
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
@@ -132,15 +136,15 @@ impl Retry {
         &mut self,
         path: impl AsRef<[u8]>,
         target: impl AsRef<Path>,
-        options: FileOptions,
+        options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
-        let options = options.resume(true);
+        let options = &options.clone().resume(Resume::Proven);
         self.persist(|client, attempts| {
             let done = client.download_to(path, target, options, watch)?;
-            Ok(FileReport { attempts, ..done })
+            Ok(Done { attempts, ..done })
         })
     }
 
@@ -163,13 +167,13 @@ impl Retry {
         &mut self,
         source: impl AsRef<Path>,
         path: impl AsRef<[u8]>,
-        options: FileOptions,
+        options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
         self.persist(|client, attempts| {
             let done = upload.attempt(client, watch)?;
-            Ok(FileReport { attempts, ..done })
+            Ok(Done { attempts, ..done })
         })
     }
 

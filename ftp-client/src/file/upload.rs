@@ -3,13 +3,15 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::{RepresentationType, TimeVal};
 
+use super::evidence::Resume;
 use super::growing::named;
+use super::options::{FileOptions, Verify};
 use super::provenance::Provenance;
-use super::{FileOptions, FileReport, Verified};
+use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
@@ -81,7 +83,7 @@ impl Client {
     ///
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// # client.login("anonymous", "guest@")?;
-    /// client.upload_from("a.bin", "incoming/a.bin", FileOptions::new(), &mut Watch::new())?;
+    /// client.upload_from("a.bin", "incoming/a.bin", &FileOptions::new(), &mut Watch::new())?;
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
     ///
@@ -93,7 +95,7 @@ impl Client {
     ///   [`resume`](FileOptions::resume), if the server's file is already longer than the local
     ///   file.
     /// - [`Error::Incomplete`] if the server reports a different length afterwards.
-    /// - With [`hash`](FileOptions::hash), [`Error::Unsupported`] if the server lists no suitable
+    /// - With [`Verify::Digest`], [`Error::Unsupported`] if the server lists no suitable
     ///   algorithm, and [`Error::Mismatch`] if the digests differ.
     /// - With [`preserve`](FileOptions::preserve), [`Error::Refused`] if the server refuses to set
     ///   the modification time.
@@ -101,9 +103,9 @@ impl Client {
         &mut self,
         source: impl AsRef<Path>,
         path: impl AsRef<[u8]>,
-        options: FileOptions,
+        options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         FileUpload::new(source.as_ref(), path.as_ref(), options).attempt(self, watch)
     }
 
@@ -147,13 +149,14 @@ impl UploadStart {
 }
 
 impl<'a> FileUpload<'a> {
-    pub(super) const fn new(source: &'a Path, path: &'a [u8], options: FileOptions) -> Self {
+    pub(super) fn new(source: &'a Path, path: &'a [u8], options: &FileOptions) -> Self {
         let provenance = Provenance::Unknown;
+        let options = options.clone();
         Self { source, path, options, is_repeated: false, replaced: None, sent: 0, provenance }
     }
 
     /// Prepares the upload for several attempts.
-    pub(super) const fn repeated(self) -> Self {
+    pub(super) fn repeated(self) -> Self {
         Self { is_repeated: true, ..self }
     }
 
@@ -162,17 +165,17 @@ impl<'a> FileUpload<'a> {
         &mut self,
         client: &mut Client,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let done = self.send(client, watch);
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
             // The server's bytes may be wrong: the next attempt starts at byte 0.
-            self.options.resume = false;
+            self.options.resume = Resume::Own;
             self.sent = 0;
         }
         done
     }
 
-    fn send(&mut self, client: &mut Client, watch: &mut Watch<'_>) -> Result<FileReport, Error> {
+    fn send(&mut self, client: &mut Client, watch: &mut Watch<'_>) -> Result<Done, Error> {
         let Self { source, path, .. } = *self;
         let here = |error: io::Error| Error::Local(named(source, &error));
         client.set_representation(RepresentationType::Image);
@@ -183,7 +186,7 @@ impl<'a> FileUpload<'a> {
             // Bytes read from a pipe or device cannot be read again.
             return Err(here(io::Error::other("not a regular file")));
         }
-        let start = match is_file && (self.options.resume || self.is_repeated) {
+        let start = match is_file && ((self.options.resume != Resume::Own) || self.is_repeated) {
             true => self.find_uploaded(client, &file, &before)?,
             false => UploadStart::FROM_ZERO,
         };
@@ -209,7 +212,7 @@ impl<'a> FileUpload<'a> {
             let is_proven = self.provenance.is_proven(client, path, &file, sent.sent_at);
             if !matches!(is_proven, Ok(true)) {
                 // The server's file can be a mixture, so no later attempt resumes it.
-                self.options.resume = false;
+                self.options.resume = Resume::Own;
                 self.sent = 0;
                 self.replaced = Some(before.len());
             }
@@ -225,7 +228,9 @@ impl<'a> FileUpload<'a> {
             self.provenance = Provenance::Own;
             report = Some(sent);
         }
-        let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
+        let (bytes, duration) =
+            report.map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
+        let size = resumed + bytes;
         let after = file.metadata().map_err(here)?;
         if is_file && (size != before.len() || !is_unchanged(&before, &after)) {
             return Err(Error::Changed);
@@ -234,7 +239,7 @@ impl<'a> FileUpload<'a> {
             true => Verified::Size,
             false => client.check_upload(path, size)?,
         };
-        let verified = match self.options.hash {
+        let verified = match self.options.verify == Verify::Digest {
             true => client.check_hash(path, source, size)?,
             false => verified,
         };
@@ -243,7 +248,7 @@ impl<'a> FileUpload<'a> {
         {
             client.set_modified(path, time)?;
         }
-        Ok(FileReport { attempts: 1, resumed, size, report, verified })
+        Ok(Done { verified, ..Done::moved(bytes, resumed, duration) })
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
@@ -265,8 +270,12 @@ impl<'a> FileUpload<'a> {
         };
         let was_sent = there != self.replaced && there.is_some_and(|there| there <= self.sent);
         let beginning = match found {
-            Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
-            Uploaded::Beginning { length, modified } if self.options.resume || was_sent => {
+            Uploaded::Longer(_) if self.options.resume != Resume::Own => {
+                return Err(Error::Changed);
+            }
+            Uploaded::Beginning { length, modified }
+                if (self.options.resume != Resume::Own) || was_sent =>
+            {
                 // If the file is complete but lacks its final name, appending zero bytes gives it
                 // that name.
                 let has_all = length == here.len();

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::SystemTime;
 
-use ftp_client::{Error, FileOptions, LocalFile, ResumeOptions, Verified, Watch};
+use ftp_client::{
+    Error, Existing, FileOptions, LocalFile, Resume, ResumeOptions, Verified, Verify, Watch,
+};
 
 use crate::peer::{Server, reset};
 
@@ -38,12 +40,12 @@ fn a_download_replaces_the_target_only_when_complete() {
         peer.answer("RETR a", "550 gone");
     });
     let options = FileOptions::new();
-    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
     assert_eq!((done.size, done.resumed, done.verified), (5, 0, Verified::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
-    let short = client.download_to("a", &path, options, &mut Watch::new());
+    let short = client.download_to("a", &path, &options, &mut Watch::new());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
-    let gone = client.download_to("a", &path, options, &mut Watch::new());
+    let gone = client.download_to("a", &path, &options, &mut Watch::new());
     assert!(matches!(gone, Err(Error::Refused(..))), "{gone:?}");
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
@@ -64,7 +66,7 @@ fn a_download_preserves_the_modification_time_on_request() {
             peer.answer("MDTM a", answer);
         });
         let options = FileOptions::new().preserve(true);
-        client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+        client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(Some(modified) == seconds, seconds.is_some(), "{modified}");
@@ -84,8 +86,8 @@ fn keep_existing_preserves_a_file_created_during_the_download() {
         peer.send_data(b"hello");
         peer.reply("226 done");
     });
-    let options = FileOptions::new().keep_existing(true);
-    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    let options = FileOptions::new().existing(Existing::Keep);
+    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
     assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
     assert_eq!(fs::read(&path).unwrap(), b"another");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
@@ -105,8 +107,8 @@ fn keep_existing_prevents_resuming_a_shorter_file() {
         peer.send_data(b"hello, world");
         peer.reply("226 done");
     });
-    let options = FileOptions::new().resume(true).keep_existing(true);
-    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    let options = FileOptions::new().resume(Resume::Proven).existing(Existing::Keep);
+    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
     assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
@@ -132,12 +134,12 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
         peer.reply("226 done");
         peer.answer("MDTM a", THEN);
     });
-    let options = FileOptions::new().resume(true);
-    let cut = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    let options = FileOptions::new().resume(Resume::Proven);
+    let cut = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
     assert_eq!(cut.to_string(), "RETR refused: 426 cut");
     assert_eq!(fs::read(&part).unwrap(), b"hello");
     assert!(!path.exists());
-    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert!(!part.exists());
@@ -160,8 +162,8 @@ fn a_download_restarts_if_the_servers_file_is_newer_as_09() {
         peer.reply("226 done");
         peer.answer("SIZE a", "213 12");
     });
-    let options = FileOptions::new().resume(true);
-    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    let options = FileOptions::new().resume(Resume::Proven);
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     server.end();
@@ -212,8 +214,8 @@ fn a_server_that_cannot_resume_sends_the_whole_file() {
             peer.reply("226 done");
             peer.answer("SIZE a", "213 12");
         });
-        let options = FileOptions::new().resume(true);
-        let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+        let options = FileOptions::new().resume(Resume::Proven);
+        let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
         assert_eq!((done.resumed, done.size), (0, 12), "{takes_rest}");
         assert_eq!(fs::read(&path).unwrap(), b"hello, world");
         server.end();
@@ -275,22 +277,22 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         peer.answer("SIZE a", "213 13");
     });
     let options = FileOptions::new();
-    let short = client.upload_from(&path, "a", options, &mut Watch::new());
+    let short = client.upload_from(&path, "a", &options, &mut Watch::new());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 11, announced: Some(12) })));
-    let options = options.resume(true);
-    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    let options = options.resume(Resume::Proven);
+    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
-    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
-    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.report.is_none()), (12, 12, true));
-    let refused = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap_err();
+    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size, done.bytes == 0), (12, 12, true));
+    let refused = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap_err();
     assert_eq!(refused.to_string(), "STOR refused: 451 no");
-    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
-    let longer = client.upload_from(&path, "a", options, &mut Watch::new());
+    let longer = client.upload_from(&path, "a", &options, &mut Watch::new());
     assert!(matches!(longer, Err(Error::Changed)), "{longer:?}");
-    let missing = client.upload_from(root.path().join("b"), "a", options, &mut Watch::new());
+    let missing = client.upload_from(root.path().join("b"), "a", &options, &mut Watch::new());
     assert!(matches!(missing, Err(Error::Local(error)) if error.to_string().contains("/b: ")));
     server.end();
 }
@@ -315,11 +317,11 @@ fn a_checksum_mismatch_leaves_no_file() {
             peer.answer("XCRC a", &format!("250 {digest}"));
         }
     });
-    let options = FileOptions::new().hash(true);
-    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    let options = FileOptions::new().verify(Verify::Digest);
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
     assert_eq!((done.size, done.verified), (9, Verified::Hash));
     fs::remove_file(&path).unwrap();
-    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
     assert_eq!(error.to_string(), "CRC32 mismatch: cbf43926 here, 00000000 on the server");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     server.end();

@@ -160,7 +160,7 @@ fn one_call_functions_retry_and_walks_use_tls() {
         .login(ours.server.user, ours.server.password);
     let here = ftp_tests::root::TempRoot::new();
     let options = FileOptions::new();
-    let done = queue.download_to("d/a", here.join("a"), options, &mut Watch::new());
+    let done = queue.download_to("d/a", here.join("a"), &options, &mut Watch::new());
     assert_eq!(done.unwrap().size, 1);
     let client = queue.client().unwrap();
     assert!(client.tls().is_some());

@@ -1,0 +1,99 @@
+//! What happens during transfers: events, which any thread can send to one receiver.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::file::Verified;
+use crate::file::evidence::Why;
+
+/// One event of a transfer, a tree or a pool, reported when it happens.
+///
+/// Paths are bytes as the caller or the server wrote them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A transfer begins.
+    Begun {
+        /// The file that is read.
+        source: &'a [u8],
+        /// The file that is written.
+        target: &'a [u8],
+        /// The number of bytes that the target has already.
+        at: u64,
+        /// The size of the whole file in bytes, if it is known.
+        total: Option<u64>,
+    },
+    /// Bytes were transferred since the last such event. Sent only if the receiver
+    /// [wants bytes](Observer::wants_bytes).
+    Moved {
+        /// The number of bytes.
+        bytes: u64,
+    },
+    /// A transfer begins at byte 0, although bytes of the target exist.
+    FromZero {
+        /// The file that is written.
+        target: &'a [u8],
+        /// The reason.
+        why: Why,
+    },
+    /// An attempt failed, and another one follows.
+    Retry {
+        /// The number of the next attempt; the first attempt has the number 1.
+        attempt: u32,
+        /// The failure of the last attempt.
+        why: &'a Error,
+        /// The pause before the next attempt.
+        pause: Duration,
+    },
+    /// A transfer is complete and verified.
+    Done {
+        /// The file that was read.
+        source: &'a [u8],
+        /// The file that was written.
+        target: &'a [u8],
+        /// The number of bytes that were transferred, without those of earlier attempts.
+        bytes: u64,
+        /// How the result was verified.
+        verified: Verified,
+    },
+    /// A fact that is neither success nor failure, for a log.
+    Note {
+        /// The file that the note is about.
+        target: &'a [u8],
+        /// The text: a sentence without a full stop.
+        text: &'a str,
+    },
+}
+
+/// A receiver of events. It can be called from several threads at once.
+///
+/// `()` ignores all events, and every closure `Fn(Event<'_>) + Sync` receives them:
+///
+/// ```
+/// use ftp_client::{Event, Observer};
+///
+/// let show = |event: Event<'_>| println!("{event:?}");
+/// fn takes(_: &dyn Observer) {}
+/// takes(&show);
+/// takes(&());
+/// ```
+pub trait Observer: Sync {
+    /// Receives an event.
+    fn event(&self, event: Event<'_>);
+
+    /// Returns whether the receiver needs [`Event::Moved`]. If not (the default), the kernel can
+    /// send files without copying them to this program.
+    fn wants_bytes(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {
+    fn event(&self, _: Event<'_>) {}
+}
+
+impl<F: Fn(Event<'_>) + Sync> Observer for F {
+    fn event(&self, event: Event<'_>) {
+        self(event);
+    }
+}
