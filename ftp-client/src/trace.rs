@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_begin_after_the_name_of_the_command() {
+    fn secrets_begin_after_the_name_of_the_command_li_12() {
         for (verb, line, want) in [
             (Verb::Pass, "PASS a b\r\n", Some("PASS ")),
             (Verb::Pass, "PASS\r\n", Some("PASS\r\n")),

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn each_servers_demand_for_tls_is_understood() {
+    fn each_servers_demand_for_tls_is_understood_li_06() {
         let reply = |code, text: &str| Reply::new(ReplyCode::new(code).unwrap(), text);
         let refused = |verb, code, text: &str| Error::Refused(verb, reply(code, text));
         let of_data = |attempts: Vec<Error>| {
