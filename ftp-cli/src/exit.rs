@@ -166,6 +166,9 @@ pub(crate) enum Recovery {
     TryAgain,
     /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
     StartOver,
+    /// Replies were out of step before the command had an effect, so it is repeated over a new
+    /// connection, even without `--retry`.
+    Reconnect,
 }
 
 impl Failure {
@@ -253,6 +256,9 @@ impl Failure {
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };
+        if error.is_busy() {
+            return failure;
+        }
         failure.fatal |= reply.code().severity() != Severity::Transient;
         match reply.code().value() {
             534 => {
@@ -300,7 +306,11 @@ impl From<&Error> for Failure {
             _ => false,
         };
         let failure = Self { fatal, code, phase, ..Self::new(exit, message_of(error)) };
-        if may_pass { Self { recovery: Recovery::TryAgain, ..failure } } else { failure }
+        match error {
+            Error::Desynchronised => Self { recovery: Recovery::Reconnect, ..failure },
+            _ if may_pass => Self { recovery: Recovery::TryAgain, ..failure },
+            _ => failure,
+        }
     }
 }
 
@@ -388,6 +398,11 @@ mod tests {
         Reply::new(ReplyCode::new(code).unwrap(), "because")
     }
 
+    fn busy() -> Reply {
+        let text = "Sorry, the maximum number of clients (1) from your host are already connected.";
+        Reply::new(ReplyCode::NOT_LOGGED_IN, text)
+    }
+
     fn parse_error() -> ParseError {
         Pathname::new("a\nb").unwrap_err()
     }
@@ -413,6 +428,9 @@ mod tests {
             (Error::Refused(Verb::Eprt, reply(522)), Exit::Refused),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Greeting(reply(554)), Exit::Refused),
+            (Error::Greeting(busy()), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
+            (Error::Unexpected(Verb::Quit, reply(250)), Exit::Integrity),
             (Error::Greeting(reply(420)), Exit::Temporary),
             (Error::Unexpected(Verb::Retr, reply(227)), Exit::Protocol),
             (Error::Protocol(parse_error()), Exit::Protocol),
@@ -451,6 +469,7 @@ mod tests {
             (Error::Refused(Verb::User, reply(534)), Exit::Tls),
             (Error::Refused(Verb::User, reply(500)), Exit::Login),
             (Error::Refused(Verb::User, reply(450)), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Closed, Exit::Network),
         ] {
@@ -476,6 +495,8 @@ mod tests {
             (Error::ServiceClosing(reply(421)), true),
             (Error::Greeting(reply(420)), true),
             (Error::Greeting(reply(554)), false),
+            (Error::Greeting(busy()), true),
+            (Error::Refused(Verb::Pass, busy()), true),
             (Error::Unexpected(Verb::Retr, reply(227)), false),
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),

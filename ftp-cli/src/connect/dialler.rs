@@ -10,6 +10,7 @@ use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::proxy::{Chosen, Proxies, Route};
+use super::replies::Replies;
 use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
@@ -362,11 +363,12 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 }
 
 /// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal, a
-/// running transfer is aborted, and QUIT is sent.
-pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
+/// running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows that an earlier
+/// reply was never read.
+pub(crate) fn quit(client: Client, failure: Option<&Failure>, replies: &Replies) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
         // No work remains, so a missing reply to QUIT does not matter.
-        let _ = client.quit();
+        replies.note_quit(&client.quit());
     }
 }
 

@@ -75,8 +75,16 @@ impl Retrying {
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut attempts = Attempts { wanted: self, made: 0, from_start: false, refusal: None };
+        let mut has_reconnected = false;
         loop {
             match attempt(attempts.from_start) {
+                Err(failure)
+                    if failure.recovery == Recovery::Reconnect
+                        && !has_reconnected
+                        && witness.messages.replies().may_reconnect() =>
+                {
+                    has_reconnected = true;
+                }
                 Err(failure) => attempts.await_next(failure, witness, name, fields)?,
                 done => return done,
             }
@@ -131,7 +139,7 @@ impl Attempts {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
         let helps = match failure.recovery {
             Recovery::Impossible => false,
-            Recovery::TryAgain => true,
+            Recovery::TryAgain | Recovery::Reconnect => true,
             // Only once.
             Recovery::StartOver => !self.from_start,
         };

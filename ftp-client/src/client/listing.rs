@@ -146,7 +146,7 @@ impl Client {
         }
         let listed = self.list_what_is(b"", options, true);
         let listed = listed.and_then(|entries| entries.read_ahead(ListLimits::default()));
-        if let Err(error) = self.cwd(here.as_bytes()) {
+        if let Err(error) = self.go_back(&here) {
             // Returning failed, so relative paths would have a different meaning from now on.
             self.control.close();
             return Err(error);

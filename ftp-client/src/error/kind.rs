@@ -28,12 +28,13 @@ pub enum ErrorKind {
     Protocol,
     /// A 5xx reply to a command other than a login, or a greeting other than 220 and 4xx.
     Refused,
-    /// A 4xx reply to a command, or a 4xx greeting; includes 421, but not 425.
+    /// A 4xx reply to a command, or a 4xx greeting; includes 421, but not 425. Also a refused
+    /// connection or login whose text says that the server has too many clients.
     Temporary,
     /// A phase or the whole session took too long.
     Timeout,
     /// Too few, too many or corrupt bytes, a listing that is not proved complete, or a file that
-    /// changed.
+    /// changed. Also a reply to `QUIT` that shows that replies were out of step.
     Integrity,
     /// The control connection works, but a data connection cannot be opened (also 425).
     Data,
@@ -82,9 +83,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Refused(..) | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
             Self::Refused(verb, reply) => refused(*verb, reply.code()),
             Self::Greeting(reply) => answered(reply.code()),
             Self::ServiceClosing(_) => ErrorKind::Temporary,
+            // A command before may have failed.
+            Self::Unexpected(Verb::Quit, _) => ErrorKind::Integrity,
             Self::Unexpected(..) | Self::Protocol(_) | Self::Desynchronised => ErrorKind::Protocol,
             Self::Argument(_) => ErrorKind::Usage,
             Self::Timeout(_) => ErrorKind::Timeout,
@@ -192,6 +196,7 @@ mod tests {
     #[test]
     fn each_failure_has_its_kind() {
         let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
+        let busy = || Reply::new(ReplyCode::NOT_LOGGED_IN, "Sorry, the maximum number of clients");
         let refused = |verb, code| Error::Refused(verb, reply(code));
         for (error, want) in [
             (refused(Verb::Retr, 550), ErrorKind::Refused),
@@ -204,6 +209,10 @@ mod tests {
             (refused(Verb::User, 332), ErrorKind::Login),
             (refused(Verb::Pass, 421), ErrorKind::Temporary),
             (Error::Greeting(reply(554)), ErrorKind::Refused),
+            (Error::Greeting(busy()), ErrorKind::Temporary),
+            (Error::Refused(Verb::Pass, busy()), ErrorKind::Temporary),
+            (Error::Refused(Verb::Dele, busy()), ErrorKind::Refused),
+            (Error::Unexpected(Verb::Quit, reply(250)), ErrorKind::Integrity),
             (Error::ServiceClosing(reply(421)), ErrorKind::Temporary),
             (Error::Argument(Pathname::new("a\nb").unwrap_err()), ErrorKind::Usage),
             (Error::Timeout(Phase::Stall), ErrorKind::Timeout),

@@ -382,7 +382,7 @@ fn planned_downloads_are_requested_together_cl_75() {
     assert_eq!(client.planned_downloads(), 4);
     assert_eq!(fetch(&mut client, "a").unwrap(), b"hello");
     assert_eq!(fetch(&mut client, "b").unwrap(), b"bb");
-    assert!(client.is_ready() && client.is_settled());
+    assert!(client.make_ready().is_ok() && client.is_settled());
     let error = fetch(&mut client, "c").unwrap_err();
     assert_eq!(error.to_string(), "RETR refused: 550 no such file");
     assert_eq!(fetch(&mut client, "d").unwrap(), b"ddd");

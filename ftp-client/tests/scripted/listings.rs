@@ -196,6 +196,7 @@ fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
             b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n",
         );
         // Two of the six names can be sent.
+        peer.answer("PWD", "257 \"/\"");
         peer.answer("DELE one", "250 ok");
         peer.answer("CWD one", "250 ok");
         peer.answer("DELE two", "250 ok");
