@@ -359,7 +359,7 @@ fn message_of(error: &Error) -> String {
 }
 
 /// Returns a hint with an option that helps, or an empty text.
-const fn advice(error: &Error) -> &'static str {
+fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotPinned, .. }) => {
@@ -371,6 +371,9 @@ const fn advice(error: &Error) -> &'static str {
         }
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
+        }
+        Error::DataConnection(_) if error.demands_tls() => {
+            "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
         _ => "",
     }
