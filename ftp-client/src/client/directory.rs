@@ -1,6 +1,6 @@
 //! Changes, creates and removes directories (RFC 959 §4.1.1 and §4.1.3).
 
-use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::{Client, is_unknown};
 use crate::error::Error;
@@ -41,6 +41,17 @@ impl Client {
             self.get_in_step()?;
         }
         entered
+    }
+
+    /// Changes the current directory for a listing. In passive mode, the reply to `EPSV` or `PASV`
+    /// then proves that replies are in step, which saves the question before.
+    pub(super) fn enter_to_list(&mut self, path: &[u8]) -> Result<(), Error> {
+        if self.config.rules.mode == Mode::Active {
+            return self.cwd(path);
+        }
+        let command = Command::Cwd(self.pathname(path)?);
+        self.settle()?;
+        self.in_a_form(&command).map(drop)
     }
 
     /// Returns to the directory that [`pwd`](Self::pwd) has reported. Saves the question whether

@@ -89,9 +89,8 @@ impl Client {
                 self.come_back()?;
             }
         }
-        let last = self.position.last.take();
-        let moved = self.moved;
-        let entered = self.cwd(&target);
+        let (last, moved) = (self.position.last.take(), self.moved);
+        let entered = self.enter_to_list(&target);
         self.moved = moved;
         (self.position.home, self.position.at, self.position.last) = (Some(home), at, last);
         match entered {

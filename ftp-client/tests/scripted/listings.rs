@@ -520,6 +520,8 @@ fn a_server_that_ignores_the_argument_of_list_is_listed_from_inside() {
         peer.answer("CWD there", "250 ok");
         listing(&mut peer, "LIST", FILE);
         peer.answer("CWD /home", "250 back");
+        // After a transfer, only a 257 proves that the next reply answers the next command.
+        peer.answer("PWD", "257 \"/home\"");
         peer.answer("DELE f", "250 gone");
         // The caller's own CWD moves both.
         peer.answer("CWD there", "250 ok");
