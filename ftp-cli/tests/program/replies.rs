@@ -24,10 +24,18 @@ struct Odd {
     /// Sent before each final reply.
     keeps_alive: &'static str,
     knows_size: bool,
+    /// The command that is carried out once without a reply: the connection is lost.
+    loses: &'static str,
 }
 
-const PLAIN: Odd =
-    Odd { after_upload: &[], after_login: &[], doubles: &[], keeps_alive: "", knows_size: true };
+const PLAIN: Odd = Odd {
+    after_upload: &[],
+    after_login: &[],
+    doubles: &[],
+    keeps_alive: "",
+    knows_size: true,
+    loses: "",
+};
 
 /// The server's files and directories, and the paths that it deleted.
 #[derive(Debug, Default)]
@@ -36,6 +44,7 @@ struct World {
     directories: BTreeSet<String>,
     deleted: Vec<String>,
     logins: usize,
+    has_lost: bool,
 }
 
 struct Server {
@@ -139,14 +148,30 @@ fn serve(mut control: &TcpStream, odd: Odd, world: &Mutex<World>) -> std::io::Re
                 extra = odd.after_upload;
                 "226 done".to_owned()
             }
-            "LIST" | "NLST" => {
+            "MDTM" => done(now.files.contains(&path), "213 20200102030405"),
+            "LIST" => {
+                let name = argument.trim_start_matches("-a").trim();
+                let directory = if name.is_empty() { cwd.clone() } else { format!("/{name}/") };
+                let inside = |path: &&String| {
+                    path.strip_prefix(&directory).is_some_and(|name| !name.contains('/'))
+                };
                 control.write_all(b"150 go on\r\n")?;
-                drop(data.accept()?);
+                let mut data = data.accept()?.0;
+                for (mode, paths) in [("d", &now.directories), ("-", &now.files)] {
+                    for path in paths.iter().filter(inside) {
+                        let name = path.strip_prefix(&directory).unwrap();
+                        let line = format!("{mode}rw-r--r-- 1 u g 3 Jan 2 2020 {name}\r\n");
+                        data.write_all(line.as_bytes())?;
+                    }
+                }
                 "226 done".to_owned()
             }
             "QUIT" => "221 bye".to_owned(),
             _ => "502 what?".to_owned(),
         };
+        if verb == odd.loses && !std::mem::replace(&mut now.has_lost, true) {
+            return Ok(());
+        }
         drop(now);
         if !odd.keeps_alive.is_empty() {
             control.write_all(format!("{}\r\n", odd.keeps_alive).as_bytes())?;
@@ -327,4 +352,63 @@ fn a_mirror_survives_one_reply_too_many_cl_13() {
             });
         }
     });
+}
+
+#[test]
+fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
+    // The command, what is lost, the exit code and words with --retry, and the files afterwards.
+    let files = ["/a", "/b", "/d/a", "/d/b"];
+    for (command, loses, exit, words, gone, come) in [
+        (&["rm", "a"][..], "DELE", 0, "", "/a", ""),
+        (&["rm", "none"], "", 8, "DELE refused: 550", "", ""),
+        (&["rm", "-r", "a"], "DELE", 0, "", "/a", ""),
+        (&["rmdir", "e"], "RMD", 0, "", "", ""),
+        (&["rm", "-r", "e"], "RMD", 0, "", "", ""),
+        (&["mkdir", "m"], "MKD", 8, "perhaps made by this run", "", ""),
+        (&["mkdir", "e"], "", 8, "MKD refused: 550", "", ""),
+        (&["mkdir", "-p", "m"], "MKD", 0, "", "", ""),
+        (&["mkdir", "-p", "m/n"], "MKD", 0, "", "", ""),
+        (&["mv", "a", "c"], "RNTO", 0, "", "/a", "/c"),
+        (&["mv", "-n", "-v", "a", "c"], "RNTO", 0, "a: moved", "/a", "/c"),
+        (&["mv", "-n", "a", "b"], "", 0, "b: exists", "", ""),
+        // Both had the same size and time before.
+        (&["mv", "a", "b"], "RNTO", 8, "may have been renamed by this run", "/a", ""),
+        (&["mv", "a", "c"], "RNFR", 0, "", "/a", "/c"),
+    ] {
+        for retry in [true, false] {
+            let server = Server::start(Odd { loses, ..PLAIN });
+            server.world.lock().unwrap().directories.insert("/e".to_owned());
+            let mut ftp = ftp(&command[..1]);
+            let mut at = 0;
+            for word in &command[1..] {
+                if word.starts_with('-') {
+                    ftp.arg(word);
+                    continue;
+                }
+                at += 1;
+                // The second path of mv is not a URL.
+                let url = if at == 1 { server.url(word) } else { (*word).to_owned() };
+                ftp.arg(url);
+            }
+            if retry {
+                ftp.args(["--retry", "1", "--retry-delay", "0s"]);
+            }
+            let ran = run(&mut ftp);
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            let world = server.world.lock().unwrap();
+            let case = format!("{command:?} {loses} {retry}: {ran:?} {world:?}");
+            if retry || loses.is_empty() {
+                assert_eq!(ran.code(), Some(exit), "{case}");
+                assert!(said.contains(words), "{case}");
+            } else {
+                assert_eq!(ran.code(), Some(4), "{case}");
+            }
+            if retry {
+                let mut want: Vec<_> = files.into_iter().filter(|file| *file != gone).collect();
+                want.extend(Some(come).filter(|come| !come.is_empty()));
+                want.sort_unstable();
+                assert!(world.files.iter().eq(&want), "{case}");
+            }
+        }
+    }
 }

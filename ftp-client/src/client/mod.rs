@@ -10,6 +10,7 @@ pub(crate) mod get_put;
 pub(crate) mod identity;
 mod listing;
 mod mode;
+pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
