@@ -57,6 +57,11 @@ impl Retrying {
         Ok(Self { more, delay })
     }
 
+    /// Returns whether failures are retried at all.
+    pub(crate) const fn is_on(self) -> bool {
+        self.more > 0
+    }
+
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
     /// of `attempt` tells whether to start from byte 0. It is `true` after an integrity failure,
     /// because the bytes at the target may be wrong. An integrity failure is retried once. `name`

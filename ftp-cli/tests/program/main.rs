@@ -52,6 +52,7 @@ mod privileges;
 mod proxies;
 mod put;
 mod relay;
+mod replies;
 mod reuse;
 mod reuse_up;
 mod scale;

@@ -11,6 +11,7 @@ pub(crate) mod identity;
 mod listing;
 mod mode;
 pub(crate) mod position;
+pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
@@ -546,18 +547,17 @@ impl Client {
     }
 
     /// Makes sure, after a transfer or an extra reply, that the next reply answers the next
-    /// command: asks for the current directory (`PWD`). A 257 cannot be the late answer to another
-    /// command. Fails if the server does not send it; the connection is then closed.
+    /// command: asks for the current directory (`PWD`), or for the system (`SYST`) if the server
+    /// keeps that to itself. A 257 or 215 cannot be the late answer to another command. Fails if
+    /// the server sends neither; the connection is then closed.
     pub(crate) fn get_in_step(&mut self) -> Result<(), Error> {
-        let answer = match self.in_a_form(&Command::Pwd) {
-            // Few servers know neither PWD nor XPWD.
+        let reply = match self.in_a_form(&Command::Pwd) {
+            // The server knows neither PWD nor XPWD. No transfer ends with such a reply.
             Err(Error::Refused(_, reply)) if is_unknown(&reply) => {
-                self.control.request(&Command::Syst)
+                self.control.trust_replies();
+                return Ok(());
             }
-            answer => answer,
-        };
-        let reply = match answer {
-            Err(Error::Refused(_, reply)) => reply,
+            Err(Error::Refused(..)) => self.control.request(&Command::Syst)?,
             answer => answer?,
         };
         if self.control.is_in_doubt() {

@@ -85,6 +85,7 @@ impl Error {
         match self {
             Self::Refused(..) | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
             Self::Refused(verb, reply) => refused(*verb, reply.code()),
+            Self::Uncertain(..) => ErrorKind::Refused,
             Self::Greeting(reply) => answered(reply.code()),
             Self::ServiceClosing(_) => ErrorKind::Temporary,
             // A command before may have failed.

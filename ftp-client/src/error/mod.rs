@@ -37,6 +37,10 @@ pub enum Error {
     /// will fail again), or 332 if the server wants an account at login.
     #[error("{0} refused: {1}")]
     Refused(Verb, Reply),
+    /// The server refused this command, which may have been carried out by an earlier attempt whose
+    /// reply was lost. The text tells what may have happened.
+    #[error("{0} refused: {1}; {2}")]
+    Uncertain(Verb, Reply, &'static str),
     /// 421: the server ends the session, now or at the next command.
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
@@ -167,6 +171,7 @@ impl Error {
                     && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
             Self::Unexpected(..)
+            | Self::Uncertain(..)
             | Self::Protocol(_)
             | Self::Argument(_)
             | Self::ListingCut(_)
@@ -207,6 +212,7 @@ impl Error {
     pub const fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Refused(_, reply)
+            | Self::Uncertain(_, reply, _)
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
@@ -244,6 +250,7 @@ impl Error {
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
+            Self::Uncertain(verb, reply, why) => Self::Uncertain(*verb, reply.clone(), why),
             Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
             Self::Greeting(reply) => Self::Greeting(reply.clone()),
             Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_client::{Client, ListOptions, Place};
+use ftp_client::{Client, ListOptions, Place, Repeat};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
@@ -141,11 +141,12 @@ impl<'a> Queue<'a> {
                     let how =
                         rm::RemovalOptions { recursive: *recursive, force: *force, as_directory };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
-                    rm::remove(client, queue.url, Place::at(path), how, &queue.reporter)
+                    let (url, place) = (queue.url, Place::at(path));
+                    rm::remove(client, url, place, how, &queue.reporter, &mut Repeat::single())
                 })
             }
             Order::Mkdir { parents, paths } => self.each(number, paths, &mut |queue, path| {
-                Ok(mkdir::make(queue.client()?, path, *parents)?)
+                Ok(mkdir::make(queue.client()?, path, *parents, &mut Repeat::single())?)
             }),
             Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path| {
                 is_named(path)?;
