@@ -409,7 +409,7 @@ fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> 
 /// Returns whether a refusal of `NLST` can mean that the server wants another command, or that the
 /// directory is empty.
 fn is_no_names(refusal: &Error) -> bool {
-    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 450 | 500..=504 | 550))
+    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 500..=504 | 550))
 }
 
 /// Returns whether the server permanently refuses the listing.
