@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use ftp_client::{
-    Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
+    Budget, Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions,
+    Walked,
 };
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
@@ -91,9 +92,6 @@ pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("nlst", ListingForm::Nlst),
 ];
 
-/// Largest number of entries that are sorted: they stay in memory until the listing ends.
-const SORTED: usize = 1_000_000;
-
 /// Options of a listing.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LsOptions {
@@ -144,6 +142,8 @@ pub(super) struct Lister {
     left_out: Option<Failure>,
     /// Entries that are sorted at the end.
     held: Vec<(Vec<u8>, Entry)>,
+    /// The memory of `held`.
+    budget: Budget,
     /// URL of the directory that is being listed, if there are several.
     source: Option<String>,
 }
@@ -156,7 +156,8 @@ impl Lister {
         events: Events,
     ) -> Self {
         let (pattern, left_out, source) = (None, None, None);
-        Self { how, pattern, lines, messages, events, shown: 0, left_out, held: Vec::new(), source }
+        let (held, budget) = (Vec::new(), Budget::default());
+        Self { how, pattern, lines, messages, events, shown: 0, left_out, held, budget, source }
     }
 
     /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
@@ -225,6 +226,7 @@ impl Lister {
     /// reports entries that were left out.
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
         self.held.clear();
+        self.budget = Budget::default();
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
@@ -379,11 +381,18 @@ impl Lister {
         if self.how.order.is_of_server() {
             return self.show(name, entry);
         }
-        if self.held.len() >= SORTED {
-            let message = format!("more than {SORTED} names cannot be sorted; use --sort none");
-            return Err(Failure::item(Exit::Unsupported, message));
+        // The name is held once; in a tree it is a path.
+        let mut entry = entry.clone();
+        entry.name = Vec::new();
+        let weight = Budget::weight_of_name(name) + Budget::weight_of(&entry);
+        if self.budget.hold(weight).is_err() {
+            let most = Budget::BYTES >> 20;
+            let message = format!(
+                "the names need more than {most} MiB of memory for sorting; use --sort none"
+            );
+            return Err(Failure::item(Exit::Integrity, message));
         }
-        self.held.push((name.to_vec(), entry.clone()));
+        self.held.push((name.to_vec(), entry));
         Ok(())
     }
 

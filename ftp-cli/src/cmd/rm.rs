@@ -17,9 +17,9 @@
 //! login directory, and any directory on Btrfs. In these cases the user decides: a name that the
 //! user ends with `/` counts as a directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place, Repeat};
+use ftp_client::{Budget, Client, Entered, Error, Listing, ListingForm, Place, Repeat};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::console::stdio::Stdio;
@@ -194,7 +194,8 @@ pub(super) fn remove(
             && let Some(seen) = tree_at(client, &path)?
         {
             let counts = Counts::default();
-            let mut tree = Tree { client, url, reporter, repeat, left: OBJECTS, counts };
+            let budget = Budget::default();
+            let mut tree = Tree { client, url, reporter, repeat, left: OBJECTS, budget, counts };
             let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
             return tree.counts.finish();
@@ -253,6 +254,8 @@ struct Tree<'a> {
     repeat: &'a mut Repeat,
     /// Number of objects that may still be listed.
     left: usize,
+    /// The memory that the listings of the directories on the way take.
+    budget: Budget,
     counts: Counts,
 }
 
@@ -279,11 +282,17 @@ impl Tree<'_> {
         }
         let mut form = ListingForm::Auto;
         loop {
-            let listing = match list(self.client, path, form)? {
+            let limits = self.budget.limits(self.left);
+            let listing = match list(self.client, path, form, limits)? {
                 Ok(listing) => listing,
                 Err(error) => return self.failed(path, error.into()),
             };
-            if !self.contents(path, &listing, depth, links)? {
+            // `contents` holds the listing of LIST too.
+            let held = 2 * listing.weight();
+            self.budget.hold(held)?;
+            let is_empty = self.contents(path, &listing, depth, links)?;
+            self.budget.release(held);
+            if !is_empty {
                 // The reason is reported already.
                 return Ok(false);
             }
@@ -315,7 +324,9 @@ impl Tree<'_> {
         let directories = listing.entries.iter().filter(|entry| entry.is_dir());
         let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
         let mut all_gone = true;
-        for entry in &listing.entries {
+        let mut seen = HashSet::new();
+        // A name that is listed twice is one object.
+        for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
             self.left = self.left.checked_sub(1).ok_or_else(|| {
                 let what_to_do = "run rm again to remove the rest";
                 let message = format!("the tree has more than {OBJECTS} objects; {what_to_do}");

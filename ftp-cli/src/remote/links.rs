@@ -59,14 +59,14 @@ impl Proof {
 ///
 /// Returns errors of the connection, 4xx and 530 replies, and an incomplete listing.
 pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
-    match list(client, directory, ListingForm::List)? {
+    match list(client, directory, ListingForm::List, ListLimits::default())? {
         Err(error @ Error::ListingCut(_)) => Err(error),
         listed => Ok(listed.ok()),
     }
 }
 
-/// Returns a complete listing, including hidden names if the server lists them. The inner error is
-/// a refusal, or an incomplete listing.
+/// Returns a complete listing within limits, including hidden names if the server lists them. The
+/// inner error is a refusal, or an incomplete listing.
 ///
 /// # Errors
 ///
@@ -75,9 +75,10 @@ pub(crate) fn list(
     client: &mut Client,
     directory: &[u8],
     form: ListingForm,
+    limits: ListLimits,
 ) -> Result<Result<Listing, Error>, Error> {
     let entries = client.list_directory(directory, ListOptions { all: true, form });
-    match entries.and_then(|entries| entries.gather(ListLimits::default())) {
+    match entries.and_then(|entries| entries.gather(limits)) {
         Err(error) if is_no(&error) || matches!(error, Error::ListingCut(_)) => Ok(Err(error)),
         listed => listed.map(Ok),
     }

@@ -1,8 +1,9 @@
 //! Finds out what a remote object is, even if the server does not report that directly.
 
 use super::path::split;
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
-use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
+use crate::exit::{Exit, Failure};
+use ftp_client::{Client, Error, ListLimits, ListOptions, Listed, ListingForm};
+use ftp_proto::{Entry, EntryKind, Escaped, Modified, Precision, Severity, Verb, Zone};
 
 /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
 /// and time from `SIZE` and `MDTM`. `form` is the kind of listing; a form other than `Auto` skips
@@ -57,7 +58,7 @@ fn in_listing(
     form: ListingForm,
 ) -> Result<Option<Entry>, Error> {
     let all = name.first() == Some(&b'.');
-    let entries = match client.list_with(directory, ListOptions { all, form }) {
+    let entries = match client.list_directory(directory, ListOptions { all, form }) {
         Err(error) if is_no(&error) => return Ok(None),
         entries => entries?,
     };
@@ -112,19 +113,45 @@ pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     here.map_or(Ok(()), |here| client.cwd(here.as_bytes()))
 }
 
-/// Returns whether `path` is a directory, according to the server.
+/// Returns whether `path` is proved to be a directory: by `MLST`, else by entering it, else by the
+/// listing of the directory above. A listing that may be incomplete proves nothing.
 ///
 /// # Errors
 ///
-/// Returns the same errors as [`look`].
+/// Returns 4xx and 530 replies, and errors of the connection.
 pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    let found = look(client, path, ListingForm::Auto)?;
-    if found.as_ref().is_some_and(Entry::is_link) {
-        // The link may or may not lead to a directory: entering it shows which.
-        return match can_enter(client, path) {
-            Err(error) if is_no(&error) => Ok(false),
-            entered => entered.map(|()| true),
-        };
+    if client.features()?.has("MLST")
+        && let Some(entry) = client.stat(path)?
+        && !entry.is_link()
+    {
+        return Ok(entry.is_dir());
     }
-    Ok(found.is_some_and(|entry| entry.is_dir()))
+    // A link may lead to a directory: entering it shows that.
+    match client.pwd() {
+        Ok(here) => match client.cwd(path) {
+            Err(error) if is_no(&error) => Ok(false),
+            entered => entered.and_then(|()| client.cwd(here.as_bytes())).map(|()| true),
+        },
+        // The way back is not known, so the directory is not entered.
+        Err(Error::Refused(..)) => match look(client, path, ListingForm::List) {
+            Err(Error::ListingCut(_)) => Ok(false),
+            found => Ok(found?.is_some_and(|entry| entry.is_dir())),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the failure for a listing without any line that can be parsed, which names the server's
+/// system (`SYST`).
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(crate) fn not_understood(client: &mut Client, line: &[u8]) -> Result<Failure, Error> {
+    let system = match client.system() {
+        Err(Error::Refused(..)) => String::new(),
+        system => format!(" (SYST: {})", Escaped(&system?)),
+    };
+    let what = format!("no line of the listing was understood{system}");
+    Ok(Failure::item(Exit::Protocol, format!("{what}; the first is: {}", Escaped(line))))
 }

@@ -1,6 +1,6 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
-use ftp_client::{Client, Entered, ListLimits, ListOptions, ListingForm, Place};
+use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 
 use super::object;
@@ -120,9 +120,19 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         let pattern = Pattern::of(name);
         let all = name.starts_with(b".");
         let options = ListOptions { all, ..ListOptions::default() };
-        let listed = client
-            .list_directory(directory, options)
-            .and_then(|entries| entries.gather(ListLimits::default()));
+        let listed = match list(client, directory, options) {
+            // The names of NLST are enough, and need no parsing.
+            Ok(listing) if !listing.unparsed.is_empty() && listing.form == ListingForm::List => {
+                let names = ListOptions { form: ListingForm::Nlst, ..options };
+                match list(client, directory, names) {
+                    Ok(names) if names.unparsed.is_empty() => Ok(names),
+                    Ok(_) => Ok(listing),
+                    Err(error) if object::is_no(&error) => Ok(listing),
+                    Err(error) => Err(error),
+                }
+            }
+            listed => listed,
+        };
         let listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
@@ -133,6 +143,9 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
             }
         };
         if let Some(line) = listing.unparsed.first() {
+            if listing.entries.is_empty() {
+                return Err(object::not_understood(client, line)?);
+            }
             let message = format!("cannot parse a line of the listing: {}", Escaped(line));
             return Err(Failure::item(Exit::Protocol, message));
         }
@@ -158,6 +171,11 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
             false => Ok(Named::Matches { directory: directory.to_vec(), entries, invalid }),
         };
     }
+}
+
+/// Collects the listing of a directory.
+fn list(client: &mut Client, directory: &[u8], options: ListOptions) -> Result<Listing, Error> {
+    client.list_directory(directory, options)?.gather(ListLimits::default())
 }
 
 #[cfg(test)]

@@ -261,3 +261,71 @@ fn a_partly_printed_listing_is_not_retried() {
         assert_eq!(String::from_utf8_lossy(&ran.stdout), want, "{}", peer.seen());
     }
 }
+
+/// The reply to `PWD` of a server whose directories can be entered for a listing.
+const PWD: (&str, Act) = ("PWD", Act::Say("257 \"/\""));
+
+#[test]
+fn a_directory_is_listed_without_an_argument_after_cwd() {
+    let file = b"-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n";
+    for (arguments, verb, data, want) in [
+        (&["ls"][..], "NLST", &b"f\r\n"[..], "f\n"),
+        (&["ls", "-l"], "LIST", file, "-rw-r--r--            5  2020-01-02        f\n"),
+        (&["ls", "--listing", "list"], "LIST", file, "f\n"),
+        (&["ls", "-R"], "LIST", file, "f\n"),
+    ] {
+        let peer = Peer::start(&[PWD, (verb, Act::Send("150 list", data.to_vec(), "226 done"))]);
+        let ran = run(ftp(arguments).arg(peer.url("my%20dir")));
+        assert_eq!(String::from_utf8_lossy(&ran.succeeded()), want, "{arguments:?}");
+        let seen = peer.seen();
+        // `-R` asks for hidden names first.
+        let is_bare = !seen.contains("LIST my") && !seen.contains("LIST -a my");
+        assert!(seen.contains("PWD, CWD my dir, EPSV, ") && is_bare, "{seen}");
+        // The session ends where it is.
+        assert_eq!(seen.matches("CWD").count(), 1, "{seen}");
+    }
+}
+
+#[test]
+fn a_missing_name_that_nlst_repeats_is_not_listed() {
+    let acts = |pwd| {
+        [
+            ("PWD", Act::Say(pwd)),
+            ("CWD", Act::Say("550 no such directory")),
+            ("NLST gone", Act::Send("150 names", b"gone\r\n".to_vec(), "226 done")),
+            ("NLST", Act::Send("150 names", b"a\r\n".to_vec(), "226 done")),
+            ("LIST", Act::Send("150 names", b"total 0\r\n".to_vec(), "226 done")),
+        ]
+    };
+    for (pwd, code) in [("257 \"/\"", 8), ("502 no", 11)] {
+        let peer = Peer::start(&acts(pwd));
+        let ran = run(&mut ftp(&["ls", &peer.url("gone")]));
+        ran.exited(code);
+        assert!(ran.stdout.is_empty(), "{ran:?} {}", peer.seen());
+    }
+    // A file is still listed.
+    let mut acts = acts("257 \"/\"").to_vec();
+    acts.insert(0, ("SIZE gone", Act::Say("213 5")));
+    let peer = Peer::start(&acts);
+    assert_eq!(run(&mut ftp(&["ls", &peer.url("gone")])).succeeded(), b"gone\n");
+}
+
+#[test]
+fn ls_uses_list_if_nlst_wants_an_argument() {
+    let lines = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n".to_vec();
+    for refusal in ["501 argument needed", "550 no files", "502 unknown"] {
+        let peer = Peer::start(&[
+            ("NLST", Act::Say(refusal)),
+            ("LIST", Act::Send("150 list", lines.clone(), "226 done")),
+        ]);
+        assert_eq!(run(&mut ftp(&["ls", &peer.url("")])).succeeded(), b"a\n", "{refusal}");
+    }
+}
+
+#[test]
+fn a_total_in_another_language_is_not_an_entry() {
+    let lines = "samtals 8\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n".as_bytes().to_vec();
+    let peer = Peer::start(&[("LIST", Act::Send("150 list", lines, "226 done"))]);
+    let json = run(&mut ftp(&["ls", "--json", &peer.url("")])).succeeded();
+    assert!(String::from_utf8_lossy(&json).starts_with(r#"{"v":1,"event":"entry","name":"a""#));
+}

@@ -521,3 +521,83 @@ fn transient_failures_are_retried_except_for_quote() {
     failed(&ran, 2, "accept it");
     assert_eq!(peer.seen(), "");
 }
+
+/// Lines of VMS, of which no form is known.
+const VMS: &[u8] =
+    b"Directory DKA0:[ANONYMOUS]\r\n\r\nDATA1.TXT;1  1/3  4-OCT-2003 14:34  [G]  (RWED)\r\n";
+
+#[test]
+fn patterns_use_nlst_if_no_line_of_list_is_understood() {
+    let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    let acts = |nlst| {
+        [
+            ("NLST", nlst),
+            ("LIST", list(VMS)),
+            ("SYST", Act::Say("215 VMS OpenVMS V8.4")),
+            ("RETR", list(b"data")),
+            ("DELE DATA1.TXT;1", Act::Say("250 gone")),
+        ]
+    };
+    let peer = Peer::start(&acts(list(b"DATA1.TXT;1\r\nOTHER.TXT;1\r\n")));
+    run(&mut ftp(&["rm", "-g", &peer.url("DATA*")])).exited(0);
+    assert!(peer.seen().contains("DELE DATA1.TXT;1"), "{}", peer.seen());
+    let here = TempRoot::new();
+    let peer = Peer::start(&acts(list(b"DATA1.TXT;1\r\nOTHER.TXT;1\r\n")));
+    run(ftp(&["get", "-g", "-P"]).arg(here.path()).arg(peer.url("DATA*"))).exited(0);
+    assert_eq!(here.read("DATA1.TXT;1"), b"data");
+    // Without NLST, the message names the system.
+    let said = "no line of the listing was understood (SYST: VMS OpenVMS V8.4)";
+    let peer = Peer::start(&acts(Act::Say("502 no")));
+    failed(&run(&mut ftp(&["rm", "-g", &peer.url("DATA*")])), 7, said);
+    let peer = Peer::start(&acts(Act::Say("502 no")));
+    failed(&run(ftp(&["mirror"]).arg(peer.url("")).arg(here.join("new"))), 7, said);
+    assert!(!here.join("new").exists());
+}
+
+#[test]
+fn a_name_that_is_listed_twice_is_removed_once() {
+    let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-features\r\n MLST type*;\r\n211 end")),
+        ("MLST t", Act::Say("250-entry\r\n type=dir; t\r\n250 end")),
+        ("MLSD t", list(b"type=file; a\r\ntype=file; b\r\ntype=file; a\r\n")),
+        ("DELE t/a", Act::Say("250 gone")),
+        ("DELE t/a", Act::Say("550 no such file")),
+        ("DELE t/b", Act::Say("250 gone")),
+        ("DELE t", Act::Say("550 a directory")),
+        ("RMD t", Act::Say("550 not empty")),
+        ("RMD t", Act::Say("250 gone")),
+    ]);
+    run(&mut ftp(&["rm", "-r", &peer.url("t")])).exited(0);
+    assert_eq!(peer.seen().matches("DELE t/a").count(), 1, "{}", peer.seen());
+}
+
+#[test]
+fn missing_parents_are_created_where_listings_of_missing_directories_are_confirmed() {
+    // vsftpd confirms the listing of a missing directory, with these words.
+    const CONFIRMED: &str = "226 Transfer done (but failed to open directory).";
+    for pwd in ["257 \"/\"", "502 no"] {
+        let peer = Peer::start(&[
+            ("PWD", Act::Say(pwd)),
+            ("CWD", Act::Say("550 Failed to change directory.")),
+            ("LIST", Act::Send("150 list", Vec::new(), CONFIRMED)),
+            ("MKD a/b/c", Act::Say("550 Create directory operation failed.")),
+            ("MKD a/b/c", Act::Say("257 made")),
+            ("MKD a/b", Act::Say("257 made")),
+            ("MKD a", Act::Say("257 made")),
+        ]);
+        run(&mut ftp(&["mkdir", "-p", &peer.url("a/b/c")])).exited(0);
+        assert!(peer.seen().contains("MKD a, MKD a/b, MKD a/b/c"), "{}", peer.seen());
+    }
+    let Some(server) = RealServer::vsftpd_unprivileged() else { return };
+    let here = TempRoot::new();
+    here.write("site/f", b"12345");
+    let site = here.join("site");
+    let script = here.write("script", b"mkdir -p q/r/s\ncd q/r/s\nmkdir t\n");
+    run(&mut ftp(&["mkdir", "-p", &server.url("a/b/c")])).exited(0);
+    run(ftp(&["mirror", "--create-dirs"]).arg(&site).arg(server.url("m/n/o"))).exited(0);
+    run(ftp(&["put", "-r", "--create-dirs"]).arg(&site).arg(server.url("p/n/o"))).exited(0);
+    run(ftp(&["batch", &server.url("")]).arg(&script)).exited(0);
+    assert!(server.root.join("a/b/c").is_dir() && server.root.join("q/r/s/t").is_dir());
+    assert_eq!(server.root.read("m/n/o/f"), b"12345");
+}

@@ -263,3 +263,22 @@ fn a_directory_created_meanwhile_is_not_taken_for_a_link() {
         assert_eq!(peer.seen().contains("DELE"), code == 0, "{} {ran:?}", peer.seen());
     }
 }
+
+#[test]
+fn a_directory_with_a_blank_in_its_name_is_listed_completely() {
+    at_every_server(&|site, form| {
+        for name in ["my dir/f", "my dir/in ner/g", "my dir/[x]/h", "plain/i"] {
+            site.root.write(&format!("t/{name}"), name.as_bytes());
+        }
+        give(site);
+        let ran = tool(&["ls", "-l", "--listing", form, &site.url("t/my dir")]);
+        assert_eq!(String::from_utf8_lossy(&ran.succeeded()).lines().count(), 3, "{form}");
+        let local = TempRoot::new();
+        let target = here(&local, "t");
+        tool(&["mirror", "--listing", form, &site.url("t"), &target]).exited(0);
+        for name in ["my dir/f", "my dir/in ner/g", "my dir/[x]/h", "plain/i"] {
+            assert_eq!(local.read(format!("t/{name}")), name.as_bytes(), "{form} {name}");
+        }
+        tool(&["rm", "-r", &site.url("t")]).exited(0);
+    });
+}

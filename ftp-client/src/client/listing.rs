@@ -82,20 +82,16 @@ impl Client {
             Mlsd::Begun(begun) => Ok(self.entries_of_mlsd(directory, *begun)),
             Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
             Mlsd::Refused(refusal) => {
-                // LIST decides now, so it gets no argument that a server may misread.
-                self.no_mlsd = true;
-                let listed = or_refusal(self.begin_lines(directory, options, true), &refusal);
-                match listed {
-                    Ok(beginning) if !beginning.is_empty() => {
-                        trace::note(format_args!("MLSD was refused: using LIST"));
-                        Ok(Entries::resume(self, beginning))
-                    }
+                let listed = self.begin_with_flags(directory, options, false);
+                if or_refusal(listed, &refusal)?.is_empty() {
                     // An empty listing proves nothing if MLSD of the same directory was refused.
-                    listed => {
-                        self.no_mlsd = false;
-                        Err(listed.err().unwrap_or(refusal))
-                    }
+                    return Err(refusal);
                 }
+                self.settle()?;
+                self.no_mlsd = true;
+                trace::note(format_args!("MLSD was refused: using LIST"));
+                // The argument may have been misread.
+                self.list_lines_of(directory, options, is_directory)
             }
         }
     }
@@ -133,11 +129,10 @@ impl Client {
                 trace::note(format_args!("NLST was refused: using LIST"));
                 let listed = self.begin_lines(directory, by_list, is_directory);
                 let listed = or_refusal(listed, &refusal)?;
-                // 450 and 550 can mean that this directory is empty.
-                self.no_nlst |= refusal.reply().is_some_and(|reply| {
-                    reply.code().severity() == Severity::Permanent
-                        && reply.code() != ReplyCode::FILE_UNAVAILABLE
-                });
+                // 550 can mean that this directory is empty.
+                self.no_nlst |= refusal
+                    .reply()
+                    .is_some_and(|reply| reply.code() != ReplyCode::FILE_UNAVAILABLE);
                 listed
             }
             beginning => beginning?,
@@ -414,7 +409,7 @@ fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> 
 /// Returns whether a refusal of `NLST` can mean that the server wants another command, or that the
 /// directory is empty.
 fn is_no_names(refusal: &Error) -> bool {
-    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 450 | 500..=504 | 550))
+    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 500..=504 | 550))
 }
 
 /// Returns whether the server permanently refuses the listing.

@@ -158,8 +158,8 @@ fn listings_fall_back_to_list_if_an_advertised_mlsd_fails_hc_21() {
         listing(&mut peer, "LIST file", b"-rw-r--r-- 1 u g 5 Jan 2 2020 file\r\n");
         peer.epsv();
         peer.answer("MLSD gone", "550 no such directory");
-        peer.answer("PWD", "257 \"/home\"");
-        peer.answer("CWD gone", "550 no such directory");
+        peer.epsv();
+        peer.answer("LIST gone", "550 no such directory");
         peer.epsv();
         peer.answer("MLSD", "500 what");
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
@@ -632,12 +632,12 @@ fn refused_commands_of_listings_fall_back_to_list() {
         // 550 is not remembered before LIST shows the directory.
         peer.epsv();
         peer.answer("MLSD gone", "550 no");
-        enter(&mut peer, "gone");
-        listing(&mut peer, "LIST", b"");
-        peer.answer("CWD /home", "250 back");
+        listing(&mut peer, "LIST gone", b"");
         peer.epsv();
         peer.answer("MLSD d", "550 no");
-        peer.answer("CWD d", "250 there");
+        // Afterwards, the directory is listed from inside.
+        listing(&mut peer, "LIST d", A);
+        enter(&mut peer, "d");
         listing(&mut peer, "LIST", A);
         peer.answer("CWD /home/e", "250 there");
         listing(&mut peer, "LIST", b"");

@@ -13,6 +13,7 @@ use super::probe;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
+use crate::remote::object::not_understood;
 use crate::remote::path::{join, split};
 
 /// Largest number of times that a directory is listed if it shows more subdirectories than its link
@@ -319,6 +320,9 @@ impl Side for RemoteTree<'_> {
             return Ok(contents);
         }
         let listing = self.gather(path, self.options, limit)?;
+        if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
+            return Err(not_understood(self.client, line)?);
+        }
         let doubt = if let Some(line) = listing.unparsed.first() {
             Some(format!("cannot parse a line of its listing: {}", shown(line)))
         } else if listing.form != ListingForm::Mlsd && self.named(path).iter().any(is_special) {
