@@ -59,8 +59,10 @@ impl Exchange {
         if self.ended {
             return unexpected;
         }
-        // Any reply to an unknown command is allowed; nothing depends on it.
+        // Any reply to an unknown command is allowed; nothing depends on it. Any reply to FEAT but
+        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
+            Severity::Intermediate if self.verb == Verb::Feat => true,
             Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
             }
@@ -210,6 +212,7 @@ mod tests {
             (Verb::Stat, 211, Some(Final)),
             (Verb::Abor, 225, Some(Final)),
             (Verb::Rnto, 350, None),
+            (Verb::Feat, 331, Some(Final)),
             (Verb::parse(b"XYZZY").unwrap(), 350, Some(Final)),
             (Verb::parse(b"XYZZY").unwrap(), 150, Some(Preliminary)),
         ] {

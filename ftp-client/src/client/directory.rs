@@ -1,6 +1,6 @@
 //! Changes, creates and removes directories (RFC 959 §4.1.1 and §4.1.3).
 
-use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::{Client, is_unknown};
 use crate::error::Error;
@@ -33,6 +33,8 @@ impl Client {
     /// doubt.
     fn enter(&mut self, command: &Command) -> Result<(), Error> {
         self.moved = true;
+        self.settle()?;
+        self.position.forget();
         let entered = self.order_in_a_form(command).map(drop);
         if self.control.is_open() && self.control.is_in_doubt() {
             // An extra reply came before the answer.
@@ -41,13 +43,23 @@ impl Client {
         entered
     }
 
+    /// Changes the current directory for a listing. In passive mode, the reply to `EPSV` or `PASV`
+    /// then proves that replies are in step, which saves the question before.
+    pub(super) fn enter_to_list(&mut self, path: &[u8]) -> Result<(), Error> {
+        if self.config.rules.mode == Mode::Active {
+            return self.cwd(path);
+        }
+        let command = Command::Cwd(self.pathname(path)?);
+        self.settle()?;
+        self.in_a_form(&command).map(drop)
+    }
+
     /// Returns to the directory that [`pwd`](Self::pwd) has reported. Saves the question whether
     /// replies are in step: the next command that needs the answer asks it.
-    pub(crate) fn go_back(&mut self, here: &Pathname) -> Result<(), Error> {
-        self.moved = true;
+    pub(super) fn go_back(&mut self, here: Pathname) -> Result<(), Error> {
         self.settle()?;
         self.in_a_form(&Command::Cwd(here.clone()))?;
-        self.returned_to = self.control.is_in_doubt().then(|| here.clone());
+        self.returned_to = self.control.is_in_doubt().then_some(here);
         Ok(())
     }
 
@@ -90,7 +102,7 @@ impl Client {
 
     /// Sends a directory command that must end with 2xx. If the server does not know the plain
     /// verb, the client tries the X form, such as `XMKD`, once, and then keeps the form that works.
-    fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
+    pub(super) fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         self.make_ready_for(command.verb())?;
         self.in_a_form(command)
     }

@@ -10,6 +10,7 @@ pub(crate) mod get_put;
 pub(crate) mod identity;
 mod listing;
 mod mode;
+pub(crate) mod position;
 mod transfers;
 
 use std::io::ErrorKind;
@@ -99,6 +100,8 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
+    /// Whether the server refused `NLST`, but accepted `LIST`.
+    no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
@@ -109,6 +112,7 @@ pub struct Client {
     moved: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
     returned_to: Option<Pathname>,
+    position: position::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
 }
@@ -165,12 +169,14 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
+            no_nlst: false,
             no_flags: false,
             no_range: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
             returned_to: None,
+            position: position::Position::default(),
             identity: None,
         })
     }
@@ -210,6 +216,7 @@ impl Client {
         self.protect()?;
         // Some servers list more features after the login.
         self.features = None;
+        self.position = position::Position::default();
         Ok(())
     }
 
@@ -315,7 +322,7 @@ impl Client {
             // The replies to planned commands arrive now.
             return if self.control.is_open() { Ok(()) } else { Err(Error::Closed) };
         }
-        self.settle()?;
+        self.stop_abandoned()?;
         self.control.check_clear()
     }
 
@@ -339,16 +346,16 @@ impl Client {
 
     /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
     ///
-    /// The client sends `TYPE` with the next transfer that needs it. Listings use the type in
-    /// force.
+    /// The client sends `TYPE` with the next transfer that needs it. `LIST` and `NLST` use type
+    /// ASCII (RFC 959 §4.1.3), and `MLSD` the type in force.
     pub const fn set_representation(&mut self, representation: RepresentationType) {
         self.wanted = representation;
     }
 
     /// Returns the features that the server lists (`FEAT`). The answer is cached.
     ///
-    /// The list is empty if the server does not list its features. Commands of extensions may still
-    /// work.
+    /// The list is empty if the server does not list its features, with a 211 reply. Commands of
+    /// extensions may still work.
     ///
     /// # Errors
     ///
@@ -358,8 +365,8 @@ impl Client {
             return Ok(features.clone());
         }
         let reply = self.request(&Command::Feat)?;
-        let features = match reply.code().severity() {
-            Severity::Completion => Features::read(&reply),
+        let features = match reply.code() {
+            ReplyCode::SYSTEM_STATUS => Features::read(&reply),
             _ => Features::default(),
         };
         Ok(self.features.insert(features).clone())
@@ -454,6 +461,7 @@ impl Client {
         self.learn_iac(&line)?;
         self.make_ready_for(verb)?;
         self.control.quoted();
+        self.position.forget();
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
@@ -496,6 +504,7 @@ impl Client {
     /// [`Error::Closed`] and [`Error::ServiceClosing`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
+        self.position.stay();
         let answer = self.settle().and_then(|()| {
             self.close_kept();
             self.control.say_good_bye()
@@ -507,8 +516,14 @@ impl Client {
         }
     }
 
-    /// Aborts a transfer that was dropped early.
+    /// Aborts a transfer that was dropped early, and returns to the caller's current directory.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.stop_abandoned()?;
+        self.come_back()
+    }
+
+    /// Aborts a transfer that was dropped early.
+    fn stop_abandoned(&mut self) -> Result<(), Error> {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {

@@ -461,6 +461,9 @@ pub enum ListingCut {
     /// The only entry has the name of the directory itself. The client did not list it from inside
     /// to check, because the server does not report the current directory.
     OwnName,
+    /// The listing equals that of the directory listed before, and the server is still in the
+    /// caller's directory, so it probably listed that one again.
+    Elsewhere,
     /// The listing, or the tree that it belongs to, exceeds the limits of the caller on entries or
     /// memory. The client stopped reading.
     TooLong,
@@ -472,6 +475,7 @@ impl fmt::Display for ListingCut {
             Self::Reply(reply) => write!(f, "the server says {reply}"),
             Self::LineEnd => f.write_str("its last line has no line ending"),
             Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
+            Self::Elsewhere => f.write_str("the server lists the same names for another directory"),
             Self::TooLong => f.write_str("it is too long: too many names, or too much memory"),
         }
     }
