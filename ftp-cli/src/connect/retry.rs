@@ -21,6 +21,8 @@ pub(crate) struct Retrying {
     more: u32,
     /// Pause before each retry; `None` for growing pauses.
     delay: Option<Duration>,
+    /// End of the time for the whole run.
+    end: Option<Instant>,
 }
 
 /// Receiver of retry messages, with the canceller that ends a pause.
@@ -54,7 +56,7 @@ impl Retrying {
         if options.last_typed(&["retry-delay"]).is_some() && more == 0 {
             return Err(Failure::usage("--retry-delay needs --retry"));
         }
-        Ok(Self { more, delay })
+        Ok(Self { more, delay, end: options.end()? })
     }
 
     /// Returns whether failures are retried at all.
@@ -148,7 +150,9 @@ impl Attempts {
             // Only once.
             Recovery::StartOver => !self.from_start,
         };
-        if self.made >= self.wanted.more || is_cancelled || !helps {
+        let pause = self.wanted.pause(self.made + 1);
+        let is_late = self.wanted.end.is_some_and(|end| Instant::now() + pause > end);
+        if self.made >= self.wanted.more || is_cancelled || !helps || is_late {
             return Err(self.with_refusal(failure));
         }
         if failure.code.is_some() {
@@ -156,7 +160,6 @@ impl Attempts {
         }
         self.from_start |= failure.recovery == Recovery::StartOver;
         self.made += 1;
-        let pause = self.wanted.pause(self.made);
         let next = self.made + 1;
         let all = u64::from(self.wanted.more) + 1;
         if !witness.quiet {
@@ -207,7 +210,7 @@ mod tests {
         let events = Events::default();
         let witness =
             RetryObserver { messages: &messages, events: &events, canceller: None, quiet: false };
-        let retrying = Retrying { more, delay: Some(Duration::ZERO) };
+        let retrying = Retrying { more, delay: Some(Duration::ZERO), end: None };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
         let done = retrying.run(&witness, &"a", &|object| object, |from_start| {
@@ -248,11 +251,24 @@ mod tests {
 
     #[test]
     fn pauses_grow_unless_retry_delay_is_set() {
-        let grown = Retrying { more: 9, delay: None };
+        let grown = Retrying { more: 9, delay: None, end: None };
         let seconds: Vec<u64> = (1..9).map(|number| grown.pause(number).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)) };
+        let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)), end: None };
         assert_eq!(given.pause(7).as_secs(), 5);
+    }
+
+    #[test]
+    fn a_pause_beyond_the_time_limit_is_not_begun() {
+        let messages = Messages::new(std::io::sink(), false);
+        let events = Events::default();
+        let witness =
+            RetryObserver { messages: &messages, events: &events, canceller: None, quiet: false };
+        let end = Some(Instant::now() + Duration::from_secs(60));
+        let retrying = Retrying { more: 9, delay: Some(Duration::from_secs(3_600)), end };
+        let busy = Failure { recovery: Recovery::TryAgain, ..Failure::new(Exit::Temporary, "no") };
+        let done = retrying.run(&witness, &"a", &|object| object, |_| Err::<(), _>(busy.clone()));
+        assert_eq!(done.unwrap_err().exit, Exit::Temporary);
     }
 
     #[test]
