@@ -11,11 +11,14 @@
 //! dependencies, then write:
 //!
 //! ```no_run
-//! let mut file = std::fs::File::create("a.bin")?;
-//! let report = ftp_client::get("ftp://ftp.example.org/pub/a.bin", &mut file)?;
+//! let mut bytes = Vec::new();
+//! let report = ftp_client::get("ftp://ftp.example.org/pub/a.txt", &mut bytes)?;
 //! println!("{} bytes", report.bytes);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! To download to a file, use [`Client::download_to`] or [`Retry`]: they replace an existing file
+//! only after the server has sent the whole one.
 //!
 //! # Sessions
 //!
@@ -294,7 +297,8 @@ pub use ftp_proto::{
 const fn is_send<T: Send>() {}
 const _: () = {
     is_send::<Client>();
-    is_send::<Download<'_>>();
+    is_send::<Download<&mut Client>>();
+    is_send::<Download<Client>>();
     is_send::<Upload<'_>>();
     is_send::<Error>();
     is_send::<Canceller>();

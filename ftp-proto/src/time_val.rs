@@ -214,11 +214,20 @@ impl TryFrom<SystemTime> for TimeVal {
     }
 }
 
-impl TryFrom<TimeVal> for SystemTime {
-    type Error = ParseError;
-
-    /// Returns `BadNumber` for a time that the system's clock cannot represent.
-    fn try_from(time: TimeVal) -> Result<Self, ParseError> {
+impl From<TimeVal> for SystemTime {
+    /// Converts the time, also one before 1970. A system that cannot represent all years from 0 to
+    /// 9999 returns the start of 1970 for the others; Linux can.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use ftp_proto::TimeVal;
+    ///
+    /// let time = TimeVal::parse(b"19691231235959.5")?;
+    /// assert_eq!(SystemTime::from(time), SystemTime::UNIX_EPOCH - Duration::from_millis(500));
+    /// assert_eq!(TimeVal::try_from(SystemTime::from(time))?, time);
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    fn from(time: TimeVal) -> Self {
         let seconds = time.unix_seconds();
         let whole = Duration::from_secs(seconds.unsigned_abs());
         let second = match seconds < 0 {
@@ -227,7 +236,7 @@ impl TryFrom<TimeVal> for SystemTime {
         };
         let exact =
             second.and_then(|it| it.checked_add(Duration::from_nanos(time.nanosecond.into())));
-        exact.ok_or(ParseError::new("time-val", 0, ParseErrorKind::BadNumber))
+        exact.unwrap_or(Self::UNIX_EPOCH)
     }
 }
 
@@ -343,7 +352,7 @@ mod tests {
             ["19700101000000", "19691231235959.25", "20240229000000.123456789", "15000101000000"]
         {
             let time = TimeVal::parse(text.as_bytes()).unwrap();
-            let system = SystemTime::try_from(time).unwrap();
+            let system = SystemTime::from(time);
             assert_eq!(TimeVal::try_from(system), Ok(time), "{text}");
         }
         let half = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);

@@ -421,7 +421,7 @@ impl DownloadPump<'_> {
     /// Transfers everything from byte `offset`; `size` is the size of the whole file, if known.
     fn run(
         &mut self,
-        mut download: Download<'_>,
+        mut download: Download<&mut Client>,
         offset: u64,
         size: Option<u64>,
     ) -> Result<Moved, Broken> {

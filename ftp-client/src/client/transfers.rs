@@ -20,7 +20,7 @@ impl Client {
     /// - [`Error::Unsupported`] for active mode with a
     ///   [connector](crate::ClientBuilder::connector).
     /// - [`Error::Argument`] for a path that is empty, too long, or contains CR, LF or NUL.
-    pub fn retrieve(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
+    pub fn retrieve(&mut self, path: impl AsRef<[u8]>) -> Result<Download<&mut Self>, Error> {
         self.retrieve_from(path, 0)
     }
 
@@ -35,11 +35,21 @@ impl Client {
         &mut self,
         path: impl AsRef<[u8]>,
         offset: u64,
-    ) -> Result<Download<'_>, Error> {
-        let path = self.pathname(path.as_ref())?;
+    ) -> Result<Download<&mut Self>, Error> {
+        Download::begin(self, path, offset)
+    }
+
+    /// Begins `RETR`. Also returns the type of the transfer and the number of bytes that must come,
+    /// if they are checked.
+    pub(crate) fn begin_retrieve(
+        &mut self,
+        path: &[u8],
+        offset: u64,
+    ) -> Result<(Begun, RepresentationType, Option<u64>), Error> {
+        let path = self.pathname(path)?;
         let length = self.length_to_check(&path)?;
         let begun = self.begin(&Command::Retr(path), FileRange::from_offset(offset)?)?;
-        Ok(self.download(begun, offset, length.map(|length| length.saturating_sub(offset))))
+        Ok((begun, self.wanted, length.map(|length| length.saturating_sub(offset))))
     }
 
     /// Begins to download the file at `path` after asking for its modification time (`MDTM`,
@@ -51,7 +61,10 @@ impl Client {
     /// # Errors
     ///
     /// Returns the errors of [`retrieve`](Self::retrieve).
-    pub fn retrieve_with_time(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
+    pub fn retrieve_with_time(
+        &mut self,
+        path: impl AsRef<[u8]>,
+    ) -> Result<Download<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
         let length = self.length_to_check(&path)?;
         let wanted = self.wanted;
@@ -188,7 +201,7 @@ impl Client {
         path: impl AsRef<[u8]>,
         offset: u64,
         length: u64,
-    ) -> Result<Download<'_>, Error> {
+    ) -> Result<Download<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
         let range = FileRange::between(offset, length)?;
         let command = Command::Retr(path);
@@ -254,7 +267,7 @@ impl Client {
         path: impl AsRef<[u8]>,
         there: u64,
         unchanged_since: Option<TimeVal>,
-    ) -> Result<Download<'_>, Error> {
+    ) -> Result<Download<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
         let is_image = self.wanted == RepresentationType::Image;
         let size = if is_image { self.size(path.as_bytes())? } else { None };
@@ -359,7 +372,7 @@ impl Client {
         }
     }
 
-    fn download(&mut self, begun: Begun, offset: u64, length: Option<u64>) -> Download<'_> {
+    fn download(&mut self, begun: Begun, offset: u64, length: Option<u64>) -> Download<&mut Self> {
         let wanted = self.wanted;
         let mut download = Download::new(Transfer::new(self, begun), wanted, offset);
         if let Some(length) = length {

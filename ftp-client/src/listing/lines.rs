@@ -31,7 +31,7 @@ use crate::transfer::{Begun, Transfer};
 #[must_use = "a listing that is dropped is aborted"]
 pub struct Lines<'a> {
     /// `None` after the last item.
-    transfer: Option<Transfer<'a>>,
+    transfer: Option<Transfer<&'a mut Client>>,
     reader: ListReader,
     /// Bytes read so far.
     bytes: u64,
@@ -54,7 +54,11 @@ pub(super) struct Rest {
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(transfer: Transfer<'a>, form: ListingForm, directory: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        transfer: Transfer<&'a mut Client>,
+        form: ListingForm,
+        directory: Vec<u8>,
+    ) -> Self {
         let reader = ListReader::new();
         Self { transfer: Some(transfer), reader, bytes: 0, form, directory, fingerprint: None }
     }

@@ -2,6 +2,7 @@
 //! follow one another on one data connection. Between two downloads there is no round trip, and
 //! between two uploads there is only one.
 
+use std::borrow::BorrowMut;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Command, Pathname, Reply, ReplyCode, RepresentationType, Severity};
@@ -62,12 +63,12 @@ fn begin_next(client: &mut Client, verb: Verb, with_time: bool) -> Result<Begun,
     client.begin_over_kept(verb, started, deadline, modified)
 }
 
-impl Transfer<'_> {
+impl<C: BorrowMut<Client>> Transfer<C> {
     /// Returns whether the next upload, to `path`, can be requested before this one is confirmed.
     /// The server must have shown that it keeps the data connection, by answering 125 instead of
     /// 150.
     pub(super) fn may_go_ahead(&self, path: &Pathname) -> bool {
-        let client = &*self.client;
+        let client: &Client = &self.client;
         let is_image = client.state.representation == Some(RepresentationType::Image);
         self.coding.as_deref().is_some_and(Coding::is_in_blocks)
             && self.first.code() == ReplyCode::DATA_CONNECTION_OPEN

@@ -1,11 +1,13 @@
 //! The two loops that copy between a transfer and the caller's file or stream.
 
+use std::borrow::BorrowMut;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::time::Duration;
 
 use super::{Download, RateLimit, Report, Upload};
+use crate::client::Client;
 use crate::error::Error;
 
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
@@ -21,6 +23,10 @@ const OVER: u64 = 1 << 20;
 
 /// A function that is called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
+
+/// A function that is called with the number of bytes copied so far, and with the number of bytes
+/// to copy, if known.
+type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Options of a copy: a rate limit and a progress meter.
 ///
@@ -46,7 +52,9 @@ type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 pub struct Watch<'a> {
     rate: Option<RateLimit>,
     meter: Option<Meter<'a>>,
+    progress: Option<Progress<'a>>,
     moved: u64,
+    total: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
@@ -73,6 +81,35 @@ impl<'a> Watch<'a> {
         self
     }
 
+    /// Sets a function that gets, after each copied piece, the number of bytes that this copy has
+    /// moved, and the total number if it is known: for a download the length that the server or
+    /// you have named, for an upload the length of the local file from its position on.
+    ///
+    /// ```no_run
+    /// use ftp_client::{Client, Watch};
+    ///
+    /// let mut client = Client::builder().connect("ftp.example.org")?;
+    /// client.login("anonymous", "guest@")?;
+    /// let mut show = |moved: u64, total: Option<u64>| match total {
+    ///     Some(total) if total > 0 => print!("\r{} %", moved * 100 / total),
+    ///     _ => print!("\r{moved} bytes"),
+    /// };
+    /// let mut watch = Watch::new().progress(&mut show);
+    /// client.retrieve("a.bin")?.copy_to_watched(&mut std::io::sink(), &mut watch)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn progress(mut self, progress: &'a mut dyn FnMut(u64, Option<u64>)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Returns the number of bytes that the last copy had to move, if it was known.
+    #[must_use]
+    pub const fn total(&self) -> Option<u64> {
+        self.total
+    }
+
     /// Returns the number of bytes that the last copy moved, whether it succeeded or failed.
     ///
     /// They are counted as in [`Download::transferred`] and [`Upload::transferred`].
@@ -82,7 +119,11 @@ impl<'a> Watch<'a> {
     }
 
     const fn is_idle(&self) -> bool {
-        self.rate.is_none() && self.meter.is_none()
+        self.rate.is_none() && self.meter.is_none() && self.progress.is_none()
+    }
+
+    const fn begin(&mut self, total: Option<u64>) {
+        (self.moved, self.total) = (0, total);
     }
 
     fn block(&self) -> Block {
@@ -95,6 +136,10 @@ impl<'a> Watch<'a> {
         if let Some(meter) = &mut self.meter {
             meter(piece);
         }
+        self.moved += piece.len() as u64;
+        if let Some(progress) = &mut self.progress {
+            progress(self.moved, self.total);
+        }
         self.rate.as_ref().map(|rate| rate.count(piece.len()))
     }
 }
@@ -104,7 +149,9 @@ impl fmt::Debug for Watch<'_> {
         f.debug_struct("Watch")
             .field("rate", &self.rate)
             .field("has_meter", &self.meter.is_some())
+            .field("has_progress", &self.progress.is_some())
             .field("moved", &self.moved)
+            .field("total", &self.total)
             .finish()
     }
 }
@@ -191,7 +238,7 @@ pub(super) enum Broken {
     There(io::Error),
 }
 
-impl Download<'_> {
+impl<C: BorrowMut<Client>> Download<C> {
     /// Writes all data to `to`, flushes it, and finishes the download.
     ///
     /// # Errors
@@ -226,11 +273,12 @@ impl Download<'_> {
 }
 
 /// Copies a download to `to` until its data ends or more than [`OVER`] surplus bytes have arrived.
-fn receive(
-    download: &mut Download<'_>,
+fn receive<C: BorrowMut<Client>>(
+    download: &mut Download<C>,
     to: &mut (impl Write + ?Sized),
     watch: &mut Watch<'_>,
 ) -> Result<(), Broken> {
+    watch.begin(download.total());
     let mut block = watch.block();
     loop {
         let length = match download.read(block.space()).map_err(Broken::There)? {
@@ -307,7 +355,9 @@ pub(super) fn send(
     watch: &mut Watch<'_>,
 ) -> Result<(), Broken> {
     let before = upload.transferred();
-    let expected = source.left().map_err(Broken::Here)?.unwrap_or(0);
+    let left = source.left().map_err(Broken::Here)?;
+    watch.begin(left);
+    let expected = left.unwrap_or(0);
     let is_sent = match &source {
         Source::File(file) if watch.is_idle() => {
             upload.send_by_kernel(file).map_err(|error| Broken::There(error.into()))?

@@ -1,11 +1,13 @@
 //! `Download`: the data of `RETR`.
 
+use std::borrow::BorrowMut;
 use std::io::{self, Read};
 use std::time::Duration;
 
 use ftp_proto::{AsciiDecoder, RepresentationType, TimeVal, TransferLength};
 
 use super::{Report, Transfer};
+use crate::client::Client;
 use crate::error::Error;
 
 /// The number of bytes to read at a time while line endings are converted.
@@ -13,7 +15,8 @@ const PIECE: usize = 16_384;
 
 /// A running download: read it to its end, then call [`finish`](Self::finish).
 ///
-/// A download borrows the client, so no other command can be sent during the transfer:
+/// Most downloads are a `Download<&mut Client>`: it borrows the client, so no other command can be
+/// sent during the transfer. [`begin`](Self::begin) makes one that owns its client.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,8 +48,8 @@ const PIECE: usize = 16_384;
 /// [`Read`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
 #[must_use = "only finish() tells whether the download is complete"]
-pub struct Download<'a> {
-    transfer: Transfer<'a>,
+pub struct Download<C: BorrowMut<Client>> {
+    transfer: Transfer<C>,
     /// The number of bytes that the caller has read.
     bytes: u64,
     /// Whether the end of the data was reached.
@@ -75,9 +78,58 @@ struct AsciiIn {
     given: usize,
 }
 
-impl<'a> Download<'a> {
+impl<C: BorrowMut<Client>> Download<C> {
+    /// Begins to download the file at `path` from byte `offset`, as
+    /// [`Client::retrieve_from`] does, and keeps the client: an owned one, one that a pool lent, or
+    /// a `&mut Client`. [`release`](Self::release) gives it back.
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    /// use ftp_client::{Client, Download};
+    ///
+    /// struct Song {
+    ///     title: String,
+    ///     stream: Download<Client>,
+    /// }
+    ///
+    /// let mut client = Client::builder().connect("ftp.example.org")?;
+    /// client.login("anonymous", "guest@")?;
+    /// let stream = Download::begin(client, "pub/a.ogg", 0)?;
+    /// let mut song = Song { title: "A".to_owned(), stream };
+    /// let mut bytes = Vec::new();
+    /// song.stream.read_to_end(&mut bytes)?;
+    /// let (report, client) = song.stream.release();
+    /// println!("{}: {} bytes", song.title, report?.bytes);
+    /// client.quit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::retrieve_from`]; `client` is then dropped.
+    pub fn begin(mut client: C, path: impl AsRef<[u8]>, offset: u64) -> Result<Self, Error> {
+        let (begun, representation, length) =
+            client.borrow_mut().begin_retrieve(path.as_ref(), offset)?;
+        let mut download = Self::new(Transfer::new(client, begun), representation, offset);
+        download.expected = length;
+        Ok(download)
+    }
+
+    /// Ends the download as [`finish`](Self::finish) does, and returns the client too, also after
+    /// an error. [`Client::is_settled`] tells whether it can be used again.
+    pub fn release(mut self) -> (Result<Report, Error>, C) {
+        let report = self.end();
+        (report, self.transfer.release())
+    }
+
+    /// Returns the client without ending the download, as if the download were dropped: the next
+    /// call on the client aborts the transfer.
+    pub fn detach(self) -> C {
+        self.transfer.release()
+    }
+
     pub(crate) fn new(
-        transfer: Transfer<'a>,
+        transfer: Transfer<C>,
         representation: RepresentationType,
         offset: u64,
     ) -> Self {
@@ -153,6 +205,13 @@ impl<'a> Download<'a> {
         self.announced
     }
 
+    /// Returns the number of bytes that are expected, if known: the length that you set, that of
+    /// the requested part, or the one that the server announced.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        self.expected.or(self.range).or(self.announced)
+    }
+
     /// Ends the download: waits for the server to confirm that all data was sent.
     ///
     /// Without the confirmation, the end of the data may be due to a read error on the server or a
@@ -167,7 +226,11 @@ impl<'a> Download<'a> {
     /// - [`Error::Timeout`] if the server does not answer.
     /// - The error of an earlier read that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
-        let Self { bytes, announced, expected, range, offset, .. } = self;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Report, Error> {
+        let &mut Self { bytes, announced, expected, range, offset, .. } = self;
         if range == Some(bytes) && !self.ended {
             // The next byte shows whether the server stops here by itself.
             if self.transfer.read(&mut [0])? > 0 {
@@ -248,7 +311,7 @@ impl<'a> Download<'a> {
     /// # Errors
     ///
     /// Returns errors of the control connection, which is then closed.
-    pub fn abort(self) -> Result<(), Error> {
+    pub fn abort(mut self) -> Result<(), Error> {
         self.transfer.abort()
     }
 
@@ -299,7 +362,7 @@ impl<'a> Download<'a> {
     }
 }
 
-impl Read for Download<'_> {
+impl<C: BorrowMut<Client>> Read for Download<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.announced == Some(self.bytes) {
             self.transfer.expect_end();

@@ -1,6 +1,7 @@
 //! The two ways to end a transfer: by the server's confirmation after the last byte, or by an abort
 //! before that.
 
+use std::borrow::BorrowMut;
 use std::time::SystemTime;
 
 use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
@@ -11,10 +12,11 @@ use rustix::fd::AsFd;
 use super::coding::Coding;
 use super::verdict::{CLOSING, accepted, confirm, error_of};
 use super::{Ended, Report, Transfer, unique};
+use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
 
-impl Transfer<'_> {
+impl<C: BorrowMut<Client>> Transfer<C> {
     /// Ends the transfer after its last byte: marks the end of written data, and waits for the
     /// confirmation.
     pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
@@ -141,7 +143,7 @@ impl Transfer<'_> {
 
     /// Aborts a transfer of which only the first `bytes` bytes were requested, and returns its
     /// report.
-    pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
+    pub(crate) fn stop(&mut self, bytes: u64) -> Result<Report, Error> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();
         self.abort()?;
@@ -150,7 +152,7 @@ impl Transfer<'_> {
     }
 
     /// Stops the transfer, so that the next command can be sent.
-    pub(crate) fn abort(mut self) -> Result<(), Error> {
+    pub(crate) fn abort(&mut self) -> Result<(), Error> {
         let data = self.data.take();
         let control = &mut self.client.control;
         if control.is_outstanding() {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::Transfer;
 use super::coding::RawData;
+use crate::client::Client;
 use crate::error::Error;
 use crate::net::stream::Stream;
 
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// Sends a file from its position to its end, and adds the number of bytes to `sent`. Returns
 /// `false` if the kernel cannot send the file.
 pub(super) fn send(
-    transfer: &mut Transfer<'_>,
+    transfer: &mut Transfer<&mut Client>,
     file: &File,
     sent: &mut u64,
 ) -> Result<bool, Error> {
@@ -73,7 +74,7 @@ impl Steps {
     }
 }
 
-impl Transfer<'_> {
+impl Transfer<&mut Client> {
     /// Sends the next part of a file, and returns its length: 0 at the end of the file, `None` if
     /// the kernel cannot send the file.
     fn send_step(&mut self, file: &File, steps: &mut Steps) -> Result<Option<usize>, Error> {

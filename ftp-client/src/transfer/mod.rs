@@ -7,6 +7,7 @@ mod coding;
 mod copy;
 mod download;
 mod end;
+mod held;
 mod kept;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
@@ -33,6 +34,7 @@ pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 pub(crate) use verdict::{accepted, confirm};
 
+use std::borrow::BorrowMut;
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{Command, Pathname, Progress, Reply, Verb};
@@ -46,6 +48,7 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 use coding::{Coding, RawData};
+use held::Held;
 
 /// How a successful transfer ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -82,8 +85,8 @@ pub struct Report {
 /// The part of a running transfer that both directions share. Dropping it early does no I/O: the
 /// data connection goes back to the client, whose next call aborts the transfer.
 #[derive(Debug)]
-pub(crate) struct Transfer<'a> {
-    client: &'a mut Client,
+pub(crate) struct Transfer<C: BorrowMut<Client>> {
+    client: Held<C>,
     verb: Verb,
     /// The data connection; `None` if the server ended the transfer without one, or once it is
     /// closed.
@@ -105,11 +108,11 @@ pub(crate) struct Transfer<'a> {
     next: Vec<Command>,
 }
 
-impl<'a> Transfer<'a> {
-    pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
+impl<C: BorrowMut<Client>> Transfer<C> {
+    pub(crate) fn new(client: C, begun: Begun) -> Self {
         let Begun { verb, data, coding, first, ended, started, .. } = begun;
         Self {
-            client,
+            client: Held::new(client),
             verb,
             data,
             coding,
@@ -138,8 +141,22 @@ impl<'a> Transfer<'a> {
     }
 
     /// Returns the client. Call this only when no reply is outstanding.
-    pub(crate) const fn client(&mut self) -> &mut Client {
-        self.client
+    pub(crate) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Ends the transfer as dropping it does, and returns the client.
+    pub(crate) fn release(mut self) -> C {
+        self.abandon();
+        self.client.take().expect("the client is taken only here")
+    }
+
+    /// Leaves a running transfer to the client's next call.
+    fn abandon(&mut self) {
+        let data = self.data.take();
+        if self.client.control.is_outstanding() {
+            self.client.abandoned = data;
+        }
     }
 
     /// Returns the first reply: 1xx, or the final reply if there was no 1xx.
@@ -226,7 +243,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-impl RawData for Transfer<'_> {
+impl<C: BorrowMut<Client>> RawData for Transfer<C> {
     /// Reads from the data connection. Returns 0 at its end.
     fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
@@ -317,11 +334,10 @@ impl RawData for Transfer<'_> {
     }
 }
 
-impl Drop for Transfer<'_> {
+impl<C: BorrowMut<Client>> Drop for Transfer<C> {
     fn drop(&mut self) {
-        let data = self.data.take();
-        if self.client.control.is_outstanding() {
-            self.client.abandoned = data;
+        if self.client.is_there() {
+            self.abandon();
         }
     }
 }

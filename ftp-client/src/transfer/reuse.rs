@@ -1,5 +1,6 @@
 //! Mode B: the data connection that stays open after a transfer, and the next transfer over it.
 
+use std::borrow::BorrowMut;
 use std::time::Instant;
 
 use ftp_proto::{Reply, StartStep, TimeVal, TransferEvidence, TransferFault, TransferStart, Verb};
@@ -14,7 +15,7 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 
-impl Transfer<'_> {
+impl<C: BorrowMut<Client>> Transfer<C> {
     /// Keeps the data connection for the next transfer, or closes it, as the final reply says.
     pub(super) fn end_data(&mut self, evidence: &TransferEvidence) {
         let (Some(data), Some(mut coding)) = (self.data.take(), self.coding.take()) else { return };

@@ -3,14 +3,16 @@
 
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
+use std::borrow::BorrowMut;
 
 use super::Transfer;
 use super::coding::RawData;
 use super::verdict::CLOSING;
+use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::security::TlsError;
 
-impl Transfer<'_> {
+impl<C: BorrowMut<Client>> Transfer<C> {
     /// Returns whether the transfer's data is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.session().is_some())

@@ -7,6 +7,7 @@ use ftp_proto::{AsciiEncoder, Command, Pathname, RepresentationType, TransferLen
 
 use super::verdict::error_of;
 use super::{Report, Transfer};
+use crate::client::Client;
 use crate::error::Error;
 
 /// The largest number of bytes to convert at a time.
@@ -95,7 +96,7 @@ const PIECE: usize = 16_384;
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<'a> {
-    pub(super) transfer: Transfer<'a>,
+    pub(super) transfer: Transfer<&'a mut Client>,
     /// The number of bytes taken from the caller.
     pub(super) bytes: u64,
     /// The offset at which the transfer began.
@@ -116,7 +117,7 @@ pub(super) struct AsciiOut {
 
 impl<'a> Upload<'a> {
     pub(crate) fn new(
-        transfer: Transfer<'a>,
+        transfer: Transfer<&'a mut Client>,
         representation: RepresentationType,
         offset: u64,
         path: Option<Pathname>,
@@ -247,7 +248,7 @@ impl<'a> Upload<'a> {
     /// # Errors
     ///
     /// Returns errors of the control connection, which is then closed.
-    pub fn abort(self) -> Result<(), Error> {
+    pub fn abort(mut self) -> Result<(), Error> {
         self.transfer.abort()
     }
 }

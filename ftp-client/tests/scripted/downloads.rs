@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, Verb};
+use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, Verb, Watch};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{SHORT, SOON, Server, reset, timeouts};
 
 /// Reads to the end and finishes; returns the unwrapped error of either.
-fn read_all(mut file: Download<'_>) -> Result<Vec<u8>, Error> {
+fn read_all(mut file: Download<&mut Client>) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     if let Err(error) = file.read_to_end(&mut bytes) {
         let again = file.finish().expect_err("a failed read is no success").to_string();
@@ -563,4 +563,82 @@ fn a_forgotten_download_is_aborted_too() {
     std::mem::forget(client.retrieve("a").unwrap());
     client.noop().unwrap();
     server.end();
+}
+
+/// What an embedder stores: the client goes where the stream goes.
+struct Song {
+    stream: Download<Client>,
+}
+
+#[test]
+fn a_download_that_owns_its_client_moves_and_gives_the_client_back() {
+    let (server, client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        peer.reply("150 ok");
+        peer.send_data(b"abc");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("RETR b", "550 no");
+    });
+    let song = Song { stream: Download::begin(client, "a", 0).unwrap() };
+    let client = std::thread::spawn(move || {
+        let mut song = song;
+        let mut bytes = Vec::new();
+        song.stream.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"abc");
+        let (report, client) = song.stream.release();
+        assert_eq!(report.unwrap().bytes, 3);
+        client
+    })
+    .join()
+    .unwrap();
+    assert!(client.is_settled());
+    assert!(matches!(Download::begin(client, "b", 0), Err(Error::Refused(..))));
+    server.end();
+}
+
+#[test]
+fn a_download_that_owns_its_client_can_be_dropped_or_released_early() {
+    let (server, client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        peer.reply("150 ok");
+        let data = peer.data();
+        peer.expect_abort();
+        drop(data);
+        peer.reply("426 cut");
+        peer.reply("226 aborted");
+        peer.answer("NOOP", "200 ok");
+        peer.expect_end();
+    });
+    let download = Download::begin(client, "a", 0).unwrap();
+    let mut client = download.detach();
+    assert!(!client.is_ready() && !client.is_settled());
+    client.make_ready().unwrap();
+    assert!(client.is_ready());
+    client.noop().unwrap();
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn progress_knows_the_total_that_the_server_announced() {
+    for (first, total) in [("150 Opening (4 bytes)", Some(4)), ("150 Opening", None)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.expect("RETR a");
+            peer.reply(first);
+            peer.send_data(b"abcd");
+            peer.reply("226 done");
+        });
+        let mut seen = Vec::new();
+        let mut progress = |moved, total| seen.push((moved, total));
+        let mut watch = Watch::new().progress(&mut progress);
+        let mut bytes = Vec::new();
+        client.retrieve("a").unwrap().copy_to_watched(&mut bytes, &mut watch).unwrap();
+        assert_eq!((watch.moved(), watch.total()), (4, total));
+        assert_eq!(seen.last(), Some(&(4, total)));
+        server.end();
+    }
 }

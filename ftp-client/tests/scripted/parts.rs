@@ -8,7 +8,7 @@ use ftp_client::{
 
 use crate::peer::{Peer, Server};
 
-fn read(mut download: Download<'_>) -> (Vec<u8>, Result<Report, Error>) {
+fn read(mut download: Download<&mut Client>) -> (Vec<u8>, Result<Report, Error>) {
     let mut bytes = Vec::new();
     download.read_to_end(&mut bytes).unwrap();
     (bytes, download.finish())

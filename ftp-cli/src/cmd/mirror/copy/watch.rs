@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use ftp_client::{Download, Error, RateLimit, Upload};
+use ftp_client::{Client, Download, Error, RateLimit, Upload};
 
 use super::super::local_tree::Draft;
 use crate::console::progress::Meter;
@@ -17,7 +17,7 @@ impl Watch<'_> {
     /// Receives a download until the server confirms that it is complete.
     pub(super) fn receive(
         &mut self,
-        download: Download<'_>,
+        download: Download<&mut Client>,
         draft: &mut Draft<'_>,
     ) -> Result<u64, Error> {
         let mut meter = |piece: &[u8]| self.meter.add(piece.len() as u64);
