@@ -224,6 +224,7 @@ mod file;
 pub mod fxp;
 mod listing;
 mod net;
+mod pool;
 mod security;
 #[cfg(feature = "tls")]
 mod tls;
@@ -276,6 +277,8 @@ pub use net::transport::Transport;
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
+pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+pub use pool::{Lent, Pool};
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
 pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};
@@ -289,6 +292,8 @@ pub use ftp_proto::{
 
 /// Compiles only for types that can be moved to another thread.
 const fn is_send<T: Send>() {}
+/// Compiles only for types that several threads can use at once.
+const fn is_sync<T: Sync>() {}
 const _: () = {
     is_send::<Client>();
     is_send::<Download<'_>>();
@@ -296,4 +301,7 @@ const _: () = {
     is_send::<Error>();
     is_send::<Canceller>();
     is_send::<Retry>();
+    is_send::<Lent<'_>>();
+    is_send::<Pool<'_>>();
+    is_sync::<Pool<'_>>();
 };
