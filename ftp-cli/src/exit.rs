@@ -43,6 +43,8 @@ pub(crate) enum Exit {
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
     /// or another run has the lock or is moving the file.
     Limit = 15,
+    /// SIGHUP. The signal itself ends the process.
+    HungUp = 129,
     /// SIGINT.
     Interrupted = 130,
     /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
@@ -101,7 +103,7 @@ impl Exit {
             Self::Data => ErrorKind::Data.as_str(),
             Self::Unsupported => ErrorKind::Unsupported.as_str(),
             Self::Limit => "limit",
-            Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
+            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
                 ErrorKind::Cancelled.as_str()
             }
         }
@@ -236,7 +238,7 @@ impl Failure {
 
     /// Returns whether a signal ends the run, so that no other failure matters.
     pub(crate) fn is_signal(&self) -> bool {
-        matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
+        matches!(self.exit, Exit::HungUp | Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
     /// Returns whether the server refused the login for good. Other users of this server may still

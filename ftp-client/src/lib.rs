@@ -233,11 +233,13 @@ mod tls;
 mod tls;
 mod trace;
 mod transfer;
+pub mod tree;
 mod url_path;
 
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
+pub use client::identity::Login;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
@@ -265,20 +267,20 @@ pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
-pub use file::{FileReport, Verified};
+pub use file::{Done, Verified};
 pub use listing::{
-    Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
+    Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
 pub use net::proxy::Proxy;
 pub use net::transport::Transport;
+pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+pub use pool::{Lent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
-pub use pool::{Lent, Pool};
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
 pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};

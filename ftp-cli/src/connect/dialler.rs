@@ -60,9 +60,8 @@ impl Dialler {
     ///
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
-        let limit = |long| options.parsed(long, values::waiting_time);
         let timeouts = timeouts(options)?;
-        let overall: Option<Duration> = limit("timeout")?;
+        let end = options.end()?;
         let words =
             [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
         let extended = |long| options.parsed(long, |text| values::word(text, &words));
@@ -116,7 +115,6 @@ impl Dialler {
                 .filter(|rule| *rule != AddressRule::Peer)
                 .and_then(|_| options.last_typed(&["passive-address"])),
         };
-        let end = overall.map(|overall| Instant::now() + overall);
         let protection = TlsOptions::from_options(options)?;
         let proxies = Proxies::from_options(options)?;
         Ok(Self { builder, protection, proxies, needs_direct, end })

@@ -65,6 +65,7 @@ mod streams;
 mod system_calls;
 mod systemd;
 mod terminal;
+mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

@@ -42,8 +42,8 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
-    /// The password or account in the last command, which is concealed in replies.
-    secret: Vec<u8>,
+    /// The passwords or the account in the last command, which are concealed in replies.
+    secrets: Vec<Vec<u8>>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
@@ -70,7 +70,7 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             following: VecDeque::new(),
-            secret: Vec::new(),
+            secrets: Vec::new(),
             server,
             addresses,
             reply_limit,
@@ -242,7 +242,7 @@ impl ControlConnection {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         self.check_clear()?;
-        self.secret = secret_in(verb, line);
+        self.secrets = secrets_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
@@ -264,7 +264,7 @@ impl ControlConnection {
             lines.push((command.verb(), command.encode()?));
         }
         self.check_clear()?;
-        self.secret.clear();
+        self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);
@@ -491,7 +491,7 @@ impl ControlConnection {
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
         let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
         if let Some(reply) = &mut reply {
-            reply.conceal(&self.secret);
+            self.secrets.iter().for_each(|secret| reply.conceal(secret));
             trace::received(reply);
             if reply.code() == ReplyCode::SERVICE_CLOSING {
                 self.close();
@@ -545,13 +545,18 @@ fn once(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the secret in a command line, as a server would repeat it: with 0xFF not doubled.
-fn secret_in(verb: Verb, line: &[u8]) -> Vec<u8> {
-    if !matches!(verb, Verb::Pass | Verb::Acct) {
+/// Returns the secrets in a command line, as a server would repeat them: with 0xFF not doubled.
+fn secrets_in(verb: Verb, line: &[u8]) -> Vec<Vec<u8>> {
+    let Some(secret) = trace::secret_at(verb, line).and_then(|at| line.get(at..)) else {
         return Vec::new();
+    };
+    let secret = once(secret.trim_ascii_end());
+    let mut secrets = vec![secret.clone()];
+    // A password can contain blanks, but one of several cannot.
+    if verb == Verb::Site {
+        secrets.extend(secret.split(|byte| *byte == b' ').map(<[u8]>::to_vec));
     }
-    let argument = line.iter().position(|byte| *byte == b' ').and_then(|at| line.get(at + 1..));
-    once(argument.unwrap_or_default().trim_ascii_end())
+    secrets
 }
 
 /// Maps a reset to `Closed`: it is another way for a server to hang up.

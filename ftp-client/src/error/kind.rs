@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Tls,
     /// The user, password or account was refused.
     Login,
-    /// A reply that is not FTP or not allowed at that point, or a listing beyond the limits.
+    /// A reply that is not FTP or not allowed at that point, or an overlong line of a listing.
     Protocol,
     /// A 5xx reply to a command other than a login, or a greeting other than 220 and 4xx.
     Refused,

@@ -46,8 +46,8 @@ pub enum Error {
     /// Only an early confirmation leaves the connection open.
     #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
-    /// The server sent something that is not FTP, a reply without its required value, or a listing
-    /// beyond the limits.
+    /// The server sent something that is not FTP, a reply without its required value, or an overlong
+    /// line.
     #[error("protocol error: {0}")]
     Protocol(#[source] ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
@@ -94,7 +94,8 @@ pub enum Error {
     /// discard them.
     #[error("{0}")]
     Blocks(#[source] BlockFault),
-    /// The server confirmed a listing that may be incomplete.
+    /// The server confirmed a listing that may be incomplete, or sent one beyond the limits of the
+    /// caller.
     ///
     /// Entries may be missing, or may not belong to the directory. Do not delete files because this
     /// listing lacks them.
@@ -428,7 +429,7 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
-/// Why a listing may be incomplete although the server confirmed it. `Display` explains it.
+/// Why a listing may be incomplete although the server did not refuse it. `Display` explains it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {
@@ -441,6 +442,9 @@ pub enum ListingCut {
     /// The only entry has the name of the directory itself. The client did not list it from inside
     /// to check, because the server does not report the current directory.
     OwnName,
+    /// The listing, or the tree that it belongs to, exceeds the limits of the caller on entries or
+    /// memory. The client stopped reading.
+    TooLong,
 }
 
 impl fmt::Display for ListingCut {
@@ -449,6 +453,7 @@ impl fmt::Display for ListingCut {
             Self::Reply(reply) => write!(f, "the server says {reply}"),
             Self::LineEnd => f.write_str("its last line has no line ending"),
             Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
+            Self::TooLong => f.write_str("it is too long: too many names, or too much memory"),
         }
     }
 }

@@ -11,11 +11,11 @@ use ftp_proto::Password;
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
-use crate::event::Observer;
 #[cfg(doc)]
 use crate::event::Event;
+use crate::event::Observer;
 #[cfg(unix)]
-use crate::file::FileReport;
+use crate::file::Done;
 use crate::file::backoff::Backoff;
 #[cfg(unix)]
 use crate::file::evidence::Resume;
@@ -93,8 +93,7 @@ impl Retry {
     /// It logs in as `anonymous`, unless [`login`](Self::login) sets a user.
     pub fn new(builder: ClientBuilder, server: impl Into<String>) -> Self {
         let config = &builder.config;
-        let patience =
-            Patience::new().overall(config.overall).canceller(config.canceller.clone());
+        let patience = Patience::new().overall(config.overall).canceller(config.canceller.clone());
         let limits = Arc::clone(patience.limits());
         let account = Arc::new(Mutex::new(Account {
             builder,
@@ -175,13 +174,13 @@ impl Retry {
         target: impl AsRef<Path>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
         let options = &options.clone().resume(Resume::Proven);
         self.persist(|client, attempt| {
             let done = client.download_to(path, target, options, watch)?;
-            Ok(FileReport { attempts: attempt.number(), ..done })
+            Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)
     }
@@ -207,11 +206,11 @@ impl Retry {
         path: impl AsRef<[u8]>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
         self.persist(|client, attempt| {
             let done = upload.attempt(client, watch)?;
-            Ok(FileReport { attempts: attempt.number(), ..done })
+            Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)
     }

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use ftp_proto::{Entry, ListForm, ListLine, ListParser, ParseError, ParseErrorKind, Role, TimeVal};
+use ftp_proto::{Entry, ListForm, ListLine, ListParser, Role, TimeVal};
 
+use super::budget::{Budget, too_long};
 use super::lines::Rest;
 use super::{Lines, ListingForm};
 use crate::client::Client;
@@ -171,7 +172,7 @@ impl<'a> Entries<'a> {
         while let Some(listed) = self.step(true)? {
             held = held.saturating_add(weight(&listed));
             if ready.len() >= limits.entries || held > limits.bytes {
-                return Err(too_long(limits));
+                return Err(too_long());
             }
             ready.push_back(listed);
         }
@@ -198,8 +199,8 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the error of an item, or [`Error::Protocol`] of kind `TooLong` if the listing
-    /// exceeds `limits`.
+    /// Returns the error of an item, or [`Error::ListingCut`] of
+    /// [`TooLong`](crate::ListingCut::TooLong) if the listing exceeds `limits`.
     pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)
@@ -239,7 +240,7 @@ impl<'a> Entries<'a> {
             if listing.entries.len() + listing.unparsed.len() >= limits.entries
                 || held > limits.bytes
             {
-                return Err(too_long(limits));
+                return Err(too_long());
             }
             match listed {
                 Listed::Entry(entry) => listing.entries.push(entry),
@@ -294,35 +295,22 @@ pub struct Listing {
 pub struct ListLimits {
     /// The maximum number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
-    /// The maximum memory of these entries and lines, in bytes (default: 256 MiB).
+    /// The maximum memory of these entries and lines, in bytes (default: [`Budget::BYTES`]).
     pub bytes: usize,
 }
 
 impl Default for ListLimits {
     fn default() -> Self {
-        Self { entries: 1_000_000, bytes: 256 << 20 }
+        Self { entries: 1_000_000, bytes: Budget::BYTES }
     }
-}
-
-pub(super) const fn too_long(limits: ListLimits) -> Error {
-    let kind = ParseErrorKind::TooLong;
-    Error::Protocol(ParseError::new("listing", limits.entries, kind))
 }
 
 /// Returns the bytes of memory that an item takes.
 fn weight(listed: &Listed) -> usize {
-    let held = match listed {
-        Listed::Unparsed(line) => line.len(),
-        Listed::Entry(entry) => weight_of(entry),
-    };
-    size_of::<Entry>() + held
-}
-
-/// Returns the bytes of memory that the fields of an entry take in addition to the `Entry` itself.
-pub(super) fn weight_of(entry: &Entry) -> usize {
-    let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
-    let fields = fields.into_iter().flatten().map(Vec::len);
-    entry.name.len() + fields.sum::<usize>()
+    match listed {
+        Listed::Unparsed(line) => Budget::weight_of_name(line),
+        Listed::Entry(entry) => Budget::weight_of(entry),
+    }
 }
 
 /// Returns the current time of the system's clock.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::ReplyCode;
 
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind, ListingCut, Phase};
 use crate::file::backoff::Backoff;
 use crate::net::canceller::Canceller;
 use crate::net::wait::Waiter;
@@ -39,6 +39,8 @@ impl Error {
     pub fn recovery(&self) -> Recovery {
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {
+            // The next one would be as long.
+            _ if matches!(self, Self::ListingCut(ListingCut::TooLong)) => Recovery::Impossible,
             ErrorKind::Integrity => Recovery::StartOver,
             _ if is_full || matches!(self, Self::Timeout(Phase::Overall)) => Recovery::Impossible,
             _ if self.is_transient() => Recovery::TryAgain,
@@ -281,6 +283,8 @@ mod tests {
             (Error::Timeout(Phase::Overall), Recovery::Impossible),
             (short, Recovery::StartOver),
             (Error::Changed, Recovery::StartOver),
+            (Error::ListingCut(ListingCut::LineEnd), Recovery::StartOver),
+            (Error::ListingCut(ListingCut::TooLong), Recovery::Impossible),
             (Error::Cancelled, Recovery::Impossible),
             (Error::Local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
         ] {

@@ -1,7 +1,7 @@
 //! Whole trees.
 
 use ftp_client::{
-    Client, Error, ListLimits, ListOptions, ListingForm, Skipped, WalkOptions, Walked,
+    Client, Error, ListLimits, ListOptions, ListingCut, ListingForm, Skipped, WalkOptions, Walked,
 };
 
 use crate::peer::{Peer, Server};
@@ -131,20 +131,23 @@ fn a_walk_stops_at_its_limits_hc_14() {
 
 #[test]
 fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
-    // A short listing, each line of which needs as much of the client's memory as the path is long.
-    let (deep, many) = ("d".repeat(2_000), 100);
+    // A chain of directories with long names, each with subdirectories that are not walked yet.
+    let (name, beside) = ("d".repeat(2_000), 10);
     let (server, mut client) = Server::logged_in(move |mut peer| {
-        for lines in ["type=file; f\n".repeat(many), "type=dir; d\n".repeat(many / 2)] {
-            mlsd(&mut peer, &"d".repeat(2_000), &lines);
-            peer.allow_abort();
+        let mut path = String::new();
+        for _ in 0..4 {
+            let others = (0..beside).map(|at| format!("type=dir; {}{at}\n", "e".repeat(500)));
+            mlsd(&mut peer, &path, &format!("type=dir; {name}\n{}", others.collect::<String>()));
+            path = format!("{path}/{name}").trim_start_matches('/').to_owned();
         }
+        peer.allow_abort();
         peer.answer("NOOP", "200 ok");
     });
-    let limits = ListLimits { entries: 1_000, bytes: 150_000 };
-    for _ in 0..2 {
-        let got = walk(&mut client, &deep, WalkOptions { limits, ..by(ListingForm::Mlsd) });
-        assert!(got.last().unwrap().starts_with("! "), "{} items", got.len());
-    }
+    let limits = ListLimits { entries: 1_000, bytes: 35_000 };
+    let mut walked = client.walk("", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+    let end = walked.by_ref().find_map(Result::err).unwrap();
+    assert!(matches!(end, Error::ListingCut(ListingCut::TooLong)), "{end}");
+    assert!(walked.next().is_none());
     client.noop().unwrap();
     server.end();
 }
