@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ftp_client::Client;
+use ftp_client::{Client, Mode};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
@@ -13,7 +13,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::lock::lock;
-use crate::options::Options;
+use crate::options::{Options, values};
 
 /// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
@@ -181,6 +181,18 @@ impl<'a> Sessions<'a> {
     }
 }
 
+/// Returns how many transfers can run at once: in active mode, each needs a port of
+/// `--active-ports`. More jobs would fail for lack of a port.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn most_transfers(options: &Options) -> Result<usize, Failure> {
+    let ports = options.parsed("active-ports", values::ports)?;
+    let ports = ports.filter(|_| dialler::mode(options) == Mode::Active);
+    Ok(ports.map_or(usize::MAX, |ports| ports.count().max(1)))
+}
+
 /// Logins that servers refused for good during this run. They are not tried again, because many
 /// servers ban a client after a few failed logins.
 #[derive(Default)]
@@ -206,6 +218,19 @@ impl RefusedLogins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_jobs_than_active_ports_would_fail_for_lack_of_a_port() {
+        for (line, want) in [
+            ("get -j 4", usize::MAX),
+            ("get --active", usize::MAX),
+            ("get --active --active-ports 20000-20001", 2),
+            ("get --active --active-ports 20000", 1),
+        ] {
+            let (_, options) = crate::options::parse(line.split(' ').map(Into::into)).unwrap();
+            assert_eq!(most_transfers(&options).unwrap(), want, "{line}");
+        }
+    }
 
     #[test]
     fn a_connection_is_reused_only_for_one_server_user_and_tls_mode_tl_24_ht_22() {
