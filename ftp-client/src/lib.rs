@@ -82,6 +82,9 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
+//! [`Pool`] has the same patience with several connections, for several threads. Where the server
+//! accepts fewer connections, it uses fewer.
+//!
 //! # Resuming a download
 //!
 //! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
@@ -195,7 +198,8 @@
 //! - `cancel`: cancel from another thread
 //! - `errors`: decide what to do after an error
 //! - `progress`: show the progress of an upload
-//! - `queue`: retry a queue of downloads
+//! - `queue`: retry a queue of downloads, and show each attempt
+//! - `pool`: download over several connections
 //! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
 //! - `client_test`: test a program that uploads files
 //!
@@ -277,7 +281,7 @@ pub use net::connector::{Connector, Purpose, Target};
 pub use net::proxy::Proxy;
 pub use net::transport::Transport;
 pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
-pub use pool::{Lent, Pool};
+pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;

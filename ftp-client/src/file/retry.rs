@@ -33,18 +33,26 @@ use crate::transfer::Watch;
 /// Before each further attempt, it waits and, if necessary, reconnects and logs in. The attempt
 /// then resumes the file.
 ///
-/// ```no_run
-/// use std::time::Duration;
-/// use ftp_client::{Client, FileOptions, Retry, Watch};
+/// ```
+/// use ftp_client::{Client, Event, FileOptions, Retry, Watch};
+/// # use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
+/// # let files = MemoryStorage::new();
+/// # files.put(&VirtualPath::root().join(b"a.bin"), "1")?;
+/// # let server = Server::builder().storage(files).user("me", "secret", Rights::FULL);
+/// # let server = server.bind("127.0.0.1:0")?;
+/// # let host = server.local_addr().to_string();
+/// # let here = tempfile::tempdir()?;
+/// # let local = here.path().join("a.bin");
 ///
-/// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
-/// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").attempts(10);
+/// let show = |event: Event<'_>| eprintln!("{event:?}"); // which attempt, why, and when
+/// let mut queue = Retry::new(Client::builder(), host).login("me", "secret").observer(show);
 /// let options = FileOptions::new();
-/// let done = queue.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
-/// println!("{} bytes in {} attempts, {} resumed", done.size, done.attempts, done.resumed);
-/// queue.upload_from("b.bin", "incoming/b.bin", &options, &mut Watch::new())?;
+/// let done = queue.download_to("a.bin", &local, &options, &mut Watch::new())?;
+/// assert_eq!((done.size, done.attempts), (1, 1));
+/// queue.upload_from(&local, ".in.b.bin", &options, &mut Watch::new())?;
+/// queue.run(|client| client.rename(".in.b.bin", "b.bin"))?;
 /// queue.quit()?;
-/// # Ok::<(), ftp_client::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// [`Error::recovery`] decides what is retried: network trouble, timeouts, 421 and other 4xx
