@@ -19,6 +19,8 @@ pub(super) struct Admission<E> {
     open: usize,
     /// The connections that are being made.
     dialling: usize,
+    /// The last refusal of one more connection.
+    fewer: Option<E>,
     /// The reason why no more connections are made.
     shut: Option<E>,
 }
@@ -28,13 +30,15 @@ pub(super) struct Admission<E> {
 pub(super) enum Turn {
     /// It makes a connection, and reports the result.
     Dial,
-    /// It waits until a connection is idle, or until another caller reports a result.
+    /// It waits until another caller reports its result.
     Wait,
+    /// All connections are lent: it waits until one is idle.
+    Full,
 }
 
 impl<E: Attempted> Admission<E> {
     pub(super) const fn new() -> Self {
-        Self { size: 1, limit: 1, open: 0, dialling: 0, shut: None }
+        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, shut: None }
     }
 
     pub(super) fn resize(&mut self, size: usize) {
@@ -51,11 +55,18 @@ impl<E: Attempted> Admission<E> {
         self.shut = why;
     }
 
+    /// Returns why the server accepts no more connections, if it refused one.
+    pub(super) fn fewer(&self) -> Option<E> {
+        self.fewer.as_ref().map(Attempted::again)
+    }
+
     /// Returns the turn of a caller when no connection is idle.
     pub(super) fn turn(&mut self) -> Turn {
-        let is_unknown = self.open == 0 && self.dialling > 0;
-        if is_unknown || self.open + self.dialling >= self.limit {
+        if self.open == 0 && self.dialling > 0 {
             return Turn::Wait;
+        }
+        if self.open + self.dialling >= self.limit {
+            return Turn::Full;
         }
         self.dialling += 1;
         Turn::Dial
@@ -74,6 +85,7 @@ impl<E: Attempted> Admission<E> {
         self.dialling = self.dialling.saturating_sub(1);
         if self.open > 0 {
             self.limit = self.open;
+            self.fewer = Some(failure.again());
             return true;
         }
         if failure.recovery() == Recovery::Impossible {
@@ -87,6 +99,7 @@ impl<E: Attempted> Admission<E> {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
             self.limit = self.size;
+            self.fewer = None;
         }
     }
 }
@@ -109,13 +122,14 @@ mod tests {
         assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Dial]);
         assert!(doors.refused(&Error::Cancelled));
         assert!(doors.refusal().is_none());
-        assert_eq!(doors.turn(), Turn::Wait);
+        assert!(matches!(doors.fewer(), Some(Error::Cancelled)));
+        assert_eq!(doors.turn(), Turn::Full);
         // One of the connections that were being made is accepted after all.
         doors.accepted();
-        assert_eq!(doors.turn(), Turn::Wait);
+        assert_eq!(doors.turn(), Turn::Full);
         // A lost connection can be replaced, but the limit stays.
         doors.lost();
-        assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Wait]);
+        assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Full]);
         doors.accepted();
         // Without any connection, nothing is known.
         doors.lost();
@@ -123,7 +137,8 @@ mod tests {
         assert_eq!(doors.turn(), Turn::Dial);
         doors.accepted();
         assert_eq!([doors.turn(), doors.turn(), doors.turn()], [Turn::Dial; 3]);
-        assert_eq!(doors.turn(), Turn::Wait);
+        assert_eq!(doors.turn(), Turn::Full);
+        assert!(doors.fewer().is_none());
     }
 
     #[test]
@@ -149,7 +164,8 @@ mod tests {
                         match row / 3_u32.pow(at) % 3 {
                             0 => match doors.turn() {
                                 Turn::Dial => dialling += 1,
-                                Turn::Wait => assert!(open + dialling > 0, "waits for nothing"),
+                                Turn::Wait => assert!(dialling > 0, "waits for nothing"),
+                                Turn::Full => assert!(open > 0, "waits for nothing"),
                             },
                             1 if dialling > 0 => {
                                 dialling -= 1;

@@ -153,8 +153,22 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     /// connection that another attempt would not change, such as a wrong password, later calls
     /// return a copy of the error without connecting, until [`reopen`](Self::reopen) is called.
     pub fn take(&self) -> Result<Lent<'a>, E> {
+        self.lend(true).map_err(NotLent::into_failure)
+    }
+
+    /// Returns a connection as [`take`](Self::take) does, but does not wait for one that is lent.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NotLent::Failed`] if the server accepts no connection, and the other variants if
+    /// other callers have all connections.
+    pub fn try_take(&self) -> Result<Lent<'a>, NotLent<E>> {
+        self.lend(false)
+    }
+
+    fn lend(&self, waits: bool) -> Result<Lent<'a>, NotLent<E>> {
         loop {
-            let Some((mut client, is_new)) = self.next_client()? else { continue };
+            let Some((mut client, is_new)) = self.next_client(waits)? else { continue };
             // The check reads from the connection, so no lock is held.
             if is_new || client.is_ready() {
                 let back = Arc::clone(&self.shared);
@@ -165,19 +179,22 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     }
 
     /// Returns a client, and whether it is new; `None` if the caller has to look again.
-    fn next_client(&self) -> Result<Option<(Client, bool)>, E> {
+    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, NotLent<E>> {
         let waiter = self.patience.limits().waiter();
         waiter.check()?;
         let mut state = self.shared.lock();
         if let Some(failure) = state.admission.refusal() {
-            return Err(failure);
+            return Err(NotLent::Fewer(failure));
         }
         if let Some(client) = state.idle.pop() {
             return Ok(Some((client, false)));
         }
         match state.admission.turn() {
             Turn::Dial => drop(state),
-            Turn::Wait => {
+            Turn::Full if !waits => {
+                return Err(state.admission.fewer().map_or(NotLent::Busy, NotLent::Fewer));
+            }
+            Turn::Full | Turn::Wait => {
                 // A cancel cannot notify, so the wait ends from time to time.
                 let longest = waiter.remaining()?.map_or(TICK, |left| left.min(TICK));
                 state.waiting += 1;
@@ -199,11 +216,14 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
                 state.admission.accepted();
                 Ok(Some((client, true)))
             }
-            Err(failure) if state.admission.refused(&failure) => {
-                trace::note(format_args!("the server refuses another connection; using fewer"));
-                Ok(None)
-            }
-            Err(failure) => Err(failure),
+            Err(failure) => match state.admission.refused(&failure) {
+                true if waits => {
+                    trace::note(format_args!("the server refuses one more connection"));
+                    Ok(None)
+                }
+                true => Err(NotLent::Fewer(failure)),
+                false => Err(NotLent::Failed(failure)),
+            },
         };
         drop(state);
         self.shared.changed.notify_all();
@@ -347,6 +367,34 @@ impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
 
     fn is_wanted(&self) -> bool {
         self.lock().waiting > 0
+    }
+}
+
+/// Why [`Pool::try_take`] lends no connection.
+#[derive(Debug)]
+pub enum NotLent<E = Error> {
+    /// All connections of the pool are lent.
+    Busy,
+    /// The server accepts no more connections than those that are lent, or it refused another
+    /// caller for good. The failure is the one that this or another caller met.
+    Fewer(E),
+    /// The server accepted no connection.
+    Failed(E),
+}
+
+impl<E: Attempted> NotLent<E> {
+    /// Returns the failure of a caller that cannot go on without a connection.
+    pub fn into_failure(self) -> E {
+        match self {
+            Self::Busy => Error::Unsupported("more connections than the pool has").into(),
+            Self::Fewer(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl<E: Attempted> From<Error> for NotLent<E> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
     }
 }
 
