@@ -256,6 +256,9 @@ impl Failure {
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };
+        if error.is_busy() {
+            return failure;
+        }
         failure.fatal |= reply.code().severity() != Severity::Transient;
         match reply.code().value() {
             534 => {
@@ -344,7 +347,7 @@ fn message_of(error: &Error) -> String {
 }
 
 /// Returns a hint with an option that helps, or an empty text.
-const fn advice(error: &Error) -> &'static str {
+fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotPinned, .. }) => {
@@ -356,6 +359,9 @@ const fn advice(error: &Error) -> &'static str {
         }
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
+        }
+        Error::DataConnection(_) if error.demands_tls() => {
+            "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
         _ => "",
     }
@@ -378,6 +384,11 @@ mod tests {
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "because")
+    }
+
+    fn busy() -> Reply {
+        let text = "Sorry, the maximum number of clients (1) from your host are already connected.";
+        Reply::new(ReplyCode::NOT_LOGGED_IN, text)
     }
 
     fn parse_error() -> ParseError {
@@ -405,6 +416,9 @@ mod tests {
             (Error::Refused(Verb::Eprt, reply(522)), Exit::Refused),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Greeting(reply(554)), Exit::Refused),
+            (Error::Greeting(busy()), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
+            (Error::Unexpected(Verb::Quit, reply(250)), Exit::Integrity),
             (Error::Greeting(reply(420)), Exit::Temporary),
             (Error::Unexpected(Verb::Retr, reply(227)), Exit::Protocol),
             (Error::Protocol(parse_error()), Exit::Protocol),
@@ -443,6 +457,7 @@ mod tests {
             (Error::Refused(Verb::User, reply(534)), Exit::Tls),
             (Error::Refused(Verb::User, reply(500)), Exit::Login),
             (Error::Refused(Verb::User, reply(450)), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Closed, Exit::Network),
         ] {
@@ -468,6 +483,8 @@ mod tests {
             (Error::ServiceClosing(reply(421)), true),
             (Error::Greeting(reply(420)), true),
             (Error::Greeting(reply(554)), false),
+            (Error::Greeting(busy()), true),
+            (Error::Refused(Verb::Pass, busy()), true),
             (Error::Unexpected(Verb::Retr, reply(227)), false),
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),

@@ -52,7 +52,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         if let Some(path) = options.value("log-file") {
             stdio.messages.log_to(path)?;
         }
-        dispatch(command, &options, &mut stdio)
+        dispatch(command, &options, &mut stdio)?;
+        stdio.messages.replies().check()
     });
     stdio.ending.heed();
     let exit = match &done {

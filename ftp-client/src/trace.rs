@@ -13,6 +13,7 @@ const TARGET: &str = "ftp_client::wire";
 pub(crate) fn sent(verb: Verb, line: &[u8]) {
     let shown = |line: &[u8]| Escaped(line.trim_ascii_end()).to_string();
     match secret_at(verb, line) {
+        Some(_) if verb != Verb::Site => log::debug!(target: TARGET, "> {verb} ****"),
         Some(at) => {
             let open = line.get(..at).unwrap_or_default();
             log::debug!(target: TARGET, "> {} ****", shown(open));
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_begin_after_the_name_of_the_command() {
+    fn secrets_begin_after_the_name_of_the_command_li_12() {
         for (verb, line, want) in [
             (Verb::Pass, "PASS a b\r\n", Some("PASS ")),
             (Verb::Pass, "PASS\r\n", Some("PASS\r\n")),

@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let force = options.has("force");
     let globs = options.has("glob");
     if globs {
-        options.operands.iter().try_for_each(|url| pattern::has_name(&urls::parse(url)?))?;
+        options.operands.iter().try_for_each(|url| pattern::is_usable(&urls::parse(url)?))?;
     }
     for_each_url(options, stdio, &options.operands, "objects removed", |client, url, reporter| {
         let how = RemovalOptions { recursive, force, as_directory: url.is_directory() };

@@ -243,15 +243,21 @@ impl Dialler {
                 format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
             messages.say_if(options.is_verbose(), note);
         }
+        let is_plain = self.protection.of(url)?.is_none();
         let mut builder = self.builder_for(url, &way)?;
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| {
             let advice = tls_options::advice(&error, options);
+            let is_implicit = self.protection.is_implicit(url);
+            let scheme = tls_options::other_scheme(&error, is_implicit, url);
             let proxy = about_proxy(&error, &way);
-            let failure = Failure::from(error);
-            Failure { message: failure.message + advice + &proxy, ..failure }
+            let mut failure = Failure::from(&error);
+            if is_plain {
+                failure = tls_options::without_tls(&error, failure);
+            }
+            Failure { message: failure.message + advice + scheme + &proxy, ..failure }
         })?;
         tls_options::warn(&client, options, messages);
         if credentials.is_personal
@@ -266,7 +272,10 @@ impl Dialler {
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| {
-            let failure = Failure::login(&error);
+            let mut failure = Failure::login(&error);
+            if client.tls().is_none() {
+                failure = tls_options::without_tls(&error, failure);
+            }
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
@@ -322,6 +331,18 @@ pub(crate) fn mode(options: &Options) -> Mode {
         Some("active") => Mode::Active,
         _ => Mode::Passive,
     }
+}
+
+/// Returns the number of data connections that can be open at once: in active mode, each needs a
+/// port of `--active-ports`.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn most_data_connections(options: &Options) -> Result<usize, Failure> {
+    let ports = options.parsed("active-ports", values::ports)?;
+    let ports = ports.filter(|_| mode(options) == Mode::Active);
+    Ok(ports.map_or(usize::MAX, |ports| ports.count()))
 }
 
 /// Reads the wanted address family.

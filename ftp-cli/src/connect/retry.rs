@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::exit::{Failure, Recovery};
 use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
@@ -84,7 +84,18 @@ impl Retrying {
             }
             self.announce(next, witness, name, fields);
         };
-        let done = patience.run(&mut announce, |now| attempt(now.from_start()));
+        let mut has_reconnected = false;
+        let done = patience.run(&mut announce, |now| match attempt(now.from_start()) {
+            Err(failure)
+                if failure.recovery == Recovery::Reconnect
+                    && !has_reconnected
+                    && witness.messages.replies().may_reconnect() =>
+            {
+                has_reconnected = true;
+                attempt(now.from_start())
+            }
+            done => done,
+        });
         done.map_err(|failure| with_refusal(failure, refusal))
     }
 
@@ -156,8 +167,6 @@ fn message_with(failure: &Failure, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ftp_client::Recovery;
-
     use super::*;
     use crate::exit::Exit;
 

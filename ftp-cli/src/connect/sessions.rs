@@ -3,17 +3,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use ftp_client::{Client, Lent, Mode, NotLent, Pool};
+use ftp_client::{Client, Error, Lent, NotLent, Pool};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
-use super::dialler::{self, Dialler};
+use super::dialler::Dialler;
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::options::{Options, values};
+use crate::options::Options;
 
 /// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
@@ -115,11 +115,11 @@ impl<'a> Sessions<'a> {
     /// [`Dialler::connect_as`].
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let has_moved = |(open, client): &mut (ServerKey, Lent<'_>)| {
-            open.is_of(url) && client.has_moved() && client.is_ready()
+            open.is_of(url) && client.has_moved() && client.make_ready().is_ok()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
-            let _ = client.end();
+            self.messages.replies().note_quit(&client.end());
         }
         self.client_as_it_is(url).map(|(client, _)| client)
     }
@@ -128,7 +128,8 @@ impl<'a> Sessions<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`client`](Self::client).
+    /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
+    /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
         let is_new = self.connect(url, true).map_err(NotLent::into_failure)?;
         let client = self.open.iter_mut().find(|(open, _)| open.is_of(url));
@@ -149,13 +150,19 @@ impl<'a> Sessions<'a> {
     /// Ensures a connection, and returns whether it is new. With `again`, connects even after the
     /// server has refused a connection for good.
     fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, NotLent<Failure>> {
-        let is_dead =
-            |(open, client): &mut (ServerKey, Lent<'_>)| open.is_of(url) && !client.is_ready();
-        if let Some(at) = self.open.iter_mut().position(is_dead) {
+        let found = self.open.iter().position(|(open, _)| open.is_of(url));
+        if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
+            let Err(error) = client.make_ready() else { return Ok(false) };
             self.open.swap_remove(at).1.discard();
-        }
-        if self.is_open(url) {
-            return Ok(false);
+            let is_in_doubt = match error {
+                // Something was confirmed that may have failed.
+                Error::Unexpected(..) => true,
+                Error::Desynchronised => !self.messages.replies().may_reconnect(),
+                _ => false,
+            };
+            if is_in_doubt {
+                return Err(NotLent::Failed(error.into()));
+            }
         }
         self.credentials(url).and_then(|_| self.dialler.check(url)).map_err(NotLent::Failed)?;
         let pool = self.pool(url);
@@ -219,12 +226,13 @@ impl<'a> Sessions<'a> {
     }
 
     /// Sends QUIT after the work. After a failure, closing the connection is enough. After a
-    /// signal, a running transfer is aborted, and QUIT is sent.
+    /// signal, a running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows
+    /// that an earlier reply was never read.
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
             match failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
                 // No work remains, so a missing reply to QUIT does not matter.
-                true => drop(client.end()),
+                true => self.messages.replies().note_quit(&client.end()),
                 false => client.discard(),
             }
         }
@@ -242,18 +250,6 @@ fn credentials(
         // The finder stays locked during a prompt, because other threads need the same answer.
         None => lock(finder).find(url),
     }
-}
-
-/// Returns how many transfers can run at once: in active mode, each needs a port of
-/// `--active-ports`. More jobs would fail for lack of a port.
-///
-/// # Errors
-///
-/// Returns `Usage` for an invalid value.
-pub(crate) fn most_transfers(options: &Options) -> Result<usize, Failure> {
-    let ports = options.parsed("active-ports", values::ports)?;
-    let ports = ports.filter(|_| dialler::mode(options) == Mode::Active);
-    Ok(ports.map_or(usize::MAX, |ports| ports.count().max(1)))
 }
 
 /// Logins that servers refused for good during this run. They are not tried again, because many
@@ -281,19 +277,6 @@ impl RefusedLogins {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn more_jobs_than_active_ports_would_fail_for_lack_of_a_port() {
-        for (line, want) in [
-            ("get -j 4", usize::MAX),
-            ("get --active", usize::MAX),
-            ("get --active --active-ports 20000-20001", 2),
-            ("get --active --active-ports 20000", 1),
-        ] {
-            let (_, options) = crate::options::parse(line.split(' ').map(Into::into)).unwrap();
-            assert_eq!(most_transfers(&options).unwrap(), want, "{line}");
-        }
-    }
 
     #[test]
     fn a_connection_is_reused_only_for_one_server_user_and_tls_mode_tl_24_ht_22() {

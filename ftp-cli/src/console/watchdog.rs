@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::{Command, Options};
 
 /// Additional time for the main thread to end by itself.
-const GRACE: Duration = Duration::from_millis(250);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Additional time for `doctor`, which reports its findings and removes its files after the limit.
 const GRACE_OF_DOCTOR: Duration = Duration::from_secs(10);

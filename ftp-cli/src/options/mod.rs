@@ -456,6 +456,13 @@ mod tests {
             ("get -O f URL", "use: ftp-cli get -o FILE URL"),
             ("get --no-check-certificate x", "did you mean --insecure?"),
             ("get --verify", "needs a value: none, size, hash"),
+            ("get -x socks5://h URL", "did you mean --proxy (curl)"),
+            ("get --range 0-99 URL", "files are transferred whole"),
+            ("mirror --only-newer a b", "mirror copies files whose time or size differs"),
+            ("get --only-newer URL", "did you mean --newer?"),
+            ("pget -n 4 URL", "use: ftp-cli get --segments N URL"),
+            ("lsjson URL", "use: ftp-cli ls --json URL"),
+            ("du URL", "use: ftp-cli ls -R --json URL"),
             ("dele x", "did you mean \"rm\"?"),
             ("rename x", "did you mean \"mv\"?"),
         ] {

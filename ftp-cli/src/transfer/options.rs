@@ -8,8 +8,8 @@ use ftp_client::RateLimit;
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::selection::Selection;
+use crate::connect::dialler;
 use crate::connect::retry::Retrying;
-use crate::connect::sessions::most_transfers;
 use crate::display::shown;
 use crate::exit::Failure;
 use crate::options::{Options, values};
@@ -103,7 +103,7 @@ impl TransferOptions {
             Ok(jobs @ 1..=JOBS) => Ok(jobs),
             _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
         };
-        let most = most_transfers(options)?;
+        let most = dialler::most_data_connections(options)?;
         let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
         let more = [
             ("no-clobber", "append"),

@@ -260,30 +260,6 @@ fn data_connections_follow_the_options_cl_25_cl_27_cl_33_cl_34() {
 }
 
 #[test]
-fn four_jobs_with_two_active_ports_transfer_all_files() {
-    let server = OurServer::start();
-    let names: Vec<String> = (0..24).map(|number| format!("f{number}")).collect();
-    for name in &names {
-        server.root.write(&format!("tree/{name}"), name.as_bytes());
-    }
-    let (first, second) = (OwnPort::claim(), OwnPort::claim());
-    let ports = format!("{},{}", first.number(), second.number());
-    let urls: Vec<String> = names.iter().map(|name| server.url(&format!("tree/{name}"))).collect();
-    let tree = server.url("tree/");
-    for command in [["mirror"].as_slice(), &["get", "-P"]] {
-        let here = TempRoot::new();
-        let mut ran = ftp(command);
-        if command == ["mirror"] {
-            ran.arg(&tree).arg(here.path());
-        } else {
-            ran.arg(here.path()).args(&urls);
-        }
-        run(ran.args(["-j", "4", "--active", "--active-ports", &ports])).succeeded();
-        names.iter().for_each(|name| assert_eq!(here.read(name), name.as_bytes()));
-    }
-}
-
-#[test]
 fn pipeline_sends_commands_together_cl_14() {
     let server = OurServer::start();
     server.root.write("file", b"whole");

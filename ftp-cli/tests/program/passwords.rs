@@ -431,7 +431,7 @@ fn a_password_in_a_reply_is_masked_li_12_hl_11() {
 }
 
 #[test]
-fn a_byte_order_mark_is_not_part_of_a_text() {
+fn a_byte_order_mark_is_not_part_of_a_text_li_01_li_03() {
     let here = TempRoot::new();
     let mark = "\u{feff}";
     let password = private(&here, "password", &format!("{mark}p\r\n"));

@@ -300,7 +300,7 @@ fn exceeding_the_file_size_limit_is_an_error_and_ends_no_server_hf_03() {
 }
 
 #[test]
-fn get_that_was_stopped_takes_what_arrived_meanwhile() {
+fn get_that_was_stopped_takes_what_arrived_meanwhile_cl_12() {
     const STALL: Duration = Duration::from_secs(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/file", listener.local_addr().unwrap());

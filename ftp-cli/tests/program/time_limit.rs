@@ -40,7 +40,7 @@ enum Stream {
 }
 
 #[test]
-fn a_blocked_local_side_does_not_outlast_the_timeout() {
+fn a_blocked_local_side_does_not_outlast_the_timeout_li_10() {
     use Stream::{Full, Null, Silent};
     let (server, here) = (OurServer::start(), TempRoot::new());
     server.root.write("file", &[b'x'; 1 << 20]);
@@ -110,7 +110,7 @@ fn a_blocked_local_side_does_not_outlast_the_timeout() {
 }
 
 #[test]
-fn the_timeout_of_a_blocked_run_is_reported_as_an_event() {
+fn the_timeout_of_a_blocked_run_is_reported_as_an_event_li_10() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let fifo = make_fifo(&here, "fifo");
     let ran = run(&mut ftp(&["put", "--json", "--timeout", "300ms", &fifo, &server.url("new")]));
@@ -163,7 +163,7 @@ fn runs(process: Pid) -> bool {
 }
 
 #[test]
-fn a_password_command_does_not_outlive_the_program() {
+fn a_password_command_does_not_outlive_the_program_li_10() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let url = server.url("").replace("ftp://", "ftp://u@");
     for (signal, options, code) in [
@@ -185,7 +185,7 @@ fn a_password_command_does_not_outlive_the_program() {
 }
 
 #[test]
-fn a_hangup_is_reported_as_the_last_event() {
+fn a_hangup_is_reported_as_the_last_event_li_10() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let url = server.url("").replace("ftp://", "ftp://u@");
     let (mut ls, _) = with_command(&here, &url, &["--json"]);

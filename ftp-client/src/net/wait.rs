@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_arrived_counts_once_after_the_deadline() {
+    fn what_has_arrived_counts_once_after_the_deadline_cl_12() {
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let waiter = Waiter::default();
         let is_ready = |deadline| waiter.wait_for(one.as_fd(), PollFlags::IN, deadline).is_ok();

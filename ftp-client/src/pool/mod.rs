@@ -10,13 +10,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::admission::{Admission, Turn};
-use self::patience::{Attempt, Attempted, Patience, Upcoming};
+use self::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::file::backoff::Backoff;
 use crate::net::canceller::Canceller;
 use crate::trace;
+
+/// The number of times that a pool replaces a connection whose replies were out of step.
+const MOST_RECONNECTS: u32 = 3;
 
 /// The longest wait for a connection before the pool looks for a cancel again.
 const TICK: Duration = Duration::from_millis(100);
@@ -77,6 +80,8 @@ struct State<E> {
     waiting: usize,
     /// Whether connections are kept whose current directory has changed.
     any_directory: bool,
+    /// Number of connections that replaced one whose replies were out of step.
+    reconnects: u32,
 }
 
 impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
@@ -87,6 +92,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
             idle: Vec::new(),
             waiting: 0,
             any_directory: false,
+            reconnects: 0,
         };
         let shared =
             Shared { dial: Box::new(dial), state: Mutex::new(state), changed: Condvar::new() };
@@ -170,11 +176,19 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         loop {
             let Some((mut client, is_new)) = self.next_client(waits)? else { continue };
             // The check reads from the connection, so no lock is held.
-            if is_new || client.is_ready() {
-                let back = Arc::clone(&self.shared);
-                return Ok(Lent { back, client: Some(client) });
+            match if is_new { Ok(()) } else { client.make_ready() } {
+                Ok(()) => {
+                    let back = Arc::clone(&self.shared);
+                    return Ok(Lent { back, client: Some(client) });
+                }
+                Err(error) => {
+                    self.shared.lost();
+                    // Something was confirmed that may have failed.
+                    if let Error::Unexpected(..) = error {
+                        return Err(error.into());
+                    }
+                }
             }
-            self.shared.lost();
         }
     }
 
@@ -264,9 +278,21 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         on: &mut dyn FnMut(&Upcoming<'_, E>),
         mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, E>,
     ) -> Result<(T, Lent<'a>), E> {
+        let mut has_reconnected = false;
         self.patience.run(on, |attempt| {
-            let mut lent = self.take()?;
-            work(&mut lent, attempt).map(|done| (done, lent))
+            loop {
+                let mut lent = self.take()?;
+                match work(&mut lent, attempt) {
+                    Err(error)
+                        if error.recovery() == Recovery::Reconnect
+                            && !has_reconnected
+                            && self.shared.may_reconnect() =>
+                    {
+                        has_reconnected = true;
+                    }
+                    done => return done.map(|done| (done, lent)),
+                }
+            }
         })
     }
 }
@@ -320,6 +346,14 @@ impl<E> fmt::Debug for Pool<'_, E> {
 impl<E> Shared<'_, E> {
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether one more connection may replace one whose replies were out of step, and
+    /// counts it.
+    fn may_reconnect(&self) -> bool {
+        let mut state = self.lock();
+        state.reconnects = state.reconnects.saturating_add(1);
+        state.reconnects <= MOST_RECONNECTS
     }
 }
 

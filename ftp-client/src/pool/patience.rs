@@ -19,6 +19,9 @@ pub enum Recovery {
     TryAgain,
     /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
     StartOver,
+    /// Replies were out of step before the command had an effect: it is repeated once over a new
+    /// connection, which is not an attempt.
+    Reconnect,
 }
 
 impl Error {
@@ -42,6 +45,7 @@ impl Error {
             // The next one would be as long.
             _ if matches!(self, Self::ListingCut(ListingCut::TooLong)) => Recovery::Impossible,
             ErrorKind::Integrity => Recovery::StartOver,
+            _ if matches!(self, Self::Desynchronised) => Recovery::Reconnect,
             _ if is_full || matches!(self, Self::Timeout(Phase::Overall)) => Recovery::Impossible,
             _ if self.is_transient() => Recovery::TryAgain,
             _ => Recovery::Impossible,
@@ -104,7 +108,7 @@ impl Attempt {
     fn next(&self, most: u32, recovery: Recovery) -> Option<Self> {
         let helps = match recovery {
             Recovery::Impossible => false,
-            Recovery::TryAgain => true,
+            Recovery::TryAgain | Recovery::Reconnect => true,
             // Only once: a second failure shows that the cause remains.
             Recovery::StartOver => !self.from_start,
         };
@@ -279,6 +283,7 @@ mod tests {
             (refused(552), Recovery::Impossible),
             (refused(550), Recovery::Impossible),
             (Error::Closed, Recovery::TryAgain),
+            (Error::Desynchronised, Recovery::Reconnect),
             (Error::Timeout(Phase::Stall), Recovery::TryAgain),
             (Error::Timeout(Phase::Overall), Recovery::Impossible),
             (short, Recovery::StartOver),

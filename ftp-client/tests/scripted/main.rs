@@ -24,6 +24,7 @@ mod pool;
 mod proxies;
 mod retry;
 mod servers;
+mod step;
 mod trace;
 mod uploads;
 mod uploads_ahead;

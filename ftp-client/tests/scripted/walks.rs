@@ -203,11 +203,17 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
                 drwxr-xr-x 2 u g 4096 Jan 2 2020 b c\r\n",
                 "226 done",
             ),
-            (" ./-a", "-rw-r--r-- 1 u g 5 Jan 2 2020 half\r\n", "426 cut"),
-            (" b c", "-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n", "226 done"),
+            ("-a", "-rw-r--r-- 1 u g 5 Jan 2 2020 half\r\n", "426 cut"),
+            ("/x/b c", "-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n", "226 done"),
         ] {
+            if directory == "-a" {
+                peer.answer("PWD", "257 \"/x\"");
+            }
+            if !directory.is_empty() {
+                peer.answer(&format!("CWD {directory}"), "250 there");
+            }
             peer.epsv();
-            peer.answer(&format!("LIST{directory}"), "150 ok");
+            peer.answer("LIST", "150 ok");
             peer.send_data(lines.as_bytes());
             peer.reply(last);
         }
@@ -226,22 +232,28 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
 fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("FEAT", "500 what");
-        for (command, lines, last) in [
+        for (directory, lines, last) in [
             (
-                "LIST -a",
+                "",
                 "drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 4096 Jan 2 2020 .d\r\n\
                  drwxr-xr-x 2 u g 4096 Jan 2 2020 e\r\n",
                 "226 done",
             ),
             (
-                "LIST -a .d",
+                ".d",
                 "-rw-r--r-- 1 u g 5 Jan 2 2020 one\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 two\r\n",
                 "226 Output truncated to 2 matches",
             ),
-            ("LIST -a e", "-rw-r--r-- 1 u g 5 Jan 2 2020 three\r\n", "226 done"),
+            ("/x/e", "-rw-r--r-- 1 u g 5 Jan 2 2020 three\r\n", "226 done"),
         ] {
+            if directory == ".d" {
+                peer.answer("PWD", "257 \"/x\"");
+            }
+            if !directory.is_empty() {
+                peer.answer(&format!("CWD {directory}"), "250 there");
+            }
             peer.epsv();
-            peer.answer(command, "150 ok");
+            peer.answer("LIST -a", "150 ok");
             peer.send_data(lines.as_bytes());
             peer.reply(last);
         }

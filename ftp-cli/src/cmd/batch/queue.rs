@@ -12,7 +12,7 @@ use super::line::{self, Order};
 use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
 use crate::display::shown;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Recovery};
 use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
@@ -61,7 +61,13 @@ impl<'a> Queue<'a> {
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());
         }
-        let done = self.order(number, order);
+        let done = match order {
+            Order::Cd(_) | Order::Mv { .. } | Order::Ls { .. } => {
+                self.in_step(|queue| queue.order(number, order))
+            }
+            // These repeat single paths or files.
+            _ => self.order(number, order),
+        };
         if order.may_enter() && self.returns == Some(false) {
             // The session may be in any directory now. A new connection enters the recorded
             // directories.
@@ -81,6 +87,24 @@ impl<'a> Queue<'a> {
             true => failure,
             false => Failure { fatal: false, ..failure },
         })
+    }
+
+    /// Runs `act`, and repeats it once over a new connection if replies were out of step before it
+    /// had an effect.
+    fn in_step<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match act(self) {
+            Err(failure)
+                if failure.recovery == Recovery::Reconnect
+                    && self.reporter.messages.replies().may_reconnect() =>
+            {
+                self.sessions.drop_client(self.url);
+                act(self)
+            }
+            done => done,
+        }
     }
 
     /// Returns the client, as [`connected`] does.
@@ -232,7 +256,8 @@ impl<'a> Queue<'a> {
         for path in paths {
             let name = shown(path);
             let event = || Object::event("done").name("name", path).number("line", number as u64);
-            match act(self, path) {
+            let done = self.in_step(|queue| act(queue, path));
+            match done {
                 Ok(outcome) => self.reporter.report(outcome, name, event),
                 Err(failure) => {
                     let fatal = failure.fatal;

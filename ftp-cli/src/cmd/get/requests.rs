@@ -89,7 +89,7 @@ impl<'o> Requests<'o> {
 
     fn want(&self, url: FtpUrl, representation: RepresentationType) -> Result<Wanted, Failure> {
         if self.globs {
-            pattern::has_name(&url)?;
+            pattern::is_usable(&url)?;
         }
         if url.is_directory() {
             return Err(Failure::usage(format!(
