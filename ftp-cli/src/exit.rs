@@ -4,7 +4,10 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-use ftp_client::{CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp};
+pub(crate) use ftp_client::Recovery;
+use ftp_client::{
+    Attempted, CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp,
+};
 use ftp_proto::{FtpUrl, ReplyCode, Severity};
 
 /// Exit code of a run. The numbers are a stable interface.
@@ -157,18 +160,15 @@ pub(crate) struct Failure {
     pub(crate) names_server: bool,
 }
 
-/// Possible reaction of `--retry` to a failure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Recovery {
-    /// Retries are useless.
-    Impossible,
-    /// The failure may be transient.
-    TryAgain,
-    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
-    StartOver,
-    /// Replies were out of step before the command had an effect, so it is repeated over a new
-    /// connection, even without `--retry`.
-    Reconnect,
+/// Each attempt of `--retry` asks this, and several callers can share a connection.
+impl Attempted for Failure {
+    fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    fn again(&self) -> Self {
+        self.clone()
+    }
 }
 
 impl Failure {
@@ -297,20 +297,8 @@ impl From<&Error> for Failure {
             Error::Argument(_) | Error::Incomplete { .. } | Error::ListingCut(_) => false,
             _ => true,
         };
-        let may_pass = match exit {
-            Exit::Network | Exit::Data => error.is_transient(),
-            // A full disk stays full.
-            Exit::Temporary => code != Some(ReplyCode::NO_SPACE.value()),
-            // The overall timeout leaves no time for more.
-            Exit::Timeout => phase != Some(Phase::Overall),
-            _ => false,
-        };
-        let failure = Self { fatal, code, phase, ..Self::new(exit, message_of(error)) };
-        match error {
-            Error::Desynchronised => Self { recovery: Recovery::Reconnect, ..failure },
-            _ if may_pass => Self { recovery: Recovery::TryAgain, ..failure },
-            _ => failure,
-        }
+        let recovery = error.recovery();
+        Self { fatal, code, phase, recovery, ..Self::new(exit, message_of(error)) }
     }
 }
 

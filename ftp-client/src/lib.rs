@@ -85,6 +85,9 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
+//! [`Pool`] has the same patience with several connections, for several threads. Where the server
+//! accepts fewer connections, it uses fewer.
+//!
 //! # Resuming a download
 //!
 //! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
@@ -198,7 +201,8 @@
 //! - `cancel`: cancel from another thread
 //! - `errors`: decide what to do after an error
 //! - `progress`: show the progress of an upload
-//! - `queue`: retry a queue of downloads
+//! - `queue`: retry a queue of downloads, and show each attempt
+//! - `pool`: download over several connections
 //! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
 //! - `client_test`: test a program that uploads files
 //!
@@ -227,6 +231,7 @@ mod file;
 pub mod fxp;
 mod listing;
 mod net;
+mod pool;
 mod security;
 #[cfg(feature = "tls")]
 mod tls;
@@ -279,6 +284,8 @@ pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
 pub use net::proxy::Proxy;
 pub use net::transport::Transport;
+pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
@@ -295,6 +302,8 @@ pub use ftp_proto::{
 
 /// Compiles only for types that can be moved to another thread.
 const fn is_send<T: Send>() {}
+/// Compiles only for types that several threads can use at once.
+const fn is_sync<T: Sync>() {}
 const _: () = {
     is_send::<Client>();
     is_send::<Download<&mut Client>>();
@@ -303,4 +312,7 @@ const _: () = {
     is_send::<Error>();
     is_send::<Canceller>();
     is_send::<Retry>();
+    is_send::<Lent<'_>>();
+    is_send::<Pool<'_>>();
+    is_sync::<Pool<'_>>();
 };

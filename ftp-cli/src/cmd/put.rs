@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::Place;
+use ftp_client::{NotLent, Place};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -26,7 +26,7 @@ use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls;
-use crate::report::jobs::{self, Admissions, NoConnection, Worker};
+use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
@@ -97,13 +97,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let escapes = stdio.output_is_terminal();
     // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
-    let doors = Admissions::new();
     jobs::run(settings.jobs, items.len(), || Putter {
         items: &items,
         sessions: sessions.another(),
         context: &context,
         tally: &tally,
-        doors: &doors,
         input: &input,
         url: &url,
         representation,
@@ -260,13 +258,11 @@ fn open_file(name: &OsStr) -> Result<File, Failure> {
     opened
 }
 
-struct Putter<'a, 'b> {
+struct Putter<'a, 'b, 's> {
     items: &'a [PutItem<'a>],
-    sessions: Sessions<'a>,
+    sessions: Sessions<'s>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Limiter of the connections to the server.
-    doors: &'a Admissions<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
     representation: RepresentationType,
@@ -278,7 +274,7 @@ struct Putter<'a, 'b> {
     last: Option<Failure>,
 }
 
-impl<'a> Putter<'a, '_> {
+impl<'a> Putter<'a, '_, '_> {
     fn item(&self, number: usize) -> &'a PutItem<'a> {
         self.items.get(number).expect("the number belongs to an item")
     }
@@ -350,16 +346,16 @@ pub(super) fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
-impl Worker for Putter<'_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
+impl Worker for Putter<'_, '_, '_> {
+    fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
         // A single job connects in `act`, so that --retry also covers the connection.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
         }
         self.place = None;
-        match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
+        match self.sessions.connect_beside_others(self.url) {
             // `act` retries the connection.
-            Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
+            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }
     }

@@ -10,11 +10,10 @@ use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::proxy::{Chosen, Proxies, Route};
-use super::replies::Replies;
 use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
 
@@ -205,12 +204,22 @@ impl Dialler {
         self
     }
 
-    /// Connects to the server of `url` and logs in with the credentials.
+    /// Checks that the URL and its proxy fit the options.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if the URL or its proxy contradicts an option, or if the variable of a proxy
-    /// is invalid. Also returns the client's errors.
+    /// is invalid.
+    pub(crate) fn check(&self, url: &FtpUrl) -> Result<(), Failure> {
+        let way = self.way_to(url)?;
+        self.builder_for(url, &way).map(drop)
+    }
+
+    /// Connects to the server of `url` and logs in with the credentials.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`check`](Self::check) and of the client, without the URL.
     pub(crate) fn connect_as(
         &self,
         credentials: &Credentials,
@@ -224,9 +233,8 @@ impl Dialler {
                  or --password-file"
             ));
         }
-        let named = |failure: Failure| failure.context_url(url);
         if self.left() == Some(Duration::ZERO) {
-            return Err(named(Error::Timeout(Phase::Overall).into()));
+            return Err(Error::Timeout(Phase::Overall).into());
         }
         let way = self.way_to(url)?;
         if let Route::Excepted { variable, by } = &way {
@@ -249,7 +257,6 @@ impl Dialler {
             if is_plain {
                 failure = tls_options::without_tls(&error, failure);
             }
-            let failure = named(failure);
             Failure { message: failure.message + advice + scheme + &proxy, ..failure }
         })?;
         tls_options::warn(&client, options, messages);
@@ -269,17 +276,14 @@ impl Dialler {
             if client.tls().is_none() {
                 failure = tls_options::without_tls(&error, failure);
             }
-            let failure = named(failure);
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
-        if options.has("compress") && !client.compresses().map_err(|error| named(error.into()))? {
+        if options.has("compress") && !client.compresses()? {
             let note = "the server does not offer MODE Z: data is not compressed";
             messages.say_if(!options.is_quiet(), note);
         }
-        if options.has("reuse-data")
-            && !client.reuses_data().map_err(|error| named(error.into()))?
-        {
+        if options.has("reuse-data") && !client.reuses_data()? {
             let note = "the server does not offer MODE B: each file uses its own data connection";
             messages.say_if(!options.is_quiet(), note);
         }
@@ -360,16 +364,6 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
         text.parse()
             .map_err(|_| format!("invalid address \"{text}\": expected an IP address of this host"))
     })
-}
-
-/// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal, a
-/// running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows that an earlier
-/// reply was never read.
-pub(crate) fn quit(client: Client, failure: Option<&Failure>, replies: &Replies) {
-    if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
-        // No work remains, so a missing reply to QUIT does not matter.
-        replies.note_quit(&client.quit());
-    }
 }
 
 /// Reads `--passive-address`, the rule for the address in 227 replies.

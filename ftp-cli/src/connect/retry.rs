@@ -1,9 +1,9 @@
-//! `--retry`: waits after a transient failure, and then tries again.
+//! `--retry`: the options for the library's loop of attempts, and the messages about them.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Backoff, Canceller};
+use ftp_client::{Backoff, Canceller, Patience, Upcoming};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::messages::Messages;
@@ -81,26 +81,56 @@ impl Retrying {
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut attempts = Attempts { wanted: self, made: 0, from_start: false, refusal: None };
-        let mut has_reconnected = false;
-        loop {
-            match attempt(attempts.from_start) {
-                Err(failure)
-                    if failure.recovery == Recovery::Reconnect
-                        && !has_reconnected
-                        && witness.messages.replies().may_reconnect() =>
-                {
-                    has_reconnected = true;
-                }
-                Err(failure) => attempts.await_next(failure, witness, name, fields)?,
-                done => return done,
+        let mut refusal = None;
+        let patience = Patience::new().attempts(self.more.saturating_add(1));
+        let patience = patience.backoff(self.backoff()).scattered(false);
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let patience = patience.canceller(witness.canceller.cloned()).overall(left);
+        let mut announce = |next: &Upcoming<'_, Failure>| {
+            if next.why.code.is_some() {
+                refusal = Some(next.why.message.clone());
             }
-        }
+            self.announce(next, witness, name, fields);
+        };
+        let mut has_reconnected = false;
+        let done = patience.run(&mut announce, |now| match attempt(now.from_start()) {
+            Err(failure)
+                if failure.recovery == Recovery::Reconnect
+                    && !has_reconnected
+                    && witness.messages.replies().may_reconnect() =>
+            {
+                has_reconnected = true;
+                attempt(now.from_start())
+            }
+            done => done,
+        });
+        done.map_err(|failure| with_refusal(failure, refusal))
     }
 
-    /// Returns the pause before the retry with this number.
-    fn pause(self, number: u32) -> Duration {
-        self.delay.unwrap_or_else(|| Backoff::default().pause(number))
+    /// Returns the pauses before retries.
+    fn backoff(self) -> Backoff {
+        self.delay.map_or_else(Backoff::default, |delay| Backoff { first: delay, longest: delay })
+    }
+
+    /// Reports the next attempt.
+    fn announce(
+        self,
+        next: &Upcoming<'_, Failure>,
+        witness: &RetryObserver<'_>,
+        name: &dyn Display,
+        fields: &dyn Fn(Object) -> Object,
+    ) {
+        let Upcoming { attempt, why, pause, .. } = *next;
+        if !witness.quiet {
+            let all = u64::from(self.more) + 1;
+            let time = values::show(pause);
+            let message = message_with(why, &name.to_string());
+            witness.messages.say(format_args!("{message}; attempt {attempt} of {all} in {time}"));
+        }
+        witness.events.emit(|| {
+            let event = fields(Object::event("retry").number("attempt", attempt.into()));
+            event.seconds("delay", pause).failure(why)
+        });
     }
 }
 
@@ -119,73 +149,16 @@ pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
     }
 }
 
-/// The attempts at one item.
-struct Attempts {
-    wanted: Retrying,
-    /// Number of retries so far.
-    made: u32,
-    /// Whether the next attempt starts from byte 0.
-    from_start: bool,
-    /// Message of the last attempt that failed because of a reply.
-    refusal: Option<String>,
-}
-
-impl Attempts {
-    /// Announces the next attempt and waits for it.
-    ///
-    /// # Errors
-    ///
-    /// Returns the failure if there is no further attempt.
-    fn await_next(
-        &mut self,
-        failure: Failure,
-        witness: &RetryObserver<'_>,
-        name: &dyn Display,
-        fields: &dyn Fn(Object) -> Object,
-    ) -> Result<(), Failure> {
-        let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
-        let helps = match failure.recovery {
-            Recovery::Impossible => false,
-            Recovery::TryAgain | Recovery::Reconnect => true,
-            // Only once.
-            Recovery::StartOver => !self.from_start,
-        };
-        let pause = self.wanted.pause(self.made + 1);
-        let is_late = self.wanted.end.is_some_and(|end| Instant::now() + pause > end);
-        if self.made >= self.wanted.more || is_cancelled || !helps || is_late {
-            return Err(self.with_refusal(failure));
+/// Adds the last refusal of an earlier attempt to a failure without a reply. Keeps the exit code,
+/// which says why the last attempt failed.
+fn with_refusal(failure: Failure, refusal: Option<String>) -> Failure {
+    let repeats = failure.code.is_none() && !failure.is_signal();
+    match refusal.filter(|_| repeats) {
+        Some(refusal) => {
+            let message = format!("{}; an earlier attempt failed: {refusal}", failure.message);
+            Failure { message, ..failure }
         }
-        if failure.code.is_some() {
-            self.refusal = Some(failure.message.clone());
-        }
-        self.from_start |= failure.recovery == Recovery::StartOver;
-        self.made += 1;
-        let next = self.made + 1;
-        let all = u64::from(self.wanted.more) + 1;
-        if !witness.quiet {
-            let time = values::show(pause);
-            let message = message_with(&failure, &name.to_string());
-            witness.messages.say(format_args!("{message}; attempt {next} of {all} in {time}"));
-        }
-        witness.events.emit(|| {
-            let event = fields(Object::event("retry").number("attempt", next.into()));
-            event.seconds("delay", pause).failure(&failure)
-        });
-        pause_until(Instant::now() + pause, witness.canceller);
-        Ok(())
-    }
-
-    /// Adds the last refusal of an earlier attempt to a failure without a reply. Keeps the exit
-    /// code, which says why the last attempt failed.
-    fn with_refusal(&mut self, failure: Failure) -> Failure {
-        let repeats = failure.code.is_none() && !failure.is_signal();
-        match self.refusal.take().filter(|_| repeats) {
-            Some(refusal) => {
-                let message = format!("{}; an earlier attempt failed: {refusal}", failure.message);
-                Failure { message, ..failure }
-            }
-            None => failure,
-        }
+        None => failure,
     }
 }
 
@@ -252,10 +225,11 @@ mod tests {
     #[test]
     fn pauses_grow_unless_retry_delay_is_set() {
         let grown = Retrying { more: 9, delay: None, end: None };
-        let seconds: Vec<u64> = (1..9).map(|number| grown.pause(number).as_secs()).collect();
+        let seconds: Vec<u64> =
+            (1..9).map(|number| grown.backoff().pause(number).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)), end: None };
-        assert_eq!(given.pause(7).as_secs(), 5);
+        assert_eq!(given.backoff().pause(7).as_secs(), 5);
     }
 
     #[test]

@@ -3,15 +3,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use ftp_client::{Client, Error};
+use ftp_client::{Client, Error, Lent, NotLent, Pool};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
-use super::dialler::{self, Dialler};
+use super::dialler::Dialler;
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::Options;
 
@@ -20,12 +20,18 @@ pub(crate) struct Sessions<'a> {
     options: &'a Options,
     dialler: Arc<Dialler>,
     messages: Messages,
-    open: Vec<(ServerKey, Client)>,
+    /// The pool of each server, shared with [`another`](Self::another) session.
+    pools: Arc<Mutex<Vec<ServerPool<'a>>>>,
+    /// The connections of this thread.
+    open: Vec<(ServerKey, Lent<'a>)>,
     /// The source of logins: each is looked up once, because a lookup may prompt the user.
     finder: Arc<Mutex<Finder<'a>>>,
     /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
 }
+
+/// A server with its connections, which all threads of the command share.
+type ServerPool<'a> = (ServerKey, Arc<Pool<'a, Failure>>);
 
 /// Properties that URLs must share to use one connection.
 #[derive(Clone)]
@@ -78,8 +84,8 @@ impl<'a> Sessions<'a> {
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
-        let known = Arc::default();
-        Self { options, dialler, messages, open: Vec::new(), finder, known }
+        let (known, pools) = (Arc::default(), Arc::default());
+        Self { options, dialler, messages, pools, open: Vec::new(), finder, known }
     }
 
     /// Returns sessions for another thread, with separate connections. Known logins are shared, and
@@ -89,7 +95,8 @@ impl<'a> Sessions<'a> {
         let messages = self.messages.clone();
         let finder = Arc::clone(&self.finder);
         let known = Arc::clone(&self.known);
-        Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
+        let pools = Arc::clone(&self.pools);
+        Self { options: self.options, dialler, messages, pools, open: Vec::new(), finder, known }
     }
 
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
@@ -107,12 +114,12 @@ impl<'a> Sessions<'a> {
     /// Returns the errors of [`Finder::find`], before anything is sent, and of
     /// [`Dialler::connect_as`].
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
-        let has_moved = |(open, client): &mut (ServerKey, Client)| {
+        let has_moved = |(open, client): &mut (ServerKey, Lent<'_>)| {
             open.is_of(url) && client.has_moved() && client.make_ready().is_ok()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
-            dialler::quit(client, None, self.messages.replies());
+            self.messages.replies().note_quit(&client.end());
         }
         self.client_as_it_is(url).map(|(client, _)| client)
     }
@@ -124,43 +131,76 @@ impl<'a> Sessions<'a> {
     /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
     /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
-        let mut found = self.open.iter().position(|(open, _)| open.is_of(url));
-        if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at)))
-            && let Err(error) = client.make_ready()
-        {
-            self.open.swap_remove(at);
-            found = None;
-            match error {
+        let is_new = self.connect(url, true).map_err(NotLent::into_failure)?;
+        let client = self.open.iter_mut().find(|(open, _)| open.is_of(url));
+        let (_, client) = client.expect("the connection was found or made");
+        Ok((client, is_new))
+    }
+
+    /// Ensures a connection to the server of `url`, unless the server accepts no more than other
+    /// threads have.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client`](Self::client), and what they mean for this thread.
+    pub(crate) fn connect_beside_others(&mut self, url: &FtpUrl) -> Result<(), NotLent<Failure>> {
+        self.connect(url, false).map(drop)
+    }
+
+    /// Ensures a connection, and returns whether it is new. With `again`, connects even after the
+    /// server has refused a connection for good.
+    fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, NotLent<Failure>> {
+        let found = self.open.iter().position(|(open, _)| open.is_of(url));
+        if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
+            let Err(error) = client.make_ready() else { return Ok(false) };
+            self.open.swap_remove(at).1.discard();
+            let is_in_doubt = match error {
                 // Something was confirmed that may have failed.
-                Error::Unexpected(..) => return Err(error.into()),
-                Error::Desynchronised if !self.messages.replies().may_reconnect() => {
-                    return Err(error.into());
-                }
-                _ => {}
+                Error::Unexpected(..) => true,
+                Error::Desynchronised => !self.messages.replies().may_reconnect(),
+                _ => false,
+            };
+            if is_in_doubt {
+                return Err(NotLent::Failed(error.into()));
             }
         }
-        let at = match found {
-            Some(at) => at,
-            None => {
-                let credentials = self.credentials(url)?;
-                let options = self.options;
-                let messages = &self.messages;
-                let client = self.dialler.connect_as(&credentials, options, url, messages)?;
-                self.open.push((ServerKey::of(url), client));
-                self.open.len() - 1
-            }
+        self.credentials(url).and_then(|_| self.dialler.check(url)).map_err(NotLent::Failed)?;
+        let pool = self.pool(url);
+        if again {
+            pool.reopen();
+        }
+        let named = |failure: Failure| failure.context_url(url);
+        let client = pool.try_take().map_err(|why| match why {
+            NotLent::Busy => NotLent::Busy,
+            NotLent::Fewer(failure) => NotLent::Fewer(named(failure)),
+            NotLent::Failed(failure) => NotLent::Failed(named(failure)),
+        })?;
+        self.open.push((ServerKey::of(url), client));
+        Ok(true)
+    }
+
+    /// Returns the pool of the server of `url`. Its threads have a connection each.
+    fn pool(&self, url: &FtpUrl) -> Arc<Pool<'a, Failure>> {
+        let mut pools = lock(&self.pools);
+        if let Some((_, pool)) = pools.iter().find(|(key, _)| key.is_of(url)) {
+            return Arc::clone(pool);
+        }
+        let (options, messages, dialler) =
+            (self.options, self.messages.clone(), Arc::clone(&self.dialler));
+        let (known, finder) = (Arc::clone(&self.known), Arc::clone(&self.finder));
+        let server = url.clone();
+        let dial = move || {
+            let credentials = credentials(&known, &finder, &server)?;
+            dialler.connect_as(&credentials, options, &server, &messages)
         };
-        let (_, client) =
-            self.open.get_mut(at).expect("the client was found or pushed at this index");
-        Ok((client, found.is_none()))
+        // The threads decide how many connections they want.
+        let pool = Arc::new(Pool::new(dial).size(usize::MAX));
+        pools.push((ServerKey::of(url), Arc::clone(&pool)));
+        pool
     }
 
     fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
-        match self.known.iter().find(|(known, _)| known.is_of(url)) {
-            Some((_, credentials)) => Ok(credentials.clone()),
-            // The finder stays locked during a prompt, because other threads need the same answer.
-            None => lock(&self.finder).find(url),
-        }
+        credentials(&self.known, &self.finder, url)
     }
 
     /// Returns the user name for the login at the server of `url`.
@@ -180,14 +220,35 @@ impl<'a> Sessions<'a> {
     /// Closes the failed connection to the server of `url` without QUIT. Callers leave it open
     /// after a signal, so that [`quit`](Self::quit) can abort the transfer.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
-        self.open.retain(|(open, _)| !open.is_of(url));
+        for (_, client) in self.open.extract_if(.., |(open, _)| open.is_of(url)) {
+            client.discard();
+        }
     }
 
-    /// Ends each connection with [`dialler::quit`].
+    /// Sends QUIT after the work. After a failure, closing the connection is enough. After a
+    /// signal, a running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows
+    /// that an earlier reply was never read.
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
-            dialler::quit(client, failure, self.messages.replies());
+            match failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
+                // No work remains, so a missing reply to QUIT does not matter.
+                true => self.messages.replies().note_quit(&client.end()),
+                false => client.discard(),
+            }
         }
+    }
+}
+
+/// Returns the login for the server of `url`.
+fn credentials(
+    known: &[(ServerKey, Credentials)],
+    finder: &Mutex<Finder<'_>>,
+    url: &FtpUrl,
+) -> Result<Credentials, Failure> {
+    match known.iter().find(|(known, _)| known.is_of(url)) {
+        Some((_, credentials)) => Ok(credentials.clone()),
+        // The finder stays locked during a prompt, because other threads need the same answer.
+        None => lock(finder).find(url),
     }
 }
 

@@ -1,85 +1,13 @@
 //! `--jobs`: handles several items in parallel, each over a separate connection. If a server
 //! refuses more connections, its items use the connections that it accepted.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::exit::{Failure, Recovery};
+use ftp_client::NotLent;
+
+use crate::exit::Failure;
 use crate::lock::lock;
-
-/// Reason why a worker has no connection for an item.
-#[derive(Debug)]
-pub(crate) enum NoConnection {
-    /// This worker ends. The server accepted another worker's connection but no more, or refused
-    /// another worker, which reports the failure.
-    OneFewer(Failure),
-    /// The server accepted no connection: the item fails with this failure.
-    Failed(Failure),
-}
-
-/// The servers of several workers, and whether they accept connections. Servers refuse a connection
-/// beyond their limit in many ways: 421, 530 as the greeting or after `PASS`, or a reset. A refusal
-/// is certain to mean a limit only if the server accepts another connection. Therefore only one
-/// worker makes the first connection to a server, while the others wait for the result.
-pub(crate) struct Admissions<K> {
-    doors: Mutex<HashMap<K, Arc<Mutex<Admission>>>>,
-}
-
-/// State of a server.
-enum Admission {
-    Untried,
-    Open,
-    /// No more attempts are made.
-    Shut(Failure),
-}
-
-impl<K: Eq + Hash> Admissions<K> {
-    pub(crate) fn new() -> Self {
-        Self { doors: Mutex::default() }
-    }
-
-    /// Connects to `server` with `connect`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the failure of `connect`, or an earlier failure after which no more attempts are
-    /// made. The variant shows what the failure means for the item.
-    pub(crate) fn enter(
-        &self,
-        server: K,
-        connect: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), NoConnection> {
-        let door = Arc::clone(
-            lock(&self.doors)
-                .entry(server)
-                .or_insert_with(|| Arc::new(Mutex::new(Admission::Untried))),
-        );
-        let mut first = lock(&door);
-        match &*first {
-            Admission::Untried => {}
-            Admission::Open => {
-                drop(first);
-                return connect().map_err(NoConnection::OneFewer);
-            }
-            // The worker that was refused reports the failure with its item.
-            Admission::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
-        }
-        match connect() {
-            Ok(()) => {
-                *first = Admission::Open;
-                Ok(())
-            }
-            Err(failure) => {
-                if failure.recovery != Recovery::TryAgain {
-                    *first = Admission::Shut(failure.clone());
-                }
-                Err(NoConnection::Failed(failure))
-            }
-        }
-    }
-}
 
 /// A worker with separate connections. Items are identified by number.
 pub(crate) trait Worker {
@@ -87,8 +15,9 @@ pub(crate) trait Worker {
     ///
     /// # Errors
     ///
-    /// Returns the reason if there is none.
-    fn connect(&mut self, item: usize) -> Result<(), NoConnection>;
+    /// Returns the reason if there is none. Unless the connection failed, this worker ends, and
+    /// others handle the item.
+    fn connect(&mut self, item: usize) -> Result<(), NotLent<Failure>>;
 
     /// Handles an item.
     ///
@@ -151,15 +80,15 @@ fn work(queue: &Queue, mut worker: impl Worker) {
     while let Some(taken) = queue.next() {
         let item = taken.item;
         let done = match worker.connect(item) {
-            Err(NoConnection::OneFewer(failure)) => {
+            Err(NotLent::Failed(failure)) => {
+                drop(taken);
+                Err(failure)
+            }
+            Err(why) => {
                 if taken.give_back() {
                     return worker.end();
                 }
-                Err(failure)
-            }
-            Err(NoConnection::Failed(failure)) => {
-                drop(taken);
-                Err(failure)
+                Err(why.into_failure())
             }
             Ok(()) => {
                 drop(taken);
@@ -264,7 +193,7 @@ mod tests {
     }
 
     impl Worker for Hand<'_> {
-        fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
+        fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
             let take = |places: usize| places.checked_sub(1);
             let order = Ordering::SeqCst;
             self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
@@ -274,7 +203,7 @@ mod tests {
                     self.meeting.map(Barrier::wait);
                     // Long enough for the others to finish the rest.
                     std::thread::sleep(Duration::from_millis(5));
-                    Err(NoConnection::OneFewer(Failure::new(Exit::Login, "530 too many")))
+                    Err(NotLent::Fewer(Failure::new(Exit::Login, "530 too many")))
                 }
             }
         }
@@ -329,26 +258,6 @@ mod tests {
         assert_eq!(log.len(), 1, "{log:?}");
         assert!(log[0].ends_with("failed: 530 too many"), "{log:?}");
         assert_eq!(done(1, 1, 3, |item| item == 1), ["0", "1 failed: no"]);
-    }
-
-    #[test]
-    fn a_refusal_after_a_successful_connection_means_one_fewer() {
-        let doors = Admissions::new();
-        let refused = || Err(Failure::new(Exit::Login, "530 no"));
-        let broken = || {
-            let mut failure = Failure::new(Exit::Network, "reset");
-            failure.recovery = Recovery::TryAgain;
-            Err(failure)
-        };
-        assert!(matches!(doors.enter("a", broken), Err(NoConnection::Failed(_))));
-        assert!(doors.enter("a", || Ok(())).is_ok());
-        assert!(matches!(doors.enter("a", refused), Err(NoConnection::OneFewer(_))));
-        assert!(matches!(doors.enter("a", broken), Err(NoConnection::OneFewer(_))));
-        assert!(doors.enter("a", || Ok(())).is_ok());
-        // A wrong password is tried once, not by every worker.
-        assert!(matches!(doors.enter("b", refused), Err(NoConnection::Failed(_))));
-        let again = doors.enter("b", || panic!("it is known that this fails"));
-        assert!(matches!(again, Err(NoConnection::OneFewer(_))));
     }
 
     #[test]

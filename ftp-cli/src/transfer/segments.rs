@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use ftp_client::{
-    Checksum, Client, Committed, Ended, Error, LocalFile, Origin, Piece, Place, RateLimit, Salvage,
-    Watch, join_pieces, kept_ranges, part_of, remove_pieces,
+    Checksum, Client, Committed, Ended, Error, LocalFile, NotLent, Origin, Piece, Place, RateLimit,
+    Salvage, Watch, join_pieces, kept_ranges, part_of, remove_pieces,
 };
 use ftp_proto::{FtpUrl, Reply};
 
@@ -27,7 +27,7 @@ use crate::console::progress::{Board, Meter};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
-use crate::report::jobs::{self, Admissions, NoConnection, Worker};
+use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 
 /// Smallest range in bytes: a connection costs several round trips.
@@ -208,11 +208,8 @@ impl Segments<'_> {
             segments: self,
             missing,
             meter: Mutex::new(order.board.begin(order.name, before, Some(self.size), order.fields)),
-            doors: Admissions::new(),
             failure: Mutex::new(None),
         };
-        // The first connection is open: a server that refuses another one has a limit.
-        let _ = shared.doors.enter((), || Ok(()));
         let count = connections.len();
         let connections = Mutex::new(connections.iter_mut().enumerate());
         jobs::run(count, missing.len(), || {
@@ -349,7 +346,6 @@ struct Shared<'a, 'm> {
     segments: &'a Segments<'a>,
     missing: &'a [Missing],
     meter: Mutex<Meter<'m>>,
-    doors: Admissions<()>,
     /// First failure.
     failure: Mutex<Option<Failure>>,
 }
@@ -363,14 +359,14 @@ struct Fetcher<'a, 'm, 's> {
 }
 
 impl Worker for Fetcher<'_, '_, '_> {
-    fn connect(&mut self, _number: usize) -> Result<(), NoConnection> {
+    fn connect(&mut self, _number: usize) -> Result<(), NotLent<Failure>> {
         let Self { shared, sessions, is_proved } = self;
         let url = shared.segments.order.url;
         if sessions.is_open(url) {
             return Ok(());
         }
         *is_proved = false;
-        shared.doors.enter((), || sessions.client(url).map(drop))
+        sessions.connect_beside_others(url)
     }
 
     fn act(&mut self, number: usize) -> Result<(), Failure> {

@@ -345,6 +345,11 @@ impl Client {
         self.moved
     }
 
+    /// Takes the current directory for the login directory of [`has_moved`](Self::has_moved).
+    pub(crate) const fn begin_here(&mut self) {
+        self.moved = false;
+    }
+
     /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
     ///
     /// The client sends `TYPE` with the next transfer that needs it. `LIST` and `NLST` use type

@@ -1,13 +1,19 @@
 //! `Retry`: several transfers over one control connection, which is opened again when it breaks.
 
+use std::fmt;
 #[cfg(unix)]
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use ftp_proto::{Password, ReplyCode};
+use ftp_proto::Password;
 
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
+#[cfg(doc)]
+use crate::event::Event;
+use crate::event::Observer;
 #[cfg(unix)]
 use crate::file::Done;
 use crate::file::backoff::Backoff;
@@ -17,8 +23,8 @@ use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 #[cfg(unix)]
 use crate::file::upload::FileUpload;
-use crate::net::wait::Waiter;
-use crate::trace;
+use crate::pool::patience::{Attempt, Patience};
+use crate::pool::{self, Lent, Pool};
 #[cfg(unix)]
 use crate::transfer::Watch;
 
@@ -27,41 +33,66 @@ use crate::transfer::Watch;
 /// Before each further attempt, it waits and, if necessary, reconnects and logs in. The attempt
 /// then resumes the file.
 ///
-/// ```no_run
-/// use std::time::Duration;
-/// use ftp_client::{Client, FileOptions, Retry, Watch};
+/// ```
+/// use ftp_client::{Client, Event, FileOptions, Retry, Watch};
+/// # use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
+/// # let files = MemoryStorage::new();
+/// # files.put(&VirtualPath::root().join(b"a.bin"), "1")?;
+/// # let server = Server::builder().storage(files).user("me", "secret", Rights::FULL);
+/// # let server = server.bind("127.0.0.1:0")?;
+/// # let host = server.local_addr().to_string();
+/// # let here = tempfile::tempdir()?;
+/// # let local = here.path().join("a.bin");
 ///
-/// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
-/// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").attempts(10);
+/// let show = |event: Event<'_>| eprintln!("{event:?}"); // which attempt, why, and when
+/// let mut queue = Retry::new(Client::builder(), host).login("me", "secret").observer(show);
 /// let options = FileOptions::new();
-/// let done = queue.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
-/// println!("{} bytes in {} attempts, {} resumed", done.size, done.attempts, done.resumed);
-/// queue.upload_from("b.bin", "incoming/b.bin", &options, &mut Watch::new())?;
+/// let done = queue.download_to("a.bin", &local, &options, &mut Watch::new())?;
+/// assert_eq!((done.size, done.attempts), (1, 1));
+/// queue.upload_from(&local, ".in.b.bin", &options, &mut Watch::new())?;
+/// queue.run(|client| client.rename(".in.b.bin", "b.bin"))?;
 /// queue.quit()?;
-/// # Ok::<(), ftp_client::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// [`Error::is_transient`] decides what is retried: network trouble, incomplete transfers,
-/// timeouts, 421 and other 4xx replies. These are never retried: a 5xx reply, a 452 (out of space),
-/// errors of the caller's own reader or writer, and [`Error::Cancelled`]. [`Backoff::scattered`]
-/// sets the pauses.
+/// [`Error::recovery`] decides what is retried: network trouble, timeouts, 421 and other 4xx
+/// replies; a transfer that fails a check of its content starts at byte 0 once. These are never
+/// retried: a 5xx reply, a 452 (out of space), errors of the caller's own reader or writer, and
+/// [`Error::Cancelled`]. [`Backoff::scattered`] sets the pauses.
+///
+/// A queue is a [`Pool`] of one connection.
 ///
 /// The builder's [`overall`](ClientBuilder::overall) limits all calls together, pauses included,
 /// starting with the first call. If the next pause would exceed the limit, the last error is
 /// returned. A [`Canceller`](crate::Canceller) also ends pauses.
-#[derive(Debug)]
 #[must_use = "nothing happens until a transfer method is called"]
 pub struct Retry {
+    account: Arc<Mutex<Account>>,
+    pool: Pool<'static>,
+    observer: Arc<dyn Observer + Send + Sync>,
+    /// The connection that [`client`](Self::client) returned.
+    lent: Option<Lent<'static>>,
+}
+
+/// What each new connection needs.
+struct Account {
     builder: ClientBuilder,
     server: String,
     user: Vec<u8>,
     password: Password,
     directory: Option<Vec<u8>>,
-    attempts: u32,
-    backoff: Backoff,
-    client: Option<Client>,
-    /// The overall limit, which starts with the first call.
-    waiter: Option<Waiter>,
+}
+
+impl Account {
+    fn dial(&self, overall: Option<Duration>) -> Result<Client, Error> {
+        let mut client = self.builder.clone().overall(overall).connect(&self.server)?;
+        let Password(password) = &self.password;
+        client.login(&self.user, password)?;
+        if let Some(directory) = &self.directory {
+            client.cwd(directory)?;
+        }
+        Ok(client)
+    }
 }
 
 impl Retry {
@@ -69,41 +100,54 @@ impl Retry {
     ///
     /// It logs in as `anonymous`, unless [`login`](Self::login) sets a user.
     pub fn new(builder: ClientBuilder, server: impl Into<String>) -> Self {
-        Self {
+        let config = &builder.config;
+        let patience = Patience::new().overall(config.overall).canceller(config.canceller.clone());
+        let limits = Arc::clone(patience.limits());
+        let account = Arc::new(Mutex::new(Account {
             builder,
             server: server.into(),
             user: b"anonymous".to_vec(),
             password: Password(b"anonymous@".to_vec()),
             directory: None,
-            attempts: 5,
-            backoff: Backoff::default(),
-            client: None,
-            waiter: None,
-        }
+        }));
+        let dialled = Arc::clone(&account);
+        let dial = move || lock(&dialled).dial(limits.waiter().remaining()?);
+        // The queue is the only user of its connection.
+        let pool = Pool::new(dial).any_directory(true).with_patience(patience);
+        Self { account, pool, observer: Arc::new(()), lent: None }
     }
 
     /// Sets the user and password for each connection.
-    pub fn login(mut self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
-        self.user = user.into();
-        self.password = Password(password.into());
+    pub fn login(self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
+        let mut account = lock(&self.account);
+        account.user = user.into();
+        account.password = Password(password.into());
+        drop(account);
         self
     }
 
     /// Sets the directory to enter after each login (`CWD`). Relative paths start there.
-    pub fn directory(mut self, path: impl Into<Vec<u8>>) -> Self {
-        self.directory = Some(path.into());
+    pub fn directory(self, path: impl Into<Vec<u8>>) -> Self {
+        lock(&self.account).directory = Some(path.into());
         self
     }
 
     /// Sets how many times a transfer is tried in total (default: 5; 0 counts as 1).
-    pub const fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.pool = self.pool.attempts(attempts);
         self
     }
 
     /// Sets the pauses before further attempts (default: [`Backoff::default`]).
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.pool = self.pool.backoff(backoff);
+        self
+    }
+
+    /// Sets the receiver of events (default: none). Each further attempt is an [`Event::Retry`]:
+    /// which one, why, and after which pause.
+    pub fn observer(mut self, observer: impl Observer + Send + 'static) -> Self {
+        self.observer = Arc::new(observer);
         self
     }
 
@@ -116,8 +160,8 @@ impl Retry {
     /// Returns the errors of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`]; the
     /// last error if all attempts failed.
     pub fn client(&mut self) -> Result<&mut Client, Error> {
-        self.run(|_| Ok(()))?;
-        self.client.as_mut().ok_or(Error::Closed)
+        let ((), lent) = self.persist(|_, _| Ok(()))?;
+        Ok(&mut *self.lent.insert(lent))
     }
 
     /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does
@@ -142,10 +186,11 @@ impl Retry {
         let path = path.as_ref();
         let target = target.as_ref();
         let options = &options.clone().resume(Resume::Proven);
-        self.persist(|client, attempts| {
+        self.persist(|client, attempt| {
             let done = client.download_to(path, target, options, watch)?;
-            Ok(Done { attempts, ..done })
+            Ok(Done { attempts: attempt.number(), ..done })
         })
+        .map(|(done, _)| done)
     }
 
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
@@ -171,10 +216,11 @@ impl Retry {
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
-        self.persist(|client, attempts| {
+        self.persist(|client, attempt| {
             let done = upload.attempt(client, watch)?;
-            Ok(Done { attempts, ..done })
+            Ok(Done { attempts: attempt.number(), ..done })
         })
+        .map(|(done, _)| done)
     }
 
     /// Calls `attempt` with the connected and logged-in client, and repeats the call after
@@ -203,7 +249,7 @@ impl Retry {
         &mut self,
         mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.persist(|client, _| attempt(client))
+        self.persist(|client, _| attempt(client)).map(|(done, _)| done)
     }
 
     /// Ends the session, if the client is connected.
@@ -211,62 +257,28 @@ impl Retry {
     /// # Errors
     ///
     /// Returns the errors of [`Client::quit`].
-    pub fn quit(self) -> Result<(), Error> {
-        self.client.map_or(Ok(()), Client::quit)
+    pub fn quit(mut self) -> Result<(), Error> {
+        drop(self.lent.take());
+        self.pool.quit()
     }
 
-    /// Calls `attempt` with the client and the number of the attempt.
     fn persist<T>(
         &mut self,
-        mut attempt: impl FnMut(&mut Client, u32) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.ready().and_then(|client| attempt(client, attempts)) {
-                Ok(done) => return Ok(done),
-                Err(error) => self.await_next(attempts, error)?,
-            }
-        }
+        attempt: impl FnMut(&mut Client, &mut Attempt) -> Result<T, Error>,
+    ) -> Result<(T, Lent<'static>), Error> {
+        drop(self.lent.take());
+        // The caller asks for another connection, even after a refused login.
+        self.pool.reopen();
+        self.pool.persist(&mut |next| self.observer.event(pool::retry(next)), attempt)
     }
+}
 
-    /// Waits until the next attempt is due, or returns `error` if no attempt may follow.
-    fn await_next(&mut self, attempts: u32, error: Error) -> Result<(), Error> {
-        // With a reply outstanding, reconnecting is faster than recovering the connection.
-        self.client = self.client.take().filter(Client::is_settled);
-        let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
-        if !error.is_transient() || is_full || attempts >= self.attempts {
-            return Err(error);
-        }
-        let pause = self.backoff.scattered(attempts);
-        let seconds = pause.as_secs_f32();
-        trace::note(format_args!("attempt {attempts} failed: {error}; retrying in {seconds:.1} s"));
-        match self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
-            true => Ok(()),
-            false => Err(error),
-        }
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("pool", &self.pool).field("lent", &self.lent).finish()
     }
+}
 
-    /// Returns the client, connected and logged in.
-    fn ready(&mut self) -> Result<&mut Client, Error> {
-        let config = &self.builder.config;
-        let start = || Waiter::new(config.overall, config.canceller.clone());
-        let waiter = self.waiter.get_or_insert_with(start);
-        // A server that closed an idle connection has not failed: this does not count as an
-        // attempt.
-        if let Some(mut client) = self.client.take()
-            && client.make_ready().is_ok()
-        {
-            return Ok(self.client.insert(client));
-        }
-        let mut builder = self.builder.clone();
-        builder.config.overall = waiter.remaining()?;
-        let mut client = builder.connect(&self.server)?;
-        let Password(password) = &self.password;
-        client.login(&self.user, password)?;
-        if let Some(directory) = &self.directory {
-            client.cwd(directory)?;
-        }
-        Ok(self.client.insert(client))
-    }
+fn lock(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
+    account.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -160,14 +160,16 @@ impl Waiter {
         self.wait(&mut fds, deadline)
     }
 
-    /// Sleeps and returns `true`, or returns `false` at once if the overall limit would end first.
-    pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
+    /// Returns whether a pause of this length ends before the overall limit. Fails after a cancel.
+    pub(crate) fn has_room(&self, length: Duration) -> Result<bool, Error> {
         self.check()?;
         let end = Deadline::after(length, Phase::Overall);
-        if self.overall.is_some_and(|overall| overall.at <= end.at) {
-            return Ok(false);
-        }
-        self.sleep(length).map(|()| true)
+        Ok(self.overall.is_none_or(|overall| overall.at > end.at))
+    }
+
+    /// Sleeps and returns `true`, or returns `false` at once if the overall limit would end first.
+    pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
+        Ok(self.has_room(length)? && self.sleep(length).map(|()| true)?)
     }
 
     /// Sleeps, at most until the overall limit.
@@ -337,16 +339,18 @@ mod tests {
         for canceller in [None, Some(canceller.clone())] {
             let waiter = Waiter::new(Some(long), canceller);
             let begin = Instant::now();
-            assert!(waiter.pause(short).unwrap());
+            assert!(waiter.has_room(short).unwrap());
+            waiter.sleep(short).unwrap();
             assert!(begin.elapsed() >= short);
-            assert!(!waiter.pause(long).unwrap());
+            assert!(!waiter.has_room(long).unwrap());
             assert!(waiter.remaining().unwrap().is_some_and(|left| left < long));
             assert!(begin.elapsed() < long / 2);
         }
         let waiter = Waiter::new(None, Some(canceller.clone()));
         let begin = Instant::now();
         let button = thread::spawn(move || canceller.cancel());
-        assert!(matches!(waiter.pause(long), Err(Error::Cancelled)));
+        assert!(matches!(waiter.sleep(long), Err(Error::Cancelled)));
+        assert!(matches!(waiter.has_room(long), Err(Error::Cancelled)));
         button.join().unwrap();
         assert!(begin.elapsed() < long / 2);
         assert!(waiter.remaining().unwrap().is_none());

@@ -5,11 +5,13 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Client, Error, FtpUrl, Retry, get};
-use ftp_server::ServerConfig;
+use ftp_client::{Backoff, Client, Error, Event, FtpUrl, Pool, Retry, get};
+use ftp_server::{Fault, FaultStorage, MemoryStorage, Rights, Server, ServerConfig};
+use ftp_server::{StorageCall, StorageErrorKind};
 use ftp_tests::content::binary;
 use ftp_tests::port::OwnPort;
 use ftp_tests::root::TempRoot;
@@ -33,6 +35,8 @@ mod fxp;
 mod get_put;
 #[path = "../../examples/list.rs"]
 mod list;
+#[path = "../../examples/pool.rs"]
+mod pool;
 #[path = "../../examples/progress.rs"]
 mod progress;
 #[path = "../../examples/proxy.rs"]
@@ -213,6 +217,51 @@ fn queue_resumes_where_an_earlier_run_stopped() {
     assert_eq!(bench.here.names(), [b"a.bin", b"b.bin"]);
     assert!(bench.here.read("a.bin") == bench.content);
     assert_eq!(bench.here.read("b.bin"), b"another");
+}
+
+#[test]
+fn queue_shows_why_and_when_the_next_attempt_follows() {
+    let bench = Bench::with_a_file();
+    // The first download is told to try again.
+    let storage = FaultStorage::new(MemoryStorage::new());
+    let storage = storage.at(StorageCall::Read, 1, Fault::Fail(StorageErrorKind::Busy));
+    let server = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let pause = Duration::from_millis(1);
+    let mut queue = Retry::new(Client::builder(), server.local_addr().to_string())
+        .login("u", "p")
+        .backoff(Backoff { first: pause, longest: pause })
+        .observer(move |event: Event<'_>| told.lock().unwrap().push(format!("{event:?}")));
+    queue.run(|client| client.store("a.bin")?.finish().map(drop)).unwrap();
+    queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();
+    let said = said.lock().unwrap();
+    assert!(matches!(&said[..], [only] if only.contains("attempt: 2") && only.contains("450")));
+}
+
+#[test]
+fn pool_downloads_over_as_many_connections_as_the_server_accepts() {
+    for most in [1, 2, 9] {
+        let config = ServerConfig::default().with(|config| {
+            config.limits.per_user = most;
+        });
+        let bench = Bench { server: OurServer::with(config), ..Bench::new() };
+        let names: Vec<String> = (0..20).map(|number| format!("f{number}")).collect();
+        for name in &names {
+            bench.server.root.write(name, name.as_bytes());
+        }
+        let address = bench.server.address.to_string();
+        let (user, password) = (bench.server.user, bench.server.password);
+        let pool = Pool::new(move || {
+            let mut client = Client::builder().connect(&address)?;
+            client.login(user, password).map(|()| client)
+        });
+        pool::download(&pool.size(4), &names, bench.here.path()).unwrap();
+        for name in &names {
+            assert_eq!(bench.here.read(name), name.as_bytes());
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod odd_ends;
 mod one_call;
 mod parts;
 mod peer;
+mod pool;
 mod proxies;
 mod retry;
 mod servers;

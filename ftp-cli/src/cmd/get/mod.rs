@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Phase, Place};
+use ftp_client::{Client, NotLent, Phase, Place};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -25,8 +25,7 @@ use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls;
 use crate::remote::pattern;
-use crate::report::jobs::NoConnection;
-use crate::report::jobs::{self, Admissions, Worker};
+use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
@@ -98,7 +97,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
-    let doors = Admissions::new();
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
@@ -109,7 +107,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         tally: &tally,
         abandoned: &abandoned,
         refused: &refused,
-        doors: &doors,
         ahead: &ahead,
         last: None,
     });
@@ -237,15 +234,14 @@ struct GetItem {
     representation: RepresentationType,
 }
 
-struct Getter<'a, 'b> {
+struct Getter<'a, 'b, 's> {
     items: &'a [GetItem],
-    sessions: Sessions<'a>,
+    sessions: Sessions<'s>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
     /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
     refused: &'a Mutex<RefusedLogins>,
-    doors: &'a Admissions<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are requested before the first transfer.
     ahead: &'a Mutex<Vec<FtpUrl>>,
     /// Failure of the last file, if it failed.
@@ -264,7 +260,7 @@ fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
 
-impl<'a> Getter<'a, '_> {
+impl<'a> Getter<'a, '_, '_> {
     fn item(&self, number: usize) -> &'a GetItem {
         self.items.get(number).expect("the number belongs to an item")
     }
@@ -404,8 +400,8 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
     }
 }
 
-impl Worker for Getter<'_, '_> {
-    fn connect(&mut self, number: usize) -> Result<(), NoConnection> {
+impl Worker for Getter<'_, '_, '_> {
+    fn connect(&mut self, number: usize) -> Result<(), NotLent<Failure>> {
         let item = self.item(number);
         // A single job connects in `act`, so that --retry also covers the connection. Some items
         // need no connection.
@@ -413,12 +409,9 @@ impl Worker for Getter<'_, '_> {
         if is_alone || self.is_abandoned(item) || self.is_skipped(item) {
             return Ok(());
         }
-        let doors = self.doors;
-        let sessions = &mut self.sessions;
-        let login = (server(item), item.url.user().map(<[u8]>::to_vec));
-        match doors.enter(login, || sessions.client(&item.url).map(drop)) {
+        match self.sessions.connect_beside_others(&item.url) {
             // `act` retries the connection.
-            Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
+            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }
     }

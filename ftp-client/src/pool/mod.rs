@@ -1,0 +1,507 @@
+//! `Pool`: several connections to one server, made on demand, and patience with failures.
+
+mod admission;
+pub(crate) mod patience;
+
+use std::borrow::{Borrow, BorrowMut};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::admission::{Admission, Turn};
+use self::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+use crate::client::Client;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::file::backoff::Backoff;
+use crate::net::canceller::Canceller;
+use crate::trace;
+
+/// The number of times that a pool replaces a connection whose replies were out of step.
+const MOST_RECONNECTS: u32 = 3;
+
+/// The longest wait for a connection before the pool looks for a cancel again.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Several connections to one server, for several threads.
+///
+/// The caller's closure makes a connection: it connects, logs in and, if needed, enters a
+/// directory. The pool calls it when a connection is needed, at most [`size`](Self::size) times at
+/// once. If the server refuses a connection while it accepts others, the pool works with those, and
+/// the other callers wait for their turn. A connection that the server closed while it was idle is
+/// replaced, which is not an attempt.
+///
+/// ```
+/// use ftp_client::{Client, Event, Pool};
+/// # use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
+/// # let files = MemoryStorage::new();
+/// # files.put(&VirtualPath::root().join(b"a.bin"), "1")?;
+/// # files.put(&VirtualPath::root().join(b"b.bin"), "22")?;
+/// # let server = Server::builder().storage(files).user("u", "p", Rights::FULL);
+/// # let server = server.bind("127.0.0.1:0")?;
+/// # let host = server.local_addr().to_string();
+///
+/// let pool = &Pool::new(|| {
+///     let mut client = Client::builder().connect(&host)?;
+///     client.login("u", "p").map(|()| client)
+/// })
+/// .size(4);
+/// std::thread::scope(|threads| {
+///     let size = |name| pool.run(&|event: Event<'_>| eprintln!("{event:?}"), |c| c.size(name));
+///     let all = ["a.bin", "b.bin"].map(|name| threads.spawn(move || size(name)));
+///     let sizes = all.map(|thread| thread.join().expect("no panic").ok().flatten());
+///     assert_eq!(sizes, [Some(1), Some(2)]);
+/// });
+/// pool.quit()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The error type `E` is that of the closure; programs with an error type of their own implement
+/// [`Attempted`] for it.
+#[must_use = "nothing happens until a connection is taken"]
+pub struct Pool<'a, E = Error> {
+    shared: Arc<Shared<'a, E>>,
+    patience: Patience,
+}
+
+/// What the pool and its lent connections share.
+struct Shared<'a, E> {
+    dial: Box<dyn Fn() -> Result<Client, E> + Send + Sync + 'a>,
+    state: Mutex<State<E>>,
+    /// Notified when a connection is idle, accepted, refused or lost.
+    changed: Condvar,
+}
+
+struct State<E> {
+    admission: Admission<E>,
+    idle: Vec<Client>,
+    /// Number of callers that wait for a connection.
+    waiting: usize,
+    /// Whether connections are kept whose current directory has changed.
+    any_directory: bool,
+    /// Number of connections that replaced one whose replies were out of step.
+    reconnects: u32,
+}
+
+impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
+    /// Returns a pool of one connection, which `dial` makes; nothing is sent yet.
+    pub fn new(dial: impl Fn() -> Result<Client, E> + Send + Sync + 'a) -> Self {
+        let state = State {
+            admission: Admission::new(),
+            idle: Vec::new(),
+            waiting: 0,
+            any_directory: false,
+            reconnects: 0,
+        };
+        let shared =
+            Shared { dial: Box::new(dial), state: Mutex::new(state), changed: Condvar::new() };
+        Self { shared: Arc::new(shared), patience: Patience::new() }
+    }
+
+    /// Sets the maximum number of connections (default: 1; 0 counts as 1).
+    ///
+    /// In active mode with given ports
+    /// ([`ClientBuilder::active_ports`](crate::ClientBuilder::active_ports)), more connections than
+    /// ports are useless.
+    pub fn size(self, most: usize) -> Self {
+        self.shared.lock().admission.resize(most);
+        self
+    }
+
+    /// Sets the total number of attempts of [`run`](Pool::run) (default: 5; 0 counts as 1).
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.patience = self.patience.attempts(most);
+        self
+    }
+
+    /// Sets the pauses before further attempts (default: [`Backoff::default`]).
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.patience = self.patience.backoff(backoff);
+        self
+    }
+
+    /// Sets the canceller that ends pauses and waits for a connection (default: none). `dial` gives
+    /// the same one to its clients.
+    pub fn canceller(mut self, canceller: Option<Canceller>) -> Self {
+        self.patience = self.patience.canceller(canceller);
+        self
+    }
+
+    /// Limits pauses and waits, starting with the first call (default: none). `dial` limits its
+    /// clients with [`ClientBuilder::overall`](crate::ClientBuilder::overall).
+    pub fn overall(mut self, limit: Option<Duration>) -> Self {
+        self.patience = self.patience.overall(limit);
+        self
+    }
+
+    /// Sets whether connections are reused after their current directory has changed (default: no;
+    /// such a connection is closed when it comes back). Then no caller may rely on the directory.
+    pub fn any_directory(self, on: bool) -> Self {
+        self.shared.lock().any_directory = on;
+        self
+    }
+
+    pub(crate) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Returns a connection that is ready for the next command: an idle one, or a new one. Waits
+    /// while all connections are lent.
+    ///
+    /// A caller that holds a connection should not take a second one: if the server accepts no
+    /// more, it would wait for itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `dial` if the server accepts no connection, and [`Error::Cancelled`] or
+    /// [`Error::Timeout`] if the wait was cancelled or took too long. After an error of the first
+    /// connection that another attempt would not change, such as a wrong password, later calls
+    /// return a copy of the error without connecting, until [`reopen`](Self::reopen) is called.
+    pub fn take(&self) -> Result<Lent<'a>, E> {
+        self.lend(true).map_err(NotLent::into_failure)
+    }
+
+    /// Returns a connection as [`take`](Self::take) does, but does not wait for one that is lent.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NotLent::Failed`] if the server accepts no connection, and the other variants if
+    /// other callers have all connections.
+    pub fn try_take(&self) -> Result<Lent<'a>, NotLent<E>> {
+        self.lend(false)
+    }
+
+    fn lend(&self, waits: bool) -> Result<Lent<'a>, NotLent<E>> {
+        loop {
+            let Some((mut client, is_new)) = self.next_client(waits)? else { continue };
+            // The check reads from the connection, so no lock is held.
+            match if is_new { Ok(()) } else { client.make_ready() } {
+                Ok(()) => {
+                    let back = Arc::clone(&self.shared);
+                    return Ok(Lent { back, client: Some(client) });
+                }
+                Err(error) => {
+                    self.shared.lost();
+                    // Something was confirmed that may have failed.
+                    if let Error::Unexpected(..) = error {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns a client, and whether it is new; `None` if the caller has to look again.
+    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, NotLent<E>> {
+        let waiter = self.patience.limits().waiter();
+        waiter.check()?;
+        let mut state = self.shared.lock();
+        if let Some(failure) = state.admission.refusal() {
+            return Err(NotLent::Fewer(failure));
+        }
+        if let Some(client) = state.idle.pop() {
+            return Ok(Some((client, false)));
+        }
+        match state.admission.turn() {
+            Turn::Dial => drop(state),
+            Turn::Full if !waits => {
+                return Err(state.admission.fewer().map_or(NotLent::Busy, NotLent::Fewer));
+            }
+            Turn::Full | Turn::Wait => {
+                // A cancel cannot notify, so the wait ends from time to time.
+                let longest = waiter.remaining()?.map_or(TICK, |left| left.min(TICK));
+                state.waiting += 1;
+                let waited = self.shared.changed.wait_timeout(state, longest);
+                let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                state.waiting -= 1;
+                return Ok(None);
+            }
+        }
+        let panicked = Dialling(&self.shared);
+        let dialled = (self.shared.dial)();
+        std::mem::forget(panicked);
+        let mut state = self.shared.lock();
+        let result = match dialled {
+            Ok(mut client) => {
+                if !state.any_directory {
+                    client.begin_here();
+                }
+                state.admission.accepted();
+                Ok(Some((client, true)))
+            }
+            Err(failure) => match state.admission.refused(&failure) {
+                true if waits => {
+                    trace::note(format_args!("the server refuses one more connection"));
+                    Ok(None)
+                }
+                true => Err(NotLent::Fewer(failure)),
+                false => Err(NotLent::Failed(failure)),
+            },
+        };
+        drop(state);
+        self.shared.changed.notify_all();
+        result
+    }
+
+    /// Ends all waits: later calls return copies of `why`, and connections that come back are
+    /// closed.
+    pub fn shut(&self, why: &E) {
+        self.shared.lock().admission.shut(Some(why.again()));
+        self.shared.changed.notify_all();
+    }
+
+    /// Connects again after an error that was final.
+    pub fn reopen(&self) {
+        self.shared.lock().admission.shut(None);
+    }
+
+    /// Ends the sessions of all idle connections with `QUIT`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of [`Client::quit`].
+    pub fn quit(&self) -> Result<(), Error> {
+        let idle = std::mem::take(&mut self.shared.lock().idle);
+        let quit = |client: Client| {
+            let ended = client.quit();
+            self.shared.lost();
+            ended
+        };
+        idle.into_iter().map(quit).fold(Ok(()), Result::and)
+    }
+
+    /// Calls `work` with a connection until it succeeds or no attempt may follow. Also returns the
+    /// connection of the success.
+    pub(crate) fn persist<T>(
+        &self,
+        on: &mut dyn FnMut(&Upcoming<'_, E>),
+        mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, E>,
+    ) -> Result<(T, Lent<'a>), E> {
+        let mut has_reconnected = false;
+        self.patience.run(on, |attempt| {
+            loop {
+                let mut lent = self.take()?;
+                match work(&mut lent, attempt) {
+                    Err(error)
+                        if error.recovery() == Recovery::Reconnect
+                            && !has_reconnected
+                            && self.shared.may_reconnect() =>
+                    {
+                        has_reconnected = true;
+                    }
+                    done => return done.map(|done| (done, lent)),
+                }
+            }
+        })
+    }
+}
+
+impl<'a> Pool<'a> {
+    /// Calls `work` with a connection until it succeeds, until another attempt would not help, or
+    /// until no attempt is left.
+    ///
+    /// Each further attempt is an [`Event::Retry`]. It can get another connection, also a new one
+    /// without the settings that an earlier attempt made.
+    ///
+    /// # Errors
+    ///
+    /// Returns the last error of `work` or [`take`](Self::take).
+    pub fn run<T>(
+        &self,
+        on: &dyn Observer,
+        mut work: impl FnMut(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.run_attempts(on, |client, _| work(client))
+    }
+
+    /// Calls `work` as [`run`](Self::run) does, and tells it which attempt this is.
+    ///
+    /// # Errors
+    ///
+    /// Returns the last error of `work` or [`take`](Self::take).
+    pub fn run_attempts<T>(
+        &self,
+        on: &dyn Observer,
+        work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.persist(&mut |next| on.event(retry(next)), work).map(|(done, _)| done)
+    }
+}
+
+/// Returns the event of an attempt that follows.
+pub(crate) fn retry<'e>(next: &Upcoming<'e>) -> Event<'e> {
+    let Upcoming { attempt, why, pause } = *next;
+    let (failed, seconds) = (attempt - 1, pause.as_secs_f32());
+    trace::note(format_args!("attempt {failed} failed: {why}; retrying in {seconds:.1} s"));
+    Event::Retry { attempt, why, pause }
+}
+
+impl<E> fmt::Debug for Pool<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+impl<E> Shared<'_, E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether one more connection may replace one whose replies were out of step, and
+    /// counts it.
+    fn may_reconnect(&self) -> bool {
+        let mut state = self.lock();
+        state.reconnects = state.reconnects.saturating_add(1);
+        state.reconnects <= MOST_RECONNECTS
+    }
+}
+
+impl<E: Attempted> Shared<'_, E> {
+    fn lost(&self) {
+        self.lock().admission.lost();
+        self.changed.notify_all();
+    }
+}
+
+/// Counts a connection as failed if `dial` panics, so that other callers do not wait for it.
+struct Dialling<'s, 'a, E: Attempted>(&'s Shared<'a, E>);
+
+impl<E: Attempted> Drop for Dialling<'_, '_, E> {
+    fn drop(&mut self) {
+        self.0.lock().admission.refused(&Error::Closed.into());
+        self.0.changed.notify_all();
+    }
+}
+
+/// What a lent connection knows of its pool.
+trait GiveBack: Send + Sync {
+    fn give_back(&self, client: Client);
+    fn lose(&self);
+    fn is_wanted(&self) -> bool;
+}
+
+impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
+    fn give_back(&self, client: Client) {
+        let mut state = self.lock();
+        let is_kept = client.is_settled()
+            && (state.any_directory || !client.has_moved())
+            && state.admission.refusal().is_none();
+        match is_kept {
+            true => state.idle.push(client),
+            false => state.admission.lost(),
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn lose(&self) {
+        self.lost();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.lock().waiting > 0
+    }
+}
+
+/// Why [`Pool::try_take`] lends no connection.
+#[derive(Debug)]
+pub enum NotLent<E = Error> {
+    /// All connections of the pool are lent.
+    Busy,
+    /// The server accepts no more connections than those that are lent, or it refused another
+    /// caller for good. The failure is the one that this or another caller met.
+    Fewer(E),
+    /// The server accepted no connection.
+    Failed(E),
+}
+
+impl<E: Attempted> NotLent<E> {
+    /// Returns the failure of a caller that cannot go on without a connection.
+    pub fn into_failure(self) -> E {
+        match self {
+            Self::Busy => Error::Unsupported("more connections than the pool has").into(),
+            Self::Fewer(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl<E: Attempted> From<Error> for NotLent<E> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A connection of a [`Pool`]. It goes back when it is dropped, unless a reply is outstanding or
+/// its current directory has changed; then it is closed.
+#[must_use = "the connection goes back when this value is dropped"]
+pub struct Lent<'a> {
+    back: Arc<dyn GiveBack + 'a>,
+    /// `None` only after the end.
+    client: Option<Client>,
+}
+
+impl Lent<'_> {
+    /// Closes the connection without `QUIT`, for example because it is useless.
+    pub fn discard(mut self) {
+        if self.client.take().is_some() {
+            self.back.lose();
+        }
+    }
+
+    /// Ends the session with `QUIT`, unless another caller waits for the connection and gets it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::quit`].
+    pub fn end(mut self) -> Result<(), Error> {
+        if self.back.is_wanted() {
+            return Ok(());
+        }
+        let ended = self.client.take().map_or(Ok(()), Client::quit);
+        self.back.lose();
+        ended
+    }
+}
+
+const TAKEN: &str = "only the methods that consume the value take the client";
+
+impl Deref for Lent<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect(TAKEN)
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.client.as_mut().expect(TAKEN)
+    }
+}
+
+impl Borrow<Client> for Lent<'_> {
+    fn borrow(&self) -> &Client {
+        self
+    }
+}
+
+impl BorrowMut<Client> for Lent<'_> {
+    fn borrow_mut(&mut self) -> &mut Client {
+        self
+    }
+}
+
+impl fmt::Debug for Lent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lent").field(&self.client).finish()
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.back.give_back(client);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Further attempts: whether one is useful, from which byte it starts, and the pause before it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ftp_proto::ReplyCode;
+
+use crate::error::{Error, ErrorKind, ListingCut, Phase};
+use crate::file::backoff::Backoff;
+use crate::net::canceller::Canceller;
+use crate::net::wait::Waiter;
+
+/// What another attempt can do about a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recovery {
+    /// Nothing.
+    Impossible,
+    /// The failure may be transient.
+    TryAgain,
+    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
+    StartOver,
+    /// Replies were out of step before the command had an effect: it is repeated once over a new
+    /// connection, which is not an attempt.
+    Reconnect,
+}
+
+impl Error {
+    /// Returns what another attempt can do about the failure.
+    ///
+    /// A failed check of the content is [`StartOver`](Recovery::StartOver). Other
+    /// [transient](Self::is_transient) errors are [`TryAgain`](Recovery::TryAgain), except 452 (a
+    /// full disk stays full) and the end of the overall limit (no time is left).
+    ///
+    /// ```
+    /// use ftp_client::{Error, Phase, Recovery};
+    ///
+    /// assert_eq!(Error::Closed.recovery(), Recovery::TryAgain);
+    /// assert_eq!(Error::Changed.recovery(), Recovery::StartOver);
+    /// assert_eq!(Error::Timeout(Phase::Overall).recovery(), Recovery::Impossible);
+    /// ```
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
+        match self.kind() {
+            // The next one would be as long.
+            _ if matches!(self, Self::ListingCut(ListingCut::TooLong)) => Recovery::Impossible,
+            ErrorKind::Integrity => Recovery::StartOver,
+            _ if matches!(self, Self::Desynchronised) => Recovery::Reconnect,
+            _ if is_full || matches!(self, Self::Timeout(Phase::Overall)) => Recovery::Impossible,
+            _ if self.is_transient() => Recovery::TryAgain,
+            _ => Recovery::Impossible,
+        }
+    }
+}
+
+/// The failure of an attempt. Programs that have an error type of their own implement this trait
+/// for it.
+pub trait Attempted: From<Error> {
+    /// Returns what another attempt can do about the failure.
+    fn recovery(&self) -> Recovery;
+
+    /// Returns a copy for another caller that the same failure leaves without a connection.
+    fn again(&self) -> Self;
+}
+
+impl Attempted for Error {
+    fn recovery(&self) -> Recovery {
+        Self::recovery(self)
+    }
+
+    fn again(&self) -> Self {
+        Self::again(self)
+    }
+}
+
+/// The current attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    number: u32,
+    from_start: bool,
+    is_last: bool,
+}
+
+impl Attempt {
+    const FIRST: Self = Self { number: 1, from_start: false, is_last: false };
+
+    /// Returns the number of the attempt; the first one has the number 1.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Returns whether to transfer from byte 0, because an earlier attempt failed a check of the
+    /// content.
+    #[must_use]
+    pub const fn from_start(&self) -> bool {
+        self.from_start
+    }
+
+    /// Forbids further attempts, for example because the source cannot be read again, or because
+    /// the server may have done already what must not be done twice.
+    pub const fn make_last(&mut self) {
+        self.is_last = true;
+    }
+
+    /// Returns the attempt after a failure, if one of at most `most` attempts may follow. This is
+    /// the only place that decides so.
+    fn next(&self, most: u32, recovery: Recovery) -> Option<Self> {
+        let helps = match recovery {
+            Recovery::Impossible => false,
+            Recovery::TryAgain | Recovery::Reconnect => true,
+            // Only once: a second failure shows that the cause remains.
+            Recovery::StartOver => !self.from_start,
+        };
+        let from_start = self.from_start || recovery == Recovery::StartOver;
+        let may_follow = helps && !self.is_last && self.number < most;
+        may_follow.then(|| Self { number: self.number + 1, from_start, is_last: false })
+    }
+}
+
+/// An attempt that follows a failure, before its pause begins.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Upcoming<'a, E = Error> {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The failure of the previous attempt.
+    pub why: &'a E,
+    /// The pause before the attempt.
+    pub pause: Duration,
+}
+
+/// How many attempts are made, and how long the pauses between them are.
+///
+/// The overall limit starts with the first call that uses this value or a clone of it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Patience {
+    attempts: u32,
+    backoff: Backoff,
+    is_scattered: bool,
+    limits: Arc<Limits>,
+}
+
+/// What ends every wait.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    overall: Option<Duration>,
+    canceller: Option<Canceller>,
+    waiter: OnceLock<Waiter>,
+}
+
+impl Limits {
+    pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
+        Self { overall, canceller, waiter: OnceLock::new() }
+    }
+
+    /// Returns the waiter, whose overall limit starts with the first call.
+    pub(crate) fn waiter(&self) -> &Waiter {
+        self.waiter.get_or_init(|| Waiter::new(self.overall, self.canceller.clone()))
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            backoff: Backoff::default(),
+            is_scattered: true,
+            limits: Arc::default(),
+        }
+    }
+}
+
+impl Patience {
+    /// Returns the defaults: five attempts, and the pauses of [`Backoff::default`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the total number of attempts (default: 5; 0 counts as 1).
+    pub const fn attempts(mut self, most: u32) -> Self {
+        self.attempts = most;
+        self
+    }
+
+    /// Sets the pauses (default: [`Backoff::default`]).
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets whether pauses are shortened at random (default: yes; see [`Backoff::scattered`]).
+    pub const fn scattered(mut self, on: bool) -> Self {
+        self.is_scattered = on;
+        self
+    }
+
+    /// Sets the canceller that ends pauses (default: none).
+    pub fn canceller(mut self, canceller: Option<Canceller>) -> Self {
+        self.limits = Arc::new(Limits::new(self.limits.overall, canceller));
+        self
+    }
+
+    /// Sets the overall limit of attempts and pauses (default: none). If a pause would exceed it,
+    /// no attempt follows.
+    pub fn overall(mut self, limit: Option<Duration>) -> Self {
+        self.limits = Arc::new(Limits::new(limit, self.limits.canceller.clone()));
+        self
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Calls `work` until it succeeds, until another attempt would not help, or until no attempt is
+    /// left. Calls `on` before each pause.
+    ///
+    /// ```
+    /// use ftp_client::{Attempted, Error, Patience};
+    ///
+    /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
+    /// let patience = Patience::new().attempts(9).backoff(ftp_client::Backoff {
+    ///     first: std::time::Duration::ZERO,
+    ///     longest: std::time::Duration::ZERO,
+    /// });
+    /// let done: Result<(), Error> = patience.run(&mut |_| {}, |attempt| {
+    ///     assert!(attempt.number() < 3);
+    ///     Err(failures.next_back().expect("cancelled is never retried"))
+    /// });
+    /// assert!(matches!(done, Err(Error::Cancelled)));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the last failure, or [`Error::Cancelled`] if a pause was cancelled.
+    pub fn run<T, E: Attempted>(
+        &self,
+        on: &mut dyn FnMut(&Upcoming<'_, E>),
+        mut work: impl FnMut(&mut Attempt) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut attempt = Attempt::FIRST;
+        // The overall limit starts now.
+        let waiter = self.limits.waiter();
+        loop {
+            let error = match work(&mut attempt) {
+                Err(error) => error,
+                done => return done,
+            };
+            let Some(next) = attempt.next(self.attempts, error.recovery()) else {
+                return Err(error);
+            };
+            let pause = match self.is_scattered {
+                true => self.backoff.scattered(attempt.number),
+                false => self.backoff.pause(attempt.number),
+            };
+            if !waiter.has_room(pause)? {
+                return Err(error);
+            }
+            on(&Upcoming { attempt: next.number, why: &error, pause });
+            waiter.sleep(pause)?;
+            attempt = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::{Reply, Verb};
+
+    use super::*;
+
+    fn refused(code: u16) -> Error {
+        Error::Refused(Verb::Retr, Reply::new(ReplyCode::new(code).unwrap(), "because"))
+    }
+
+    #[test]
+    fn only_what_another_attempt_can_change_is_attempted_again() {
+        let short = Error::Incomplete { bytes: 1, announced: Some(2) };
+        for (error, want) in [
+            (refused(450), Recovery::TryAgain),
+            (refused(425), Recovery::TryAgain),
+            (refused(452), Recovery::Impossible),
+            (refused(552), Recovery::Impossible),
+            (refused(550), Recovery::Impossible),
+            (Error::Closed, Recovery::TryAgain),
+            (Error::Desynchronised, Recovery::Reconnect),
+            (Error::Timeout(Phase::Stall), Recovery::TryAgain),
+            (Error::Timeout(Phase::Overall), Recovery::Impossible),
+            (short, Recovery::StartOver),
+            (Error::Changed, Recovery::StartOver),
+            (Error::ListingCut(ListingCut::LineEnd), Recovery::StartOver),
+            (Error::ListingCut(ListingCut::TooLong), Recovery::Impossible),
+            (Error::Cancelled, Recovery::Impossible),
+            (Error::Local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
+        ] {
+            assert_eq!(error.recovery(), want, "{error}");
+        }
+    }
+
+    /// Every row of up to four failures, with every number of attempts, against the rule in words.
+    #[test]
+    fn all_rows_of_failures_end_where_the_rule_says() {
+        use Recovery::{Impossible, StartOver, TryAgain};
+        let kinds = [Impossible, TryAgain, StartOver];
+        let mut cases = 0;
+        for most in 0..5 {
+            for spent_at in 0..5 {
+                for row in 0..81 {
+                    let kind = |at: u32| kinds[row / 3_usize.pow(at) % 3];
+                    let mut attempt = Attempt::FIRST;
+                    for at in 0..4 {
+                        cases += 1;
+                        if attempt.number == spent_at {
+                            attempt.make_last();
+                        }
+                        let earlier = (0..at).any(|at| kind(at) == StartOver);
+                        let want = at + 1 < most
+                            && at + 1 != spent_at
+                            && kind(at) != Impossible
+                            && !(kind(at) == StartOver && earlier);
+                        let next = attempt.next(most, kind(at));
+                        assert_eq!(next.is_some(), want, "{most} {spent_at} {row} {at}");
+                        let Some(next) = next else { break };
+                        assert_eq!(next.number(), at + 2);
+                        assert_eq!(next.from_start(), earlier || kind(at) == StartOver);
+                        attempt = next;
+                    }
+                }
+            }
+        }
+        assert!(cases > 2_000, "{cases}");
+    }
+
+    #[test]
+    fn each_pause_is_announced_and_a_cancel_ends_it() {
+        let canceller = Canceller::new().unwrap();
+        let long = Duration::from_secs(3_600);
+        let backoff = Backoff { first: long, longest: long };
+        let patience = Patience::new().backoff(backoff).scattered(false);
+        let patience = patience.canceller(Some(canceller.clone()));
+        let mut said = Vec::new();
+        let done: Result<(), Error> = patience.run(
+            &mut |next| {
+                said.push((next.attempt, next.why.to_string(), next.pause));
+                canceller.cancel();
+            },
+            |_| Err(Error::Closed),
+        );
+        assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
+        assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
+        // A pause beyond the overall limit is neither made nor announced.
+        let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
+        let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
+        let done: Result<(), Error> = patience.run(none, |_| Err(Error::Closed));
+        assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+    }
+}
