@@ -24,7 +24,7 @@ pub struct Kind {
     pub cuts: Option<usize>,
     /// Number of listings of a directory that do not show a new name yet.
     pub lists_late: u32,
-    /// Names that begin with a dot are not listed.
+    /// Names that begin with a dot are not listed. No real server does that in `MLSD`.
     pub hides_dots: bool,
     /// The last name of each directory that has more than one is not listed.
     pub cuts_lists: bool,
@@ -62,7 +62,9 @@ impl Kind {
             ("no dots and blanks at the end", Self { drops_ends: true, ..kind() }),
             ("eight characters", Self { cuts: Some(8), ..kind() }),
             ("no case, listed late", Self { no_case: true, lists_late: 1, ..kind() }),
-            ("no case, no dot names", Self { no_case: true, hides_dots: true, ..kind() }),
+            ("no case, no dot names", {
+                Self { no_case: true, hides_dots: true, no_mlsd: true, ..kind() }
+            }),
             ("no case, lists cut", Self { no_case: true, cuts_lists: true, ..kind() }),
             ("no case, LIST", Self { no_case: true, no_mlsd: true, ..kind() }),
         ]
@@ -101,6 +103,8 @@ struct Node {
     content: Option<Vec<u8>>,
     /// Modification time as 14 digits.
     modified: String,
+    /// The keys of the path to which a symbolic link leads.
+    leads: Option<Vec<String>>,
     /// Number of listings that do not show the object yet.
     unlisted: u32,
 }
@@ -168,6 +172,16 @@ impl FoldingServer {
         lock(&self.state).put(&self.kind, &split(path), None);
     }
 
+    /// Makes, or replaces, a symbolic link to another path from the root.
+    pub fn link(&self, path: &str, target: &str) {
+        let mut state = lock(&self.state);
+        state.put(&self.kind, &split(path), None);
+        let leads = Some(self.kind.keys(&split(target)));
+        if let Some(node) = state.nodes.get_mut(&self.kind.keys(&split(path))) {
+            node.leads = leads;
+        }
+    }
+
     /// Returns the content of the file that a client finds at `path`.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
@@ -215,13 +229,34 @@ impl State {
             Some(node) => (node.content, node.modified) = (content, modified),
             None => {
                 let (name, unlisted) = (kind.stored(name), kind.lists_late);
-                self.nodes.insert(kind.keys(path), Node { name, content, modified, unlisted });
+                self.nodes.insert(
+                    kind.keys(path),
+                    Node { name, content, modified, leads: None, unlisted },
+                );
             }
         }
     }
 
     fn is_directory(&self, keys: &[String]) -> bool {
-        keys.is_empty() || self.nodes.get(keys).is_some_and(|node| node.content.is_none())
+        let is_directory = |node: &Node| node.content.is_none() && node.leads.is_none();
+        keys.is_empty() || self.nodes.get(keys).is_some_and(is_directory)
+    }
+
+    /// Returns the keys of a path after all symbolic links in it.
+    fn resolved(&self, keys: Vec<String>) -> Vec<String> {
+        let mut keys = keys;
+        // Links can be endless.
+        for _ in 0..32 {
+            let found = (1..=keys.len()).find_map(|end| {
+                let leads = self.nodes.get(keys.get(..end)?)?.leads.as_ref()?;
+                Some([leads, keys.get(end..)?].concat())
+            });
+            match found {
+                Some(found) => keys = found,
+                None => break,
+            }
+        }
+        keys
     }
 
     /// Returns the objects that a listing of a directory shows.
@@ -250,6 +285,7 @@ struct Session<'a> {
     state: &'a Mutex<State>,
     here: Vec<String>,
     data: Option<TcpListener>,
+    peer: Option<SocketAddr>,
     rest: usize,
     from: Option<Vec<String>>,
     transfers: usize,
@@ -260,8 +296,8 @@ const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 
 impl<'a> Session<'a> {
     fn new(control: &'a TcpStream, kind: &'a Kind, state: &'a Mutex<State>) -> Self {
-        let (here, data, rest, from, transfers) = (Vec::new(), None, 0, None, 0);
-        Self { control, kind, state, here, data, rest, from, transfers }
+        let (here, data, peer, rest, from, transfers) = (Vec::new(), None, None, 0, None, 0);
+        Self { control, kind, state, here, data, peer, rest, from, transfers }
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -310,7 +346,7 @@ impl<'a> Session<'a> {
 
     fn act(&mut self, verb: &str, argument: &str) -> io::Result<()> {
         let path = self.path(argument);
-        let keys = self.kind.keys(&path);
+        let keys = lock(self.state).resolved(self.kind.keys(&path));
         let node = lock(self.state).nodes.get(&keys).cloned();
         let is_directory = lock(self.state).is_directory(&keys);
         let content = node.as_ref().and_then(|node| node.content.clone());
@@ -339,6 +375,28 @@ impl<'a> Session<'a> {
                 let port = data.local_addr()?.port();
                 self.data = Some(data);
                 self.say(&format!("229 here (|||{port}|)"))
+            }
+            "PASV" => {
+                let data = TcpListener::bind("127.0.0.1:0")?;
+                let [high, low] = data.local_addr()?.port().to_be_bytes();
+                self.data = Some(data);
+                self.say(&format!("227 here (127,0,0,1,{high},{low})"))
+            }
+            "PORT" => {
+                let numbers: Vec<u8> =
+                    argument.split(',').filter_map(|number| number.parse().ok()).collect();
+                if let [a, b, c, d, high, low] = numbers[..] {
+                    let port = u16::from_be_bytes([high, low]);
+                    self.peer = Some(SocketAddr::from(([a, b, c, d], port)));
+                }
+                self.say("200 to there")
+            }
+            "EPRT" => {
+                let mut parts = argument.split('|').skip(2);
+                let host = parts.next().and_then(|host| host.parse().ok());
+                let port = parts.next().and_then(|port| port.parse().ok());
+                self.peer = host.zip(port).map(|(host, port)| SocketAddr::new(host, port));
+                self.say("200 to there")
             }
             "REST" => {
                 self.rest = argument.parse().unwrap_or_default();
@@ -408,6 +466,9 @@ impl<'a> Session<'a> {
     }
 
     fn connected(&mut self) -> io::Result<TcpStream> {
+        if let Some(peer) = self.peer.take() {
+            return TcpStream::connect(peer);
+        }
         let data = self.data.take().ok_or(io::ErrorKind::NotConnected)?;
         data.accept().map(|(data, _)| data)
     }
@@ -422,7 +483,7 @@ impl<'a> Session<'a> {
 
     fn list(&mut self, verb: &str, argument: &str) -> io::Result<()> {
         let argument = argument.strip_prefix("-a").unwrap_or(argument).trim_start();
-        let keys = self.kind.keys(&self.path(argument));
+        let keys = lock(self.state).resolved(self.kind.keys(&self.path(argument)));
         if !lock(self.state).is_directory(&keys) {
             return self.say("550 no such directory");
         }
@@ -494,6 +555,9 @@ impl<'a> Session<'a> {
 
 /// Returns the facts of an object as `MLST` and `MLSD` list them.
 fn facts(node: &Node, name: &str) -> String {
+    if let Some(leads) = &node.leads {
+        return format!("type=OS.unix=slink:/{}; {name}", leads.join("/"));
+    }
     match &node.content {
         Some(content) => {
             format!("type=file;size={};modify={}; {name}", content.len(), node.modified)

@@ -3,8 +3,9 @@
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
 //! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
 //! from it or removes a source therefore asks first: [`fold`] says which names may be one,
-//! [`relation`] what the server's answers prove, and [`Shown`] whether a second listing confirms
-//! the names that were written.
+//! [`relation`] what the target's answers prove ([`look`] asks a server), and [`Shown`] whether a
+//! second listing confirms the names that were written. [`Causes`] holds back deletions after a
+//! failure.
 //!
 //! ```
 //! use ftp_client::tree::{Answer, Relation, fold, relation};
@@ -17,6 +18,10 @@
 //! assert_eq!(relation(Answer::There, Answer::Absent), Relation::Two);
 //! ```
 
+mod causes;
+mod look;
 mod names;
 
+pub use causes::Causes;
+pub use look::look;
 pub use names::{Answer, Relation, Shown, fold, relation};
