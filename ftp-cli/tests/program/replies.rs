@@ -12,6 +12,7 @@ use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 
 use crate::ftp;
+use crate::peer::{Act, Peer};
 
 /// What the server does beside the protocol.
 #[derive(Clone, Copy, Debug)]
@@ -410,5 +411,20 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
                 assert!(world.files.iter().eq(&want), "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn a_server_with_too_many_clients_is_tried_again_cl_09() {
+    let full = "530 Sorry, the maximum number of clients (1) from your host are already connected.";
+    let acts = |pass: &'static str| vec![("PASS", Act::Say(pass)), ("MKD", Act::Say("257 made"))];
+    for (pass, retries, exit) in
+        [(full, true, 0), (full, false, 9), ("530 Login incorrect", true, 6), ("230 in", false, 0)]
+    {
+        let peer = Peer::start_several(vec![acts(pass), acts("230 in")]);
+        let retry = ["--retry", "1", "--retry-delay", "0s"];
+        let options = if retries { &retry[..] } else { &[] };
+        let ran = run(ftp(&["mkdir"]).args(options).arg(peer.url("x")));
+        assert_eq!(ran.code(), Some(exit), "{pass} {retries}: {ran:?}");
     }
 }
