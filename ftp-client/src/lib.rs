@@ -237,6 +237,7 @@ mod url_path;
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
+pub use client::identity::Login;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{

@@ -7,6 +7,7 @@ mod bytes;
 mod digest;
 mod directory;
 pub(crate) mod get_put;
+pub(crate) mod identity;
 mod listing;
 mod mode;
 mod transfers;
@@ -31,6 +32,7 @@ use crate::security::{Start, TlsInfo};
 use crate::tls;
 use crate::trace;
 use crate::transfer::{Kept, Plan};
+use identity::Login;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -105,6 +107,8 @@ pub struct Client {
     length_check: bool,
     /// Whether the current directory may have changed since the login.
     moved: bool,
+    /// The server and the user, once logged in.
+    identity: Option<Login>,
 }
 
 impl Client {
@@ -164,6 +168,7 @@ impl Client {
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
+            identity: None,
         })
     }
 
@@ -187,15 +192,17 @@ impl Client {
         if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
             self.protect()?;
         }
-        let user = user.as_ref();
+        let own = user.as_ref();
         let user = match &self.config.route {
             Some(route) if route.proxy.is_ftp() => {
-                &login::by_proxy(&mut self.control, &route.proxy, user)?
+                &login::by_proxy(&mut self.control, &route.proxy, own)?
             }
-            _ => user,
+            _ => own,
         };
         let account = self.config.account.as_ref();
+        self.identity = None;
         login::login(&mut self.control, user, password.as_ref(), account)?;
+        self.identity = Some(Login::new(self.control.server(), own));
         self.protect()?;
         // Some servers list more features after the login.
         self.features = None;
@@ -418,7 +425,9 @@ impl Client {
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
+            Verb::User => self.identity = None,
             Verb::Rein => {
+                self.identity = None;
                 (self.state.representation, self.features, self.utf8_asked) = (None, None, false);
                 self.state.epsv_all = false;
                 self.state.mode = TransferMode::Stream;

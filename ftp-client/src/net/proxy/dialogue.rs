@@ -4,7 +4,7 @@ use ftp_proto::Escaped;
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use super::{Login, Proxy};
+use super::{Proxy, ProxyLogin};
 use crate::error::{Error, ProxyFault};
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
@@ -36,7 +36,7 @@ impl<'a> Dialogue<'a> {
     }
 
     /// Returns the login for the proxy, if any.
-    pub(super) const fn login(&self) -> Option<&'a Login> {
+    pub(super) const fn login(&self) -> Option<&'a ProxyLogin> {
         self.proxy.login()
     }
 

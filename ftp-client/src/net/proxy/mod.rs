@@ -62,7 +62,7 @@ const LONGEST: usize = 255;
 pub struct Proxy {
     protocol: Protocol,
     server: Server,
-    login: Option<Login>,
+    login: Option<ProxyLogin>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +77,7 @@ enum Protocol {
 
 /// The user and password for the proxy.
 #[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Login {
+pub(crate) struct ProxyLogin {
     pub(crate) user: Vec<u8>,
     pub(crate) password: Password,
 }
@@ -91,7 +91,7 @@ impl Proxy {
         matches!(self.protocol, Protocol::Ftp)
     }
 
-    pub(crate) const fn login(&self) -> Option<&Login> {
+    pub(crate) const fn login(&self) -> Option<&ProxyLogin> {
         self.login.as_ref()
     }
 
@@ -171,7 +171,7 @@ impl FromStr for Proxy {
             _ => PORT,
         };
         let password = Password(url.password().unwrap_or_default().to_vec());
-        let login = url.user().map(|user| Login { user: user.to_vec(), password });
+        let login = url.user().map(|user| ProxyLogin { user: user.to_vec(), password });
         if let (Protocol::Socks5 { .. }, Some(login)) = (protocol, &login)
             && login.user.len().max(login.password.0.len()) > LONGEST
         {
