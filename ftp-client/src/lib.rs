@@ -265,7 +265,7 @@ pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
-pub use file::{FileReport, Verified};
+pub use file::{Done, Verified};
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::{
-    Backoff, Client, Connector, FileOptions, FileReport, Purpose, Retry, Target, Timeouts,
+    Backoff, Client, Connector, FileOptions, Done, Purpose, Retry, Target, Timeouts,
     Transport, Watch,
 };
 use ftp_tests::compare::assert_same;
@@ -110,7 +110,7 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
 
 /// A download, an upload to a new name, and a replacement.
 #[track_caller]
-fn assert_transfers_complete_after_retries(site: &Site) -> [FileReport; 3] {
+fn assert_transfers_complete_after_retries(site: &Site) -> [Done; 3] {
     let content = binary(LENGTH, 3);
     let cuts = u32::try_from(CUTS.len()).unwrap();
     site.root.write("down", &content);

@@ -76,7 +76,7 @@ impl Client {
                 if let Some((name, chosen)) = choice {
                     self.choose_hash(&name, chosen)?;
                 }
-                let reply = self.hash_reply(&command)?;
+                let reply = self.hash_reply(&command, FileRange::default())?;
                 match reply.code().severity() {
                     Severity::Completion => {
                         let bytes = match command.verb() {
@@ -98,6 +98,46 @@ impl Client {
         })
     }
 
+    /// Returns whether [`hash_first`](Self::hash_first) is worth a try.
+    pub(crate) fn can_hash_ranges(&mut self) -> Result<bool, Error> {
+        let features = self.features()?;
+        Ok(features.has_with("RANG", "STREAM") && features.has("HASH") && !self.no_range)
+    }
+
+    /// Returns the server's digest of the first `length` bytes of the file at `path` (`RANG`,
+    /// `HASH`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`hash`](Self::hash). A reply that does not name exactly these bytes
+    /// is [`Error::Protocol`]; the connection stays open.
+    pub(crate) fn hash_first(
+        &mut self,
+        path: &[u8],
+        algorithm: HashAlgorithm,
+        length: u64,
+    ) -> Result<Digest, Error> {
+        let path = self.pathname(path)?;
+        let range = FileRange::between(0, length)?;
+        let features = self.features()?;
+        let listed = features.choices("HASH").find(|(name, _)| algorithm.is_named(name));
+        let Some((name, chosen)) = listed else {
+            return Err(Error::Unsupported("the server lists no suitable digest"));
+        };
+        self.choose_hash(&name.to_ascii_uppercase(), chosen)?;
+        let reply = self.hash_reply(&Command::Hash(path), range)?;
+        if reply.code().severity() != Severity::Completion {
+            return Err(Error::Refused(Verb::Hash, reply));
+        }
+        let end = format!("0-{}", length.saturating_sub(1));
+        let is_range = reply.text().split(|&byte| byte == b' ').nth(1) == Some(end.as_bytes());
+        let bytes = match is_range {
+            true => read_hash(reply.text(), algorithm),
+            false => Err(wrong(ParseErrorKind::BadNumber)),
+        };
+        Ok(Digest { algorithm, bytes: bytes.map_err(Error::Protocol)? })
+    }
+
     /// Tells the server which algorithm `HASH` must use, if another one is selected.
     fn choose_hash(&mut self, name: &[u8], chosen_at_first: bool) -> Result<(), Error> {
         let in_force = match &self.hash {
@@ -112,11 +152,11 @@ impl Client {
         Ok(())
     }
 
-    fn hash_reply(&mut self, command: &Command) -> Result<Reply, Error> {
+    fn hash_reply(&mut self, command: &Command, range: FileRange) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.settle()?;
-        // If a range were in force, the digest would cover only a part of the file.
-        self.put_range_in_force(FileRange::default())?;
+        // If another range were in force, the digest would cover other bytes.
+        self.put_range_in_force(range)?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
         let deadline = self.control.deadline(limit, Phase::Reply);
         self.control.send(command.verb(), &line, deadline)?;

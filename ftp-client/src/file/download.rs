@@ -15,7 +15,7 @@ use super::options::{Existing, FileOptions, Verify};
 use super::origin::Origin;
 use super::partial::Salvage;
 use super::resume::{ResumeOptions, Resumed};
-use super::{FileReport, Verified};
+use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
@@ -62,7 +62,7 @@ impl Client {
         target: impl AsRef<Path>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
         self.set_representation(RepresentationType::Image);
@@ -98,7 +98,7 @@ impl Client {
         begun: Resumed,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<FileReport>, Error> {
+    ) -> Result<Option<Done>, Error> {
         let Resumed { mut file, offset, origin, is_whole, .. } = begun;
         let rest = origin.size.filter(|_| offset > 0).map(|size| size - offset);
         let mut report = None;
@@ -124,7 +124,9 @@ impl Client {
                 },
             }
         }
-        let size = offset + report.as_ref().map_or(0, |report| report.bytes);
+        let (bytes, duration) =
+            report.map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
+        let size = offset + bytes;
         let known = if offset > 0 { origin } else { Origin::default() };
         let checked = self.check_download(path, size, known, is_announced);
         let verified = match checked.and_then(|verified| match options.verify == Verify::Digest {
@@ -140,7 +142,7 @@ impl Client {
             }
         };
         self.publish(path, file, options)?;
-        Ok(Some(FileReport { attempts: 1, resumed: offset, size, report, verified }))
+        Ok(Some(Done { verified, ..Done::moved(bytes, offset, duration) }))
     }
 
     /// Sets the modification time of a complete file, if requested, and gives the file its name.

@@ -118,9 +118,9 @@ pub(crate) fn decide(known: &Known) -> Step {
             keep(kept.min(have))
         }
         _ if resume == Resume::Own => Step::FromZero(Why::NoRecord),
+        _ if resume == Resume::Trusted && !is_refuted => keep(have),
         (_, Asked::NotYet) => Step::AskDigest,
         _ if is_refuted => Step::FromZero(Why::AnotherVersion),
-        _ if resume == Resume::Trusted => keep(have),
         (Some(Fit::Other), _) => Step::FromZero(Why::AnotherSource),
         (Some(Fit::Changed), _) => Step::FromZero(Why::AnotherVersion),
         _ => Step::FromZero(Why::NoRecord),

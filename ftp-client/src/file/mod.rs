@@ -24,8 +24,10 @@ pub(crate) mod resume;
 pub(crate) mod retry;
 #[cfg(unix)]
 pub(crate) mod upload;
+#[cfg(unix)]
+pub(crate) mod verify;
 
-use crate::transfer::Report;
+use std::time::Duration;
 
 /// How a file was verified, in addition to the server's confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,18 +41,50 @@ pub enum Verified {
     Hash,
 }
 
-/// A completed file transfer.
+/// The result of a job that transfers one file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct FileReport {
+pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The number of bytes that an earlier transfer had already transferred.
-    pub resumed: u64,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The transfer; `None` if nothing was missing.
-    pub report: Option<Report>,
+    /// The number of bytes that an earlier attempt or run had already transferred.
+    pub resumed: u64,
+    /// The number of bytes that this job transferred, without the resumed ones.
+    pub bytes: u64,
+    /// The time that the transfer of these bytes took.
+    pub duration: Duration,
     /// How the file was verified.
     pub verified: Verified,
+    /// The reason why nothing was transferred, if the options excluded the file.
+    pub skipped: Option<&'static str>,
+    /// The name that the server chose, if it chose one.
+    pub name: Option<Vec<u8>>,
+}
+
+impl Done {
+    /// Returns the result of a transfer of `bytes` bytes after `resumed` earlier ones.
+    pub(crate) const fn moved(bytes: u64, resumed: u64, duration: Duration) -> Self {
+        let verified = Verified::No;
+        let size = resumed.saturating_add(bytes);
+        Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
+    }
+
+    /// Returns the result for a file that the options exclude.
+    pub(crate) fn skipped(why: &'static str) -> Self {
+        Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
+    }
+}
+
+impl Verified {
+    /// Returns the word for this: `none`, `size` or `hash`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "none",
+            Self::Size => "size",
+            Self::Hash => "hash",
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
 #[cfg(unix)]
-use crate::file::FileReport;
+use crate::file::Done;
 use crate::file::backoff::Backoff;
 #[cfg(unix)]
 use crate::file::evidence::Resume;
@@ -138,13 +138,13 @@ impl Retry {
         target: impl AsRef<Path>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
         let options = &options.clone().resume(Resume::Proven);
         self.persist(|client, attempts| {
             let done = client.download_to(path, target, options, watch)?;
-            Ok(FileReport { attempts, ..done })
+            Ok(Done { attempts, ..done })
         })
     }
 
@@ -169,11 +169,11 @@ impl Retry {
         path: impl AsRef<[u8]>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
         self.persist(|client, attempts| {
             let done = upload.attempt(client, watch)?;
-            Ok(FileReport { attempts, ..done })
+            Ok(Done { attempts, ..done })
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::{RepresentationType, TimeVal};
 
@@ -11,7 +11,7 @@ use super::evidence::Resume;
 use super::growing::named;
 use super::options::{FileOptions, Verify};
 use super::provenance::Provenance;
-use super::{FileReport, Verified};
+use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
@@ -105,7 +105,7 @@ impl Client {
         path: impl AsRef<[u8]>,
         options: &FileOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         FileUpload::new(source.as_ref(), path.as_ref(), options).attempt(self, watch)
     }
 
@@ -165,7 +165,7 @@ impl<'a> FileUpload<'a> {
         &mut self,
         client: &mut Client,
         watch: &mut Watch<'_>,
-    ) -> Result<FileReport, Error> {
+    ) -> Result<Done, Error> {
         let done = self.send(client, watch);
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
             // The server's bytes may be wrong: the next attempt starts at byte 0.
@@ -175,7 +175,7 @@ impl<'a> FileUpload<'a> {
         done
     }
 
-    fn send(&mut self, client: &mut Client, watch: &mut Watch<'_>) -> Result<FileReport, Error> {
+    fn send(&mut self, client: &mut Client, watch: &mut Watch<'_>) -> Result<Done, Error> {
         let Self { source, path, .. } = *self;
         let here = |error: io::Error| Error::Local(named(source, &error));
         client.set_representation(RepresentationType::Image);
@@ -228,7 +228,9 @@ impl<'a> FileUpload<'a> {
             self.provenance = Provenance::Own;
             report = Some(sent);
         }
-        let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
+        let (bytes, duration) =
+            report.map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
+        let size = resumed + bytes;
         let after = file.metadata().map_err(here)?;
         if is_file && (size != before.len() || !is_unchanged(&before, &after)) {
             return Err(Error::Changed);
@@ -246,7 +248,7 @@ impl<'a> FileUpload<'a> {
         {
             client.set_modified(path, time)?;
         }
-        Ok(FileReport { attempts: 1, resumed, size, report, verified })
+        Ok(Done { verified, ..Done::moved(bytes, resumed, duration) })
     }
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ftp_client::{
-    Backoff, Canceller, Client, ClientBuilder, Error, FileOptions, FileReport, Retry, Watch,
+    Backoff, Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry, Watch,
 };
 use ftp_tests::wait::patiently;
 
@@ -83,11 +83,11 @@ impl Local {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn download(&self, queue: &mut Retry) -> Result<FileReport, Error> {
+    fn download(&self, queue: &mut Retry) -> Result<Done, Error> {
         queue.download_to("a", self.path("a"), &FileOptions::new(), &mut Watch::new())
     }
 
-    fn upload(&self, queue: &mut Retry) -> Result<FileReport, Error> {
+    fn upload(&self, queue: &mut Retry) -> Result<Done, Error> {
         queue.upload_from(self.path("a"), "a", &FileOptions::new(), &mut Watch::new())
     }
 }
@@ -149,10 +149,10 @@ fn an_interrupted_download_resumes_on_a_new_connection_as_09() {
     let done = local.download(&mut queue).unwrap();
     assert_eq!(local.content("a"), "hello, world");
     assert_eq!((done.attempts, done.resumed, done.size), (3, 9, 12));
-    assert_eq!(done.report.unwrap().bytes, 3);
+    assert_eq!(done.bytes, 3);
     let done = local.download(&mut queue).unwrap();
     assert_eq!((done.attempts, done.resumed, done.size), (1, 12, 12));
-    assert!(done.report.is_none());
+    assert!(done.bytes == 0);
     assert_eq!(local.content("a"), "hello, world");
     queue.quit().unwrap();
     server.end();

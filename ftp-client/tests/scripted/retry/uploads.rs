@@ -51,7 +51,7 @@ fn an_interrupted_upload_resumes_at_the_end_of_the_servers_file() {
         let mut queue = server.queue();
         let done = Local::holding("hello, world").upload(&mut queue).unwrap();
         assert_eq!((done.attempts, done.resumed, done.size), (2, 5, 12));
-        assert_eq!(done.report.unwrap().bytes, 7);
+        assert_eq!(done.bytes, 7);
         queue.quit().unwrap();
         server.end();
     }
@@ -76,7 +76,7 @@ fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
     ]);
     let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
     assert_eq!((done.attempts, done.resumed, done.size), (2, 12, 12));
-    assert!(done.report.is_some());
+    assert!(done.bytes > 0);
     server.end();
 }
 

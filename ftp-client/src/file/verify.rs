@@ -1,0 +1,165 @@
+//! Compares sizes and digests of a local file with those of the server's file.
+
+use std::fs::File;
+use std::time::Duration;
+
+use ftp_proto::Severity;
+
+use super::Verified;
+use super::checksum::Checksum;
+use super::evidence::Asked;
+use super::options::Verify;
+use crate::client::Client;
+use crate::digest::Digest;
+use crate::error::{Error, Phase};
+
+/// The pause before a digest is asked for again, after a 450.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Returns a new checksum for [`Verify::Digest`], with the first algorithm that the server lists
+/// and this library computes.
+///
+/// # Errors
+///
+/// Returns [`Error::Unsupported`] if there is no such algorithm, and the errors of the client.
+pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
+    Checksum::for_server(client)?
+        .ok_or(Error::Unsupported("the server offers no digest that this program computes"))
+}
+
+/// Compares the number of bytes with the size that the server reports, as `verify` demands.
+///
+/// # Errors
+///
+/// Returns [`Error::Incomplete`] if the size differs. With [`Verify::Size`], also returns
+/// [`Error::Unsupported`] if the server does not report the size, and the errors of the client.
+pub(crate) fn check_size(
+    client: &mut Client,
+    path: &[u8],
+    bytes: u64,
+    verify: Verify,
+) -> Result<Verified, Error> {
+    let size = match (verify, client.size(path)) {
+        (Verify::None, _) => None,
+        (_, Ok(Some(size))) => Some(size),
+        (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
+        (Verify::Size, Err(error)) => return Err(error),
+        // The server confirmed the transfer; a failure of SIZE does not change that.
+        (Verify::IfKnown | Verify::Digest, _) => None,
+    };
+    match size {
+        Some(size) if size != bytes => Err(Error::Incomplete { bytes, announced: Some(size) }),
+        Some(_) => Ok(Verified::Size),
+        None if verify == Verify::Size => {
+            Err(Error::Unsupported("the server does not report the size of the file"))
+        }
+        None => Ok(Verified::No),
+    }
+}
+
+/// The result of the comparison of two digests.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    Equal,
+    Differs {
+        here: Digest,
+        there: Digest,
+    },
+    /// The server does not compute the digest, or not in time.
+    NoAnswer(Error),
+}
+
+impl Compared {
+    /// Returns the comparison as evidence.
+    pub(crate) const fn asked(&self) -> Asked {
+        match self {
+            Self::Equal => Asked::Equal,
+            Self::Differs { .. } => Asked::Differs,
+            Self::NoAnswer(_) => Asked::NoAnswer,
+        }
+    }
+
+    /// Returns whether the digest proves the file; a difference is an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Mismatch`] if the digests differ. If `demands` is set, also returns the
+    /// reason if the server does not compute the digest.
+    pub(crate) fn proves(self, demands: bool) -> Result<bool, Error> {
+        match self {
+            Self::Equal => Ok(true),
+            Self::Differs { here, there } => Err(Error::Mismatch { here, there }),
+            Self::NoAnswer(error) if demands => Err(error),
+            Self::NoAnswer(_) => Ok(false),
+        }
+    }
+}
+
+/// Compares the server's digest of the file at `path` with `here`. A server that is busy (450) is
+/// asked again until the [final reply](crate::Timeouts::final_reply) would time out.
+///
+/// # Errors
+///
+/// Returns [`Error::Cancelled`] and an overall [`Error::Timeout`]. After other errors there is no
+/// answer, although the connection may be closed.
+pub(crate) fn compare_digest(
+    client: &mut Client,
+    path: &[u8],
+    here: Digest,
+) -> Result<Compared, Error> {
+    let algorithm = here.algorithm;
+    compare(client, here, |client| client.hash(path, Some(algorithm)))
+}
+
+/// Compares the server's digest of the first `length` bytes of the file at `path` with those of a
+/// local file. `size` is the size of the server's file, if known.
+///
+/// # Errors
+///
+/// Returns the errors of [`compare_digest`], and [`Error::Local`] if the local file cannot be read.
+pub(crate) fn compare_first(
+    client: &mut Client,
+    path: &[u8],
+    (file, length): (&File, u64),
+    size: Option<u64>,
+) -> Result<Compared, Error> {
+    let is_whole = size == Some(length);
+    let checksum = Checksum::for_server(client)?.filter(|_| length > 0);
+    let (Some(mut checksum), true) = (checksum, is_whole || client.can_hash_ranges()?) else {
+        return Ok(Compared::NoAnswer(Error::Unsupported("the server offers no suitable digest")));
+    };
+    checksum.update_from(file, length).map_err(Error::Local)?;
+    let here = checksum.finish();
+    let algorithm = here.algorithm;
+    compare(client, here, |client| match is_whole {
+        true => client.hash(path, Some(algorithm)),
+        false => client.hash_first(path, algorithm, length),
+    })
+}
+
+fn compare(
+    client: &mut Client,
+    here: Digest,
+    mut ask: impl FnMut(&mut Client) -> Result<Digest, Error>,
+) -> Result<Compared, Error> {
+    let deadline = client.control.deadline(client.config.timeouts.final_reply, Phase::FinalReply);
+    loop {
+        let error = match ask(client) {
+            Ok(there) if there.bytes == here.bytes => return Ok(Compared::Equal),
+            Ok(there) => return Ok(Compared::Differs { here, there }),
+            Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+            Err(error) => error,
+        };
+        let is_busy = matches!(&error, Error::Refused(_, reply)
+            if reply.code().severity() == Severity::Transient);
+        if !is_busy || deadline.remaining().is_ok_and(|left| left < PAUSE) {
+            return Ok(Compared::NoAnswer(error));
+        }
+        if !client.control.waiter().pause(PAUSE)? {
+            return Ok(Compared::NoAnswer(error));
+        }
+        if deadline.remaining().is_err() {
+            return Ok(Compared::NoAnswer(error));
+        }
+    }
+}
