@@ -26,5 +26,6 @@ mod servers;
 mod trace;
 mod uploads;
 mod uploads_ahead;
+mod uploads_resumed;
 mod walks;
 mod watching;
