@@ -36,6 +36,13 @@ pub enum Event<'a> {
         /// The reason.
         why: Why,
     },
+    /// Digests of both sides are computed, which takes a while for a large file.
+    Comparing {
+        /// The file on the server.
+        target: &'a [u8],
+        /// The number of bytes.
+        bytes: u64,
+    },
     /// An attempt failed, and another one follows.
     Retry {
         /// The number of the next attempt; the first attempt has the number 1.

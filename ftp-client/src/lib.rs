@@ -252,6 +252,7 @@ pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
     AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase, ProxyError, ProxyFault,
+    UploadFault,
 };
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
@@ -269,12 +270,10 @@ pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
 pub use file::pieces::{Piece, join_pieces, kept_ranges, remove_pieces};
 #[cfg(unix)]
-pub use file::provenance::Provenance;
+pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 #[cfg(unix)]
 pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
-#[cfg(unix)]
-pub use file::upload::Uploaded;
 pub use file::{Done, Verified};
 pub use listing::{
     Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,

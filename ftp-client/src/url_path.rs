@@ -128,6 +128,16 @@ impl Place {
         &self.name
     }
 
+    /// Returns the whole path from the login directory, even if its directory was entered.
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        [self.before.as_slice(), &self.name].concat()
+    }
+
+    /// Returns whether the directory of the object was entered.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.entered == Entered::There
+    }
+
     /// Replaces the name with another in the same directory. A directory that was entered stays
     /// entered.
     pub fn set_name(&mut self, name: impl AsRef<[u8]>) {

@@ -375,7 +375,7 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
 
             let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
             let options =
-                fxp::Options { direction, resume: fxp::Resume::Find, ..fxp::Options::default() };
+                fxp::Options { direction, resume: fxp::Resume::Trust, ..fxp::Options::default() };
             let what = format!("{count} bytes, {direction:?}");
             let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));

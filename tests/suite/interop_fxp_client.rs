@@ -70,7 +70,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             (Direction::SourceListens, 60_000),
         ] {
             target.root.write("copy", &content[..there]);
-            let options = Options { resume: Resume::Find, ..to(direction) };
+            let options = Options { resume: Resume::Trust, ..to(direction) };
             let what = format!("from {there} on, to {}, {direction:?}", target.address);
             let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));

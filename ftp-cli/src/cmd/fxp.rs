@@ -17,7 +17,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
@@ -25,9 +25,10 @@ use crate::remote::path::absolute;
 use crate::remote::same_file::{self, Relation, is_one_server};
 use crate::report::events::Events;
 use crate::report::json::Object;
-use crate::transfer::options::TransferOptions;
+use crate::transfer::options::{TransferOptions, Verify};
 use crate::transfer::publish::publish;
 use crate::transfer::target::name_of;
+use crate::transfer::verify::Verified;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 11] = [
@@ -87,14 +88,21 @@ impl FxpOptions {
         let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
+        if recursive && options.has("verify") {
+            return Err(Failure::usage("--verify cannot be combined with -r"));
+        }
         if transfer.temporary.is_some() && transfer.resume {
             return Err(Failure::usage("--temp and --continue exclude each other"));
         }
         let choice = fxp::Options {
             direction: direction.unwrap_or_default(),
-            resume: if transfer.resume { Resume::Find } else { Resume::No },
+            resume: match (transfer.resume, transfer.verify) {
+                (false, _) => Resume::No,
+                (true, Verify::None) => Resume::Trust,
+                (true, _) => Resume::Find,
+            },
             address: address.unwrap_or_default(),
-            ..fxp::Options::default()
+            compare_sizes: transfer.verify != Verify::None,
         };
         Ok(Self { source, target, recursive, choice, transfer })
     }
@@ -154,8 +162,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         copied
     });
     match &copied {
-        Ok(report) => {
-            emit(report, &stdio.events, &fields);
+        Ok(copied) => {
+            let report = &copied.report;
+            emit(copied, &stdio.events, &fields);
             let is_shown = is_talkative(options, stdio);
             messages.say_if(is_shown, format_args!("{source} -> {target}: {}", in_words(report)));
         }
@@ -264,7 +273,7 @@ fn try_once(
     name: Option<&OsStr>,
     clients: [&mut Client; 2],
     from_start: bool,
-) -> Result<fxp::Report, Failure> {
+) -> Result<CopyReport, Failure> {
     let FxpOptions { source, target, choice, transfer, .. } = wanted;
     let mut place_of_source = Place::of(source);
     let mut place = match name {
@@ -280,12 +289,54 @@ fn try_once(
     let [from, at] = clients;
     let report = copy([from, at], [&mut place_of_source, &mut place], choice)
         .map_err(|error| named(Failure::from(&error)))?;
+    let report = verified(transfer, [from, at], [place_of_source.path(), place.path()], report);
+    let report = report.map_err(named)?;
     if transfer.temporary.is_some() {
         let temporary = place.path().to_vec();
         place.set_name(&own);
         publish(at, &temporary, place.path(), false).map_err(named)?;
     }
     Ok(report)
+}
+
+/// Verifies a copy as `--verify` demands.
+///
+/// # Errors
+///
+/// Returns `Unsupported` if a server reports too little, and `Integrity` if the digests differ.
+fn verified(
+    transfer: &TransferOptions,
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+    report: fxp::Report,
+) -> Result<CopyReport, Failure> {
+    let unsupported = |message: &str| Err(Failure::item(Exit::Unsupported, message));
+    let size = if report.size.is_some() { Verified::Size } else { Verified::None };
+    match transfer.verify {
+        Verify::Size if report.size.is_none() => {
+            unsupported("--verify size: a server does not report the size of its file")
+        }
+        Verify::Hash => {
+            let offered = at.hash_algorithms()?;
+            let of_source = from.hash_algorithms()?;
+            let Some(algorithm) = offered.into_iter().find(|one| of_source.contains(one)) else {
+                return unsupported("--verify hash: the servers offer no digest in common");
+            };
+            let here = from.hash(source, Some(algorithm))?;
+            at.compare_hash(target, &here).map_err(|error| match error {
+                Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(&error) },
+                error => error.into(),
+            })?;
+            Ok(CopyReport { report, verified: Verified::Hash })
+        }
+        _ => Ok(CopyReport { report, verified: size }),
+    }
+}
+
+/// A copy, and how it was verified.
+struct CopyReport {
+    report: fxp::Report,
+    verified: Verified,
 }
 
 /// Returns the number of copied bytes, if it is known.
@@ -297,14 +348,14 @@ fn moved(report: &fxp::Report) -> Option<u64> {
 }
 
 /// Emits the event of the copy.
-fn emit(report: &fxp::Report, events: &Events, fields: &dyn Fn(Object) -> Object) {
+fn emit(copied: &CopyReport, events: &Events, fields: &dyn Fn(Object) -> Object) {
+    let CopyReport { report, verified } = copied;
     let bytes = moved(report);
-    let verified = if report.size.is_some() { "size" } else { "none" };
     let done = || {
         fields(Object::event("done"))
             .number_if("bytes", bytes)
             .seconds("seconds", report.duration)
-            .text("verified", verified)
+            .text("verified", verified.as_str())
     };
     events.done(done, bytes.unwrap_or(0));
 }

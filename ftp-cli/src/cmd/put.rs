@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{NotLent, Place};
+use ftp_client::{LocalSource, NotLent, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -29,10 +29,10 @@ use crate::options::urls;
 use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
+use crate::transfer::context::{Context, Done};
 use crate::transfer::give::give;
 use crate::transfer::options::TransferOptions;
-use crate::transfer::source::{Interruptible, Source};
+use crate::transfer::source::Interruptible;
 use crate::transfer::upload::{local, upload};
 
 /// Options that apply only to trees.
@@ -164,7 +164,7 @@ impl PutItem<'_> {
 /// Returns the total size of all files if all are regular, otherwise `None`.
 fn total(items: &[PutItem<'_>]) -> Option<u64> {
     let length = |item: &PutItem<'_>| {
-        let metadata = std::fs::metadata(item.local).ok().filter(std::fs::Metadata::is_file);
+        let metadata = std::fs::metadata(item.local).ok().filter(Metadata::is_file);
         metadata.map(|metadata| metadata.len())
     };
     items.iter().map(length).sum()
@@ -295,55 +295,75 @@ impl<'a> Putter<'a, '_, '_> {
         };
         let Self { sessions, context, url, place, representation, .. } = self;
         let below = url.is_directory().then(|| url.below(last(&item.path)));
-        let target = below.as_ref().unwrap_or(url);
+        let target = below.as_ref().unwrap_or(url).to_string();
         let mut input = item.is_input().then(|| lock(self.input));
-        let is_regular = file.is_some_and(is_regular);
-        let mut stream = file;
+        let path = Path::new(item.local);
         let mut nothing = io::empty();
-        let past = Past::default();
+        let source = match (file, &mut input) {
+            (Some(file), _) => LocalSource::File(file, path),
+            (None, Some(input)) => LocalSource::Stream(&mut **input),
+            (None, None) => LocalSource::Stream(&mut nothing),
+        };
+        let settings = context.settings;
+        let fresh = || {
+            let mut fresh = match url.is_directory() {
+                true => Place::inside(url, b""),
+                false => Place::of(url),
+            };
+            if url.is_directory() {
+                fresh.set_name(last(&item.path));
+            }
+            fresh
+        };
+        let options = settings.for_upload(*representation);
+        let mut put = Put::new(source, fresh(), &options)
+            .store_as(settings.store_as())
+            .repeats(settings.resume);
+        let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
+        let is_regular = metadata.as_ref().is_some_and(Metadata::is_file);
+        if settings.removes_source && !is_regular {
+            return Err(Failure::item(Exit::Local, "--remove-source needs a regular file"));
+        }
+        let mut entered = place.take();
         let name = item.shown_with(url);
-        context.settings.retrying.run(&context.witness(), &name, fields, |from_start| {
-            let user = match context.settings.removes_source {
+        let done = settings.retrying.run(&context.witness(), &name, fields, |_| {
+            let user = match settings.removes_source {
                 true => sessions.user(url)?,
                 false => Vec::new(),
             };
-            let (client, is_new) = sessions.client_as_it_is(url)?;
-            let entered = place.take().filter(|_| !is_new);
-            let mut place_now = entered.unwrap_or_else(|| match url.is_directory() {
-                true => Place::inside(url, b""),
-                false => Place::of(url),
-            });
-            if url.is_directory() {
-                place_now.set_name(last(&item.path));
-            }
-            let mut source = match (file, &mut stream, &mut input) {
-                (Some(file), _, _) if is_regular => Source::File(file),
-                (_, Some(stream), _) => Source::stream(stream),
-                (_, _, Some(input)) => Source::stream(&mut **input),
-                _ => Source::stream(&mut nothing),
-            };
-            let representation = *representation;
-            let mut remote = RemoteFile { place: place_now, name: target, representation, user };
-            let attempt = Attempt { from_start, past: &past, fields };
-            let done = match file.filter(|_| context.settings.removes_source) {
-                Some(file) if is_regular => {
-                    give(context, client, &mut remote, (file, Path::new(item.local)), attempt)
+            loop {
+                let (client, is_new) = sessions.client_as_it_is(url)?;
+                match entered.take() {
+                    Some(mut entered) if !is_new => {
+                        if url.is_directory() {
+                            entered.set_name(last(&item.path));
+                        }
+                        put.set_place(entered);
+                    }
+                    _ if is_new => put.set_place(fresh()),
+                    _ => {}
                 }
-                Some(_) => Err(Failure::item(Exit::Local, "--remove-source needs a regular file")),
-                None => upload(context, client, &mut remote, &mut source, attempt),
-            };
-            // All files go to the same directory.
-            *place = Some(remote.place);
-            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(url);
+                let was_stored = put.is_stored();
+                let done = match file.filter(|_| settings.removes_source) {
+                    Some(file) => {
+                        give(context, client, &mut put, (file, path), (&target, &user), fields)
+                    }
+                    None => upload(context, client, &mut put, metadata.as_ref(), &target, fields),
+                };
+                if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+                    sessions.drop_client(url);
+                }
+                // The server ended the session after the upload: the rename has not begun.
+                let is_over = done.as_ref().is_err_and(Failure::is_end_of_connection);
+                if !(is_over && put.is_stored() && !was_stored) || settings.removes_source {
+                    return done;
+                }
             }
-            done
-        })
+        });
+        // All files go to the same directory.
+        *place = Some(put.place().clone());
+        done
     }
-}
-
-pub(super) fn is_regular(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
 impl Worker for Putter<'_, '_, '_> {

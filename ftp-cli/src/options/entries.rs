@@ -130,15 +130,20 @@ LOCAL is a file, or - for standard input. If URL ends in /, it is a directory
 and each file keeps its name. To upload several files, end URL in /.
 
 After each binary upload, put compares the local size with the size on the
-server, if the server reports sizes. With --append, put compares sizes only if
-you use --verify size. If a local file changes during its upload, the upload
-fails. --verify none turns off both this check and the comparison of sizes.
+server, if the server reports sizes; with --append, the sizes before and after.
+If a local file changes during its upload, the upload fails. --verify none turns
+off both this check and the comparison of sizes.
 
-put -c resumes where the server's file ends. If an earlier run uploaded this
-part, put then checks that LOCAL has not changed since: by the server's clock,
-which it measures, or by a digest. If the check fails, put uploads the whole
-file again. If the server's file is already as long as LOCAL, its digest must
-match, or it must be 14 hours newer. --verify none turns off these checks.
+put -c resumes an interrupted put -c where the server's file ends, if its bytes
+came from the unchanged LOCAL. The proof is a journal, a hidden file next to
+LOCAL (.*.ftp-cli-upload), or a digest of the server. If the directory of LOCAL
+cannot be written, the journal is in $XDG_STATE_HOME/ftp-cli. The last 64 KiB of
+the server's file must also equal those of LOCAL, if the server lets put read
+them. Otherwise, put uploads the whole file. If the server's file is already as
+long as LOCAL, its digest must match. With --verify none, put keeps the server's
+bytes, unless their time or their end shows that they are from another file.
+
+If URL leads to LOCAL itself, put fails before it sends anything.
 
 Some servers keep an interrupted upload in a hidden file. If this file already
 has all bytes, put -c makes it appear under its final name and compares the
@@ -490,6 +495,12 @@ temporary name at the target until it is complete. An existing file with the
 temporary name is overwritten. With -r, --temp follows other rules: see ftp-cli
 help mirror. If both URLs may lead to the same file on one server, fxp copies
 the file only with --temp.
+
+fxp -c resumes where the target's file ends, if digests of both servers prove
+that this file is the beginning of the source's file. Otherwise, fxp copies the
+whole file. With --verify none, fxp -c keeps the target's bytes, unless the
+source is newer. --verify size and --verify hash fail if the servers do not
+report what is compared.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are

@@ -147,6 +147,7 @@ const REMOTE: &[Command] =
 const FILES: &[Command] = &[Get, Put];
 /// Commands that transfer named files.
 const MOVERS: &[Command] = &[Get, Put, Batch];
+const VERIFIERS: &[Command] = &[Get, Put, Fxp, Batch];
 const DIALOGUE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
@@ -246,7 +247,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",      No,                            &[Put],   "create missing directories on the server (MKD)"),
     row(Transfer, "p", "preserve",         No,                            &[Get],   "give the local file the modification time of the server's file (MDTM)"),
     row(Transfer, "p", "preserve",         No,                            &[Put],   "give the server's file the local file's modification time (MFMT)"),
-    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "verify each file: none, size or hash (default: size if known)"),
+    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), VERIFIERS,   "verify each file: none, size or hash (default: size if known)"),
     row(Transfer, "",  "limit-rate",       Needed("RATE"),                CARRIERS, "limit the total rate in bytes per second, such as 500K or 2M"),
     row(Transfer, "j", "jobs",             Needed("N"),                   FILES,    "transfer up to N files in parallel, one connection each (default: 1)"),
     row(Transfer, "",  "segments",         Needed("N"),                   &[Get],   "download files of 512 KiB or more over up to N connections (REST)"),

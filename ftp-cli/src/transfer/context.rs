@@ -1,10 +1,9 @@
 //! Shared state of a command's transfers: progress and results.
 
-use std::cell::Cell;
 use std::fmt::Display;
 use std::time::Duration;
 
-use ftp_client::{Place, Provenance};
+use ftp_client::Place;
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::options::TransferOptions;
@@ -20,26 +19,11 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// What the earlier attempts at a transfer did.
-#[derive(Default)]
-pub(crate) struct Past {
-    /// Maximum size of the incomplete file that earlier attempts can have left under the final name
-    /// on the server, in bytes. `None` if they cannot have left any. A later attempt must not skip
-    /// such a file because it exists or is newer.
-    pub(crate) sent: Cell<Option<u64>>,
-    /// The source of the bytes that an upload resumed.
-    pub(crate) provenance: Cell<Provenance>,
-    /// Whether the complete file on the server may not be the local file.
-    pub(crate) is_refuted: Cell<bool>,
-}
-
 /// One attempt at a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// What earlier attempts did.
-    pub(crate) past: &'a Past,
     /// Function that adds to each event of the transfer the fields that identify the transfer.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }

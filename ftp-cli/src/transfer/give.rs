@@ -17,61 +17,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_client::Client;
+use ftp_client::{Client, Error, Place, Put};
 
-use super::context::{Attempt, Context, Done, RemoteFile};
+use super::context::{Context, Done};
 use super::journal::{self, Journal, Record};
-use super::options::TemporaryName;
 use super::publish::publish;
-use super::skip::skipped;
-use super::source::Source;
 use super::take::Facts;
 use super::target::{parent, sync_directory};
-use super::upload::{upload, upload_plain};
+use super::upload::{upload, upload_noting};
 use super::verify::Verified;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
+use crate::report::json::Object;
 
-/// Uploads a file under a temporary name, and then renames it to its final name.
-///
-/// # Errors
-///
-/// Returns the failures of the upload and of the renaming.
-pub(super) fn upload_under(
-    name: &TemporaryName,
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    source: &mut Source<'_>,
-    attempt: Attempt<'_>,
-) -> Result<Done, Failure> {
-    let own = remote.place.name().to_vec();
-    remote.place.set_name(name.of(&own));
-    let done = upload_plain(context, client, remote, source, attempt);
-    let renamed = match done {
-        Ok(done) if done.skipped.is_none() => {
-            rename(client, remote, &own, context.settings.resume).map(|()| done)
-        }
-        done => done,
-    };
-    remote.place.set_name(&own);
-    renamed
-}
-
-/// Renames the file with the temporary name to `own`.
-fn rename(
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    own: &[u8],
-    keeps: bool,
-) -> Result<(), Failure> {
-    let temporary = remote.place.path().to_vec();
-    remote.place.set_name(own);
-    let target = remote.place.path().to_vec();
-    publish(client, &temporary, &target, keeps)
-}
-
-/// Uploads a regular file and removes it here.
+/// Uploads a regular file and removes it here. `name` is the server's file, for messages, and with
+/// `user` it identifies the journal.
 ///
 /// # Errors
 ///
@@ -83,9 +43,10 @@ fn rename(
 pub(crate) fn give(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut RemoteFile<'_>,
+    put: &mut Put<'_>,
     (file, local): (&File, &Path),
-    attempt: Attempt<'_>,
+    (name, user): (&str, &[u8]),
+    fields: &(dyn Fn(Object) -> Object + Sync),
 ) -> Result<Done, Failure> {
     let _lock = journal::hold(local)?;
     let metadata = file.metadata().map_err(|error| failed(local, &error))?;
@@ -97,19 +58,18 @@ pub(crate) fn give(
         return Err(Failure::item(Exit::Local, message));
     }
     let here = identity(&metadata);
-    let mut source = Source::File(file);
-    let Some(name) = &context.settings.temporary else {
-        let done = upload(context, client, remote, &mut source, attempt)?;
+    let Some(temporary) = &context.settings.temporary else {
+        let done = upload(context, client, put, Some(&metadata), name, fields)?;
         if done.skipped.is_none() {
             check_verified(&done)?;
             remove(local, &here)?;
         }
         return Ok(done);
     };
-    let journal = Journal::of(local, &remote.name.to_string(), &remote.user);
+    let journal = Journal::of(local, name, user);
     if let Some(record) = journal.read()? {
         let is_same = record.part("here") == here;
-        let is_renamed = is_renamed(client, remote, &journal, record)?;
+        let is_renamed = is_renamed(client, put.place(), &journal, record)?;
         if is_renamed && is_same {
             remove(local, &here)?;
         }
@@ -124,59 +84,50 @@ pub(crate) fn give(
             ));
         }
     }
-    if let Some(done) = skipped(context, client, remote, &source, attempt)? {
-        return Ok(done);
+    let own_temporary = temporary.of(put.place().name());
+    let mut begun = None;
+    let done =
+        upload_noting(context, client, put, Some(&metadata), name, fields, &mut |client, path| {
+            let there = Facts::ask(client, path)?.record();
+            let record = Record::default().with_part("here", &here).with_part("there", &there);
+            let record = record.with("temporary", &journal::hex(&own_temporary));
+            journal
+                .write(&record)
+                .map_err(|failure| Error::Local(std::io::Error::other(failure.message)))?;
+            begun = Some(record);
+            Ok(())
+        })
+        .inspect_err(|failure| {
+            // The refusal is certain and nothing is published, so the next run starts from the
+            // beginning.
+            if failure.exit == Exit::Refused {
+                let _ = journal.remove();
+            }
+        })?;
+    if let Some(record) = begun {
+        journal.write(&record.with("renamed", "yes"))?;
     }
-    let own = remote.place.name().to_vec();
-    remote.place.set_name(name.of(&own));
-    let done = upload_plain(context, client, remote, &mut source, attempt);
-    let moved = done.and_then(|done| match done.skipped {
-        Some(_) => Ok(done),
-        None => {
-            check_verified(&done)?;
-            rename_and_remove(client, remote, &own, (local, &here), &journal).map(|()| done)
-        }
-    });
-    remote.place.set_name(&own);
-    moved
-}
-
-/// Renames a complete upload to `own`, and then removes the local file.
-fn rename_and_remove(
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    own: &[u8],
-    (local, here): (&Path, &Record),
-    journal: &Journal,
-) -> Result<(), Failure> {
-    let there = Facts::ask(client, remote.place.path())?.record();
-    let record = Record::default().with_part("here", here).with_part("there", &there);
-    let record = record.with("temporary", &journal::hex(remote.place.name()));
-    journal.write(&record)?;
-    rename(client, remote, own, true).inspect_err(|failure| {
-        // The refusal is certain and nothing is published, so the next run starts from the
-        // beginning.
-        if failure.exit == Exit::Refused {
-            let _ = journal.remove();
-        }
-    })?;
-    journal.write(&record.with("renamed", "yes"))?;
-    remove(local, here)?;
-    journal.remove()
+    if done.skipped.is_none() {
+        check_verified(&done)?;
+        remove(local, &here)?;
+        journal.remove()?;
+    }
+    Ok(done)
 }
 
 /// Gives the file of an interrupted move its final name, if necessary. Returns whether the file
 /// provably has this name: a file with the final or the temporary name may be another sender's.
 fn is_renamed(
     client: &mut Client,
-    remote: &mut RemoteFile<'_>,
+    place: &Place,
     journal: &Journal,
     record: Record,
 ) -> Result<bool, Failure> {
     if record.text("renamed").is_some() {
         return Ok(true);
     }
-    let own = remote.place.name().to_vec();
+    let mut place = place.clone();
+    let own = place.name().to_vec();
     let Some(temporary) = record.bytes("temporary") else {
         return Err(Failure::item(
             Exit::Local,
@@ -185,15 +136,18 @@ fn is_renamed(
     };
     let there = record.part("there");
     let mut is_at = |name: &[u8], client: &mut Client| {
-        remote.place.set_name(name);
-        Facts::ask(client, remote.place.path()).map(|facts| facts.is_recorded(&there))
+        place.set_name(name);
+        Facts::ask(client, place.path()).map(|facts| facts.is_recorded(&there))
     };
     let proved = match is_at(&temporary, client) {
-        Ok(true) => rename(client, remote, &own, true).map(|()| true),
+        Ok(true) => {
+            let from = place.path().to_vec();
+            place.set_name(&own);
+            publish(client, &from, place.path(), true).map(|()| true)
+        }
         Ok(false) => is_at(&own, client).map_err(Failure::from),
         Err(error) => Err(error.into()),
     };
-    remote.place.set_name(&own);
     if proved? {
         // With this record, the next run need not ask the server again.
         journal.write(&record.with("renamed", "yes"))?;

@@ -9,7 +9,6 @@ pub(crate) mod options;
 pub(crate) mod publish;
 pub(crate) mod segments;
 pub(crate) mod selection;
-mod skip;
 pub(crate) mod source;
 mod take;
 pub(crate) mod target;

@@ -3,8 +3,10 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-use ftp_client::RateLimit;
+pub(crate) use ftp_client::TemporaryName;
+use ftp_client::{Existing, FileOptions, RateLimit, Resume, StoreAs};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::selection::Selection;
@@ -51,38 +53,6 @@ pub(crate) struct TransferOptions {
     pub(crate) newer: bool,
     pub(crate) if_changed: bool,
     pub(crate) selection: Selection,
-}
-
-/// Name of an upload until it is complete: the file's name between two texts.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct TemporaryName {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-impl TemporaryName {
-    /// Returns the default of `--temp`, `.in.*`, as in lftp's manual.
-    pub(crate) fn standard() -> Self {
-        Self { before: b".in.".to_vec(), after: Vec::new() }
-    }
-
-    /// Reads a pattern in which `*` stands for the name.
-    fn parse(pattern: &[u8]) -> Option<Self> {
-        let star = pattern.iter().position(|byte| *byte == b'*')?;
-        let before = pattern.get(..star)?.to_vec();
-        let after = pattern.get(star + 1..)?.to_vec();
-        let is_valid = |byte: &u8| !matches!(byte, b'*' | b'/' | b'\r' | b'\n' | 0);
-        let is_other = pattern.len() > 1;
-        let is_name = before.iter().chain(&after).all(is_valid);
-        (is_other && is_name).then_some(Self { before, after })
-    }
-
-    /// Returns the temporary name for the file `name`, in the same directory.
-    pub(crate) fn of(&self, name: &[u8]) -> Vec<u8> {
-        let start = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, name) = name.split_at_checked(start).unwrap_or((b"", name));
-        [directory, &self.before, name, &self.after].concat()
-    }
 }
 
 impl TransferOptions {
@@ -170,6 +140,46 @@ impl TransferOptions {
         is_single && !(asks || verifies || self.removes_source || self.no_clobber)
     }
 
+    /// Returns the options of an upload for the library.
+    pub(crate) fn for_upload(&self, representation: RepresentationType) -> FileOptions {
+        let existing = match () {
+            () if self.no_clobber => Existing::Keep,
+            () if self.newer => Existing::ReplaceOlder,
+            () if self.if_changed => Existing::ReplaceDifferent,
+            () => Existing::Replace,
+        };
+        let resume = match (self.resume, self.verify) {
+            (false, _) => Resume::Own,
+            (true, Verify::None) => Resume::Trusted,
+            (true, _) => Resume::Proven,
+        };
+        FileOptions::new()
+            .representation(representation)
+            .resume(resume)
+            .existing(existing)
+            .verify(match self.verify {
+                Verify::BestEffort => ftp_client::Verify::IfKnown,
+                Verify::None => ftp_client::Verify::None,
+                Verify::Size => ftp_client::Verify::Size,
+                Verify::Hash => ftp_client::Verify::Digest,
+            })
+            .moves(self.removes_source)
+            .preserve(self.preserve)
+            .creates_directories(self.create_directories)
+            .rate_limit(self.rate_limit.clone())
+            .journals(journals())
+    }
+
+    /// Returns how the server stores an upload.
+    pub(crate) fn store_as(&self) -> StoreAs {
+        match &self.temporary {
+            _ if self.unique => StoreAs::Unique,
+            _ if self.append => StoreAs::Append,
+            Some(name) => StoreAs::Under(name.clone()),
+            None => StoreAs::Final,
+        }
+    }
+
     /// Returns the transfer type for a URL: the option, else `;type=`, else image.
     ///
     /// # Errors
@@ -195,6 +205,15 @@ impl TransferOptions {
             _ => Ok(representation),
         }
     }
+}
+
+/// Returns the directory for journals of uploads from directories that cannot be written, and
+/// creates it if it is missing: `$XDG_STATE_HOME/ftp-cli`, else `~/.local/state/ftp-cli`.
+pub(crate) fn journals() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state")))?;
+    Some(state.join("ftp-cli"))
 }
 
 /// Reads `--temp[=PATTERN]`.

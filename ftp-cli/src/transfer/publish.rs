@@ -1,9 +1,13 @@
 //! `--temp`: gives a complete upload its final name.
 
-use ftp_client::Client;
+use ftp_client::{Client, Error, Severity, Verb};
 
 use crate::display::shown;
 use crate::exit::Failure;
+
+/// What to do if the server refuses the final name of a complete upload.
+pub(super) const CURE: &str = "; if the server never replaces a file by a rename, remove the old \
+                               file first, or omit --temp";
 
 /// Renames a complete upload from its temporary name to its final name. If that fails, removes the
 /// temporary file, unless `keeps` is set or the connection has failed.
@@ -18,9 +22,14 @@ pub(crate) fn publish(
     keeps: bool,
 ) -> Result<(), Failure> {
     client.rename(temporary, own).map_err(|error| {
-        let failure = Failure::from(error);
+        let failure = Failure::from(&error);
         let mut message =
             format!("uploaded as {}, but not renamed: {}", shown(temporary), failure.message);
+        if matches!(&error, Error::Refused(Verb::Rnto, reply)
+            if reply.code().severity() == Severity::Permanent)
+        {
+            message.push_str(CURE);
+        }
         if !keeps && !failure.fatal && client.delete(temporary).is_ok() {
             message.push_str("; the temporary file was removed");
         }

@@ -1,26 +1,34 @@
-//! Uploads one file. The upload fails unless the server confirms it.
+//! Uploads one file: options to one call of the library, its events to lines, its errors to
+//! failures.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, PoisonError};
 
 use ftp_client::{
-    Checksum, Client, Entered, Error, Place, Provenance, Report, Upload, Uploaded, Watch,
+    Client, Error, Event, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
 };
-use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
+use ftp_proto::Escaped;
 
-use super::context::{Attempt, Context, Done, RemoteFile};
-use super::give;
-use super::options::Verify;
-use super::skip::skipped;
-use super::source::Source;
-use super::verify::{self, Verified};
+use super::context::{Context, Done};
+use super::options::{TransferOptions, Verify};
+use super::verify::{Verified, wrong_size};
 use crate::console::progress::Meter;
-use crate::display::shown;
+use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::report::json::Object;
 
-/// Uploads a file. If the attempt must start from byte 0, does not resume an earlier upload.
+/// The least number of bytes whose digest takes so long that a message announces it.
+const LONG: u64 = 64 << 20;
+
+/// Function that adds the fields of a transfer to its events.
+type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
+
+/// Called before the rename of a complete upload, with its temporary path.
+pub(super) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
+
+/// Attempts an upload. `name` is the server's file, for messages.
 ///
 /// # Errors
 ///
@@ -29,580 +37,213 @@ use crate::exit::{Exit, Failure};
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    source: &mut Source<'_>,
-    attempt: Attempt<'_>,
+    put: &mut Put<'_>,
+    here: Option<&Metadata>,
+    name: &str,
+    fields: Fields<'_>,
 ) -> Result<Done, Failure> {
-    if let Some(done) = skipped(context, client, remote, source, attempt)? {
-        return Ok(done);
-    }
-    match &context.settings.temporary {
-        Some(name) => give::upload_under(name, context, client, remote, source, attempt),
-        None => upload_plain(context, client, remote, source, attempt),
-    }
+    upload_noting(context, client, put, here, name, fields, &mut |_, _| Ok(()))
 }
 
-/// Uploads a file under the current name of `remote`, even if the server already has that file.
+/// Attempts an upload, and calls `before_rename` when it is complete under its temporary name.
 ///
 /// # Errors
 ///
-/// Returns the same failures as [`upload`].
-pub(super) fn upload_plain(
+/// Returns the failures of [`upload`].
+pub(super) fn upload_noting(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    source: &mut Source<'_>,
-    attempt: Attempt<'_>,
+    put: &mut Put<'_>,
+    here: Option<&Metadata>,
+    name: &str,
+    fields: Fields<'_>,
+    before_rename: &mut BeforeRename<'_>,
 ) -> Result<Done, Failure> {
-    let (found, made_directories, no_restart) = (None, false, false);
-    Uploading { context, client, remote, attempt, found, made_directories, no_restart }.run(source)
-}
-
-struct Uploading<'a, 'r> {
-    context: &'a Context<'a>,
-    client: &'a mut Client,
-    remote: &'a mut RemoteFile<'r>,
-    attempt: Attempt<'a>,
-    /// Modification time of the server's file before it was resumed, if known.
-    found: Option<TimeVal>,
-    made_directories: bool,
-    /// Whether the server refuses every resume.
-    no_restart: bool,
-}
-
-/// Command for the upload.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum UploadMode {
-    Store,
-    /// `REST` and `STOR` at the end of the server's file, without data, so that the server gives
-    /// the file its final name.
-    Rest,
-    Append,
-    Unique,
-}
-
-/// Start of an upload.
-struct Start {
-    way: UploadMode,
-    offset: u64,
-    /// Size of the server's file before the upload, if it matters for the final size.
-    before: u64,
-    /// Whether the server has the complete file under its final name.
-    is_there: bool,
-}
-
-impl Uploading<'_, '_> {
-    fn run(&mut self, source: &mut Source<'_>) -> Result<Done, Failure> {
-        let settings = self.context.settings;
-        self.client.set_representation(self.remote.representation);
-        let metadata = match source {
-            Source::File(file) => Some(file.metadata().map_err(|error| local(&error))?),
-            Source::Stream(_) => None,
-        };
-        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
-        let regular = metadata.filter(Metadata::is_file);
-        let length = regular.as_ref().map(Metadata::len);
-        let mut checksum = match settings.verify {
-            Verify::Hash => Some(verify::checksum(self.client)?),
-            _ => None,
-        };
-        let start = self.start(regular.as_ref())?;
-        if start.is_there && !self.is_whole(source)? {
-            self.attempt.past.is_refuted.set(true);
-            let why = "the server's file may be another one: uploading from the start";
-            return self.run_from_start(source, why);
+    let settings = context.settings;
+    if let Some(here) = here {
+        let time = (here.mtime(), here.mtime());
+        if let Some(why) = settings.selection.refuses(Some(here.len()), Some(time)) {
+            return Ok(Done::skipped(why));
         }
-        if let Source::File(file) = source
-            && length.is_some()
+        if settings.resume && !here.is_file() {
+            return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
+        }
+    }
+    let shown = Shown { context, name, fields, meter: Mutex::default() };
+    let done = put.attempt_noting(client, &shown, before_rename);
+    drop(shown);
+    match done {
+        Ok(done) => Ok(Done {
+            bytes: done.bytes,
+            resumed: done.resumed,
+            time: done.duration,
+            verified: match done.verified {
+                ftp_client::Verified::Size => Verified::Size,
+                ftp_client::Verified::Hash => Verified::Hash,
+                _ => Verified::None,
+            },
+            skipped: done.skipped,
+            unique: done.name,
+        }),
+        Err(error) => {
+            let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
+            let failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
+            let failure = if put.is_final() { failure.never_retried() } else { failure };
+            Err(Failure { fatal: failure.fatal || put.left_directory(), ..failure })
+        }
+    }
+}
+
+/// Shows the events of one upload.
+struct Shown<'a> {
+    context: &'a Context<'a>,
+    name: &'a str,
+    fields: Fields<'a>,
+    meter: Mutex<Option<Meter<'a>>>,
+}
+
+impl Observer for Shown<'_> {
+    fn event(&self, event: Event<'_>) {
+        let Self { context, name, fields, .. } = self;
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Begun { target, at, total, .. } => {
+                *meter = None;
+                *meter = Some(context.board.begin(target, at, total, *fields));
+            }
+            Event::Moved { bytes } => {
+                if let Some(meter) = meter.as_mut() {
+                    meter.add(bytes);
+                }
+            }
+            Event::FromZero { why, .. } => match reason(why) {
+                (is_usual, why) if is_usual => {
+                    context.remark(format_args!("{name}: {why}: uploading from the start"));
+                }
+                (_, why) => context.note(format_args!("{why}: uploading from the start")),
+            },
+            Event::Comparing { bytes, .. } if bytes >= LONG => {
+                let size = display::size(bytes);
+                context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
+            }
+            Event::Note { text, .. } => {
+                context.remark(format_args!("{name}: {text}"));
+                context.events.emit(|| fields(Object::event("note")).text("message", text));
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        !self.context.board.is_hidden()
+    }
+}
+
+/// Returns why an upload begins at byte 0, and whether that is usual: a nightly upload with the same
+/// name finds the file of yesterday.
+const fn reason(why: Why) -> (bool, &'static str) {
+    match why {
+        Why::AnotherSource => (true, "another program stored the server's file"),
+        Why::AnotherVersion => (true, "the local file changed since its interrupted upload"),
+        Why::TailDiffers => (false, "the server's file ends in other bytes than the local file"),
+        Why::Refuted => (false, "the server's file has another digest"),
+        Why::NoRestart => (false, "the server cannot resume"),
+        _ => (true, "nothing proves that the server's file is a part of the local file"),
+    }
+}
+
+/// Returns the failure of an attempt.
+fn failure_of(
+    settings: &TransferOptions,
+    client: &mut Client,
+    sent: &[u8],
+    error: &Error,
+) -> Failure {
+    match error {
+        Error::Local(error) => Failure { fatal: !client.is_settled(), ..local(error) },
+        Error::Incomplete { bytes, announced: Some(here) } => wrong_size(*here, *bytes),
+        Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(error) },
+        Error::Unsupported(what) => {
+            let option = match (settings.verify, settings.no_clobber) {
+                (_, true) => "--no-clobber: ",
+                (Verify::Size, _) => "--verify size: ",
+                (Verify::Hash, _) => "--verify hash: ",
+                _ => "",
+            };
+            Failure::item(Exit::Unsupported, format!("{option}{what}"))
+        }
+        Error::Upload(fault) => faulty(fault, error),
+        Error::Refused(Verb::Hash, _) if settings.verify == Verify::Hash => {
+            let message = format!("--verify hash: {}", Failure::from(error).message);
+            Failure::item(Exit::Unsupported, message)
+        }
+        Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
+            let failure = Failure::from(error);
+            match sent.is_empty() {
+                true => failure,
+                false => failure.context(Escaped(sent)),
+            }
+        }
+        Error::Refused(Verb::Appe, reply)
+            if settings.resume
+                && reply.code().severity() == Severity::Permanent
+                && reply.code() != ReplyCode::OVER_QUOTA =>
         {
-            let mut file: &File = file;
-            file.seek(SeekFrom::Start(start.offset)).map_err(|error| local(&error))?;
+            let mut failure = Failure::from(error);
+            // Every later run with `--continue` would find the same partial file.
+            failure.message.push_str(
+                "; resuming needs the right to append to the server's file: without -c, the upload \
+                 starts from the beginning",
+            );
+            failure
         }
-        let streamed = match source {
-            Source::File(_) if length.is_some() => None,
-            _ => checksum.as_mut(),
-        };
-        let done = if start.is_there {
-            Done::moved(0, Duration::ZERO)
-        } else {
-            let report = match self.send(source, start.way, start.offset, length, streamed) {
-                Err(_) if std::mem::take(&mut self.no_restart) => {
-                    let why = "the server cannot resume: uploading from the start";
-                    return self.run_from_start(source, why);
-                }
-                sent => sent?,
-            };
-            if !self.is_proven(source, start.offset, report.sent_at)? {
-                return self.upload_again(source);
-            }
-            let unique = report.unique_name.map(Pathname::into_bytes);
-            Done { unique, ..Done::moved(report.bytes, report.duration) }
-        };
-        if let (Source::File(file), Some(then)) = (&source, &regular) {
-            let sent = start.offset + done.bytes;
-            if let Some(checksum) = &mut checksum {
-                // The digest is not computed during the transfer, because the kernel sends the file
-                // directly.
-                checksum.update_from(file, sent).map_err(|error| local(&error))?;
-            }
-            self.check_unchanged(file, then, sent)?;
-        }
-        let done = Done { resumed: start.offset, ..done };
-        let size = start.before + done.bytes;
-        if start.way == UploadMode::Rest && !start.is_there {
-            // Some servers accept REST, but truncate the file; others start a new one. The size is
-            // checked even with `--verify none`, because the server had all bytes before this step.
-            let path = self.remote.place.path();
-            verify::check_size(self.client, path, size, Verify::BestEffort)?;
-        }
-        let finished = self.finish(done, size, checksum, modified);
-        finished.map_err(|failure| if settings.append { failure.never_retried() } else { failure })
+        error => error.into(),
     }
+}
 
-    /// Returns the offset and command for a file; `regular` is the metadata of a regular file.
-    fn start(&mut self, regular: Option<&Metadata>) -> Result<Start, Failure> {
-        let settings = self.context.settings;
-        let (offset, modified) = match (settings.resume, regular) {
-            (true, None) => {
-                return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
-            }
-            (true, Some(_)) if self.attempt.from_start => (0, None),
-            (true, Some(here)) => self.offset(here)?,
-            _ => (0, None),
-        };
-        self.found = modified;
-        // A server may report the size of an interrupted upload that it still hides. Such a file
-        // gets its name only when another upload completes it.
-        let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
-        let is_there =
-            has_all && (modified.is_some() || self.client.exists(self.remote.place.path())?);
-        let way = match () {
-            () if settings.unique => UploadMode::Unique,
-            () if has_all => UploadMode::Rest,
-            // APPE, as in curl, because some servers refuse REST before STOR.
-            () if settings.append || offset > 0 => UploadMode::Append,
-            () => UploadMode::Store,
-        };
-        // With --append, the final size can be verified only if the earlier size is known.
-        let before = match way {
-            UploadMode::Append if settings.append && settings.verify == Verify::Size => {
-                self.client.size(self.remote.place.path())?.unwrap_or(0)
-            }
-            _ => offset,
-        };
-        Ok(Start { way, offset, before, is_there })
-    }
-
-    /// Returns whether an upload that was resumed at `offset` has only bytes of the local file.
-    /// Otherwise, no later attempt resumes it.
-    fn is_proven(
-        &mut self,
-        source: &Source<'_>,
-        offset: u64,
-        sent_at: SystemTime,
-    ) -> Result<bool, Failure> {
-        let past = self.attempt.past;
-        match source {
-            Source::File(file) if self.context.settings.verify != Verify::None && offset > 0 => {
-                let path = self.remote.place.path();
-                past.is_refuted.set(true);
-                let is_proven =
-                    past.provenance.get().is_proven(self.client, path, file, sent_at)?;
-                if is_proven {
-                    past.is_refuted.set(false);
-                    past.provenance.set(Provenance::Own);
-                }
-                Ok(is_proven)
-            }
-            _ => Ok(true),
+/// Returns the failure of a whole upload.
+fn faulty(fault: &UploadFault, error: &Error) -> Failure {
+    let item = |message: String| Failure { fatal: false, message, ..Failure::from(error) };
+    match fault {
+        UploadFault::Longer { .. } => {
+            item(format!("{fault}; to replace it, omit --continue")).never_retried()
         }
-    }
-
-    /// Returns whether the server's file, which is as long as the local one, is the same.
-    fn is_whole(&mut self, source: &Source<'_>) -> Result<bool, Failure> {
-        match source {
-            Source::File(file) if self.context.settings.verify != Verify::None => {
-                let (path, provenance) = (self.remote.place.path(), &self.attempt.past.provenance);
-                Ok(provenance.get().is_whole(self.client, path, file, self.found)?)
-            }
-            _ => Ok(true),
+        UploadFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
+        UploadFault::SameFile => item(format!("{fault}; use --temp if they are not")),
+        UploadFault::NoName => item(format!("--verify: {fault}")),
+        UploadFault::NoTime => item(format!("--preserve: {fault}")),
+        UploadFault::NotTimed(_) => item(format!("--preserve: {fault}")),
+        UploadFault::Appended(cause) => {
+            let failure = Failure::from(&**cause);
+            let message = format!("{}; the number of appended bytes is unknown", failure.message);
+            Failure { message, ..failure }.never_retried()
         }
-    }
-
-    /// Replaces a file that this run has resumed, although it may have come from another file.
-    fn upload_again(&mut self, source: &mut Source<'_>) -> Result<Done, Failure> {
-        let why = "the server's partial file may be from another file: uploading from the start \
-                   (--verify none accepts it)";
-        // Some servers never overwrite a file. If the server refuses to delete it, an upload may
-        // still replace it.
-        match self.client.delete(self.remote.place.path()) {
-            Ok(()) | Err(Error::Refused(..)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.run_from_start(source, why)
-    }
-
-    fn run_from_start(&mut self, source: &mut Source<'_>, why: &str) -> Result<Done, Failure> {
-        self.context.note(why);
-        self.attempt.from_start = true;
-        self.run(source)
-    }
-
-    /// Verifies that a local file has not changed since its upload started, and that the file ends
-    /// at byte `sent`, where the upload ended.
-    fn check_unchanged(&self, file: &File, then: &Metadata, sent: u64) -> Result<(), Failure> {
-        let settings = self.context.settings;
-        if settings.verify == Verify::None {
-            return Ok(());
-        }
-        let now = file.metadata().map_err(|error| local(&error))?;
-        let is_image = self.remote.representation == RepresentationType::Image;
-        if (!is_image || then.len() == sent) && is_unchanged(then, &now) {
-            return Ok(());
-        }
-        let message = "changed during the upload; use --verify none to accept that";
-        let failure = Failure::item(Exit::Integrity, message);
-        Err(if settings.append { failure.never_retried() } else { failure })
-    }
-
-    /// Returns the offset to resume at: the size of the server's file, or 0 if that file cannot be
-    /// the beginning of the local file. Also returns the time of the server's file, if known.
-    fn offset(&mut self, here: &Metadata) -> Result<(u64, Option<TimeVal>), Failure> {
-        let past = self.attempt.past;
-        match Uploaded::ask(self.client, self.remote.place.path(), here)? {
-            // The file may still be the one that was refuted. A shorter file is from a later upload
-            // of this run.
-            Uploaded::Beginning { length, .. }
-                if past.is_refuted.get()
-                    && (length == here.len() || past.provenance.get() != Provenance::Own) =>
+        UploadFault::NotRenamed { temporary, cause, removed } => {
+            let failure = Failure::from(&**cause);
+            let (name, why) = (Escaped(temporary), &failure.message);
+            let mut message = format!("uploaded as {name}, but not renamed: {why}");
+            if matches!(&**cause, Error::Refused(Verb::Rnto, reply)
+                if reply.code().severity() == Severity::Permanent)
             {
-                Ok((0, None))
+                message.push_str(super::publish::CURE);
             }
-            Uploaded::Beginning { length, modified } => Ok((length, modified)),
-            Uploaded::Longer(there) => {
-                let length = here.len();
-                let message = format!(
-                    "the server's file is longer: {there} bytes instead of {length}; to replace it, \
-                     omit --continue"
-                );
-                Err(Failure::item(Exit::Integrity, message).never_retried())
+            if *removed {
+                message.push_str("; the temporary file was removed");
             }
-            Uploaded::Older => {
-                let name = self.remote.name;
-                // Normal for a nightly upload with the same name.
-                self.context.remark(format_args!(
-                    "the local file is newer than {name}: uploading from the start"
-                ));
-                Ok((0, None))
-            }
-            _ => Ok((0, None)),
+            Failure { message, ..failure }
         }
-    }
-
-    /// Records that this attempt may have left a file of up to `size` bytes on the server. A
-    /// temporary name does not count: `--no-clobber` and `--newer` check the final name.
-    fn note_sent(&self, size: u64) {
-        if self.context.settings.temporary.is_none() {
-            let sent = &self.attempt.past.sent;
-            sent.set(sent.get().max(Some(size)));
+        UploadFault::OtherName(_) | UploadFault::PerhapsRenamed { .. } => {
+            item(fault.to_string()).never_retried()
         }
-    }
-
-    /// Starts the upload, and runs it to its end. If the server rejects the path as a whole, enters
-    /// its directories one by one.
-    fn send(
-        &mut self,
-        source: &mut Source<'_>,
-        mut way: UploadMode,
-        offset: u64,
-        length: Option<u64>,
-        mut checksum: Option<&mut Checksum>,
-    ) -> Result<Report, Failure> {
-        if way == UploadMode::Unique {
-            return self.send_unique(source, length, checksum);
-        }
-        loop {
-            let path = self.remote.place.path().to_vec();
-            let to = Begin { way, offset, path: &path, wished: &path };
-            let error = match self.pump(source, &to, length, checksum.as_deref_mut()) {
-                Ok(sent) => return sent,
-                Err(error) => error,
-            };
-            if way == UploadMode::Rest
-                && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
-            {
-                // Appending no bytes does not change an existing file.
-                way = UploadMode::Append;
-                continue;
-            }
-            self.no_restart = offset > 0 && error.refuses_restart();
-            if self.no_restart {
-                return Err(error.into());
-            }
-            if self.makes_directories(&error)? {
-                continue;
-            }
-            match self.remote.place.enter(self.client, &error)? {
-                Entered::There => {}
-                Entered::Nowhere if way == UploadMode::Append && offset > 0 => {
-                    return Err(not_appended(&error));
-                }
-                Entered::Nowhere => return Err(error.into()),
-                Entered::Partway => return Err(Failure { fatal: true, ..Failure::from(error) }),
-            }
-        }
-    }
-
-    /// Uploads under a name that the server chooses, in the directory of the path. Suggests the
-    /// name in the path; if the server refuses the name, suggests none.
-    fn send_unique(
-        &mut self,
-        source: &mut Source<'_>,
-        length: Option<u64>,
-        mut checksum: Option<&mut Checksum>,
-    ) -> Result<Report, Failure> {
-        // The server creates the file in the current directory.
-        self.remote.place.go(self.client)?;
-        let mut path = self.remote.place.path().to_vec();
-        if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
-            // One part of a URL can contain directories, separated by %2F.
-            let name = path.split_off(slash + 1);
-            self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
-            self.remote.place = Place::at(&name);
-            path = name;
-        }
-        let mut wished = path.as_slice();
-        loop {
-            let to = Begin { way: UploadMode::Unique, offset: 0, path: &path, wished };
-            let error = match self.pump(source, &to, length, checksum.as_deref_mut()) {
-                Ok(sent) => return sent,
-                Err(error) => error,
-            };
-            let is_permanent = matches!(&error, Error::Refused(Verb::Stou, reply)
-                if reply.code().severity() == Severity::Permanent);
-            // Some servers refuse a suggested name.
-            if wished.is_empty() || !is_permanent {
-                return Err(error.into());
-            }
-            wished = b"";
-        }
-    }
-
-    /// Begins an upload, and runs it to its end if the server accepts it.
-    ///
-    /// # Errors
-    ///
-    /// Returns the outer error if the upload did not begin, and the inner failure if it began but
-    /// failed.
-    fn pump(
-        &mut self,
-        source: &mut Source<'_>,
-        to: &Begin<'_>,
-        length: Option<u64>,
-        checksum: Option<&mut Checksum>,
-    ) -> Result<Result<Report, Failure>, Error> {
-        // Some servers create the file before the data connection is open.
-        self.note_sent(to.offset);
-        let upload = begin(self.client, to)?;
-        let provenance = &self.attempt.past.provenance;
-        provenance.set(provenance.get().after_start(to.offset, self.found));
-        let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
-        let pump = UploadPump { context: self.context, meter, checksum };
-        let (sent, moved) = pump.run(upload, source);
-        self.note_sent(to.offset + moved);
-        Ok(sent.map_err(|error| self.broken(error, source)))
-    }
-
-    /// Returns the failure of a started upload.
-    fn broken(&mut self, error: Error, source: &Source<'_>) -> Failure {
-        let failure = match error {
-            Error::Local(error) => Failure { fatal: !self.client.is_settled(), ..local(&error) },
-            error => error.into(),
-        };
-        let failure = if source.is_spent() { failure.never_retried() } else { failure };
-        if self.context.settings.append { added(failure) } else { failure }
-    }
-
-    /// If the server refuses the name and `--create-dirs` is set, creates the parent directories,
-    /// but only once. Ignores a refusal to create a directory, because the directory may already
-    /// exist. Returns whether any was created.
-    fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
-        let is_about_the_name = matches!(error, Error::Refused(_, reply)
-            if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
-        let creates = self.context.settings.create_directories && is_about_the_name;
-        if !creates || std::mem::replace(&mut self.made_directories, true) {
-            return Ok(false);
-        }
-        let path = self.remote.place.path().to_vec();
-        let mut made = false;
-        for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
-            match self.client.mkdir(path.get(..at).unwrap_or_default()) {
-                Ok(_) => made = true,
-                Err(Error::Refused(..)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(made)
-    }
-
-    /// Finishes and verifies the upload after the last byte. `size` is the expected size on the
-    /// server.
-    fn finish(
-        &mut self,
-        mut done: Done,
-        size: u64,
-        checksum: Option<Checksum>,
-        modified: Option<SystemTime>,
-    ) -> Result<Done, Failure> {
-        let settings = self.context.settings;
-        let path = match (settings.unique, &done.unique) {
-            (false, _) => self.remote.place.path().to_vec(),
-            (true, Some(name)) => name.clone(),
-            (true, None) if matches!(settings.verify, Verify::Size | Verify::Hash) => {
-                let message = "--verify: the server does not report the name that it chose";
-                return Err(Failure::item(Exit::Unsupported, message));
-            }
-            (true, None) => return Ok(done),
-        };
-        let is_image = self.remote.representation == RepresentationType::Image;
-        // With --append, the earlier size is known only if --verify size requested it.
-        if is_image && (!settings.append || settings.verify == Verify::Size) {
-            done.verified = verify::check_size(self.client, &path, size, settings.verify)?;
-        }
-        if let Some(checksum) = checksum {
-            verify::compare_digest(self.client, &path, &checksum.finish())?;
-            done.verified = Verified::Hash;
-        }
-        self.check_name(&path)?;
-        if settings.preserve {
-            self.preserve(&path, modified)?;
-        }
-        Ok(done)
-    }
-
-    /// Verifies that the server kept a name that is not UTF-8. Some servers replace invalid bytes
-    /// by U+FFFD, but report the size of that file for the original name.
-    fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
-        let is_asked = self.context.settings.verify != Verify::None;
-        if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {
-            return Ok(());
-        }
-        let Ok(Some(entry)) = self.client.stat(path) else { return Ok(()) };
-        // Not every server doubles 0xFF, so two such bytes may have become one.
-        let last = |path: &[u8]| {
-            let mut name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
-            name.dedup_by(|byte, before| (*byte, *before) == (0xff, 0xff));
-            name
-        };
-        if last(&entry.name) == last(path) {
-            return Ok(());
-        }
-        let message = format!(
-            "the server changes names that are not UTF-8: it stored {}",
-            shown(&entry.name)
-        );
-        Err(Failure::item(Exit::Integrity, message).never_retried())
-    }
-
-    /// `--preserve`: sets the modification time of the server's file to that of the local file.
-    fn preserve(&mut self, path: &[u8], modified: Option<SystemTime>) -> Result<(), Failure> {
-        let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let seconds = since.and_then(|since| i64::try_from(since.as_secs()).ok());
-        let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
-            let message = "--preserve: FTP cannot represent the local file's modification time";
-            return Err(Failure::item(Exit::Local, message));
-        };
-        match self.client.set_modified(path, time) {
-            Ok(_) => Ok(()),
-            Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
-                let message = format!(
-                    "--preserve: uploaded, but the time could not be set: {verb} refused: {reply}"
-                );
-                let mut failure = Failure::item(Exit::Unsupported, message);
-                failure.code = Some(reply.code().value());
-                Err(failure)
-            }
-            Err(error) => Err(error.into()),
-        }
+        _ => item(fault.to_string()),
     }
 }
 
-/// Adds a note about `--append` and rules out a retry: the server may already have appended some or
-/// all bytes, and would append them again.
-fn added(mut failure: Failure) -> Failure {
-    failure.message.push_str("; the number of appended bytes is unknown");
-    failure.never_retried()
-}
-
-/// Returns the failure of a resumed upload that did not begin. If the server refuses to append for
-/// good, adds a hint: every later run with `--continue` would find the same partial file.
-fn not_appended(error: &Error) -> Failure {
-    let mut failure = Failure::from(error);
-    if let Error::Refused(Verb::Appe, reply) = error
-        && reply.code().severity() == Severity::Permanent
-        && reply.code() != ReplyCode::OVER_QUOTA
-    {
-        failure.message.push_str(
-            "; resuming needs the right to append to the server's file: without -c, the upload \
-             starts from the beginning",
-        );
-    }
-    failure
-}
-
-/// The command that begins an upload.
-struct Begin<'a> {
-    way: UploadMode,
-    offset: u64,
-    /// Path of the file, for the progress display.
-    path: &'a [u8],
-    /// The argument of the command: the path, or nothing if the server alone chooses the name.
-    wished: &'a [u8],
-}
-
-fn begin<'a>(client: &'a mut Client, to: &Begin<'_>) -> Result<Upload<'a>, Error> {
-    match to.way {
-        UploadMode::Store => client.store(to.wished),
-        UploadMode::Rest => client.store_from(to.wished, to.offset),
-        UploadMode::Append => client.append(to.wished),
-        UploadMode::Unique => client.store_unique(to.wished),
-    }
-}
-
-/// The transfer of the bytes.
-struct UploadPump<'a> {
-    context: &'a Context<'a>,
-    meter: Meter<'a>,
-    /// The checksum to update during the transfer, if the source cannot be read twice.
-    checksum: Option<&'a mut Checksum>,
-}
-
-impl UploadPump<'_> {
-    /// Runs the upload to its end. Also returns the number of bytes that were sent.
-    fn run(mut self, upload: Upload<'_>, source: &mut Source<'_>) -> (Result<Report, Error>, u64) {
-        let Context { board, settings, .. } = self.context;
-        let is_seen = self.checksum.is_some() || !board.is_hidden();
-        let mut meter = |piece: &[u8]| {
-            if let Some(checksum) = &mut self.checksum {
-                checksum.update(piece);
-            }
-            self.meter.add(piece.len() as u64);
-        };
-        let mut watch = Watch::new().rate_limit(settings.rate_limit.clone());
-        if is_seen {
-            watch = watch.meter(&mut meter);
-        }
-        let sent = match source {
-            Source::File(file) => upload.copy_from_watched(*file, &mut watch),
-            Source::Stream(stream) => upload.copy_from_watched(stream, &mut watch),
-        };
-        (sent, watch.moved())
-    }
-}
-
-/// Returns whether a file is unchanged since `before`, by size and time.
+/// Returns whether a file is unchanged since `before`, by size and times. No program can set the
+/// time of the last change of any kind (ctime).
 pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
-    let version = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+    let version =
+        |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec());
     version(before) == version(now)
 }
 

@@ -241,7 +241,7 @@ fn a_local_file_written_during_its_upload_is_not_removed() {
         file.write_all(b"BBBB").unwrap();
         file.set_times(FileTimes::new().set_modified(time)).unwrap();
     }));
-    let url = url(meddle(&server, "SIZE", 1, rewrite), "a");
+    let url = url(meddle(&server, "SIZE", 2, rewrite), "a");
     in_directory(&here, &["put", "--remove-source", "a", &url]).exited(11);
     assert_eq!((here.read("a"), server.root.read("a")), (b"BBBB".to_vec(), b"AAAA".to_vec()));
 }

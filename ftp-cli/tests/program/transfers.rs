@@ -3,6 +3,7 @@
 mod continued;
 mod provenance;
 mod retries;
+mod uploaded;
 
 use std::fs;
 use std::io::Write;

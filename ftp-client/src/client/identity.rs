@@ -24,6 +24,12 @@ impl Login {
     pub(super) fn new(server: &Server, user: &[u8]) -> Self {
         Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
     }
+
+    /// Returns the login of an anonymous user.
+    #[cfg(test)]
+    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
+    }
 }
 
 impl Client {

@@ -396,15 +396,26 @@ impl Client {
     /// Returns [`Error::Refused`], whose verb shows which of the two names was refused, and
     /// [`Error::Argument`] if a path cannot be sent.
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
-        let to = Pathname::new(to.as_ref())?;
-        let from = Command::Rnfr(self.pathname(from.as_ref())?);
+        let to = self.rename_from(from.as_ref(), to.as_ref())?;
+        self.rename_to(&to)
+    }
+
+    /// Sends `RNFR`, which changes nothing, and returns the command that renames.
+    pub(crate) fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
+        let to = Pathname::new(to)?;
+        let from = Command::Rnfr(self.pathname(from)?);
         let to = Command::Rnto(self.pathname(to.as_bytes())?);
         to.encode()?;
         let reply = self.request(&from)?;
         if reply.code().severity() != Severity::Intermediate {
             return Err(Error::Refused(Verb::Rnfr, reply));
         }
-        self.order(&to).map(drop)
+        Ok(to)
+    }
+
+    /// Sends `RNTO`.
+    pub(crate) fn rename_to(&mut self, to: &Command) -> Result<(), Error> {
+        self.order(to).map(drop)
     }
 
     /// Checks that the server answers (`NOOP`).

@@ -152,20 +152,6 @@ impl Client {
         Ok(self.upload(begun, 0, None))
     }
 
-    /// Begins to append to the file at `path`, which has `offset` bytes (`APPE`). If the server
-    /// cannot append to files, begins to upload the whole file; [`Upload::offset`] shows where the
-    /// upload began.
-    pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
-        let path = self.pathname(path)?;
-        match self.begin(&Command::Appe(path.clone()), FileRange::default()) {
-            Err(error) if error.refuses_restart() => {
-                let begun = self.begin(&Command::Stor(path.clone()), FileRange::default())?;
-                Ok(self.upload(begun, 0, Some(path)))
-            }
-            begun => Ok(self.upload(begun?, offset, Some(path))),
-        }
-    }
-
     /// Begins to upload to a new file whose name the server chooses (`STOU`).
     ///
     /// Some servers use `wish` as the beginning of the name; others refuse it. An empty `wish` is

@@ -115,6 +115,7 @@ impl Error {
             Self::Tls(TlsError::Settings(_)) => ErrorKind::Usage,
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
+            Self::Upload(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }

@@ -3,9 +3,11 @@
 mod busy;
 mod kind;
 mod proxy;
+mod upload;
 
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
+pub use upload::UploadFault;
 
 use std::fmt;
 use std::io;
@@ -132,6 +134,9 @@ pub enum Error {
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
+    /// The upload of a whole file failed.
+    #[error("{0}")]
+    Upload(#[source] UploadFault),
     /// The request is not possible with this server, over this connection or with these settings.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
@@ -161,6 +166,7 @@ impl Error {
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
+            Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -209,7 +215,7 @@ impl Error {
 
     /// Returns the server's reply that this error reports, if any.
     #[must_use]
-    pub const fn reply(&self) -> Option<&Reply> {
+    pub fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Refused(_, reply)
             | Self::Uncertain(_, reply, _)
@@ -220,6 +226,10 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
+            Self::Upload(fault) => match fault.cause() {
+                Some(cause) => cause.reply(),
+                None => None,
+            },
             _ => None,
         }
     }
@@ -277,6 +287,7 @@ impl Error {
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
+            Self::Upload(fault) => Self::Upload(fault.again()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }

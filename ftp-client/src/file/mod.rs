@@ -9,6 +9,8 @@ pub(crate) mod evidence;
 #[cfg(unix)]
 mod growing;
 #[cfg(unix)]
+pub(crate) mod journal;
+#[cfg(unix)]
 pub(crate) mod local;
 pub(crate) mod options;
 #[cfg(unix)]
@@ -18,7 +20,7 @@ pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
-pub(crate) mod provenance;
+pub(crate) mod put;
 #[cfg(unix)]
 pub(crate) mod resume;
 pub(crate) mod retry;

@@ -202,7 +202,7 @@ impl fmt::Display for Attempt {
             (Some(_), Side::Target) => {
                 f.write_str("; the target confirmed the partial file as complete")
             }
-            (Some(_), Side::Source) => f.write_str("; the source sent the whole file"),
+            (Some(_), Side::Source) => f.write_str("; the source confirmed that it sent the file"),
             (None, _) => Ok(()),
         }
     }

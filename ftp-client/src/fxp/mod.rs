@@ -37,6 +37,7 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
+use crate::file::evidence::{self, Asked, Known, Step, decide};
 use crate::security::TlsError;
 use crate::trace;
 use pair::{Failure, Pair};
@@ -77,15 +78,17 @@ pub enum Resume {
     No,
     /// This byte of both files.
     From(u64),
-    /// The end of the target's file if that file seems to be the beginning of the source's file;
-    /// otherwise byte 0.
+    /// The end of the target's file if digests of both servers prove that file to be the beginning
+    /// of the source's file; otherwise byte 0.
     ///
-    /// The copy resumes only if both servers report sizes and the source's file is not smaller. If
-    /// both servers report modification times, the source's file must not be newer. If the sizes
-    /// are equal and `MDTM` or `MLST` proves that the target has the file, nothing is copied.
-    /// Without that proof, the size may belong to an interrupted upload whose file lacks its final
-    /// name, so the copy runs.
+    /// For a partial file, the source must compute the digest of a part of its file (`RANG`,
+    /// `HASH`). If the digests of both whole files are equal, nothing is copied. Sizes and times
+    /// prove nothing: files of other content can have the same.
     Find,
+    /// The end of the target's file, whatever it contains, unless it is longer than the source's
+    /// file or older. If the sizes are equal and `MDTM` or `MLST` shows that the target has the
+    /// file, nothing is copied.
+    Trust,
 }
 
 /// Options of a copy.
@@ -196,7 +199,7 @@ pub fn transfer(
 
     let given = match options.resume {
         Resume::From(offset) => offset,
-        Resume::No | Resume::Find => 0,
+        Resume::No | Resume::Find | Resume::Trust => 0,
     };
     let marker = |offset: u64| {
         let marker = RestartMarker::parse(offset.to_string().as_bytes());
@@ -211,10 +214,10 @@ pub fn transfer(
 
     let offset = match options.resume {
         Resume::No | Resume::From(_) => given,
-        Resume::Find => {
+        Resume::Find | Resume::Trust => {
             let mut source = RemoteFile { client: source, path: from.as_bytes() };
             let mut target = RemoteFile { client: target, path: to.as_bytes() };
-            let found = find_offset(&mut source, &mut target);
+            let found = find_offset(&mut source, &mut target, options.resume);
             match found.map_err(|(side, error)| failed(side)(error))? {
                 Found::Offset(offset) => offset,
                 Found::Whole(size) => {
@@ -337,28 +340,94 @@ enum Found {
     Offset(u64),
 }
 
-fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Result<Found, Failure> {
+fn find_offset(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    resume: Resume,
+) -> Result<Found, Failure> {
     let of_source = |error| (Side::Source, error);
     let of_target = |error| (Side::Target, error);
-    let there = target.client.size(target.path).map_err(of_target)?;
-    let Some(there) = there.filter(|there| *there > 0) else { return Ok(Found::Offset(0)) };
-    let whole = source.client.size(source.path).map_err(of_source)?;
-    let Some(whole) = whole.filter(|whole| there <= *whole) else { return Ok(Found::Offset(0)) };
-    let modified = source.client.modified(source.path).map_err(of_source)?;
-    let mut is_there = false;
-    if let Some(modified) = modified {
-        let written = target.client.modified(target.path).map_err(of_target)?;
-        is_there = written.is_some();
-        if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
-            trace::note(format_args!("the source is newer than the target: starting at byte 0"));
-            return Ok(Found::Offset(0));
+    let have = target.client.size(target.path).map_err(of_target)?;
+    let Some(have) = have.filter(|have| *have > 0) else { return Ok(Found::Offset(0)) };
+    let size = source.client.size(source.path).map_err(of_source)?;
+    let Some(size) = size.filter(|size| have <= *size) else { return Ok(Found::Offset(0)) };
+    let trusts = resume == Resume::Trust;
+    let mut known = Known {
+        have,
+        size: Some(size),
+        resume: if trusts { evidence::Resume::Trusted } else { evidence::Resume::Proven },
+        is_own: false,
+        record: None,
+        is_refuted: trusts && is_newer(source, target)?,
+        restarts: true,
+        digest: Asked::NotYet,
+    };
+    let mut step = decide(&known);
+    if step == Step::AskDigest && !trusts {
+        known.digest = compare_digests(source, target, (have, size))?;
+        step = decide(&known);
+    }
+    match step {
+        Step::Whole => Ok(Found::Whole(size)),
+        Step::Continue { kept, .. } if kept == size => {
+            match target.client.exists(target.path).map_err(of_target)? {
+                true => Ok(Found::Whole(size)),
+                // The size may belong to an interrupted upload whose file lacks its final name.
+                false => Ok(Found::Offset(kept)),
+            }
+        }
+        Step::Continue { kept, .. } => Ok(Found::Offset(kept)),
+        Step::FromZero(_) | Step::AskDigest => {
+            trace::note(format_args!("nothing proves the target's bytes: starting at byte 0"));
+            Ok(Found::Offset(0))
         }
     }
-    if there == whole && (is_there || target.client.exists(target.path).map_err(of_target)?) {
-        return Ok(Found::Whole(whole));
+}
+
+/// Returns whether the source's file is newer than the target's, as far as both servers say.
+fn is_newer(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Result<bool, Failure> {
+    let modified = source.client.modified(source.path).map_err(|error| (Side::Source, error))?;
+    let Some(modified) = modified else { return Ok(false) };
+    let written = target.client.modified(target.path).map_err(|error| (Side::Target, error))?;
+    Ok(written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()))
+}
+
+/// Compares the digest of the target's file, which has `have` bytes, with the digest of as many
+/// bytes of the source's file, which has `size` bytes.
+fn compare_digests(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    (have, size): (u64, u64),
+) -> Result<Asked, Failure> {
+    let of_source = |error| (Side::Source, error);
+    let of_target = |error| (Side::Target, error);
+    let there = target.client.hash_algorithms().map_err(of_target)?;
+    let here = source.client.hash_algorithms().map_err(of_source)?;
+    let Some(algorithm) = there.into_iter().find(|algorithm| here.contains(algorithm)) else {
+        return Ok(Asked::NoAnswer);
+    };
+    if have < size && !source.client.can_hash_ranges().map_err(of_source)? {
+        return Ok(Asked::NoAnswer);
     }
-    // The copy runs even if nothing is left to send: the target's confirmation decides.
-    Ok(Found::Offset(there))
+    let first = match have < size {
+        true => source.client.hash_first(source.path, algorithm, have),
+        false => source.client.hash(source.path, Some(algorithm)),
+    };
+    let Some(first) = answered(first).map_err(of_source)? else { return Ok(Asked::NoAnswer) };
+    let whole = target.client.hash(target.path, Some(algorithm));
+    let Some(whole) = answered(whole).map_err(of_target)? else { return Ok(Asked::NoAnswer) };
+    Ok(if first == whole { Asked::Equal } else { Asked::Differs })
+}
+
+/// Returns `None` for a refusal, or a reply that means nothing.
+fn answered<T>(reply: Result<T, crate::Error>) -> Result<Option<T>, crate::Error> {
+    match reply {
+        Ok(answer) => Ok(Some(answer)),
+        Err(
+            crate::Error::Refused(..) | crate::Error::Unsupported(_) | crate::Error::Protocol(_),
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the size of both files; `None` if a server does not report it. A failed query also

@@ -5,15 +5,16 @@ use std::io::ErrorKind;
 use std::time::SystemTime;
 
 use ftp_client::{
-    Error, Existing, FileOptions, LocalFile, Resume, ResumeOptions, Verified, Verify, Watch,
+    Error, Existing, FileOptions, LocalFile, Resume, ResumeOptions, UploadFault, Verified, Verify,
+    Watch,
 };
 
-use crate::peer::{Server, reset};
+use crate::peer::{Peer, Server};
 
 const THEN: &str = "213 20200101000000";
 
 /// `SIZE` and `MDTM`.
-fn about(peer: &mut crate::peer::Peer, size: u64, modified: &str) {
+fn about(peer: &mut Peer, size: u64, modified: &str) {
     peer.answer("SIZE a", &format!("213 {size}"));
     peer.answer("MDTM a", modified);
 }
@@ -228,70 +229,76 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let path = root.path().join("a");
     fs::write(&path, "hello, world").unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.image_epsv();
-        peer.answer("STOR a", "150 ok");
-        assert_eq!(peer.read_data(), b"hello, world");
-        peer.reply("226 done");
-        peer.answer("SIZE a", "213 11");
-        // The server has the beginning from an earlier attempt.
-        about(&mut peer, 5, "213 20990101000000");
-        peer.epsv();
-        peer.answer("APPE a", "150 ok");
-        assert_eq!(peer.read_data(), b", world");
-        peer.reply("226 done");
-        peer.answer("MDTM a", "213 20990101000001");
+        let store = |peer: &mut Peer, reply: &str| {
+            peer.epsv();
+            peer.answer("STOR b", "150 ok");
+            assert_eq!(peer.read_data(), b"hello, world");
+            peer.reply(reply);
+        };
+        let end = |peer: &mut Peer, bytes: &[u8]| {
+            peer.epsv();
+            peer.answer("RETR b", "150 ok");
+            peer.send_data(bytes);
+            peer.reply("226 done");
+        };
+        peer.answer("TYPE I", "200 ok");
+        store(&mut peer, "226 done");
+        peer.answer("SIZE b", "213 11");
+        // Without a journal and a digest, nothing proves that the server's bytes are ours.
+        peer.answer("SIZE b", "213 6");
         peer.answer("FEAT", "211-x\r\n XCRC\r\n211 end");
-        peer.answer("XCRC a", "250 FFAB723A");
-        peer.answer("SIZE a", "213 12");
-        // The beginning is older than the local file by the server's clock, which is fast.
-        about(&mut peer, 5, "213 20990101000000");
+        peer.answer("XCRC b", "250 00000000");
+        // This upload leaves a journal.
+        store(&mut peer, "426 cut");
+        // The last bytes there are compared, and the whole file when it is complete.
+        peer.answer("SIZE b", "213 5");
+        end(&mut peer, b"hello");
         peer.epsv();
-        peer.answer("APPE a", "150 ok");
+        peer.answer("APPE b", "150 ok");
         assert_eq!(peer.read_data(), b", world");
         peer.reply("226 done");
-        peer.answer("MDTM a", "213 20990101000500");
-        peer.answer("XCRC a", "250 00000000");
-        peer.answer("DELE a", "550 no");
-        peer.epsv();
-        peer.answer("STOR a", "150 ok");
-        assert_eq!(peer.read_data(), b"hello, world");
-        peer.reply("226 done");
-        peer.answer("SIZE a", "213 12");
-        // The file is complete.
-        about(&mut peer, 12, "213 20990101000000");
-        // The server's file is older than the local file.
-        about(&mut peer, 5, THEN);
-        peer.epsv();
-        peer.answer("STOR a", "150 ok");
-        reset(peer.data());
-        peer.reply("451 no");
+        peer.answer("SIZE b", "213 12");
+        peer.answer("XCRC b", "250 FFAB723A");
+        // The journal is gone; the digest proves that the file is complete.
+        peer.answer("SIZE b", "213 12");
+        peer.answer("XCRC b", "250 FFAB723A");
+        peer.answer("MDTM b", "213 20260101000000");
+        peer.answer("SIZE b", "213 12");
+        // The server's file ends in other bytes.
+        peer.answer("SIZE b", "213 7");
+        peer.answer("XCRC b", "550 no");
+        store(&mut peer, "426 cut");
+        peer.answer("SIZE b", "213 5");
+        end(&mut peer, b"other");
+        store(&mut peer, "451 no");
         // The server cannot resume uploads.
-        about(&mut peer, 5, "213 20990101000000");
+        peer.answer("SIZE b", "213 4");
+        end(&mut peer, b"hell");
         peer.epsv();
-        peer.answer("APPE a", "451 a: Restart not permitted, try again");
-        peer.epsv();
-        peer.answer("STOR a", "150 ok");
-        assert_eq!(peer.read_data(), b"hello, world");
-        peer.reply("226 done");
-        peer.answer("SIZE a", "213 12");
-        peer.answer("SIZE a", "213 13");
+        peer.answer("APPE b", "451 b: Restart not permitted, try again");
+        store(&mut peer, "226 done");
+        peer.answer("SIZE b", "213 12");
+        peer.answer("SIZE b", "213 13");
     });
     let options = FileOptions::new();
-    let short = client.upload_from(&path, "a", &options, &mut Watch::new());
+    let mut put =
+        |options: &FileOptions| client.upload_from(&path, "b", options, &mut Watch::new());
+    let short = put(&options);
     assert!(matches!(short, Err(Error::Incomplete { bytes: 11, announced: Some(12) })));
     let options = options.resume(Resume::Proven);
-    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
-    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
+    assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 426 cut");
+    let done = put(&options).unwrap();
+    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Hash));
+    let done = put(&options).unwrap();
+    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verified::Hash));
+    assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 426 cut");
+    assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 451 no");
+    let done = put(&options).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
-    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.bytes == 0), (12, 12, true));
-    let refused = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap_err();
-    assert_eq!(refused.to_string(), "STOR refused: 451 no");
-    let done = client.upload_from(&path, "a", &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size), (0, 12));
-    let longer = client.upload_from(&path, "a", &options, &mut Watch::new());
-    assert!(matches!(longer, Err(Error::Changed)), "{longer:?}");
+    let longer = put(&options);
+    let fault = UploadFault::Longer { there: 13, here: 12 }.to_string();
+    assert_eq!(longer.unwrap_err().to_string(), fault);
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a journal is left");
     let missing = client.upload_from(root.path().join("b"), "a", &options, &mut Watch::new());
     assert!(matches!(missing, Err(Error::Local(error)) if error.to_string().contains("/b: ")));
     server.end();

@@ -428,7 +428,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
 
 #[test]
 fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
-    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
+    let options = Options { resume: Resume::Trust, ..only(Direction::TargetListens) };
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -457,16 +457,45 @@ fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let entry = "t> MLST b\n t< 250-so\n t< size=9;type=file; b\n t< 250 end\n";
     let unknown = "s> MDTM a\n s< 502 what\n t> MDTM b\n t< 502 what\n";
-    for proof in [older.to_owned(), format!("{unknown} {entry}")] {
+    let again = format!("{older} t> MDTM b\n t< 213 20200101000001\n");
+    for proof in [again, format!("{unknown} {entry}")] {
         let report = succeeds(&[TYPES, whole, &proof].concat(), options);
         assert!(report.moved.is_none() && report.size == Some(9) && report.offset == 9);
     }
 }
 
 #[test]
+fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
+    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
+    let sizes = |there: u64| format!("t> SIZE b\n t< 213 {there}\n s> SIZE a\n s< 213 9\n");
+    let none = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
+    let crc = "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n \
+               s> FEAT\n s< 211-so\n s<  XCRC\n s< 211 end\n";
+    let last = "s< 226 sent\n t< 226 there\n";
+    let digests =
+        |there: &str| format!("s> XCRC a\n s< 250 CBF43926\n t> XCRC b\n t< 250 {there}\n");
+    for found in [
+        // Whatever the sizes and times are, without digests the copy begins at byte 0.
+        format!("{} {none}", sizes(7)),
+        format!("{} {none}", sizes(9)),
+        // The source has no digest of a part of its file.
+        format!("{} {crc}", sizes(7)),
+        format!("{} {crc} {}", sizes(9), digests("00000000")),
+        format!("{} {crc} s> XCRC a\n s< 450 busy\n", sizes(9)),
+    ] {
+        let script = format!("{TYPES} {found}\n {TARGET_LISTENS} {BEGUN} {last}");
+        let report = succeeds(&script, options);
+        assert!(report.moved.is_some() && report.offset == 0, "{script}");
+    }
+    let script = format!("{TYPES} {} {crc} {}", sizes(9), digests("CBF43926"));
+    let report = succeeds(&script, options);
+    assert!(report.moved.is_none() && report.size == Some(9), "{script}");
+}
+
+#[test]
 fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
     // A server that keeps an interrupted upload reports its size, although the file does not exist.
-    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
+    let options = Options { resume: Resume::Trust, ..only(Direction::TargetListens) };
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";

@@ -28,5 +28,6 @@ mod step;
 mod trace;
 mod uploads;
 mod uploads_ahead;
+mod uploads_resumed;
 mod walks;
 mod watching;

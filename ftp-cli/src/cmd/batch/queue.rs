@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use ftp_client::{Client, ListOptions, Place, Repeat};
+use ftp_client::{Client, ListOptions, LocalSource, Place, Put, Repeat};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
@@ -17,12 +18,11 @@ use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
-use crate::transfer::context::{Attempt, Context, Past, RemoteFile};
+use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::download;
 use crate::transfer::options::Verify;
-use crate::transfer::source::Source;
 use crate::transfer::target::{Target, name_of};
-use crate::transfer::upload::upload;
+use crate::transfer::upload::{self, upload};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -291,7 +291,6 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let past = Past::default();
         let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
@@ -302,7 +301,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, past: &past, fields: &fields },
+                Attempt { from_start, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
@@ -326,34 +325,24 @@ impl<'a> Queue<'a> {
         };
         let opened = put::open(OsStr::from_bytes(local));
         let file = opened.map_err(|failure| Failure { fatal: false, ..named(failure) })?;
-        let is_regular = put::is_regular(&file);
+        let metadata = file.metadata().map_err(|error| named(upload::local(&error)))?;
         let name = shown(&path);
         let fields = |object: Object| {
             object.name("source", local).name("target", &path).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let mut stream = &file;
-        let past = Past::default();
-        let done =
-            context.settings.retrying.run(&context.witness(), &here, &fields, |from_start| {
-                let client = connected(sessions, url, entered)?;
-                let mut source = match is_regular {
-                    true => Source::File(&file),
-                    false => Source::stream(&mut stream),
-                };
-                let place = Place::at(&path);
-                let (representation, user) = (*representation, Vec::new());
-                let mut remote = RemoteFile { place, name: &name, representation, user };
-                let done = upload(
-                    context,
-                    client,
-                    &mut remote,
-                    &mut source,
-                    Attempt { from_start, past: &past, fields: &fields },
-                );
-                drop_broken(sessions, url, &done);
-                done
-            });
+        let settings = context.settings;
+        let options = settings.for_upload(*representation);
+        let source = LocalSource::File(&file, Path::new(OsStr::from_bytes(local)));
+        let mut put = Put::new(source, Place::at(&path), &options)
+            .store_as(settings.store_as())
+            .repeats(settings.resume);
+        let done = settings.retrying.run(&context.witness(), &here, &fields, |_| {
+            let client = connected(sessions, url, entered)?;
+            let done = upload(context, client, &mut put, Some(&metadata), &name, &fields);
+            drop_broken(sessions, url, &done);
+            done
+        });
         let done = done.map_err(named)?;
         self.context.report(&done, &here, &name, &fields);
         Ok(())

@@ -28,7 +28,7 @@ use crate::remote::pattern;
 use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, Done, Past, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
 use crate::transfer::download::{self, download};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::segments;
@@ -282,7 +282,6 @@ impl<'a> Getter<'a, '_, '_> {
     ) -> Result<Done, Failure> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
-        let past = Past::default();
         context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
@@ -308,7 +307,7 @@ impl<'a> Getter<'a, '_, '_> {
                 client,
                 &mut remote,
                 &item.target,
-                Attempt { from_start, past: &past, fields },
+                Attempt { from_start, fields },
             );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);

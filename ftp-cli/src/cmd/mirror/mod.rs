@@ -260,7 +260,8 @@ impl<'a> Mirror<'a> {
             };
             let resumes = self.wanted.transfer.resume;
             let (from, ahead) = (LocalSide::new(&ground, None), Ahead::new(goes_ahead));
-            Copier::Up(Up { from, to, is_watched, resumes, temporary, ahead })
+            let local = here;
+            Copier::Up(Up { from, to, is_watched, resumes, local, temporary, ahead })
         });
         let copiers = copiers.collect();
         let local = |path: &[u8]| below(here, path);

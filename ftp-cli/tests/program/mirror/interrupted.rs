@@ -233,19 +233,20 @@ fn an_interrupted_file_is_resumed_with_continue() {
         }
     }
 
-    // An upload of a file that is shorter and newer on the server.
+    // An upload of a file whose beginning the server has, by its digest.
     let server = OurServer::start();
-    age(&here.write("up/g", b"first-rest"), 5);
-    next_second(false);
-    server.root.write("up/g", b"first");
-    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
+    let whole = vec![b'x'; 100_000];
+    age(&here.write("up/g", &whole), 5);
+    server.root.write("up/g", &whole[..70_000]);
+    let up = || mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
+    let ran = up();
     ran.exited(0);
-    assert_eq!((sent(&ran, "REST 5"), sent(&ran, "STOR")), (1, 1), "{ran:?}");
-    assert_eq!(server.root.read("up/g"), b"first-rest");
-    // An older file on the server is replaced from byte 0.
-    age(&server.root.write("up/g", b"other"), 9);
-    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
+    assert_eq!((sent(&ran, "APPE"), sent(&ran, "STOR")), (1, 0), "{ran:?}");
+    assert_eq!(server.root.read("up/g"), whole);
+    // Other bytes are replaced from byte 0, however new they are.
+    server.root.write("up/g", &vec![b'y'; 70_000]);
+    let ran = up();
     ran.exited(0);
-    assert_eq!((sent(&ran, "REST"), sent(&ran, "STOR")), (0, 1), "{ran:?}");
-    assert_eq!(server.root.read("up/g"), b"first-rest");
+    assert_eq!((sent(&ran, "APPE"), sent(&ran, "STOR")), (0, 1), "{ran:?}");
+    assert_eq!(server.root.read("up/g"), whole);
 }

@@ -1,8 +1,12 @@
-//! `put -c` from an earlier run: what proves that the server's partial file came from the local
-//! file. The server's clock and time zone may be wrong, as with `use_localtime` in Debian's vsftpd.
+//! `put -c` from an earlier run: only the journal of that run or a digest proves that the server's
+//! bytes came from the local file. Times prove nothing.
 
-use std::time::{Duration, SystemTime};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::SystemTime;
 
+use ftp_client::{Checksum, HashAlgorithm};
 use ftp_proto::TimeVal;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -11,8 +15,6 @@ use super::{count, ten, text};
 use crate::ftp;
 use crate::peer::{Act, Peer};
 
-const HOUR: i64 = 3_600;
-
 /// Returns the reply to `MDTM` for a time of `seconds` from now.
 fn time(seconds: i64) -> Act {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -20,174 +22,211 @@ fn time(seconds: i64) -> Act {
     Act::Say(format!("213 {time}").leak())
 }
 
-const SAID: &str = "may be from another file: uploading from the start";
+const TAKE: Act = Act::Take("150 go", "226 done");
 
-/// Resumes four bytes of an earlier run at a peer. Returns whether that was all.
-fn resumes(file: &str, acts: &[(&'static str, Act)], options: &[&str]) -> bool {
-    let mut all = vec![
-        ("SIZE", Act::Say("213 4")),
-        ("SIZE", Act::Say("213 10")),
-        ("APPE x", Act::Take("150 go", "226 done")),
-        ("STOR x", Act::Take("150 go", "226 done")),
-    ];
-    all.extend_from_slice(acts);
-    let peer = Peer::start(&all);
-    let mut put = ftp(&["put", "-c"]);
-    let ran = run(put.args(options).args([file, &peer.url("x")]));
-    ran.exited(0);
-    assert_eq!(count(&peer, "APPE"), 1, "{}", peer.seen());
-    let stored = count(&peer, "STOR");
-    assert_eq!(said(&ran), stored == 1, "{ran:?} {}", peer.seen());
-    stored == 0
+/// Runs `put -c` with scripts for the connections of one address, one run for each.
+struct Runs {
+    here: TempRoot,
+    peer: Peer,
 }
 
-fn said(ran: &Ran) -> bool {
-    String::from_utf8_lossy(&ran.stderr).contains(SAID)
-}
-
-#[test]
-fn the_measured_clock_of_the_server_decides_whether_a_part_is_older_as_09() {
-    let here = TempRoot::new();
-    let file = text(&here.write("file", &ten(b'x')));
-    std::thread::sleep(Duration::from_secs(5));
-    for zone in [-12 * HOUR, 0, HOUR, 14 * HOUR] {
-        for (part, want) in [(0, true), (-60, false)] {
-            // By its own clock, the server's file may be older than the local file.
-            if zone + part >= 0 {
-                let acts = [("MDTM", time(zone + part)), ("MDTM", time(zone + 1))];
-                assert_eq!(resumes(&file, &acts, &[]), want, "{zone} {part}");
-            }
-        }
+impl Runs {
+    fn start(scripts: Vec<Vec<(&'static str, Act)>>) -> Self {
+        let here = TempRoot::new();
+        here.write("file", &ten(b'x'));
+        Self { here, peer: Peer::start_several(scripts) }
     }
-    // A time that does not change measures nothing.
-    assert!(!resumes(&file, &[("MDTM", time(HOUR)), ("MDTM", time(HOUR))], &[]));
-    // A server that refuses to report the time has confirmed the upload nevertheless.
-    assert!(!resumes(&file, &[("MDTM", time(HOUR)), ("MDTM", Act::Say("450 busy"))], &[]));
+
+    fn put(&self, options: &[&str]) -> Ran {
+        let mut put = ftp(&["put", "-c", "-v"]);
+        put.env("XDG_STATE_HOME", self.here.join("state"));
+        run(put.args(options).args([&text(&self.here.join("file")), &self.peer.url("x")]))
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (count(&self.peer, "APPE"), count(&self.peer, "STOR"))
+    }
+}
+
+/// An interrupted run: the connection breaks after all bytes were sent.
+fn cut() -> Vec<(&'static str, Act)> {
+    vec![("SIZE", Act::Say("550 no")), ("STOR x", Act::TakeAndBreak("150 go"))]
+}
+
+/// A run that finds `size` bytes, and `end` as the last ones.
+fn then(size: &'static str, end: Act) -> Vec<(&'static str, Act)> {
+    vec![
+        ("SIZE", Act::Say(size)),
+        ("SIZE", Act::Say("213 10")),
+        ("RETR x", end),
+        ("APPE x", TAKE),
+        ("STOR x", TAKE),
+    ]
+}
+
+fn journals(directory: &Path) -> usize {
+    let names = fs::read_dir(directory).map(|entries| {
+        let is_journal =
+            |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".ftp-cli-upload");
+        entries.filter(|entry| is_journal(&entry.as_ref().unwrap().file_name())).count()
+    });
+    names.unwrap_or(0)
 }
 
 #[test]
-fn a_part_without_a_time_is_proven_only_by_a_digest_as_09() {
-    let here = TempRoot::new();
-    let file = text(&here.write("file", &ten(b'x')));
-    let resumes = |acts: &[_], options: &[&str]| resumes(&file, acts, options);
+fn an_interrupted_upload_is_resumed_by_its_journal_as_09() {
+    let end = |bytes: &[u8]| Act::Send("150 go", bytes.to_vec(), "226 done");
+    let retry = ["--retry", "3", "--retry-delay", "0s"];
+    for (size, end, want) in [
+        ("213 4", end(b"xxxx"), (1, 1)),
+        // The end of the server's file differs.
+        ("213 4", end(b"yyyy"), (0, 2)),
+        ("213 4", end(b"xxxxx"), (0, 2)),
+        // No answer refutes nothing.
+        ("213 4", Act::Say("450 busy"), (1, 1)),
+        ("213 4", Act::Say("550 no"), (1, 1)),
+        // An equally long file can be another one.
+        ("213 10", end(&ten(b'x')), (0, 2)),
+        ("550 no", end(b""), (0, 2)),
+    ] {
+        let runs = Runs::start(vec![cut(), then(size, end.clone())]);
+        assert_ne!(runs.put(&[]).code(), Some(0));
+        assert_eq!(journals(runs.here.path()), 1);
+        runs.put(&[]).exited(0);
+        assert_eq!(runs.counts(), want, "{size} {end:?}: {}", runs.peer.seen());
+        assert_eq!(journals(runs.here.path()), 0);
+        // The attempts of one run need no journal, but the same comparison.
+        let runs = Runs::start(vec![cut(), then(size, end)]);
+        runs.put(&retry).exited(0);
+        let is_all = size == "213 10";
+        assert!(runs.counts() == want || is_all, "{}", runs.peer.seen());
+    }
+}
+
+#[test]
+fn bytes_of_another_host_are_not_joined_however_new_they_are_as_09() {
+    for seconds in [-60, 0, 3_600, 15 * 3_600] {
+        let mut script = then("213 4", Act::Send("150 go", b"xxxx".to_vec(), "226 done"));
+        script.push(("MDTM", time(seconds)));
+        let runs = Runs::start(vec![script]);
+        runs.put(&[]).exited(0);
+        assert_eq!(runs.counts(), (0, 1), "{seconds}: {}", runs.peer.seen());
+    }
+}
+
+#[test]
+fn a_journal_of_another_target_or_an_edited_file_proves_nothing_as_09() {
+    // The target of the first run is another path.
+    let runs = Runs::start(vec![cut(), then("213 4", Act::Say("550 no"))]);
+    let mut put = ftp(&["put", "-c"]);
+    put.args([&text(&runs.here.join("file")), &runs.peer.url("x2")]);
+    assert_ne!(run(&mut put).code(), Some(0));
+    runs.put(&[]).exited(0);
+    assert_eq!(runs.counts().0, 0, "{}", runs.peer.seen());
+    // The local file was rewritten in place, and its modification time was put back.
+    let runs = Runs::start(vec![cut(), then("213 4", Act::Say("550 no"))]);
+    assert_ne!(runs.put(&[]).code(), Some(0));
+    let file = fs::File::options().write(true).open(runs.here.join("file")).unwrap();
+    let before = file.metadata().unwrap().modified().unwrap();
+    std::io::Write::write_all(&mut &file, &ten(b'y')).unwrap();
+    file.set_modified(before).unwrap();
+    drop(file);
+    let ran = runs.put(&[]);
+    ran.exited(0);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("the local file changed"), "{ran:?}");
+    assert_eq!(runs.counts(), (0, 2), "{}", runs.peer.seen());
+    // The file that the upload was to replace is still there.
+    let first = vec![("SIZE", Act::Say("213 4")), ("STOR x", Act::TakeAndBreak("150 go"))];
+    let runs = Runs::start(vec![first, then("213 4", Act::Say("550 no"))]);
+    assert_ne!(runs.put(&[]).code(), Some(0));
+    runs.put(&[]).exited(0);
+    assert_eq!(runs.counts(), (0, 2), "{}", runs.peer.seen());
+}
+
+#[test]
+fn a_part_without_a_journal_is_proved_only_by_a_digest_as_09() {
     let feat = ("FEAT", Act::Say("211-x\r\n SIZE\r\n XCRC\r\n211 end"));
-    // The CRC-32 of ten bytes "x".
-    let equal = ("XCRC", Act::Say("250 8EDF4777"));
-    assert!(!resumes(&[], &[]));
-    assert!(!resumes(&[feat.clone(), ("XCRC", Act::Say("250 00000000"))], &[]));
-    assert!(!resumes(&[feat.clone(), ("XCRC", Act::Say("550 no"))], &[]));
-    assert!(resumes(&[feat, equal], &[]));
-    // The user accepts an upload without a check.
-    assert!(resumes(&[], &["--verify", "none"]));
-}
-
-#[test]
-fn a_retry_remembers_the_time_of_the_part_that_the_run_found_as_09() {
-    let here = TempRoot::new();
-    let path = text(&here.write("file", &ten(b'x')));
-    // The part is five minutes old, and the clock of the server is an hour fast. The first attempt
-    // appends to it, so the second one finds a new time.
-    let peer = Peer::start_several(vec![
-        vec![
-            ("SIZE", Act::Say("213 4")),
-            ("MDTM", time(HOUR - 300)),
-            ("APPE x", Act::TakeAndBreak("150 go")),
-        ],
-        vec![
-            ("SIZE", Act::Say("213 8")),
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", time(HOUR)),
-            ("MDTM", time(HOUR)),
-            ("APPE x", Act::Take("150 go", "226 done")),
-            ("STOR x", Act::Take("150 go", "226 done")),
-        ],
-    ]);
-    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
-    let ran = run(put.args([&path, &peer.url("x")]));
-    ran.exited(0);
-    assert!(said(&ran), "{ran:?}");
-    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (2, 1), "{}", peer.seen());
-}
-
-#[test]
-fn bytes_of_the_same_run_need_no_proof_as_09() {
-    let here = TempRoot::new();
-    let path = text(&here.write("file", &ten(b'x')));
-    let peer = Peer::start_several(vec![
-        vec![("STOR x", Act::TakeAndBreak("150 go"))],
-        vec![
-            ("SIZE", Act::Say("213 4")),
-            ("SIZE", Act::Say("213 10")),
-            ("APPE x", Act::Take("150 go", "226 done")),
-        ],
-    ]);
-    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
-    let ran = run(put.args([&path, &peer.url("x")]));
-    ran.exited(0);
-    assert!(!said(&ran), "{ran:?}");
-    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 1), "{}", peer.seen());
-}
-
-#[test]
-fn a_complete_file_that_may_be_another_one_is_uploaded_again_as_09() {
-    let here = TempRoot::new();
-    let path = text(&here.write("file", &ten(b'x')));
-    let put = |acts: &[(&'static str, Act)], options: &[&str]| {
-        let mut all = vec![
-            ("SIZE", Act::Say("213 10")),
-            ("SIZE", Act::Say("213 10")),
-            ("STOR x", Act::Take("150 go", "226 done")),
-        ];
-        all.extend_from_slice(acts);
-        let peer = Peer::start(&all);
-        let ran = run(ftp(&["put", "-c"]).args(options).args([&path, &peer.url("x")]));
-        ran.exited(0);
-        count(&peer, "STOR")
+    let crc = |bytes: &[u8]| -> &'static str {
+        let mut checksum = Checksum::new(HashAlgorithm::Crc32).unwrap();
+        checksum.update(bytes);
+        format!("250 {}", checksum.finish()).leak()
     };
-    let feat = ("FEAT", Act::Say("211-x\r\n SIZE\r\n XCRC\r\n211 end"));
-    assert_eq!(put(&[("MDTM", time(HOUR))], &[]), 1);
-    assert_eq!(put(&[("MDTM", time(HOUR)), feat.clone(), ("XCRC", Act::Say("250 0"))], &[]), 1);
-    assert_eq!(put(&[("MDTM", time(HOUR)), feat, ("XCRC", Act::Say("250 8EDF4777"))], &[]), 0);
-    assert_eq!(put(&[("MDTM", time(15 * HOUR))], &[]), 0);
-    assert_eq!(put(&[("MDTM", time(HOUR))], &["--verify", "none"]), 0);
-}
-
-/// Runs `put -c --retry`. `first` is the script of the first connection; at the second one, the
-/// server has a complete file whose time proves it new in every time zone.
-fn retries_at_a_mixture(first: Vec<(&'static str, Act)>) -> Peer {
-    let here = TempRoot::new();
-    let path = text(&here.write("file", &ten(b'x')));
-    let second = vec![
-        ("SIZE", Act::Say("213 10")),
-        ("SIZE", Act::Say("213 10")),
-        ("MDTM", time(20 * HOUR)),
-        ("STOR x", Act::Take("150 go", "226 done")),
-    ];
-    let peer = Peer::start_several(vec![first, second]);
-    let mut put = ftp(&["put", "-c", "--retry", "3", "--retry-delay", "0s"]);
-    run(put.args([&path, &peer.url("x")])).exited(0);
-    peer
-}
-
-#[test]
-fn a_retry_does_not_take_a_mixture_for_the_complete_file_as_09() {
-    // All bytes arrive, but the reply is lost.
-    let peer = retries_at_a_mixture(vec![
-        ("SIZE", Act::Say("213 4")),
-        ("MDTM", time(HOUR)),
-        ("APPE x", Act::TakeAndBreak("150 go")),
-    ]);
-    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 1), "{}", peer.seen());
+    let (four, ten) = (crc(b"xxxx"), crc(&ten(b'x')));
+    for (size, first, second, want) in [
+        ("213 4", four, ten, (1, 0)),
+        ("213 4", "250 00000000", ten, (0, 1)),
+        ("213 4", "550 no", ten, (0, 1)),
+        ("213 4", "556 no", ten, (0, 1)),
+        ("213 10", ten, ten, (0, 0)),
+        ("213 10", "250 00000000", ten, (0, 1)),
+    ] {
+        let mut script = then(size, Act::Say("550 no"));
+        script.extend([feat.clone(), ("XCRC", Act::Say(first)), ("XCRC", Act::Say(second))]);
+        script.push(("MDTM", time(0)));
+        let runs = Runs::start(vec![script]);
+        runs.put(&[]).exited(0);
+        assert_eq!(runs.counts(), want, "{size} {first}: {}", runs.peer.seen());
+    }
+    // What was kept is compared as a whole at the end.
+    let mut script = then("213 4", Act::Say("550 no"));
+    script.extend([feat, ("XCRC", Act::Say(four)), ("XCRC", Act::Say("250 00000000"))]);
+    let runs = Runs::start(vec![script]);
+    runs.put(&[]).exited(11);
 }
 
 #[test]
-fn a_refuted_file_is_not_resumed_by_a_retry_as_09() {
-    // The second upload is lost before it begins, so the mixture stays.
-    let peer = retries_at_a_mixture(vec![
-        ("SIZE", Act::Say("213 4")),
-        ("APPE x", Act::Take("150 go", "226 done")),
-        ("STOR x", Act::Say("421 bye")),
-    ]);
-    assert_eq!((count(&peer, "APPE"), count(&peer, "STOR")), (1, 2), "{}", peer.seen());
-    assert_eq!(count(&peer, "DELE"), 1, "{}", peer.seen());
+fn verify_none_takes_the_servers_bytes_unless_time_or_end_refute_them_as_09() {
+    let none = ["--verify", "none"];
+    for (seconds, end, want) in
+        [(3_600, &b"xxxx"[..], (1, 0)), (3_600, b"yyyy", (0, 1)), (-3_600, b"xxxx", (0, 1))]
+    {
+        let mut script = then("213 4", Act::Send("150 go", end.to_vec(), "226 done"));
+        script.push(("MDTM", time(seconds)));
+        let runs = Runs::start(vec![script]);
+        runs.put(&none).exited(0);
+        assert_eq!(runs.counts(), want, "{seconds} {end:?}: {}", runs.peer.seen());
+    }
+}
+
+#[test]
+fn a_running_upload_is_waited_for_as_09() {
+    let mut script = then("213 4", Act::Say("550 no"));
+    script.insert(0, ("SIZE", Act::Say("450 busy")));
+    let runs = Runs::start(vec![cut(), script]);
+    assert_ne!(runs.put(&[]).code(), Some(0));
+    let ran = runs.put(&[]);
+    ran.exited(0);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("still receives"), "{ran:?}");
+    assert_eq!(runs.counts(), (1, 1), "{}", runs.peer.seen());
+}
+
+#[test]
+fn the_journal_goes_to_the_state_directory_or_verbose_says_why_not_as_09() {
+    if rustix::process::geteuid().is_root() {
+        // Root can write to every directory.
+        return;
+    }
+    let runs = Runs::start(vec![cut(), then("213 4", Act::Say("550 no"))]);
+    let locked = fs::Permissions::from_mode(0o500);
+    fs::create_dir(runs.here.join("state")).unwrap();
+    fs::set_permissions(runs.here.path(), locked).unwrap();
+    assert_ne!(runs.put(&[]).code(), Some(0));
+    assert_eq!(journals(&runs.here.join("state/ftp-cli")), 1);
+    runs.put(&[]).exited(0);
+    assert_eq!(runs.counts(), (1, 1), "{}", runs.peer.seen());
+    let unlocked = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(runs.here.path(), unlocked).unwrap();
+}
+
+#[test]
+fn the_clock_of_the_server_does_not_matter_as_09() {
+    // The journal suffices, whatever time the server reports.
+    for seconds in [-15 * 3_600, 0, 15 * 3_600] {
+        let mut script = then("213 4", Act::Say("550 no"));
+        script.push(("MDTM", time(seconds)));
+        let runs = Runs::start(vec![cut(), script]);
+        assert_ne!(runs.put(&[]).code(), Some(0));
+        runs.put(&[]).exited(0);
+        assert_eq!(runs.counts(), (1, 1), "{seconds}: {}", runs.peer.seen());
+    }
 }

@@ -37,7 +37,7 @@ fn a_refusal_by_one_server_stops_the_other_fx_07() {
         (
             format!("{before} s< 226 sent\n t< 553 bad name"),
             Side::Target,
-            "target: STOR refused: 553 bad name; the source sent the whole file",
+            "target: STOR refused: 553 bad name; the source confirmed that it sent the file",
         ),
         (
             format!("{before} t< 452 full\n t> PASV\n t< 500 what\n s^\n s< 226 done\n s< 225 ok"),
@@ -75,7 +75,7 @@ fn a_refusal_by_one_server_stops_the_other_fx_07() {
         (
             format!("{begun} s< 226 sent\n t< 426 cut"),
             Side::Target,
-            "target: STOR aborted: 426 cut; the source sent the whole file",
+            "target: STOR aborted: 426 cut; the source confirmed that it sent the file",
         ),
         (
             format!("{begun} t< 226 there\n s< 426 cut"),

@@ -7,12 +7,15 @@ use ftp_client::Error;
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
 
-/// The commands of an attempt before an upload: the server's file is newer than the local one.
+/// The commands of an attempt before an upload.
 fn about_upload(peer: &mut Peer, size: &str) {
     peer.answer("SIZE a", size);
-    if ["213 3", "213 5", "213 7"].contains(&size) {
-        peer.answer("MDTM a", "213 20990101000000");
-    }
+}
+
+/// The request for the last bytes before the resume point, which this server refuses.
+fn about_end(peer: &mut Peer) {
+    peer.epsv();
+    peer.answer("RETR a", "550 no");
 }
 
 fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
@@ -41,10 +44,13 @@ fn an_interrupted_upload_resumes_at_the_end_of_the_servers_file() {
             on(|mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
+                about_end(&mut peer);
                 let data = opened(&mut peer, "APPE a");
                 assert_eq!(read_all(data), b", world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", "213 12");
+                // A digest would prove the whole file.
+                peer.answer("FEAT", "502 what");
                 peer.answer("QUIT", "221 bye");
             }),
         ]);
@@ -66,9 +72,10 @@ fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
             // The length of a partial upload without a name.
             peer.answer("SIZE a", "213 12");
             peer.answer("MDTM a", "550 no such file");
+            peer.answer("FEAT", "211-x\r\n MDTM\r\n211 end");
             peer.answer("MDTM a", "550 no such file");
             peer.answer("MLST a", "550 no such file");
-            let data = opened(&mut peer, "APPE a");
+            let data = opened(&mut peer, "REST 12, STOR a");
             assert_eq!(read_all(data), b"");
             peer.reply("226 done");
             peer.answer("SIZE a", "213 12");
@@ -117,6 +124,7 @@ fn an_upload_starts_again_if_appe_is_refused() {
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
+                about_end(&mut peer);
                 peer.epsv();
                 peer.answer("APPE a", refusal);
                 let data = opened(&mut peer, "STOR a");
@@ -140,6 +148,7 @@ fn an_upload_with_missing_or_repeated_bytes_starts_again() {
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
                 about_upload(&mut peer, "213 5");
+                about_end(&mut peer);
                 let data = opened(&mut peer, "APPE a");
                 assert_eq!(read_all(data), b", world");
                 peer.reply("226 done");

@@ -1,8 +1,16 @@
 //! Copies from this computer to a server.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use ftp_client::{
+    Error, Event, FileOptions, LocalSource, Observer, Place, Put, Resume, UploadFault,
+};
 
 use super::super::entry::MODE;
 use super::super::plan::{Plan, PlannedCopy};
@@ -11,12 +19,15 @@ use super::Copied;
 use super::local_side::{Identity, LocalSide, broken};
 use super::remote_side::{RemoteSide, about, prove, prove_content, prove_same};
 use super::watch::Watch;
+use crate::console::progress::Meter;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 use crate::remote::path::join;
-use crate::transfer::options::TemporaryName;
+use crate::transfer::options::{TemporaryName, journals};
 use crate::transfer::publish::publish;
 use crate::transfer::upload::is_unchanged;
+use crate::transfer::verify::wrong_size;
 
 pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,
@@ -25,6 +36,8 @@ pub(crate) struct Up<'a> {
     pub(crate) is_watched: bool,
     /// `--continue`.
     pub(crate) resumes: bool,
+    /// The path of the local tree, for journals.
+    pub(crate) local: &'a Path,
     /// `--temp`.
     pub(crate) temporary: Option<&'a TemporaryName>,
     pub(crate) ahead: Ahead,
@@ -113,23 +126,24 @@ impl Up<'_> {
             Some(opened) if opened.below == below => opened,
             _ => self.open(path, &copy.name)?,
         };
+        if self.resumes
+            && self.temporary.is_none()
+            && before.len() > SMALL
+            && let Some(bytes) = self.resume(&below, &there, (&file, &before), watch)?
+        {
+            let unset = self.finish(&below, &there, copy, &before)?;
+            let source = Some(Identity::of(&before));
+            return Ok(Copied { bytes, source, due_time: None, unset });
+        }
         let following = self.ahead.following.take().filter(|_| before.len() <= SMALL);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next = self.ahead.opened.as_ref().map(|next| join(self.to.top, &next.below));
         let client = self.to.client()?;
-        let resumes = self.resumes && copy.may_continue && self.temporary.is_none();
-        let upload = match resumes {
-            true => client.store_rest(&there, before.len()),
-            false => client.store(&there),
-        };
-        let mut upload = upload.map_err(|error| about(&there, &error))?;
+        let mut upload = client.store(&there).map_err(|error| about(&there, &error))?;
         if let Some(next) = next {
             upload.plan_next(next);
         }
-        let offset = upload.offset();
-        if offset > 0 {
-            file.seek(SeekFrom::Start(offset)).map_err(|error| here(&error))?;
-        }
+        file.rewind().map_err(|error| here(&error))?;
         let sent = match self.is_watched {
             true => watch.send(upload, &file),
             false => upload.copy_from(&file).map(|copied| copied.bytes),
@@ -138,7 +152,7 @@ impl Up<'_> {
         let bytes =
             sent.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
-        if offset + bytes != before.len() || !is_unchanged(&before, &after) {
+        if bytes != before.len() || !is_unchanged(&before, &after) {
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
             let message = format!("{}: changed during the upload", shown(&below));
@@ -154,6 +168,41 @@ impl Up<'_> {
             false => self.finish(&below, &there, copy, &before)?,
         };
         Ok(Copied { bytes, source: Some(Identity::of(&before)), due_time, unset })
+    }
+
+    /// Uploads what the server lacks of a file. Returns the number of sent bytes, or `None` if the
+    /// server's file is longer, so that the file must be sent as a whole.
+    fn resume(
+        &mut self,
+        below: &[u8],
+        there: &[u8],
+        (file, before): (&File, &Metadata),
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<u64>, Failure> {
+        let options = FileOptions::new()
+            .resume(Resume::Proven)
+            .rate_limit(watch.rate_limit.cloned())
+            .journals(journals());
+        let local = self.local.join(OsStr::from_bytes(below));
+        let shown_bytes =
+            Shown { is_watched: self.is_watched, meter: Mutex::new(&mut watch.meter) };
+        let mut put = Put::new(LocalSource::File(file, &local), Place::at(there), &options);
+        let client = self.to.client()?;
+        match put.attempt(client, &shown_bytes) {
+            Ok(done) => Ok(Some(done.bytes)),
+            Err(Error::Upload(UploadFault::Longer { .. })) => Ok(None),
+            Err(Error::Upload(UploadFault::LocalChanged)) => {
+                let message = format!("{}: changed during the upload", shown(below));
+                Err(Failure::item(Exit::Integrity, message))
+            }
+            Err(Error::Incomplete { bytes, .. }) => {
+                Err(wrong_size(before.len(), bytes).context(shown(there)))
+            }
+            Err(error) => {
+                let here = |error: &io::Error| Failure::item(Exit::Local, error.to_string());
+                Err(broken(client, error, here).context(shown(there)))
+            }
+        }
     }
 
     /// Sets time and permissions of the complete upload `there`. With `--temp`, also renames the
@@ -238,6 +287,24 @@ pub(super) fn unpublished(failure: Failure, target: &[u8], copy: &PlannedCopy) -
         );
     }
     failure
+}
+
+/// Shows the bytes of an upload.
+struct Shown<'w, 'm> {
+    is_watched: bool,
+    meter: Mutex<&'w mut Meter<'m>>,
+}
+
+impl Observer for Shown<'_, '_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Moved { bytes } = event {
+            lock(&self.meter).add(bytes);
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        self.is_watched
+    }
 }
 
 /// Returns the permission bits that are copied.

@@ -1,0 +1,286 @@
+//! The journal of an upload: what a later run needs to know to resume it.
+//!
+//! The journal is a small hidden file beside the local file, or in a directory that the caller
+//! names. It says which unchanged local file was sent to which path of which server, and how many
+//! of its bytes at most. It is written when the server has accepted the upload and removed when the
+//! upload is complete, so it outlives the program, even if that is killed. It is not flushed to the
+//! disk: after a power failure the upload starts at byte 0.
+
+use std::fmt::Write as _;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::evidence::Fit;
+use crate::client::identity::Login;
+
+/// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.
+pub(crate) const UPLOAD_JOURNAL: &str = ".ftp-cli-upload";
+
+/// The first line, which names the format of the lines after it.
+const FORM: &str = "ftp-cli upload 1";
+
+/// The largest journal that is read, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// What identifies an unchanged local file. No program can set the time of the last change of any
+/// kind (ctime).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LocalFacts {
+    inode: u64,
+    pub(super) size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl LocalFacts {
+    pub(crate) fn of(file: &Metadata) -> Self {
+        Self {
+            inode: file.ino(),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+
+    /// Returns the modification time in seconds since 1970, which is negative before.
+    pub(super) const fn modified_seconds(&self) -> i64 {
+        self.modified.0
+    }
+}
+
+/// The server's file that an upload writes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct UploadTarget {
+    pub(super) login: Login,
+    /// The path, from the login directory or from the root.
+    pub(super) path: Vec<u8>,
+}
+
+/// The content of a journal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Sent {
+    pub(super) local: LocalFacts,
+    /// The largest number of bytes that the server can have.
+    pub(super) most: u64,
+    /// The size of the file that the upload replaced when it began at byte 0; 0 if there was none.
+    pub(super) replaced: u64,
+}
+
+/// The places of the journal of one upload.
+#[derive(Debug)]
+pub(super) struct UploadJournal {
+    target: UploadTarget,
+    /// Beside the local file, and in the caller's directory.
+    paths: Vec<PathBuf>,
+}
+
+impl UploadJournal {
+    /// Returns the journal for uploads of the file at `local` to `target`; `directory` is used if
+    /// that of the local file cannot be written.
+    pub(super) fn of(local: &Path, target: UploadTarget, directory: Option<&Path>) -> Self {
+        // The file that a symbolic link leads to has one journal, whatever the name of the link.
+        let local = fs::canonicalize(local).unwrap_or_else(|_| local.to_owned());
+        let name = local.file_name().unwrap_or_default().as_bytes();
+        let parent = local.parent().unwrap_or(Path::new(""));
+        let beside = parent.join(file_name(&[name], &target));
+        let elsewhere = directory.map(|directory| {
+            directory.join(file_name(&[parent.as_os_str().as_bytes(), name], &target))
+        });
+        Self { target, paths: [beside].into_iter().chain(elsewhere).collect() }
+    }
+
+    /// Compares the journal with the facts of now: `have` is the size of the server's file. Returns
+    /// `None` if there is no journal.
+    pub(super) fn fit(&self, local: &LocalFacts, have: u64) -> Option<Fit> {
+        let sent = self.read()?;
+        Some(match () {
+            () if sent.local != *local => Fit::Changed,
+            // More bytes than were sent, or the old file: another program wrote it.
+            () if have > sent.most || have == sent.replaced => Fit::Other,
+            () => Fit::Fits { kept: have },
+        })
+    }
+
+    /// Returns what was sent, if there is a journal of this target.
+    pub(super) fn read(&self) -> Option<Sent> {
+        self.paths.iter().find_map(|path| {
+            let file = OpenOptions::new().read(true).open(path).ok()?;
+            let metadata = file.metadata().ok()?;
+            if !metadata.is_file() || metadata.len() > LONGEST {
+                return None;
+            }
+            parse(&io::read_to_string(file).ok()?, &self.target)
+        })
+    }
+
+    /// Writes the journal.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the last directory that was tried.
+    pub(super) fn write(&self, sent: &Sent) -> io::Result<()> {
+        let text = encode(sent, &self.target);
+        let mut last = Ok(());
+        for (number, path) in self.paths.iter().enumerate() {
+            if number > 0
+                && let Some(directory) = path.parent()
+            {
+                // Only the owner may learn about the servers.
+                let mut builder = fs::DirBuilder::new();
+                last = builder.recursive(true).mode(0o700).create(directory);
+            }
+            last = last.and_then(|()| replace(path, &text));
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Removes the journal: the upload is complete, or its bytes are of no use.
+    pub(super) fn remove(&self) {
+        for path in &self.paths {
+            // One that stays describes a file that was sent whole, which does no harm.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Returns the name of the journal of a local file, which `local` names, and a target.
+fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
+    let port = target.login.port.to_string();
+    let remote: [&[u8]; 4] =
+        [target.login.host.as_bytes(), port.as_bytes(), &target.login.user, &target.path];
+    let mut hash = Sha256::new();
+    for part in local.iter().copied().chain(remote) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Replaces the file at `path`, so that a reader sees the old or the new text.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("ftp-cli-new");
+    // Only the owner may learn about the server and the user.
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+fn encode(sent: &Sent, target: &UploadTarget) -> String {
+    let LocalFacts { inode, size, modified, changed } = sent.local;
+    let Login { host, port, user, .. } = &target.login;
+    let (host, user, path) = (hex(host.as_bytes()), hex(user), hex(&target.path));
+    format!(
+        "{FORM}\nhost {host}\nport {port}\nuser {user}\npath {path}\ninode {inode}\nsize {size}\n\
+         modified {}.{}\nchanged {}.{}\nsent {}\nreplaced {}\n",
+        modified.0, modified.1, changed.0, changed.1, sent.most, sent.replaced
+    )
+}
+
+fn parse(text: &str, target: &UploadTarget) -> Option<Sent> {
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let number = |name: &str| field(name)?.parse::<u64>().ok();
+    let time = |name: &str| {
+        let (seconds, nanoseconds) = field(name)?.split_once('.')?;
+        Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
+    };
+    let local = LocalFacts {
+        inode: number("inode")?,
+        size: number("size")?,
+        modified: time("modified")?,
+        changed: time("changed")?,
+    };
+    let sent = Sent { local, most: number("sent")?, replaced: number("replaced")? };
+    // Whatever names another target, or is not a whole journal, does not fit.
+    (encode(&sent, target) == text).then_some(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, port: u16, user: &str, path: &str) -> UploadTarget {
+        let mut login = Login::for_tests(host, port);
+        login.user = user.as_bytes().to_vec();
+        UploadTarget { login, path: path.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_journal_fits_one_target_and_one_unchanged_local_file() {
+        let root = tempfile::tempdir().unwrap();
+        let local = root.path().join("a");
+        fs::write(&local, "0123456789").unwrap();
+        let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
+        let own = target("h", 21, "u", "d/a");
+        let journal = UploadJournal::of(&local, own.clone(), None);
+        assert_eq!(journal.fit(&facts, 4), None);
+        journal.write(&Sent { local: facts, most: 7, replaced: 3 }).unwrap();
+        for (have, want) in [
+            (1, Fit::Fits { kept: 1 }),
+            (3, Fit::Other),
+            (7, Fit::Fits { kept: 7 }),
+            (8, Fit::Other),
+        ] {
+            assert_eq!(journal.fit(&facts, have), Some(want), "{have}");
+        }
+        for edited in [
+            LocalFacts { inode: facts.inode + 1, ..facts },
+            LocalFacts { size: 11, ..facts },
+            LocalFacts { modified: (facts.modified.0, facts.modified.1 + 1), ..facts },
+            LocalFacts { changed: (facts.changed.0 + 1, facts.changed.1), ..facts },
+        ] {
+            assert_eq!(journal.fit(&edited, 4), Some(Fit::Changed), "{edited:?}");
+        }
+        for other in [
+            target("g", 21, "u", "d/a"),
+            target("h", 22, "u", "d/a"),
+            target("h", 21, "v", "d/a"),
+            target("h", 21, "u", "d/b"),
+            target("h", 21, "ud/", "a"),
+        ] {
+            let journal = UploadJournal::of(&local, other, None);
+            assert_eq!(journal.fit(&facts, 4), None, "{journal:?}");
+        }
+        // Somebody else's text under its name.
+        fs::write(&journal.paths[0], "ftp-cli upload 1\nsent 4\n").unwrap();
+        assert_eq!(journal.fit(&facts, 4), None);
+        journal.remove();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_leaves_the_callers_directory() {
+        let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        // A directory that does not exist cannot be written, even by root.
+        let local = root.path().join("missing/a");
+        let facts = LocalFacts::of(&fs::metadata(root.path()).unwrap());
+        let own = target("h", 21, "u", "a");
+        let sent = Sent { local: facts, most: 7, replaced: 0 };
+        assert!(UploadJournal::of(&local, own.clone(), None).write(&sent).is_err());
+        let journal = UploadJournal::of(&local, own, Some(state.path()));
+        journal.write(&sent).unwrap();
+        assert_eq!(journal.read(), Some(sent));
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
+        journal.remove();
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,389 @@
+//! `Put`: uploads one local file or stream, with memory across attempts.
+//!
+//! An attempt decides from evidence where the upload begins, before it sends a byte; sends; then
+//! verifies the result and gives it its name. Another attempt, also over another connection,
+//! resumes only bytes that this job sent, or that a journal or a digest proves.
+
+mod finish;
+mod sending;
+mod skip;
+mod start;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Done;
+use super::growing::named;
+use super::journal::LocalFacts;
+use super::options::FileOptions;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, UploadFault};
+use crate::event::{Event, Observer};
+use crate::transfer::Watch;
+use crate::url_path::Place;
+use finish::Stored;
+
+/// The source of an upload.
+pub enum LocalSource<'a> {
+    /// The file at this path. Each attempt opens it.
+    Path(&'a Path),
+    /// An open file, and its path for journals and messages.
+    File(&'a File, &'a Path),
+    /// A stream, which can be read only once.
+    Stream(&'a mut dyn Read),
+}
+
+/// How the server stores an upload.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum StoreAs {
+    /// Under its final name, replacing an existing file (`STOR`).
+    #[default]
+    Final,
+    /// Under a temporary name, and renamed once it is complete and verified.
+    Under(TemporaryName),
+    /// At the end of an existing file (`APPE`). Such an upload is never repeated.
+    Append,
+    /// Under a new name that the server chooses (`STOU`). Such an upload is never repeated.
+    Unique,
+}
+
+/// The name of an upload until it is complete: the name of the file between two texts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TemporaryName {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl TemporaryName {
+    /// Returns `.in.*`, as in lftp's manual.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self { before: b".in.".to_vec(), after: Vec::new() }
+    }
+
+    /// Parses a pattern in which `*` stands for the name of the file. Returns `None` if the pattern
+    /// does not have exactly one `*`, has no other character, or has a `/`, CR, LF or NUL.
+    #[must_use]
+    pub fn parse(pattern: &[u8]) -> Option<Self> {
+        let star = pattern.iter().position(|byte| *byte == b'*')?;
+        let before = pattern.get(..star)?.to_vec();
+        let after = pattern.get(star + 1..)?.to_vec();
+        let is_valid = |byte: &u8| !matches!(byte, b'*' | b'/' | b'\r' | b'\n' | 0);
+        let is_other = pattern.len() > 1;
+        let is_name = before.iter().chain(&after).all(is_valid);
+        (is_other && is_name).then_some(Self { before, after })
+    }
+
+    /// Returns the temporary path of the file at `path`, in the same directory.
+    #[must_use]
+    pub fn of(&self, path: &[u8]) -> Vec<u8> {
+        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (directory, name) = path.split_at_checked(start).unwrap_or((b"", path));
+        [directory, &self.before, name, &self.after].concat()
+    }
+}
+
+/// The upload of one file: a job that can be attempted several times.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName};
+///
+/// let options = FileOptions::new();
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("me", "secret")?;
+/// let mut job = Put::new(LocalSource::Path(Path::new("a.bin")), Place::at("in/a.bin"), &options)
+///     .store_as(StoreAs::Under(TemporaryName::standard()));
+/// let done = job.attempt(&mut client, &())?;
+/// println!("{} bytes", done.bytes);
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[must_use = "nothing happens until attempt is called"]
+pub struct Put<'a> {
+    from: LocalSource<'a>,
+    job: Job<'a>,
+}
+
+/// Called before a complete upload is renamed, with the path of its temporary name.
+type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
+
+/// What a job does and has done.
+struct Job<'a> {
+    /// The place on a new connection.
+    origin: Place,
+    /// The place on the connection of the last attempt.
+    place: Place,
+    store: StoreAs,
+    options: &'a FileOptions,
+    /// Whether a later attempt may use the bytes of an earlier one.
+    repeats: bool,
+    past: Past,
+}
+
+/// What the earlier attempts did.
+#[derive(Default)]
+struct Past {
+    /// The position after the last byte that was sent; `None` if the attempts cannot have left a
+    /// file under the name that they wrote to.
+    sent: Option<u64>,
+    /// The local file whose bytes were sent.
+    local: Option<LocalFacts>,
+    /// The size that the server's file had when an attempt last began at byte 0.
+    replaced: Option<u64>,
+    /// Whether an attempt extended the server's file (`APPE`).
+    extended: bool,
+    /// Whether the server's bytes may be wrong, so that only byte 0 is left.
+    from_start: bool,
+    /// Whether the server gave no answer to the request for the last bytes before the resume point.
+    is_mute: bool,
+    made_directories: bool,
+    left_directory: bool,
+    /// Whether no further attempt may follow.
+    is_final: bool,
+    /// The upload that only lacks its final name.
+    stored: Option<Stored>,
+}
+
+/// The source during one attempt.
+enum Opened<'s> {
+    /// A regular file.
+    Regular {
+        file: &'s File,
+        path: &'s Path,
+        facts: LocalFacts,
+    },
+    /// A pipe or a device.
+    Pipe {
+        file: &'s File,
+        path: &'s Path,
+    },
+    Stream(&'s mut dyn Read),
+}
+
+impl<'s> Opened<'s> {
+    fn of(file: &'s File, path: &'s Path) -> Result<Self, Error> {
+        let metadata = file.metadata().map_err(|error| Error::Local(named(path, &error)))?;
+        Ok(match metadata.is_file() {
+            true => Self::Regular { file, path, facts: LocalFacts::of(&metadata) },
+            false => Self::Pipe { file, path },
+        })
+    }
+
+    const fn facts(&self) -> Option<LocalFacts> {
+        match self {
+            Self::Regular { facts, .. } => Some(*facts),
+            _ => None,
+        }
+    }
+
+    /// Returns the name for events.
+    fn name(&self) -> &'s [u8] {
+        match self {
+            Self::Regular { path, .. } | Self::Pipe { path, .. } => path.as_os_str().as_bytes(),
+            Self::Stream(_) => b"-",
+        }
+    }
+}
+
+impl fmt::Debug for LocalSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) | Self::File(_, path) => path.fmt(f),
+            Self::Stream(_) => f.write_str("stream"),
+        }
+    }
+}
+
+impl fmt::Debug for Put<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put")
+            .field("from", &self.from)
+            .field("to", &self.job.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Put<'a> {
+    /// Returns the upload of `from` to `to`.
+    pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
+        let (origin, place) = (to.clone(), to);
+        let (store, past) = (StoreAs::default(), Past::default());
+        Self { from, job: Job { origin, place, store, options, repeats: false, past } }
+    }
+
+    /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
+    pub fn store_as(mut self, store: StoreAs) -> Self {
+        self.job.store = store;
+        self
+    }
+
+    /// Sets whether a later attempt may resume the bytes of an earlier one (default: only with a
+    /// [resume](FileOptions::resume) other than [`Own`](super::evidence::Resume::Own)). Each
+    /// attempt then begins with a question for the size of the server's file.
+    pub const fn repeats(mut self, on: bool) -> Self {
+        self.job.repeats = on;
+        self
+    }
+
+    /// Sets the place on the connection of the next attempt.
+    pub fn set_place(&mut self, place: Place) {
+        self.job.origin = place.clone();
+        self.job.place = place;
+    }
+
+    /// Returns the place on the connection of the last attempt.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.job.place
+    }
+
+    /// Returns whether no further attempt can succeed: bytes of the source were consumed and cannot
+    /// be read again, or the server may have stored or appended them already.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        self.job.past.is_final
+    }
+
+    /// Returns whether the upload is complete and only lacks its final name, which the next attempt
+    /// gives it.
+    #[must_use]
+    pub const fn is_stored(&self) -> bool {
+        self.job.past.stored.is_some()
+    }
+
+    /// Uploads the file, or what is missing of it.
+    ///
+    /// A later call, also with another client that is logged in as the same user, is another
+    /// attempt. After [`is_final`](Self::is_final), each further call fails.
+    ///
+    /// # Errors
+    ///
+    /// - The errors of [`Client::store`] and [`Upload::finish`](crate::Upload::finish).
+    /// - [`Error::Local`] if the source cannot be read.
+    /// - [`Error::Incomplete`] if the server then reports another size, and [`Error::Mismatch`] if
+    ///   it computes another digest.
+    /// - [`Error::Unsupported`] if the server lacks what the [verification](FileOptions::verify)
+    ///   needs.
+    /// - [`Error::Upload`] for the other failures of a whole upload.
+    pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
+        self.attempt_noting(client, on, &mut |_, _| Ok(()))
+    }
+
+    /// Attempts the upload as [`attempt`](Self::attempt) does, and calls `before_rename` with the
+    /// temporary path once the upload is complete under its temporary name and before it gets its
+    /// final name: a caller that removes the source notes there what it will need after a crash.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`attempt`](Self::attempt); [`UploadFault::NotRenamed`] with the error
+    /// of `before_rename`.
+    pub fn attempt_noting(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        before_rename: &mut dyn FnMut(&mut Client, &[u8]) -> Result<(), Error>,
+    ) -> Result<Done, Error> {
+        let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
+        let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
+        if on.wants_bytes() {
+            watch = watch.meter(&mut meter);
+        }
+        self.attempt_with(client, on, &mut watch, before_rename)
+    }
+
+    /// Returns whether the last attempt left the session in another directory than the place needs,
+    /// so that the connection is of no use for relative paths.
+    #[must_use]
+    pub const fn left_directory(&self) -> bool {
+        self.job.past.left_directory
+    }
+
+    /// Attempts the upload with the caller's meter.
+    pub(super) fn attempt_with(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        before_rename: &mut BeforeRename<'_>,
+    ) -> Result<Done, Error> {
+        let Self { from, job } = self;
+        if job.past.is_final {
+            return Err(Error::Upload(UploadFault::Spent));
+        }
+        if !client.has_moved() {
+            job.place = job.origin.clone();
+        }
+        let opened;
+        let mut source = match from {
+            LocalSource::Path(path) => {
+                opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
+                Opened::of(&opened, path)?
+            }
+            LocalSource::File(file, path) => Opened::of(file, path)?,
+            LocalSource::Stream(stream) => Opened::Stream(*stream),
+        };
+        job.past.left_directory = false;
+        let done = job.run(client, on, watch, &mut source, before_rename);
+        if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
+            job.past.from_start = true;
+            job.past.stored = None;
+        }
+        done
+    }
+}
+
+impl Job<'_> {
+    fn run(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        source: &mut Opened<'_>,
+        before_rename: &mut BeforeRename<'_>,
+    ) -> Result<Done, Error> {
+        client.set_representation(self.options.representation);
+        let facts = source.facts();
+        if self.past.local != facts {
+            // Bytes of another version of the file are of no use.
+            self.past.stored = None;
+            self.past.from_start |= self.past.local.is_some();
+            self.past.local = facts;
+        }
+        if self.past.stored.is_none()
+            && let Some(why) = self.skips(client, facts)?
+        {
+            return Ok(Done::skipped(why));
+        }
+        let own = self.place.name().to_vec();
+        let done = self.run_under(client, on, watch, source, &own, before_rename);
+        if !matches!(self.store, StoreAs::Unique) {
+            self.place.set_name(&own);
+        }
+        done
+    }
+
+    /// Uploads, if necessary under the temporary name of `own`, and publishes.
+    fn run_under(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        source: &mut Opened<'_>,
+        own: &[u8],
+        before_rename: &mut BeforeRename<'_>,
+    ) -> Result<Done, Error> {
+        let StoreAs::Under(temporary) = &self.store else {
+            return self.upload(client, on, watch, source);
+        };
+        let temporary = temporary.of(own);
+        if self.past.stored.is_none() {
+            self.place.set_name(&temporary);
+            let done = self.upload(client, on, watch, source)?;
+            self.past.stored = Some(Stored::new(done));
+        }
+        self.publish(client, &temporary, own, before_rename)
+    }
+}

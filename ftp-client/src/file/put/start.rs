@@ -1,0 +1,386 @@
+//! Where an upload begins: the evidence, gathered before a byte is sent.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ftp_proto::{Pathname, RepresentationType, Severity};
+
+use super::{Job, Opened, StoreAs};
+use crate::client::Client;
+use crate::error::{Error, Phase, UploadFault};
+use crate::event::{Event, Observer};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, decide};
+use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
+use crate::file::verify::compare_first;
+
+/// The first pause before a server that still receives an upload (450) is asked for the size again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The content of the file that shows whether two directories are one.
+const PROBE: &[u8] = b"ftp-cli compares directories";
+
+/// The command of an upload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum UploadMode {
+    Store,
+    /// `REST` and `STOR` at the end of the server's file, without data, so that the server gives
+    /// the file its final name.
+    Rest,
+    Append,
+    Unique,
+    /// Nothing is sent: the server has the whole file.
+    Nothing,
+}
+
+/// Where an upload begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) mode: UploadMode,
+    /// The number of bytes of the source that the server has.
+    pub(super) offset: u64,
+    /// The size of the server's file before, if it matters for its size afterwards.
+    pub(super) before: u64,
+    /// The size of the file that an upload from byte 0 replaces; 0 if there is none.
+    pub(super) replaced: u64,
+    /// Whether a digest has proved the server's bytes to be the whole source.
+    pub(super) is_proven: bool,
+    /// Where a later run finds what was sent.
+    pub(super) journal: Option<UploadJournal>,
+}
+
+impl Start {
+    const fn at_zero(mode: UploadMode) -> Self {
+        let (offset, before, replaced) = (0, 0, 0);
+        Self { mode, offset, before, replaced, is_proven: false, journal: None }
+    }
+
+    /// Turns a resumed upload into one from byte 0.
+    pub(super) fn from_zero(self) -> Self {
+        let replaced = self.offset.max(self.replaced);
+        Self { journal: self.journal, replaced, ..Self::at_zero(UploadMode::Store) }
+    }
+}
+
+impl Job<'_> {
+    /// Asks for the size of the server's file, if a decision needs it. Without a report, an
+    /// unknown file counts as none.
+    pub(super) fn size_before(
+        &self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &Opened<'_>,
+    ) -> Result<Option<u64>, Error> {
+        let is_file = source.facts().is_some();
+        let is_needed = match self.store {
+            StoreAs::Unique => false,
+            StoreAs::Append => self.verifies_size(),
+            StoreAs::Final | StoreAs::Under(_) => is_file && (self.looks() || self.options.moves),
+        };
+        match is_needed {
+            true => self.size_at_rest(client, on),
+            false if self.may_be_itself(client, source) => {
+                Ok(client.size(self.place.path()).ok().flatten())
+            }
+            false => Ok(None),
+        }
+    }
+
+    /// Returns whether the server's file may be the beginning of the source.
+    fn looks(&self) -> bool {
+        let is_image = self.options.representation == RepresentationType::Image;
+        is_image && (self.options.resume != Resume::Own || self.repeats)
+    }
+
+    /// Decides where the upload begins. `have` is the size of the server's file.
+    pub(super) fn start(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &Opened<'_>,
+        have: Option<u64>,
+    ) -> Result<Start, Error> {
+        let have = have.unwrap_or(0);
+        let start = match self.store {
+            StoreAs::Append => {
+                return Ok(Start { before: have, ..Start::at_zero(UploadMode::Append) });
+            }
+            StoreAs::Unique => return Ok(Start::at_zero(UploadMode::Unique)),
+            StoreAs::Final | StoreAs::Under(_) => Start::at_zero(UploadMode::Store),
+        };
+        let Opened::Regular { file, path, facts } = source else { return Ok(start) };
+        if !self.looks() {
+            return Ok(start);
+        }
+        let journal = self.journal(client, path);
+        let start = Start { replaced: have, journal, ..start };
+        let begun = self.resumed(client, on, (file, *facts), start, have)?;
+        if begun.offset == 0 {
+            self.past.replaced = Some(have);
+        }
+        Ok(begun)
+    }
+
+    /// Returns the start of an upload to a server's file of `have` bytes.
+    fn resumed(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        (file, facts): (&File, LocalFacts),
+        start: Start,
+        have: u64,
+    ) -> Result<Start, Error> {
+        let target = self.place.path().to_vec();
+        let asked = self.options.resume != Resume::Own;
+        let sent = self.past.sent.unwrap_or(0);
+        let is_own = have <= sent && self.past.replaced != Some(have);
+        if have == 0 || self.past.from_start {
+            return Ok(start);
+        }
+        if asked && have > facts.size {
+            let (there, here) = (have, facts.size);
+            return Err(Error::Upload(UploadFault::Longer { there, here }));
+        }
+        if self.past.extended && have > sent {
+            // What was appended has arrived twice, or another program writes to the file.
+            return Err(Error::Incomplete { bytes: have, announced: Some(sent) });
+        }
+        let journal = start.journal.as_ref().filter(|_| asked);
+        let mut known = Known {
+            have,
+            size: Some(facts.size),
+            resume: self.options.resume,
+            is_own,
+            record: journal.and_then(|journal| journal.fit(&facts, have)),
+            is_refuted: asked
+                && self.options.resume == Resume::Trusted
+                && self.is_older(client, &target, &facts)?,
+            restarts: true,
+            digest: Asked::NotYet,
+        };
+        // A journal does not say that all bytes arrived, only that no more were sent. Whether an
+        // equally long file is the whole one, only this job or a digest knows.
+        let is_all = have == facts.size;
+        let mut step = match is_all && !is_own && self.options.resume == Resume::Proven {
+            true => Step::AskDigest,
+            false => decide(&known),
+        };
+        if step == Step::AskDigest {
+            on.event(Event::Comparing { target: &target, bytes: have });
+            known.digest = compare_first(client, &target, (file, have), Some(have))?.asked();
+            step = decide(&known);
+        }
+        let is_proven = known.digest == Asked::Equal;
+        let why = match step {
+            Step::Whole if !is_own && !is_proven => Why::NoRecord,
+            Step::Whole => return self.whole(client, start, have, is_proven),
+            Step::Continue { kept, .. } if kept < have => Why::NoRecord,
+            Step::Continue { kept, compare } => {
+                match !is_proven && !self.has_same_end(client, file, (kept, compare))? {
+                    true => Why::TailDiffers,
+                    false if is_all => return self.whole(client, start, have, is_proven),
+                    false => {
+                        let mode = UploadMode::Append;
+                        return Ok(Start { mode, offset: kept, before: kept, ..start });
+                    }
+                }
+            }
+            Step::FromZero(why) => why,
+            // The digest was asked for; without an answer, nothing proves the bytes.
+            Step::AskDigest => Why::NoRecord,
+        };
+        on.event(Event::FromZero { target: &target, why });
+        Ok(start)
+    }
+
+    /// Returns the start if the server has all bytes. A server may report the size of an
+    /// interrupted upload that it still hides. Such a file gets its name only when another upload
+    /// completes it.
+    fn whole(
+        &self,
+        client: &mut Client,
+        start: Start,
+        have: u64,
+        is_proven: bool,
+    ) -> Result<Start, Error> {
+        let mode = match client.exists(self.place.path())? {
+            true => UploadMode::Nothing,
+            false => UploadMode::Rest,
+        };
+        Ok(Start { mode, offset: have, before: have, is_proven, ..start })
+    }
+
+    /// Returns whether the server's file is older than the local one.
+    fn is_older(&self, client: &mut Client, path: &[u8], here: &LocalFacts) -> Result<bool, Error> {
+        let there = client.modified(path)?;
+        Ok(there.is_some_and(|there| there.unix_seconds() < here.modified_seconds()))
+    }
+
+    /// Returns the size of the server's file. While another upload to it runs (450), waits and asks
+    /// again, at most as long as for a final reply.
+    fn size_at_rest(&self, client: &mut Client, on: &dyn Observer) -> Result<Option<u64>, Error> {
+        let path = self.place.path();
+        let limit = client.config.timeouts.final_reply;
+        let deadline = client.control.deadline(limit, Phase::FinalReply);
+        let mut pause = PAUSE;
+        loop {
+            let error = match client.size(path) {
+                Err(error) => error,
+                size => return size,
+            };
+            let is_busy = matches!(&error, Error::Refused(_, reply)
+                if reply.code().severity() == Severity::Transient);
+            let left = deadline.remaining().unwrap_or_default();
+            if !is_busy || left < pause || !client.control.waiter().pause(pause)? {
+                return Err(error);
+            }
+            if pause == PAUSE {
+                let text = "the server still receives an upload of this file: waiting";
+                on.event(Event::Note { target: path, text });
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Compares the last `compare` of the first `kept` bytes of the server's file with those of the
+    /// local file. No answer refutes nothing, and is not asked for again.
+    fn has_same_end(
+        &mut self,
+        client: &mut Client,
+        file: &File,
+        (kept, compare): (u64, u64),
+    ) -> Result<bool, Error> {
+        if self.past.is_mute || compare == 0 {
+            return Ok(true);
+        }
+        let from = kept - compare;
+        let there = match read_end(client, self.place.path(), (from, compare)) {
+            Ok(there) => there,
+            Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+            Err(error) => {
+                self.past.is_mute = true;
+                // Without a connection, the next attempt goes on.
+                return if client.is_ready() { Ok(true) } else { Err(error) };
+            }
+        };
+        let mut here = vec![0; usize::try_from(compare).unwrap_or(0)];
+        file.read_exact_at(&mut here, from).map_err(Error::Local)?;
+        Ok(here == there)
+    }
+
+    /// Returns the journal of this upload, if the session says who it belongs to.
+    fn journal(&self, client: &mut Client, local: &Path) -> Option<UploadJournal> {
+        if self.options.resume == Resume::Own {
+            return None;
+        }
+        let login = client.identity()?.clone();
+        let whole = self.place.whole();
+        let is_known = whole.starts_with(b"/") || !client.has_moved() || self.place.is_entered();
+        let path = match is_known {
+            true => whole,
+            false => match client.pwd() {
+                Ok(directory) => [directory.as_bytes(), b"/", whole.as_slice()].concat(),
+                Err(_) => return None,
+            },
+        };
+        let directory = self.options.journals.as_deref();
+        Some(UploadJournal::of(local, UploadTarget { login, path }, directory))
+    }
+
+    /// Returns whether the upload may replace its own source: the server is this computer, and the
+    /// names are equal, or the file has several names.
+    fn may_be_itself(&self, client: &Client, source: &Opened<'_>) -> bool {
+        let Opened::Regular { file, path, facts } = source else { return false };
+        if self.store != StoreAs::Final || facts.size == 0 || !is_this_computer(client) {
+            return false;
+        }
+        let there = self.place.path();
+        let name = there.rsplit(|byte| *byte == b'/').next().unwrap_or(there);
+        let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
+        let links = file.metadata().map_or(1, |metadata| metadata.nlink());
+        links > 1 || is_named(path) || is_named(&real_path(path))
+    }
+
+    /// Checks that the upload does not replace its own source: most servers empty the file at
+    /// `STOR`. `have` is the size of the server's file.
+    pub(super) fn check_apart(
+        &self,
+        client: &mut Client,
+        source: &Opened<'_>,
+        have: Option<u64>,
+    ) -> Result<(), Error> {
+        let Opened::Regular { path, facts, .. } = source else { return Ok(()) };
+        if have != Some(facts.size) || !self.may_be_itself(client, source) {
+            return Ok(());
+        }
+        let there = self.place.path().to_vec();
+        let is_alike = match client.modified(&there).ok().flatten() {
+            Some(time) => time.unix_seconds() == facts.modified_seconds(),
+            None => !client.features()?.has("MDTM"),
+        };
+        if is_alike && shares_directory(client, &real_path(path), &there) {
+            return Err(Error::Upload(UploadFault::SameFile));
+        }
+        Ok(())
+    }
+}
+
+fn real_path(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Returns whether the server's directory of `there` is that of the local file `real`: a small file
+/// that is created here shows up there. If it cannot be created, the directories count as one.
+fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
+    let name = format!(".ftp-cli-{:x}-0.tmp", std::process::id());
+    let probe = real.with_file_name(&name);
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    let Ok(()) = made.and_then(|mut file| file.write_all(PROBE)) else {
+        let _ = fs::remove_file(&probe);
+        return true;
+    };
+    let end = there.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+    let path = [there.get(..end).unwrap_or_default(), name.as_bytes()].concat();
+    let is_there = match client.size(&path) {
+        Ok(Some(size)) => size == PROBE.len() as u64,
+        _ => client.exists(&path).unwrap_or(false),
+    };
+    let _ = fs::remove_file(&probe);
+    is_there
+}
+
+/// Returns whether the control connection leads to this computer.
+fn is_this_computer(client: &Client) -> bool {
+    client.peer_addr().is_some_and(|peer| {
+        let own = client.local_addr().map(|own| own.ip().to_canonical());
+        let peer = peer.ip().to_canonical();
+        peer.is_loopback() || own == Some(peer)
+    })
+}
+
+/// Downloads `length` bytes at the end of the server's file, or more if the server sends more.
+fn read_end(
+    client: &mut Client,
+    path: &[u8],
+    (from, length): (u64, u64),
+) -> Result<Vec<u8>, Error> {
+    let path = Pathname::new(path)?;
+    let mut download = client.retrieve_from(path.as_bytes(), from)?;
+    let mut bytes = Vec::new();
+    let read = (&mut download).take(length + OVERLAP).read_to_end(&mut bytes);
+    match read {
+        Ok(_) if bytes.len() as u64 <= length => download.finish().map(|_| bytes),
+        // More than there is: the caller sees the difference, whatever the end is.
+        Ok(_) => {
+            let _ = download.finish();
+            Ok(bytes)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,280 @@
+//! Every combination of what is known and what the server has, when an upload is resumed: after
+//! success, the server has the bytes of the local file, except in the documented cases.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use ftp_client::{
+    Checksum, Client, Error, FileOptions, HashAlgorithm, LocalSource, Place, Put, Resume,
+};
+use ftp_tests::content::binary;
+
+use crate::peer::timeouts;
+
+/// The length of the local file.
+const LENGTH: usize = 150_000;
+
+/// The number of bytes that an interrupted upload left. The last 64 KiB do not begin at byte 0.
+const CUT: usize = 100_000;
+
+/// What the server can do, and the files that it has.
+#[derive(Default)]
+struct State {
+    files: HashMap<String, Vec<u8>>,
+    has_digest: bool,
+    appends: bool,
+    reads: bool,
+    /// Whether the next upload is cut after [`CUT`] bytes.
+    cuts: bool,
+}
+
+/// A server that keeps its state across connections.
+struct Store {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl Store {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        // Ends with the test.
+        std::thread::spawn(move || {
+            for control in listener.incoming().map_while(Result::ok) {
+                let _ = serve(&control, &shared);
+            }
+        });
+        Self { address, state }
+    }
+
+    fn put(&self, local: &Path, path: &str, resume: Resume) -> Result<(), Error> {
+        let builder = Client::builder().timeouts(timeouts());
+        let mut client = builder.connect(&self.address.to_string())?;
+        client.login("u", "p")?;
+        let options = FileOptions::new().resume(resume);
+        let mut put = Put::new(LocalSource::Path(local), Place::at(path), &options);
+        put.attempt(&mut client, &()).map(drop)
+    }
+}
+
+fn serve(mut control: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(control);
+    let mut passive = None::<TcpListener>;
+    let mut offset = 0;
+    control.write_all(b"220 ready\r\n")?;
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let (verb, path) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+        let mut state = state.lock().unwrap();
+        let found = state.files.get(path).cloned();
+        let reply = match (verb, found) {
+            ("USER", _) => "331 password".to_owned(),
+            ("PASS", _) => "230 in".to_owned(),
+            ("TYPE", _) => "200 ok".to_owned(),
+            ("FEAT", _) if state.has_digest => "211-so\r\n SIZE\r\n XCRC\r\n211 end".to_owned(),
+            ("SIZE", Some(bytes)) => format!("213 {}", bytes.len()),
+            ("MDTM", Some(_)) => "213 20990101000000".to_owned(),
+            ("XCRC", Some(bytes)) if state.has_digest => {
+                let mut checksum = Checksum::new(HashAlgorithm::Crc32).unwrap();
+                checksum.update(&bytes);
+                format!("250 {}", checksum.finish())
+            }
+            ("SIZE" | "MDTM", None) => "550 no such file".to_owned(),
+            ("REST", _) => {
+                offset = path.parse().unwrap();
+                "350 go on".to_owned()
+            }
+            ("EPSV", _) => {
+                let listener = passive.insert(TcpListener::bind("127.0.0.1:0")?);
+                format!("229 here (|||{}|)", listener.local_addr()?.port())
+            }
+            ("RETR", Some(bytes)) if state.reads => {
+                control.write_all(b"150 go\r\n")?;
+                let mut data = passive.take().unwrap().accept()?.0;
+                let _ = data.write_all(bytes.get(std::mem::take(&mut offset)..).unwrap());
+                "226 sent".to_owned()
+            }
+            ("APPE", _) if !state.appends => "554 no restart".to_owned(),
+            ("STOR" | "APPE", old) => {
+                control.write_all(b"150 go\r\n")?;
+                let mut data = passive.take().unwrap().accept()?.0;
+                let mut bytes = match verb {
+                    "APPE" => old.unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                data.read_to_end(&mut bytes)?;
+                let is_cut = std::mem::take(&mut state.cuts);
+                if is_cut {
+                    bytes.truncate(CUT);
+                }
+                state.files.insert(path.to_owned(), bytes);
+                if is_cut { "426 cut" } else { "226 done" }.to_owned()
+            }
+            ("RETR", _) => {
+                offset = 0;
+                "550 no".to_owned()
+            }
+            ("QUIT", _) => "221 bye".to_owned(),
+            _ => "502 what".to_owned(),
+        };
+        control.write_all(format!("{reply}\r\n").as_bytes())?;
+    }
+}
+
+/// What an earlier run left here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Journal {
+    Fits,
+    OfAnotherTarget,
+    OfAnEditedFile,
+    None,
+}
+
+/// What the server has now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum There {
+    Nothing,
+    /// Our first bytes.
+    Ours,
+    /// As many bytes of another file that ends alike.
+    SameEnd,
+    /// A shorter file with another end.
+    Foreign,
+    EqualLength,
+    Same,
+    Longer,
+}
+
+fn content(there: There, ours: &[u8]) -> Option<Vec<u8>> {
+    let mut other = binary(LENGTH, 7);
+    Some(match there {
+        There::Nothing => return None,
+        There::Ours => ours[..CUT].to_vec(),
+        There::SameEnd => {
+            other.truncate(CUT);
+            other[1_000..].copy_from_slice(&ours[1_000..CUT]);
+            other
+        }
+        There::Foreign => other[..CUT - 1].to_vec(),
+        There::EqualLength => {
+            other[1_000..].copy_from_slice(&ours[1_000..]);
+            other
+        }
+        There::Same => ours.to_vec(),
+        There::Longer => [ours, b"more"].concat(),
+    })
+}
+
+#[test]
+fn after_success_the_server_has_the_local_file_except_as_documented_as_09() {
+    let both = [false, true];
+    let all_journals =
+        [Journal::Fits, Journal::OfAnotherTarget, Journal::OfAnEditedFile, Journal::None];
+    let all_there = [
+        There::Nothing,
+        There::Ours,
+        There::SameEnd,
+        There::Foreign,
+        There::EqualLength,
+        There::Same,
+        There::Longer,
+    ];
+    let (mut cases, mut excused, mut refused) = (0, Vec::new(), 0);
+    let store = Store::start();
+    for resume in [Resume::Proven, Resume::Trusted] {
+        for journal in all_journals {
+            for there in all_there {
+                for (has_digest, appends) in both.map(|one| both.map(|other| (one, other))).concat()
+                {
+                    for reads in both {
+                        cases += 1;
+                        let case = format!(
+                            "{resume:?} {journal:?} {there:?} {has_digest} {appends} {reads}"
+                        );
+                        let root = tempfile::tempdir().unwrap();
+                        let local = root.path().join("a");
+                        let ours = prepare(&store, &local, journal);
+                        {
+                            let mut state = store.state.lock().unwrap();
+                            (state.has_digest, state.appends, state.reads) =
+                                (has_digest, appends, reads);
+                            state.files.clear();
+                            if let Some(bytes) = content(there, &ours) {
+                                state.files.insert("b".to_owned(), bytes);
+                            }
+                        }
+                        let done = store.put(&local, "b", resume);
+                        let now = store.state.lock().unwrap().files.get("b").cloned();
+                        if done.is_err() {
+                            refused += 1;
+                            // Only a longer file, or a digest that differs at the end.
+                            let is_joined = there == There::SameEnd
+                                || there == There::Foreign && !reads
+                                || there == There::EqualLength && resume == Resume::Trusted;
+                            let is_expected = there == There::Longer || has_digest && is_joined;
+                            assert!(is_expected, "{case}: {done:?}");
+                            continue;
+                        }
+                        assert!(there != There::Longer, "{case}");
+                        if now.as_deref() == Some(&ours) {
+                            continue;
+                        }
+                        let is_shorter = matches!(there, There::SameEnd | There::Foreign);
+                        let is_unseen = there == There::SameEnd || !reads;
+                        // The documented exception: a shorter file of another program, with the
+                        // same end or unreadable, on a server without digests.
+                        let by_journal = resume == Resume::Proven
+                            && journal == Journal::Fits
+                            && is_shorter
+                            && is_unseen
+                            && !has_digest
+                            && appends;
+                        // `-c --verify none` takes existing bytes as they are.
+                        let by_trust = resume == Resume::Trusted
+                            && (is_shorter && appends || there == There::EqualLength)
+                            && (is_unseen || there == There::EqualLength);
+                        assert!(by_journal || by_trust, "{case}: the content is wrong");
+                        excused.push(case);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 2 * 4 * 7 * 2 * 2 * 2);
+    println!("{cases} cases, {refused} refused, {} in the documented cases", excused.len());
+    let by_journal = excused.iter().filter(|case| case.starts_with("Proven")).count();
+    // Same end, read or not; another end, not read.
+    assert_eq!(by_journal, 3, "{excused:?}");
+}
+
+/// Makes the local file and what an earlier run left. Returns the content of the file.
+fn prepare(store: &Store, local: &Path, journal: Journal) -> Vec<u8> {
+    let mut ours = binary(LENGTH, 3);
+    fs::write(local, &ours).unwrap();
+    if journal == Journal::None {
+        return ours;
+    }
+    {
+        let mut state = store.state.lock().unwrap();
+        *state = State { cuts: true, ..State::default() };
+    }
+    let path = if journal == Journal::OfAnotherTarget { "c" } else { "b" };
+    store.put(local, path, Resume::Proven).unwrap_err();
+    if journal == Journal::OfAnEditedFile {
+        let file = fs::File::options().write(true).open(local).unwrap();
+        let before = file.metadata().unwrap().modified().unwrap();
+        ours[10] ^= 1;
+        (&file).write_all(&ours).unwrap();
+        file.set_modified(before).unwrap();
+    }
+    ours
+}
