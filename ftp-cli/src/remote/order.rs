@@ -62,12 +62,16 @@ impl Order {
         match self.key {
             Key::Server => {}
             Key::Name => entries.sort_by(|(one, _), (other, _)| one.cmp(other)),
-            Key::Time => entries.sort_by_cached_key(|(name, entry)| {
-                (Reverse(entry.modified.map(|modified| modified.time)), name.clone())
-            }),
-            Key::Size => {
-                entries.sort_by_cached_key(|(name, entry)| (Reverse(entry.size), name.clone()));
+            // The keys borrow: copies of the names would double the memory.
+            Key::Time => {
+                let time = |entry: &Entry| Reverse(entry.modified.map(|modified| modified.time));
+                entries.sort_by(|(one, first), (other, second)| {
+                    (time(first), one).cmp(&(time(second), other))
+                });
             }
+            Key::Size => entries.sort_by(|(one, first), (other, second)| {
+                (Reverse(first.size), one).cmp(&(Reverse(second.size), other))
+            }),
         }
         if self.reverse {
             entries.reverse();

@@ -82,7 +82,8 @@ impl Client {
             Mlsd::Begun(begun) => Ok(self.entries_of_mlsd(directory, *begun)),
             Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
             Mlsd::Refused(refusal) => {
-                let listed = self.begin_with_flags(directory, options, false);
+                let plain = ListOptions { all: false, ..options };
+                let listed = self.begin_with_flags(directory, plain, false);
                 if or_refusal(listed, &refusal)?.is_empty() {
                     // An empty listing proves nothing if MLSD of the same directory was refused.
                     return Err(refusal);

@@ -52,6 +52,8 @@ pub struct Entries<'a> {
     ready: VecDeque<Listed>,
     /// `None` if nothing is left to read.
     lines: Option<Lines<'a>>,
+    /// The error after the last entry.
+    failed: Option<Error>,
     reading: Reading,
 }
 
@@ -64,13 +66,20 @@ struct Reading {
     /// which can be empty, and the absolute one.
     paths: Vec<Vec<u8>>,
     shows_hidden: bool,
+    /// The first lines of `LIST`, while all of them may have a year between the time and the name;
+    /// `None` once that is decided.
+    waiting: Option<Vec<Vec<u8>>>,
 }
+
+/// The number of lines after which a year that follows each time does not belong to the names.
+const YEARS: usize = 1_000;
 
 impl Reading {
     fn new(form: ListingForm, paths: Vec<Vec<u8>>) -> Self {
         // `MLSD` has no option for hidden names, and no known server leaves them out.
         let shows_hidden = form == ListingForm::Mlsd;
-        Self { form, parser: ListParser::new(now()), paths, shows_hidden }
+        let waiting = (form == ListingForm::List).then(Vec::new);
+        Self { form, parser: ListParser::new(now()), paths, shows_hidden, waiting }
     }
 
     /// Returns the path that the caller gave.
@@ -91,6 +100,35 @@ impl Reading {
             let Entry { name, role, .. } = Entry::new(name);
             (entry.name, entry.role) = (name, role);
         }
+    }
+
+    /// Parses the next line, and adds what is known now to `ready`.
+    fn take(&mut self, line: Vec<u8>, ready: &mut VecDeque<Listed>) {
+        if let Some(waiting) = &mut self.waiting
+            && !ListParser::is_header(&line)
+        {
+            let may_have_year = self.parser.may_have_year_after_time(&line);
+            if may_have_year && waiting.len() < YEARS {
+                waiting.push(line);
+                return;
+            }
+            self.decide(may_have_year, ready);
+        }
+        ready.extend(self.line(&line));
+    }
+
+    /// Parses the lines that waited for the end of the listing, and adds them to `ready`.
+    fn end(&mut self, ready: &mut VecDeque<Listed>) {
+        let is_proved = self.waiting.as_ref().is_some_and(|waiting| waiting.len() > 1);
+        self.decide(is_proved, ready);
+    }
+
+    fn decide(&mut self, has_years: bool, ready: &mut VecDeque<Listed>) {
+        let waiting = self.waiting.take().unwrap_or_default();
+        if has_years {
+            self.parser.years_follow_times();
+        }
+        ready.extend(waiting.iter().filter_map(|line| self.line(line)));
     }
 
     fn line(&mut self, line: &[u8]) -> Option<Listed> {
@@ -165,26 +203,30 @@ impl Beginning {
 impl<'a> Entries<'a> {
     pub(crate) fn new(lines: Lines<'a>, paths: Vec<Vec<u8>>) -> Self {
         let reading = Reading::new(lines.form(), paths);
-        Self { ready: VecDeque::new(), lines: Some(lines), reading }
+        Self { ready: VecDeque::new(), lines: Some(lines), failed: None, reading }
     }
 
     /// Reads until the listing ends or [`is_decided`](Beginning::is_decided) returns true.
     pub(crate) fn begin(self) -> Result<Beginning, Error> {
-        let Self { ready, mut lines, reading } = self;
+        let Self { ready, mut lines, reading, .. } = self;
         let mut beginning = Beginning { ready, rest: None, reading };
         while !beginning.is_decided()
             && let Some(line) = lines.as_mut().and_then(Iterator::next).transpose()?
         {
-            beginning.ready.extend(beginning.reading.line(&line));
+            beginning.reading.take(line, &mut beginning.ready);
         }
         beginning.rest = lines.and_then(Lines::suspend);
+        if beginning.rest.is_none() {
+            beginning.reading.end(&mut beginning.ready);
+        }
         Ok(beginning)
     }
 
     /// Resumes a listing.
     pub(crate) fn resume(client: &'a mut Client, beginning: Beginning) -> Self {
         let Beginning { ready, rest, reading } = beginning;
-        Self { ready, lines: rest.map(|rest| Lines::resume(client, rest)), reading }
+        let lines = rest.map(|rest| Lines::resume(client, rest));
+        Self { ready, lines, failed: None, reading }
     }
 
     /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).
@@ -266,9 +308,17 @@ impl<'a> Entries<'a> {
                     _ => return Ok(Some(listed)),
                 }
             }
-            let Some(lines) = &mut self.lines else { return Ok(None) };
-            let Some(line) = lines.next().transpose()? else { return Ok(None) };
-            self.ready.extend(self.reading.line(&line));
+            let Some(lines) = &mut self.lines else {
+                return self.failed.take().map_or(Ok(None), Err);
+            };
+            match lines.next() {
+                Some(Ok(line)) => self.reading.take(line, &mut self.ready),
+                end => {
+                    self.lines = None;
+                    self.reading.end(&mut self.ready);
+                    self.failed = end.and_then(Result::err);
+                }
+            }
         }
     }
 }

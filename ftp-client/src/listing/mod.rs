@@ -16,7 +16,7 @@ pub use walk::{Skipped, Walk, WalkOptions, Walked};
 /// The command that lists a directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum ListingForm {
-    /// `MLSD` if the server lists `MLST` in `FEAT`, else `LIST`.
+    /// `MLSD` if the server lists `MLST` in `FEAT`, else `LIST`; also `LIST` if `MLSD` is refused.
     #[default]
     Auto,
     /// `MLSD`: exact, but missing on old servers (RFC 3659 §7).
@@ -24,8 +24,8 @@ pub enum ListingForm {
     /// `LIST`: available everywhere, but without a standard format, so this library must guess the
     /// format.
     List,
-    /// `NLST`: names only. Some servers leave out directories, and some answer 550 for an empty
-    /// directory.
+    /// `NLST`: names only. Some servers leave out directories. If the server refuses `NLST`, as some
+    /// do for an empty directory, the client uses `LIST`.
     Nlst,
 }
 

@@ -734,3 +734,32 @@ fn list_a_is_used_only_if_the_server_supports_it() {
         server.end();
     }
 }
+
+#[test]
+fn a_year_between_time_and_name_is_read_if_all_lines_have_it() {
+    let line = |text: &str| format!("-rw-r--r-- 1 u g 5 May 28 19:50 {text}\r\n");
+    let years = [line("2023 a"), line("2024 b")].concat();
+    for (lines, want) in [
+        (format!("total 5\r\n{years}"), &["a", "b"][..]),
+        (format!("{years}{}", line("c")), &["2023 a", "2024 b", "c"]),
+        (line("2023 a"), &["2023 a"]),
+        (format!("{}{years}", line("c")), &["c", "2023 a", "2024 b"]),
+    ] {
+        let (server, mut client) =
+            Server::logged_in(move |mut peer| listing(&mut peer, "LIST", lines.as_bytes()));
+        let entries = gather(&mut client, "", LINES);
+        let names: Vec<_> = entries.iter().map(|entry| entry.name_lossy()).collect();
+        assert_eq!(names, want);
+        server.end();
+    }
+    // An error while the lines wait is reported.
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.epsv();
+        peer.answer("LIST", "150 ok");
+        peer.send_data(years.as_bytes());
+        peer.reply("426 cut");
+    });
+    let (_, end) = counted(&mut client, "", LINES);
+    assert!(matches!(end, Some(Error::Refused(..))), "{end:?}");
+    server.end();
+}

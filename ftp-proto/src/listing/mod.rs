@@ -168,6 +168,26 @@ impl ListParser {
         self.form
     }
 
+    /// Returns whether a year may follow the time of an `ls -l` line, as in `May 28 19:50 2023 name`.
+    ///
+    /// In one line, the year can also be the beginning of the name. If all lines of a listing are
+    /// like this, call [`years_follow_times`](Self::years_follow_times) before you parse the first.
+    #[must_use]
+    pub fn may_have_year_after_time(&self, line: &[u8]) -> bool {
+        unix::may_have_year_after_time(line, self.reference)
+    }
+
+    /// Makes the parser read a year after each time of an `ls -l` line.
+    pub const fn years_follow_times(&mut self) {
+        self.habits.years_follow_times = true;
+    }
+
+    /// Returns whether a line is about the listing itself, such as `total 12` or an empty line.
+    #[must_use]
+    pub fn is_header(line: &[u8]) -> bool {
+        is_header(line)
+    }
+
     /// Parses the next line without its line ending. Every sequence of bytes has a result.
     ///
     /// SP and TAB before an `ls -l` or DOS line are ignored. A line without a name after its date
@@ -344,6 +364,30 @@ mod tests {
         ] {
             let got = ListLine::parse(line.as_bytes(), reference());
             assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_year_after_the_time_is_read_on_request() {
+        let line = b"-rw-r--r-- 1 a b 5 May 28 19:50 2023 photo.jpg";
+        let read = |parser: &mut ListParser| {
+            let ListLine::Entry(entry) = parser.parse(line) else { panic!("not an entry") };
+            (entry.name_lossy().into_owned(), entry.modified.unwrap().time.to_string())
+        };
+        let mut parser = ListParser::new(reference());
+        assert!(parser.may_have_year_after_time(line));
+        assert_eq!(read(&mut parser).0, "2023 photo.jpg");
+        parser.years_follow_times();
+        assert_eq!(read(&mut parser), ("photo.jpg".to_owned(), "20230528195000".to_owned()));
+        for line in [
+            "-rw-r--r-- 1 a b 5 May 28 19:50 2023",
+            "-rw-r--r-- 1 a b 5 May 28 19:50 photo 2023",
+            "-rw-r--r-- 1 a b 5 May 28 19:50  2023 photo",
+            "-rw-r--r-- 1 a b 5 May 28 19:50 1023 photo",
+            "-rw-r--r-- 1 a b 5 May 28 2023 2023 photo",
+            "total 5",
+        ] {
+            assert!(!parser.may_have_year_after_time(line.as_bytes()), "{line}");
         }
     }
 
