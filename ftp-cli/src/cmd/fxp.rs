@@ -30,7 +30,7 @@ use crate::transfer::publish::publish;
 use crate::transfer::target::name_of;
 
 /// Options that apply only to trees.
-const ONLY_OF_TREES: [&str; 10] = [
+const ONLY_OF_TREES: [&str; 11] = [
     "jobs",
     "create-dirs",
     "include",
@@ -40,6 +40,7 @@ const ONLY_OF_TREES: [&str; 10] = [
     "listing",
     "delete",
     "max-delete",
+    "ignore-errors",
     "stats",
 ];
 

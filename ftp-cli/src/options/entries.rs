@@ -227,14 +227,26 @@ this computer each read the whole file. The server must offer SHA-256, SHA-512,
 SHA-1 or CRC-32 (HASH, or a command such as XSHA256); if not, the exit status is
 14.
 
-After all files are copied, --delete removes objects from DST that SRC lacks.
-If something failed in a directory, or its listing is incomplete, --delete
-removes nothing from that directory. --delete removes nothing through a
-symbolic link. Files that --exclude matches are never removed. If SRC is a
-server that may hide names that begin with a dot, --delete keeps objects with
-such names in DST, and reports each one that SRC lacks as a failure. On servers
-that list links as directories, mirror removes a directory only if a test shows
-that it is not a link. rm -r does the same.
+After all files are copied, --delete removes objects from DST that SRC lacks,
+and prints each. If a directory of SRC could not be read completely, or if
+anything was not copied, --delete removes nothing at all: what is missing may
+be what would be removed, renamed. With --ignore-errors, directories are cleaned
+in which, above which and below which nothing failed. Objects that could not be
+removed, and times and permissions that could not be set, do not count.
+--delete removes nothing through a symbolic link. Files that --exclude matches
+are never removed. If SRC is a server that may hide names that begin with a dot,
+--delete keeps objects with such names in DST. On servers that list links as
+directories, mirror removes a directory only if a test shows that it is not a
+link. rm -r does the same.
+
+Some servers and disks store two spellings of a name as one file: without case,
+in another form of Unicode, without a dot or blank at the end, or cut short.
+mirror asks before it writes a new name that differs from another name in such a
+way only. If both are one file, the file is replaced and kept. If SRC has both
+names, the second is not copied, and the exit status is 12. Before mirror
+removes anything from a directory or its source, it lists the directory again if
+it has written new names there. If a new name is missing, mirror removes nothing
+there, and the exit status is 12.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete; otherwise, mirror does nothing.
@@ -243,7 +255,8 @@ GLOB is a name or path that can contain the patterns *, ? and [a-z]. A GLOB with
 a / before its end is a path from the top of the tree. A GLOB that ends in /
 matches directories only. If several GLOBs match a name, the last one decides. A
 file that no GLOB matches is skipped if the first GLOB belongs to an --include;
-otherwise it is copied.
+otherwise it is copied. A GLOB that matches nothing is reported. GLOBs with **
+or {a,b} are errors; to match such a character in a name, write [*] or [{].
 
 mirror does not copy FIFOs, devices or temporary files of ftp-cli. --delete
 removes FIFOs and devices from DST if SRC lacks their names, as rsync does. In a
@@ -255,9 +268,8 @@ left. --delete never removes the hidden files of --remove-source.
 Without --links, symbolic links are not copied. --links keep creates links in a
 local DST, if the listing shows their targets and the targets are inside the
 tree. If DST is a URL, --links keep is an error: FTP cannot create links.
---links follow copies the file that a link leads to. From a local SRC, --links
-follow also copies directories that links lead to. From a server, it skips links
-to directories.
+--links follow copies the file or directory that a link leads to. A link that
+leads to neither fails, and the exit status is 12.
 
 mirror compares the size of each uploaded file with its size on the server, as
 put does. If a file name is not UTF-8 and the server would change it, the upload
@@ -303,7 +315,8 @@ same, mirror briefly creates a small local file and looks for it on the server.
 DIR is a local directory on the file system of DST, or a path on the server. If
 the name already exists below DIR, a suffix such as .~1~ is added. A replaced
 file moves to DIR only once its replacement is complete. With --backup-dir,
-uploads get temporary names, as with --temp.
+uploads get temporary names, as with --temp. With --temp and --remove-source,
+one file is uploaded at a time.
 
 --perms copies the permissions of every file, even of files that are up to date.
 A directory gets its permissions after its content, and only if nothing in it

@@ -265,6 +265,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",      No,                            TREES,    "create missing parent directories of DST"),
     row(Mirror,   "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
     row(Mirror,   "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
+    row(Mirror,   "",  "ignore-errors",    No,                            TREES,    "remove from directories that failures do not affect"),
     row(Mirror,   "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
     row(Mirror,   "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
     row(Mirror,   "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),

@@ -3,8 +3,10 @@
 
 mod choices;
 mod dangers;
+mod deletions;
 mod interrupted;
 mod large;
+mod names;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -197,8 +199,9 @@ fn a_mirror_lists_each_directory_once_and_sends_few_commands() {
     }
     let up = mirror(&["--trace"], shown(&here.join("a")), &server.url("b"));
     up.exited(0);
+    // After a refused MLSD, CWD shows whether LIST could list the target.
     let commands =
-        [("MLSD", 1), ("STOR", 7), ("MFMT", 7), ("MKD", 7), ("TYPE", 1), ("SIZE", 7), ("CWD", 0)];
+        [("MLSD", 1), ("STOR", 7), ("MFMT", 7), ("MKD", 7), ("TYPE", 1), ("SIZE", 7), ("CWD", 1)];
     for (command, want) in commands {
         assert_eq!(sent(&up, command), want, "{command}: {up:?}");
     }

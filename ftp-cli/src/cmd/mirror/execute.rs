@@ -1,12 +1,15 @@
 //! Executes a plan: directories first, then copies in parallel jobs, links, removals and
 //! permissions. Files of the source are removed last.
 
-use std::collections::HashSet;
+mod confirm;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ftp_client::RateLimit;
+use ftp_client::tree::Causes;
 
 use super::compare::Difference;
 use super::copy::{Copied, Copier, Progress, Watch, copy_together};
@@ -17,7 +20,7 @@ use crate::console::progress::Board;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::remote::path::join;
+use crate::remote::path::{join, split};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
@@ -31,6 +34,8 @@ pub(super) struct MirrorReporter<'a> {
     pub(super) events: &'a Events,
     /// Whether to print a line for each object.
     pub(super) each: bool,
+    /// Whether to print a line for each removal.
+    pub(super) removals: bool,
     pub(super) source: &'a Naming<'a>,
     pub(super) target: &'a Naming<'a>,
     /// Progress display.
@@ -55,9 +60,13 @@ impl MirrorReporter<'_> {
             },
             bytes,
         );
-        self.messages.say_if(self.each, format_args!("{}: {what}", shown(path)));
+        let is_said = self.each || self.removals && what == REMOVED;
+        self.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
     }
 }
+
+/// Result of a removal.
+const REMOVED: &str = "removed";
 
 /// Totals of a mirror.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -79,7 +88,7 @@ pub(super) struct Totals {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DirectoryState {
     Fine,
-    /// An object in the directory failed: nothing is removed from the directory.
+    /// An object in the directory failed.
     Failed,
     /// The directory is missing: no step in it can be done.
     Missing,
@@ -172,7 +181,7 @@ fn prepare_copies(
 /// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk.
 /// If the plan has copies, it is called once: at the end, but before any source is removed.
 ///
-/// Removes nothing from a target directory in which anything failed. After a fatal failure, removes
+/// Removes only what the causes of the plan and of the run permit. After a fatal failure, removes
 /// nothing at all.
 pub(super) fn act(
     plan: &Plan,
@@ -199,7 +208,25 @@ pub(super) fn act(
     });
     let states = states.collect();
     let done = Totals::default();
-    let mut run = Run { plan, reporter, tally, done, states, copied: Vec::new(), is_over: false };
+    let causes = plan.causes.clone();
+    let (copied, written, unconfirmed) = (Vec::new(), HashMap::new(), HashSet::new());
+    let has_twins = plan.apart().len() < plan.copies.len()
+        || plan.directories.iter().any(|place| !place.twins.is_empty());
+    let notes_names = has_twins || plan.moves || !plan.removals.is_empty();
+    let is_over = false;
+    let mut run = Run {
+        plan,
+        reporter,
+        tally,
+        done,
+        states,
+        causes,
+        copied,
+        written,
+        notes_names,
+        unconfirmed,
+        is_over,
+    };
     (0..plan.same).for_each(|_| run.tally.done());
     for failure in &plan.failures {
         let _ = run.tally.failed(failure.clone(), |error| error);
@@ -210,7 +237,9 @@ pub(super) fn act(
     }
     run = copy_all(run, jobs);
     if let Some(first) = jobs.first_mut() {
+        run.copy_twins(first);
         run.make_links(first);
+        run.confirm_names(first);
         run.remove_all(first);
         run.set_modes(first);
     }
@@ -229,8 +258,18 @@ struct Run<'a> {
     done: Totals,
     /// States of the plan's directories.
     states: Vec<DirectoryState>,
+    /// The failures after which nothing is deleted.
+    causes: Causes,
     /// With `--remove-source`, the copies of this run, with their numbers in the plan.
     copied: Vec<(usize, Copied)>,
+    /// Names that this run wrote and the target did not list before, by the path of their
+    /// directory, as far as they must be confirmed or have twins.
+    written: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    /// Whether those names are needed.
+    notes_names: bool,
+    /// Directories that do not show all of those names: nothing is deleted there, and no source of
+    /// theirs is removed.
+    unconfirmed: HashSet<usize>,
     /// Whether to try nothing more.
     is_over: bool,
 }
@@ -240,7 +279,16 @@ impl<'a> Run<'a> {
         self.states.get(place).copied().unwrap_or(DirectoryState::Missing)
     }
 
+    /// Records a failure that leaves something of the source without its copy.
     fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: DirectoryState) {
+        if let Some(place) = self.plan.directories.get(place) {
+            self.causes.add(&place.path, &failure.message);
+        }
+        self.fail_apart(place, path, failure, state);
+    }
+
+    /// Records a failure that holds back no deletions.
+    fn fail_apart(&mut self, place: usize, path: &[u8], failure: Failure, state: DirectoryState) {
         let reporter = self.reporter;
         let ended = self.tally.failed(failure, |error| reporter.named(error, path));
         self.is_over |= ended.is_break();
@@ -259,10 +307,20 @@ impl<'a> Run<'a> {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over {
-                match with_retries(copier, self.reporter, path, |copier| copier.make(path)) {
+                let (above, name) = split(path);
+                let made =
+                    self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
+                        with_retries(copier, self.reporter, path, |copier| copier.make(path))?;
+                        unclear
+                            .into_iter()
+                            .for_each(|failure| self.note_unclear(at, path, failure));
+                        Ok(())
+                    });
+                match made {
                     Ok(()) => {
                         self.tally.done();
                         self.done.made += 1;
+                        self.note_written(above, name);
                         self.reporter.done(path, "made", 0);
                     }
                     Err(failure) => {
@@ -280,14 +338,27 @@ impl<'a> Run<'a> {
         let Some(copy) = plan.copies.get(number) else { return };
         let path = plan.path_of(copy);
         match copied {
-            Ok(copied) => {
-                self.tally.done();
+            Ok(mut copied) => {
+                if !copy.replaces() {
+                    let place = plan.directories.get(copy.place).map(|place| place.path.as_slice());
+                    self.note_written(place.unwrap_or_default(), &copy.name);
+                }
+                let unset = copied.unset.take();
                 self.done.copied += 1;
                 self.done.bytes += copied.bytes;
-                if plan.moves {
-                    self.copied.push((number, copied));
-                }
                 self.reporter.done(&path, "copied", copied.bytes);
+                match unset {
+                    // The content is complete, but the source stays.
+                    Some(failure) => {
+                        self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
+                    }
+                    None => {
+                        self.tally.done();
+                        if plan.moves {
+                            self.copied.push((number, copied));
+                        }
+                    }
+                }
             }
             Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
         }
@@ -307,6 +378,9 @@ impl<'a> Run<'a> {
                 Ok(()) => {
                     self.tally.done();
                     self.done.links += 1;
+                    if !link.replaces {
+                        self.note_written(&place.path, &link.name);
+                    }
                     self.reporter.done(&path, "linked", 0);
                 }
                 Err(failure) => self.fail(link.place, &path, failure, DirectoryState::Failed),
@@ -335,7 +409,7 @@ impl<'a> Run<'a> {
                 // The object counts as not tried.
                 Ok(false) => {}
                 // Only the permissions are missing; the content is complete.
-                Err(failure) => self.fail(*place, path, failure, self.state(*place)),
+                Err(failure) => self.fail_apart(*place, path, failure, self.state(*place)),
             }
         }
     }
@@ -367,6 +441,9 @@ impl<'a> Run<'a> {
                 return;
             }
             let Some(place) = plan.directories.get(copy.place) else { continue };
+            if self.unconfirmed.contains(&copy.place) {
+                continue;
+            }
             let path = plan.path_of(copy);
             let removed = with_retries(copier, self.reporter, &path, |copier| {
                 copier.remove_source(&place.path, copy, copied)
@@ -376,20 +453,33 @@ impl<'a> Run<'a> {
                     self.done.sources += 1;
                     self.reporter.done(&path, "source removed", 0);
                 }
-                Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
+                Err(failure) => {
+                    self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
+                }
             }
         }
     }
 
     fn remove_all(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
         // The last listed directory that turned out to be a link or empty, and was removed.
         let mut gone: Option<&[u8]> = None;
-        for removal in &self.plan.removals {
+        // The last object that could not be removed.
+        let mut kept: Option<&[u8]> = None;
+        let mut is_withheld = false;
+        for removal in &plan.removals {
             if self.is_over {
                 return;
             }
+            let place = plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
             // The object counts as not tried.
-            if self.state(removal.place) != DirectoryState::Fine {
+            if !self.causes.permit(place, plan.ignores_errors) {
+                is_withheld = true;
+                continue;
+            }
+            let is_near =
+                |kept: &[u8]| is_below(kept, &removal.path) || is_below(&removal.path, kept);
+            if self.unconfirmed.contains(&removal.place) || kept.is_some_and(is_near) {
                 continue;
             }
             let is_counted = !matches!(removal.what, Removed::Below { .. });
@@ -408,13 +498,18 @@ impl<'a> Run<'a> {
                         false => gone = Some(&removal.path),
                     }
                     self.done.removed += 1;
-                    self.reporter.done(&removal.path, "removed", 0);
+                    self.reporter.done(&removal.path, REMOVED, 0);
                 }
                 // Its parent directories cannot be removed either.
                 Err(failure) => {
-                    self.fail(removal.place, &removal.path, failure, DirectoryState::Failed);
+                    self.fail_apart(removal.place, path, failure, self.state(removal.place));
+                    kept = Some(path);
                 }
             }
+        }
+        if is_withheld {
+            let message = plan.withheld(&self.causes);
+            self.reporter.messages.say(message);
         }
     }
 }
@@ -464,9 +559,11 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let is_alone = jobs.len() == 1;
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
         let mut row = Vec::new();
+        // Whether the connection has made a copy. A server may close it after each so many.
+        let mut is_proven = false;
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(copy) = plan.copies.get(number) else { break };
+            let Some(copy) = plan.apart().get(number) else { break };
             let Some(place) = plan.directories.get(copy.place) else { continue };
             // Without its directory, the copy counts as not tried.
             let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
@@ -475,7 +572,7 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
             }
             let path = plan.path_of(copy);
             // A copy that will not be tried must not be announced.
-            let following = plan.copies.get(number + 1).map(|next| lock(&run).state(next.place));
+            let following = plan.apart().get(number + 1).map(|next| lock(&run).state(next.place));
             if is_alone && following != Some(DirectoryState::Missing) {
                 copier.plan(plan, number);
             }
@@ -483,8 +580,16 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                 let fields = |event: Object| reporter.named(event, &path);
                 let meter = reporter.board.begin(&path, 0, copy.size, &fields);
                 let mut watch = Watch { meter, rate_limit: reporter.rate_limit };
-                copier.copy(&place.path, copy, &mut watch)
+                match copier.copy(&place.path, copy, &mut watch) {
+                    Err(failure) if failure.exit == Exit::Network && is_proven => {
+                        is_proven = false;
+                        copier.disconnect();
+                        copier.copy(&place.path, copy, &mut watch)
+                    }
+                    copied => copied,
+                }
             });
+            is_proven |= copied.is_ok();
             match copied {
                 Ok(copied) => row.push((number, copied)),
                 Err(failure) => lock(&run).count_copy(number, Err(failure)),
@@ -528,7 +633,15 @@ fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex
             }
             set = with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time));
         }
-        lock(run).count_copy(number, set.map(|()| copied));
+        let counted = match set {
+            Err(failure) if !failure.fatal => {
+                let mut copied = copied;
+                copied.unset = Some(failure);
+                Ok(copied)
+            }
+            set => set.map(|()| copied),
+        };
+        lock(run).count_copy(number, counted);
     }
 }
 

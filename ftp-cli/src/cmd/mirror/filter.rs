@@ -94,6 +94,13 @@ impl Glob {
             let why = "matches no name; remove empty parts and the parts \".\" and \"..\"";
             return Err(Failure::usage(format!("--{long}: \"{text}\" {why}")));
         }
+        if path.windows(2).any(|pair| pair == b"**") || has_braces(path) {
+            let text = crate::display::shown(bytes);
+            let message = format!(
+                "--{long}: \"{text}\": patterns support only *, ? and [a-z]: without a /, a pattern matches names at any depth; for {{a,b}}, repeat --{long}; for the character itself, write [*] or [{{]"
+            );
+            return Err(Failure::usage(message));
+        }
         let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
         let text = format!("--{long} {}", crate::display::shown(bytes));
         let (includes, is_met) = (long == "include", AtomicBool::new(false));
@@ -119,6 +126,23 @@ impl Glob {
             }
         }
     }
+}
+
+/// Returns whether a pattern has `{`, apart from a set such as `[{]`.
+fn has_braces(path: &[u8]) -> bool {
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'{' => return true,
+            // The first byte of a set is a member, even `]`.
+            b'[' => match after.iter().skip(1).position(|byte| *byte == b']') {
+                Some(at) => after.get(at + 2..).unwrap_or_default(),
+                None => after,
+            },
+            _ => after,
+        };
+    }
+    false
 }
 
 #[cfg(test)]
@@ -165,14 +189,14 @@ mod tests {
 
     #[test]
     fn patterns_that_matched_nothing_are_reported() {
-        let choice = choice("-*.tmp +keep.tmp -**/x -{a,b}");
+        let choice = choice("-*.tmp +keep.tmp -x/y -[{]a,b}");
         assert!(!choice.takes(b"a.tmp", false) && choice.takes(b"d/keep.tmp", false));
-        assert!(choice.unmet().eq(["--exclude **/x", "--exclude {a,b}"]));
+        assert!(choice.unmet().eq(["--exclude x/y", "--exclude [{]a,b}"]));
     }
 
     #[test]
     fn patterns_that_cannot_match_are_refused() {
-        for text in ["", "/", "a//b", "../a", "a/..", ".", "//"] {
+        for text in ["", "/", "a//b", "../a", "a/..", ".", "//", "**/x", "a**", "{a,b}", "[a]{b}"] {
             assert!(Glob::read("exclude", OsStr::new(text)).is_err(), "{text:?}");
         }
     }

@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ftp_client::tree::{self, Answer, Relation};
 use ftp_client::{Error, Origin, PartialFile, Salvage, TimeVal};
 use rustix::fs::flock;
 use rustix::fs::{
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 pub(super) use backup::Backup;
 
 use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
+use crate::remote::path::split;
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -134,6 +136,37 @@ impl Directory {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns whether `unlisted` is the object `listed`. Both are paths in one directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(super) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> io::Result<Relation> {
+        let (above, name) = split(unlisted);
+        let directory = self.below(above)?;
+        let answer = |name: &[u8]| match directory.found(name)? {
+            Some(_) => Ok::<_, io::Error>(Answer::There),
+            None => Ok(Answer::Absent),
+        };
+        let relation = tree::relation(answer(split(listed).1)?, answer(name)?);
+        // Inodes prove nothing: on exFAT through FUSE, each spelling has its own. But a listing
+        // shows every object once.
+        if relation == Relation::One && directory.lists(name)? {
+            return Ok(Relation::Two);
+        }
+        Ok(relation)
+    }
+
+    /// Returns whether a listing shows exactly this name.
+    fn lists(&self, name: &[u8]) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.descriptor)? {
+            if entry?.file_name().to_bytes() == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Creates a directory in this one. Accepts an existing directory.

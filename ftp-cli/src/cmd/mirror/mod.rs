@@ -255,6 +255,7 @@ impl<'a> Mirror<'a> {
                 takes_times,
                 names,
                 backup,
+                list: self.wanted.list,
                 ..RemoteSide::source(sessions, url, &top)
             };
             let resumes = self.wanted.transfer.resume;
@@ -306,7 +307,9 @@ impl<'a> Mirror<'a> {
         let copiers = pairs.map(|(sources, targets)| {
             let from = RemoteSide::source(sources, from, &top_from);
             let takes_times = seen.takes_times;
-            let to = RemoteSide { takes_times, names, ..RemoteSide::source(targets, to, &top_to) };
+            let list = self.wanted.list;
+            let source = RemoteSide::source(targets, to, &top_to);
+            let to = RemoteSide { takes_times, names, list, ..source };
             let temporary = self.wanted.transfer.temporary.as_ref();
             Copier::Across(Across { from, to, options: choice, temporary })
         });
@@ -341,7 +344,7 @@ impl<'a> Mirror<'a> {
 
     fn wish(&self, rule: Rule, resumes: bool) -> PlanOptions<'_> {
         let choice = &self.wanted.filter;
-        let deletes = self.wanted.deletes;
+        let (deletes, ignores_errors) = (self.wanted.deletes, self.wanted.ignores_errors);
         let is_dry = self.wanted.is_dry;
         let moves = self.wanted.transfer.removes_source;
         let temporary = self.wanted.transfer.temporary.as_ref();
@@ -350,6 +353,7 @@ impl<'a> Mirror<'a> {
             choice,
             rule,
             deletes,
+            ignores_errors,
             objects,
             resumes,
             is_dry,
@@ -434,8 +438,16 @@ impl<'a> Mirror<'a> {
         first: Sessions<'a>,
         plan: &Plan,
     ) -> impl Iterator<Item = Sessions<'a>> + use<'a> {
-        let all = self.wanted.transfer.jobs;
-        let jobs = if plan.large.is_empty() { all.min(plan.copies.len()).max(1) } else { all };
+        // In active mode, each job listens on a port of its own.
+        let all = self.wanted.transfer.jobs.min(self.wanted.active_ports).max(1);
+        // A server that cuts names short may store two temporary names as one file, which shows
+        // only later. One upload at a time then still gives each name its own content.
+        let is_careful = plan.moves && self.wanted.transfer.temporary.is_some();
+        let jobs = match plan.large.is_empty() {
+            _ if is_careful => 1,
+            true => all.min(plan.copies.len()).max(1),
+            false => all,
+        };
         let more: Vec<Sessions<'a>> = (1..jobs).map(|_| first.another()).collect();
         std::iter::once(first).chain(more)
     }
@@ -465,6 +477,9 @@ impl<'a> Mirror<'a> {
             return Err(Failure::new(Exit::Limit, message));
         }
         self.warn_of_patterns(plan, stdio);
+        if self.is_talkative {
+            plan.spelled.iter().for_each(|message| stdio.messages.say(message));
+        }
         for left_out in &plan.left_out {
             if !self.options.is_quiet() {
                 stdio.messages.say(left_out);
@@ -510,6 +525,7 @@ impl<'a> Mirror<'a> {
             messages: &stdio.messages,
             events: &self.events,
             each: self.options.is_verbose(),
+            removals: !self.options.is_quiet(),
             source,
             target,
             board: &board,

@@ -33,6 +33,8 @@ pub(super) struct MirrorOptions {
     pub(super) list: ListOptions,
     pub(super) comparison: Comparison,
     pub(super) deletes: bool,
+    /// `--ignore-errors`.
+    pub(super) ignores_errors: bool,
     pub(super) max_delete: Option<usize>,
     pub(super) is_dry: bool,
     pub(super) links: LinkChoice,
@@ -42,6 +44,8 @@ pub(super) struct MirrorOptions {
     pub(super) backup: Option<OsString>,
     /// `--stats`.
     pub(super) stats: bool,
+    /// Number of ports of `--active-ports`; `usize::MAX` without that option.
+    pub(super) active_ports: usize,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
@@ -65,6 +69,9 @@ impl MirrorOptions {
         let deletes = options.has("delete");
         if max_delete.is_some() && !deletes {
             return Err(Failure::usage("--max-delete needs --delete"));
+        }
+        if options.has("ignore-errors") && !deletes {
+            return Err(Failure::usage("--ignore-errors needs --delete"));
         }
         let modes =
             [("size", Comparison::Size), ("time", Comparison::Time), ("hash", Comparison::Hash)];
@@ -90,6 +97,8 @@ impl MirrorOptions {
             let message = "--remove-source and --links follow exclude each other: the targets of links are never removed";
             return Err(Failure::usage(message));
         }
+        let ports = options.parsed("active-ports", values::ports)?;
+        let active_ports = ports.map_or(usize::MAX, |ports| ports.count());
         let backup = options.value("backup-dir").map(OsStr::to_owned);
         if backup.as_ref().is_some_and(|backup| backup.is_empty()) {
             return Err(Failure::usage("--backup-dir: expected a directory"));
@@ -99,12 +108,14 @@ impl MirrorOptions {
             list: ListOptions { all: true, form: form.unwrap_or_default() },
             comparison,
             deletes,
+            ignores_errors: options.has("ignore-errors"),
             max_delete,
             is_dry: options.has("dry-run"),
             links,
             perms: options.has("perms"),
             backup,
             stats: options.has("stats"),
+            active_ports,
             transfer: TransferOptions::from_options(options)?,
         })
     }

@@ -14,9 +14,7 @@ use crate::remote::path::join;
 use crate::report::json::Object;
 
 impl Mirror<'_> {
-    /// Warns of probably wrong patterns if nothing is selected, or if a pattern in another
-    /// program's syntax matches no name. With `--verbose` or on a terminal, reports every pattern
-    /// that matches no name.
+    /// Reports each pattern that matches no name, and that no file is selected.
     pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {
         if self.options.is_quiet() {
             return;
@@ -27,15 +25,8 @@ impl Mirror<'_> {
                 plan.unselected
             ));
         }
-        let is_foreign = |text: &&str| text.contains("**") || text.contains('{');
         for unmet in self.wanted.filter.unmet() {
-            if is_foreign(&unmet) {
-                stdio.messages.say(format_args!(
-                    "{unmet}: matches no name; patterns support only *, ? and [a-z]"
-                ));
-            } else if self.is_talkative {
-                stdio.messages.say(format_args!("{unmet}: matches no name"));
-            }
+            stdio.messages.say(format_args!("{unmet}: matches no name"));
         }
     }
 
@@ -78,7 +69,7 @@ impl Mirror<'_> {
     }
 
     /// Prints the totals: as a table with `--stats` or on a terminal, otherwise as one line with
-    /// `--verbose`. With `--json`, the line replaces the table.
+    /// `--verbose` or if objects were removed. With `--json`, the line replaces the table.
     pub(super) fn sum_up(&self, plan: &Plan, done: Totals, time: Duration, stdio: &Stdio) {
         let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
         if (self.wanted.stats || is_shown) && !self.events.is_on() {
@@ -93,8 +84,10 @@ impl Mirror<'_> {
             true => format!(", {} removed", counted(sources, "source file")),
             false => String::new(),
         };
+        // Without a terminal too, a run that removed objects says so.
+        let is_said = self.is_talkative || removed > 0 && !self.options.is_quiet();
         stdio.messages.say_if(
-            self.is_talkative,
+            is_said,
             format_args!(
                 "{} copied, {moved}; {} created, {} deleted, {} unchanged{taken}",
                 counted(copied, "file"),

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use ftp_client::{Checksum, Client, Digest, Error, ListLimits, ListOptions, ListingForm};
+use ftp_client::tree::{self, Relation};
+use ftp_client::{Budget, Checksum, Client, Digest, Error, ListLimits, ListOptions, ListingForm};
 use ftp_proto::Fact;
 
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
@@ -13,7 +14,7 @@ use super::probe;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
-use crate::remote::object::not_understood;
+use crate::remote::object::{self, not_understood};
 use crate::remote::path::{join, split};
 
 /// Largest number of times that a directory is listed if it shows more subdirectories than its link
@@ -58,13 +59,13 @@ impl Links {
 
 /// A tree to list. Paths are relative to its top; the path of the top itself is empty.
 pub(super) trait Side {
-    /// Returns the content of a directory. Fails if the directory has more than `limit` objects.
+    /// Returns the content of a directory. Fails if the directory exceeds the limits.
     ///
     /// # Errors
     ///
     /// Returns a failure if the directory cannot be read completely. A failure that is not fatal
     /// concerns only this directory.
-    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, Failure>;
 
     /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
     /// `None` if the time is available only from the listing.
@@ -82,6 +83,25 @@ pub(super) trait Side {
     /// Returns errors that end the connection.
     fn size(&mut self, _path: &[u8]) -> Result<Option<u64>, Failure> {
         Ok(None)
+    }
+
+    /// Returns whether the link at `path` on a server leads to a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn is_directory(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// Returns whether `unlisted`, which is about to be written, is the object `listed`. Both are
+    /// paths in one directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn relation(&mut self, _listed: &[u8], _unlisted: &[u8]) -> Result<Relation, Failure> {
+        Ok(Relation::Two)
     }
 
     /// Returns the unique identifier of the top if a link in this tree may lead to the top.
@@ -169,15 +189,22 @@ fn without_digest() -> Failure {
 pub(super) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 
 impl Side for LocalTree<'_> {
-    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, Failure> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
-        let items = top.below(path).and_then(|directory| directory.items(limit));
+        let items = top.below(path).and_then(|directory| directory.items(limits.entries));
         let items = items.map_err(|error| failed(path, &error))?;
         Ok(Contents { items, doubt: None, hides: false })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
         Ok(None)
+    }
+
+    fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Failure> {
+        match self.0 {
+            Some(top) => top.relation(listed, unlisted).map_err(|error| failed(unlisted, &error)),
+            None => Ok(Relation::Two),
+        }
     }
 
     fn identity(&mut self) -> Option<Vec<u8>> {
@@ -284,10 +311,9 @@ impl<'a> RemoteTree<'a> {
         &mut self,
         path: &[u8],
         options: ListOptions,
-        limit: usize,
+        limits: ListLimits,
     ) -> Result<ftp_client::Listing, Failure> {
         let path = self.named(path);
-        let limits = ListLimits { entries: limit, ..ListLimits::default() };
         let listing = self.client.list_directory(&path, options);
         listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
     }
@@ -315,11 +341,11 @@ impl<'a> RemoteTree<'a> {
 }
 
 impl Side for RemoteTree<'_> {
-    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, Failure> {
         if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
             return Ok(contents);
         }
-        let listing = self.gather(path, self.options, limit)?;
+        let listing = self.gather(path, self.options, limits)?;
         if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
             return Err(not_understood(self.client, line)?);
         }
@@ -354,6 +380,19 @@ impl Side for RemoteTree<'_> {
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
             size => size.map_err(Failure::from),
         }
+    }
+
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        match object::can_enter(self.client, &self.named(path)) {
+            Ok(()) => Ok(true),
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Failure> {
+        let (listed, unlisted) = (self.named(listed), self.named(unlisted));
+        relation(self.client, &listed, &unlisted)
     }
 
     /// If a directory is missing or unreadable, some servers send an empty listing without an
@@ -456,6 +495,18 @@ impl Side for RemoteTree<'_> {
     }
 }
 
+/// Asks a server whether two paths lead to one object. A refusal to answer is no proof.
+pub(super) fn relation(
+    client: &mut Client,
+    listed: &[u8],
+    unlisted: &[u8],
+) -> Result<Relation, Failure> {
+    match tree::look(client, listed, unlisted) {
+        Err(Error::Refused(..) | Error::Argument(_)) => Ok(Relation::Unclear),
+        relation => relation.map_err(Failure::from),
+    }
+}
+
 /// Returns the failure of a listing: a refusal or an incomplete listing concerns only that
 /// directory.
 fn about(path: &[u8], error: Error) -> Failure {
@@ -498,7 +549,7 @@ pub(super) fn ask_for_modes(client: &mut Client) -> Result<(), Failure> {
 ///
 /// Returns `Refused` if the top is a file. Also returns the failures of the listing.
 pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
-    match source.list(&[], OBJECTS) {
+    match source.list(&[], Budget::default().limits(OBJECTS)) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
         Ok(contents) => {
             source.first = Some(contents);
@@ -534,7 +585,7 @@ pub(super) fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failur
     if target.top.is_empty() || target.top == b"/" {
         return Ok(seen(false, true));
     }
-    match target.list(&[], OBJECTS) {
+    match target.list(&[], Budget::default().limits(OBJECTS)) {
         Ok(contents) => {
             let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
             target.first = Some(contents);

@@ -5,7 +5,9 @@ use ftp_client::{Client, FtpUrl, fxp};
 use super::super::compare::Difference;
 use super::super::entry::Stamp;
 use super::super::plan::PlannedCopy;
+use super::Copied;
 use super::remote_side::{RemoteSide, about, modified};
+use super::up::unpublished;
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -28,7 +30,7 @@ impl Across<'_> {
         path: &[u8],
         copy: &PlannedCopy,
         watch: &mut Watch<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Copied, Failure> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
         let source = join(self.from.top, &below);
@@ -63,12 +65,12 @@ impl Across<'_> {
         }
         let bytes = report.size.or(copy.size).unwrap_or_default();
         watch.meter.add(bytes);
-        self.to.set_time(&target, time)?;
+        let unset = self.to.set_time_of_copy(&target, time)?;
         if self.temporary.is_some() {
             let published = publish(self.to.client()?, &target, &own, false);
-            published.map_err(|failure| failure.context(shown(&own)))?;
+            published.map_err(|failure| unpublished(failure, &own, copy))?;
         }
-        Ok(bytes)
+        Ok(Copied { unset, ..Copied::far(bytes) })
     }
 }
 

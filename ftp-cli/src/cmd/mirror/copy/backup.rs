@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
 
+use ftp_client::tree::fold;
 use ftp_client::{Client, Error, ListLimits, ListOptions};
 
 use super::remote_side::{RemoteSide, about};
@@ -13,6 +14,10 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::remote::object;
 use crate::remote::path::{absolute, join, split};
+
+/// Largest number of names that are tried for a backup: a server that cuts names short may find all
+/// of them taken.
+const LOOKS: usize = 100;
 
 /// Message for a backup that is part of the tree, or contains it.
 pub(crate) const OVERLAP: &str =
@@ -28,6 +33,7 @@ pub(crate) struct RemoteBackup {
 /// Names in a directory of the backup.
 #[derive(Default)]
 struct Listed {
+    /// Each name as [`fold`] returns it: the server may store two spellings as one file.
     names: HashSet<Vec<u8>>,
     /// Whether names that begin with a dot may be missing.
     hides: bool,
@@ -43,7 +49,7 @@ impl Listed {
             number = RandomState::new().build_hasher().finish();
             free = numbered(name, number);
         }
-        while !self.names.insert(free.clone()) {
+        while !self.names.insert(fold(&free)) {
             number = number.wrapping_add(1);
             free = numbered(name, number);
         }
@@ -129,7 +135,7 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
         let message = format!("--backup-dir: {}: {why}", shown(place));
         return Err(Failure::item(Exit::Unsupported, message));
     }
-    let names = listing.entries.into_iter().map(|entry| entry.name).collect();
+    let names = listing.entries.iter().map(|entry| fold(&entry.name)).collect();
     Ok(Listed { names, hides: !listing.shows_hidden })
 }
 
@@ -142,7 +148,13 @@ impl RemoteSide<'_> {
         let client = self.client()?;
         let mut kept = backup.reserve(client, path)?;
         // Some servers list an unreadable directory as empty, so the name may be taken.
+        let mut looks = 0;
         while client.exists(&kept).map_err(|error| about(&kept, &error))? {
+            looks += 1;
+            if looks > LOOKS {
+                let message = format!("{}: --backup-dir: no free name for it", shown(path));
+                return Err(Failure::item(Exit::Refused, message));
+            }
             kept = backup.reserve(client, path)?;
         }
         match client.rename(&own, &kept) {

@@ -36,7 +36,7 @@ impl Down<'_> {
         let Ok(client) = from.client() else { return };
         let left = client.planned_downloads();
         if left < FEW {
-            let next = plan.copies.iter().skip(number + left).take(NAMED);
+            let next = plan.apart().iter().skip(number + left).take(NAMED);
             client.plan_downloads(
                 next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
             );

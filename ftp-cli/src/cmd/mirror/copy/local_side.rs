@@ -1,14 +1,16 @@
 //! The local side of a mirror.
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 
+use ftp_client::tree::Relation;
 use ftp_client::{Client, Error};
 
 use super::super::entry::may_be_partial;
 use super::super::local_tree::{Backup, Directory};
-use super::super::plan::{PlannedLink, Removal, Removed};
+use super::super::plan::{OBJECTS, PlannedLink, Removal, Removed};
 use super::super::trees::failed;
 use crate::exit::Failure;
 use crate::remote::path::{join, split};
@@ -38,6 +40,16 @@ impl<'a> LocalSide<'a> {
         }
         let replaces = link.replaces && backup.is_none();
         directory.link(&link.name, &link.link, replaces).map_err(here)
+    }
+
+    pub(super) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Failure> {
+        self.top.relation(listed, unlisted).map_err(|error| failed(unlisted, &error))
+    }
+
+    pub(super) fn names(&self, path: &[u8]) -> Result<HashSet<Vec<u8>>, Failure> {
+        let items = self.top.below(path).and_then(|directory| directory.items(OBJECTS));
+        let items = items.map_err(|error| failed(path, &error))?;
+        Ok(items.into_iter().map(|item| item.name).collect())
     }
 
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), Failure> {

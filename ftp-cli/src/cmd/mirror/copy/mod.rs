@@ -18,9 +18,12 @@ pub(super) use together::{Progress, copy_together};
 pub(super) use up::{Ahead, Up};
 pub(super) use watch::Watch;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use ftp_client::tree::Relation;
 
 use self::local_side::Identity;
 use super::entry::PROBE;
@@ -35,7 +38,7 @@ pub(super) const NO_LINKS: &str =
     "FTP cannot create symbolic links on a server; use --links follow or --links skip";
 
 /// Result of a copy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(super) bytes: u64,
@@ -43,11 +46,13 @@ pub(super) struct Copied {
     source: Option<Identity>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(super) due_time: Option<i64>,
+    /// The failure to set the time or the permissions of the complete copy.
+    pub(super) unset: Option<Failure>,
 }
 
 impl Copied {
     fn far(bytes: u64) -> Self {
-        Self { bytes, source: None, due_time: None }
+        Self { bytes, source: None, due_time: None, unset: None }
     }
 }
 
@@ -85,7 +90,54 @@ impl Copier<'_> {
         match self {
             Self::Down(down) => down.copy(path, copy, watch).map(Copied::far),
             Self::Up(up) => up.copy(path, copy, watch),
-            Self::Across(across) => across.copy(path, copy, watch).map(Copied::far),
+            Self::Across(across) => across.copy(path, copy, watch),
+        }
+    }
+
+    /// Asks the target whether `unlisted`, which is about to be written, is the object `listed`,
+    /// both in the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(super) fn relation(
+        &mut self,
+        path: &[u8],
+        listed: &[u8],
+        unlisted: &[u8],
+    ) -> Result<Relation, Failure> {
+        let (listed, unlisted) = (join(path, listed), join(path, unlisted));
+        match self {
+            Self::Down(Down { to, .. }) => to.relation(&listed, &unlisted),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                to.relation(&listed, &unlisted)
+            }
+        }
+    }
+
+    /// Returns the temporary name of an upload, if it has one.
+    pub(super) fn temporary(&self, name: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Down(_) => None,
+            Self::Up(Up { temporary, .. }) | Self::Across(Across { temporary, .. }) => {
+                temporary.map(|temporary| temporary.of(name))
+            }
+        }
+    }
+
+    /// Lists a directory of the target again. Returns its names, and whether the server may hide
+    /// names that begin with a dot; or `None` if the directory cannot be listed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(super) fn names(
+        &mut self,
+        path: &[u8],
+    ) -> Result<Option<(HashSet<Vec<u8>>, bool)>, Failure> {
+        match self {
+            Self::Down(Down { to, .. }) => to.names(path).map(|names| Some((names, false))),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path),
         }
     }
 

@@ -1,18 +1,20 @@
 //! The remote side of a mirror.
 
+use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 
-use ftp_client::{Checksum, Client, Error, FtpUrl, TimeVal};
+use ftp_client::tree::Relation;
+use ftp_client::{Checksum, Client, Error, FtpUrl, ListLimits, ListOptions, TimeVal};
 use ftp_proto::Permissions;
 
 use super::super::names::{Names, is_text};
 use super::super::plan::{Removal, Removed};
-use super::super::trees::failed;
+use super::super::trees::{failed, relation};
 use super::backup::RemoteBackup;
 use crate::connect::sessions::Sessions;
 use crate::display::shown;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Recovery};
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::remote::object;
 use crate::remote::path::join;
@@ -28,6 +30,8 @@ pub(crate) struct RemoteSide<'a> {
     pub(crate) takes_times: bool,
     /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
+    /// The kind of listings.
+    pub(crate) list: ListOptions,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
     /// Whether the server lacks `SITE CHMOD`. Each job reports this once.
@@ -39,7 +43,8 @@ impl<'a> RemoteSide<'a> {
     pub(crate) fn source(sessions: Sessions<'a>, url: &'a FtpUrl, top: &'a [u8]) -> Self {
         let names = Names::UNKNOWN;
         let (takes_times, lacks_modes) = (false, false);
-        Self { sessions, url, top, takes_times, names, backup: None, lacks_modes }
+        let list = ListOptions { all: true, ..ListOptions::default() };
+        Self { sessions, url, top, takes_times, names, list, backup: None, lacks_modes }
     }
 }
 
@@ -117,6 +122,31 @@ impl RemoteSide<'_> {
         }
     }
 
+    pub(super) fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Failure> {
+        let (listed, unlisted) = (join(self.top, listed), join(self.top, unlisted));
+        relation(self.client()?, &listed, &unlisted)
+    }
+
+    /// Returns the names in a directory, and whether the server may hide names that begin with a
+    /// dot. Returns `None` if the server refuses the listing.
+    pub(super) fn names_in(
+        &mut self,
+        path: &[u8],
+    ) -> Result<Option<(HashSet<Vec<u8>>, bool)>, Failure> {
+        let (path, options) = (join(self.top, path), self.list);
+        let listed = self.client()?.list_directory(&path, options);
+        match listed.and_then(|entries| entries.gather(ListLimits::default())) {
+            Ok(listing) => {
+                let names = listing.entries.into_iter().map(|entry| entry.name).collect();
+                Ok(Some((names, !listing.shows_hidden)))
+            }
+            Err(Error::Refused(..)) => Ok(None),
+            // Without the rest of the names, nothing is confirmed.
+            Err(Error::ListingCut(_)) => Ok(Some((HashSet::new(), false))),
+            Err(error) => Err(about(&path, &error)),
+        }
+    }
+
     /// Returns whether the directory at `path` has an object called `name`.
     pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, Failure> {
         let path = join(self.top, &join(path, name));
@@ -164,6 +194,21 @@ impl RemoteSide<'_> {
         });
         // If there is no connection, the calls themselves report the failure.
         let _ = self.client().map(|client| client.plan_times(times));
+    }
+
+    /// Sets the modification time of a complete copy. Returns the server's refusal, unless a retry
+    /// may help.
+    pub(super) fn set_time_of_copy(
+        &mut self,
+        path: &[u8],
+        seconds: Option<i64>,
+    ) -> Result<Option<Failure>, Failure> {
+        match self.set_time(path, seconds) {
+            Err(failure) if !failure.fatal && failure.recovery != Recovery::TryAgain => {
+                Ok(Some(failure))
+            }
+            set => set.map(|()| None),
+        }
     }
 
     /// Sets the modification time of a copy.

@@ -72,7 +72,7 @@ impl Up<'_> {
     /// Announces the copy `next`, which follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: usize) {
         let goes_ahead = self.ahead.is_on && !next.is_multiple_of(ROW);
-        let copy = plan.copies.get(next).filter(|_| goes_ahead);
+        let copy = plan.apart().get(next).filter(|_| goes_ahead);
         self.ahead.following = copy.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
             Some((place.path.clone(), copy.name.clone()))
@@ -149,37 +149,39 @@ impl Up<'_> {
         self.ahead.is_requested = client.has_planned_upload();
         let has_next = self.ahead.is_requested;
         let due_time = (has_next && self.to.takes_times).then(|| before.mtime());
-        if !has_next {
-            self.finish(&below, &there, copy, &before)?;
-        }
-        Ok(Copied { bytes, source: Some(Identity::of(&before)), due_time })
+        let unset = match has_next {
+            true => None,
+            false => self.finish(&below, &there, copy, &before)?,
+        };
+        Ok(Copied { bytes, source: Some(Identity::of(&before)), due_time, unset })
     }
 
     /// Sets time and permissions of the complete upload `there`. With `--temp`, also renames the
-    /// upload to its final name.
+    /// upload to its final name. Returns the failure to set time or permissions, without which the
+    /// file is complete.
     fn finish(
         &mut self,
         below: &[u8],
         there: &[u8],
         copy: &PlannedCopy,
         here: &Metadata,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Failure>, Failure> {
         let mode = copy.mode.map(|_| mode_of(here));
         let unset = match mode.map_or(Ok(true), |mode| self.to.set_mode(there, mode)) {
             // The file is complete without its permissions.
             Err(failure) if !failure.fatal => Some(failure),
             set => set.map(|_| None)?,
         };
-        self.to.set_time(there, Some(here.mtime()))?;
+        let untimed = self.to.set_time_of_copy(there, Some(here.mtime()))?;
         if self.temporary.is_some() {
             let target = join(self.to.top, below);
             let kept = self.to.back_up_replaced(below, copy.replaces())?;
             if let Err(failure) = publish(self.to.client()?, there, &target, false) {
-                let failure = failure.context(shown(&target));
+                let failure = unpublished(failure, &target, copy);
                 return Err(self.restored(below, kept, failure));
             }
         }
-        unset.map_or(Ok(()), Err)
+        Ok(unset.or(untimed))
     }
 
     /// Moves the old file back from the backup, after its replacement could not be published.
@@ -225,6 +227,17 @@ impl Up<'_> {
         let removed = directory.remove(&copy.name, false);
         removed.map_err(|error| here(&error))
     }
+}
+
+/// Returns the failure to give an upload its final name.
+pub(super) fn unpublished(failure: Failure, target: &[u8], copy: &PlannedCopy) -> Failure {
+    let mut failure = failure.context(shown(target));
+    if copy.replaces() && failure.exit == Exit::Refused {
+        failure.message.push_str(
+            "; if the server cannot replace a file by renaming another, remove --temp and --backup-dir",
+        );
+    }
+    failure
 }
 
 /// Returns the permission bits that are copied.

@@ -191,3 +191,21 @@ fn a_directory_keeps_its_setgid_bit_when_its_mode_changes() {
     symlink("../outside/f", path("tree/l")).unwrap();
     assert!(tree.set_mode(b"l", 0o777).is_err());
 }
+
+#[test]
+fn names_that_a_listing_shows_apart_are_two_objects() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "a").unwrap();
+    fs::hard_link(root.path().join("a"), root.path().join("b")).unwrap();
+    let top = Directory::open(root.path()).unwrap();
+    for (listed, unlisted, want) in [
+        ("a", "A", Relation::Two),
+        // A hard link that appeared after the listing.
+        ("a", "b", Relation::Two),
+        ("gone", "a", Relation::Unclear),
+        ("gone", "new", Relation::Unclear),
+    ] {
+        let found = top.relation(listed.as_bytes(), unlisted.as_bytes()).unwrap();
+        assert_eq!(found, want, "{listed} {unlisted}");
+    }
+}

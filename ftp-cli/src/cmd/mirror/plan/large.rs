@@ -18,7 +18,7 @@ impl Plan {
             let size = copy.size.unwrap_or_default();
             jobs > 1 && size >= LARGE && size.saturating_mul(jobs as u64) > self.bytes
         };
-        let numbered = self.copies.iter().enumerate();
+        let numbered = self.apart().iter().enumerate();
         numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
     }
 
@@ -52,11 +52,19 @@ mod tests {
             why: Difference::New,
             may_continue: false,
             mode: None,
+            is_spelled: false,
+            twins: Vec::new(),
         };
-        let top = PlannedDirectory { path: b"d".to_vec(), is_new: false, has_failed: false };
+        let top = PlannedDirectory {
+            path: b"d".to_vec(),
+            is_new: false,
+            has_failed: false,
+            twins: Vec::new(),
+        };
         let copies = sizes.iter().map(copy).collect();
         let bytes = sizes.iter().sum();
-        Plan { directories: vec![top], copies, bytes, ..Plan::default() }
+        let first_twin = sizes.len();
+        Plan { directories: vec![top], copies, bytes, first_twin, ..Plan::default() }
     }
 
     #[test]

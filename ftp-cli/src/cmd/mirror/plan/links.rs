@@ -8,20 +8,24 @@ use super::{PlannedLink, PlannedMode, Planner};
 use crate::exit::{Exit, Failure};
 
 impl Planner<'_> {
-    /// With `--links follow`, turns the entry of a link to a file on a server into the entry of
-    /// that file. A local source already lists the targets of links.
+    /// With `--links follow`, turns the entry of a link on a server into the entry of the file or
+    /// directory that the link leads to. A local source already lists the targets of links.
     pub(super) fn follow(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
-        if self.wish.links == LinkChoice::Follow
-            && !self.source.is_local()
-            && let Some(size) = self.source.size(path)?
-        {
+        if self.wish.links != LinkChoice::Follow || self.source.is_local() {
+            return Ok(());
+        }
+        if let Some(size) = self.source.size(path)? {
             item.kind = ObjectKind::File;
             item.size = Some(size);
-            // The time and permissions in the listing are those of the link.
-            item.stamp = None;
-            item.mode = None;
-            item.unique = None;
+        } else if self.source.is_directory(path)? {
+            item.kind = ObjectKind::Directory;
+        } else {
+            return Ok(());
         }
+        item.unique = None;
+        // The time and permissions in the listing are those of the link.
+        item.stamp = None;
+        item.mode = None;
         Ok(())
     }
 
@@ -31,16 +35,14 @@ impl Planner<'_> {
         place: usize,
         path: &[u8],
         item: TreeEntry,
+        name_there: &[u8],
         targets: &mut HashMap<Vec<u8>, TreeEntry>,
     ) {
         match self.wish.links {
             LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),
-            LinkChoice::Follow if self.source.is_local() => {
-                return self.leave_out(path, "a broken symbolic link");
-            }
             LinkChoice::Follow => {
-                return self
-                    .leave_out(path, "a symbolic link to a directory, or a broken symbolic link");
+                let exit = if self.source.is_local() { Exit::Local } else { Exit::Refused };
+                return self.fail(place, path, exit, "not followed: a broken symbolic link");
             }
             LinkChoice::Keep => {}
         }
@@ -51,7 +53,7 @@ impl Planner<'_> {
         if leads_out(path, &link) {
             return self.leave_out(path, "a symbolic link that points outside the tree");
         }
-        let other = targets.remove(&item.name);
+        let other = targets.remove(name_there);
         let replaces = other.is_some();
         match other {
             Some(other) if other.kind != ObjectKind::Link => {

@@ -3,11 +3,16 @@
 
 mod large;
 mod links;
+mod names;
 mod removals;
 mod same;
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+
+use ftp_client::tree::Causes;
+use ftp_client::{Budget, ListLimits};
 
 use super::compare::{Difference, Rule};
 use super::entry::{
@@ -22,6 +27,7 @@ use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
 use crate::remote::path::{join, split};
 use crate::transfer::options::TemporaryName;
+use names::{Spelling, Spellings};
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
@@ -29,15 +35,14 @@ const DEPTH: usize = 128;
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(super) const OBJECTS: usize = 1_000_000;
 
-/// Largest memory usage, in bytes, of the directories that are being compared.
-const HELD: usize = 256 << 20;
-
 /// Options of a plan.
 pub(super) struct PlanOptions<'a> {
     pub(super) choice: &'a Filter,
     pub(super) rule: Rule,
     /// `--delete`.
     pub(super) deletes: bool,
+    /// `--ignore-errors`.
+    pub(super) ignores_errors: bool,
     /// Largest number of objects in both trees.
     pub(super) objects: usize,
     /// Whether `--continue` is set and times decide which files can be resumed.
@@ -73,6 +78,15 @@ pub(super) struct Plan {
     pub(super) temporary: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(super) failures: Vec<Failure>,
+    /// The failures after which nothing is deleted.
+    pub(super) causes: Causes,
+    /// Whether `--ignore-errors` limits the causes to their directories.
+    pub(super) ignores_errors: bool,
+    /// Messages about names that the target spells in another way.
+    pub(super) spelled: Vec<String>,
+    /// Number of the first copy with [`twins`](PlannedCopy::twins): those are the last ones, and
+    /// one job makes them in turn.
+    pub(super) first_twin: usize,
     /// Messages about objects that are left out on purpose, and about limits of the comparison.
     pub(super) left_out: Vec<String>,
     /// Number of files and links that are equal on both sides.
@@ -96,8 +110,10 @@ pub(super) struct PlannedDirectory {
     pub(super) path: Vec<u8>,
     /// Whether the target lacks the directory.
     pub(super) is_new: bool,
-    /// Whether a step in the directory is impossible; if so, nothing is removed from the directory.
+    /// Whether a step in the directory is impossible.
     pub(super) has_failed: bool,
+    /// Names in the parent directory that the target may take for this directory's name.
+    pub(super) twins: Vec<Vec<u8>>,
 }
 
 /// A file to copy.
@@ -114,6 +130,11 @@ pub(super) struct PlannedCopy {
     pub(super) may_continue: bool,
     /// With `--perms`, the permission bits of the source, if known.
     pub(super) mode: Option<u16>,
+    /// Whether the target does not list the name, but has the file under another spelling.
+    pub(super) is_spelled: bool,
+    /// Other names of this run in the directory that the target may take for the file's name, or
+    /// for its temporary name.
+    pub(super) twins: Vec<Vec<u8>>,
 }
 
 /// A symbolic link to create.
@@ -142,7 +163,8 @@ impl PlannedCopy {
     /// Returns the copy of a file in the directory `place`.
     fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
         let TreeEntry { name, size, stamp, mode, .. } = item;
-        Self { place, name, size, stamp, why, may_continue: false, mode }
+        let (may_continue, is_spelled, twins) = (false, false, Vec::new());
+        Self { place, name, size, stamp, why, may_continue, mode, is_spelled, twins }
     }
 
     /// Returns whether the target already has a file of the same name.
@@ -195,21 +217,66 @@ impl Plan {
             source,
             target,
             wish,
-            plan: Self { moves: wish.moves, ..Self::default() },
+            plan: Self {
+                moves: wish.moves,
+                ignores_errors: wish.ignores_errors,
+                ..Self::default()
+            },
             seen: 0,
-            held: 0,
+            budget: Budget::default(),
+            weighed: Weighed::default(),
             above: top.into_iter().collect(),
+            listings: Vec::new(),
+            is_link: false,
             links: HashMap::new(),
             clock: None,
             refused: Vec::new(),
             coarse: None,
             lacks_modes: false,
         };
-        planner.enter(&[], top_is_new)?;
+        planner.enter(&[], top_is_new, Vec::new())?;
         planner.check_modes();
         let mut plan = planner.plan;
+        plan.withhold();
+        // Stable: the order of all other copies stays.
+        plan.copies.sort_by_key(|copy| !copy.twins.is_empty());
+        plan.first_twin = plan.copies.partition_point(|copy| copy.twins.is_empty());
         plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && plan.unselected == 0;
         Ok(plan)
+    }
+
+    /// Removes the removals that the causes do not permit. Reports this once, with the first cause.
+    fn withhold(&mut self) {
+        let Self { directories, causes, ignores_errors, removals, .. } = self;
+        let before = removals.len();
+        removals.retain(|removal| {
+            let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
+            causes.permit(place, *ignores_errors)
+        });
+        if before == removals.len() {
+            return;
+        }
+        let message = self.withheld(&self.causes);
+        match self.failures.is_empty() {
+            true => self.failures.push(Failure::item(Exit::Integrity, message)),
+            false => self.left_out.push(message),
+        }
+    }
+
+    /// Returns the message about removals that `causes` do not permit.
+    pub(super) fn withheld(&self, causes: &Causes) -> String {
+        let first = causes.first().unwrap_or_default();
+        match self.ignores_errors {
+            true => format!("nothing deleted where objects failed; first failure: {first}"),
+            false => format!(
+                "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}; use --ignore-errors to delete in unaffected directories"
+            ),
+        }
+    }
+
+    /// Returns the copies without twins, which jobs can make in parallel.
+    pub(super) fn apart(&self) -> &[PlannedCopy] {
+        self.copies.get(..self.first_twin).unwrap_or(&self.copies)
     }
 
     /// Returns the objects to remove.
@@ -231,9 +298,16 @@ struct Planner<'a> {
     plan: Plan,
     /// Number of objects seen.
     seen: usize,
-    held: usize,
+    /// The memory of the directories that are being compared, and of the plan.
+    budget: Budget,
+    /// Numbers of the plan's steps of each kind that are counted in the budget.
+    weighed: Weighed,
     /// Unique identifiers of the directories from the top to the current one.
     above: Vec<Vec<u8>>,
+    /// Hashes of the listings of those directories, to notice a link that leads to one of them.
+    listings: Vec<u64>,
+    /// Whether a link on a server leads to the current directory, or to one above it.
+    is_link: bool,
     /// Links of the target, by directory.
     links: HashMap<Vec<u8>, Rc<Links>>,
     /// Clock of the target, once known.
@@ -246,6 +320,19 @@ struct Planner<'a> {
     lacks_modes: bool,
 }
 
+/// Numbers of the plan's steps and messages.
+#[derive(Clone, Copy, Default)]
+struct Weighed {
+    directories: usize,
+    copies: usize,
+    equal: usize,
+    links: usize,
+    modes: usize,
+    removals: usize,
+    messages: usize,
+    left_out: usize,
+}
+
 /// A subdirectory of the source's current directory.
 struct Subdirectory {
     name: Vec<u8>,
@@ -255,16 +342,21 @@ struct Subdirectory {
     unique: Option<Vec<u8>>,
     /// Permission bits to set.
     mode: Option<u16>,
+    /// As [`PlannedDirectory::twins`].
+    twins: Vec<Vec<u8>>,
+    /// Whether a link on a server leads to the directory.
+    is_link: bool,
 }
 
 impl Planner<'_> {
     /// Plans a directory and everything below it.
-    fn enter(&mut self, path: &[u8], is_new: bool) -> Result<(), Failure> {
+    fn enter(&mut self, path: &[u8], is_new: bool, twins: Vec<Vec<u8>>) -> Result<(), Failure> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
             Err(failure) if failure.fatal || path.is_empty() => return Err(failure),
             Err(failure) => {
                 // The content is unknown, so nothing in the directory is changed.
+                self.plan.causes.add(path, &failure.message);
                 self.plan.failures.push(failure);
                 return Ok(());
             }
@@ -274,6 +366,14 @@ impl Planner<'_> {
             let message = "the listing is empty, so the directory may be missing";
             return Err(Failure::new(Exit::Refused, message));
         }
+        let listing = hash_of(&contents.items);
+        if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
+            let failure =
+                Failure::item(Exit::Protocol, format!("{}: contains itself", shown(path)));
+            self.plan.causes.add(path, &failure.message);
+            self.plan.failures.push(failure);
+            return Ok(());
+        }
         let there = match is_new {
             true => Contents::default(),
             false => match self.read_target(path)? {
@@ -282,25 +382,24 @@ impl Planner<'_> {
             },
         };
         let place = self.plan.directories.len();
-        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false };
+        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false, twins };
         self.plan.directories.push(planned);
 
-        let weight = |items: &[TreeEntry]| items.iter().map(TreeEntry::weight).sum::<usize>();
         let held = weight(&contents.items) + weight(&there.items);
-        self.held += held;
-        if self.held > HELD {
-            return Err(too_many());
-        }
+        self.hold(held)?;
         if self.target.is_local() {
             let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
             let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
             self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
         }
         let subdirectories = self.plan_items(path, place, contents, there)?;
+        self.weigh()?;
+        self.listings.push(listing);
         for subdirectory in subdirectories {
             self.enter_below(path, place, subdirectory)?;
         }
-        self.held -= held;
+        self.listings.pop();
+        self.budget.release(held);
         Ok(())
     }
 
@@ -312,7 +411,9 @@ impl Planner<'_> {
         contents: Contents,
         there: Contents,
     ) -> Result<Vec<Subdirectory>, Failure> {
-        let mut doubt = contents.doubt;
+        if let Some(doubt) = &contents.doubt {
+            self.doubt(path, doubt);
+        }
         let is_empty = contents.items.is_empty();
         let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
         let mut targets: HashMap<Vec<u8>, TreeEntry> =
@@ -323,16 +424,19 @@ impl Planner<'_> {
         };
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
+        let mut spellings = Spellings::new(&contents.items, &targets, self.wish.temporary);
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
                 // The real name of this object is unknown, so any object of the target may be its
                 // copy.
-                doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
             }
-            subdirectories.extend(self.plan_item(path, place, item, &mut targets)?);
+            let subdirectory = self.plan_item(path, place, item, &mut targets, &mut spellings)?;
+            subdirectories.extend(subdirectory);
         }
+        spellings.mark_twins(self.plan.copies.get_mut(first..).unwrap_or_default());
+        spellings.mark_directories(&mut subdirectories);
         self.check_temporary(path, first, &names, &names_there)?;
         if self.wish.deletes {
             // Pieces are removed by the run that completes their file or does not need them.
@@ -342,7 +446,7 @@ impl Planner<'_> {
             if contents.hides {
                 self.keep_hidden(path, &mut extra);
             }
-            self.remove_extra(path, place, extra, there.doubt.or(doubt), is_empty)?;
+            self.remove_extra(path, place, extra, there.doubt, is_empty)?;
         }
         Ok(subdirectories)
     }
@@ -381,14 +485,16 @@ impl Planner<'_> {
         place: usize,
         item: TreeEntry,
         targets: &mut HashMap<Vec<u8>, TreeEntry>,
+        spellings: &mut Spellings<'_>,
     ) -> Result<Option<Subdirectory>, Failure> {
         let mut item = item;
+        let is_link = item.kind == ObjectKind::Link;
         let its_path = join(path, &item.name);
         if is_unfinished(&item.name) {
             self.leave_out(&its_path, "a temporary file of this program");
             return Ok(None);
         }
-        if item.kind == ObjectKind::Link {
+        if is_link {
             self.follow(&its_path, &mut item)?;
         }
         let is_file = item.kind == ObjectKind::File;
@@ -403,22 +509,47 @@ impl Planner<'_> {
             self.plan.unselected += usize::from(is_file);
             return Ok(None);
         }
-        let other = targets.get(&item.name);
+        let spelling = match self.is_written(&item) {
+            true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
+            false => Spelling::Own,
+        };
+        let name_there = match spelling {
+            Spelling::Own => item.name.clone(),
+            Spelling::Other(name) => name,
+            Spelling::Taken => return Ok(None),
+        };
+        if let Some(temporary) = self.wish.temporary.filter(|_| item.kind == ObjectKind::File) {
+            let temporary = temporary.of(&item.name);
+            if self.meets(path, place, &temporary, &item.name, spellings)? {
+                targets.remove(&name_there);
+                return Ok(None);
+            }
+        }
+        let is_spelled = name_there != item.name;
+        let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
         let mode = self.wanted_mode(&item, other);
         match (item.kind, kind_there) {
             (ObjectKind::File, None) => self.copy(place, item, Difference::New),
             (ObjectKind::File, Some(ObjectKind::File)) => {
-                if let Some(other) = targets.remove(&item.name) {
+                if let Some(other) = targets.remove(&name_there) {
+                    let before = self.plan.copies.len();
                     self.compare_both(place, its_path, mode, [item, other])?;
+                    let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
+                    copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
                 }
             }
             (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
                 let is_new = kind_there.is_none();
-                let unique = item.unique;
-                return Ok(Some(Subdirectory { name: item.name, is_new, unique, mode }));
+                if is_spelled {
+                    targets.remove(&name_there);
+                }
+                let (name, unique, twins) = (item.name, item.unique, Vec::new());
+                return Ok(Some(Subdirectory { name, is_new, unique, mode, twins, is_link }));
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
+                // What the target has there is not an extra.
+                targets.remove(&name_there);
                 let exit = self.side_of_target();
                 self.fail(
                     place,
@@ -427,7 +558,9 @@ impl Planner<'_> {
                     "the target has an object of another type with this name",
                 );
             }
-            (ObjectKind::Link, _) => self.plan_link(place, &its_path, item, targets),
+            (ObjectKind::Link, _) => {
+                self.plan_link(place, &its_path, item, &name_there, targets);
+            }
             (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
             (ObjectKind::Unknown, _) => {
                 self.fail(place, &its_path, Exit::Protocol, "the listing does not show its type");
@@ -443,7 +576,8 @@ impl Planner<'_> {
         place: usize,
         subdirectory: Subdirectory,
     ) -> Result<(), Failure> {
-        let Subdirectory { name, is_new, unique, mode } = subdirectory;
+        let Subdirectory { name, is_new, unique, mode, twins, is_link } = subdirectory;
+        self.weigh()?;
         let below = join(path, &name);
         if self.above.len() >= DEPTH {
             self.fail(place, &below, Exit::Protocol, "is too deep");
@@ -455,7 +589,10 @@ impl Planner<'_> {
         }
         self.above.push(unique.unwrap_or_default());
         let inside = self.plan.directories.len();
-        self.enter(&below, is_new)?;
+        let is_outer_link = self.is_link;
+        self.is_link |= is_link;
+        self.enter(&below, is_new, twins)?;
+        self.is_link = is_outer_link;
         self.above.pop();
         if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
             // The mode is set after all other steps in the directory, because it may forbid further
@@ -466,14 +603,14 @@ impl Planner<'_> {
     }
 
     fn read_source(&mut self, path: &[u8]) -> Result<Contents, Failure> {
-        let contents = self.source.list(path, self.wish.objects - self.seen)?;
+        let contents = self.source.list(path, self.limits())?;
         self.count(contents)
     }
 
     /// Returns the content of a target directory, or `None` if too little is known to change
     /// anything there.
     fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, Failure> {
-        let contents = self.target.list(path, self.wish.objects - self.seen);
+        let contents = self.target.list(path, self.limits());
         match contents {
             Ok(contents) => self.count(contents).map(Some),
             Err(failure) if failure.fatal => Err(failure),
@@ -481,6 +618,7 @@ impl Planner<'_> {
             Err(failure) if failure.exit == Exit::Integrity => match path.is_empty() {
                 true => Err(failure),
                 false => {
+                    self.plan.causes.add(path, &failure.message);
                     self.plan.failures.push(failure);
                     Ok(None)
                 }
@@ -493,6 +631,58 @@ impl Planner<'_> {
                 Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }
         }
+    }
+
+    /// Returns the limits of the next listing.
+    fn limits(&self) -> ListLimits {
+        self.budget.limits(self.wish.objects - self.seen)
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.budget.hold(bytes).map_err(|_| too_many())
+    }
+
+    /// Counts the memory of the steps and messages that the plan got since the last call.
+    fn weigh(&mut self) -> Result<(), Failure> {
+        let plan = &self.plan;
+        let name = |name: &[u8]| Budget::weight_of_name(name);
+        let Weighed { directories, copies, equal, links, modes, removals, messages, left_out } =
+            self.weighed;
+        let copy = |copy: &PlannedCopy| {
+            let twins = copy.twins.iter().map(|twin| name(twin)).sum::<usize>();
+            size_of::<PlannedCopy>() + name(&copy.name) + twins
+        };
+        let bytes = plan
+            .directories
+            .iter()
+            .skip(directories)
+            .map(|place| size_of::<PlannedDirectory>() + name(&place.path))
+            .chain(plan.copies.iter().skip(copies).map(copy))
+            .chain(plan.equal.iter().skip(equal).map(copy))
+            .chain(
+                plan.links.iter().skip(links).map(|link| 2 * name(&link.name) + name(&link.link)),
+            )
+            .chain(plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)))
+            .chain(plan.removals.iter().skip(removals).map(|removal| 2 * name(&removal.path)))
+            .chain(
+                plan.failures
+                    .iter()
+                    .skip(messages)
+                    .map(|failure| size_of::<Failure>() + name(failure.message.as_bytes())),
+            )
+            .chain(plan.left_out.iter().skip(left_out).map(|message| name(message.as_bytes())))
+            .sum();
+        self.weighed = Weighed {
+            directories: plan.directories.len(),
+            copies: plan.copies.len(),
+            equal: plan.equal.len(),
+            links: plan.links.len(),
+            modes: plan.modes.len(),
+            removals: plan.removals.len(),
+            messages: plan.failures.len(),
+            left_out: plan.left_out.len(),
+        };
+        self.hold(bytes)
     }
 
     fn count(&mut self, mut contents: Contents) -> Result<Contents, Failure> {
@@ -541,16 +731,38 @@ impl Planner<'_> {
         self.fail_with(place, Failure::item(exit, format!("{}: {why}", shown(path))));
     }
 
+    /// Records a failure that leaves something of the source without its copy.
     fn fail_with(&mut self, place: usize, failure: Failure) {
-        self.plan.failures.push(failure);
         if let Some(place) = self.plan.directories.get_mut(place) {
             place.has_failed = true;
+            self.plan.causes.add(&place.path, &failure.message);
         }
+        self.plan.failures.push(failure);
+    }
+
+    /// Records a failure to delete an object of the target.
+    fn keep(&mut self, path: &[u8], exit: Exit, why: &str) {
+        self.plan.failures.push(Failure::item(exit, format!("{}: {why}", shown(path))));
+    }
+
+    /// Records a reason why the source may have unlisted objects.
+    fn doubt(&mut self, path: &[u8], doubt: &str) {
+        self.plan.causes.add(path, &format!("{}: {doubt}", name_of(path)));
     }
 
     fn leave_out(&mut self, path: &[u8], what: &str) {
         self.plan.left_out.push(format!("{}: skipped: {what}", shown(path)));
     }
+}
+
+/// Returns a hash of a listing: of names, sizes and times.
+fn hash_of(items: &[TreeEntry]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for item in items {
+        let stamp = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
+        (&item.name, item.size, stamp).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn name_of(path: &[u8]) -> String {
@@ -559,7 +771,13 @@ fn name_of(path: &[u8]) -> String {
 
 fn too_many() -> Failure {
     let message = "too many objects for memory; mirror the directories one by one";
-    Failure::new(Exit::Protocol, message)
+    Failure::new(Exit::Integrity, message).never_retried()
+}
+
+/// Returns the memory of entries while they are compared: each name is held twice.
+fn weight(items: &[TreeEntry]) -> usize {
+    let weights = items.iter().map(|item| item.weight() + Budget::weight_of_name(&item.name));
+    weights.sum()
 }
 
 #[cfg(test)]

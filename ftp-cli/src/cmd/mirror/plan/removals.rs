@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use ftp_client::Budget;
+
 use super::super::entry::{self, ObjectKind, TreeEntry, check_name};
 use super::super::trees::Links;
-use super::{DEPTH, Planner, Removal, Removed, name_of};
+use super::{DEPTH, Planner, Removal, Removed, name_of, weight};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
@@ -20,11 +22,9 @@ impl Planner<'_> {
                 && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
-            let message = format!(
-                "{}: not deleted: SRC may hide names that begin with a dot",
-                shown(&join(path, &item.name))
-            );
-            self.plan.failures.push(Failure::item(Exit::Integrity, message));
+            let path = shown(&join(path, &item.name));
+            let what = "not deleted: SRC may hide names that begin with a dot";
+            self.plan.left_out.push(format!("{path}: {what}"));
         }
     }
 
@@ -44,19 +44,16 @@ impl Planner<'_> {
         if extra.is_empty() {
             return Ok(());
         }
-        let doubt = match doubt {
-            None if source_is_empty && !self.source.is_empty(path)? => {
-                Some("the listing of the source is empty, so the source may be missing".to_owned())
-            }
-            doubt => doubt,
-        };
+        if source_is_empty && !self.source.is_empty(path)? {
+            self.doubt(path, "the listing of the source is empty, so the source may be missing");
+        }
         let doubt = match doubt {
             None => self.doubt_on_the_way(path)?,
             doubt => doubt,
         };
         if let Some(doubt) = doubt {
             let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
-            self.fail_with(place, Failure::item(Exit::Protocol, message));
+            self.plan.failures.push(Failure::item(Exit::Protocol, message));
             return Ok(());
         }
         self.remove_all(path, place, extra, 1).map(drop)
@@ -79,7 +76,7 @@ impl Planner<'_> {
             Ok(links) => links,
             Err(failure) if failure.fatal => return Err(failure),
             Err(failure) => {
-                self.fail_with(place, failure);
+                self.plan.failures.push(failure);
                 return Ok(false);
             }
         };
@@ -113,12 +110,12 @@ impl Planner<'_> {
             return Ok(false);
         }
         if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
-            self.fail(place, &its_path, self.side_of_target(), why);
+            self.keep(&its_path, self.side_of_target(), why);
             return Ok(false);
         }
         let what = match kind {
             ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
-                self.fail(place, &its_path, self.side_of_target(), "is too deep");
+                self.keep(&its_path, self.side_of_target(), "is too deep");
                 return Ok(false);
             }
             ObjectKind::Directory
@@ -129,7 +126,7 @@ impl Planner<'_> {
             ObjectKind::Directory => Removed::Directory,
             ObjectKind::Unknown => {
                 let why = "the listing does not show its type";
-                self.fail(place, &its_path, self.side_of_target(), why);
+                self.keep(&its_path, self.side_of_target(), why);
                 return Ok(false);
             }
             ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
@@ -146,21 +143,26 @@ impl Planner<'_> {
         proof: Proof,
         depth: usize,
     ) -> Result<bool, Failure> {
-        let below = match self.target.list(path, self.wish.objects - self.seen) {
+        let below = match self.target.list(path, self.limits()) {
             Ok(contents) => self.count(contents)?,
             Err(failure) if failure.fatal => return Err(failure),
             Err(failure) => {
-                self.fail_with(place, failure);
+                self.plan.failures.push(failure);
                 return Ok(false);
             }
         };
         if let Some(doubt) = below.doubt {
-            self.fail(place, path, self.side_of_target(), &doubt);
+            self.keep(path, self.side_of_target(), &doubt);
             return Ok(false);
         }
         let what = Removed::Below { proof };
         self.plan.removals.push(Removal { place, path: path.to_vec(), what });
-        self.remove_all(path, place, below.items, depth + 1)
+        let held = weight(&below.items);
+        self.hold(held)?;
+        self.weigh()?;
+        let all_go = self.remove_all(path, place, below.items, depth + 1)?;
+        self.budget.release(held);
+        Ok(all_go)
     }
 
     /// Returns the links in a directory of the target, which is listed only once.
@@ -169,6 +171,8 @@ impl Planner<'_> {
             return Ok(Rc::clone(links));
         }
         let links = Rc::new(self.target.links(path)?);
+        let names = links.names.iter().map(|name| Budget::weight_of_name(name)).sum::<usize>();
+        self.hold(names + 2 * Budget::weight_of_name(path))?;
         self.links.insert(path.to_vec(), Rc::clone(&links));
         Ok(links)
     }

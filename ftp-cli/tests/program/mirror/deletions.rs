@@ -1,0 +1,279 @@
+//! What holds back `--delete`, and what does not.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use ftp_tests::folding::{FoldingServer, Kind};
+use ftp_tests::root::TempRoot;
+
+use super::{mirror, shown};
+use crate::{failed, ftp};
+
+#[test]
+fn a_refused_mkd_holds_back_all_deletions() {
+    let refuses = vec![("MKD t/images", "550 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/img/a", b"a");
+    server.write("t/docs/old", b"old");
+    here.write("up/images/a", b"a");
+    here.write("up/docs/new", b"new");
+    let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+    failed(&ran, 12, "nothing deleted");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("first failure: t/images: MKD"), "{said}");
+    assert!(server.read("t/img/a").is_some() && server.read("t/docs/old").is_some());
+    // Directories that the failure does not affect.
+    let ran = mirror(&["--delete", "--ignore-errors"], shown(&here.join("up")), &server.url("t"));
+    ran.exited(12);
+    assert!(server.read("t/img/a").is_some() && server.read("t/docs/old").is_none(), "{ran:?}");
+}
+
+#[test]
+fn a_refused_copy_holds_back_deletions_everywhere() {
+    let refuses = vec![("STOR t/b/new", "553 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/a/old", b"old");
+    server.write("t/b/old", b"old");
+    here.write("up/a/new", b"new");
+    here.write("up/b/new", b"new");
+    let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+    failed(&ran, 12, "first failure: t/b/new: STOR");
+    assert!(server.read("t/a/old").is_some() && server.read("t/b/old").is_some());
+    let ran = mirror(&["--delete", "--ignore-errors"], shown(&here.join("up")), &server.url("t"));
+    ran.exited(12);
+    assert!(server.read("t/a/old").is_none() && server.read("t/b/old").is_some());
+}
+
+#[test]
+fn an_unread_directory_of_the_source_holds_back_deletions_everywhere() {
+    let refuses = vec![("MLSD t/b", "550 no"), ("LIST", "550 no"), ("CWD t/b", "550 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/a/new", b"new");
+    server.write("t/b/new", b"new");
+    for name in ["a/old", "b/old", "old"] {
+        here.write(format!("down/{name}"), b"old");
+    }
+    let ran = mirror(&["--delete"], &server.url("t"), shown(&here.join("down")));
+    failed(&ran, 12, "nothing deleted");
+    for name in ["a/old", "b/old", "old"] {
+        assert!(here.join(format!("down/{name}")).exists(), "{name}");
+    }
+    let ran = mirror(&["--delete", "--ignore-errors"], &server.url("t"), shown(&here.join("down")));
+    ran.exited(12);
+    assert!(!here.join("down/a/old").exists());
+    assert!(here.join("down/b/old").exists() && here.join("down/old").exists());
+}
+
+#[test]
+fn a_time_that_cannot_be_set_holds_back_nothing() {
+    let refuses = vec![("MFMT", "550 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/old", b"old");
+    here.write("up/new", b"new");
+    let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+    ran.exited(12);
+    assert!(server.read("t/old").is_none() && server.read("t/new").is_some(), "{ran:?}");
+}
+
+#[test]
+fn a_failed_deletion_holds_back_no_other() {
+    let refuses = vec![("DELE t/a/x", "550 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    for name in ["a/x", "a/y", "b/z", "c"] {
+        server.write(&format!("t/{name}"), b"old");
+    }
+    here.write("up/new", b"new");
+    for _ in 0..2 {
+        let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+        ran.exited(12);
+        let names: Vec<String> = server.files().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["x", "new"], "{ran:?}");
+    }
+}
+
+#[test]
+fn a_dot_name_that_the_source_may_hide_is_kept_with_success() {
+    let kind = Kind { hides_dots: true, no_mlsd: true, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/a", b"a");
+    here.write("down/.hidden", b"mine");
+    here.write("down/old", b"old");
+    for _ in 0..2 {
+        let ran = mirror(&["--delete"], &server.url("t"), shown(&here.join("down")));
+        ran.exited(0);
+        assert!(here.join("down/.hidden").exists() && !here.join("down/old").exists());
+    }
+}
+
+#[test]
+fn each_removal_is_printed_and_a_summary_ends_the_run() {
+    let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
+    let up = here.join("up");
+    for (options, is_said) in [(&["--delete"][..], true), (&["--delete", "-q"], false)] {
+        here.write("up/a", b"a");
+        server.write("t/old/x", b"x");
+        let ran = mirror(options, shown(&up), &server.url("t"));
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("old/x: removed"), is_said, "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert_eq!(last.contains("2 objects deleted"), is_said, "{said}");
+    }
+    // A night without removals prints nothing.
+    let ran = mirror(&["--delete"], shown(&up), &server.url("t"));
+    ran.exited(0);
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn a_link_that_cannot_be_followed_fails_and_holds_back_deletions() {
+    let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
+    fs::create_dir(here.join("up")).unwrap();
+    std::os::unix::fs::symlink("none", here.join("up/link")).unwrap();
+    here.write("up/a", b"a");
+    server.write("t/old", b"old");
+    let ran = mirror(&["--links", "follow", "--delete"], shown(&here.join("up")), &server.url("t"));
+    failed(&ran, 12, "link: not followed: a broken symbolic link");
+    assert!(server.read("t/old").is_some());
+}
+
+#[test]
+fn patterns_in_a_foreign_syntax_are_errors_and_unmatched_ones_are_named() {
+    let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
+    server.mkdir("t");
+    here.write("up/a", b"a");
+    let up = here.join("up");
+    for pattern in ["**/x", "*.{o,a}"] {
+        let ran = mirror(&["--exclude", pattern], shown(&up), &server.url("t"));
+        failed(&ran, 2, "patterns support only *, ? and [a-z]");
+    }
+    let ran = mirror(&["--exclude", "*.o"], shown(&up), &server.url("t"));
+    ran.exited(0);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--exclude *.o: matches no name"));
+}
+
+#[test]
+fn a_server_that_closes_after_each_third_file_gets_all_files() {
+    for options in [&[][..], &["--temp"]] {
+        let kind = Kind { closes_after: Some(3), ..Kind::default() };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        server.mkdir("t");
+        for number in 0..10 {
+            here.write(format!("up/{number}"), b"content");
+        }
+        mirror(options, shown(&here.join("up")), &server.url("t")).exited(0);
+        assert_eq!(server.files().len(), 10);
+        mirror(&[], &server.url("t"), shown(&here.join("down"))).exited(0);
+        assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 10);
+    }
+}
+
+#[test]
+fn links_of_a_server_to_directories_are_followed_on_request() {
+    let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
+    server.write("t/real/a", b"a");
+    server.write("t/b", b"b");
+    server.link("t/link", "t/real");
+    here.write("down/old", b"old");
+    let down = here.join("down");
+    let options = ["--links", "follow", "--delete"];
+    mirror(&options, &server.url("t"), shown(&down)).exited(0);
+    assert_eq!(here.read("down/link/a"), b"a");
+    assert!(!here.join("down/old").exists());
+    // An endless tree and a broken link fail, and hold back deletions.
+    here.write("down/old", b"old");
+    server.link("t/self", "t");
+    let ran = mirror(&options, &server.url("t"), shown(&down));
+    failed(&ran, 12, "self: contains itself");
+    assert!(here.join("down/old").exists());
+    server.link("t/self", "t/none");
+    let ran = mirror(&options, &server.url("t"), shown(&down));
+    failed(&ran, 12, "self: not followed: a broken symbolic link");
+    assert!(here.join("down/old").exists());
+}
+
+#[test]
+fn more_jobs_than_active_ports_wait_for_none() {
+    let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
+    server.mkdir("t");
+    for number in 0..8 {
+        here.write(format!("up/{number}"), b"content");
+    }
+    let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = free.map(|free| free.local_addr().unwrap().port().to_string()).join(",");
+    let options = ["-j", "4", "--active", "--active-ports", &ports];
+    mirror(&options, shown(&here.join("up")), &server.url("t")).exited(0);
+    assert_eq!(server.files().len(), 8);
+}
+
+/// A hostile server: each directory has 2,000 subdirectories with long names.
+fn endless() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/t", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for control in listener.incoming().flatten() {
+            std::thread::spawn(move || tell_endless(&control));
+        }
+    });
+    url
+}
+
+fn tell_endless(mut control: &TcpStream) -> std::io::Result<()> {
+    let line = |number: usize| format!("type=dir; {number:04}{}\r\n", "d".repeat(240));
+    let list: String = (0..2_000).map(line).collect();
+    let mut data = TcpListener::bind("127.0.0.1:0")?;
+    control.write_all(b"220 ready\r\n")?;
+    for command in BufReader::new(control).lines() {
+        let command = command?;
+        let reply = match command.split(' ').next().unwrap_or_default() {
+            "USER" => "331 password".to_owned(),
+            "PASS" => "230 in".to_owned(),
+            "FEAT" => "211-have\r\n MLST type*;size*;modify*;\r\n211 end".to_owned(),
+            "PWD" => "257 \"/\"".to_owned(),
+            "EPSV" => {
+                data = TcpListener::bind("127.0.0.1:0")?;
+                format!("229 here (|||{}|)", data.local_addr()?.port())
+            }
+            "MLSD" => {
+                control.write_all(b"150 list\r\n")?;
+                data.accept()?.0.write_all(list.as_bytes())?;
+                "226 done".to_owned()
+            }
+            "QUIT" => "221 bye".to_owned(),
+            _ => "200 fine".to_owned(),
+        };
+        control.write_all(format!("{reply}\r\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_names_of_a_hostile_tree_take_bounded_memory() {
+    let here = TempRoot::new();
+    here.write("down/kept", b"mine");
+    let mut command = ftp(&["mirror", "--delete"]);
+    command.arg(endless()).arg(here.join("down")).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        peak = peak.max(now.unwrap_or(0_u64));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(matches!(code, Some(11 | 12)), "{code:?}");
+    assert!((1..150 << 10).contains(&peak), "{peak} KiB");
+    assert!(here.join("down/kept").exists());
+}
