@@ -260,8 +260,8 @@ GLOB is a name or path that can contain the patterns *, ? and [a-z]. A GLOB with
 a / before its end is a path from the top of the tree. A GLOB that ends in /
 matches directories only. If several GLOBs match a name, the last one decides. A
 file that no GLOB matches is skipped if the first GLOB belongs to an --include;
-otherwise it is copied. A GLOB that matches nothing is reported. GLOBs with ** or
-{a,b} are errors; to match such a character in a name, write [*] or [{].
+otherwise it is copied. A GLOB that matches nothing is reported. GLOBs with **
+or {a,b} are errors; to match such a character in a name, write [*] or [{].
 
 mirror does not copy FIFOs, devices or temporary files of ftp-cli. --delete
 removes FIFOs and devices from DST if SRC lacks their names, as rsync does. In a
