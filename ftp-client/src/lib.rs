@@ -250,19 +250,31 @@ pub use file::checksum::Checksum;
 #[cfg(unix)]
 pub use file::evidence::{Resume, Why};
 #[cfg(unix)]
-pub use file::local::{Committed, LocalFile, part_of};
+#[doc(hidden)]
+pub use file::get::Memory;
+#[cfg(unix)]
+pub use file::get::{Get, Left, Sink};
+#[cfg(unix)]
+#[doc(hidden)]
+pub use file::local::{Committed, LocalFile};
 pub use file::options::{Existing, FileOptions, Verify};
 #[cfg(unix)]
+#[doc(hidden)]
 pub use file::origin::Origin;
 #[cfg(unix)]
+#[doc(hidden)]
 pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
-pub use file::pieces::{Piece, join_pieces, kept_ranges, remove_pieces};
+#[doc(hidden)]
+pub use file::pieces::{Piece, Pieces, remove_pieces};
 #[cfg(unix)]
 pub use file::provenance::Provenance;
 #[cfg(unix)]
-pub use file::resume::{ResumeOptions, Resumed};
+#[doc(hidden)]
+pub use file::record::Record;
 pub use file::retry::Retry;
+#[cfg(unix)]
+pub use file::targets::Targets;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
 pub use file::{Done, Verified};

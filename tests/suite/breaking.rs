@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::{
-    Backoff, Client, Connector, FileOptions, Done, Purpose, Retry, Target, Timeouts,
-    Transport, Watch,
+    Backoff, Client, Connector, Done, FileOptions, Purpose, Retry, Target, Timeouts, Transport,
+    Watch,
 };
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;

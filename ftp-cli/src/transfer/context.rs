@@ -1,10 +1,10 @@
 //! Shared state of a command's transfers: progress and results.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::time::Duration;
 
-use ftp_client::{Place, Provenance};
+use ftp_client::{Memory, Place, Provenance, Targets};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::options::TransferOptions;
@@ -31,6 +31,8 @@ pub(crate) struct Past {
     pub(crate) provenance: Cell<Provenance>,
     /// Whether the complete file on the server may not be the local file.
     pub(crate) is_refuted: Cell<bool>,
+    /// What the earlier attempts at a download received.
+    pub(crate) memory: RefCell<Memory>,
 }
 
 /// One attempt at a transfer.
@@ -52,6 +54,8 @@ pub(crate) struct Context<'a> {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
     pub(crate) output: Output,
+    /// All local targets of the run.
+    pub(crate) targets: Targets,
     /// Whether to print only errors.
     pub(crate) quiet: bool,
     /// Whether to print successes.
@@ -74,6 +78,7 @@ impl<'a> Context<'a> {
             messages: stdio.messages.clone(),
             events: stdio.events.clone(),
             output: stdio.shared_output.clone(),
+            targets: Targets::default(),
             quiet: options.is_quiet(),
             talkative: is_talkative(options, stdio),
         }

@@ -7,6 +7,8 @@ pub(crate) mod checksum;
 mod download;
 pub(crate) mod evidence;
 #[cfg(unix)]
+pub(crate) mod get;
+#[cfg(unix)]
 mod growing;
 #[cfg(unix)]
 pub(crate) mod local;
@@ -14,14 +16,18 @@ pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
 #[cfg(unix)]
+mod part;
+#[cfg(unix)]
 pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
 pub(crate) mod provenance;
 #[cfg(unix)]
-pub(crate) mod resume;
+pub(crate) mod record;
 pub(crate) mod retry;
+#[cfg(unix)]
+pub(crate) mod targets;
 #[cfg(unix)]
 pub(crate) mod upload;
 #[cfg(unix)]

@@ -15,10 +15,6 @@ const FIRST: usize = 16 * 1_024;
 /// cost many calls.
 const BLOCK: usize = 512 * 1_024;
 
-/// The number of unexpected bytes to read before the transfer is aborted: reading a few is faster
-/// than an abort.
-const OVER: u64 = 1 << 20;
-
 /// A function that is called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
@@ -198,8 +194,8 @@ impl Download<'_> {
     ///
     /// - The errors of [`finish`](Self::finish).
     /// - [`Error::Local`] if `to` fails; the transfer is aborted.
-    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length); `to`
-    ///   does not get the surplus bytes.
+    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length) or
+    ///   announced; the first such byte ends the transfer, and `to` does not get it.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
         self.copy_to_watched(to, &mut Watch::new())
     }
@@ -217,7 +213,7 @@ impl Download<'_> {
         let received = receive(&mut self, to, watch);
         watch.moved = self.transferred();
         match received {
-            Ok(()) if self.excess() > OVER => Err(self.stop_excess()),
+            Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
             Err(Broken::Here(error)) => Err(self.leave(error)),
@@ -225,7 +221,7 @@ impl Download<'_> {
     }
 }
 
-/// Copies a download to `to` until its data ends or more than [`OVER`] surplus bytes have arrived.
+/// Copies a download to `to` until its data ends or a byte more than expected has arrived.
 fn receive(
     download: &mut Download<'_>,
     to: &mut (impl Write + ?Sized),
@@ -249,7 +245,7 @@ fn receive(
             }
             block.grow(length);
         }
-        if excess > OVER {
+        if excess > 0 {
             return Ok(());
         }
     }

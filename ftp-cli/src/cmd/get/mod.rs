@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Phase, Place};
+use ftp_client::{Client, Phase, Place, Targets};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -83,7 +83,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let count = items.len() + failed.len() + left;
     let board = Board::new(when, stdio, count, None);
-    let context = Context::new(options, stdio, &settings, &cleanup, board);
+    let mut context = Context::new(options, stdio, &settings, &cleanup, board);
+    let targets = items.iter().filter_map(|item| match &item.target {
+        Target::File(path) => Some(path.clone()),
+        _ => None,
+    });
+    context.targets = Targets::new(targets);
     let mut tally = Tally::new(count, "files fetched", &stdio.messages, &stdio.events);
     for (url, failure) in failed {
         let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));
