@@ -43,6 +43,8 @@ pub(crate) enum Exit {
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
     /// or another run has the lock or is moving the file.
     Limit = 15,
+    /// SIGHUP. The signal itself ends the process.
+    HungUp = 129,
     /// SIGINT.
     Interrupted = 130,
     /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
@@ -101,7 +103,7 @@ impl Exit {
             Self::Data => ErrorKind::Data.as_str(),
             Self::Unsupported => ErrorKind::Unsupported.as_str(),
             Self::Limit => "limit",
-            Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
+            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
                 ErrorKind::Cancelled.as_str()
             }
         }
@@ -164,6 +166,9 @@ pub(crate) enum Recovery {
     TryAgain,
     /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
     StartOver,
+    /// Replies were out of step before the command had an effect, so it is repeated over a new
+    /// connection, even without `--retry`.
+    Reconnect,
 }
 
 impl Failure {
@@ -236,7 +241,7 @@ impl Failure {
 
     /// Returns whether a signal ends the run, so that no other failure matters.
     pub(crate) fn is_signal(&self) -> bool {
-        matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
+        matches!(self.exit, Exit::HungUp | Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
     /// Returns whether the server refused the login for good. Other users of this server may still
@@ -251,6 +256,9 @@ impl Failure {
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };
+        if error.is_busy() {
+            return failure;
+        }
         failure.fatal |= reply.code().severity() != Severity::Transient;
         match reply.code().value() {
             534 => {
@@ -298,7 +306,11 @@ impl From<&Error> for Failure {
             _ => false,
         };
         let failure = Self { fatal, code, phase, ..Self::new(exit, message_of(error)) };
-        if may_pass { Self { recovery: Recovery::TryAgain, ..failure } } else { failure }
+        match error {
+            Error::Desynchronised => Self { recovery: Recovery::Reconnect, ..failure },
+            _ if may_pass => Self { recovery: Recovery::TryAgain, ..failure },
+            _ => failure,
+        }
     }
 }
 
@@ -347,7 +359,7 @@ fn message_of(error: &Error) -> String {
 }
 
 /// Returns a hint with an option that helps, or an empty text.
-const fn advice(error: &Error) -> &'static str {
+fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotPinned, .. }) => {
@@ -359,6 +371,9 @@ const fn advice(error: &Error) -> &'static str {
         }
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
+        }
+        Error::DataConnection(_) if error.demands_tls() => {
+            "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
         _ => "",
     }
@@ -381,6 +396,11 @@ mod tests {
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "because")
+    }
+
+    fn busy() -> Reply {
+        let text = "Sorry, the maximum number of clients (1) from your host are already connected.";
+        Reply::new(ReplyCode::NOT_LOGGED_IN, text)
     }
 
     fn parse_error() -> ParseError {
@@ -408,6 +428,9 @@ mod tests {
             (Error::Refused(Verb::Eprt, reply(522)), Exit::Refused),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Greeting(reply(554)), Exit::Refused),
+            (Error::Greeting(busy()), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
+            (Error::Unexpected(Verb::Quit, reply(250)), Exit::Integrity),
             (Error::Greeting(reply(420)), Exit::Temporary),
             (Error::Unexpected(Verb::Retr, reply(227)), Exit::Protocol),
             (Error::Protocol(parse_error()), Exit::Protocol),
@@ -446,6 +469,7 @@ mod tests {
             (Error::Refused(Verb::User, reply(534)), Exit::Tls),
             (Error::Refused(Verb::User, reply(500)), Exit::Login),
             (Error::Refused(Verb::User, reply(450)), Exit::Temporary),
+            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Closed, Exit::Network),
         ] {
@@ -471,6 +495,8 @@ mod tests {
             (Error::ServiceClosing(reply(421)), true),
             (Error::Greeting(reply(420)), true),
             (Error::Greeting(reply(554)), false),
+            (Error::Greeting(busy()), true),
+            (Error::Refused(Verb::Pass, busy()), true),
             (Error::Unexpected(Verb::Retr, reply(227)), false),
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),

@@ -48,10 +48,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         let configured = config_file::apply(command, &mut options);
         stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
         configured?;
+        console::watchdog::start(command, &options, &stdio)?;
         if let Some(path) = options.value("log-file") {
             stdio.messages.log_to(path)?;
         }
-        dispatch(command, &options, &mut stdio)
+        dispatch(command, &options, &mut stdio)?;
+        stdio.messages.replies().check()
     });
     stdio.ending.heed();
     let exit = match &done {

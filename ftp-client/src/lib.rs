@@ -232,12 +232,14 @@ mod tls;
 mod tls;
 mod trace;
 mod transfer;
+pub mod tree;
 mod url_path;
 
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
 pub use client::identity::Login;
+pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
@@ -279,7 +281,7 @@ pub use file::targets::Targets;
 pub use file::upload::Uploaded;
 pub use file::{Done, Verified};
 pub use listing::{
-    Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
+    Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::canceller::Canceller;

@@ -52,19 +52,22 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// Returns [`UnexpectedReply`] for a 1xx, 2xx or 3xx if no reply with that first digit is valid
-    /// for the command. Returns the same error for any reply after the final one.
+    /// Returns [`UnexpectedReply`] for a 2xx or 3xx if no reply with that first digit is valid for
+    /// the command. Returns the same error for any reply after the final one.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
             return unexpected;
         }
-        // Any reply to an unknown command is allowed; nothing depends on it.
+        // Any reply to an unknown command is allowed; nothing depends on it. Any reply to FEAT but
+        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
-            Severity::Preliminary | Severity::Completion | Severity::Intermediate => {
+            Severity::Intermediate if self.verb == Verb::Feat => true,
+            Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
             }
-            Severity::Transient | Severity::Permanent => true,
+            // Some servers send a 1xx to keep the connection alive during any long command.
+            Severity::Preliminary | Severity::Transient | Severity::Permanent => true,
         });
         if !allowed {
             return unexpected;
@@ -195,7 +198,7 @@ mod tests {
             (Verb::Retr, 226, Some(Final)),
             (Verb::Retr, 350, None),
             (Verb::Retr, 425, Some(Final)),
-            (Verb::Noop, 150, None),
+            (Verb::Noop, 150, Some(Preliminary)),
             (Verb::Noop, 299, Some(Final)),
             (Verb::Rest, 350, Some(Final)),
             (Verb::Rest, 250, None),
@@ -203,12 +206,13 @@ mod tests {
             (Verb::User, 331, Some(Final)),
             (Verb::User, 230, Some(Final)),
             (Verb::Pass, 332, Some(Final)),
-            (Verb::Pass, 150, None),
+            (Verb::Pass, 150, Some(Preliminary)),
             (Verb::Type, 331, None),
             (Verb::Rein, 120, Some(Preliminary)),
             (Verb::Stat, 211, Some(Final)),
             (Verb::Abor, 225, Some(Final)),
             (Verb::Rnto, 350, None),
+            (Verb::Feat, 331, Some(Final)),
             (Verb::parse(b"XYZZY").unwrap(), 350, Some(Final)),
             (Verb::parse(b"XYZZY").unwrap(), 150, Some(Preliminary)),
         ] {

@@ -12,6 +12,7 @@ pub mod at_once;
 pub mod check;
 pub mod compare;
 pub mod content;
+pub mod folding;
 pub mod hostile;
 pub mod names;
 pub mod network;

@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
     let mode = Mode::read(mode.as_bytes())?;
-    for_each_url(options, stdio, urls, "modes set", |client, url, _| {
+    for_each_url(options, stdio, urls, "modes set", |client, url, _, _| {
         outcome(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
     })
 }

@@ -329,7 +329,7 @@ fn copy(
         let Some(last) = error.last() else { return copied };
         let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
         // If this error closed a connection, another attempt would only hide the cause.
-        if !is_refusal || !from.is_ready() || !at.is_ready() {
+        if !is_refusal || from.make_ready().and(at.make_ready()).is_err() {
             return copied;
         }
         let (client, place) = match last.side {

@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let how = LsOptions::from_options(options)?;
     let globs = options.has("glob");
     if globs {
-        urls.iter().try_for_each(pattern::has_name)?;
+        urls.iter().try_for_each(pattern::is_usable)?;
     }
     let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
@@ -180,6 +180,9 @@ impl Lister {
             Ok(object::look(client, place.path(), ListingForm::Auto)?.is_some())
         };
         let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
+        if is_guess {
+            pattern::is_understood(place.path())?;
+        }
         let name = path::split(place.path()).1;
         self.pattern = (globs || is_guess).then(|| Pattern::of(name));
         let before = self.shown;

@@ -1,6 +1,6 @@
 //! `mkdir [-p] URL...`: creates directories.
 
-use ftp_client::{Client, Error};
+use ftp_client::{Client, Error, Repeat};
 
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
@@ -14,8 +14,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     for_each_url::are_named(&options.operands)?;
     let parents = options.has("parents");
-    for_each_url(options, stdio, &options.operands, "directories made", |client, url, _| {
-        for_each_url::at(client, url, |client, path| make(client, path, parents))
+    for_each_url(options, stdio, &options.operands, "directories made", |client, url, _, repeat| {
+        for_each_url::at(client, url, |client, path| make(client, path, parents, repeat))
     })
 }
 
@@ -26,9 +26,19 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// Returns the server's refusal, and errors of the connection. With `parents`, returns the refusal
 /// for the first missing directory that cannot be created.
-pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
+pub(super) fn make(
+    client: &mut Client,
+    path: &[u8],
+    parents: bool,
+    repeat: &mut Repeat,
+) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");
-    let refusal = match client.mkdir(path) {
+    let attempt = match parents {
+        // A directory that exists is no failure, whoever made it.
+        true => client.mkdir(path),
+        false => repeat.mkdir(client, path),
+    };
+    let refusal = match attempt {
         Ok(_) => return Ok(made),
         Err(error) if parents && object::is_no(&error) => error,
         Err(error) => return Err(error),

@@ -23,7 +23,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let keeps = options.has("no-clobber");
     let quiet = options.is_quiet();
     let from = std::slice::from_ref(from);
-    for_each_url(options, stdio, from, "objects moved", |client, url, reporter| {
+    for_each_url(options, stdio, from, "objects moved", |client, url, reporter, repeat| {
+        let from = path::without_slash(url.path());
+        if keeps && repeat.was_renamed(client, from, &to)? {
+            return Ok(Outcome::Done("moved"));
+        }
         if keeps && is_there(client, &to)? {
             let target = Escaped(&to);
             let tells = !quiet && !reporter.is_talkative;
@@ -31,7 +35,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
         }
         // The new path may be relative to the login directory, so no directory is entered.
-        client.rename(path::without_slash(url.path()), &to)?;
+        repeat.rename(client, from, &to)?;
         Ok(Outcome::Done("moved"))
     })
 }

@@ -19,7 +19,7 @@
 
 use std::collections::HashMap;
 
-use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place};
+use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place, Repeat};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::console::stdio::Stdio;
@@ -47,15 +47,21 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let force = options.has("force");
     let globs = options.has("glob");
     if globs {
-        options.operands.iter().try_for_each(|url| pattern::has_name(&urls::parse(url)?))?;
+        options.operands.iter().try_for_each(|url| pattern::is_usable(&urls::parse(url)?))?;
     }
-    for_each_url(options, stdio, &options.operands, "objects removed", |client, url, reporter| {
-        let how = RemovalOptions { recursive, force, as_directory: url.is_directory() };
-        match globs || pattern::is_pattern(url) {
-            true => remove_named(client, url, globs, how, reporter),
-            false => remove(client, url, Place::of(url), how, reporter),
-        }
-    })
+    for_each_url(
+        options,
+        stdio,
+        &options.operands,
+        "objects removed",
+        |client, url, reporter, repeat| {
+            let how = RemovalOptions { recursive, force, as_directory: url.is_directory() };
+            match globs || pattern::is_pattern(url) {
+                true => remove_named(client, url, globs, how, reporter, repeat),
+                false => remove(client, url, Place::of(url), how, reporter, repeat),
+            }
+        },
+    )
 }
 
 /// Removes the object that a URL names, or the objects that match its pattern.
@@ -65,10 +71,15 @@ fn remove_named(
     globs: bool,
     how: RemovalOptions,
     reporter: &Reporter,
+    repeat: &mut Repeat,
 ) -> Result<Outcome, Failure> {
     let (directory, entries, invalid) = match pattern::named(client, url, globs) {
-        Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter),
+        Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
+        // An earlier attempt has removed the last match.
+        Err(failure) if failure.message == NO_MATCH && repeat.is_uncertain() => {
+            return Ok(Outcome::Done("removed"));
+        }
         Err(failure) if how.force && is_nothing(client, url, &failure)? => {
             return Ok(Outcome::Skipped("does not exist"));
         }
@@ -80,7 +91,7 @@ fn remove_named(
     }
     for entry in entries {
         let path = join(&directory, &entry.name);
-        match remove(client, url, Place::at(&path), how, reporter) {
+        match remove(client, url, Place::at(&path), how, reporter, repeat) {
             Ok(outcome) => {
                 counts.removed += 1;
                 let event = || {
@@ -170,10 +181,11 @@ pub(super) fn remove(
     mut place: Place,
     how: RemovalOptions,
     reporter: &Reporter,
+    repeat: &mut Repeat,
 ) -> Result<Outcome, Failure> {
     loop {
         let path = path::without_slash(place.path()).to_vec();
-        let error = match client.delete(&path) {
+        let error = match repeat.delete(client, &path) {
             Ok(()) => return Ok(Outcome::Done("removed")),
             Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error.into()),
@@ -182,7 +194,7 @@ pub(super) fn remove(
             && let Some(seen) = tree_at(client, &path)?
         {
             let counts = Counts::default();
-            let mut tree = Tree { client, url, reporter, left: OBJECTS, counts };
+            let mut tree = Tree { client, url, reporter, repeat, left: OBJECTS, counts };
             let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
             return tree.counts.finish();
@@ -238,6 +250,7 @@ struct Tree<'a> {
     client: &'a mut Client,
     url: &'a FtpUrl,
     reporter: &'a Reporter,
+    repeat: &'a mut Repeat,
     /// Number of objects that may still be listed.
     left: usize,
     counts: Counts,
@@ -249,7 +262,7 @@ impl Tree<'_> {
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
         let Seen { depth, links, proof } = seen;
         // An empty directory needs no listing.
-        let refused = match self.client.rmdir(path) {
+        let refused = match self.repeat.rmdir(self.client, path) {
             Ok(()) => return Ok(self.gone(path)),
             Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error.into()),
@@ -274,7 +287,7 @@ impl Tree<'_> {
                 // The reason is reported already.
                 return Ok(false);
             }
-            match self.client.rmdir(path) {
+            match self.repeat.rmdir(self.client, path) {
                 Ok(()) => return Ok(self.gone(path)),
                 // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD.
                 Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {

@@ -10,8 +10,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("rmdir needs a URL: ftp-cli rmdir URL..."));
     }
     for_each_url::are_named(&options.operands)?;
-    for_each_url(options, stdio, &options.operands, "directories removed", |client, url, _| {
-        for_each_url::at(client, url, |client, path| client.rmdir(path))?;
-        Ok(Outcome::Done("removed"))
-    })
+    for_each_url(
+        options,
+        stdio,
+        &options.operands,
+        "directories removed",
+        |client, url, _, repeat| {
+            for_each_url::at(client, url, |client, path| repeat.rmdir(client, path))?;
+            Ok(Outcome::Done("removed"))
+        },
+    )
 }

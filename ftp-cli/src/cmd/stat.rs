@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;
-    for_each_url(options, stdio, &options.operands, "objects found", |client, url, reporter| {
+    for_each_url(options, stdio, &options.operands, "objects found", |client, url, reporter, _| {
         let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",

@@ -10,6 +10,7 @@ use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::proxy::{Chosen, Proxies, Route};
+use super::replies::Replies;
 use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
@@ -60,9 +61,8 @@ impl Dialler {
     ///
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
-        let limit = |long| options.parsed(long, values::waiting_time);
         let timeouts = timeouts(options)?;
-        let overall: Option<Duration> = limit("timeout")?;
+        let end = options.end()?;
         let words =
             [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
         let extended = |long| options.parsed(long, |text| values::word(text, &words));
@@ -116,7 +116,6 @@ impl Dialler {
                 .filter(|rule| *rule != AddressRule::Peer)
                 .and_then(|_| options.last_typed(&["passive-address"])),
         };
-        let end = overall.map(|overall| Instant::now() + overall);
         let protection = TlsOptions::from_options(options)?;
         let proxies = Proxies::from_options(options)?;
         Ok(Self { builder, protection, proxies, needs_direct, end })
@@ -236,15 +235,22 @@ impl Dialler {
                 format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
             messages.say_if(options.is_verbose(), note);
         }
+        let is_plain = self.protection.of(url)?.is_none();
         let mut builder = self.builder_for(url, &way)?;
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| {
             let advice = tls_options::advice(&error, options);
+            let is_implicit = self.protection.is_implicit(url);
+            let scheme = tls_options::other_scheme(&error, is_implicit, url);
             let proxy = about_proxy(&error, &way);
-            let failure = named(error.into());
-            Failure { message: failure.message + advice + &proxy, ..failure }
+            let mut failure = Failure::from(&error);
+            if is_plain {
+                failure = tls_options::without_tls(&error, failure);
+            }
+            let failure = named(failure);
+            Failure { message: failure.message + advice + scheme + &proxy, ..failure }
         })?;
         tls_options::warn(&client, options, messages);
         if credentials.is_personal
@@ -259,7 +265,11 @@ impl Dialler {
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| {
-            let failure = named(Failure::login(&error));
+            let mut failure = Failure::login(&error);
+            if client.tls().is_none() {
+                failure = tls_options::without_tls(&error, failure);
+            }
+            let failure = named(failure);
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
@@ -319,6 +329,18 @@ pub(crate) fn mode(options: &Options) -> Mode {
     }
 }
 
+/// Returns the number of data connections that can be open at once: in active mode, each needs a
+/// port of `--active-ports`.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn most_data_connections(options: &Options) -> Result<usize, Failure> {
+    let ports = options.parsed("active-ports", values::ports)?;
+    let ports = ports.filter(|_| mode(options) == Mode::Active);
+    Ok(ports.map_or(usize::MAX, |ports| ports.count()))
+}
+
 /// Reads the wanted address family.
 pub(crate) fn family(options: &Options) -> Family {
     match options.last_of(&["ipv4", "ipv6"]) {
@@ -341,11 +363,12 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 }
 
 /// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal, a
-/// running transfer is aborted, and QUIT is sent.
-pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
+/// running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows that an earlier
+/// reply was never read.
+pub(crate) fn quit(client: Client, failure: Option<&Failure>, replies: &Replies) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
         // No work remains, so a missing reply to QUIT does not matter.
-        let _ = client.quit();
+        replies.note_quit(&client.quit());
     }
 }
 

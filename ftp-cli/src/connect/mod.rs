@@ -5,6 +5,7 @@ pub(crate) mod dialler;
 pub(crate) mod netrc;
 pub(crate) mod prompt;
 pub(crate) mod proxy;
+pub(crate) mod replies;
 pub(crate) mod retry;
 pub(crate) mod sessions;
 pub(crate) mod tls_options;

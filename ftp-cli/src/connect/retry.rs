@@ -57,6 +57,11 @@ impl Retrying {
         Ok(Self { more, delay })
     }
 
+    /// Returns whether failures are retried at all.
+    pub(crate) const fn is_on(self) -> bool {
+        self.more > 0
+    }
+
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
     /// of `attempt` tells whether to start from byte 0. It is `true` after an integrity failure,
     /// because the bytes at the target may be wrong. An integrity failure is retried once. `name`
@@ -75,8 +80,16 @@ impl Retrying {
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut attempts = Attempts { wanted: self, made: 0, from_start: false, refusal: None };
+        let mut has_reconnected = false;
         loop {
             match attempt(attempts.from_start) {
+                Err(failure)
+                    if failure.recovery == Recovery::Reconnect
+                        && !has_reconnected
+                        && witness.messages.replies().may_reconnect() =>
+                {
+                    has_reconnected = true;
+                }
                 Err(failure) => attempts.await_next(failure, witness, name, fields)?,
                 done => return done,
             }
@@ -131,7 +144,7 @@ impl Attempts {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
         let helps = match failure.recovery {
             Recovery::Impossible => false,
-            Recovery::TryAgain => true,
+            Recovery::TryAgain | Recovery::Reconnect => true,
             // Only once.
             Recovery::StartOver => !self.from_start,
         };

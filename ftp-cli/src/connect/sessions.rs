@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ftp_client::Client;
+use ftp_client::{Client, Error};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
@@ -108,11 +108,11 @@ impl<'a> Sessions<'a> {
     /// [`Dialler::connect_as`].
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let has_moved = |(open, client): &mut (ServerKey, Client)| {
-            open.is_of(url) && client.has_moved() && client.is_ready()
+            open.is_of(url) && client.has_moved() && client.make_ready().is_ok()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
-            let _ = client.quit();
+            dialler::quit(client, None, self.messages.replies());
         }
         self.client_as_it_is(url).map(|(client, _)| client)
     }
@@ -121,14 +121,24 @@ impl<'a> Sessions<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`client`](Self::client).
+    /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
+    /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
-        let is_dead =
-            |(open, client): &mut (ServerKey, Client)| open.is_of(url) && !client.is_ready();
-        if let Some(at) = self.open.iter_mut().position(is_dead) {
+        let mut found = self.open.iter().position(|(open, _)| open.is_of(url));
+        if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at)))
+            && let Err(error) = client.make_ready()
+        {
             self.open.swap_remove(at);
+            found = None;
+            match error {
+                // Something was confirmed that may have failed.
+                Error::Unexpected(..) => return Err(error.into()),
+                Error::Desynchronised if !self.messages.replies().may_reconnect() => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
-        let found = self.open.iter().position(|(open, _)| open.is_of(url));
         let at = match found {
             Some(at) => at,
             None => {
@@ -176,7 +186,7 @@ impl<'a> Sessions<'a> {
     /// Ends each connection with [`dialler::quit`].
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
-            dialler::quit(client, failure);
+            dialler::quit(client, failure, self.messages.replies());
         }
     }
 }

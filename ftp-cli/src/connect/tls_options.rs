@@ -3,13 +3,16 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use ftp_client::{Client, Error, Tls, TlsError};
+use ftp_client::{Client, Error, Phase, Tls, TlsError};
 use ftp_proto::{FtpUrl, Scheme};
 
 use crate::console::messages::Messages;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
+
+/// Port for implicit TLS.
+const IMPLICIT: u16 = 990;
 
 /// Options that need TLS.
 const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];
@@ -148,6 +151,15 @@ impl TlsOptions {
         Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
     }
 
+    /// Returns whether TLS begins with the first byte on connections to the server of `url`.
+    pub(crate) fn is_implicit(&self, url: &FtpUrl) -> bool {
+        match url.scheme() {
+            Scheme::Ftps => true,
+            Scheme::Ftp => self.start == Some(TlsStart::Implicit),
+            Scheme::Ftpes => false,
+        }
+    }
+
     /// Checks that each TLS option applies to at least one of the servers.
     ///
     /// # Errors
@@ -202,6 +214,39 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
             "warning: --insecure: anyone on the network path can impersonate the server"
         ));
     }
+}
+
+/// Returns a hint that names another scheme, if a connection failed before the login in a way that
+/// the wrong kind of TLS would explain.
+pub(crate) fn other_scheme(error: &Error, is_implicit: bool, url: &FtpUrl) -> &'static str {
+    let is_default_port = url.scheme() == Scheme::Ftps && url.port() == IMPLICIT;
+    match error {
+        _ if is_implicit => match error {
+            Error::Tls(TlsError::Failed(_)) => {
+                "; if this port is not for implicit TLS, use ftpes:// (explicit TLS) or ftp://"
+            }
+            Error::Io(_) | Error::Timeout(Phase::Connect) if is_default_port => {
+                "; ftps:// is implicit TLS on port 990: for explicit TLS on port 21, use ftpes://"
+            }
+            _ => "",
+        },
+        Error::Timeout(Phase::Greeting) => "; if this port is for implicit TLS, use ftps://",
+        Error::Protocol(_) | Error::Closed if url.port() == IMPLICIT => {
+            "; port 990 is for implicit TLS: use ftps://"
+        }
+        _ => "",
+    }
+}
+
+/// Returns the failure before or at a login, for a connection without TLS. If the server demands
+/// TLS, the failure is permanent, whatever the code of the reply, and its message names the option.
+pub(crate) fn without_tls(error: &Error, failure: Failure) -> Failure {
+    // The message of a 534 names the option already.
+    if failure.exit == Exit::Tls || !error.demands_tls() {
+        return failure;
+    }
+    let message = failure.message + "; the server requires TLS: use ftpes:// or --tls explicit";
+    Failure { exit: Exit::Tls, message, fatal: true, ..failure }.never_retried()
 }
 
 /// Returns a hint if `--tls try` did not fall back to plaintext, because the server's refusal does
@@ -279,6 +324,32 @@ mod tests {
                 want.map(|tls| tls.cloned()),
                 "{url} {line}"
             );
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_wrong_kind_of_tls_names_the_other_scheme() {
+        let refused = || Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+        let not_tls = || Error::Tls(TlsError::Failed("not valid TLS".into()));
+        let silent = || Error::Timeout(Phase::Greeting);
+        for (line, url, error, want) in [
+            ("get", "ftps://h:2121/", not_tls(), "ftpes://"),
+            ("get --tls implicit", "ftp://h:2121/", not_tls(), "ftpes://"),
+            ("get", "ftpes://h/", not_tls(), ""),
+            ("get", "ftps://h/", refused(), "ftpes://"),
+            ("get", "ftps://h/", Error::Timeout(Phase::Connect), "ftpes://"),
+            ("get", "ftps://h:2121/", refused(), ""),
+            ("get", "ftp://h/", refused(), ""),
+            ("get", "ftp://h:2121/", silent(), "ftps://"),
+            ("get", "ftpes://h:990/", silent(), "ftps://"),
+            ("get", "ftp://h:990/", Error::Closed, "ftps://"),
+            ("get", "ftp://h/", Error::Closed, ""),
+        ] {
+            let url = FtpUrl::parse(url.as_bytes()).unwrap();
+            let is_implicit = protection(line).unwrap().is_implicit(&url);
+            let hint = other_scheme(&error, is_implicit, &url);
+            assert_eq!(want.is_empty(), hint.is_empty(), "{url}: {hint}");
+            assert!(hint.contains(want), "{url}: {hint}");
         }
     }
 

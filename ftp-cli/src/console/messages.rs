@@ -15,6 +15,7 @@ use ftp_server::LogWriter;
 use indicatif::ProgressBar;
 
 use super::hidden::Hidden;
+use crate::connect::replies::Replies;
 use crate::display;
 use crate::exit::Failure;
 use crate::lock::lock;
@@ -32,6 +33,7 @@ pub(crate) struct Messages {
     hidden: Arc<OnceLock<Hidden>>,
     /// The file of `--log-file`.
     log: Arc<OnceLock<Mutex<Log>>>,
+    replies: Arc<Replies>,
 }
 
 /// A file of messages with timestamps.
@@ -50,8 +52,14 @@ impl Messages {
         let bar = Arc::default();
         let hidden = Arc::default();
         let log = Arc::default();
+        let replies = Arc::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
-        Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log }
+        Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log, replies }
+    }
+
+    /// Returns the count of what the run does about replies that are out of step.
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.replies
     }
 
     /// Hides these arguments in all later messages.

@@ -1,6 +1,7 @@
 //! Everything about the terminal and the process: standard streams, messages, signals, the trace
 //! and progress.
 
+pub(crate) mod children;
 pub(crate) mod closed;
 pub(crate) mod echo;
 pub(crate) mod ending;
@@ -13,3 +14,4 @@ pub(crate) mod signals;
 pub(crate) mod stdio;
 pub(crate) mod threads;
 pub(crate) mod trace;
+pub(crate) mod watchdog;

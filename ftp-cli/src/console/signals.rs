@@ -3,19 +3,19 @@
 //! `ulimit -f`, that is a write error (EFBIG), like a full disk, and does not end the process.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use ftp_client::Canceller;
+use ftp_client::{Canceller, Error, Phase};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::echo;
+use super::ending::Ending;
 use super::ignored_signals::is_ignored;
 use super::messages::Messages;
 use super::stdio::Stdio;
-use super::threads;
+use super::{children, echo, threads};
 use crate::exit::{Exit, Failure};
 use crate::report::events::Events;
 
@@ -40,15 +40,10 @@ impl Cleanup {
     pub(crate) fn watch(stdio: &Stdio) -> Result<Self, Failure> {
         let mut this = Self::default();
         if stdio.is_process {
-            let canceller = Canceller::new().map_err(|error| refused(&error))?;
-            this.canceller = Some(canceller.clone());
-            let messages = stdio.messages.clone();
-            let events = stdio.events.clone();
-            let ending = stdio.ending.clone();
-            on_signals(false, move |signal| {
-                ending.begin(&canceller);
-                end(signal, &messages, &events);
-            })?;
+            this.canceller = Some(Canceller::new().map_err(|error| refused(&error))?);
+            let _ = stdio.cleanup.set(this.clone());
+            let early = EarlyEnd::of(stdio);
+            on_signals(false, move |signal| early.end(Cause::of_signal(signal)))?;
         }
         Ok(this)
     }
@@ -56,6 +51,63 @@ impl Cleanup {
     /// Returns the canceller that signals trigger.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
+    }
+}
+
+/// Everything that a thread needs to end the process while the main thread works or waits.
+#[derive(Clone)]
+pub(super) struct EarlyEnd {
+    /// Set once the command can create files and connections.
+    cleanup: Arc<OnceLock<Cleanup>>,
+    ending: Ending,
+    messages: Messages,
+    events: Events,
+}
+
+impl EarlyEnd {
+    pub(super) fn of(stdio: &Stdio) -> Self {
+        Self {
+            cleanup: Arc::clone(&stdio.cleanup),
+            ending: stdio.ending.clone(),
+            messages: stdio.messages.clone(),
+            events: stdio.events.clone(),
+        }
+    }
+
+    /// Cancels all transfers; once they are aborted, or have taken too long, ends the process.
+    pub(super) fn end(&self, cause: Cause) {
+        let cleanup = self.cleanup.get();
+        self.ending.begin(cleanup.and_then(Cleanup::canceller));
+        end_because(cause, &self.messages, &self.events);
+    }
+}
+
+/// Reason to end the process before the command is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cause {
+    Interrupt,
+    Termination,
+    HangUp,
+    /// The time limit of the whole run.
+    Timeout,
+}
+
+impl Cause {
+    const fn of_signal(signal: i32) -> Self {
+        match signal {
+            SIGINT => Self::Interrupt,
+            SIGTERM => Self::Termination,
+            _ => Self::HangUp,
+        }
+    }
+
+    fn failure(self) -> Failure {
+        match self {
+            Self::Interrupt => Failure::new(Exit::Interrupted, "interrupted"),
+            Self::Termination => Failure::new(Exit::Terminated, "terminated"),
+            Self::HangUp => Failure::new(Exit::HungUp, "hung up"),
+            Self::Timeout => Error::Timeout(Phase::Overall).into(),
+        }
     }
 }
 
@@ -97,17 +149,16 @@ pub(crate) fn end_by_broken_pipe() {
 
 /// Ends the process: with exit code 130 for SIGINT, 143 for SIGTERM, and by the signal itself for
 /// SIGHUP.
-#[expect(clippy::exit, reason = "the main thread may be blocked, or has released its resources")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
+    end_because(Cause::of_signal(signal), messages, events);
+}
+
+#[expect(clippy::exit, reason = "the main thread may be blocked, or has released its resources")]
+fn end_because(cause: Cause, messages: &Messages, events: &Events) {
     echo::restore();
-    let exit = match signal {
-        SIGINT => Exit::Interrupted,
-        SIGTERM => Exit::Terminated,
-        _ => {
-            let _ = emulate_default_handler(signal);
-            Exit::Terminated
-        }
-    };
+    children::end();
+    let failure = cause.failure();
+    let exit = failure.exit;
     // A full pipe blocks its writers, and the main thread may already be one of them.
     let messages = messages.clone();
     let events = events.clone();
@@ -117,14 +168,16 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
             // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
         }
-        let word = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };
-        messages.say(word);
-        events.cancelled(&Failure::new(exit, word));
+        messages.say(&failure.message);
+        events.cancelled(&failure);
         messages.settle();
         let _ = said.send(());
     });
     if last_word.is_ok() {
         let _ = has_said.recv_timeout(LAST_WORD);
+    }
+    if cause == Cause::HangUp {
+        let _ = emulate_default_handler(SIGHUP);
     }
     std::process::exit(exit.code().into());
 }

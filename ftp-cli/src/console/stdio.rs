@@ -2,11 +2,17 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, OnceLock};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use super::closed::{self, Closed};
 use super::ending::Ending;
 use super::messages::Messages;
 use super::output::{Output, ResultLines};
+use super::signals::Cleanup;
 use crate::options::Options;
 use crate::report::events::Events;
 
@@ -23,6 +29,8 @@ pub struct Stdio {
     pub(crate) is_process: bool,
     /// Agreement about which thread ends the process.
     pub(crate) ending: Ending,
+    /// What must be cleaned up then, once the command has begun.
+    pub(crate) cleanup: Arc<OnceLock<Cleanup>>,
 }
 
 impl Stdio {
@@ -42,9 +50,10 @@ impl Stdio {
             output: Box::new(output.clone()),
             shared_output: output,
             events: Events::default(),
-            messages: Messages::new(io::stderr(), io::stderr().is_terminal()),
+            messages: Messages::new(StandardError, io::stderr().is_terminal()),
             is_process: true,
             ending: Ending::default(),
+            cleanup: Arc::default(),
         }
     }
 
@@ -64,6 +73,7 @@ impl Stdio {
             messages: Messages::new(error, false),
             is_process: false,
             ending: Ending::default(),
+            cleanup: Arc::default(),
         }
     }
 }
@@ -87,7 +97,8 @@ struct StandardInput;
 
 impl Read for StandardInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(rustix::stdio::stdin(), buffer)?)
+        let stream = rustix::stdio::stdin();
+        when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
     }
 }
 
@@ -97,11 +108,43 @@ struct StandardOutput;
 
 impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+        let stream = rustix::stdio::stdout();
+        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Standard error of the process.
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stream = rustix::stdio::stderr();
+        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Repeats `act` on a stream until it is ready. Another program that shares the stream may have set
+/// `O_NONBLOCK`.
+fn when_ready<T>(
+    stream: BorrowedFd<'_>,
+    interest: PollFlags,
+    mut act: impl FnMut() -> Result<T, Errno>,
+) -> io::Result<T> {
+    loop {
+        match act() {
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(stream, interest)], None);
+            }
+            done => return Ok(done?),
+        }
     }
 }
 

@@ -34,9 +34,10 @@ impl Command {
             let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
             near.filter(|near| strsim::osa_distance(&name, near) <= most)
         };
-        let hint = match own_name(&name).or_else(near) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => "ftp-cli help lists the commands".to_owned(),
+        let hint = match (own_line(&name), own_name(&name).or_else(near)) {
+            (Some(line), _) => line.to_owned(),
+            (None, Some(near)) => format!("did you mean \"{near}\"?"),
+            (None, None) => "ftp-cli help lists the commands".to_owned(),
         };
         Err(Failure::usage(format!("unknown command \"{name}\"; {hint}")))
     }
@@ -45,11 +46,10 @@ impl Command {
 /// Returns the command of this program that corresponds to a command of another client.
 fn own_name(name: &str) -> Option<&'static str> {
     Some(match name {
-        "download" | "reget" | "pget" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
+        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
         "copy" | "bisync" | "rsync" => "mirror",
         "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
-        "purge" => "rm",
-        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "lsl" | "lsjson" | "find" => "ls",
+        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" => "ls",
         "upload" | "send" | "reput" | "rcat" => "put",
         "rename" | "mmv" => "mv",
         "move" | "moveto" => "mv, or mirror --remove-source",
@@ -57,6 +57,23 @@ fn own_name(name: &str) -> Option<&'static str> {
         "open" | "connect" | "cd" | "lcd" => "batch",
         "site" | "quot" | "literal" => "quote",
         "test" => "doctor",
+        _ => return None,
+    })
+}
+
+/// Returns what to type for a command of another client that needs an option here, or why there is
+/// no such command.
+fn own_line(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pget" => "use: ftp-cli get --segments N URL",
+        "reget" => "use: ftp-cli get --continue URL",
+        "purge" => "use: ftp-cli rm -r URL",
+        "lsl" => "use: ftp-cli ls -lR URL",
+        "lsjson" => "use: ftp-cli ls --json URL",
+        "find" => "use: ftp-cli ls -R URL",
+        "du" => "use: ftp-cli ls -R --json URL, and add up the sizes",
+        "mount" => "ftp-cli cannot mount a server",
+        "config" => "a URL needs no configuration",
         _ => return None,
     })
 }

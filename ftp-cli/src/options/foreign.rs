@@ -43,8 +43,9 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["multi-thread-streams"], "--segments"),
     (&["ftp-user", "username"], "--user"),
     (&["accept", "A", "include-glob"], "--include"),
-    (&["reject", "R", "exclude-glob", "X", "x"], "--exclude"),
-    (&["x", "socks5", "socks5-hostname", "proxytunnel", "proxy-user"], "--proxy"),
+    (&["reject", "R", "exclude-glob", "X"], "--exclude"),
+    (&["x"], "--proxy (curl) or --exclude (lftp)"),
+    (&["socks5", "socks5-hostname", "proxytunnel", "proxy-user"], "--proxy"),
     (&["no-proxy", "noproxy"], "--proxy none"),
     (&["ignore-time"], "--size-only"),
     (&["checksum"], "--compare hash"),
@@ -72,9 +73,26 @@ const LETTERS: &[(Command, &str, &str)] = &[
     (Command::Put, "T", "ftp-cli put LOCAL URL"),
     (Command::Put, "O", "ftp-cli put LOCAL URL/"),
     (Command::Mirror, "R", "ftp-cli mirror DIR URL (lftp), or --exclude (wget)"),
+    (Command::Mirror, "x", "--exclude"),
     (Command::Mirror, "I", "--include"),
     (Command::Mirror, "i", "--include"),
 ];
+
+/// Options without an equivalent here, and the reason.
+const ABSENT: &[(&str, &str)] = &[
+    ("range", "files are transferred whole; --continue resumes a transfer"),
+    ("only-newer", "mirror copies files whose time or size differs"),
+    ("use-pget-n", "get --segments N downloads a file over N connections"),
+    ("no-parent", "get -r never leaves the directory"),
+    ("cut-dirs", "to name the local directory, use: ftp-cli get -r URL DIR"),
+    ("background", "use: nohup ftp-cli ... &"),
+    ("filter", "use --include and --exclude; the last match wins"),
+];
+
+/// Returns why there is no equivalent of the option `name` of another program, if that is known.
+pub(super) fn absent(name: &str) -> Option<&'static str> {
+    ABSENT.iter().find(|(absent, _)| *absent == name).map(|(_, why)| *why)
+}
 
 /// Returns the replacement for the option `name` of another program.
 pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
@@ -126,6 +144,9 @@ mod tests {
             (Command::Get, "R", Some("--exclude")),
             (Command::Get, "N", Some("--if-changed, which also replaces a newer local file")),
             (Command::Mirror, "n", Some("--dry-run")),
+            (Command::Get, "x", Some("--proxy (curl) or --exclude (lftp)")),
+            (Command::Put, "x", Some("--proxy (curl) or --exclude (lftp)")),
+            (Command::Mirror, "x", Some("--exclude")),
             (Command::Passwd, "O", None),
             (Command::Get, "frobnicate", None),
         ] {

@@ -51,9 +51,11 @@ fn hint(name: &str, command: Option<Command>) -> String {
         Some(line) => format!("use: {line}"),
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
-        None => match nearest(name, |row| row.commands.contains(&command)) {
-            Some(near) => format!("did you mean --{near}?"),
-            None => format!("ftp-cli help {} lists the options", command.name()),
+        None => match (foreign::absent(name), nearest(name, |row| row.commands.contains(&command)))
+        {
+            (Some(why), _) => why.to_owned(),
+            (None, Some(near)) => format!("did you mean --{near}?"),
+            (None, None) => format!("ftp-cli help {} lists the options", command.name()),
         },
     }
 }

@@ -24,6 +24,7 @@ pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
+use std::time::Instant;
 
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     synonym: Option<&'static str>,
     /// The configuration file, if its options are applied.
     pub(crate) configured: Option<Arc<Applied>>,
+    /// When the options were parsed: the time limit of the run begins then.
+    begun: Option<Instant>,
 }
 
 /// An option on the command line or in the configuration file.
@@ -100,7 +103,8 @@ pub(crate) fn parse(
     // Typed options come last, and so win.
     let given = implied.chain(before.given).chain(after.given).collect();
     let synonym = synonym.map(|synonym| synonym.name);
-    Ok((Some(command), Options { given, operands, synonym, configured: None }))
+    let begun = Some(Instant::now());
+    Ok((Some(command), Options { given, operands, synonym, configured: None, begun }))
 }
 
 /// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
@@ -275,6 +279,16 @@ impl Options {
         parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
     }
 
+    /// Returns the end of the time that `--timeout` allows for the whole run.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value.
+    pub(crate) fn end(&self) -> Result<Option<Instant>, Failure> {
+        let limit = self.parsed("timeout", values::waiting_time)?;
+        Ok(limit.map(|limit| self.begun.unwrap_or_else(Instant::now) + limit))
+    }
+
     /// Returns the last value of an option whose value is optional: `None` if the option was not
     /// given, `Some(None)` if it has no value.
     pub(crate) fn optional(&self, long: &str) -> Option<Option<&OsStr>> {
@@ -442,6 +456,13 @@ mod tests {
             ("get -O f URL", "use: ftp-cli get -o FILE URL"),
             ("get --no-check-certificate x", "did you mean --insecure?"),
             ("get --verify", "needs a value: none, size, hash"),
+            ("get -x socks5://h URL", "did you mean --proxy (curl)"),
+            ("get --range 0-99 URL", "files are transferred whole"),
+            ("mirror --only-newer a b", "mirror copies files whose time or size differs"),
+            ("get --only-newer URL", "did you mean --newer?"),
+            ("pget -n 4 URL", "use: ftp-cli get --segments N URL"),
+            ("lsjson URL", "use: ftp-cli ls --json URL"),
+            ("du URL", "use: ftp-cli ls -R --json URL"),
             ("dele x", "did you mean \"rm\"?"),
             ("rename x", "did you mean \"mv\"?"),
         ] {

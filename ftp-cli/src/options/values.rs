@@ -66,6 +66,11 @@ pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Returns a text without the byte order mark that some editors write at its beginning.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// Formats a time in hours, minutes or seconds: the largest unit of which it is a multiple. A time
 /// with a fraction is shown in milliseconds if it is below 1 s, else in seconds with three
 /// decimals.

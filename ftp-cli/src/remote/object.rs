@@ -1,7 +1,7 @@
 //! Finds out what a remote object is, even if the server does not report that directly.
 
 use super::path::split;
-use ftp_client::{Client, Error, ListLimits, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
 
 /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
@@ -85,21 +85,7 @@ fn in_listing(
 ///
 /// Returns 4xx and 530 replies, and errors of the connection.
 pub(crate) fn is_there(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
-    if client.exists(path)? {
-        return Ok(Some(true));
-    }
-    let (directory, name) = split(path);
-    let options = ListOptions { all: true, ..ListOptions::default() };
-    let listed = client
-        .list_directory(directory, options)
-        .and_then(|entries| entries.gather(ListLimits::default()));
-    match listed {
-        Ok(listing) if listing.entries.iter().any(|entry| entry.name == name) => Ok(Some(true)),
-        Ok(listing) => Ok(listing.unparsed.is_empty().then_some(false)),
-        Err(Error::ListingCut(_)) => Ok(None),
-        Err(error) if is_no(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    client.is_there(path)
 }
 
 /// Returns whether an error is a permanent refusal of a command. A 530, and refusals of `USER`,

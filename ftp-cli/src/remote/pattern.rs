@@ -36,15 +36,68 @@ pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
     !url.is_directory() && Pattern::parse(path::split(url.path()).1).is_some()
 }
 
-/// Checks that a URL has a last part, for `--glob`.
+/// Checks that a URL ends in a pattern that this program understands, for `--glob`.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if it has none.
-pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
+/// Returns `Usage` if the URL has no last part, or if it uses other syntax of shells.
+pub(crate) fn is_usable(url: &FtpUrl) -> Result<(), Failure> {
     match url.is_directory() {
         true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end of the URL"))),
-        false => Ok(()),
+        false => is_understood(url.path()).map_err(|failure| failure.context(url)),
+    }
+}
+
+/// Checks that a path that is meant as a pattern has no syntax that shells know and this program
+/// does not: it would be taken literally, and match nothing, or other names.
+///
+/// # Errors
+///
+/// Returns `Usage` with the syntax.
+pub(crate) fn is_understood(path: &[u8]) -> Result<(), Failure> {
+    let (directory, name) = path::split(path);
+    // Brackets and question marks are usual in the names of directories.
+    let found = match directory.contains(&b'*') {
+        true => Some("* in the name of a directory"),
+        false => foreign_syntax(name),
+    };
+    match found {
+        Some(syntax) => {
+            let form = "expected *, ?, [abc] or [!abc] in the last part; [*] is a literal *";
+            Err(Failure::item(Exit::Usage, format!("pattern: {syntax} is not supported: {form}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the first syntax in a pattern that only shells know. In a set, each character stands for
+/// itself.
+fn foreign_syntax(pattern: &[u8]) -> Option<&'static str> {
+    let mut rest = pattern;
+    loop {
+        rest = match rest {
+            [] => return None,
+            [b'\\', ..] => return Some("\\"),
+            [b'*', b'*', ..] => return Some("**"),
+            [b'{', after @ ..] => {
+                let inner = after.split(|byte| *byte == b'}').next().unwrap_or_default();
+                match inner.len() < after.len() && inner.contains(&b',') {
+                    true => return Some("{a,b}"),
+                    false => after,
+                }
+            }
+            [b'[', b'[', b':', ..] => return Some("[[:class:]]"),
+            [b'[', after @ ..] => {
+                let after = after.strip_prefix(b"!").or(after.strip_prefix(b"^")).unwrap_or(after);
+                // The first member may be a `]`.
+                let end = after.iter().skip(1).position(|byte| *byte == b']');
+                match end.and_then(|end| after.get(end + 2..)) {
+                    Some(after) => after,
+                    None => return Some("[ without ]"),
+                }
+            }
+            [_, after @ ..] => after,
+        };
     }
 }
 
@@ -54,13 +107,14 @@ pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Refused` if nothing matches, `Integrity` or `Protocol` if the listing is not known to
+/// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol` if the listing is not known to
 /// be complete, and the errors of the client.
 pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named, Failure> {
     let mut place = Place::of(url);
     if !is_asked && object::look(client, place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);
     }
+    is_understood(place.path())?;
     loop {
         let (directory, name) = path::split(place.path());
         let pattern = Pattern::of(name);
@@ -103,5 +157,41 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
             true => Err(Failure::item(Exit::Refused, NO_MATCH)),
             false => Ok(Named::Matches { directory: directory.to_vec(), entries, invalid }),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsupported_syntax_is_not_taken_literally() {
+        for (path, want) in [
+            ("a*", None),
+            ("d/a?b[!c-e]*", None),
+            ("[2024]/who?/a*", None),
+            ("[*]", None),
+            ("[]]*", None),
+            ("[\\]*", None),
+            ("[{]a,b}*", None),
+            ("{guid}*", None),
+            ("{a", None),
+            ("**", Some("**")),
+            ("a**b", Some("**")),
+            ("*.{jpg,png}", Some("{a,b}")),
+            ("a\\*", Some("\\")),
+            ("[a", Some("[ without ]")),
+            ("[!]", Some("[ without ]")),
+            ("[[:alpha:]]*", Some("[[:class:]]")),
+            ("d*/a", Some("directory")),
+            ("*/a*", Some("directory")),
+        ] {
+            let failure = is_understood(path.as_bytes()).err();
+            assert_eq!(failure.is_some(), want.is_some(), "{path}");
+            if let (Some(failure), Some(want)) = (failure, want) {
+                assert_eq!(failure.exit, Exit::Usage);
+                assert!(failure.message.contains(want), "{path}: {}", failure.message);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 
-use ftp_client::{Client, Entered, Error, Place};
+use ftp_client::{Client, Entered, Error, Place, Repeat};
 use ftp_proto::FtpUrl;
 use log::LevelFilter;
 
@@ -76,7 +76,7 @@ pub(crate) enum Outcome {
 }
 
 /// Runs `act` on the object of each URL, in order, over one control connection per server, with the
-/// retries that `--retry` sets. `what` completes the message "2 of 3", for example with `objects
+/// retries that `--retry` sets. `act` gets the memory of its earlier attempts at the object. `what` completes the message "2 of 3", for example with `objects
 /// removed`.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub(crate) fn for_each_url(
     stdio: &mut Stdio,
     urls: &[OsString],
     what: &'static str,
-    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter) -> Result<Outcome, Failure>,
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome, Failure>,
 ) -> Result<(), Failure> {
     let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
@@ -104,8 +104,9 @@ pub(crate) fn for_each_url(
             continue;
         }
         let fields = |object: Object| object.text("source", &url.to_string());
+        let mut repeat = if retrying.is_on() { Repeat::new() } else { Repeat::single() };
         let outcome = retrying.run(&witness, url, &fields, |_| {
-            let outcome = act(sessions.client(url)?, url, &reporter);
+            let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
             if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
             }

@@ -8,6 +8,7 @@ use ftp_client::{Existing, FileOptions, RateLimit, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::selection::Selection;
+use crate::connect::dialler;
 use crate::connect::retry::Retrying;
 use crate::display::shown;
 use crate::exit::Failure;
@@ -102,6 +103,7 @@ impl TransferOptions {
             Ok(jobs @ 1..=JOBS) => Ok(jobs),
             _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
         };
+        let most = dialler::most_data_connections(options)?;
         let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
         let more = [
             ("no-clobber", "append"),
@@ -149,8 +151,8 @@ impl TransferOptions {
             verify: verify.unwrap_or(Verify::BestEffort),
             rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
-            jobs: options.parsed("jobs", jobs)?.unwrap_or(1),
-            segments: options.parsed("segments", jobs)?.unwrap_or(1),
+            jobs: options.parsed("jobs", jobs)?.unwrap_or(1).min(most),
+            segments: options.parsed("segments", jobs)?.unwrap_or(1).min(most),
             temporary: temporary(options)?,
             removes_source,
             newer: options.has("newer"),

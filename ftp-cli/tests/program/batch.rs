@@ -347,6 +347,7 @@ fn listing_a_directory_does_not_change_into_it() {
     let acts = |pwd: &'static str| {
         [
             ("PWD", Act::Say(pwd)),
+            ("SYST", Act::Say("215 UNIX")),
             ("NLST", empty()),
             ("LIST", empty()),
             ("MKD", Act::Say("257 \"x\" made")),

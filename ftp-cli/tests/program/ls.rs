@@ -161,6 +161,10 @@ fn a_tree_is_listed_and_filtered_by_patterns() {
     failed(&run(&mut ftp(&["ls", "-g", &format!("{root}missing/*")])), 8, "550");
     failed(&run(&mut ftp(&["ls", "-R", &format!("{root}missing")])), 8, "550");
     failed(&run(&mut ftp(&["ls", "-g", &root])), 2, "needs a pattern");
+    let braces = format!("{root}d/*.%7Btxt,bin%7D");
+    for arguments in [&["ls", "-g"][..], &["ls"], &["get", "-o", "-"], &["rm"], &["rm", "-g"]] {
+        failed(&run(ftp(arguments).arg(&braces)), 2, "{a,b} is not supported");
+    }
     failed(
         &run(&mut ftp(&["ls", "-R", "--listing", "nlst", &root])),
         2,

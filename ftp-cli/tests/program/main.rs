@@ -52,6 +52,7 @@ mod privileges;
 mod proxies;
 mod put;
 mod relay;
+mod replies;
 mod reuse;
 mod reuse_up;
 mod scale;
@@ -65,6 +66,7 @@ mod streams;
 mod system_calls;
 mod systemd;
 mod terminal;
+mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

@@ -421,6 +421,53 @@ fn a_password_in_a_reply_is_masked_li_12_hl_11() {
     let ran = run(&mut ftp(&["quote", "--trace", &peer.url(""), "PASS geheim"]));
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "230 ****\n");
     hides(&ran);
+    let echo = Act::Say("500 'SITE PSWD old geheim': unknown (geheim, old)");
+    let peer = Peer::start(&[("SITE", echo)]);
+    let ran = run(&mut ftp(&["quote", "--trace", "-v", &peer.url(""), "SITE PSWD old geheim"]));
+    let said = "500 'SITE PSWD ****': unknown (****, ****)";
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{said}\n"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> SITE PSWD ****"), "{ran:?}");
+    hides(&ran);
+}
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_a_text_li_01_li_03() {
+    let here = TempRoot::new();
+    let mark = "\u{feff}";
+    let password = private(&here, "password", &format!("{mark}p\r\n"));
+    let netrc = private(&here, "netrc", &format!("{mark}machine 127.0.0.1 login u password p\n"));
+    let batch = private(&here, "batch", &format!("{mark}quote NOOP\n"));
+    let list = |url: &str| private(&here, "list", &format!("{mark}{url}\n"));
+    for (user, arguments) in [
+        ("u@", &["ls", "--password-file", &password, "URL"][..]),
+        ("u@", &["ls", "--password-command", &format!("cat {password}"), "URL"]),
+        ("", &["ls", "--netrc-file", &netrc, "URL"]),
+        ("u:p@", &["batch", "URL", &batch]),
+        ("u:p@", &["batch", "URL"]),
+        ("u:p@", &["get", "-i", "LIST", "-o", "-"]),
+    ] {
+        let file = || Act::Send("150 go", b"x\r\n".to_vec(), "226 done");
+        let acts = [
+            ("PASS p", Act::Say("230 in")),
+            ("PASS", Act::Say("530 no")),
+            ("NOOP", Act::Say("200 ok")),
+        ];
+        let acts = acts.into_iter().chain(["NLST", "MLSD", "LIST", "RETR"].map(|it| (it, file())));
+        let peer = Peer::start(&acts.collect::<Vec<_>>());
+        let url = peer.url("").replace("ftp://", &format!("ftp://{user}"));
+        let listed = list(&format!("{url}x"));
+        let words: Vec<&str> = arguments
+            .iter()
+            .map(|word| match *word {
+                "URL" => &*url,
+                "LIST" => &*listed,
+                word => word,
+            })
+            .collect();
+        let input = format!("{mark}quote NOOP\n");
+        let ran = ftp_tests::process::run_with(&mut ftp(&words), input.as_bytes(), LIMIT);
+        assert_eq!(ran.code(), Some(0), "{ran:?} {}", peer.seen());
+    }
 }
 
 #[test]

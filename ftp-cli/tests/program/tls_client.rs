@@ -13,6 +13,7 @@ use ftp_tests::terminal::Terminal;
 use ftp_tests::tls::{Authority, Kind, Pair, Secured, TlsServer};
 use ftp_tests::wait::wait_until;
 
+use crate::peer::Act;
 use crate::{failed, ftp};
 
 /// Returns the URL of a name at a server, with this scheme.
@@ -289,4 +290,53 @@ fn a_tls_session_ended_by_plaintext_is_retried_and_quoted_li_06() {
     assert!(said.contains(oops) && said.contains("attempt 3 of 6"), "{said}");
     ran.exited(0);
     server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_demands_tls_is_not_asked_again_and_the_option_is_named_li_06() {
+    for (verb, reply) in [
+        ("USER", "530 Non-anonymous sessions must use encryption."),
+        ("PASS", "530 Non-anonymous sessions must use encryption."),
+        ("USER", "550 SSL/TLS required on the control channel"),
+        ("USER", "421 Sorry, cleartext sessions and weak ciphers are not accepted on this server."),
+        ("USER", "503 Use AUTH first."),
+        ("USER", "534 Policy requires SSL."),
+    ] {
+        let peer = crate::peer::Peer::start_several(vec![vec![(verb, Act::Say(reply))]; 4]);
+        let url = peer.url("x").replace("ftp://", "ftp://u:p@");
+        let ran = run(&mut ftp(&["get", "--retry", "3", "--retry-delay", "0s", &url, "-"]));
+        failed(&ran, 5, "the server requires TLS: use ftpes:// or --tls explicit");
+        assert_eq!(peer.seen().matches("USER").count(), 1, "{reply}");
+    }
+    // Under TLS, or without such a text, the code decides.
+    let peer = crate::peer::Peer::start(&[("PASS", Act::Say("530 Login authentication failed"))]);
+    let url = peer.url("x").replace("ftp://", "ftp://u:p@");
+    let ran = run(&mut ftp(&["get", &url, "-"]));
+    failed(&ran, 6, "authentication failed");
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("ftpes"), "{ran:?}");
+}
+
+#[test]
+fn refused_plaintext_data_connections_do_not_suggest_active_mode_li_06() {
+    let no = "522 SSL/TLS required on the data channel";
+    let peer = crate::peer::Peer::start(&[("EPSV", Act::Say(no)), ("PASV", Act::Say(no))]);
+    let ran = run(&mut ftp(&["get", &peer.url("x"), "-"]));
+    failed(&ran, 5, "use ftpes:// without --tls-data clear");
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("--active"), "{ran:?}");
+}
+
+#[test]
+fn the_wrong_kind_of_tls_names_the_other_scheme_li_06() {
+    // Implicit TLS, at a server that greets.
+    let peer = crate::peer::Peer::start(&[]);
+    let url = peer.url("x").replace("ftp://", "ftps://");
+    failed(&run(&mut ftp(&["get", "-k", &url, "-"])), 5, "use ftpes:// (explicit TLS) or ftp://");
+    // Plaintext, at a server that waits for a handshake.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    for scheme in ["ftp", "ftpes"] {
+        let url = format!("{scheme}://{address}/x");
+        let ran = run(&mut ftp(&["get", "--reply-timeout", "300ms", &url, "-"]));
+        failed(&ran, 10, "if this port is for implicit TLS, use ftps://");
+    }
 }

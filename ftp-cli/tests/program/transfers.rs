@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_tests::port::OwnPort;
+use ftp_tests::port::{OwnPort, OwnPorts};
 use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -38,6 +38,30 @@ fn text(path: &Path) -> String {
 /// Returns how often a line with the beginning `start` arrived.
 fn count(peer: &Peer, start: &str) -> usize {
     peer.seen().split(", ").filter(|line| line.starts_with(start)).count()
+}
+
+#[test]
+fn jobs_share_the_ports_of_active_mode() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let ports = OwnPorts::claim(2).ranges().to_string();
+    let names: Vec<String> = (0..8).map(|number| format!("file{number}")).collect();
+    for name in &names {
+        server.root.write(name, &[b'x'; 50_000]);
+    }
+    let urls: Vec<String> = names.iter().map(|name| server.url(name)).collect();
+    let (at, top) = (here.join("got"), server.url(""));
+    let at = at.to_str().unwrap();
+    let mut get = vec!["get", "--create-dirs", "-P", at];
+    get.extend(urls.iter().map(String::as_str));
+    let tree = here.join("tree").to_str().unwrap().to_owned();
+    for words in [get, vec!["mirror", &top, &tree]] {
+        // Slow enough that the transfers overlap.
+        let slow = ["-j", "4", "--limit-rate", "1M", "--active", "--active-ports", &ports];
+        run(ftp(&words).args(slow)).succeeded();
+    }
+    for directory in [at, &tree] {
+        assert_eq!(fs::read_dir(directory).unwrap().count(), names.len());
+    }
 }
 
 #[test]

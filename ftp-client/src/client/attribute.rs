@@ -138,6 +138,7 @@ impl Client {
         if !self.config.reuse_data || !self.plan.is_open() || self.control.is_outstanding() {
             return Ok(());
         }
+        self.come_back()?;
         let mut left = FLIGHT;
         let commands = times.into_iter().map_while(|(path, time)| {
             // `set_modified` itself reports a path that cannot be sent.

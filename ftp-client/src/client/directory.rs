@@ -1,6 +1,6 @@
 //! Changes, creates and removes directories (RFC 959 §4.1.1 and §4.1.3).
 
-use ftp_proto::{Command, Pathname, Reply, Severity};
+use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::{Client, is_unknown};
 use crate::error::Error;
@@ -26,8 +26,41 @@ impl Client {
     /// `path` cannot be sent.
     pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Cwd(self.pathname(path.as_ref())?);
+        self.enter(&command)
+    }
+
+    /// Changes the current directory. Proves that the reply answers the command, if that is in
+    /// doubt.
+    fn enter(&mut self, command: &Command) -> Result<(), Error> {
         self.moved = true;
-        self.order_in_a_form(&command).map(drop)
+        self.settle()?;
+        self.position.forget();
+        let entered = self.order_in_a_form(command).map(drop);
+        if self.control.is_open() && self.control.is_in_doubt() {
+            // An extra reply came before the answer.
+            self.get_in_step()?;
+        }
+        entered
+    }
+
+    /// Changes the current directory for a listing. In passive mode, the reply to `EPSV` or `PASV`
+    /// then proves that replies are in step, which saves the question before.
+    pub(super) fn enter_to_list(&mut self, path: &[u8]) -> Result<(), Error> {
+        if self.config.rules.mode == Mode::Active {
+            return self.cwd(path);
+        }
+        let command = Command::Cwd(self.pathname(path)?);
+        self.settle()?;
+        self.in_a_form(&command).map(drop)
+    }
+
+    /// Returns to the directory that [`pwd`](Self::pwd) has reported. Saves the question whether
+    /// replies are in step: the next command that needs the answer asks it.
+    pub(super) fn go_back(&mut self, here: Pathname) -> Result<(), Error> {
+        self.settle()?;
+        self.in_a_form(&Command::Cwd(here.clone()))?;
+        self.returned_to = self.control.is_in_doubt().then_some(here);
+        Ok(())
     }
 
     /// Changes to the parent of the current directory (`CDUP`).
@@ -36,8 +69,7 @@ impl Client {
     ///
     /// Returns [`Error::Refused`] if the server refuses the command.
     pub fn cdup(&mut self) -> Result<(), Error> {
-        self.moved = true;
-        self.order_in_a_form(&Command::Cdup).map(drop)
+        self.enter(&Command::Cdup)
     }
 
     /// Creates a directory (`MKD`) and returns its absolute pathname, if the reply contains a
@@ -50,6 +82,10 @@ impl Client {
     pub fn mkdir(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Pathname>, Error> {
         let command = Command::Mkd(self.pathname(path.as_ref())?);
         let reply = self.order_in_a_form(&command)?;
+        if self.control.is_in_doubt() && reply.code() == ReplyCode::FILE_ACTION_OKAY {
+            // This may be the extra reply of a transfer, unlike a 257.
+            return Err(self.control.out_of_step(Some(Verb::Mkd), reply));
+        }
         Ok(Pathname::parse_quoted(reply.text()).ok())
     }
 
@@ -66,11 +102,16 @@ impl Client {
 
     /// Sends a directory command that must end with 2xx. If the server does not know the plain
     /// verb, the client tries the X form, such as `XMKD`, once, and then keeps the form that works.
-    fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
+    pub(super) fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
+        self.make_ready_for(command.verb())?;
+        self.in_a_form(command)
+    }
+
+    /// Does the same, whether or not replies are in step.
+    pub(super) fn in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
         let plain = command.encode()?;
         let x_form = command.encode_x_form()?;
-        self.settle()?;
         let known = self.x_forms.iter().find(|(known, _)| *known == verb).map(|(_, works)| *works);
         let line = if known == Some(true) { &x_form } else { &plain };
         let mut reply = self.control.request_line(verb, line)?;

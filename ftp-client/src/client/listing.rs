@@ -1,11 +1,13 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
-use ftp_proto::{Command, EntryKind, FileRange, Pathname, ReplyCode, Severity, Verb};
+use ftp_proto::{Command, EntryKind, FileRange, Pathname, ReplyCode, RepresentationType};
+use ftp_proto::{Severity, Verb};
 
-use super::{Client, is_unknown};
+use super::Client;
+use super::position::Inside;
 use crate::error::{Error, ListingCut};
 use crate::listing::WalkOptions;
-use crate::listing::{Beginning, Entries, Lines, ListLimits, ListOptions, ListingForm, Walk};
+use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
 
@@ -24,15 +26,19 @@ impl Client {
 
     /// Lists a directory as `options` say.
     ///
-    /// For a file, `LIST` and `NLST` usually list the file itself. Some servers list an unreadable
-    /// directory as if it contained only itself. If a listing looks like that, the client enters
-    /// the directory (`CWD`), lists it from within, and changes back.
+    /// `LIST` and `NLST` are sent without an argument, from inside the directory (`CWD`), since many
+    /// servers misread an argument. The next command that is not a listing returns to the previous
+    /// directory first. If the server reports no current directory (`PWD`), or if it lists `MLST`
+    /// and the path has no blank or other special character, the path is sent as the argument.
+    /// `LIST` of a file lists the file itself.
+    ///
+    /// If the server refuses `MLSD` or `NLST`, the client uses `LIST`.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`retrieve`](Self::retrieve), and may return [`Error::ListingCut`] if
     /// a short listing is not proved complete. In other cases, that error is the last item of the
-    /// iterator.
+    /// iterator. If the server refuses to enter the directory, returns that refusal.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -62,44 +68,165 @@ impl Client {
     ) -> Result<Entries<'_>, Error> {
         // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
-        let (form, begun) = match options.form {
-            ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
-                Some(begun) => (ListingForm::Mlsd, Some(begun)),
-                None => (ListingForm::List, None),
-            },
-            form => (form, None),
+        match options.form {
+            ListingForm::Auto => {}
+            ListingForm::Mlsd => {
+                let begun = self.begin_listing(directory, options)?;
+                return Ok(self.entries_of_mlsd(directory, begun));
+            }
+            ListingForm::Nlst => return self.list_names(directory, options, is_directory),
+            ListingForm::List => return self.list_lines_of(directory, options, is_directory),
+        }
+        let options = ListOptions { form: ListingForm::List, ..options };
+        match self.begin_mlsd_if_listed(directory)? {
+            Mlsd::Begun(begun) => Ok(self.entries_of_mlsd(directory, *begun)),
+            Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
+            Mlsd::Refused(refusal) => {
+                // LIST decides now, so it gets no argument that a server may misread.
+                self.no_mlsd = true;
+                let listed = or_refusal(self.begin_lines(directory, options, true), &refusal);
+                match listed {
+                    Ok(beginning) if !beginning.is_empty() => {
+                        trace::note(format_args!("MLSD was refused: using LIST"));
+                        Ok(Entries::resume(self, beginning))
+                    }
+                    // An empty listing proves nothing if MLSD of the same directory was refused.
+                    listed => {
+                        self.no_mlsd = false;
+                        Err(listed.err().unwrap_or(refusal))
+                    }
+                }
+            }
+        }
+    }
+
+    fn entries_of_mlsd(&mut self, directory: &[u8], begun: Begun) -> Entries<'_> {
+        let sent = sent_as(directory);
+        let lines = Lines::new(Transfer::new(self, begun), ListingForm::Mlsd, sent.clone());
+        Entries::new(lines, vec![sent])
+    }
+
+    /// Lists with `LIST`.
+    fn list_lines_of(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+        is_directory: bool,
+    ) -> Result<Entries<'_>, Error> {
+        self.begin_lines(directory, options, is_directory)
+            .map(|beginning| Entries::resume(self, beginning))
+    }
+
+    /// Lists with `NLST`, or with `LIST` if the server refuses `NLST`.
+    fn list_names(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+        is_directory: bool,
+    ) -> Result<Entries<'_>, Error> {
+        let by_list = ListOptions { form: ListingForm::List, ..options };
+        if self.no_nlst {
+            return self.list_lines_of(directory, by_list, is_directory);
+        }
+        let beginning = match self.begin_lines(directory, options, is_directory) {
+            Err(refusal @ Error::Refused(Verb::Nlst, _)) if is_no_names(&refusal) => {
+                trace::note(format_args!("NLST was refused: using LIST"));
+                let listed = self.begin_lines(directory, by_list, is_directory);
+                let listed = or_refusal(listed, &refusal)?;
+                // 450 and 550 can mean that this directory is empty.
+                self.no_nlst |= refusal.reply().is_some_and(|reply| {
+                    reply.code().severity() == Severity::Permanent
+                        && reply.code() != ReplyCode::FILE_UNAVAILABLE
+                });
+                listed
+            }
+            beginning => beginning?,
         };
-        let options = ListOptions { form, ..options };
-        if form == ListingForm::Mlsd || (directory.is_empty() && !options.all) {
-            let begun = match begun {
-                Some(begun) => begun,
-                None => self.begin_listing(directory, options)?,
-            };
-            let sent = sent_as(directory);
-            let lines = Lines::new(Transfer::new(self, begun), form, sent.clone());
-            return Ok(Entries::new(lines, sent));
-        }
-        if form == ListingForm::Nlst && options.all && !directory.is_empty() {
-            // Pure-FTPd lists the current directory if a flag precedes a path.
-            match self.list_within(directory, options)? {
-                Within::Listed(within) => return Ok(Entries::resume(self, *within)),
-                Within::Refused(Some(error)) if is_directory => return Err(error),
-                Within::Refused(_) => {}
-            }
-        }
-        let mut beginning = self.begin_with_flags(directory, options)?;
-        if let Some(kind) = beginning.own_name().map(|entry| entry.kind)
-            && (is_directory || kind != Some(EntryKind::File))
-        {
-            let may_be_file = !is_directory && kind != Some(EntryKind::Directory);
-            match self.list_within(directory, options)? {
-                Within::Listed(within) => beginning = *within,
-                Within::Refused(_) if may_be_file => {}
-                Within::Refused(Some(error)) => return Err(error),
-                Within::Refused(None) => return Err(Error::ListingCut(ListingCut::OwnName)),
-            }
-        }
         Ok(Entries::resume(self, beginning))
+    }
+
+    /// Begins `LIST` or `NLST`, from inside the directory if the way back is known.
+    fn begin_lines(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+        is_directory: bool,
+    ) -> Result<Beginning, Error> {
+        if directory.is_empty() {
+            return self.begin_with_flags(directory, options, false);
+        }
+        if self.takes_argument(directory, options) {
+            let beginning = self.begin_with_flags(directory, options, false)?;
+            return self.doubt(directory, options, is_directory, beginning);
+        }
+        match self.go_inside(directory)? {
+            Inside::Entered => self.begin_with_flags(directory, options, true),
+            Inside::Refused(refusal) if is_directory || options.form == ListingForm::Nlst => {
+                Err(refusal)
+            }
+            Inside::Refused(refusal) => {
+                // It may be a file. A server can also list something else, or nothing, for a
+                // missing object.
+                match self.begin_with_flags(directory, options, false) {
+                    Ok(beginning) if beginning.own_name().is_some_and(|own| !own.is_dir()) => {
+                        Ok(beginning)
+                    }
+                    Ok(_) | Err(Error::Refused(..) | Error::ListingCut(_)) => Err(refusal),
+                    Err(error) => Err(error),
+                }
+            }
+            Inside::Fixed => {
+                let beginning = self.begin_with_flags(directory, options, false)?;
+                self.doubt(directory, options, is_directory, beginning)
+            }
+        }
+    }
+
+    /// Checks a listing that was requested with an argument, if it is empty or contains only the name
+    /// of the directory itself.
+    fn doubt(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+        is_directory: bool,
+        beginning: Beginning,
+    ) -> Result<Beginning, Error> {
+        let own = beginning.own_name().map(|entry| entry.kind);
+        let is_own_file = own == Some(Some(EntryKind::File)) && !is_directory;
+        if is_own_file || (own.is_none() && !beginning.is_empty()) {
+            return Ok(beginning);
+        }
+        // Some servers repeat any argument of NLST, also that of a missing object.
+        let is_proof = options.form != ListingForm::Nlst;
+        let may_be_file =
+            !is_directory && own.is_some_and(|kind| kind != Some(EntryKind::Directory));
+        match self.go_inside(directory)? {
+            Inside::Entered => self.begin_with_flags(directory, options, true),
+            Inside::Refused(_) if may_be_file && is_proof => Ok(beginning),
+            Inside::Refused(refusal) => Err(refusal),
+            Inside::Fixed if own.is_none() => Ok(beginning),
+            Inside::Fixed if may_be_file && (is_proof || self.is_known(directory)?) => {
+                Ok(beginning)
+            }
+            Inside::Fixed => Err(Error::ListingCut(ListingCut::OwnName)),
+        }
+    }
+
+    /// Returns whether the server knows an object at this path.
+    fn is_known(&mut self, path: &[u8]) -> Result<bool, Error> {
+        Ok(self.size(path)?.is_some() || self.exists(path)?)
+    }
+
+    /// Returns whether a path can be the argument of `LIST` or `NLST`: the server has `MLSD`, so the
+    /// listing is only a supplement, and nothing in the path has a special meaning.
+    fn takes_argument(&self, directory: &[u8], options: ListOptions) -> bool {
+        let has_mlsd = self.features.as_ref().is_some_and(|features| features.has("MLST"));
+        let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"*?[]{}\\~'\"".contains(byte);
+        has_mlsd
+            && !self.no_mlsd
+            && !directory.iter().any(is_special)
+            // Pure-FTPd lists the current directory if a flag precedes a path.
+            && !(options.form == ListingForm::Nlst && options.all)
     }
 
     /// Begins `LIST` or `NLST` with the requested flag, or without it if the server does not know
@@ -108,15 +235,21 @@ impl Client {
         &mut self,
         directory: &[u8],
         options: ListOptions,
+        is_inside: bool,
     ) -> Result<Beginning, Error> {
-        let sent = sent_as(directory);
         let mut all = options.all && !self.no_flags;
         let mut is_refused = false;
         loop {
-            let begun = self.begin_listing(directory, ListOptions { all, ..options });
+            let options = ListOptions { all, ..options };
+            let begun = match is_inside {
+                true => self.stay_inside(|client| client.begin_listing(b"", options)),
+                false => self.begin_listing(directory, options),
+            };
+            let sent = sent_as(directory);
             let beginning = begun.and_then(|begun| {
+                let absolute = self.absolute(&sent);
                 let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
-                Entries::new(lines, sent.clone()).begin()
+                Entries::new(lines.compared(), [sent].into_iter().chain(absolute).collect()).begin()
             });
             match beginning {
                 // The server may take the flag for a name, and then report a missing file or list
@@ -133,28 +266,6 @@ impl Client {
         }
     }
 
-    /// Lists a directory from inside it, and returns to the previous directory.
-    fn list_within(&mut self, directory: &[u8], options: ListOptions) -> Result<Within, Error> {
-        let moved = self.moved;
-        let here = match self.pwd() {
-            Err(Error::Refused(..)) => return Ok(Within::Refused(None)),
-            here => here?,
-        };
-        match self.cwd(directory) {
-            Err(error @ Error::Refused(..)) => return Ok(Within::Refused(Some(error))),
-            entered => entered?,
-        }
-        let listed = self.list_what_is(b"", options, true);
-        let listed = listed.and_then(|entries| entries.read_ahead(ListLimits::default()));
-        if let Err(error) = self.cwd(here.as_bytes()) {
-            // Returning failed, so relative paths would have a different meaning from now on.
-            self.control.close();
-            return Err(error);
-        }
-        self.moved = moved;
-        listed.map(|listed| Within::Listed(Box::new(listed)))
-    }
-
     /// Returns the raw lines of a listing.
     ///
     /// Use [`Facts::parse`](crate::Facts::parse) to read `MLSD` lines with facts that
@@ -164,7 +275,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`retrieve`](Self::retrieve).
+    /// Returns the errors of [`list_with`](Self::list_with).
     pub fn list_lines(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -175,14 +286,26 @@ impl Client {
         self.with_flags(directory, options)?;
         let (form, begun) = match options.form {
             ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
-                Some(begun) => (ListingForm::Mlsd, Some(begun)),
-                None => (ListingForm::List, None),
+                Mlsd::Begun(begun) => (ListingForm::Mlsd, Some(*begun)),
+                Mlsd::Unused => (ListingForm::List, None),
+                Mlsd::Refused(refusal) => return Err(refusal),
             },
             form => (form, None),
         };
+        let options = ListOptions { form, ..options };
         let begun = match begun {
             Some(begun) => begun,
-            None => self.begin_listing(directory, ListOptions { form, ..options })?,
+            None if form == ListingForm::Mlsd
+                || directory.is_empty()
+                || self.takes_argument(directory, options) =>
+            {
+                self.begin_listing(directory, options)?
+            }
+            None => match self.go_inside(directory)? {
+                Inside::Entered => self.stay_inside(|client| client.begin_listing(b"", options))?,
+                Inside::Refused(refusal) if form == ListingForm::Nlst => return Err(refusal),
+                Inside::Refused(_) | Inside::Fixed => self.begin_listing(directory, options)?,
+            },
         };
         Ok(Lines::new(Transfer::new(self, begun), form, sent_as(directory)))
     }
@@ -194,7 +317,19 @@ impl Client {
             ListingForm::Mlsd => Command::Mlsd(self.pathname_or_none(directory)?),
             _ => Command::List(self.with_flags(directory, options)?),
         };
-        transfer::begin(self, &command, FileRange::default(), None)
+        // MLSD is the same in every type, other listings are text (RFC 959 §4.1.3).
+        let is_in_image = self.state.representation == Some(RepresentationType::Image);
+        let is_text = is_in_image && options.form != ListingForm::Mlsd;
+        let representation = is_text.then_some(RepresentationType::Ascii);
+        match transfer::begin(self, &command, FileRange::default(), representation) {
+            // A server that knows only type image lists in it.
+            Err(Error::Refused(Verb::Type, reply))
+                if reply.code().severity() == Severity::Permanent =>
+            {
+                transfer::begin(self, &command, FileRange::default(), None)
+            }
+            begun => begun,
+        }
     }
 
     /// Walks a directory tree, starting at `directory`. If `directory` is empty, starts at the
@@ -218,25 +353,27 @@ impl Client {
         Walk::new(self, directory.as_ref(), options)
     }
 
-    /// Begins `MLSD` if the server lists `MLST`; returns `None` if `LIST` must be used. If the
-    /// server does not know `MLSD` after all, the client does not send it again in this session. A
-    /// path that is not a directory is left to `LIST`, which lists files too (RFC 3659 §7.2.1
-    /// demands 501 for such a path).
-    fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
+    /// Begins `MLSD` if the server lists `MLST`. If the server does not know `MLSD` after all, the
+    /// client does not send it again in this session. A path that is not a directory is left to
+    /// `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a path).
+    fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Mlsd, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
-            return Ok(None);
+            return Ok(Mlsd::Unused);
         }
         let command = Command::Mlsd(self.pathname_or_none(directory)?);
         match transfer::begin(self, &command, FileRange::default(), None) {
-            Ok(begun) => Ok(Some(begun)),
-            Err(Error::Refused(_, reply))
-                if is_unknown(&reply)
-                    || [ReplyCode::BAD_ARGUMENT, ReplyCode::PARAMETER_NOT_IMPLEMENTED]
-                        .contains(&reply.code()) =>
-            {
-                self.no_mlsd = is_unknown(&reply);
+            Ok(begun) => Ok(Mlsd::Begun(Box::new(begun))),
+            Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 500..=504) => {
+                self.no_mlsd = reply.code() != ReplyCode::BAD_ARGUMENT;
                 trace::note(format_args!("MLSD was refused: using LIST"));
-                Ok(None)
+                Ok(Mlsd::Unused)
+            }
+            Err(refusal @ Error::Refused(..))
+                if refusal
+                    .reply()
+                    .is_some_and(|reply| reply.code() == ReplyCode::FILE_UNAVAILABLE) =>
+            {
+                Ok(Mlsd::Refused(refusal))
             }
             Err(error) => Err(error),
         }
@@ -257,11 +394,27 @@ impl Client {
     }
 }
 
-/// The result of listing from within a directory.
-enum Within {
-    Listed(Box<Beginning>),
-    /// The server refused to enter the directory (`Some`), or to report the current one (`None`).
-    Refused(Option<Error>),
+/// The result of [`Client::begin_mlsd_if_listed`].
+enum Mlsd {
+    Begun(Box<Begun>),
+    /// `LIST` must be used.
+    Unused,
+    /// 550: the directory is missing, or the server refuses `MLSD` for another reason.
+    Refused(Error),
+}
+
+/// Returns a listing, or the earlier refusal if this listing was refused too.
+fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> {
+    match listed {
+        Err(Error::Refused(..)) => Err(refusal.again()),
+        listed => listed,
+    }
+}
+
+/// Returns whether a refusal of `NLST` can mean that the server wants another command, or that the
+/// directory is empty.
+fn is_no_names(refusal: &Error) -> bool {
+    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 450 | 500..=504 | 550))
 }
 
 /// Returns whether the server permanently refuses the listing.

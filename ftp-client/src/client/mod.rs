@@ -10,6 +10,8 @@ pub(crate) mod get_put;
 pub(crate) mod identity;
 mod listing;
 mod mode;
+pub(crate) mod position;
+pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
@@ -99,6 +101,8 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
+    /// Whether the server refused `NLST`, but accepted `LIST`.
+    no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
@@ -107,6 +111,9 @@ pub struct Client {
     length_check: bool,
     /// Whether the current directory may have changed since the login.
     moved: bool,
+    /// The directory that the last `CWD` led back to, if its reply proves nothing.
+    returned_to: Option<Pathname>,
+    position: position::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
 }
@@ -163,11 +170,14 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
+            no_nlst: false,
             no_flags: false,
             no_range: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
+            returned_to: None,
+            position: position::Position::default(),
             identity: None,
         })
     }
@@ -202,10 +212,12 @@ impl Client {
         let account = self.config.account.as_ref();
         self.identity = None;
         login::login(&mut self.control, user, password.as_ref(), account)?;
+        self.control.logged_in();
         self.identity = Some(Login::new(self.control.server(), own));
         self.protect()?;
         // Some servers list more features after the login.
         self.features = None;
+        self.position = position::Position::default();
         Ok(())
     }
 
@@ -272,21 +284,47 @@ impl Client {
         self.control.addresses().map(|(_, peer)| peer)
     }
 
-    /// Returns whether the next command can be sent.
+    /// Returns whether the next command can be sent at once, without sending or reading anything.
     ///
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
-    /// neither closed the connection nor sent anything unrequested. A transfer that was dropped
-    /// early is aborted first; otherwise the check sends no command. The server can still close the
-    /// connection before the next command. Outstanding replies to planned commands
+    /// neither closed the connection nor sent anything unrequested. The server can still close the
+    /// connection before the next command. Returns `false` after a transfer that was dropped early;
+    /// [`make_ready`](Self::make_ready) aborts such a transfer first.
+    ///
+    /// ```no_run
+    /// # fn connect() -> Result<ftp_client::Client, ftp_client::Error> { todo!() }
+    /// # fn main() -> Result<(), ftp_client::Error> {
+    /// # let mut idle: Vec<ftp_client::Client> = Vec::new();
+    /// let client = match idle.pop() {
+    ///     Some(client) if client.is_ready() => client,
+    ///     _ => connect()?,
+    /// };
+    /// # drop(client);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.control.is_quiet()
+    }
+
+    /// Makes the client ready for its next command: aborts a transfer that was dropped early, and
+    /// checks that the server has neither closed the connection nor sent anything unrequested.
+    ///
+    /// Otherwise sends nothing. Outstanding replies to planned commands
     /// ([`plan_downloads`](Self::plan_downloads), [`Upload::plan_next`](crate::Upload::plan_next))
     /// do not count.
-    #[must_use]
-    pub fn is_ready(&mut self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub fn make_ready(&mut self) -> Result<(), Error> {
         if self.plan.is_requested() && self.kept.is_some() {
             // The replies to planned commands arrive now.
-            return self.control.is_open();
+            return if self.control.is_open() { Ok(()) } else { Err(Error::Closed) };
         }
-        self.settle().and_then(|()| self.control.check_clear()).is_ok()
+        self.stop_abandoned()?;
+        self.control.check_clear()
     }
 
     /// Returns whether the connection is open and no reply is outstanding, without sending or
@@ -309,16 +347,16 @@ impl Client {
 
     /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
     ///
-    /// The client sends `TYPE` with the next transfer that needs it. Listings use the type in
-    /// force.
+    /// The client sends `TYPE` with the next transfer that needs it. `LIST` and `NLST` use type
+    /// ASCII (RFC 959 §4.1.3), and `MLSD` the type in force.
     pub const fn set_representation(&mut self, representation: RepresentationType) {
         self.wanted = representation;
     }
 
     /// Returns the features that the server lists (`FEAT`). The answer is cached.
     ///
-    /// The list is empty if the server does not list its features. Commands of extensions may still
-    /// work.
+    /// The list is empty if the server does not list its features, with a 211 reply. Commands of
+    /// extensions may still work.
     ///
     /// # Errors
     ///
@@ -328,8 +366,8 @@ impl Client {
             return Ok(features.clone());
         }
         let reply = self.request(&Command::Feat)?;
-        let features = match reply.code().severity() {
-            Severity::Completion => Features::read(&reply),
+        let features = match reply.code() {
+            ReplyCode::SYSTEM_STATUS => Features::read(&reply),
             _ => Features::default(),
         };
         Ok(self.features.insert(features).clone())
@@ -422,6 +460,9 @@ impl Client {
         let line = command.encode()?;
         self.settle()?;
         self.learn_iac(&line)?;
+        self.make_ready_for(verb)?;
+        self.control.quoted();
+        self.position.forget();
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
@@ -458,10 +499,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] if the server refuses, and the errors of the control connection
-    /// except [`Error::Closed`] and [`Error::ServiceClosing`].
+    /// Returns [`Error::Unexpected`] or [`Error::Desynchronised`] if the server sent another reply
+    /// than 221 and none of its earlier replies rules out that replies were out of step: a command
+    /// before may have failed. Also returns the errors of the control connection except
+    /// [`Error::Closed`] and [`Error::ServiceClosing`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
+        self.position.stay();
         let answer = self.settle().and_then(|()| {
             self.close_kept();
             self.control.say_good_bye()
@@ -473,8 +517,14 @@ impl Client {
         }
     }
 
-    /// Aborts a transfer that was dropped early.
+    /// Aborts a transfer that was dropped early, and returns to the caller's current directory.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.stop_abandoned()?;
+        self.come_back()
+    }
+
+    /// Aborts a transfer that was dropped early.
+    fn stop_abandoned(&mut self) -> Result<(), Error> {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {
@@ -489,6 +539,39 @@ impl Client {
         }
     }
 
+    /// Aborts a transfer that was dropped early. If the success of `verb` proves nothing by its
+    /// code, also makes sure that the next reply answers the next command.
+    fn make_ready_for(&mut self, verb: Verb) -> Result<(), Error> {
+        self.settle()?;
+        if self.control.needs_proof(verb) { self.get_in_step() } else { Ok(()) }
+    }
+
+    /// Makes sure, after a transfer or an extra reply, that the next reply answers the next
+    /// command: asks for the current directory (`PWD`), or for the system (`SYST`) if the server
+    /// keeps that to itself. A 257 or 215 cannot be the late answer to another command. Fails if
+    /// the server sends neither; the connection is then closed.
+    pub(crate) fn get_in_step(&mut self) -> Result<(), Error> {
+        let reply = match self.in_a_form(&Command::Pwd) {
+            // The server knows neither PWD nor XPWD. No transfer ends with such a reply.
+            Err(Error::Refused(_, reply)) if is_unknown(&reply) => {
+                self.control.trust_replies();
+                return Ok(());
+            }
+            Err(Error::Refused(..)) => self.control.request(&Command::Syst)?,
+            answer => answer?,
+        };
+        if self.control.is_in_doubt() {
+            return Err(self.control.out_of_step(Some(Verb::Pwd), reply));
+        }
+        let here = self.returned_to.take();
+        match here.zip(Pathname::parse_quoted(reply.text()).ok()) {
+            Some((here, shown)) if here != shown => {
+                Err(self.control.out_of_step(Some(Verb::Cwd), reply))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn request(&mut self, command: &Command) -> Result<Reply, Error> {
         if let Some(reply) = self.reply_ahead(command)? {
             return Ok(reply);
@@ -498,7 +581,7 @@ impl Client {
     }
 
     fn order(&mut self, command: &Command) -> Result<Reply, Error> {
-        self.settle()?;
+        self.make_ready_for(command.verb())?;
         self.control.order(command)
     }
 

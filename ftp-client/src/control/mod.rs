@@ -5,25 +5,27 @@ mod abort;
 mod handshake;
 pub(crate) mod login;
 pub(crate) mod secure;
+mod step;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder};
-use ftp_proto::{Severity, Verb, limits};
+use ftp_proto::{Severity, Verb, is_listed, limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
-use crate::net::wait::{Deadline, Waiter};
+use crate::net::wait::{self, Deadline, Waiter};
 use crate::security::TlsError;
 use crate::trace;
+use step::{Reading, Step};
 
 /// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
@@ -42,8 +44,13 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
-    /// The password or account in the last command, which is concealed in replies.
-    secret: Vec<u8>,
+    /// The passwords or the account in the last command, which are concealed in replies.
+    secrets: Vec<Vec<u8>>,
+    /// Whether the outstanding transfer has begun.
+    has_begun: bool,
+    step: Step,
+    /// The command whose reply was lost with the connection.
+    unanswered: Option<Verb>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
@@ -70,7 +77,10 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             following: VecDeque::new(),
-            secret: Vec::new(),
+            secrets: Vec::new(),
+            has_begun: false,
+            step: Step::default(),
+            unanswered: None,
             server,
             addresses,
             reply_limit,
@@ -169,11 +179,53 @@ impl ControlConnection {
     /// Closes the connection and forgets the outstanding commands.
     pub(crate) fn close(&mut self) {
         self.stream = None;
-        self.outstanding = None;
+        if let Some((verb, _)) = self.outstanding.take() {
+            self.unanswered = Some(verb);
+        }
         // Later calls must report that the connection is closed, even if bytes are left in the
         // decoder.
         self.decoder = ReplyDecoder::new();
         self.following.clear();
+    }
+
+    /// Returns the command that was outstanding when the connection was closed: it may have been
+    /// carried out.
+    pub(crate) const fn unanswered(&self) -> Option<Verb> {
+        self.unanswered
+    }
+
+    /// Returns whether the next reply may belong to another command, unless its code can only
+    /// answer its own command.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.step.is_in_doubt()
+    }
+
+    /// Records that replies are in step, although no code has proved it.
+    pub(crate) const fn trust_replies(&mut self) {
+        self.step.trust();
+    }
+
+    /// Returns whether the next reply may belong to another command, and `verb` must not be sent
+    /// before that is settled.
+    pub(crate) fn needs_proof(&self, verb: Verb) -> bool {
+        self.is_in_doubt() && step::needs_proof(verb)
+    }
+
+    /// Records that the login has succeeded. Some servers send a banner after it.
+    pub(crate) const fn logged_in(&mut self) {
+        self.step.log_in();
+    }
+
+    /// Records that a raw command was sent, whose effect a new connection would not have.
+    pub(crate) const fn quoted(&mut self) {
+        self.step.quote();
+    }
+
+    /// Closes the connection because replies are out of step, and returns the error.
+    pub(crate) fn out_of_step(&mut self, outstanding: Option<Verb>, reply: Reply) -> Error {
+        let in_question = self.step.in_question(outstanding);
+        self.close();
+        in_question.map_or(Error::Desynchronised, |verb| Error::Unexpected(verb, reply))
     }
 
     /// Closes the connection because of an unreadable value in a reply.
@@ -220,15 +272,18 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `QUIT`, and waits a short time for the reply.
+    /// Sends `QUIT`, and waits a short time for the reply. Any reply but a 221 shows that replies
+    /// were out of step, unless the last one before can only have answered its own command.
     pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
         let deadline = self.deadline(limit, Phase::Reply);
-        self.send(Verb::Quit, b"QUIT\r\n", deadline)?;
-        let reply = self.final_reply(deadline)?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(()),
-            _ => Err(Error::Refused(Verb::Quit, reply)),
+        let is_proved = self.step.is_proved();
+        let sent = self.send(Verb::Quit, b"QUIT\r\n", deadline);
+        match sent.and_then(|()| self.final_reply(deadline)) {
+            Ok(_) if self.step.is_proved() => Ok(()),
+            Ok(_) | Err(Error::Desynchronised | Error::Unexpected(..)) if is_proved => Ok(()),
+            Ok(reply) => Err(self.out_of_step(Some(Verb::Quit), reply)),
+            Err(error) => Err(error),
         }
     }
 
@@ -241,8 +296,9 @@ impl ControlConnection {
     ) -> Result<(), Error> {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
+        self.await_lag()?;
         self.check_clear()?;
-        self.secret = secret_in(verb, line);
+        self.secrets = secrets_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
@@ -263,8 +319,9 @@ impl ControlConnection {
         for command in commands {
             lines.push((command.verb(), command.encode()?));
         }
+        self.await_lag()?;
         self.check_clear()?;
-        self.secret.clear();
+        self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);
@@ -336,39 +393,98 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Checks that the server sent nothing unrequested. Returns `ServiceClosing` after a 421,
-    /// `Closed` if the connection has ended, and `Desynchronised` after anything else.
+    /// Waits for the extra reply of a server that sends one after each transfer.
+    fn await_lag(&mut self) -> Result<(), Error> {
+        let Some(end) = self.step.lag_ends().filter(|_| self.decoder.is_clear()) else {
+            return Ok(());
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        match self.wait(self.deadline(left, Phase::Reply)) {
+            Err(Error::Timeout(Phase::Reply)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Checks that the server sent nothing unrequested, apart from 1xx and the extra reply that
+    /// some servers send after a transfer or a login. Returns `ServiceClosing` after a 421 and
+    /// `Closed` if the connection has ended. After anything else, closes the connection and returns
+    /// the error of [`out_of_step`](Self::out_of_step).
     pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
-        let mut ended = false;
-        let mut surprise = self.decode()?.is_some();
-        while !surprise && !ended {
-            match self.fill()? {
-                Some(more) => ended = !more,
-                None => break,
+        let deadline = self.reply_deadline();
+        loop {
+            let mut reply = self.decode()?;
+            if reply.is_none() {
+                match self.fill()? {
+                    Some(true) => continue,
+                    None if self.decoder.is_clear() => return Ok(()),
+                    // The rest of a line that may be harmless.
+                    None if self.step.may_lag() => reply = Some(self.read_reply(deadline)?),
+                    ended => {
+                        let is_end = ended.is_some() && self.decoder.is_clear();
+                        self.close();
+                        return Err(if is_end { Error::Closed } else { Error::Desynchronised });
+                    }
+                }
             }
-            surprise = self.decode()?.is_some();
+            let Some(reply) = reply else { continue };
+            if reply.code().severity() == Severity::Preliminary {
+                // A server may send 1xx without end.
+                self.go_on_or_close(deadline)?;
+            } else if self.step.read_idle(reply.code()) {
+                trace::note(format_args!(
+                    "ignoring {}: the server sent one reply too many",
+                    reply.code()
+                ));
+            } else {
+                return Err(self.out_of_step(None, reply));
+            }
         }
-        surprise |= !self.decoder.is_clear();
-        if ended || surprise {
-            self.close();
-            return Err(if surprise { Error::Desynchronised } else { Error::Closed });
-        }
-        Ok(())
     }
 
     /// Fails if more bytes arrived after a final reply: that reply may belong to another command.
     /// Succeeds if the connection has ended; the next command reports that.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
-        match self.check_clear() {
-            Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
-            result => result,
+        let mut surprise = None;
+        while surprise.is_none() {
+            surprise = match self.decode() {
+                Err(Error::ServiceClosing(_)) => return Ok(()),
+                reply => reply?,
+            };
+            if surprise.is_none() && self.fill()? != Some(true) {
+                break;
+            }
         }
+        match surprise {
+            Some(reply) => Err(self.out_of_step(None, reply)),
+            None if self.decoder.is_clear() => Ok(()),
+            None => {
+                self.close();
+                Err(Error::Desynchronised)
+            }
+        }
+    }
+
+    /// Returns whether the connection is open, no reply is outstanding, and nothing waits to be
+    /// read. Reads nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let is_silent = |stream: &Stream| {
+            !stream.has_unread()
+                && wait::is_ready(stream.as_fd(), PollFlags::IN).is_ok_and(|is_ready| !is_ready)
+        };
+        self.outstanding.is_none()
+            && self.decoder.is_clear()
+            && self.stream.as_ref().is_some_and(is_silent)
     }
 
     /// Returns the next reply to the outstanding command.
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
-        let reply = self.read_reply(deadline)?;
-        self.take(reply)
+        loop {
+            let reply = self.read_reply(deadline)?;
+            if let Some(taken) = self.take(reply)? {
+                return Ok(taken);
+            }
+            self.go_on_or_close(deadline)?;
+        }
     }
 
     /// Returns whether everything read so far has been decoded.
@@ -378,12 +494,17 @@ impl ControlConnection {
 
     /// Returns the next reply to the outstanding command, if it has already been read.
     pub(crate) fn buffered_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
-        self.decode()?.map(|reply| self.take(reply)).transpose()
+        while let Some(reply) = self.decode()? {
+            if let Some(taken) = self.take(reply)? {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the next reply to the outstanding command, if it has already arrived.
     pub(crate) fn poll_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
-        let mut reply = self.decode()?;
+        let mut reply = self.buffered_reply()?;
         if reply.is_none()
             && let Some(more) = self.fill()?
         {
@@ -391,9 +512,9 @@ impl ControlConnection {
                 self.close();
                 return Err(Error::Closed);
             }
-            reply = self.decode()?;
+            reply = self.buffered_reply()?;
         }
-        reply.map(|reply| self.take(reply)).transpose()
+        Ok(reply)
     }
 
     /// Returns the final reply to the outstanding command, skipping preliminary ones.
@@ -402,6 +523,8 @@ impl ControlConnection {
             if let (Progress::Final, reply) = self.next_reply(deadline)? {
                 return Ok(reply);
             }
+            // A server may send 1xx without end.
+            self.go_on_or_close(deadline)?;
         }
     }
 
@@ -448,24 +571,44 @@ impl ControlConnection {
         self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline)
     }
 
-    fn take(&mut self, reply: Reply) -> Result<(Progress, Reply), Error> {
+    /// Takes a reply to the outstanding command. Returns `None` for an extra reply, which the
+    /// answer follows.
+    fn take(&mut self, reply: Reply) -> Result<Option<(Progress, Reply)>, Error> {
         let Some((verb, exchange)) = &mut self.outstanding else {
-            self.close();
-            return Err(Error::Desynchronised);
+            return Err(self.out_of_step(None, reply));
         };
-        let verb = *verb;
-        match exchange.reply(reply.code()) {
-            Ok(progress) => {
-                if progress == Progress::Final {
-                    self.outstanding = self.following.pop_front();
+        let (verb, code) = (*verb, reply.code());
+        if code.severity() != Severity::Preliminary {
+            match self.step.read(verb, code, self.has_begun) {
+                Reading::Answer => {}
+                Reading::Late => {
+                    trace::note(format_args!("ignoring {code}: it does not answer {verb}"));
+                    return Ok(None);
                 }
-                Ok((progress, reply))
+                Reading::Foreign => return Err(self.out_of_step(Some(verb), reply)),
+            }
+        }
+        match exchange.reply(code) {
+            // If other commands follow, a 1xx may belong to one of them.
+            Ok(Progress::Preliminary) if !self.following.is_empty() && !starts(verb) => {
+                self.close();
+                return Err(Error::Unexpected(verb, reply));
+            }
+            Ok(Progress::Preliminary) => self.has_begun = true,
+            Ok(Progress::Final) => {
+                let has_begun = std::mem::take(&mut self.has_begun);
+                if verb.uses_data() && (has_begun || code.severity() == Severity::Completion) {
+                    self.step.end_transfer(verb, code);
+                }
+                self.outstanding = self.following.pop_front();
+                return Ok(Some((Progress::Final, reply)));
             }
             Err(_) => {
                 self.close();
-                Err(Error::Unexpected(verb, reply))
+                return Err(Error::Unexpected(verb, reply));
             }
         }
+        Ok(Some((Progress::Preliminary, reply)))
     }
 
     fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
@@ -491,7 +634,7 @@ impl ControlConnection {
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
         let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
         if let Some(reply) = &mut reply {
-            reply.conceal(&self.secret);
+            self.secrets.iter().for_each(|secret| reply.conceal(secret));
             trace::received(reply);
             if reply.code() == ReplyCode::SERVICE_CLOSING {
                 self.close();
@@ -532,6 +675,11 @@ impl fmt::Debug for ControlConnection {
     }
 }
 
+/// Returns whether a 1xx may begin what the command does.
+fn starts(verb: Verb) -> bool {
+    verb.uses_data() || is_listed(verb, ReplyCode::ABOUT_TO_OPEN_DATA)
+}
+
 /// Replaces each pair of 0xFF with one.
 fn once(line: &[u8]) -> Vec<u8> {
     let mut bytes = line.iter().copied().peekable();
@@ -545,13 +693,18 @@ fn once(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the secret in a command line, as a server would repeat it: with 0xFF not doubled.
-fn secret_in(verb: Verb, line: &[u8]) -> Vec<u8> {
-    if !matches!(verb, Verb::Pass | Verb::Acct) {
+/// Returns the secrets in a command line, as a server would repeat them: with 0xFF not doubled.
+fn secrets_in(verb: Verb, line: &[u8]) -> Vec<Vec<u8>> {
+    let Some(secret) = trace::secret_at(verb, line).and_then(|at| line.get(at..)) else {
         return Vec::new();
+    };
+    let secret = once(secret.trim_ascii_end());
+    let mut secrets = vec![secret.clone()];
+    // A password can contain blanks, but one of several cannot.
+    if verb == Verb::Site {
+        secrets.extend(secret.split(|byte| *byte == b' ').map(<[u8]>::to_vec));
     }
-    let argument = line.iter().position(|byte| *byte == b' ').and_then(|at| line.get(at + 1..));
-    once(argument.unwrap_or_default().trim_ascii_end())
+    secrets
 }
 
 /// Maps a reset to `Closed`: it is another way for a server to hang up.

@@ -66,17 +66,28 @@ impl Secured {
         })
     }
 
-    /// Requests TLS with `AUTH` (RFC 4217 §4). Only 234 counts as consent. After 500, 502, 504 or
-    /// 534, the client continues in plaintext if the caller allows that. Otherwise, it closes the
-    /// connection.
+    /// Requests TLS with `AUTH TLS` (RFC 4217 §4) and, after a 5yz, with `AUTH SSL`: some servers
+    /// know only the name from older drafts. Only 234 counts as consent. If both are refused, the
+    /// first reply counts. After 500, 502, 504 or 534, the client continues in plaintext if the
+    /// caller allows that. Otherwise, it closes the connection.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,
         control: &mut ControlConnection,
         deadline: impl FnOnce(&ControlConnection) -> Deadline,
     ) -> Result<Asked, Error> {
-        let reply = control.request(&Command::Auth(AuthMechanism::Tls))?;
-        if reply.code().value() != 234 {
+        let is_consent = |reply: &Reply| reply.code().value() == 234;
+        let mut reply = control.request(&Command::Auth(AuthMechanism::Tls))?;
+        if reply.code().severity() == Severity::Permanent {
+            match control.request(&Command::Auth(AuthMechanism::TlsWithData)) {
+                Ok(other) if is_consent(&other) => reply = other,
+                Ok(_) => {}
+                Err(error @ (Error::Cancelled | Error::Timeout(_))) => return Err(error),
+                // The server ended the session because of the second command.
+                Err(_) => return Err(Error::Tls(TlsError::Refused(reply))),
+            }
+        }
+        if !is_consent(&reply) {
             let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
             if is_unknown && settings.start == Start::Opportunistic {
                 trace::note(format_args!("no TLS: continuing in plaintext, passwords included"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ftp_proto::{BlockFault, DeflateFault, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
@@ -24,16 +24,17 @@ pub enum ErrorKind {
     Tls,
     /// The user, password or account was refused.
     Login,
-    /// A reply that is not FTP or not allowed at that point, or a listing beyond the limits.
+    /// A reply that is not FTP or not allowed at that point, or an overlong line of a listing.
     Protocol,
     /// A 5xx reply to a command other than a login, or a greeting other than 220 and 4xx.
     Refused,
-    /// A 4xx reply to a command, or a 4xx greeting; includes 421, but not 425.
+    /// A 4xx reply to a command, or a 4xx greeting; includes 421, but not 425. Also a refused
+    /// connection or login whose text says that the server has too many clients.
     Temporary,
     /// A phase or the whole session took too long.
     Timeout,
     /// Too few, too many or corrupt bytes, a listing that is not proved complete, or a file that
-    /// changed.
+    /// changed. Also a reply to `QUIT` that shows that replies were out of step.
     Integrity,
     /// The control connection works, but a data connection cannot be opened (also 425).
     Data,
@@ -82,9 +83,13 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Refused(..) | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
             Self::Refused(verb, reply) => refused(*verb, reply.code()),
+            Self::Uncertain(..) => ErrorKind::Refused,
             Self::Greeting(reply) => answered(reply.code()),
             Self::ServiceClosing(_) => ErrorKind::Temporary,
+            // A command before may have failed.
+            Self::Unexpected(Verb::Quit, _) => ErrorKind::Integrity,
             Self::Unexpected(..) | Self::Protocol(_) | Self::Desynchronised => ErrorKind::Protocol,
             Self::Argument(_) => ErrorKind::Usage,
             Self::Timeout(_) => ErrorKind::Timeout,
@@ -97,6 +102,7 @@ impl Error {
             Self::DataConnection(attempts) if attempts.iter().any(DataAttempt::breaks_promise) => {
                 ErrorKind::Unsupported
             }
+            Self::DataConnection(_) if self.demands_tls() => ErrorKind::Tls,
             Self::DataConnection(_) => ErrorKind::Data,
             Self::Incomplete { .. }
             | Self::ListingCut(_)
@@ -113,6 +119,51 @@ impl Error {
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }
     }
+
+    /// Returns whether the server refuses to continue without TLS: a greeting, a refused login or
+    /// a 421 whose text says so, or 521 or 522 to each command for a data connection.
+    ///
+    /// Servers use many codes for this, so the text of the reply decides, except for 534. Ask only
+    /// for connections without TLS, and not for refusals of transfers: their texts contain names of
+    /// files.
+    #[must_use]
+    pub fn demands_tls(&self) -> bool {
+        match self {
+            Self::Refused(_, reply) => {
+                reply.code().value() == 534
+                    || (reply.code().severity() == Severity::Permanent && speaks_of_tls(reply))
+            }
+            Self::Greeting(reply) | Self::ServiceClosing(reply) => speaks_of_tls(reply),
+            Self::DataConnection(attempts) => {
+                let is_demand = |attempt: &DataAttempt| {
+                    matches!(&attempt.error, Self::Refused(_, reply)
+                        if matches!(reply.code().value(), 521 | 522) && speaks_of_tls(reply))
+                };
+                !attempts.is_empty() && attempts.iter().all(is_demand)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether the text of a reply names TLS, its command or its absence: `Non-anonymous
+/// sessions must use encryption` (vsftpd), `SSL/TLS required on the control channel` (ProFTPD),
+/// `cleartext sessions … are not accepted` (Pure-FTPd), `Use AUTH first` (FileZilla Server).
+fn speaks_of_tls(reply: &Reply) -> bool {
+    reply.lines().any(|line| {
+        let line = String::from_utf8_lossy(line);
+        if line.to_ascii_lowercase().contains("clear text") {
+            return true;
+        }
+        let mut words = line.split(|char: char| !char.is_ascii_alphanumeric());
+        words.any(|word| {
+            // In lower case, it would be a part of "auth failed".
+            let lower = word.to_ascii_lowercase();
+            word == "AUTH"
+                || ["tls", "ssl", "ftps", "cleartext", "plaintext", "secure"].contains(&&*lower)
+                || lower.contains("encrypt")
+        })
+    })
 }
 
 fn refused(verb: Verb, code: ReplyCode) -> ErrorKind {
@@ -138,7 +189,7 @@ fn answered(code: ReplyCode) -> ErrorKind {
 mod tests {
     use std::io;
 
-    use ftp_proto::{Pathname, Reply};
+    use ftp_proto::Pathname;
 
     use super::*;
     use crate::error::Phase;
@@ -146,6 +197,7 @@ mod tests {
     #[test]
     fn each_failure_has_its_kind() {
         let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
+        let busy = || Reply::new(ReplyCode::NOT_LOGGED_IN, "Sorry, the maximum number of clients");
         let refused = |verb, code| Error::Refused(verb, reply(code));
         for (error, want) in [
             (refused(Verb::Retr, 550), ErrorKind::Refused),
@@ -158,6 +210,10 @@ mod tests {
             (refused(Verb::User, 332), ErrorKind::Login),
             (refused(Verb::Pass, 421), ErrorKind::Temporary),
             (Error::Greeting(reply(554)), ErrorKind::Refused),
+            (Error::Greeting(busy()), ErrorKind::Temporary),
+            (Error::Refused(Verb::Pass, busy()), ErrorKind::Temporary),
+            (Error::Refused(Verb::Dele, busy()), ErrorKind::Refused),
+            (Error::Unexpected(Verb::Quit, reply(250)), ErrorKind::Integrity),
             (Error::ServiceClosing(reply(421)), ErrorKind::Temporary),
             (Error::Argument(Pathname::new("a\nb").unwrap_err()), ErrorKind::Usage),
             (Error::Timeout(Phase::Stall), ErrorKind::Timeout),
@@ -172,6 +228,44 @@ mod tests {
             (Error::Cancelled, ErrorKind::Cancelled),
         ] {
             assert_eq!(error.kind(), want, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_servers_demand_for_tls_is_understood_li_06() {
+        let reply = |code, text: &str| Reply::new(ReplyCode::new(code).unwrap(), text);
+        let refused = |verb, code, text: &str| Error::Refused(verb, reply(code, text));
+        let of_data = |attempts: Vec<Error>| {
+            let attempts = attempts.into_iter().map(|error| DataAttempt::early(Verb::Pasv, error));
+            Error::DataConnection(attempts.collect())
+        };
+        let data = |code, text: &str| refused(Verb::Pasv, code, text);
+        for (error, want) in [
+            (refused(Verb::User, 530, "Non-anonymous sessions must use encryption."), true),
+            (refused(Verb::User, 550, "SSL/TLS required on the control channel"), true),
+            (refused(Verb::User, 503, "Use AUTH first."), true),
+            (refused(Verb::User, 534, "Policy requires it"), true),
+            (refused(Verb::Pass, 530, "Rejected--secure connection required"), true),
+            (refused(Verb::User, 430, "TLS is busy"), false),
+            (
+                Error::ServiceClosing(reply(
+                    421,
+                    "Sorry, cleartext sessions and weak ciphers are not accepted on this server.",
+                )),
+                true,
+            ),
+            (Error::Greeting(reply(554, "plaintext is not allowed")), true),
+            (Error::ServiceClosing(reply(421, "Too many connections")), false),
+            (refused(Verb::Pass, 530, "Login authentication failed"), false),
+            (refused(Verb::Pass, 530, "Auth failed"), false),
+            (Error::Closed, false),
+            (of_data(vec![data(522, "SSL/TLS required on the data channel")]), true),
+            (of_data(vec![data(521, "PROT P needs TLS"), data(522, "encrypt it")]), true),
+            (of_data(vec![data(522, "Use (1,2)"), data(522, "encrypt it")]), false),
+            (of_data(vec![data(500, "TLS?")]), false),
+            (of_data(Vec::new()), false),
+        ] {
+            assert_eq!(error.demands_tls(), want, "{error}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The error of client calls: each variant shows who must act.
 
+mod busy;
 mod kind;
 mod proxy;
 
@@ -36,22 +37,31 @@ pub enum Error {
     /// will fail again), or 332 if the server wants an account at login.
     #[error("{0} refused: {1}")]
     Refused(Verb, Reply),
+    /// The server refused this command, which may have been carried out by an earlier attempt whose
+    /// reply was lost. The text tells what may have happened.
+    #[error("{0} refused: {1}; {2}")]
+    Uncertain(Verb, Reply, &'static str),
     /// 421: the server ends the session, now or at the next command.
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
     /// The greeting was neither 220 nor 421.
     #[error("unexpected greeting: {0}")]
     Greeting(Reply),
-    /// A reply that is not valid for this command, or one that confirms an upload before its end.
-    /// Only an early confirmation leaves the connection open.
+    /// A reply that is not valid for this command, one that confirms an upload before its end, or
+    /// one that puts in question whether an earlier upload succeeded. The command may have been
+    /// carried out. Only an early confirmation leaves the connection open.
     #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
-    /// The server sent something that is not FTP, a reply without its required value, or a listing
-    /// beyond the limits.
+    /// The server sent something that is not FTP, a reply without its required value, or an overlong
+    /// line.
     #[error("protocol error: {0}")]
     Protocol(#[source] ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
     /// to commands.
+    ///
+    /// The command was not sent, or it only asked for something: it can be repeated over a new
+    /// connection. If a command may have been carried out, the error is
+    /// [`Unexpected`](Self::Unexpected).
     #[error("the server sent an unexpected reply; the client closed the connection")]
     Desynchronised,
     /// An argument that FTP cannot carry, such as a line feed in a name. Nothing was sent.
@@ -94,7 +104,8 @@ pub enum Error {
     /// discard them.
     #[error("{0}")]
     Blocks(#[source] BlockFault),
-    /// The server confirmed a listing that may be incomplete.
+    /// The server confirmed a listing that may be incomplete, or sent one beyond the limits of the
+    /// caller.
     ///
     /// Entries may be missing, or may not belong to the directory. Do not delete files because this
     /// listing lacks them.
@@ -128,7 +139,8 @@ pub enum Error {
 
 impl Error {
     /// Returns whether repeating the same call later may succeed: after network trouble, incomplete
-    /// transfers, timeouts, 421 and other 4xx replies.
+    /// transfers, timeouts, 421 and other 4xx replies, replies out of step, and after a refused
+    /// connection or login whose text says that the server has too many clients.
     ///
     /// If no data connection could be opened, the result is `true` unless the server refused
     /// `EPSV ALL` permanently or answered every attempt with 5xx.
@@ -136,9 +148,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(_, reply) | Self::Greeting(reply) => {
-                reply.code().severity() == Severity::Transient
+                reply.code().severity() == Severity::Transient || self.is_busy()
             }
             Self::ServiceClosing(_)
+            | Self::Desynchronised
             | Self::Timeout(_)
             | Self::Io(_)
             | Self::Closed
@@ -158,8 +171,8 @@ impl Error {
                     && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
             Self::Unexpected(..)
+            | Self::Uncertain(..)
             | Self::Protocol(_)
-            | Self::Desynchronised
             | Self::Argument(_)
             | Self::ListingCut(_)
             | Self::Compressed(_)
@@ -199,6 +212,7 @@ impl Error {
     pub const fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Refused(_, reply)
+            | Self::Uncertain(_, reply, _)
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
@@ -236,6 +250,7 @@ impl Error {
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
+            Self::Uncertain(verb, reply, why) => Self::Uncertain(*verb, reply.clone(), why),
             Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
             Self::Greeting(reply) => Self::Greeting(reply.clone()),
             Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),
@@ -263,6 +278,18 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Unsupported(what) => Self::Unsupported(what),
+        }
+    }
+
+    /// Returns whether the server refused the connection or the login only because it has too many
+    /// clients at the moment, by the text of its reply.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
+                busy::is_busy(reply)
+            }
+            _ => false,
         }
     }
 
@@ -428,7 +455,7 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
-/// Why a listing may be incomplete although the server confirmed it. `Display` explains it.
+/// Why a listing may be incomplete although the server did not refuse it. `Display` explains it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {
@@ -441,6 +468,12 @@ pub enum ListingCut {
     /// The only entry has the name of the directory itself. The client did not list it from inside
     /// to check, because the server does not report the current directory.
     OwnName,
+    /// The listing equals that of the directory listed before, and the server is still in the
+    /// caller's directory, so it probably listed that one again.
+    Elsewhere,
+    /// The listing, or the tree that it belongs to, exceeds the limits of the caller on entries or
+    /// memory. The client stopped reading.
+    TooLong,
 }
 
 impl fmt::Display for ListingCut {
@@ -449,6 +482,8 @@ impl fmt::Display for ListingCut {
             Self::Reply(reply) => write!(f, "the server says {reply}"),
             Self::LineEnd => f.write_str("its last line has no line ending"),
             Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
+            Self::Elsewhere => f.write_str("the server lists the same names for another directory"),
+            Self::TooLong => f.write_str("it is too long: too many names, or too much memory"),
         }
     }
 }

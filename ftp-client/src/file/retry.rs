@@ -255,7 +255,9 @@ impl Retry {
         let waiter = self.waiter.get_or_insert_with(start);
         // A server that closed an idle connection has not failed: this does not count as an
         // attempt.
-        if let Some(client) = self.client.take_if(Client::is_ready) {
+        if let Some(mut client) = self.client.take()
+            && client.make_ready().is_ok()
+        {
             return Ok(self.client.insert(client));
         }
         let mut builder = self.builder.clone();

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use ftp_proto::{Entry, ListForm, ListLine, ListParser, ParseError, ParseErrorKind, Role, TimeVal};
+use ftp_proto::{Entry, ListForm, ListLine, ListParser, Role, TimeVal};
 
+use super::budget::{Budget, too_long};
 use super::lines::Rest;
 use super::{Lines, ListingForm};
 use crate::client::Client;
@@ -59,26 +60,48 @@ pub struct Entries<'a> {
 struct Reading {
     form: ListingForm,
     parser: ListParser,
-    /// The argument of the command; empty if there was none.
-    directory: Vec<u8>,
+    /// The paths of the directory with which its names may begin: the one that the caller gave,
+    /// which can be empty, and the absolute one.
+    paths: Vec<Vec<u8>>,
     shows_hidden: bool,
 }
 
 impl Reading {
-    fn new(form: ListingForm, directory: Vec<u8>) -> Self {
+    fn new(form: ListingForm, paths: Vec<Vec<u8>>) -> Self {
         // `MLSD` has no option for hidden names, and no known server leaves them out.
         let shows_hidden = form == ListingForm::Mlsd;
-        Self { form, parser: ListParser::new(now()), directory, shows_hidden }
+        Self { form, parser: ListParser::new(now()), paths, shows_hidden }
+    }
+
+    /// Returns the path that the caller gave.
+    fn directory(&self) -> &[u8] {
+        self.paths.first().map_or(b"", Vec::as_slice)
+    }
+
+    /// Removes the path of the directory before a name, which servers on IBM i send.
+    fn shorten(&self, entry: &mut Entry) {
+        if self.form == ListingForm::Mlsd || !entry.name.contains(&b'/') {
+            return;
+        }
+        let below = self.paths.iter().filter(|path| !path.is_empty()).find_map(|path| {
+            let rest = entry.name.strip_prefix(path.as_slice())?;
+            if path.ends_with(b"/") { Some(rest) } else { rest.strip_prefix(b"/") }
+        });
+        if let Some(name) = below.filter(|name| !name.is_empty()) {
+            let Entry { name, role, .. } = Entry::new(name);
+            (entry.name, entry.role) = (name, role);
+        }
     }
 
     fn line(&mut self, line: &[u8]) -> Option<Listed> {
         let parsed = match self.form {
             ListingForm::Mlsd => ListLine::parse_facts(line),
-            ListingForm::Nlst => ListLine::parse_name(line, &self.directory),
+            ListingForm::Nlst => ListLine::parse_name(line, self.directory()),
             _ => self.parser.parse(line),
         };
         match parsed {
-            ListLine::Entry(entry) => {
+            ListLine::Entry(mut entry) => {
+                self.shorten(&mut entry);
                 // A listing with `.` hides nothing, and on Windows a dot has no special meaning.
                 self.shows_hidden |= entry.role != Role::Member
                     || entry.name.first() == Some(&b'.')
@@ -119,7 +142,7 @@ impl Beginning {
     }
 
     fn is_own(&self, entry: &Entry) -> bool {
-        let directory = &self.reading.directory;
+        let directory = self.reading.directory();
         let end = directory.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
         let directory = directory.get(..end).expect("`end` is within the path");
         let name = directory.rsplit(|byte| *byte == b'/').next().expect("a split has parts");
@@ -140,8 +163,8 @@ impl Beginning {
 }
 
 impl<'a> Entries<'a> {
-    pub(crate) fn new(lines: Lines<'a>, directory: Vec<u8>) -> Self {
-        let reading = Reading::new(lines.form(), directory);
+    pub(crate) fn new(lines: Lines<'a>, paths: Vec<Vec<u8>>) -> Self {
+        let reading = Reading::new(lines.form(), paths);
         Self { ready: VecDeque::new(), lines: Some(lines), reading }
     }
 
@@ -164,20 +187,6 @@ impl<'a> Entries<'a> {
         Self { ready, lines: rest.map(|rest| Lines::resume(client, rest)), reading }
     }
 
-    /// Reads the whole listing, including the entries of the directory itself and its parent.
-    pub(crate) fn read_ahead(mut self, limits: ListLimits) -> Result<Beginning, Error> {
-        let mut ready = VecDeque::new();
-        let mut held = 0_usize;
-        while let Some(listed) = self.step(true)? {
-            held = held.saturating_add(weight(&listed));
-            if ready.len() >= limits.entries || held > limits.bytes {
-                return Err(too_long(limits));
-            }
-            ready.push_back(listed);
-        }
-        Ok(Beginning { ready, rest: None, reading: self.reading })
-    }
-
     /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
@@ -198,8 +207,8 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the error of an item, or [`Error::Protocol`] of kind `TooLong` if the listing
-    /// exceeds `limits`.
+    /// Returns the error of an item, or [`Error::ListingCut`] of
+    /// [`TooLong`](crate::ListingCut::TooLong) if the listing exceeds `limits`.
     pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)
@@ -239,7 +248,7 @@ impl<'a> Entries<'a> {
             if listing.entries.len() + listing.unparsed.len() >= limits.entries
                 || held > limits.bytes
             {
-                return Err(too_long(limits));
+                return Err(too_long());
             }
             match listed {
                 Listed::Entry(entry) => listing.entries.push(entry),
@@ -294,35 +303,22 @@ pub struct Listing {
 pub struct ListLimits {
     /// The maximum number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
-    /// The maximum memory of these entries and lines, in bytes (default: 256 MiB).
+    /// The maximum memory of these entries and lines, in bytes (default: [`Budget::BYTES`]).
     pub bytes: usize,
 }
 
 impl Default for ListLimits {
     fn default() -> Self {
-        Self { entries: 1_000_000, bytes: 256 << 20 }
+        Self { entries: 1_000_000, bytes: Budget::BYTES }
     }
-}
-
-pub(super) const fn too_long(limits: ListLimits) -> Error {
-    let kind = ParseErrorKind::TooLong;
-    Error::Protocol(ParseError::new("listing", limits.entries, kind))
 }
 
 /// Returns the bytes of memory that an item takes.
 fn weight(listed: &Listed) -> usize {
-    let held = match listed {
-        Listed::Unparsed(line) => line.len(),
-        Listed::Entry(entry) => weight_of(entry),
-    };
-    size_of::<Entry>() + held
-}
-
-/// Returns the bytes of memory that the fields of an entry take in addition to the `Entry` itself.
-pub(super) fn weight_of(entry: &Entry) -> usize {
-    let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
-    let fields = fields.into_iter().flatten().map(Vec::len);
-    entry.name.len() + fields.sum::<usize>()
+    match listed {
+        Listed::Unparsed(line) => Budget::weight_of_name(line),
+        Listed::Entry(entry) => Budget::weight_of(entry),
+    }
 }
 
 /// Returns the current time of the system's clock.

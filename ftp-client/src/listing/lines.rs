@@ -1,5 +1,7 @@
 //! The lines of a listing, as an iterator that holds one line at a time.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, TransferLength, limits};
 
 use super::ListingForm;
@@ -36,6 +38,8 @@ pub struct Lines<'a> {
     form: ListingForm,
     /// The directory as sent to the server.
     directory: Vec<u8>,
+    /// A fingerprint of the lines, for the comparison with the listing of another directory.
+    fingerprint: Option<DefaultHasher>,
 }
 
 /// The rest of a listing; it does not borrow the client.
@@ -46,27 +50,35 @@ pub(super) struct Rest {
     bytes: u64,
     form: ListingForm,
     directory: Vec<u8>,
+    fingerprint: Option<DefaultHasher>,
 }
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(transfer: Transfer<'a>, form: ListingForm, directory: Vec<u8>) -> Self {
         let reader = ListReader::new();
-        Self { transfer: Some(transfer), reader, bytes: 0, form, directory }
+        Self { transfer: Some(transfer), reader, bytes: 0, form, directory, fingerprint: None }
+    }
+
+    /// Compares the lines with those of the previous listing; see [`Client::check_place`].
+    pub(crate) fn compared(mut self) -> Self {
+        self.fingerprint = Some(DefaultHasher::new());
+        self
     }
 
     /// Returns the rest of the listing; `None` after the last item.
     pub(super) fn suspend(self) -> Option<Rest> {
-        let Self { transfer, reader, bytes, form, directory } = self;
+        let Self { transfer, reader, bytes, form, directory, fingerprint } = self;
         transfer.map(|transfer| {
             let begun = transfer.suspend();
-            Rest { begun, reader, bytes, form, directory }
+            Rest { begun, reader, bytes, form, directory, fingerprint }
         })
     }
 
     /// Resumes a listing.
     pub(super) fn resume(client: &'a mut Client, rest: Rest) -> Self {
-        let Rest { begun, reader, bytes, form, directory } = rest;
-        Self { transfer: Some(Transfer::new(client, begun)), reader, bytes, form, directory }
+        let Rest { begun, reader, bytes, form, directory, fingerprint } = rest;
+        let transfer = Some(Transfer::new(client, begun));
+        Self { transfer, reader, bytes, form, directory, fingerprint }
     }
 
     /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).
@@ -95,7 +107,12 @@ impl<'a> Lines<'a> {
             };
             match event {
                 ListEvent::Line(line) if line.is_empty() && self.form != ListingForm::List => {}
-                ListEvent::Line(line) => return Ok(Some(line)),
+                ListEvent::Line(line) => {
+                    if let Some(fingerprint) = &mut self.fingerprint {
+                        line.hash(fingerprint);
+                    }
+                    return Ok(Some(line));
+                }
                 ListEvent::TooLong => return Err(too_long()),
             }
         }
@@ -107,10 +124,14 @@ impl<'a> Lines<'a> {
         if says_cut(&reply, &self.directory) {
             return Err(Error::ListingCut(ListingCut::Reply(reply)));
         }
-        match is_cut {
-            true => Err(Error::ListingCut(ListingCut::LineEnd)),
-            false => Ok(None),
+        if is_cut {
+            return Err(Error::ListingCut(ListingCut::LineEnd));
         }
+        // All empty listings are equal.
+        if let Some(lines) = self.fingerprint.take().filter(|_| self.bytes > 0) {
+            transfer.client().check_place(&self.directory, lines.finish())?;
+        }
+        Ok(None)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Listings: lines as received, entries parsed from them, and whole trees (RFC 959 §4.1.3 `LIST`,
 //! `NLST`; RFC 3659 §7 `MLSD`).
 
+mod budget;
 mod cut;
 mod entries;
 mod lines;
 mod walk;
 
+pub use budget::Budget;
 pub(crate) use entries::Beginning;
 pub use entries::{Entries, ListLimits, Listed, Listing};
 pub use lines::Lines;

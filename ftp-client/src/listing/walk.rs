@@ -6,8 +6,8 @@ use std::fmt;
 
 use ftp_proto::{Entry, Escaped, Role};
 
-use super::entries::{too_long, weight_of};
-use super::{ListLimits, ListOptions, Listing};
+use super::budget::too_long;
+use super::{Budget, ListLimits, ListOptions, Listing};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
@@ -24,7 +24,8 @@ pub struct WalkOptions {
     /// The maximum number of items that a walk returns, and the maximum memory that it holds at a
     /// time; a walk that exceeds them fails.
     ///
-    /// All entries of a directory are held in memory, with their paths, while they are returned.
+    /// All entries of a directory are held in memory while they are returned, and the names of its
+    /// subdirectories until these were walked.
     pub limits: ListLimits,
 }
 
@@ -99,22 +100,25 @@ impl fmt::Display for Skipped {
 /// [`Walked::Skipped`], with the reason.
 ///
 /// The last item may be an error: the first directory cannot be listed, the connection is lost, or
-/// the limits are exceeded. An [`Error::ListingCut`] after all other items means that at least one
-/// listing is not proved complete. Dropping a walk leaves the client usable.
+/// the limits are exceeded ([`ListingCut::TooLong`]). Another [`Error::ListingCut`] after all other
+/// items means that at least one listing is not proved complete. Dropping a walk leaves the client
+/// usable.
 #[derive(Debug)]
 #[must_use = "nothing is listed until the caller requests the first item"]
 pub struct Walk<'a> {
     client: &'a mut Client,
     options: WalkOptions,
-    /// Items that were read but not yet returned.
+    /// Items to return before the next entry.
     ready: VecDeque<Walked>,
+    /// Entries of the current directory that were not returned yet.
+    entries: std::vec::IntoIter<Entry>,
     /// The directories from the first to the current one. Initially the list holds only a virtual
     /// directory, whose single entry is the first directory.
     open: Vec<Open>,
     /// The number of items that may still be returned.
     left: usize,
-    /// The bytes of memory that `ready` takes.
-    held: usize,
+    /// The memory of the directories in `open` and their subdirectories.
+    budget: Budget,
     /// The first reason why a listing is not proved complete.
     cut: Option<ListingCut>,
 }
@@ -122,57 +126,49 @@ pub struct Walk<'a> {
 /// A directory whose entries were read.
 #[derive(Debug)]
 struct Open {
+    path: Vec<u8>,
     unique: Option<Vec<u8>>,
     /// Its subdirectories that have not been entered yet.
-    directories: std::vec::IntoIter<Below>,
-    /// The bytes of memory that all its subdirectories take.
+    directories: VecDeque<Below>,
+    /// The bytes of memory that it takes with all its subdirectories.
     held: usize,
 }
 
 /// A directory to be listed.
 #[derive(Debug)]
 struct Below {
-    path: Vec<u8>,
+    name: Vec<u8>,
     unique: Option<Vec<u8>>,
 }
 
 impl Below {
     /// Returns the bytes of memory that this value takes.
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.path.len() + self.unique.as_ref().map_or(0, Vec::len)
-    }
-}
-
-impl Walked {
-    /// Returns the bytes of memory that this value takes.
-    fn weight(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Entry { path, entry, .. } => path.len() + weight_of(entry),
-                Self::Skipped { directory, why } => {
-                    directory.len()
-                        + match why {
-                            Skipped::UnsafeName(entry) => weight_of(entry),
-                            Skipped::Unparsed(line) => line.len(),
-                            _ => 0,
-                        }
-                }
-            }
+        let unique = self.unique.as_ref().map_or(0, |unique| Budget::weight_of_name(unique));
+        Budget::weight_of_name(&self.name) + unique
     }
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(client: &'a mut Client, directory: &[u8], options: WalkOptions) -> Self {
-        let first = Below { path: directory.to_vec(), unique: None };
-        let open = vec![Open { unique: None, directories: vec![first].into_iter(), held: 0 }];
+        let first = Below { name: directory.to_vec(), unique: None };
+        let directories = VecDeque::from([first]);
+        let open = vec![Open { path: Vec::new(), unique: None, directories, held: 0 }];
         let left = options.limits.entries;
-        Self { client, options, ready: VecDeque::new(), open, left, held: 0, cut: None }
+        let budget = Budget::new(options.limits.bytes);
+        let entries = Vec::new().into_iter();
+        Self { client, options, ready: VecDeque::new(), entries, open, left, budget, cut: None }
     }
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
         loop {
             if let Some(walked) = self.ready.pop_front() {
+                self.left = self.left.checked_sub(1).ok_or_else(too_long)?;
                 return Ok(Some(walked));
+            }
+            if let Some(entry) = self.entries.next() {
+                self.give(entry)?;
+                continue;
             }
             let Some(open) = self.open.last_mut() else {
                 return match self.cut.take() {
@@ -180,21 +176,22 @@ impl<'a> Walk<'a> {
                     None => Ok(None),
                 };
             };
-            match open.directories.next() {
+            match open.directories.pop_front() {
                 Some(below) => self.enter(below)?,
-                None => drop(self.open.pop()),
+                None => {
+                    self.budget.release(open.held);
+                    self.open.pop();
+                }
             }
         }
     }
 
-    /// Lists a directory and queues its entries.
+    /// Lists a directory, whose entries are returned next.
     fn enter(&mut self, below: Below) -> Result<(), Error> {
-        let Below { path, unique } = below;
+        let Below { name, unique } = below;
         let is_first = self.open.len() == 1;
-        let elsewhere = self.open.iter().map(|open| open.held).sum::<usize>();
-        let bytes = self.options.limits.bytes.saturating_sub(elsewhere);
-        let limits = ListLimits { entries: self.left, bytes };
-        self.held = 0;
+        let path = self.open.last().map_or_else(Vec::new, |open| join(&open.path, &name));
+        let limits = self.budget.limits(self.left);
         let (listing, ended) = match self.client.list_directory(&path, self.options.list) {
             Ok(mut entries) => entries.gather_with(limits, true),
             Err(error) => (Listing::default(), Err(error)),
@@ -202,12 +199,15 @@ impl<'a> Walk<'a> {
         let Listing { entries, unparsed, .. } = listing;
         match ended {
             Ok(()) => {}
+            // The limits are those of the whole tree, so the next directory cannot be listed.
+            Err(Error::ListingCut(ListingCut::TooLong)) => return Err(too_long()),
             Err(Error::ListingCut(why)) => {
-                self.skip(&path, Skipped::Cut(why.clone()))?;
+                self.skip(&path, Skipped::Cut(why.clone()));
                 self.cut.get_or_insert(why);
             }
             Err(error @ (Error::Refused(..) | Error::Argument(_))) if !is_first => {
-                return self.skip(&path, Skipped::Unlisted(error));
+                self.skip(&path, Skipped::Unlisted(error));
+                return Ok(());
             }
             Err(error) => return Err(error),
         }
@@ -219,53 +219,49 @@ impl<'a> Walk<'a> {
             unique = self.client.stat(&path)?.and_then(|entry| entry.unique);
         }
         if self.is_open(unique.as_deref()) {
-            return self.skip(&path, Skipped::Loop);
+            self.skip(&path, Skipped::Loop);
+            return Ok(());
         }
         for line in unparsed {
-            self.skip(&path, Skipped::Unparsed(line))?;
+            self.skip(&path, Skipped::Unparsed(line));
         }
-        let mut open = Open { unique, directories: Vec::new().into_iter(), held: 0 };
-        open.directories = self.give_all(&path, entries, elsewhere, &mut open)?.into_iter();
-        self.open.push(open);
+        let held = Budget::weight_of_name(&path);
+        self.budget.hold(held)?;
+        self.open.push(Open { path, unique, directories: VecDeque::new(), held });
+        self.entries = entries.into_iter();
         Ok(())
     }
 
-    /// Queues the entries of a directory, and collects the subdirectories to enter.
-    fn give_all(
-        &mut self,
-        path: &[u8],
-        entries: Vec<Entry>,
-        elsewhere: usize,
-        open: &mut Open,
-    ) -> Result<Vec<Below>, Error> {
-        let depth = self.open.len() - 1;
-        let mut directories = Vec::new();
-        for entry in entries.into_iter().filter(|entry| entry.role == Role::Member) {
-            if !entry.is_safe_name() {
-                self.skip(path, Skipped::UnsafeName(entry))?;
-                continue;
-            }
-            let path = join(path, &entry.name);
-            let directory =
-                entry.is_dir().then(|| Below { path: path.clone(), unique: entry.unique.clone() });
-            self.give(Walked::Entry { path, depth, entry })?;
-            open.held += directory.as_ref().map_or(0, Below::weight);
-            // In a deep tree paths are long even if listings are short.
-            if elsewhere + open.held + self.held > self.options.limits.bytes {
-                return Err(too_long(self.options.limits));
-            }
-            let Some(below) = directory else { continue };
-            if depth + 1 >= self.options.depth {
-                self.skip(&below.path, Skipped::TooDeep)?;
-            } else if below.unique == open.unique && open.unique.is_some()
-                || self.is_open(below.unique.as_deref())
-            {
-                self.skip(&below.path, Skipped::Loop)?;
-            } else {
-                directories.push(below);
-            }
+    /// Queues an entry of the current directory, and remembers a subdirectory to enter.
+    fn give(&mut self, entry: Entry) -> Result<(), Error> {
+        let Some(open) = self.open.last().filter(|_| entry.role == Role::Member) else {
+            return Ok(());
+        };
+        if !entry.is_safe_name() {
+            let directory = open.path.clone();
+            self.ready.push_back(Walked::Skipped { directory, why: Skipped::UnsafeName(entry) });
+            return Ok(());
         }
-        Ok(directories)
+        let path = join(&open.path, &entry.name);
+        // The virtual directory does not count.
+        let depth = self.open.len() - 2;
+        let below = Below { name: entry.name.clone(), unique: entry.unique.clone() };
+        let is_dir = entry.is_dir();
+        self.ready.push_back(Walked::Entry { path: path.clone(), depth, entry });
+        if !is_dir {
+            return Ok(());
+        }
+        if depth + 1 >= self.options.depth {
+            self.skip(&path, Skipped::TooDeep);
+        } else if self.is_open(below.unique.as_deref()) {
+            self.skip(&path, Skipped::Loop);
+        } else if let Some(open) = self.open.last_mut() {
+            let weight = below.weight();
+            self.budget.hold(weight)?;
+            open.held += weight;
+            open.directories.push_back(below);
+        }
+        Ok(())
     }
 
     /// Returns whether the directory with this identifier is being walked.
@@ -273,15 +269,8 @@ impl<'a> Walk<'a> {
         unique.is_some() && self.open.iter().any(|open| open.unique.as_deref() == unique)
     }
 
-    fn skip(&mut self, directory: &[u8], why: Skipped) -> Result<(), Error> {
-        self.give(Walked::Skipped { directory: directory.to_vec(), why })
-    }
-
-    fn give(&mut self, walked: Walked) -> Result<(), Error> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| too_long(self.options.limits))?;
-        self.held += walked.weight();
-        self.ready.push_back(walked);
-        Ok(())
+    fn skip(&mut self, directory: &[u8], why: Skipped) {
+        self.ready.push_back(Walked::Skipped { directory: directory.to_vec(), why });
     }
 }
 
@@ -292,6 +281,7 @@ impl Iterator for Walk<'_> {
         let item = self.step().transpose();
         if matches!(item, Some(Err(_))) {
             self.ready.clear();
+            self.entries = Vec::new().into_iter();
             self.open.clear();
             self.cut = None;
         }

@@ -65,13 +65,15 @@ pub(crate) struct Waiter {
     canceller: Option<Canceller>,
     /// The start of the closing dialogue, which may take a little time even after a cancel.
     leaving: Option<Instant>,
+    /// The last deadline after which the descriptors were polled once more.
+    late: Mutex<Option<Instant>>,
 }
 
 impl Waiter {
     /// Creates the limits. The overall limit begins now.
     pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
         let overall = overall.map(|limit| Deadline::after(limit, Phase::Overall));
-        Self { overall, canceller, leaving: None }
+        Self { overall, canceller, leaving: None, late: Mutex::new(None) }
     }
 
     /// Returns the deadline `limit` from now, or the end of the overall limit if that comes first.
@@ -99,7 +101,18 @@ impl Waiter {
         }
     }
 
-    /// Waits until one of `fds` is ready, and records the result in them.
+    /// Returns how long to wait until a deadline. After it, returns zero once: a process that was
+    /// stopped may find that data arrived in time. Then fails, because a peer could keep
+    /// descriptors ready forever.
+    fn time_until(&self, deadline: Deadline) -> Result<Duration, Error> {
+        deadline.remaining().or_else(|error| match lock(&self.late).replace(deadline.at) {
+            Some(at) if at == deadline.at => Err(error),
+            _ => Ok(Duration::ZERO),
+        })
+    }
+
+    /// Waits until one of `fds` is ready, and records the result in them. After the deadline, looks
+    /// at them once.
     pub(crate) fn wait<'a>(
         &'a self,
         fds: &mut Vec<PollFd<'a>>,
@@ -121,7 +134,7 @@ impl Waiter {
                     }
                 }
             }
-            let result = poll_for(fds, deadline.remaining()?);
+            let result = poll_for(fds, self.time_until(deadline)?);
             if watched
                 && let Some(canceller) = fds.pop()
                 && !canceller.revents().is_empty()
@@ -298,6 +311,21 @@ mod tests {
         assert!(late.remaining().is_ok());
         for deadline in [late.or(Some(soon)), soon.or(Some(late)), soon.or(None)] {
             assert!(matches!(deadline.remaining(), Err(Error::Timeout(Phase::Overall))));
+        }
+    }
+
+    #[test]
+    fn what_has_arrived_counts_once_after_the_deadline_cl_12() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let waiter = Waiter::default();
+        let is_ready = |deadline| waiter.wait_for(one.as_fd(), PollFlags::IN, deadline).is_ok();
+        let past = || Deadline::after(Duration::ZERO, Phase::Stall);
+        assert!(!is_ready(past()));
+        io::Write::write_all(&mut &other, b"x").unwrap();
+        for _ in 0..2 {
+            let deadline = past();
+            assert!(is_ready(deadline));
+            assert!(!is_ready(deadline));
         }
     }
 

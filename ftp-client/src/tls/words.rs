@@ -45,9 +45,15 @@ fn name_of(text: &str) -> String {
 pub(super) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            NOT_TLS.to_owned()
+        }
         error => spelt(&error.to_string()),
     }
 }
+
+/// Describes bytes that are no record of TLS, such as plain text.
+const NOT_TLS: &str = "the server sent bytes that are not valid TLS";
 
 /// The maximum length of a text that arrived unencrypted, in bytes.
 const MOST_TEXT: usize = 200;
@@ -56,7 +62,7 @@ const MOST_TEXT: usize = 200;
 pub(super) fn not_tls(bytes: &[u8]) -> String {
     match reply_at_the_end(bytes) {
         Some(text) => format!("the server sent unencrypted text: \"{text}\""),
-        None => "the server sent bytes that are not valid TLS".to_owned(),
+        None => NOT_TLS.to_owned(),
     }
 }
 

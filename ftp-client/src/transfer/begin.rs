@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use ftp_proto::{Command, FileRange, Reply, RepresentationType, TimeVal, TransferSetup, Verb};
+use ftp_proto::{
+    Command, FileRange, Mode, Reply, RepresentationType, TimeVal, TransferSetup, Verb,
+};
 
 use super::ahead;
 use super::coding::Coding;
@@ -76,6 +78,13 @@ fn begin_by(
 ) -> Result<Begun, Error> {
     let line = command.encode()?;
     client.settle()?;
+    if command.verb().is_upload()
+        && client.config.rules.mode == Mode::Active
+        && client.control.is_in_doubt()
+    {
+        // No reply to PORT or EPRT can prove that replies are in step.
+        client.get_in_step()?;
+    }
     client.protect()?;
     let mode = client.mode()?;
     client.begin_handshakes(false)?;

@@ -79,12 +79,13 @@ impl Transfer<'_> {
     fn send_step(&mut self, file: &File, steps: &mut Steps) -> Result<Option<usize>, Error> {
         self.check()?;
         let mut deadline = self.deadline();
+        self.client.control.go_on(deadline).map_err(|error| self.fail(error))?;
         loop {
             let looked = match steps.is_patient {
                 true => self.look(),
                 false => Ok(()),
             };
-            let looked = looked.and_then(|()| self.client.control.go_on(deadline));
+            let looked = looked.and_then(|()| self.client.control.check());
             looked.map_err(|error| self.fail(error))?;
             let tcp = self.data.as_ref().filter(|_| self.ended.is_none());
             let Some(tcp) = tcp.and_then(Stream::plain_tcp) else { return Ok(None) };

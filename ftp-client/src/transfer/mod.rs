@@ -235,6 +235,7 @@ impl RawData for Transfer<'_> {
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
         let mut deadline = self.deadline();
+        self.client.control.go_on(deadline).map_err(|error| self.fail(error))?;
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
             // Waits first if the last read took all available data, unless a reply has arrived:
@@ -243,7 +244,7 @@ impl RawData for Transfer<'_> {
             let waits = std::mem::take(&mut self.drained) && !data.has_unread();
             let read = match waits && control.is_clear() {
                 true => Ok(None),
-                false => control.go_on(deadline).and_then(|()| data.read(buffer)),
+                false => control.check().and_then(|()| data.read(buffer)),
             };
             let waited = match read {
                 Ok(Some(count)) => {
@@ -264,6 +265,7 @@ impl RawData for Transfer<'_> {
     /// Writes some of `bytes` to the data connection.
     fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut deadline = self.deadline();
+        self.client.control.go_on(deadline).map_err(|error| self.fail(error))?;
         loop {
             let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
                 // The server no longer takes the data.
@@ -271,7 +273,7 @@ impl RawData for Transfer<'_> {
                 self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
                 return Err(Error::Unexpected(self.verb, reply));
             };
-            let written = self.client.control.go_on(deadline).and_then(|()| data.write(bytes));
+            let written = self.client.control.check().and_then(|()| data.write(bytes));
             match written {
                 Ok(Some(count)) => return Ok(count),
                 Ok(None) => {

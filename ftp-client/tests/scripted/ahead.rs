@@ -39,10 +39,10 @@ fn type_epsv_and_the_transfer_command_are_pipelined_cl_14() {
         both(&mut peer, b"hello");
         peer.expect_together(&["EPSV", "RETR a"]);
         both(&mut peer, b"hello");
-        peer.expect_together(&["EPSV", "NLST"]);
-        both(&mut peer, b"a\r\n");
-        peer.expect_together(&["TYPE A", "EPSV", "RETR a"]);
+        peer.expect_together(&["TYPE A", "EPSV", "NLST"]);
         peer.reply("200 ok");
+        both(&mut peer, b"a\r\n");
+        peer.expect_together(&["EPSV", "RETR a"]);
         both(&mut peer, b"hello");
         // A missing file is an ordinary reply.
         peer.expect_together(&["EPSV", "RETR a"]);

@@ -85,11 +85,13 @@ fn many_transfers_use_one_data_connection_cl_73() {
         peer.answer("STOR a", "125 Go on");
         assert_eq!(read_file(&mut data), b"hello");
         peer.reply("250 done");
+        peer.answer("TYPE A", "200 ok");
         peer.answer("NLST", "125 Here");
         data.write_all(&blocks(b"a\r\nb\r\n")).unwrap();
         peer.reply("250 done");
         // Other commands in between change nothing.
         peer.answer("NOOP", "200 ok");
+        peer.answer("TYPE I", "200 ok");
         peer.answer("REST 2", "350 ok");
         send(&mut peer, &mut data, b"llo", "250 done");
         // A refusal before the data keeps the connection.
@@ -382,7 +384,7 @@ fn planned_downloads_are_requested_together_cl_75() {
     assert_eq!(client.planned_downloads(), 4);
     assert_eq!(fetch(&mut client, "a").unwrap(), b"hello");
     assert_eq!(fetch(&mut client, "b").unwrap(), b"bb");
-    assert!(client.is_ready() && client.is_settled());
+    assert!(client.make_ready().is_ok() && client.is_settled());
     let error = fetch(&mut client, "c").unwrap_err();
     assert_eq!(error.to_string(), "RETR refused: 550 no such file");
     assert_eq!(fetch(&mut client, "d").unwrap(), b"ddd");

@@ -412,7 +412,7 @@ fn two_replies_to_one_command_desynchronise_cl_13_hc_17() {
 
 #[test]
 fn replies_of_the_wrong_kind_are_unexpected_hc_17() {
-    for (command, reply) in [("NOOP", "150 why"), ("NOOP", "350 why"), ("QUIT", "125 why")] {
+    for (command, reply) in [("NOOP", "331 why"), ("QUIT", "331 why"), ("QUIT", "250 why")] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer(command, reply);
             peer.expect_end();

@@ -160,7 +160,7 @@ fn a_229_reply_to_pasv_is_accepted_cl_29() {
 }
 
 /// Waits for `EPRT` or `PORT`, and records the address.
-fn active(peer: &mut Peer, verb: &str) {
+pub(crate) fn active(peer: &mut Peer, verb: &str) {
     let line = String::from_utf8(peer.line()).unwrap();
     let argument = line.trim_end().strip_prefix(verb).unwrap_or_else(|| panic!("{line}"));
     let port = if verb == "EPRT" {

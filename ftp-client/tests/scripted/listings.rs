@@ -4,8 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use ftp_client::{
-    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingCut, ListingForm,
-    ParseErrorKind,
+    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingCut, ListingForm, Verb,
 };
 
 use crate::peer::{Peer, Server};
@@ -20,6 +19,12 @@ fn listing(peer: &mut Peer, command: &str, data: &[u8]) {
     peer.answer(command, "150 ok");
     peer.send_data(data);
     peer.reply("226 done");
+}
+
+/// Answers the commands with which the client first enters a directory for a listing.
+fn enter(peer: &mut Peer, directory: &str) {
+    peer.answer("PWD", "257 \"/home\"");
+    peer.answer(&format!("CWD {directory}"), "250 there");
 }
 
 fn features(peer: &mut Peer, lines: &str) {
@@ -41,6 +46,9 @@ fn names(entries: &[Entry]) -> Vec<&[u8]> {
 fn lines_are_returned_unchanged_as_07_cl_45() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         listing(&mut peer, "NLST", b"a\r\n b \r\n\r\nc\n");
+        // The way back is not known, so the name is the argument.
+        peer.answer("PWD", "502 no");
+        peer.answer("XPWD", "502 no");
         listing(&mut peer, "LIST ./-l", b"total 2\r\n\r\n-rw a\r\n");
         peer.epsv();
         peer.expect("NLST ./-a");
@@ -79,7 +87,6 @@ fn entries_are_read_with_mlsd_if_mlst_is_listed_ls_49() {
         peer.answer("PWD", "257 \"/home\"");
         peer.answer("CWD -d", "250 there");
         listing(&mut peer, "NLST -a", b".\r\n..\r\n.hidden\r\n");
-        peer.answer("CWD /home", "250 back");
     });
     let mut entries = client.list("pub").unwrap();
     assert_eq!(entries.form(), ListingForm::Mlsd);
@@ -112,7 +119,8 @@ fn entries_are_read_with_list_if_mlst_is_not_listed_ls_49_cl_18() {
                 lrwxrwxrwx 1 u g 4 Jan 2 2020 x -> /etc\r\n\
                 ftpd: .: Permission denied\r\n";
             listing(&mut peer, "LIST", data);
-            listing(&mut peer, "LIST pub", b"01-29-26  09:16AM       <DIR>          a b\r\n");
+            enter(&mut peer, "pub");
+            listing(&mut peer, "LIST", b"01-29-26  09:16AM       <DIR>          a b\r\n");
         });
         let listed = client.list("").unwrap().gather(ListLimits::default()).unwrap();
         assert_eq!(listed.form, ListingForm::List);
@@ -150,13 +158,15 @@ fn listings_fall_back_to_list_if_an_advertised_mlsd_fails_hc_21() {
         listing(&mut peer, "LIST file", b"-rw-r--r-- 1 u g 5 Jan 2 2020 file\r\n");
         peer.epsv();
         peer.answer("MLSD gone", "550 no such directory");
+        peer.answer("PWD", "257 \"/home\"");
+        peer.answer("CWD gone", "550 no such directory");
         peer.epsv();
         peer.answer("MLSD", "500 what");
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
     });
     assert_eq!(names(&gather(&mut client, "file", ListOptions::default())), [b"file"]);
-    assert!(matches!(client.list("gone"), Err(Error::Refused(..))));
+    assert!(matches!(client.list("gone"), Err(Error::Refused(Verb::Mlsd, _))));
     for _ in 0..2 {
         assert_eq!(names(&gather(&mut client, "", ListOptions::default())), [b"a"]);
     }
@@ -197,6 +207,7 @@ fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
             b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n",
         );
         // Two of the six names can be sent.
+        peer.answer("PWD", "257 \"/\"");
         peer.answer("DELE one", "250 ok");
         peer.answer("CWD one", "250 ok");
         peer.answer("DELE two", "250 ok");
@@ -235,12 +246,12 @@ fn collecting_stops_at_its_limit_hc_14() {
         peer.answer("NOOP", "200 ok");
     });
     let default = ListLimits::default();
-    assert_eq!((default.entries, default.bytes), (1_000_000, 268_435_456));
+    assert_eq!((default.entries, default.bytes), (1_000_000, 104_857_600));
     for limits in
         [ListLimits { entries: 1_000, ..default }, ListLimits { bytes: 1_000_000, ..default }]
     {
         match client.list_with("", NAMES).unwrap().gather(limits) {
-            Err(Error::Protocol(error)) => assert_eq!(error.kind, ParseErrorKind::TooLong),
+            Err(Error::ListingCut(why)) => assert_eq!(why, ListingCut::TooLong),
             other => panic!("{:?}", other.map(|listing| listing.entries.len())),
         }
     }
@@ -350,15 +361,21 @@ fn a_listing_reported_as_truncated_ends_with_an_error() {
             ("NLST", ""),
             ("LIST d", "-rw-r--r-- 1 u g 5 Jan 2 2020 "),
         ] {
+            let (command, directory) = command.split_once(' ').unwrap_or((command, ""));
+            if !directory.is_empty() {
+                enter(&mut peer, directory);
+            }
             peer.epsv();
             peer.answer(command, "150 ok");
             peer.send_data(format!("{line}a\r\n{line}b\r\n").as_bytes());
             peer.reply(SAID);
         }
+        peer.answer("CWD /home/no/d", "250 there");
         peer.epsv();
-        peer.answer("LIST no/d", "150 ok");
+        peer.answer("LIST", "150 ok");
         peer.send_data(b"");
         peer.reply("226 Transfer done (but failed to open directory).");
+        peer.answer("CWD /home", "250 back");
         peer.answer("NOOP", "200 ok");
     });
     for (directory, options) in [("", LINES), ("", FACTS), ("", NAMES), ("d", LINES)] {
@@ -377,7 +394,9 @@ fn a_listing_truncated_in_its_last_line_ends_with_an_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         listing(&mut peer, "MLSD", b"type=file; a\r\ntype=file; ot");
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 5 Jan");
-        listing(&mut peer, "NLST d", b"d/a\r\nd/ot\r");
+        enter(&mut peer, "d");
+        listing(&mut peer, "NLST", b"d/a\r\nd/ot\r");
+        peer.answer("CWD /home", "250 back");
         peer.answer("NOOP", "200 ok");
     });
     for (directory, options) in [("", FACTS), ("", LINES), ("d", NAMES)] {
@@ -426,53 +445,255 @@ fn a_directory_listed_as_itself_is_listed_again_after_cwd() {
     const SUB: &[u8] = b"drwx--x--x 2 u g 4096 Jan 2 2020 sub\r\n";
     const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 sub\r\n";
     let (server, mut client) = Server::logged_in(|mut peer| {
+        // With MLSD, a plain path is the argument.
+        features(&mut peer, " MLST type*;\r\n");
         // The directory can only be entered.
         listing(&mut peer, "LIST t/sub", SUB);
-        peer.answer("PWD", "257 \"/\"");
-        peer.answer("CWD t/sub", "250 there");
+        enter(&mut peer, "t/sub");
         peer.epsv();
         peer.answer("LIST", "150 ok");
         peer.send_data(b"");
         peer.reply("226 Transfer done (but failed to open directory).");
-        peer.answer("CWD /", "250 back");
         // It contains a directory of its own name, and can be listed.
-        listing(&mut peer, "LIST t/sub/", SUB);
-        peer.answer("PWD", "257 \"/\"");
-        peer.answer("CWD t/sub/", "250 there");
+        peer.answer("CWD /home", "250 back");
+        listing(&mut peer, "LIST sub", SUB);
+        peer.answer("CWD sub", "250 there");
         listing(&mut peer, "LIST", SUB);
-        peer.answer("CWD /", "250 back");
-        // It must not be entered, because the way back is unknown.
-        listing(&mut peer, "LIST sub", SUB);
-        peer.answer("PWD", "257 \"/\"");
-        peer.answer("CWD sub", "550 no");
-        listing(&mut peer, "LIST sub", SUB);
-        peer.answer("PWD", "502 no");
-        peer.answer("XPWD", "502 no");
+        peer.answer("CWD /home", "250 back");
+        listing(&mut peer, "LIST gone", b"drwx--x--x 2 u g 4096 Jan 2 2020 gone\r\n");
+        peer.answer("CWD gone", "550 no");
         // The line of the directory itself is sufficient proof.
         let data = [&b"drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\n"[..], SUB].concat();
         listing(&mut peer, "LIST -a t/sub", &data);
         // A file is listed as itself, and is not a directory.
         listing(&mut peer, "LIST sub", FILE);
         listing(&mut peer, "LIST sub", FILE);
-        peer.answer("PWD", "257 \"/\"");
         peer.answer("CWD sub", "550 not a directory");
+        // NLST can repeat any name, so the name alone proves nothing.
         listing(&mut peer, "NLST sub", b"sub\r\n");
-        peer.answer("PWD", "257 \"/\"");
         peer.answer("CWD sub", "550 not a directory");
+        // An empty listing proves nothing.
+        listing(&mut peer, "LIST empty", b"");
+        peer.answer("CWD empty", "250 there");
+        listing(&mut peer, "LIST", b"");
+        peer.answer("CWD /home", "250 back");
         peer.answer("NOOP", "200 ok");
     });
+    client.features().unwrap();
     let end = client.list_with("t/sub", LINES).unwrap_err();
     assert!(matches!(end, Error::ListingCut(ListingCut::Reply(_))), "{end}");
-    assert_eq!(names(&gather(&mut client, "t/sub/", LINES)), [b"sub"]);
-    assert!(matches!(client.list_with("sub", LINES), Err(Error::Refused(..))));
-    let end = client.list_with("sub", LINES).unwrap_err();
-    assert!(matches!(end, Error::ListingCut(ListingCut::OwnName)), "{end}");
+    assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
+    assert!(matches!(client.list_with("gone", LINES), Err(Error::Refused(Verb::Cwd, _))));
     let all = ListOptions { all: true, ..LINES };
     assert_eq!(names(&gather(&mut client, "t/sub", all)), [b"sub"]);
     assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
     assert!(matches!(client.list_directory("sub", LINES), Err(Error::Refused(..))));
-    assert_eq!(names(&gather(&mut client, "sub", NAMES)), [b"sub"]);
+    assert!(matches!(client.list_with("sub", NAMES), Err(Error::Refused(Verb::Cwd, _))));
+    assert_eq!(gather(&mut client, "empty", LINES).len(), 0);
     client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_server_that_ignores_the_argument_of_list_is_listed_from_inside() {
+    const TOP: &[u8] = b"drwxr-xr-x 2 u g 4096 Jan 2 2020 my dir\r\n";
+    const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "500 what");
+        listing(&mut peer, "LIST", TOP);
+        enter(&mut peer, "my dir");
+        listing(&mut peer, "LIST", FILE);
+        // The client stays there as long as it only lists.
+        listing(&mut peer, "LIST", FILE);
+        peer.answer("CWD /home/my dir/sub", "250 there");
+        listing(&mut peer, "NLST", b"one\r\n");
+        peer.answer("CWD /a*", "550 no");
+        peer.answer("CWD /home", "250 back");
+        // For a file, the argument is needed; another listing is not that of the file.
+        listing(&mut peer, "LIST", TOP);
+        peer.answer("CWD f", "550 not a directory");
+        listing(&mut peer, "LIST f", FILE);
+        for other in [TOP, b"", b"total 0\r\n"] {
+            peer.answer("CWD g", "550 not a directory");
+            listing(&mut peer, "LIST g", other);
+        }
+        peer.answer("CWD there", "250 ok");
+        listing(&mut peer, "LIST", FILE);
+        peer.answer("CWD /home", "250 back");
+        // After a transfer, only a 257 proves that the next reply answers the next command.
+        peer.answer("PWD", "257 \"/home\"");
+        peer.answer("DELE f", "250 gone");
+        // The caller's own CWD moves both.
+        peer.answer("CWD there", "250 ok");
+        peer.answer("PWD", "257 \"/home/there\"");
+        peer.answer("CWD d", "250 ok");
+        listing(&mut peer, "LIST", FILE);
+        peer.answer("QUIT", "221 bye");
+    });
+    let auto = ListOptions::default();
+    assert_eq!(names(&gather(&mut client, "", auto)), [b"my dir"]);
+    for _ in 0..2 {
+        assert_eq!(names(&gather(&mut client, "my dir", auto)), [b"f"]);
+    }
+    assert_eq!(names(&gather(&mut client, "my dir/sub", NAMES)), [b"one"]);
+    assert!(!client.has_moved());
+    assert!(matches!(client.list_directory("/a*", auto), Err(Error::Refused(Verb::Cwd, _))));
+    assert_eq!(names(&gather(&mut client, "", auto)), [b"my dir"]);
+    assert_eq!(names(&gather(&mut client, "f", auto)), [b"f"]);
+    for _ in 0..3 {
+        assert!(matches!(client.list_with("g", auto), Err(Error::Refused(Verb::Cwd, _))));
+    }
+    assert_eq!(gather(&mut client, "there", auto).len(), 1);
+    assert!(client.is_ready());
+    client.delete("f").unwrap();
+    client.cwd("there").unwrap();
+    assert_eq!(gather(&mut client, "d", auto).len(), 1);
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_directory_listed_like_the_one_before_is_not_believed() {
+    const TOP: &[u8] = b"drwxr-xr-x 2 u g 4096 Jan 2 2020 t\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        listing(&mut peer, "LIST", TOP);
+        enter(&mut peer, "t");
+        listing(&mut peer, "LIST", TOP);
+        // The server has not moved.
+        peer.answer("PWD", "257 \"/home\"");
+        peer.answer("CWD /home/u", "250 ok");
+        listing(&mut peer, "LIST", TOP);
+        peer.answer("PWD", "257 \"/home/u\"");
+        peer.answer("CWD /home", "250 back");
+        peer.answer("NOOP", "200 ok");
+    });
+    assert_eq!(counted(&mut client, "", LINES).0, 1);
+    let (_, end) = counted(&mut client, "t", LINES);
+    assert!(matches!(end, Some(Error::ListingCut(ListingCut::Elsewhere))), "{end:?}");
+    assert!(matches!(counted(&mut client, "u", LINES), (1, None)));
+    client.noop().unwrap();
+    server.end();
+    // Without PWD, the listing of the directory above is the suspicious one.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        listing(&mut peer, "LIST", TOP);
+        peer.answer("PWD", "502 no");
+        peer.answer("XPWD", "502 no");
+        for command in ["LIST t/t", "LIST t", "LIST u"] {
+            listing(&mut peer, command, b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+        }
+        listing(&mut peer, "LIST u/x", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+    });
+    for (directory, is_believed) in
+        [("", true), ("t/t", true), ("t", true), ("u", true), ("u/x", false)]
+    {
+        let (_, end) = counted(&mut client, directory, LINES);
+        assert_eq!(end.is_none(), is_believed, "{directory}: {end:?}");
+    }
+    server.end();
+}
+
+#[test]
+fn names_that_carry_the_path_of_their_directory_lose_it() {
+    let data =
+        b"-rw-r--r-- 1 u g 5 Jan 2 2020 lib/a\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 /home/lib/b\r\n\
+        drwxr-xr-x 2 u g 5 Jan 2 2020 c/\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 /other/d\r\n\
+        drwxr-xr-x 2 u g 5 Jan 2 2020 lib/.\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        enter(&mut peer, "lib");
+        listing(&mut peer, "LIST", data);
+    });
+    let entries = gather(&mut client, "lib", LINES);
+    assert_eq!(names(&entries), [&b"a"[..], b"b", b"c", b"/other/d"]);
+    assert_eq!(entries.iter().filter(|entry| entry.is_safe_name()).count(), 3);
+    server.end();
+}
+
+#[test]
+fn refused_commands_of_listings_fall_back_to_list() {
+    const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
+    // Each of these means for the whole connection that MLSD cannot be used.
+    for refusal in ["500 what", "502 no", "503 not now", "504 not so"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            features(&mut peer, " MLST type*;\r\n");
+            peer.epsv();
+            peer.answer("MLSD", refusal);
+            listing(&mut peer, "LIST", A);
+            enter(&mut peer, "d");
+            listing(&mut peer, "LIST", A);
+            peer.answer("PWD", "257 \"/home/d\"");
+        });
+        for directory in ["", "d"] {
+            assert_eq!(gather(&mut client, directory, ListOptions::default()).len(), 1);
+        }
+        server.end();
+    }
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " MLST type*;\r\n");
+        // 550 is not remembered before LIST shows the directory.
+        peer.epsv();
+        peer.answer("MLSD gone", "550 no");
+        enter(&mut peer, "gone");
+        listing(&mut peer, "LIST", b"");
+        peer.answer("CWD /home", "250 back");
+        peer.epsv();
+        peer.answer("MLSD d", "550 no");
+        peer.answer("CWD d", "250 there");
+        listing(&mut peer, "LIST", A);
+        peer.answer("CWD /home/e", "250 there");
+        listing(&mut peer, "LIST", b"");
+        // NLST that wants an argument, and NLST of an empty directory.
+        peer.answer("CWD /home", "250 back");
+        peer.epsv();
+        peer.answer("NLST", "550 no files");
+        listing(&mut peer, "LIST", b"total 0\r\n");
+        peer.epsv();
+        peer.answer("NLST", "501 needs an argument");
+        listing(&mut peer, "LIST", A);
+        listing(&mut peer, "LIST", A);
+    });
+    let auto = ListOptions::default();
+    assert!(matches!(client.list("gone"), Err(Error::Refused(Verb::Mlsd, _))));
+    assert_eq!(names(&gather(&mut client, "d", auto)), [b"a"]);
+    assert_eq!(gather(&mut client, "e", auto).len(), 0);
+    assert_eq!(gather(&mut client, "", NAMES).len(), 0);
+    for _ in 0..2 {
+        assert_eq!(names(&gather(&mut client, "", NAMES)), [b"a"]);
+    }
+    server.end();
+}
+
+#[test]
+fn only_a_211_reply_to_feat_lists_features() {
+    for reply in ["331 what", "332 what", "350 what", "200-x\r\n MLST\r\n200 x", "450 no", "500 no"]
+    {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("FEAT", reply);
+            listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+        });
+        assert_eq!(names(&gather(&mut client, "", ListOptions::default())), [b"a"], "{reply}");
+        server.end();
+    }
+}
+
+#[test]
+fn listings_are_sent_as_text() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "213 5");
+        peer.epsv_after_type("A");
+        peer.answer("LIST", "150 ok");
+        peer.send_data(b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+        peer.reply("226 done");
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "213 5");
+        // A server without type ASCII lists all the same.
+        peer.answer("TYPE A", "504 only I");
+        listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+    });
+    for _ in 0..2 {
+        assert_eq!(client.size("a").unwrap(), Some(5));
+        assert_eq!(names(&gather(&mut client, "", LINES)), [b"a"]);
+    }
     server.end();
 }
 
@@ -483,16 +704,18 @@ fn list_a_is_used_only_if_the_server_supports_it() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         // The server takes the flag for a name: it lists nothing, later refuses, and does not get
         // the flag again.
-        listing(&mut peer, "LIST -a d", b"");
-        listing(&mut peer, "LIST d", A);
+        enter(&mut peer, "d");
+        listing(&mut peer, "LIST -a", b"");
+        listing(&mut peer, "LIST", A);
         peer.epsv();
-        peer.answer("LIST -a d", "550 -a d: no such file or directory");
-        listing(&mut peer, "LIST d", A);
-        listing(&mut peer, "LIST e", A);
+        peer.answer("LIST -a", "550 -a: no such file or directory");
+        listing(&mut peer, "LIST", A);
+        listing(&mut peer, "LIST", A);
+        peer.answer("CWD /home", "250 back");
         peer.answer("NOOP", "200 ok");
     });
-    for directory in ["d", "d", "e"] {
-        let listed = client.list_with(directory, all).unwrap();
+    for _ in 0..3 {
+        let listed = client.list_with("d", all).unwrap();
         let listed = listed.gather(ListLimits::default()).unwrap();
         assert_eq!((names(&listed.entries), listed.shows_hidden), (vec![&b"a"[..]], false));
     }
@@ -505,8 +728,8 @@ fn list_a_is_used_only_if_the_server_supports_it() {
         (A, false),
     ] {
         let (server, mut client) =
-            Server::logged_in(|mut peer| listing(&mut peer, "LIST -a d", lines));
-        let listed = client.list_with("d", all).unwrap().gather(ListLimits::default()).unwrap();
+            Server::logged_in(|mut peer| listing(&mut peer, "LIST -a", lines));
+        let listed = client.list_with("", all).unwrap().gather(ListLimits::default()).unwrap();
         assert_eq!(listed.shows_hidden, hidden);
         server.end();
     }

@@ -25,6 +25,7 @@ mod peer;
 mod proxies;
 mod retry;
 mod servers;
+mod step;
 mod trace;
 mod uploads;
 mod uploads_ahead;

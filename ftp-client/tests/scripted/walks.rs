@@ -1,7 +1,7 @@
 //! Whole trees.
 
 use ftp_client::{
-    Client, Error, ListLimits, ListOptions, ListingForm, Skipped, WalkOptions, Walked,
+    Client, Error, ListLimits, ListOptions, ListingCut, ListingForm, Skipped, WalkOptions, Walked,
 };
 
 use crate::peer::{Peer, Server};
@@ -131,20 +131,23 @@ fn a_walk_stops_at_its_limits_hc_14() {
 
 #[test]
 fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
-    // A short listing, each line of which needs as much of the client's memory as the path is long.
-    let (deep, many) = ("d".repeat(2_000), 100);
+    // A chain of directories with long names, each with subdirectories that are not walked yet.
+    let (name, beside) = ("d".repeat(2_000), 10);
     let (server, mut client) = Server::logged_in(move |mut peer| {
-        for lines in ["type=file; f\n".repeat(many), "type=dir; d\n".repeat(many / 2)] {
-            mlsd(&mut peer, &"d".repeat(2_000), &lines);
-            peer.allow_abort();
+        let mut path = String::new();
+        for _ in 0..4 {
+            let others = (0..beside).map(|at| format!("type=dir; {}{at}\n", "e".repeat(500)));
+            mlsd(&mut peer, &path, &format!("type=dir; {name}\n{}", others.collect::<String>()));
+            path = format!("{path}/{name}").trim_start_matches('/').to_owned();
         }
+        peer.allow_abort();
         peer.answer("NOOP", "200 ok");
     });
-    let limits = ListLimits { entries: 1_000, bytes: 150_000 };
-    for _ in 0..2 {
-        let got = walk(&mut client, &deep, WalkOptions { limits, ..by(ListingForm::Mlsd) });
-        assert!(got.last().unwrap().starts_with("! "), "{} items", got.len());
-    }
+    let limits = ListLimits { entries: 1_000, bytes: 35_000 };
+    let mut walked = client.walk("", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+    let end = walked.by_ref().find_map(Result::err).unwrap();
+    assert!(matches!(end, Error::ListingCut(ListingCut::TooLong)), "{end}");
+    assert!(walked.next().is_none());
     client.noop().unwrap();
     server.end();
 }
@@ -200,11 +203,17 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
                 drwxr-xr-x 2 u g 4096 Jan 2 2020 b c\r\n",
                 "226 done",
             ),
-            (" ./-a", "-rw-r--r-- 1 u g 5 Jan 2 2020 half\r\n", "426 cut"),
-            (" b c", "-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n", "226 done"),
+            ("-a", "-rw-r--r-- 1 u g 5 Jan 2 2020 half\r\n", "426 cut"),
+            ("/x/b c", "-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n", "226 done"),
         ] {
+            if directory == "-a" {
+                peer.answer("PWD", "257 \"/x\"");
+            }
+            if !directory.is_empty() {
+                peer.answer(&format!("CWD {directory}"), "250 there");
+            }
             peer.epsv();
-            peer.answer(&format!("LIST{directory}"), "150 ok");
+            peer.answer("LIST", "150 ok");
             peer.send_data(lines.as_bytes());
             peer.reply(last);
         }
@@ -223,22 +232,28 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
 fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("FEAT", "500 what");
-        for (command, lines, last) in [
+        for (directory, lines, last) in [
             (
-                "LIST -a",
+                "",
                 "drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 4096 Jan 2 2020 .d\r\n\
                  drwxr-xr-x 2 u g 4096 Jan 2 2020 e\r\n",
                 "226 done",
             ),
             (
-                "LIST -a .d",
+                ".d",
                 "-rw-r--r-- 1 u g 5 Jan 2 2020 one\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 two\r\n",
                 "226 Output truncated to 2 matches",
             ),
-            ("LIST -a e", "-rw-r--r-- 1 u g 5 Jan 2 2020 three\r\n", "226 done"),
+            ("/x/e", "-rw-r--r-- 1 u g 5 Jan 2 2020 three\r\n", "226 done"),
         ] {
+            if directory == ".d" {
+                peer.answer("PWD", "257 \"/x\"");
+            }
+            if !directory.is_empty() {
+                peer.answer(&format!("CWD {directory}"), "250 there");
+            }
             peer.epsv();
-            peer.answer(command, "150 ok");
+            peer.answer("LIST -a", "150 ok");
             peer.send_data(lines.as_bytes());
             peer.reply(last);
         }

@@ -126,6 +126,8 @@ impl ListLine {
 /// - whether a left-aligned year is followed by a padding SP, as on servers for VMS, or by the
 ///   name.
 ///
+/// A first line of a word and a number, such as `samtals 8`, is skipped as a total.
+///
 /// ```
 /// use ftp_proto::{ListLine, ListParser, TimeVal};
 ///
@@ -146,6 +148,8 @@ pub struct ListParser {
     form: Option<ListForm>,
     order: Option<dos::Order>,
     habits: unix::Habits,
+    /// Whether a line that is not blank was parsed.
+    has_begun: bool,
 }
 
 impl ListParser {
@@ -155,7 +159,7 @@ impl ListParser {
     #[must_use]
     pub const fn new(reference: TimeVal) -> Self {
         let habits = unix::Habits::new();
-        Self { reference, form: None, order: None, habits }
+        Self { reference, form: None, order: None, habits, has_begun: false }
     }
 
     /// Returns the format of the last entry; `None` before the first.
@@ -169,12 +173,17 @@ impl ListParser {
     /// SP and TAB before an `ls -l` or DOS line are ignored. A line without a name after its date
     /// is `Unparsed`.
     pub fn parse(&mut self, line: &[u8]) -> ListLine {
-        if is_header(line) {
+        let is_first = !self.has_begun;
+        self.has_begun |= !is_blank(line);
+        if is_header(line) || (is_first && is_word_and_number(line)) {
             return ListLine::Skipped;
         }
         match self.entry(line) {
-            Some((form, entry)) if !entry.name.is_empty() => {
+            Some((form, mut entry)) if !entry.name.is_empty() => {
                 self.form = Some(form);
+                if entry.is_dir() {
+                    drop_slash(&mut entry);
+                }
                 ListLine::Entry(entry)
             }
             _ => ListLine::Unparsed(line.to_vec()),
@@ -200,6 +209,13 @@ impl ListParser {
             _ => None,
         }
     }
+}
+
+/// Removes the `/` that some servers add to the names of directories, like `ls -p`.
+fn drop_slash(entry: &mut Entry) {
+    let Some(name) = entry.name.strip_suffix(b"/").filter(|name| !name.is_empty()) else { return };
+    let Entry { name, role, .. } = Entry::new(name);
+    (entry.name, entry.role) = (name, role);
 }
 
 /// Returns whether `head` looks like one or more `fact=value;`.
@@ -234,6 +250,20 @@ fn is_header(line: &[u8]) -> bool {
     is_sum(second.bytes) && rest.peek().is_none()
 }
 
+/// Returns whether the line has the form of a total in some language: a word and a number. Such a
+/// line is never an entry, but a message about an error can have this form, too.
+fn is_word_and_number(line: &[u8]) -> bool {
+    let mut words = words::Words::new(line);
+    let (Some(first), Some(second), None) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let word = first.bytes.strip_suffix(b":").unwrap_or(first.bytes);
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+    word.iter().all(is_letter)
+        && !word.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"err"))
+        && is_sum(second.bytes)
+}
+
 /// Returns whether `word` is a number, optionally with a minus sign, separators and a unit: `-1`,
 /// `1,234`, `1.5K`, `12KiB`.
 fn is_sum(word: &[u8]) -> bool {
@@ -247,7 +277,7 @@ fn is_sum(word: &[u8]) -> bool {
 }
 
 /// `total` in the languages of known servers.
-const TOTALS: [&str; 11] = [
+const TOTALS: [&str; 17] = [
     "total",
     "totale",
     "totaal",
@@ -259,6 +289,12 @@ const TOTALS: [&str; 11] = [
     "总用量",
     "总计",
     "합계",
+    "samtals",
+    "összesen",
+    "toplam",
+    "celkem",
+    "yhteensä",
+    "всього",
 ];
 
 #[cfg(test)]
@@ -303,10 +339,50 @@ mod tests {
             "total 12 more",
             "total 1,5 GB x",
             "total of them",
-            "totals 5",
+            "error 550",
+            "x.txt 12",
         ] {
             let got = ListLine::parse(line.as_bytes(), reference());
             assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn totals_in_other_languages_are_skipped_ls_42() {
+        for line in [
+            "samtals 8",
+            "összesen 8",
+            "toplam 8",
+            "celkem 8",
+            "yhteensä 8",
+            "всього 8",
+            "Summa: 8",
+        ] {
+            let mut parser = ListParser::new(reference());
+            assert_eq!(parser.parse(b""), ListLine::Skipped);
+            assert_eq!(parser.parse(line.as_bytes()), ListLine::Skipped, "{line}");
+            // After the first line, only known words are totals.
+            let want = match line.starts_with("Summa") {
+                true => ListLine::Unparsed(line.into()),
+                false => ListLine::Skipped,
+            };
+            assert_eq!(parser.parse(line.as_bytes()), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_slash_after_the_name_of_a_directory_is_removed() {
+        for (line, name) in [
+            ("drwxr-xr-x 1 a b 5 Jan 1 10:00 x/", "x"),
+            ("-rw-r--r-- 1 a b 5 Jan 1 10:00 x/", "x/"),
+            ("drwxr-xr-x 1 a b 5 Jan 1 10:00 a/x/", "a/x"),
+            ("01-02-21  10:11AM       <DIR>          x/", "x"),
+            ("drwxr-xr-x 1 a b 5 Jan 1 10:00 /", "/"),
+        ] {
+            let ListLine::Entry(entry) = ListLine::parse(line.as_bytes(), reference()) else {
+                panic!("{line}")
+            };
+            assert_eq!(entry.name_lossy(), name, "{line}");
         }
     }
 

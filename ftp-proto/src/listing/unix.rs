@@ -78,7 +78,9 @@ fn find_date(
     let mut words = Words::new(line).from(start);
     loop {
         let rest = words;
-        let Some(word) = words.next() else { return doubtful };
+        let Some(word) = words.next() else {
+            return doubtful.or_else(|| find_unreadable_date(line, start, entry, reference));
+        };
         if let Some(date) = date::read(rest, reference) {
             let mut sized = entry.clone();
             if let Some(end) = read_size(line, start, before, &mut sized) {
@@ -90,6 +92,27 @@ fn find_date(
         }
         before = Some(word);
     }
+}
+
+/// Finds a date whose month cannot be read, after a size in digits: one unreadable field must not
+/// hide the name and the size.
+fn find_unreadable_date(
+    line: &[u8],
+    start: usize,
+    entry: &Entry,
+    reference: TimeVal,
+) -> Option<(Date, usize, Entry)> {
+    let mut words = Words::new(line).from(start);
+    while let Some(size) = words.next() {
+        if size.is_digits()
+            && let Some(date) = date::read_without_month(words, reference)
+        {
+            let mut sized = entry.clone();
+            sized.set_size(size.bytes);
+            return Some((date, size.start, sized));
+        }
+    }
+    None
 }
 
 /// Returns the name in `rest`, the text after the date. The last column of the date may be padded.
@@ -113,6 +136,12 @@ fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] 
 /// or other attributes. Returns its length, since the link count may follow without SP.
 fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
     let (&kind, rest) = word.split_first()?;
+    if kind == b'r' {
+        // The letter of the type is missing, so the type is unknown.
+        let letters: &[u8; 9] = word.try_into().ok()?;
+        entry.permissions = Some(Permissions::read(letters)?);
+        return Some(word.len());
+    }
     entry.kind = Some(match kind {
         b'-' | b'f' => EntryKind::File,
         b'd' => EntryKind::Directory,
@@ -353,6 +382,24 @@ mod tests {
     }
 
     #[test]
+    fn an_unreadable_month_hides_neither_name_nor_size() {
+        for (date, name) in [
+            ("000 00 00:00", "a b"),
+            ("000 00 1980", "a"),
+            ("000 12 10:00", "May 28 x"),
+            ("??? 1 2020", "a"),
+        ] {
+            let entry = read(&format!("-rw-r--r--   1 root     other        531 {date} {name}"));
+            let entry = entry.unwrap();
+            assert_eq!((entry.name_lossy().as_ref(), entry.size), (name, Some(531)), "{date}");
+            assert_eq!((entry.modified, entry.owner.as_deref()), (None, Some(&b"root"[..])));
+        }
+        for line in ["-rw-r--r-- 1 a b 5 Xyz 12 10:00 x", "-rw-r--r-- 1 a b 5 000 12 1:0:0:0 x"] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
     fn modes_are_read_letter_by_letter() {
         let line = |mode: &str| format!("{mode}   1 root     other        531 Jan 25 00:17 x");
         for (mode, kind) in [
@@ -369,6 +416,8 @@ mod tests {
         ] {
             assert_eq!(read(&line(mode)).unwrap().kind, Some(kind), "{mode}");
         }
+        let unknown = read(&line("rw-r--r--")).unwrap();
+        assert_eq!((unknown.kind, unknown.permissions), (None, Some(Permissions::new(0o644))));
         for mode in [
             "zrwxr-xr-x",
             "dxrwr-xr-x",
@@ -378,7 +427,7 @@ mod tests {
             "-",
             "d",
             "drwxr-",
-            "rw-r--r--",
+            "rw-r--r-",
             "",
             "-rw-r--r--+x1",
         ] {

@@ -109,6 +109,10 @@ fn no_login_is_sent_unless_auth_succeeds_tl_20_ht_03_ht_04() {
         let server = Server::start(move |mut peer| {
             peer.reply("220 ready");
             peer.answer("AUTH TLS", reply);
+            if reply.starts_with('5') {
+                // The first reply counts.
+                peer.answer("AUTH SSL", "501 no");
+            }
             peer.expect_end();
         });
         match server.connect(explicit(&authority)).unwrap_err() {
@@ -151,6 +155,26 @@ fn no_login_is_sent_unless_auth_succeeds_tl_20_ht_03_ht_04() {
 }
 
 #[test]
+fn a_server_that_knows_only_auth_ssl_is_asked_for_it_tl_20() {
+    let (authority, _, tls) = sound();
+    let server = Server::start(move |mut peer| {
+        peer.reply("220 ready");
+        peer.answer("AUTH TLS", "504 not that");
+        peer.answer("AUTH SSL", "234 go on");
+        assert!(peer.encrypt(&tls));
+        peer.answer("USER u", "331 password");
+        peer.answer("PASS p", "230 in");
+        peer.answer("PBSZ 0", "200 PBSZ=0");
+        peer.answer("PROT P", "200 private");
+        peer.answer("QUIT", "221 bye");
+    });
+    let client = server.log_in(explicit(&authority));
+    assert!(client.tls().is_some());
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
 fn opportunistic_tls_falls_back_to_plaintext_visibly_tl_21_hc_26() {
     for (reply, goes_on) in [
         ("500 what?", true),
@@ -165,6 +189,9 @@ fn opportunistic_tls_falls_back_to_plaintext_visibly_tl_21_hc_26() {
         let server = Server::start(move |mut peer| {
             peer.reply("220 ready");
             peer.answer("AUTH TLS", reply);
+            if reply.starts_with('5') {
+                peer.answer("AUTH SSL", "501 no");
+            }
             if goes_on {
                 peer.answer("USER u", "230 in");
             }

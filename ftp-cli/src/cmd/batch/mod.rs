@@ -23,6 +23,7 @@ use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
+use crate::options::values;
 use crate::report::for_each_url::Reporter;
 use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
@@ -103,14 +104,17 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
     for number in 1_usize.. {
         let done = match next(&mut input) {
             Ok(None) => break,
-            Ok(Some(line)) => match Order::parse(&line) {
-                Ok(None) => continue,
-                Ok(Some(order)) => queue.act(number, &order),
-                Err(failure) => {
-                    queue.misread(number, &line);
-                    Err(failure)
+            Ok(Some(line)) => {
+                let line = if number == 1 { values::without_mark(&line) } else { &line };
+                match Order::parse(line) {
+                    Ok(None) => continue,
+                    Ok(Some(order)) => queue.act(number, &order),
+                    Err(failure) => {
+                        queue.misread(number, line);
+                        Err(failure)
+                    }
                 }
-            },
+            }
             Err(failure) => Err(failure),
         };
         if count.add(&queue.reporter, number, done).is_break() {
@@ -135,6 +139,7 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     })
     .map_err(|error| Failure::local(&name, &error))?;
     let mut orders = Vec::new();
+    let text = values::without_mark(&text);
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let order = Order::parse(line)
             .map_err(|failure| failure.context(format_args!("{name}:{number}")))?;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_client::{Client, ListOptions, Place};
+use ftp_client::{Client, ListOptions, Place, Repeat};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
@@ -12,7 +12,7 @@ use super::line::{self, Order};
 use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
 use crate::display::shown;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Recovery};
 use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
@@ -61,7 +61,13 @@ impl<'a> Queue<'a> {
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());
         }
-        let done = self.order(number, order);
+        let done = match order {
+            Order::Cd(_) | Order::Mv { .. } | Order::Ls { .. } => {
+                self.in_step(|queue| queue.order(number, order))
+            }
+            // These repeat single paths or files.
+            _ => self.order(number, order),
+        };
         if order.may_enter() && self.returns == Some(false) {
             // The session may be in any directory now. A new connection enters the recorded
             // directories.
@@ -81,6 +87,24 @@ impl<'a> Queue<'a> {
             true => failure,
             false => Failure { fatal: false, ..failure },
         })
+    }
+
+    /// Runs `act`, and repeats it once over a new connection if replies were out of step before it
+    /// had an effect.
+    fn in_step<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match act(self) {
+            Err(failure)
+                if failure.recovery == Recovery::Reconnect
+                    && self.reporter.messages.replies().may_reconnect() =>
+            {
+                self.sessions.drop_client(self.url);
+                act(self)
+            }
+            done => done,
+        }
     }
 
     /// Returns the client, as [`connected`] does.
@@ -117,11 +141,12 @@ impl<'a> Queue<'a> {
                     let how =
                         rm::RemovalOptions { recursive: *recursive, force: *force, as_directory };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
-                    rm::remove(client, queue.url, Place::at(path), how, &queue.reporter)
+                    let (url, place) = (queue.url, Place::at(path));
+                    rm::remove(client, url, place, how, &queue.reporter, &mut Repeat::single())
                 })
             }
             Order::Mkdir { parents, paths } => self.each(number, paths, &mut |queue, path| {
-                Ok(mkdir::make(queue.client()?, path, *parents)?)
+                Ok(mkdir::make(queue.client()?, path, *parents, &mut Repeat::single())?)
             }),
             Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path| {
                 is_named(path)?;
@@ -232,7 +257,8 @@ impl<'a> Queue<'a> {
         for path in paths {
             let name = shown(path);
             let event = || Object::event("done").name("name", path).number("line", number as u64);
-            match act(self, path) {
+            let done = self.in_step(|queue| act(queue, path));
+            match done {
                 Ok(outcome) => self.reporter.report(outcome, name, event),
                 Err(failure) => {
                     let fatal = failure.fatal;

@@ -1,7 +1,7 @@
 //! Judges the login and the commands before it.
 
 use ftp_client::{Error, TlsError};
-use ftp_proto::{Escaped, Features, Reply, Severity};
+use ftp_proto::{Escaped, Features, Severity};
 
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
@@ -37,10 +37,8 @@ pub(super) enum Offer {
 /// Returns the finding for a failed login. `offer` is `None` if TLS protected the login.
 pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
     let diagnosis = match (error, offer) {
-        (Error::Refused(_, reply), Some(Offer::Refused)) if wants_tls(reply) => {
-            Diagnosis::LoginTlsMissing
-        }
-        (Error::Refused(_, reply), Some(_)) if wants_tls(reply) => Diagnosis::LoginNeedsTls,
+        (error, Some(Offer::Refused)) if error.demands_tls() => Diagnosis::LoginTlsMissing,
+        (error, Some(_)) if error.demands_tls() => Diagnosis::LoginNeedsTls,
         (error, _) => of(error),
     };
     match diagnosis {
@@ -64,20 +62,10 @@ fn of(error: &Error) -> Diagnosis {
     }
 }
 
-/// Returns whether a login was refused because it lacks TLS. Code 534 means this (RFC 4217 §5), but
-/// most servers give the reason only in the text of the reply.
-fn wants_tls(reply: &Reply) -> bool {
-    let text = reply.to_string().to_ascii_lowercase();
-    let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];
-    reply.code().value() == 534
-        || (reply.code().severity() == Severity::Permanent
-            && words.into_iter().any(|word| text.contains(word)))
-}
-
 #[cfg(test)]
 mod tests {
     use ftp_client::Verb;
-    use ftp_proto::ReplyCode;
+    use ftp_proto::{Reply, ReplyCode};
 
     use super::*;
 
@@ -87,12 +75,6 @@ mod tests {
             (530, "Login incorrect.", true, "login-refused"),
             (530, "Non-anonymous sessions must use encryption.", true, "login-needs-tls"),
             (550, "SSL/TLS required on the control channel", true, "login-needs-tls"),
-            (
-                421,
-                "Sorry, cleartext sessions are not accepted on this server",
-                true,
-                "login-failed",
-            ),
             (534, "Policy", true, "login-needs-tls"),
             (530, "TLS certificate does not match the user", false, "login-refused"),
             (430, "busy", true, "login-failed"),
@@ -103,6 +85,11 @@ mod tests {
             let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), offer);
             assert_eq!(found.diagnosis.unwrap().row().name, want, "{code} {text}");
         }
+        let closing =
+            Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");
+        let error = Error::ServiceClosing(closing);
+        let found = refused(Escaped(b"me"), &error, Some(Offer::Unknown));
+        assert_eq!(found.diagnosis, Some(Diagnosis::LoginNeedsTls));
         let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
         let error = Error::Refused(Verb::Pass, encrypt());
         let found = refused(Escaped(b"me"), &error, Some(Offer::Refused));

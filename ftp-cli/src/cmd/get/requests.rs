@@ -16,6 +16,7 @@ use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
+use crate::options::values;
 use crate::remote::pattern::{self, Named};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
@@ -88,7 +89,7 @@ impl<'o> Requests<'o> {
 
     fn want(&self, url: FtpUrl, representation: RepresentationType) -> Result<Wanted, Failure> {
         if self.globs {
-            pattern::has_name(&url)?;
+            pattern::is_usable(&url)?;
         }
         if url.is_directory() {
             return Err(Failure::usage(format!(
@@ -241,7 +242,7 @@ fn listed(
         false => File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
     }
     .map_err(failed)?;
-    let lines: Vec<(usize, Vec<u8>)> = text
+    let lines: Vec<(usize, Vec<u8>)> = values::without_mark(&text)
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
         .zip(1..)

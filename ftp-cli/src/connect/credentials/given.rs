@@ -12,6 +12,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd,
 
 use super::{Secret, read_line};
 use crate::connect::netrc::unfit;
+use crate::console::children::Running;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
@@ -119,12 +120,13 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = shell.spawn().map_err(|error| failed(&error))?;
-    let mut text = Vec::new();
     let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
+    let mut text = Vec::new();
+    let mut child = Running::watch(child);
     let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
     if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
         // The command no longer has a reader, and might run forever.
-        let _ = child.kill();
+        child.kill();
     }
     let ended = child.wait().map_err(|error| failed(&error))?;
     read.map_err(|error| failed(&error))?;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::display::shown;
 use crate::exit::Failure;
+use crate::options::values;
 
 /// Longest line in bytes; a longer one means the wrong file.
 const LONGEST: usize = 4_096;
@@ -52,8 +53,8 @@ pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     read_line(&mut BufReader::new(file), &shown)
 }
 
-/// Returns the next line of the source `name`, without its line ending. Reads nothing after the
-/// line.
+/// Returns the next line of the source `name`, without its line ending and without a byte order
+/// mark. Reads nothing after the line.
 ///
 /// # Errors
 ///
@@ -72,7 +73,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
             byte => line.push(byte),
         }
     }
-    let line = line.strip_suffix(b"\r").unwrap_or(&line);
+    let line = values::without_mark(line.strip_suffix(b"\r").unwrap_or(&line));
     if line.is_empty() {
         let message = format!("{name}: expected a secret, but the line is empty or missing");
         return Err(Failure::usage(message));

@@ -11,6 +11,7 @@ mod file;
 pub(crate) use file::{Loaded, in_home, load, unfit};
 
 use super::credentials::Secret;
+use crate::options::values;
 
 /// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;
@@ -42,7 +43,7 @@ pub(crate) struct Broken {
 impl Netrc {
     /// Parses a whole file. An error ends the parsing; earlier entries count.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        let mut words = Words { rest: text, line: 1 };
+        let mut words = Words { rest: values::without_mark(text), line: 1 };
         let mut this = Self { entries: Vec::new(), broken: None };
         if let Err(why) = this.read(&mut words) {
             this.broken = Some(Broken { line: words.line, why });
@@ -234,6 +235,7 @@ mod tests {
     fn netrc_words_are_parsed_and_skipped_li_03() {
         for (text, want) in [
             ("machine h login u password p", Some("u p -")),
+            ("\u{feff}machine h login u password p", Some("u p -")),
             ("machine h\n\tlogin u\r\n\tpassword p\r\n\taccount a\r\n", Some("u p a")),
             ("machine h password \"a b\" login \"u\"", Some("u a b -")),
             (r#"machine h login u password "a\"b\\c\td""#, Some("u a\"b\\c\td -")),

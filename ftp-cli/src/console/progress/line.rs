@@ -1,6 +1,8 @@
 //! Builds the progress line, shortened to the width of the terminal, because a wrapped line could
 //! not be cleared.
 
+use std::time::Duration;
+
 use indicatif::{HumanBytes, HumanDuration, ProgressState};
 
 /// Mark for omitted text.
@@ -32,18 +34,25 @@ impl Line {
     }
 }
 
-/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time.
-pub(super) fn figures(progress: &ProgressState) -> String {
+/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time. `kept` is
+/// the number of bytes that were transferred before this run, which `progress` does not count.
+pub(super) fn figures(progress: &ProgressState, kept: u64, total: Option<u64>) -> String {
+    let done = kept + progress.pos();
+    let speed = progress.per_sec();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the cast saturates, and a rate is never negative"
     )]
-    let (bytes, rate) = (HumanBytes(progress.pos()), HumanBytes(progress.per_sec() as u64));
-    match progress.len() {
+    let rate = HumanBytes(speed as u64);
+    let bytes = HumanBytes(done);
+    match total {
         Some(total) => {
-            let (total, left) = (HumanBytes(total), HumanDuration(progress.eta()));
-            format!("{bytes} of {total}  {rate}/s  {left:#} left")
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let left = total.saturating_sub(done) as f64 / speed;
+            // Without a rate, nothing is known.
+            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
+            format!("{bytes} of {}  {rate}/s  {left:#} left", HumanBytes(total))
         }
         None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
     }

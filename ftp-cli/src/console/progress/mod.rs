@@ -70,8 +70,11 @@ pub(crate) struct Board {
 struct BoardState {
     bar: Option<(ProgressBar, Duration)>,
     drawn: Option<Instant>,
-    /// Number of bytes transferred so far, over all files.
-    bytes: u64,
+    /// Number of bytes that this run has transferred, over all files.
+    moved: u64,
+    /// Number of bytes that were transferred before: where resumed files begin. They count as done,
+    /// but not for the rate and the remaining time.
+    kept: u64,
     /// Total size of all files, if known.
     total: Option<u64>,
     /// Number of files started so far.
@@ -97,14 +100,7 @@ impl Board {
 
     /// Sets the total size of all files.
     pub(crate) fn set_total(&self, total: u64) {
-        let bar = {
-            let mut state = self.state();
-            state.total = Some(total);
-            state.bar.as_ref().map(|(bar, _)| bar.clone())
-        };
-        if let Some(bar) = bar {
-            bar.set_length(total);
-        }
+        self.state().total = Some(total);
     }
 
     /// Returns whether progress is neither shown nor emitted.
@@ -140,11 +136,18 @@ impl Board {
         if is_shown {
             // The bar is created while the state is unlocked, because `bar` locks it.
             let is_first = self.state().bar.is_none();
-            let bar = is_first.then(|| self.bar(total));
+            let bar = is_first.then(|| self.bar());
             let mut state = self.state();
             state.begun += 1;
-            // A single file may begin again after a failed attempt: `done` then replaces the count.
-            state.bytes = if self.files == 1 { done } else { state.bytes + done };
+            match self.files {
+                // A single file may begin again after a failed attempt: `done` replaces the count.
+                1 => {
+                    state.total = total;
+                    state.moved = if done < state.moved { 0 } else { state.moved };
+                    state.kept = done - state.moved;
+                }
+                _ => state.kept += done,
+            }
             state.line = meter.line(state.begun);
             if let Some(bar) = bar {
                 state.bar.get_or_insert(bar);
@@ -154,8 +157,8 @@ impl Board {
         meter
     }
 
-    /// Returns a bar that is not drawn yet. `total` is the size of the file that starts.
-    fn bar(&self, total: Option<u64>) -> (ProgressBar, Duration) {
+    /// Returns a bar that is not drawn yet. It measures the bytes of this run.
+    fn bar(&self) -> (ProgressBar, Duration) {
         let (target, every) = if self.messages.is_terminal() {
             let screen = Box::new(Screen::default());
             (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
@@ -163,19 +166,21 @@ impl Board {
             let lines = Box::new(PlainLines(self.messages.clone()));
             (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
         };
-        let total = if self.files == 1 { total } else { self.state().total };
-        let bar = ProgressBar::with_draw_target(total, target);
+        let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             // indicatif calls this to draw the bar, while the state is unlocked.
             let state = Arc::clone(&self.state);
             let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn Write| {
-                let line = lock(&state).line.clone();
+                let (line, kept, total) = {
+                    let state = lock(&state);
+                    (state.line.clone(), state.kept, state.total)
+                };
                 let columns = match is_terminal {
                     true => Screen::default().width().into(),
                     false => usize::MAX,
                 };
-                let _ = out.write_str(&line.with(&figures(progress)).fitting(columns));
+                let _ = out.write_str(&line.with(&figures(progress, kept, total)).fitting(columns));
             };
             bar.set_style(style.with_key("line", draw));
         }
@@ -196,7 +201,7 @@ impl Drop for Board {
         self.messages.share_with(None);
         let (bar, position) = {
             let mut state = self.state();
-            (state.bar.take(), state.bytes)
+            (state.bar.take(), state.moved)
         };
         if let Some((bar, _)) = bar {
             if !self.messages.is_terminal() {
@@ -245,13 +250,13 @@ impl Meter<'_> {
             return;
         }
         let mut state = self.board.state();
-        state.bytes += bytes;
+        state.moved += bytes;
         let Some((bar, every)) = &state.bar else { return };
         if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
             return;
         }
         let bar = bar.clone();
-        let position = state.bytes;
+        let position = state.moved;
         let begun = state.begun;
         state.drawn = Some(Instant::now());
         state.line = self.line(begun);
@@ -330,5 +335,48 @@ impl TermLike for PlainLines {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::output::tests::Kept;
+
+    #[test]
+    fn resumed_bytes_count_as_done_but_not_for_the_rate() {
+        const GIB: u64 = 1 << 30;
+        let kept = Kept::default();
+        let stdio = Stdio::captured(io::empty(), io::sink(), kept.clone());
+        for files in [1, 2] {
+            let board = Board::new(When::Always, &stdio, files, Some(4 * GIB));
+            let fields = |object| object;
+            let mut meter = board.begin(b"file", GIB, Some(4 * GIB), &fields);
+            meter.add(1 << 20);
+            let end = Instant::now() + Duration::from_millis(50);
+            while Instant::now() < end {
+                std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+            }
+            meter.add(1 << 20);
+            drop(meter);
+            drop(board);
+        }
+        let text = String::from_utf8(kept.bytes()).unwrap();
+        assert_eq!(text.matches("1.00 GiB of 4.00 GiB").count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(" MiB/s") && !text.contains(" GiB/s"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_begins_again_shows_its_own_bytes() {
+        let kept = Kept::default();
+        let stdio = Stdio::captured(io::empty(), io::sink(), kept.clone());
+        let board = Board::new(When::Always, &stdio, 1, None);
+        let fields = |object| object;
+        for (done, moved) in [(100, 50), (150, 10), (0, 30)] {
+            board.begin(b"file", done, Some(1_000), &fields).add(moved);
+            let state = board.state();
+            assert_eq!(state.kept + state.moved, done + moved);
+        }
     }
 }

@@ -175,6 +175,31 @@ fn each_server_fault_has_exactly_its_diagnosis() {
 }
 
 #[test]
+fn a_server_that_ignores_epsv_after_an_unused_one_raises_no_alarm() {
+    let ours = Ours::start("127.0.0.1:0");
+    // As Twisted does.
+    let is_unused = Arc::new(AtomicBool::new(false));
+    let address = between(ours.address(), move |from, line| {
+        let is_ignored = match (from, line.split(' ').next()) {
+            (From::Client, Some("EPSV")) => is_unused.swap(true, Ordering::Relaxed),
+            (From::Client, Some("LIST" | "MLSD" | "NLST" | "RETR")) => {
+                is_unused.store(false, Ordering::Relaxed);
+                false
+            }
+            _ => false,
+        };
+        (!is_ignored).then(|| line.to_owned())
+    });
+    let found = examined(&[&format!("ftp://{address}/")]);
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+    if let Some(server) = RealServer::twisted_at(std::net::Ipv4Addr::LOCALHOST) {
+        let found = Found::of(run(doctor(&[&server.url("")]).env("FTP_PASSWORD", "pass word")));
+        assert!(found.seen("epsv").contains("work"), "{:?}", found.ran);
+        assert!(found.seen("pasv").contains("work"), "{:?}", found.ran);
+    }
+}
+
+#[test]
 fn a_signal_in_the_middle_of_an_upload_leaves_no_file_li_10() {
     let ours = Ours::start("127.0.0.1:0");
     // The end of an upload is never confirmed.

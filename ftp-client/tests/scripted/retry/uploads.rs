@@ -76,6 +76,7 @@ fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
     ]);
     let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
     assert_eq!((done.attempts, done.resumed, done.size), (2, 12, 12));
+    assert_eq!(done.bytes, 0);
     server.end();
 }
 

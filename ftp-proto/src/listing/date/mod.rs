@@ -138,6 +138,18 @@ impl Date {
     }
 }
 
+/// Parses a date whose month is three digits or other marks instead of letters, such as
+/// `000 00 00:00`. The date has no value. Only the context shows whether this is a date at all.
+pub(super) fn read_without_month(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
+    let month = words.next()?.bytes;
+    if month.len() != 3 || month.iter().any(|byte| !byte.is_ascii() || byte.is_ascii_alphabetic()) {
+        return None;
+    }
+    let day = words.next()?;
+    let number = day_of_month(day.bytes)?;
+    month_and_day(0, number, day, false, words, reference)
+}
+
 /// Parses the text after a month and a day, or after a day and a month: a time, a year, or both.
 /// Both are possible after a day with a comma (`Oct 08, 2002 09:47`), or if the time has seconds.
 /// `last` is the later of the words for month and day.

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use ftp_client::{
     Client, ClientBuilder, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError,
 };
-use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
+use ftp_proto::{ExtendedAddress, HostPort, Reply};
 
 use self::seen::MethodOutcome;
 pub(super) use self::seen::MethodsSeen;
@@ -118,11 +118,6 @@ pub(super) fn attempt(
         }
     };
     let client = &mut inside.it;
-    if !way.is_active()
-        && let Some(outcome) = ask_for_port(client, way)?
-    {
-        return Ok(outcome);
-    }
     match listing(client) {
         Ok(is_whole) => {
             dial.listed.store(true, Ordering::Relaxed);
@@ -143,6 +138,13 @@ pub(super) fn attempt(
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
+            MethodOutcome::Unfinished(NO_REPLY) if !way.is_active() => {
+                drop(inside);
+                match is_command_answered(dial, way)? {
+                    true => MethodOutcome::Unfinished(NO_REPLY),
+                    false => MethodOutcome::Unanswered,
+                }
+            }
             // A user who may not list files may still transfer them.
             MethodOutcome::NotTried(why) if !way.is_active() => {
                 let connected = peer.and_then(|peer| connects(dial, client, way, peer));
@@ -153,17 +155,24 @@ pub(super) fn attempt(
     }
 }
 
-/// Sends the command of a passive method separately, before the listing, to tell an unanswered
-/// command from an unanswered listing. Returns the outcome if the server does not name a port.
-fn ask_for_port(client: &mut Client, way: DataMethod) -> Result<Option<MethodOutcome>, Failure> {
-    let command = RawCommand::new(way.command()).map_err(Error::Argument);
-    Ok(Some(match command.and_then(|command| client.quote(&command)) {
-        Ok(reply) if reply.code().severity() == Severity::Completion => return Ok(None),
-        Ok(reply) => MethodOutcome::Refused(reply),
-        Err(Error::Timeout(Phase::Reply)) => MethodOutcome::Unanswered,
-        Err(error @ Error::Cancelled) => return Err(error.into()),
-        Err(error) => outcome(way, error),
-    }))
+/// Text for a listing whose commands got no reply.
+const NO_REPLY: &str = "LIST gets no reply";
+
+/// Sends the command of a passive method over a new control connection, to tell an unanswered
+/// command from an unanswered listing. This is not done before the listing: some servers do not
+/// answer such a command if the port of the one before was not used.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal.
+fn is_command_answered(dial: &Dial<'_>, way: DataMethod) -> Result<bool, Failure> {
+    let command = RawCommand::new(way.command()).map_err(Error::Argument)?;
+    let asked = dial.client(way).and_then(|mut inside| inside.it.quote(&command));
+    match asked {
+        Err(error @ Error::Cancelled) => Err(error.into()),
+        Err(Error::Timeout(Phase::Reply)) => Ok(false),
+        _ => Ok(true),
+    }
 }
 
 /// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
@@ -240,7 +249,7 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         }
         // The server does not answer before its connection to the client is open.
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => MethodOutcome::Unfinished("LIST gets no reply"),
+        Error::Timeout(_) => MethodOutcome::Unfinished(NO_REPLY),
         Error::Io(error) => unreachable(&error, at),
         Error::Proxy(error) => MethodOutcome::Proxy(error.fault.to_string()),
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),

@@ -1,0 +1,449 @@
+//! Sending a command again after its reply was lost with the connection: the command may have been
+//! carried out, so a refusal of the second one is judged by what the server shows.
+
+use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
+
+use super::Client;
+use crate::error::Error;
+use crate::listing::{ListLimits, ListOptions};
+
+/// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
+/// lost.
+///
+/// A server that carries out `DELE` and then loses the connection answers the second `DELE` with
+/// 550. This type tells that apart from a file that was never there. Use one value for one command
+/// and all its attempts:
+///
+/// ```no_run
+/// use ftp_client::{Client, Repeat, Retry};
+///
+/// let mut queue = Retry::new(Client::builder(), "ftp.example.org").login("me", "secret");
+/// let mut rename = Repeat::new();
+/// queue.run(|client| rename.rename(client, ".in.a.bin", "a.bin"))?;
+/// let mut delete = Repeat::new();
+/// queue.run(|client| delete.delete(client, "old.bin"))?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+///
+/// If a first attempt fails for another reason, the methods return the same as those of [`Client`].
+#[derive(Debug, Default)]
+pub struct Repeat {
+    /// The command whose reply was lost, and its path.
+    lost: Option<(Verb, Vec<u8>)>,
+    /// Whether the facts before a renaming are not needed, since it is never repeated.
+    is_single: bool,
+    before: Option<BeforeRename>,
+}
+
+/// What the server showed before the first attempt at a renaming.
+#[derive(Debug)]
+struct BeforeRename {
+    source: Facts,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    Absent,
+    There(Facts),
+    Unknown,
+}
+
+/// The facts by which an object is recognized under another name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Facts {
+    size: Option<u64>,
+    time: Option<TimeVal>,
+    unique: Option<Vec<u8>>,
+    is_directory: bool,
+}
+
+impl Facts {
+    /// Returns whether both describe one object; `None` if they do not tell.
+    fn are_of(&self, other: &Self) -> Option<bool> {
+        if self.is_directory != other.is_directory {
+            return Some(false);
+        }
+        if let (Some(one), Some(two)) = (&self.unique, &other.unique) {
+            return Some(one == two);
+        }
+        let size = self.size.zip(other.size).map(|(one, two)| one == two);
+        let time = self.time.zip(other.time).map(|(one, two)| one == two);
+        match (size, time) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// A command whose reply was lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lost {
+    Delete,
+    RemoveDirectory,
+    MakeDirectory,
+    Rename,
+}
+
+/// What the server shows after it has refused the second command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shown {
+    /// The object is there, or for a renaming, the source is.
+    There,
+    /// The object is not there. For a renaming, the source is not, and the target neither.
+    Gone,
+    /// The source is not there, and the target became what the source was.
+    Moved,
+    /// Anything else.
+    Unclear,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    Done,
+    /// The refusal counts.
+    Refused,
+    /// The refusal counts, but this run may be its cause.
+    Uncertain(&'static str),
+}
+
+const MADE: &str = "it exists now, perhaps made by this run";
+const RENAMED: &str = "it may have been renamed by this run";
+
+/// The verdict on a second command that was refused with 5yz.
+const VERDICTS: &[(Lost, Shown, Verdict)] = &[
+    (Lost::Delete, Shown::Gone, Verdict::Done),
+    (Lost::RemoveDirectory, Shown::Gone, Verdict::Done),
+    // A directory that serves as a lock must not have two owners.
+    (Lost::MakeDirectory, Shown::There, Verdict::Uncertain(MADE)),
+    (Lost::Rename, Shown::Moved, Verdict::Done),
+    (Lost::Rename, Shown::Unclear, Verdict::Uncertain(RENAMED)),
+];
+
+fn judge(lost: Lost, shown: Shown) -> Verdict {
+    let row = VERDICTS.iter().find(|(command, seen, _)| (*command, *seen) == (lost, shown));
+    row.map_or(Verdict::Refused, |(.., verdict)| *verdict)
+}
+
+impl Repeat {
+    /// Returns the memory of one command that was not sent yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the memory of one command that will be sent only once:
+    /// [`rename`](Self::rename) then asks for nothing before it sends the command.
+    #[must_use]
+    pub fn single() -> Self {
+        Self { is_single: true, ..Self::default() }
+    }
+
+    /// Returns whether the reply to an earlier attempt was lost, so that the command may have been
+    /// carried out.
+    #[must_use]
+    pub const fn is_uncertain(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Removes a file (`DELE`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::delete`]. After a lost reply, a refusal counts as success if
+    /// the server shows that no object is at `path`.
+    pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let done = client.delete(path);
+        self.settle(client, Verb::Dele, path, done)
+    }
+
+    /// Removes an empty directory (`RMD`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::rmdir`]. After a lost reply, a refusal counts as success if
+    /// the server refuses to enter the directory.
+    pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let done = client.rmdir(path);
+        self.settle(client, Verb::Rmd, path, done)
+    }
+
+    /// Creates a directory (`MKD`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::mkdir`]. After a lost reply, returns [`Error::Uncertain`] if
+    /// the server refuses and the directory exists: this or another client may have made it.
+    pub fn mkdir(
+        &mut self,
+        client: &mut Client,
+        path: impl AsRef<[u8]>,
+    ) -> Result<Option<Pathname>, Error> {
+        let path = path.as_ref();
+        let mut made = None;
+        let done = client.mkdir(path).map(|path| made = path);
+        self.settle(client, Verb::Mkd, path, done).map(|()| made)
+    }
+
+    /// Renames a file or directory (`RNFR`, `RNTO`). Before the first attempt, asks for the size,
+    /// time and unique fact of both paths, unless this memory is [`single`](Self::single).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`]. After a
+    /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
+    /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
+    /// gone and the facts do not tell.
+    pub fn rename(
+        &mut self,
+        client: &mut Client,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        if self.before.is_none() && !self.is_single {
+            let source = facts_of(client, from)?.unwrap_or_default();
+            let target = match client.is_there(to)? {
+                Some(false) => Target::Absent,
+                Some(true) => facts_of(client, to)?.map_or(Target::Unknown, Target::There),
+                None => Target::Unknown,
+            };
+            self.before = Some(BeforeRename { source, target });
+        }
+        let refused = match client.rename(from, to) {
+            Err(Error::Refused(verb, reply)) => (verb, reply),
+            done => return self.note(client, Verb::Rnto, from, done),
+        };
+        let (verb, reply) = refused;
+        if verb != Verb::Rnfr || !self.has_lost(&[Verb::Rnto], from) || !is_final(&reply) {
+            return Err(Error::Refused(verb, reply));
+        }
+        let shown = self.shown_after_rename(client, from, to)?;
+        conclude(judge(Lost::Rename, shown), verb, reply)
+    }
+
+    /// Returns whether a renaming whose reply was lost was carried out. Asks nothing, and returns
+    /// `false`, if no reply was lost.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::size`] and [`Client::stat`].
+    pub fn was_renamed(
+        &mut self,
+        client: &mut Client,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+    ) -> Result<bool, Error> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        if !self.has_lost(&[Verb::Rnto], from) {
+            return Ok(false);
+        }
+        Ok(self.shown_after_rename(client, from, to)? == Shown::Moved)
+    }
+
+    fn shown_after_rename(
+        &self,
+        client: &mut Client,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Shown, Error> {
+        match client.is_there(from)? {
+            Some(true) => return Ok(Shown::There),
+            Some(false) => {}
+            None => return Ok(Shown::Unclear),
+        }
+        if client.is_there(to)? == Some(false) {
+            return Ok(Shown::Gone);
+        }
+        let Some(BeforeRename { source, target }) = &self.before else {
+            return Ok(Shown::Unclear);
+        };
+        let now = facts_of(client, to)?.and_then(|now| now.are_of(source));
+        let was_another = match target {
+            Target::Absent => true,
+            Target::There(before) => before.are_of(source) == Some(false),
+            Target::Unknown => false,
+        };
+        Ok(if now == Some(true) && was_another { Shown::Moved } else { Shown::Unclear })
+    }
+
+    /// Judges the result of a command, and remembers whether its reply was lost.
+    fn settle(
+        &mut self,
+        client: &mut Client,
+        verb: Verb,
+        path: &[u8],
+        done: Result<(), Error>,
+    ) -> Result<(), Error> {
+        // A tree is removed by both commands.
+        let removals = &[Verb::Dele, Verb::Rmd];
+        let related: &[Verb] = if removals.contains(&verb) { removals } else { &[Verb::Mkd] };
+        let reply = match done {
+            Err(Error::Refused(_, reply)) if is_final(&reply) && self.has_lost(related, path) => {
+                reply
+            }
+            done => return self.note(client, verb, path, done),
+        };
+        let lost = match verb {
+            Verb::Mkd => Lost::MakeDirectory,
+            Verb::Rmd => Lost::RemoveDirectory,
+            _ => Lost::Delete,
+        };
+        let is_there = match verb {
+            Verb::Dele => client.is_there(path)?,
+            _ => Some(can_enter(client, path)?),
+        };
+        let shown = match is_there {
+            Some(true) => Shown::There,
+            Some(false) => Shown::Gone,
+            None => Shown::Unclear,
+        };
+        conclude(judge(lost, shown), verb, reply)
+    }
+
+    fn note(
+        &mut self,
+        client: &Client,
+        verb: Verb,
+        path: &[u8],
+        done: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if done.is_err() && client.control.unanswered() == Some(verb) {
+            self.lost = Some((verb, path.to_vec()));
+        }
+        done
+    }
+
+    fn has_lost(&self, verbs: &[Verb], path: &[u8]) -> bool {
+        self.lost.as_ref().is_some_and(|(verb, of)| verbs.contains(verb) && of == path)
+    }
+}
+
+fn conclude(verdict: Verdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(), Error> {
+    match verdict {
+        Verdict::Done => Ok(()),
+        Verdict::Refused => Err(Error::Refused(verb, reply)),
+        Verdict::Uncertain(why) => Err(Error::Uncertain(verb, reply, why)),
+    }
+}
+
+fn is_final(reply: &ftp_proto::Reply) -> bool {
+    reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
+}
+
+/// Returns whether the server enters `path`. Returns to the previous directory, or closes the
+/// connection if it is not known.
+fn can_enter(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    let here = match client.pwd() {
+        Err(Error::Refused(..)) => None,
+        here => Some(here?),
+    };
+    match (client.cwd(path), here) {
+        (Ok(()), Some(here)) => client.cwd(here.as_bytes()).map(|()| true),
+        (Ok(()), None) => Ok(true),
+        (Err(Error::Refused(..)), _) => Ok(false),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Returns what the server tells about the object at `path`; `None` if nothing.
+fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
+    if client.features()?.has("MLST")
+        && let Some(entry) = client.stat(path)?
+    {
+        let time = entry.modified.map(|Modified { time, .. }| time);
+        let is_directory = entry.kind == Some(EntryKind::Directory);
+        return Ok(Some(Facts { size: entry.size, time, unique: entry.unique, is_directory }));
+    }
+    let (size, time) = (client.size(path)?, client.modified(path)?);
+    let facts = Facts { size, time, ..Facts::default() };
+    Ok((size.is_some() || time.is_some()).then_some(facts))
+}
+
+impl Client {
+    /// Returns whether an object is at `path`: by its facts, otherwise by a complete listing of its
+    /// directory. Returns `None` if neither shows it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
+    /// be sent.
+    pub fn is_there(&mut self, path: impl AsRef<[u8]>) -> Result<Option<bool>, Error> {
+        let path = path.as_ref();
+        if self.exists(path)? {
+            return Ok(Some(true));
+        }
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+        let (path, _) = path.split_at(end);
+        let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (directory, name) = path.split_at(at);
+        // The root directory keeps its slash.
+        let directory = match directory {
+            b"/" | b"" => directory,
+            [directory @ .., _] => directory,
+        };
+        let options = ListOptions { all: true, ..ListOptions::default() };
+        let listed = self
+            .list_directory(directory, options)
+            .and_then(|entries| entries.gather(ListLimits::default()));
+        match listed {
+            Ok(listing) if listing.entries.iter().any(|entry| entry.name == name) => Ok(Some(true)),
+            Ok(listing) => Ok(listing.unparsed.is_empty().then_some(false)),
+            Err(Error::ListingCut(_)) => Ok(None),
+            Err(Error::Refused(_, reply)) if is_final(&reply) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lost_command_has_one_verdict_for_what_is_shown() {
+        use Shown::{Gone, Moved, There, Unclear};
+        use Verdict::{Done, Refused, Uncertain};
+        for lost in [Lost::Delete, Lost::RemoveDirectory, Lost::MakeDirectory, Lost::Rename] {
+            for shown in [There, Gone, Moved, Unclear] {
+                let want = match (lost, shown) {
+                    (Lost::Delete | Lost::RemoveDirectory, Gone) | (Lost::Rename, Moved) => Done,
+                    (Lost::MakeDirectory, There) => Uncertain(MADE),
+                    (Lost::Rename, Unclear) => Uncertain(RENAMED),
+                    _ => Refused,
+                };
+                assert_eq!(judge(lost, shown), want, "{lost:?} {shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn facts_recognize_an_object_or_do_not_tell() {
+        let time = |text: &str| TimeVal::parse(text.as_bytes()).ok();
+        let facts = |size, at: &str, unique: &str| Facts {
+            size,
+            time: time(at),
+            unique: (!unique.is_empty()).then(|| unique.as_bytes().to_vec()),
+            is_directory: false,
+        };
+        let one = facts(Some(1), "20200102030405", "a");
+        for (other, want) in [
+            (one.clone(), Some(true)),
+            (facts(Some(1), "20200102030405", ""), Some(true)),
+            (facts(Some(2), "20200102030405", ""), Some(false)),
+            (facts(Some(1), "20210102030405", ""), Some(false)),
+            (facts(None, "20200102030405", ""), None),
+            (facts(Some(1), "", ""), None),
+            (facts(Some(2), "", ""), Some(false)),
+            (facts(Some(1), "20200102030405", "b"), Some(false)),
+            (Facts { is_directory: true, ..one.clone() }, Some(false)),
+            (Facts::default(), None),
+        ] {
+            assert_eq!(one.are_of(&other), want, "{other:?}");
+            assert_eq!(other.are_of(&one), want, "{other:?}");
+        }
+    }
+}

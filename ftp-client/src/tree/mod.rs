@@ -1,0 +1,22 @@
+//! Copies of directory trees: decisions that do not depend on a connection.
+//!
+//! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
+//! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
+//! from it or removes a source therefore asks first: [`fold`] says which names may be one,
+//! [`relation`] what the server's answers prove, and [`Shown`] whether a second listing confirms
+//! the names that were written.
+//!
+//! ```
+//! use ftp_client::tree::{Answer, Relation, fold, relation};
+//!
+//! // `Readme.txt` is new, and the directory lists `README.TXT`.
+//! assert_eq!(fold(b"Readme.txt"), fold(b"README.TXT"));
+//! // The server reports a size for both, so it stores both under one name.
+//! assert_eq!(relation(Answer::There, Answer::There), Relation::One);
+//! // It reports a size only for the listed name, so the new name is another file.
+//! assert_eq!(relation(Answer::There, Answer::Absent), Relation::Two);
+//! ```
+
+mod names;
+
+pub use names::{Answer, Relation, Shown, fold, relation};

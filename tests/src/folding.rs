@@ -1,0 +1,503 @@
+//! An FTP server in memory that stores names as some disks do: without case, composed or
+//! decomposed, without dots and blanks at the end, cut short. It can also list new names late, hide
+//! names, refuse commands and close connections.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Properties of a [`FoldingServer`]. The default keeps every name as it is, and supports `MLSD`,
+/// `MLST`, `SIZE`, `MDTM`, `MFMT` and `REST`.
+#[derive(Clone, Debug, Default)]
+pub struct Kind {
+    /// Two names that differ only in case are one.
+    pub no_case: bool,
+    /// Names are stored in this form.
+    pub form: Option<Form>,
+    /// Dots and blanks at the end of a name are dropped.
+    pub drops_ends: bool,
+    /// Names are cut to this number of characters.
+    pub cuts: Option<usize>,
+    /// Number of listings of a directory that do not show a new name yet.
+    pub lists_late: u32,
+    /// Names that begin with a dot are not listed.
+    pub hides_dots: bool,
+    /// The last name of each directory that has more than one is not listed.
+    pub cuts_lists: bool,
+    /// `RNTO` onto an existing file is refused.
+    pub keeps_targets: bool,
+    /// Listings only in the form of `LIST`.
+    pub no_mlsd: bool,
+    /// The control connection is closed after this number of transfers of files.
+    pub closes_after: Option<usize>,
+    /// At most this number of connections at a time; further ones get 421.
+    pub connections: Option<usize>,
+    /// Command lines that begin with the first text get the second as reply. In the first text, no
+    /// further rule is tried after a match.
+    pub refuses: Vec<(&'static str, &'static str)>,
+}
+
+/// A form of Unicode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Composed.
+    Nfc,
+    /// Decomposed.
+    Nfd,
+}
+
+impl Kind {
+    /// Returns the kinds that take two spellings for one name, each with a name for messages.
+    #[must_use]
+    pub fn folding() -> Vec<(&'static str, Self)> {
+        let kind = Self::default;
+        vec![
+            ("no case", Self { no_case: true, ..kind() }),
+            ("NFC", Self { form: Some(Form::Nfc), ..kind() }),
+            ("NFD", Self { form: Some(Form::Nfd), ..kind() }),
+            ("no dots and blanks at the end", Self { drops_ends: true, ..kind() }),
+            ("eight characters", Self { cuts: Some(8), ..kind() }),
+            ("no case, listed late", Self { no_case: true, lists_late: 1, ..kind() }),
+            ("no case, no dot names", Self { no_case: true, hides_dots: true, ..kind() }),
+            ("no case, lists cut", Self { no_case: true, cuts_lists: true, ..kind() }),
+            ("no case, LIST", Self { no_case: true, no_mlsd: true, ..kind() }),
+        ]
+    }
+
+    /// Returns the name under which an object is listed.
+    fn stored(&self, name: &str) -> String {
+        let mut name = match self.form {
+            Some(Form::Nfc) => name.nfc().collect(),
+            Some(Form::Nfd) => name.nfd().collect(),
+            None => name.to_owned(),
+        };
+        if self.drops_ends {
+            name.truncate(name.trim_end_matches(['.', ' ']).len());
+        }
+        name.chars().take(self.cuts.unwrap_or(usize::MAX)).collect()
+    }
+
+    /// Returns the name by which an object is found.
+    fn key(&self, name: &str) -> String {
+        let stored = self.stored(name);
+        if self.no_case { stored.to_lowercase() } else { stored }
+    }
+
+    fn keys(&self, path: &[String]) -> Vec<String> {
+        path.iter().map(|name| self.key(name)).collect()
+    }
+}
+
+/// An object of the tree, by the keys of its path.
+#[derive(Clone, Debug)]
+struct Node {
+    /// Listed name.
+    name: String,
+    /// Content of a file; `None` for a directory.
+    content: Option<Vec<u8>>,
+    /// Modification time as 14 digits.
+    modified: String,
+    /// Number of listings that do not show the object yet.
+    unlisted: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<Vec<String>, Node>,
+    seen: Vec<String>,
+    connections: usize,
+    logins: usize,
+}
+
+/// A running server. Its thread ends with the test program.
+#[derive(Debug)]
+pub struct FoldingServer {
+    address: SocketAddr,
+    kind: Arc<Kind>,
+    state: Arc<Mutex<State>>,
+}
+
+impl FoldingServer {
+    /// Starts a server with an empty root, which is the login directory, on a free port of
+    /// 127.0.0.1. Any login is accepted.
+    #[must_use]
+    pub fn start(kind: Kind) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let (kind, state) = (Arc::new(kind), Arc::new(Mutex::new(State::default())));
+        let shared = (Arc::clone(&kind), Arc::clone(&state));
+        thread::spawn(move || {
+            for control in listener.incoming().flatten() {
+                let (kind, state) = (Arc::clone(&shared.0), Arc::clone(&shared.1));
+                thread::spawn(move || {
+                    lock(&state).connections += 1;
+                    let _ = Session::new(&control, &kind, &state).run();
+                    lock(&state).connections -= 1;
+                });
+            }
+        });
+        Self { address, kind, state }
+    }
+
+    /// Returns the URL of a path below the root.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("ftp://{}/{path}", self.address)
+    }
+
+    /// Stores a file, and makes its parents, as a client that uses these names would.
+    pub fn write(&self, path: &str, content: &[u8]) {
+        let names = split(path);
+        let mut state = lock(&self.state);
+        for end in 1..names.len() {
+            let directory = &names[..end];
+            if !state.nodes.contains_key(&self.kind.keys(directory)) {
+                state.put(&self.kind, directory, None);
+            }
+        }
+        state.put(&self.kind, &names, Some(content.to_vec()));
+        state.nodes.values_mut().for_each(|node| node.unlisted = 0);
+    }
+
+    /// Makes a directory whose parent exists.
+    pub fn mkdir(&self, path: &str) {
+        lock(&self.state).put(&self.kind, &split(path), None);
+    }
+
+    /// Returns the content of the file that a client finds at `path`.
+    #[must_use]
+    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
+        lock(&self.state).nodes.get(&self.kind.keys(&split(path)))?.content.clone()
+    }
+
+    /// Returns the contents of all files, each with its listed name.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, String)> {
+        let state = lock(&self.state);
+        let files = state.nodes.values().filter_map(|node| {
+            let content = node.content.as_ref()?;
+            Some((node.name.clone(), String::from_utf8_lossy(content).into_owned()))
+        });
+        files.collect()
+    }
+
+    /// Returns the received command lines, of all connections in order.
+    #[must_use]
+    pub fn seen(&self) -> Vec<String> {
+        lock(&self.state).seen.clone()
+    }
+
+    /// Returns the number of logins.
+    #[must_use]
+    pub fn logins(&self) -> usize {
+        lock(&self.state).logins
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn split(path: &str) -> Vec<String> {
+    path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+impl State {
+    /// Stores an object. An existing object keeps its name, as on exFAT.
+    fn put(&mut self, kind: &Kind, path: &[String], content: Option<Vec<u8>>) {
+        let Some(name) = path.last() else { return };
+        let modified = "20260101000000".to_owned();
+        match self.nodes.get_mut(&kind.keys(path)) {
+            Some(node) => (node.content, node.modified) = (content, modified),
+            None => {
+                let (name, unlisted) = (kind.stored(name), kind.lists_late);
+                self.nodes.insert(kind.keys(path), Node { name, content, modified, unlisted });
+            }
+        }
+    }
+
+    fn is_directory(&self, keys: &[String]) -> bool {
+        keys.is_empty() || self.nodes.get(keys).is_some_and(|node| node.content.is_none())
+    }
+
+    /// Returns the objects that a listing of a directory shows.
+    fn list(&mut self, kind: &Kind, keys: &[String]) -> Vec<Node> {
+        let mut shown = Vec::new();
+        for (path, node) in &mut self.nodes {
+            if path.len() != keys.len() + 1 || !path.starts_with(keys) {
+                continue;
+            }
+            if node.unlisted > 0 {
+                node.unlisted -= 1;
+            } else if !(kind.hides_dots && node.name.starts_with('.')) {
+                shown.push(node.clone());
+            }
+        }
+        if kind.cuts_lists && shown.len() > 1 {
+            shown.pop();
+        }
+        shown
+    }
+}
+
+struct Session<'a> {
+    control: &'a TcpStream,
+    kind: &'a Kind,
+    state: &'a Mutex<State>,
+    here: Vec<String>,
+    data: Option<TcpListener>,
+    rest: usize,
+    from: Option<Vec<String>>,
+    transfers: usize,
+}
+
+/// The end of a session.
+const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
+
+impl<'a> Session<'a> {
+    fn new(control: &'a TcpStream, kind: &'a Kind, state: &'a Mutex<State>) -> Self {
+        let (here, data, rest, from, transfers) = (Vec::new(), None, 0, None, 0);
+        Self { control, kind, state, here, data, rest, from, transfers }
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        // In one write: a second small one would wait until the first is acknowledged.
+        self.control.write_all(format!("{text}\r\n").as_bytes())
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        if self.kind.connections.is_some_and(|most| lock(self.state).connections > most) {
+            return self.say("421 too many connections");
+        }
+        self.say("220 ready")?;
+        let mut lines = BufReader::new(self.control);
+        loop {
+            let mut line = Vec::new();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            lock(self.state).seen.push(line.clone());
+            if let Some((_, reply)) = self.kind.refuses.iter().find(|(it, _)| line.starts_with(it))
+            {
+                self.say(reply)?;
+                continue;
+            }
+            let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
+            self.act(&verb.to_uppercase(), argument)?;
+            if self.kind.closes_after.is_some_and(|most| self.transfers >= most) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns the names of a path from the root.
+    fn path(&self, argument: &str) -> Vec<String> {
+        let mut path = if argument.starts_with('/') { Vec::new() } else { self.here.clone() };
+        for name in split(argument) {
+            match name.as_str() {
+                "." => {}
+                ".." => drop(path.pop()),
+                _ => path.push(name),
+            }
+        }
+        path
+    }
+
+    fn act(&mut self, verb: &str, argument: &str) -> io::Result<()> {
+        let path = self.path(argument);
+        let keys = self.kind.keys(&path);
+        let node = lock(self.state).nodes.get(&keys).cloned();
+        let is_directory = lock(self.state).is_directory(&keys);
+        let content = node.as_ref().and_then(|node| node.content.clone());
+        match verb {
+            "USER" => self.say("331 password"),
+            "PASS" => {
+                lock(self.state).logins += 1;
+                self.say("230 in")
+            }
+            "TYPE" | "OPTS" | "NOOP" | "MODE" | "STRU" | "ALLO" => self.say("200 fine"),
+            "SYST" => self.say("215 UNIX Type: L8"),
+            "QUIT" => self.say("221 bye").and(Err(OVER.into())),
+            "FEAT" if self.kind.no_mlsd => self.say("211-have\r\n SIZE\r\n MDTM\r\n MFMT\r\n211 end"),
+            "FEAT" => self.say("211-have\r\n SIZE\r\n MDTM\r\n MFMT\r\n MLST type*;size*;modify*;\r\n REST STREAM\r\n UTF8\r\n211 end"),
+            "PWD" => self.say(&format!("257 \"/{}\"", self.here.join("/"))),
+            "CWD" if is_directory => {
+                self.here = path;
+                self.say("250 there")
+            }
+            "CDUP" => {
+                self.here.pop();
+                self.say("250 there")
+            }
+            "EPSV" => {
+                let data = TcpListener::bind("127.0.0.1:0")?;
+                let port = data.local_addr()?.port();
+                self.data = Some(data);
+                self.say(&format!("229 here (|||{port}|)"))
+            }
+            "REST" => {
+                self.rest = argument.parse().unwrap_or_default();
+                self.say("350 go on")
+            }
+            "SIZE" => match content {
+                Some(content) => self.say(&format!("213 {}", content.len())),
+                None => self.say("550 not a file"),
+            },
+            "MDTM" => match node.filter(|node| node.content.is_some()) {
+                Some(node) => self.say(&format!("213 {}", node.modified)),
+                None => self.say("550 not a file"),
+            },
+            "MFMT" => {
+                let (time, name) = argument.split_once(' ').unwrap_or_default();
+                let keys = self.kind.keys(&self.path(name));
+                let mut state = lock(self.state);
+                let found = state.nodes.get_mut(&keys).map(|node| node.modified = time.to_owned());
+                drop(state);
+                self.say(found.map_or("550 none", |()| "213 set"))
+            }
+            "MLST" if self.kind.no_mlsd => self.say("500 what?"),
+            "MLST" => match &node {
+                Some(node) => {
+                    let facts = facts(node, argument);
+                    self.say(&format!("250-facts\r\n {facts}\r\n250 end"))
+                }
+                None if is_directory => self.say("250-facts\r\n type=dir; /\r\n250 end"),
+                None => self.say("550 none"),
+            },
+            "MLSD" if self.kind.no_mlsd => self.say("500 what?"),
+            "MLSD" | "LIST" | "NLST" => self.list(verb, argument),
+            "MKD" if node.is_some() || is_directory => self.say("550 exists"),
+            "MKD" if path.split_last().is_some_and(|(_, above)| {
+                lock(self.state).is_directory(&self.kind.keys(above))
+            }) => {
+                lock(self.state).put(self.kind, &path, None);
+                self.say(&format!("257 \"{argument}\" made"))
+            }
+            "RMD" if node.is_some() && is_directory => {
+                let mut state = lock(self.state);
+                let is_full = state.nodes.keys().any(|other| other.len() > keys.len() && other.starts_with(&keys));
+                if !is_full {
+                    state.nodes.remove(&keys);
+                }
+                drop(state);
+                self.say(if is_full { "550 Directory not empty" } else { "250 removed" })
+            }
+            "DELE" if content.is_some() => {
+                lock(self.state).nodes.remove(&keys);
+                self.say("250 deleted")
+            }
+            "RNFR" if node.is_some() => {
+                self.from = Some(keys);
+                self.say("350 to what?")
+            }
+            "RNTO" => self.rename(&path),
+            "RETR" => match content {
+                Some(content) => self.send(content.get(self.rest..).unwrap_or_default()),
+                None => self.say("550 no such file"),
+            },
+            "STOR" | "APPE" if !is_directory => self.store(&path, verb == "APPE"),
+            "ABOR" => self.say("226 aborted"),
+            "RMD" | "DELE" | "RNFR" | "MKD" | "CWD" | "STOR" | "APPE" => self.say("550 no"),
+            _ => self.say("502 what?"),
+        }
+    }
+
+    fn connected(&mut self) -> io::Result<TcpStream> {
+        let data = self.data.take().ok_or(io::ErrorKind::NotConnected)?;
+        data.accept().map(|(data, _)| data)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.rest = 0;
+        self.say("150 data")?;
+        self.connected()?.write_all(bytes)?;
+        self.transfers += 1;
+        self.say("226 done")
+    }
+
+    fn list(&mut self, verb: &str, argument: &str) -> io::Result<()> {
+        let argument = argument.strip_prefix("-a").unwrap_or(argument).trim_start();
+        let keys = self.kind.keys(&self.path(argument));
+        if !lock(self.state).is_directory(&keys) {
+            return self.say("550 no such directory");
+        }
+        let nodes = lock(self.state).list(self.kind, &keys);
+        let line = |node: &Node| match verb {
+            "MLSD" => facts(node, &node.name),
+            "NLST" => node.name.clone(),
+            _ => {
+                let kind = if node.content.is_some() { '-' } else { 'd' };
+                let size = node.content.as_ref().map_or(0, Vec::len);
+                format!("{kind}rwxr-xr-x 1 ftp ftp {size} Jan 01 2026 {}", node.name)
+            }
+        };
+        let text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
+        self.say("150 list")?;
+        self.connected()?.write_all(text.as_bytes())?;
+        self.say("226 done")
+    }
+
+    fn store(&mut self, path: &[String], appends: bool) -> io::Result<()> {
+        let above = path.split_last().map_or(&[][..], |(_, above)| above);
+        if !lock(self.state).is_directory(&self.kind.keys(above)) {
+            return self.say("553 no such directory");
+        }
+        self.say("150 data")?;
+        let mut bytes = Vec::new();
+        self.connected()?.read_to_end(&mut bytes)?;
+        let mut state = lock(self.state);
+        let old = state.nodes.get(&self.kind.keys(path)).and_then(|node| node.content.clone());
+        let mut content = old.unwrap_or_default();
+        content.truncate(if appends { content.len() } else { self.rest });
+        content.extend(bytes);
+        state.put(self.kind, path, Some(content));
+        drop(state);
+        self.rest = 0;
+        self.transfers += 1;
+        self.say("226 stored")
+    }
+
+    fn rename(&mut self, path: &[String]) -> io::Result<()> {
+        let keys = self.kind.keys(path);
+        let mut state = lock(self.state);
+        let (Some(from), Some(name)) = (self.from.take(), path.last()) else {
+            drop(state);
+            return self.say("503 RNFR first");
+        };
+        let is_there = state.nodes.contains_key(&keys);
+        if is_there && from != keys && (self.kind.keeps_targets || state.is_directory(&keys)) {
+            drop(state);
+            return self.say("550 File exists");
+        }
+        let moved: Vec<_> =
+            state.nodes.keys().filter(|it| it.starts_with(&from)).cloned().collect();
+        // An existing object keeps its name, as on exFAT.
+        let old = state.nodes.get(&keys).filter(|_| from != keys).map(|node| node.name.clone());
+        for path in moved {
+            let Some(mut node) = state.nodes.remove(&path) else { continue };
+            let below = path.get(from.len()..).unwrap_or_default();
+            if below.is_empty() {
+                node.name = old.clone().unwrap_or_else(|| self.kind.stored(name));
+                node.unlisted = if old.is_some() { 0 } else { self.kind.lists_late };
+            }
+            state.nodes.insert([&keys, below].concat(), node);
+        }
+        drop(state);
+        self.say("250 renamed")
+    }
+}
+
+/// Returns the facts of an object as `MLST` and `MLSD` list them.
+fn facts(node: &Node, name: &str) -> String {
+    match &node.content {
+        Some(content) => {
+            format!("type=file;size={};modify={}; {name}", content.len(), node.modified)
+        }
+        None => format!("type=dir;modify={}; {name}", node.modified),
+    }
+}
