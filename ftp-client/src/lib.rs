@@ -248,14 +248,16 @@ pub use error::{
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
+#[doc(hidden)]
+pub use file::begin::Memory;
+#[cfg(unix)]
+pub use file::begin::{Left, Sink};
+#[cfg(unix)]
 pub use file::checksum::Checksum;
 #[cfg(unix)]
 pub use file::evidence::{Resume, Why};
 #[cfg(unix)]
-#[doc(hidden)]
-pub use file::get::Memory;
-#[cfg(unix)]
-pub use file::get::{Get, Left, Sink};
+pub use file::get::Get;
 #[cfg(unix)]
 #[doc(hidden)]
 pub use file::local::{Committed, LocalFile};

@@ -230,7 +230,7 @@ fn verify_hash_compares_digests_and_fails_without_one() {
         b"0123456789"
     );
     fs::remove_file(&new).unwrap();
-    // A file that somebody else has left beside it.
+    // A file that another program has left beside it.
     here.write("new.part", b"01234");
     run(&mut ftp(&["get", "-c", "--verify", "hash", &server.url("x"), &new])).succeeded();
     assert_eq!(here.read("new"), b"0123456789");

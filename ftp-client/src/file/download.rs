@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use super::begin::Sink;
 use super::checksum::Checksum;
-use super::get::{Get, Sink};
+use super::get::Get;
 use super::growing::named;
 use super::options::FileOptions;
 use super::{Done, Verified};

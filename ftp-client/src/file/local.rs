@@ -588,7 +588,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let left = root.path().join(".ftp-client-00000000000000ff");
-        let other = root.path().join(".ftp-client-of-somebody-else");
+        let other = root.path().join(".ftp-client-of-another-program");
         fs::write(&left, "left by a killed process").unwrap();
         fs::write(&other, "not ours").unwrap();
         // With a name: the next download removes what a killed one left, but nothing in use.
@@ -599,13 +599,13 @@ mod tests {
         // Without a name: there is nothing to leave.
         let Some(mut unnamed) = Temporary::unnamed(&path, 0o600) else { return };
         unnamed.file.write_all(b"new").unwrap();
-        assert_eq!(names_in(root.path()), [".ftp-client-of-somebody-else"]);
+        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program"]);
         fs::write(&path, "old").unwrap();
         assert_eq!(unnamed.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         unnamed.publish(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(names_in(root.path()), [".ftp-client-of-somebody-else", "f"]);
+        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program", "f"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod backoff;
 #[cfg(unix)]
+pub(crate) mod begin;
+#[cfg(unix)]
 pub(crate) mod checksum;
 #[cfg(unix)]
 mod download;
@@ -23,6 +25,8 @@ pub(crate) mod partial;
 pub(crate) mod pieces;
 #[cfg(unix)]
 pub(crate) mod provenance;
+#[cfg(unix)]
+mod receive;
 #[cfg(unix)]
 pub(crate) mod record;
 pub(crate) mod retry;

@@ -1,4 +1,4 @@
-//! The names of partial files: `NAME.part`, or another name if that one belongs to somebody else.
+//! The names of partial files: `NAME.part`, or another name if that one belongs to another program.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -84,7 +84,7 @@ pub(super) fn find(
         }
         match FoundFile::at(&path) {
             Ok(Some(found)) if found.is_ours() => return Ok((path, Some(found))),
-            // Somebody else's file, or one that cannot be read.
+            // Another program's file, or one that cannot be read.
             Ok(Some(_)) => {}
             Ok(None) if free.is_none() => free = Some(path),
             Ok(None) => {}
@@ -97,8 +97,8 @@ pub(super) fn find(
     free.map(|path| (path, None)).ok_or_else(none)
 }
 
-/// Returns the first path for the pieces of `target` for which `is_ours` finds no file of somebody
-/// else.
+/// Returns the first path for the pieces of `target` for which `is_ours` finds no file of another
+/// program.
 ///
 /// # Errors
 ///
@@ -159,17 +159,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partial_file_of_somebody_else_is_left_alone_and_another_name_taken() {
+    fn a_partial_file_of_another_program_is_left_alone_and_another_name_taken() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("f");
         let (path, found) = find(&target, None).unwrap();
         assert!(path.ends_with("f.part") && found.is_none());
-        fs::write(&path, "somebody's").unwrap();
+        fs::write(&path, "another's").unwrap();
         fs::create_dir(root.path().join("f.part-2")).unwrap();
         assert!(find(&target, None).unwrap().0.ends_with("f.part-3"));
         let targets = Targets::new([root.path().join("f.part-3")]);
         assert!(find(&target, Some(&targets)).unwrap().0.ends_with("f.part-4"));
-        assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
     }
 
     #[test]

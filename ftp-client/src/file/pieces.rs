@@ -36,7 +36,7 @@ pub struct Pieces {
 
 impl Pieces {
     /// Returns the pieces of the file at `target`; `record` describes the server's file. If
-    /// `NAME.part` or a file named like a piece belongs to somebody else, other names are used.
+    /// `NAME.part` or a file named like a piece belongs to another program, other names are used.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_somebody_else_that_are_named_like_pieces_are_left_alone() {
+    fn files_of_other_programs_that_are_named_like_pieces_are_left_alone() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("f");
         let foreign = root.path().join("f.part.segment-5");

@@ -12,7 +12,9 @@ use crate::error::Error;
 use crate::file::Done;
 use crate::file::backoff::Backoff;
 #[cfg(unix)]
-use crate::file::get::{Get, Sink};
+use crate::file::begin::Sink;
+#[cfg(unix)]
+use crate::file::get::Get;
 #[cfg(unix)]
 use crate::file::options::FileOptions;
 #[cfg(unix)]

@@ -149,7 +149,7 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
 }
 
 #[test]
-fn a_partial_file_of_somebody_else_is_neither_used_nor_removed_as_09() {
+fn a_partial_file_of_another_program_is_neither_used_nor_removed_as_09() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let part = root.path().join("a.part");

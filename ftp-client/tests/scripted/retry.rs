@@ -140,7 +140,7 @@ fn an_interrupted_download_resumes_on_a_new_connection_as_09() {
             peer.reply("226 done");
             peer.answer("MDTM a", THEN);
             peer.answer("FEAT", "502 what");
-            // Nobody asked to resume what an earlier job has fetched.
+            // No option asks to resume what an earlier job has fetched.
             about(&mut peer, 12, THEN);
             opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
             peer.reply("226 done");

@@ -49,7 +49,7 @@ fn the_reason_for_discarding_a_part_is_reported_once() {
 }
 
 #[test]
-fn files_of_somebody_else_are_never_used_as_parts() {
+fn files_of_other_programs_are_never_used_as_parts() {
     for name in ["new.part", "new"] {
         let here = TempRoot::new();
         let new = text(&here.join("new"));
