@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Returns the number of bytes that this run received.
 pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // Bytes of an earlier run are kept only if nothing shows that they belong to another file. New
-    // bytes go to `LOCAL.part` until the file is complete, unless they extend a shorter `LOCAL`.
+    // Bytes of an earlier run are kept only if their record or the server's digest proves them. All
+    // bytes go to `LOCAL.part` until the file is complete.
     let options = FileOptions::new().resume(Resume::Proven);
     let done = client.download_to(url.path(), local, &options, &mut Watch::new())?;
     client.quit()?;

@@ -257,23 +257,37 @@ pub use error::{
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
+#[doc(hidden)]
+pub use file::begin::Memory;
+#[cfg(unix)]
+pub use file::begin::{Left, Sink};
+#[cfg(unix)]
 pub use file::checksum::Checksum;
 #[cfg(unix)]
 pub use file::evidence::{Resume, Why};
 #[cfg(unix)]
-pub use file::local::{Committed, LocalFile, part_of};
+pub use file::get::Get;
+#[cfg(unix)]
+#[doc(hidden)]
+pub use file::local::{Committed, LocalFile};
 pub use file::options::{Existing, FileOptions, Verify};
 #[cfg(unix)]
+#[doc(hidden)]
 pub use file::origin::Origin;
 #[cfg(unix)]
+#[doc(hidden)]
 pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
-pub use file::pieces::{Piece, join_pieces, kept_ranges, remove_pieces};
+#[doc(hidden)]
+pub use file::pieces::{Piece, Pieces, remove_pieces};
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 #[cfg(unix)]
-pub use file::resume::{ResumeOptions, Resumed};
+#[doc(hidden)]
+pub use file::record::Record;
 pub use file::retry::Retry;
+#[cfg(unix)]
+pub use file::targets::Targets;
 pub use file::{Done, Verified};
 pub use listing::{
     Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,

@@ -3,8 +3,7 @@
 //! `ulimit -f`, that is a write error (EFBIG), like a full disk, and does not end the process.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use ftp_client::{Canceller, Error, Phase};
@@ -18,23 +17,22 @@ use super::messages::Messages;
 use super::stdio::Stdio;
 use super::{children, echo, threads};
 use crate::exit::{Exit, Failure};
-use crate::lock::lock;
 use crate::report::events::Events;
 
 /// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// Temporary files to remove when a signal ends the process, and the canceller of its transfers.
+/// The canceller of all transfers, which a signal triggers. A transfer that is cancelled removes its
+/// temporary file.
 #[derive(Clone, Default)]
 pub(crate) struct Cleanup {
-    temporary: Arc<Mutex<Vec<PathBuf>>>,
     canceller: Option<Canceller>,
 }
 
 impl Cleanup {
     /// Watches for signals in a separate thread, if this run owns the process. The first signal
-    /// cancels all transfers; once they are aborted, or have taken too long, the thread removes the
-    /// temporary files and ends the process.
+    /// cancels all transfers; once they are aborted, or have taken too long, the thread ends the
+    /// process.
     ///
     /// # Errors
     ///
@@ -53,28 +51,6 @@ impl Cleanup {
     /// Returns the canceller that signals trigger.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
-    }
-
-    /// Runs `make`, which creates a file and returns its path. From then on, a signal removes the
-    /// file.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of `make`.
-    pub(crate) fn guard<T: AsRef<Path>>(
-        &self,
-        make: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        let mut temporary = lock(&self.temporary);
-        let made = make()?;
-        temporary.push(made.as_ref().to_owned());
-        Ok(made)
-    }
-
-    /// Stops guarding a file that has its final name, or was removed.
-    pub(crate) fn release(&self, path: &Path) {
-        let mut temporary = lock(&self.temporary);
-        temporary.retain(|made| made != path);
     }
 }
 
@@ -98,16 +74,10 @@ impl EarlyEnd {
         }
     }
 
-    /// Cancels all transfers; once they are aborted, or have taken too long, removes the temporary
-    /// files and ends the process.
+    /// Cancels all transfers; once they are aborted, or have taken too long, ends the process.
     pub(super) fn end(&self, cause: Cause) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup.and_then(Cleanup::canceller));
-        // Stays locked until the process ends, so that no other temporary file is created.
-        let temporary = cleanup.map(|cleanup| lock(&cleanup.temporary));
-        for path in temporary.iter().flat_map(|paths| paths.iter()) {
-            let _ = std::fs::remove_file(path);
-        }
         end_because(cause, &self.messages, &self.events);
     }
 }

@@ -221,7 +221,7 @@ const ALL: &[Command] = Command::ALL;
 pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "a", "ascii",            No,                            MOVERS,   "convert line endings (TYPE A)"),
     row(Transfer, "b", "binary",           No,                            MOVERS,   "transfer bytes unchanged (TYPE I, default)"),
-    row(Transfer, "c", "continue",         No,                            &[Get],   "resume NAME.part or a shorter local file; keep NAME.part on failure"),
+    row(Transfer, "c", "continue",         No,                            &[Get],   "resume an interrupted download; keep NAME.part on failure"),
     row(Transfer, "c", "continue",         No,                            &[Put],   "resume where the server's file ends"),
     row(Transfer, "",  "append",           No,                            &[Put],   "append to the server's file (APPE); --retry never appends data twice"),
     row(Transfer, "",  "unique",           No,                            &[Put],   "upload under a new name that the server chooses (STOU); print the name"),

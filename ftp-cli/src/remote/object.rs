@@ -2,7 +2,7 @@
 
 use super::path::split;
 use crate::exit::{Exit, Failure};
-use ftp_client::{Client, Error, ListLimits, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
 use ftp_proto::{Entry, EntryKind, Escaped, Modified, Precision, Severity, Verb, Zone};
 
 /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size

@@ -1,9 +1,10 @@
 //! Shared state of a command's transfers: progress and results.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::time::Duration;
 
-use ftp_client::Place;
+use ftp_client::{Memory, Place, Targets};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::options::TransferOptions;
@@ -19,11 +20,13 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// One attempt at a transfer.
+/// One attempt at a download.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
+    /// What earlier attempts received.
+    pub(crate) memory: &'a RefCell<Memory>,
     /// Function that adds to each event of the transfer the fields that identify the transfer.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
@@ -36,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
     pub(crate) output: Output,
+    /// All local targets of the run.
+    pub(crate) targets: Targets,
     /// Whether to print only errors.
     pub(crate) quiet: bool,
     /// Whether to print successes.
@@ -58,6 +63,7 @@ impl<'a> Context<'a> {
             messages: stdio.messages.clone(),
             events: stdio.events.clone(),
             output: stdio.shared_output.clone(),
+            targets: Targets::default(),
             quiet: options.is_quiet(),
             talkative: is_talkative(options, stdio),
         }

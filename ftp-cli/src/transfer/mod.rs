@@ -4,7 +4,6 @@ pub(crate) mod context;
 pub(crate) mod download;
 pub(crate) mod give;
 mod journal;
-pub(crate) mod local_file;
 pub(crate) mod options;
 pub(crate) mod publish;
 pub(crate) mod segments;

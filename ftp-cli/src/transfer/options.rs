@@ -131,6 +131,27 @@ impl TransferOptions {
         })
     }
 
+    /// Returns the options of the library for one file.
+    pub(crate) fn of_file(&self, representation: RepresentationType) -> FileOptions {
+        let resume = match (self.resume, self.verify) {
+            (false, _) => Resume::Own,
+            (true, Verify::None) => Resume::Trusted,
+            (true, _) => Resume::Proven,
+        };
+        FileOptions::new()
+            .representation(representation)
+            .resume(resume)
+            .existing(if self.no_clobber { Existing::Keep } else { Existing::Replace })
+            .verify(match self.verify {
+                Verify::BestEffort => ftp_client::Verify::IfKnown,
+                Verify::None => ftp_client::Verify::None,
+                Verify::Size => ftp_client::Verify::Size,
+                Verify::Hash => ftp_client::Verify::Digest,
+            })
+            .most_bytes(self.selection.max_size())
+            .rate_limit(self.rate_limit.clone())
+    }
+
     /// Returns whether there is only one connection, and each download sends only `RETR`, and
     /// possibly `SIZE` after it. Several such downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {

@@ -11,11 +11,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ftp_client::{
-    Checksum, Client, Committed, Ended, Error, LocalFile, NotLent, Origin, Piece, Place, RateLimit,
-    Salvage, Watch, join_pieces, kept_ranges, part_of, remove_pieces,
+    Checksum, Client, Committed, Ended, Error, LocalFile, NotLent, Origin, Pieces, Place,
+    RateLimit, Record, Salvage, Watch,
 };
 use ftp_proto::{FtpUrl, Reply};
 
@@ -52,8 +52,8 @@ pub(crate) struct Order<'a> {
     pub(crate) name: &'a [u8],
     /// Local file next to which the pieces are kept.
     pub(crate) target: &'a Path,
-    /// Name of the first piece in messages.
-    pub(crate) part: String,
+    /// Name of the first piece in messages, if that is not its path.
+    pub(crate) part: Option<String>,
     pub(crate) verify: Verify,
     /// Rate limit of all connections together.
     pub(crate) rate_limit: Option<&'a RateLimit>,
@@ -66,7 +66,7 @@ pub(crate) struct Order<'a> {
 
 /// Result of a download in ranges.
 pub(crate) enum Gathered {
-    Whole(Whole),
+    Whole(Box<Whole>),
     /// One connection must download the file, for this reason. Without a reason, the file is small,
     /// or may be missing.
     Alone(Option<&'static str>),
@@ -107,7 +107,7 @@ pub(crate) fn download(
         path: &path,
         name: &path,
         target,
-        part: shown_path(&part_of(target)).to_string(),
+        part: None,
         verify: settings.verify,
         rate_limit: settings.rate_limit.as_ref(),
         board: &context.board,
@@ -119,7 +119,7 @@ pub(crate) fn download(
     let gathered = gather(&order, &mut connections);
     others.into_iter().for_each(|sessions| sessions.quit(None));
     let Whole { file, origin, bytes, began, verified } = match gathered? {
-        Gathered::Whole(whole) => whole,
+        Gathered::Whole(whole) => *whole,
         Gathered::Alone(why) => {
             if let Some(why) = why {
                 context.note(format_args!("{url}: downloading over one connection: {why}"));
@@ -128,11 +128,12 @@ pub(crate) fn download(
         }
     };
     if let Some(time) = origin.modified.filter(|_| settings.preserve)
-        && let Some(time) = super::download::local_time(time)
+        && let Ok(time) = SystemTime::try_from(time)
     {
         file.set_modified(time).map_err(|error| failed_here(&error))?;
     }
-    Ok(Some(match file.commit(!settings.no_clobber).map_err(|error| failed_here(&error))? {
+    let committed = context.targets.publish(target, || file.commit(!settings.no_clobber));
+    Ok(Some(match committed.map_err(|error| failed_here(&error))? {
         Committed::Done => Done { verified, ..Done::moved(bytes, began.elapsed()) },
         Committed::Exists => Done::skipped("now exists"),
     }))
@@ -168,15 +169,19 @@ pub(crate) fn gather(
         verify::checksum(client)?;
     }
     let local = |error: io::Error| (order.failed_here)(&error);
-    let kept = kept_ranges(order.target, origin).map_err(local)?;
+    let Some(record) = Record::ask(client, order.path, origin).map_err(Failure::from)? else {
+        return Ok(Gathered::Alone(Some("nothing identifies the server's file")));
+    };
+    let pieces = Pieces::of(order.target, record).map_err(local)?;
+    let kept = pieces.kept().map_err(local)?;
     if kept.is_empty() {
-        remove_pieces(order.target).map_err(local)?;
+        pieces.remove().map_err(local)?;
     }
-    let segments = Segments { order, origin, size };
+    let segments = Segments { order, pieces, origin, size };
     let before: u64 = kept.iter().map(|(start, end)| end - start).sum();
     let missing = plan(&kept, size, count);
     if missing.iter().any(|missing| missing.from > 0) && !segments.is_restarted(client)? {
-        remove_pieces(order.target).map_err(local)?;
+        segments.pieces.remove().map_err(local)?;
         return Ok(Gathered::Alone(Some("the server cannot resume downloads (REST)")));
     }
     let began = Instant::now();
@@ -185,12 +190,14 @@ pub(crate) fn gather(
     }
     let Some(first) = connections.first_mut() else { return Ok(Gathered::Alone(None)) };
     let (file, verified) = segments.join(first.client(order.url)?, &kept, &missing)?;
-    Ok(Gathered::Whole(Whole { file, origin, bytes: size - before, began, verified }))
+    let bytes = size - before;
+    Ok(Gathered::Whole(Box::new(Whole { file, origin, bytes, began, verified })))
 }
 
 /// A file that is downloaded in ranges.
 struct Segments<'a> {
     order: &'a Order<'a>,
+    pieces: Pieces,
     origin: Origin,
     size: u64,
 }
@@ -220,7 +227,8 @@ impl Segments<'_> {
         });
         let failure = shared.failure.into_inner().ok().flatten();
         failure.map_or(Ok(()), |failure: Failure| {
-            let (part, why) = (&order.part, &failure.message);
+            let first = shown_path(self.pieces.first());
+            let (part, why) = (order.part.as_ref().unwrap_or(&first), &failure.message);
             let message =
                 format!("{why}; run the same command again to resume from the ranges in {part}*");
             Err(Failure { message, ..failure })
@@ -235,16 +243,16 @@ impl Segments<'_> {
         kept: &[(u64, u64)],
         missing: &[Missing],
     ) -> Result<(LocalFile, Verified), Failure> {
-        let Order { target, verify, failed_here, .. } = self.order;
+        let Order { verify, failed_here, .. } = self.order;
         let local = |error: io::Error| failed_here(&error);
         if let Err(failure) = self.check_version(client) {
             if failure.exit == Exit::Integrity {
-                remove_pieces(target).map_err(local)?;
+                self.pieces.remove().map_err(local)?;
             }
             return Err(failure);
         }
         let ranges = together(kept, missing);
-        let whole = join_pieces(target, &ranges, self.size, self.origin).map_err(local)?;
+        let whole = self.pieces.join(&ranges, self.size).map_err(local)?;
         let checksum = match verify {
             Verify::Hash => Some(verify::checksum(client)?),
             Verify::BestEffort => Checksum::for_server(client).map_err(Failure::from)?,
@@ -252,8 +260,7 @@ impl Segments<'_> {
         };
         let mut verified = Verified::Size;
         if let Some(mut checksum) = checksum {
-            let file = std::fs::File::open(whole.path()).map_err(local)?;
-            checksum.update_from(&file, self.size).map_err(local)?;
+            checksum.update_from(whole.file(), self.size).map_err(local)?;
             match verify::compare_digest(client, self.order.path, &checksum.finish()) {
                 Ok(()) => verified = Verified::Hash,
                 // Without --verify hash, it is not a failure if the server cannot compute the
@@ -271,7 +278,7 @@ impl Segments<'_> {
             }
         }
         // The remaining pieces belong to other versions.
-        remove_pieces(target).map_err(local)?;
+        self.pieces.remove().map_err(local)?;
         Ok((whole, verified))
     }
 
@@ -320,9 +327,8 @@ impl Segments<'_> {
         meter: &Mutex<Meter<'_>>,
     ) -> Result<(), Failure> {
         let Missing { piece, from, to } = missing;
-        let Order { path, target, rate_limit, failed_here, .. } = self.order;
-        let mut file =
-            Piece::open(target, piece, self.origin).map_err(|error| failed_here(&error))?;
+        let Order { path, rate_limit, failed_here, .. } = self.order;
+        let mut file = self.pieces.open(piece).map_err(|error| failed_here(&error))?;
         if file.end() != from {
             let message = "another program changed it during the download";
             return Err(failed_here(&io::Error::other(message)));

@@ -40,6 +40,11 @@ impl Selection {
         self.needs_time() || self.needs_size()
     }
 
+    /// Returns the largest size (`--max-size`).
+    pub(crate) const fn max_size(&self) -> Option<u64> {
+        self.max_size
+    }
+
     /// Returns whether the size matters.
     pub(crate) const fn needs_size(&self) -> bool {
         self.min_size.is_some() || self.max_size.is_some()

@@ -106,7 +106,7 @@ pub(crate) fn take(
     let replaces = !context.settings.no_clobber;
     let named = |failure: Failure, remote: &RemoteFile<'_>| failure.context(remote.name);
     if let Some(record) = journal.read()? {
-        let done = finish(client, remote, (target, replaces), &journal, record)
+        let done = finish(context, client, remote, (target, replaces), &journal, record)
             .map_err(|failure| named(failure, remote))?;
         if let Some(done) = done {
             return Ok(done);
@@ -119,7 +119,10 @@ pub(crate) fn take(
     // A TAKEN file without a journal may differ from the server's file.
     remove(&taken)?;
     let before = settled(context, client, remote).map_err(|failure| named(failure, remote))?;
-    let done = download::plain(context, client, remote, &Target::File(taken.clone()), attempt)?;
+    // The file is private from its first byte if the one that it replaces is.
+    let into = (&Target::File(taken.clone()), Some(target));
+    let done = download::fetch(context, client, remote, into, attempt)
+        .map_err(|failure| named(failure, remote))?;
     let here = copy_at(&taken)?.unwrap_or_default();
     let length = here.number("size").unwrap_or_default();
     let proved = prove(client, remote, &before, length, done.verified);
@@ -132,7 +135,13 @@ pub(crate) fn take(
     };
     let record = Record::default().with_part("here", &here).with_part("there", &facts.record());
     journal.write(&record)?;
-    if !publish(&taken, target, replaces)? {
+    let published = publish(context, &taken, target, replaces);
+    if published.as_ref().is_err_and(|failure| failure.exit == Exit::Partial) {
+        // Nothing is lost: the server still has the file.
+        journal.remove()?;
+        remove(&taken)?;
+    }
+    if !published? {
         return not_published(&journal);
     }
     journal.write(&record.with("published", "yes"))?;
@@ -199,6 +208,7 @@ fn prove(
 /// Continues an interrupted move, and returns its result. Returns `None` if the file must be
 /// downloaded again, because it may not have been published, or because the server has a new file.
 fn finish(
+    context: &Context<'_>,
     client: &mut Client,
     remote: &RemoteFile<'_>,
     (target, replaces): (&Path, bool),
@@ -209,7 +219,7 @@ fn finish(
     if record.text("published").is_none() {
         let (taken, copy) = (journal.taken(), Some(record.part("here")));
         if copy_at(&taken)? == copy {
-            if !publish(&taken, target, replaces)? {
+            if !publish(context, &taken, target, replaces)? {
                 return not_published(journal).map(Some);
             }
         } else if copy_at(target)? != copy {
@@ -270,20 +280,30 @@ fn delete(
     journal.remove()
 }
 
-/// Renames a complete file to its target, and keeps the permissions of a file that it replaces.
+/// Renames a complete file to its target; it has the permissions of a file that it replaces.
 /// Returns `false` if the target exists and must not be replaced.
-fn publish(taken: &Path, target: &Path, replaces: bool) -> Result<bool, Failure> {
-    let failed = |error: &io::Error| Failure::local(shown_path(target), error);
-    if let Ok(old) = fs::metadata(target) {
-        fs::set_permissions(taken, old.permissions()).map_err(|error| failed(&error))?;
-    }
-    if replaces {
-        fs::rename(taken, target).map_err(|error| failed(&error))?;
-    } else {
-        match renameat_with(CWD, taken, CWD, target, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::EXIST) => return Ok(false),
-            renamed => renamed.map_err(|error| failed(&error.into()))?,
+fn publish(
+    context: &Context<'_>,
+    taken: &Path,
+    target: &Path,
+    replaces: bool,
+) -> Result<bool, Failure> {
+    let failed = |error: &io::Error| match error.kind() {
+        // The file system takes two targets for one.
+        io::ErrorKind::AlreadyExists => Failure::item(Exit::Partial, error.to_string()),
+        _ => Failure::local(shown_path(target), error),
+    };
+    let renamed = context.targets.publish(target, || {
+        if replaces {
+            return fs::rename(taken, target).map(|()| true);
         }
+        match renameat_with(CWD, taken, CWD, target, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            renamed => Ok(renamed.map(|()| true)?),
+        }
+    });
+    if !renamed.map_err(|error| failed(&error))? {
+        return Ok(false);
     }
     sync_directory(parent(target)).map(|()| true).map_err(|error| failed(&error))
 }

@@ -73,7 +73,8 @@ fn compression_works_in_each_command_and_under_tls_cl_70() {
         let content = text(300_000, 3);
         // Offsets are those of the file, not of the compressed data.
         root.write("whole", &content);
-        here.write("whole.part", &content[..100_000]);
+        // The server computes digests, so the beginning is proved and resumed.
+        here.write("whole", &content[..100_000]);
         scene.run(&["get", "-c", &scene.url("whole")]);
         assert!(here.read("whole") == content, "{scheme}");
         root.write("whole", &content[..200_000]);

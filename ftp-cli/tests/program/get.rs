@@ -134,68 +134,80 @@ fn a_full_disk_is_a_local_failure_hl_07() {
     assert_eq!(status.code(), Some(3));
 }
 
+/// The acts of one connection: the facts of the file, and its data.
+fn told(size: &'static str, modified: &'static str, retr: Act) -> Vec<(&'static str, Act)> {
+    vec![("SIZE", Act::Say(size)), ("MDTM", Act::Say(modified)), ("RETR", retr)]
+}
+
+const THEN: &str = "213 19990101000000";
+
 #[test]
 fn continue_keeps_a_partial_file_and_resumes_it() {
-    let content: Vec<u8> = (0..100_u8).collect();
+    let content: Vec<u8> = (0..25_000_u32).flat_map(u32::to_be_bytes).collect();
     let (here, file) = (TempRoot::new(), "file");
     let local = here.join(file).to_str().unwrap().to_owned();
-    let cut = Act::Send("150 data (100 bytes)", content[..40].to_vec(), "426 cut");
-    let peer = Peer::start(&[("RETR", cut)]);
-    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
-    failed(&ran, 9, "file.part; use -c to resume");
+    let cut = Act::Send("150 data (100000 bytes)", content[..80_000].to_vec(), "426 cut");
+    let rest = Act::Send("150 data (100000 bytes)", content[14_464..].to_vec(), "226 done");
+    let size = "213 100000";
+    let peer = Peer::start_several(vec![
+        told(size, THEN, cut),
+        told(size, THEN, rest),
+        told(size, THEN, Act::Say("550 not again")),
+    ]);
+    let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
+    failed(&get(), 9, "file.part; use -c to resume");
     assert_eq!(here.names(), [b"file.part"]);
 
     // The rest; by now there is also an old file, which stays until the end.
     here.write(file, b"old");
-    let rest = Act::Send("150 data (100 bytes)", content[40..].to_vec(), "226 done");
-    let peer = Peer::start(&[("RETR", rest), ("SIZE", Act::Say("213 100"))]);
-    run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
-    assert!(peer.seen().contains("REST 40, RETR x"), "{}", peer.seen());
+    get().succeeded();
+    assert!(peer.seen().contains("REST 14464, RETR x"), "{}", peer.seen());
     assert_eq!(here.read(file), content);
     assert_eq!(here.names(), [b"file"]);
 
     // The file is complete: nothing is downloaded.
-    let peer = Peer::start(&[("SIZE", Act::Say("213 100"))]);
-    run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
-    assert!(!peer.seen().contains("RETR"), "{}", peer.seen());
+    get().succeeded();
 }
 
 #[test]
 fn continue_starts_over_if_the_file_has_changed_as_09() {
-    for (size, modified, wants_rest) in [
-        ("213 100", "213 19990101000000", true),
-        ("213 100", "550 no", true),
+    for (size, modified, is_resumed) in [
+        ("213 100", THEN, true),
+        ("213 100", "550 no", false),
         ("213 100", "213 29990101000000", false),
-        ("213 39", "213 19990101000000", false),
-        ("550 no", "213 19990101000000", false),
+        ("213 39", THEN, false),
+        ("550 no", THEN, false),
     ] {
         let here = TempRoot::new();
-        let local = here.write("file", &[b'a'; 40]).to_str().unwrap().to_owned();
-        let length = if wants_rest { 60 } else { 100 };
-        let sent = Act::Send("150 data", vec![b'b'; length], "226 done");
-        let acts = [
-            ("RETR", sent),
-            ("MDTM", Act::Say(modified)),
-            // Once for the decision, once for the check.
-            ("SIZE", Act::Say(size)),
-            ("SIZE", Act::Say("213 100")),
-        ];
-        let peer = Peer::start(&acts);
-        run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
-        assert_eq!(peer.seen().contains("REST 40"), wants_rest, "{size} {modified}");
-        let got = here.read("file");
-        assert_eq!((got.len(), got[0]), (100, if wants_rest { b'a' } else { b'b' }));
-        assert_eq!(here.names(), [b"file"]);
+        let local = here.join("file").to_str().unwrap().to_owned();
+        let length = if size == "213 39" { 39 } else { 100 };
+        let bytes = |byte| vec![byte; length];
+        // Bytes that are resumed are received again, so they are the same here.
+        let whole = bytes(if is_resumed { b'a' } else { b'b' });
+        let sent = Act::Send("150 data", whole.clone(), "226 done");
+        let cut = Act::Send("150 data", vec![b'a'; 40], "426 cut");
+        let peer =
+            Peer::start_several(vec![told("213 100", THEN, cut), told(size, modified, sent)]);
+        let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
+        get().exited(9);
+        let ran = get();
+        let said = String::from_utf8_lossy(&ran.stderr).contains("downloading from the start");
+        assert_eq!(said, !is_resumed, "{size} {modified}: {ran:?}");
+        ran.exited(0);
+        assert_eq!((here.read("file"), here.names()), (whole, vec![b"file".to_vec()]));
     }
 }
 
 #[test]
 fn a_resumed_file_of_the_wrong_size_fails() {
     let here = TempRoot::new();
-    let local = here.write("file", &[b'a'; 40]).to_str().unwrap().to_owned();
-    let sent = Act::Send("150 data", vec![b'b'; 59], "226 done");
-    let peer = Peer::start(&[("RETR", sent), ("SIZE", Act::Say("213 100"))]);
-    failed(&run(&mut ftp(&["get", "-c", &peer.url("x"), &local])), 11, "99 bytes");
+    let local = here.join("file").to_str().unwrap().to_owned();
+    let cut = Act::Send("150 data", vec![b'a'; 40], "426 cut");
+    let short = Act::Send("150 data", vec![b'a'; 99], "226 done");
+    let peer = Peer::start_several(vec![told("213 100", THEN, cut), told("213 100", THEN, short)]);
+    let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
+    get().exited(9);
+    failed(&get(), 11, "99 bytes");
 }
 
 #[test]
@@ -340,12 +352,12 @@ fn two_runs_cannot_resume_the_same_file() {
     get.wait_until(LIMIT, holds).unwrap();
     let acts = [
         ("SIZE", Act::Say("213 10")),
-        ("RETR", Act::Send("150 data (5 bytes)", b"67890".to_vec(), "226 done")),
+        ("RETR", Act::Send("150 data (10 bytes)", b"1234567890".to_vec(), "226 done")),
     ];
     let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &local]));
     failed(&ran, 3, "another program is writing to it");
     assert_eq!(here.read("file.part"), b"12345");
     drop(get);
     run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &local])).succeeded();
-    assert_eq!(here.read("file"), b"1234567890");
+    assert_eq!((here.read("file"), here.names()), (b"1234567890".to_vec(), vec![b"file".to_vec()]));
 }

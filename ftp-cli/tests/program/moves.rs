@@ -291,3 +291,34 @@ fn a_refused_final_name_leaves_no_temporary_file() {
         assert!(!server.root.join("to/.in.a").exists(), "{command:?} {ran:?}");
     }
 }
+
+#[test]
+fn a_file_is_not_downloaded_onto_itself() {
+    let server = OurServer::start();
+    let file = server.root.write("f", b"the only copy");
+    let file = file.to_str().unwrap();
+    for option in ["--remove-source", "--in-place"] {
+        let ran = run(&mut ftp(&["get", "-p", option, &server.url("f"), file]));
+        failed(&ran, 2, "may be the same file");
+        assert_eq!(server.root.read("f"), b"the only copy", "{option}");
+    }
+    // Another file of equal content is replaced as usual.
+    let here = TempRoot::new();
+    let other = here.write("f", b"the old bytes");
+    run(&mut ftp(&["get", "--remove-source", &server.url("f"), other.to_str().unwrap()])).exited(0);
+    assert_eq!((here.read("f"), server.root.names().len()), (b"the only copy".to_vec(), 0));
+}
+
+#[test]
+fn a_moved_file_keeps_the_permissions_of_the_file_it_replaces_but_no_set_user_id() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = OurServer::start();
+    server.root.write("f", b"new and private");
+    let here = TempRoot::new();
+    let path = here.write("f", b"old");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4600)).unwrap();
+    let get = ["get", "--remove-source", &server.url("f"), path.to_str().unwrap()];
+    run(&mut ftp(&get)).exited(0);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(here.read("f"), b"new and private");
+}

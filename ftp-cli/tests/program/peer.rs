@@ -79,11 +79,13 @@ fn serve(
     let mut data = TcpListener::bind("127.0.0.1:0")?;
     control.write_all(b"220 ready\r\n")?;
     loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line)? == 0 {
+        let mut line = Vec::new();
+        if lines.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        let line = line.trim_end().to_owned();
+        // Telnet commands come before ABOR.
+        let start = line.iter().position(u8::is_ascii).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line[start..]).trim_end().to_owned();
         log.lock().unwrap().push(line.clone());
         let mut fitting = (0..acts.len()).filter(|at| line.starts_with(acts[*at].0));
         let act = match (fitting.next(), fitting.next()) {

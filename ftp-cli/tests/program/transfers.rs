@@ -231,11 +231,12 @@ fn verify_hash_compares_digests_and_fails_without_one() {
         b"0123456789"
     );
     fs::remove_file(&new).unwrap();
-    // The digest also covers the existing part.
+    // A file that another program has left beside it.
     here.write("new.part", b"01234");
     run(&mut ftp(&["get", "-c", "--verify", "hash", &server.url("x"), &new])).succeeded();
     assert_eq!(here.read("new"), b"0123456789");
     fs::remove_file(&new).unwrap();
+    fs::remove_file(here.join("new.part")).unwrap();
 
     let feat = || ("FEAT", Act::Say("211-x\r\n HASH SHA-1*\r\n211 end"));
     // The digest of "0123456789" is 87acec17cd9dcd20a716cc2cf67417b71c8a7016.
@@ -411,14 +412,17 @@ fn a_signal_ends_parallel_rate_limited_downloads_li_10_hl_10() {
         let mut get = ftp(&["get", "-j", "4", "--limit-rate", "1000", "-P"]);
         get.arg(here.path()).args(urls).stdout(Stdio::null()).stderr(Stdio::null());
         let mut get = Running::start(&mut get);
-        // All temporary files exist.
+        // All temporary files exist. They have no names until they are complete.
+        let id = get.child.id().to_string();
+        let is_begun = |link: &Path| {
+            fs::read_link(link).is_ok_and(|to| to.starts_with(here.path()))
+                && fs::metadata(link).is_ok_and(|file| file.is_file() && file.len() > 0)
+        };
         let begun = || {
-            let names = here.names();
-            let some = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() > 0);
-            (names.len() == 4 && names.iter().all(some)).then_some(())
+            let open = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+            (open.filter(|link| is_begun(&link.path())).count() == 4).then_some(())
         };
         get.wait_until(LIMIT, begun).unwrap();
-        let id = get.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
         let status = get.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(code));

@@ -1,24 +1,18 @@
 //! `Client::download_to`: downloading to a local file, which appears only when it is complete.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
-use ftp_proto::{RepresentationType, TimeVal};
-
+use super::begin::Sink;
 use super::checksum::Checksum;
-use super::evidence::Resume;
+use super::get::Get;
 use super::growing::named;
-use super::local::{Committed, LocalFile};
-use super::options::{Existing, FileOptions, Verify};
-use super::origin::Origin;
-use super::partial::Salvage;
-use super::resume::{ResumeOptions, Resumed};
+use super::options::FileOptions;
 use super::{Done, Verified};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::transfer::Watch;
+use crate::url_path::Place;
 
 impl Client {
     /// Downloads the file at `path` to the local file `target`, in type image.
@@ -28,10 +22,10 @@ impl Client {
     /// synced to disk. Until then, an existing file is unchanged, unless the download resumes it.
     ///
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
-    /// later download [resumes](LocalFile::resume). If there is no `NAME.part`, a shorter file at
-    /// `target` that seems to be the beginning of the server's file is extended in place, except
-    /// with [`Existing::Keep`]. If the server cannot resume downloads,
-    /// or its file has changed, the download starts at byte 0.
+    /// later download resumes if its record, or the server's digest, proves the bytes. A `NAME.part`
+    /// of another program is left alone, and another name is used. If the server cannot resume
+    /// downloads, or its file has changed, the download starts at byte 0. [`Get`](crate::Get) has
+    /// events too.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Resume, Watch};
@@ -63,132 +57,8 @@ impl Client {
         options: &FileOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
-        let path = path.as_ref();
-        let target = target.as_ref();
-        self.set_representation(RepresentationType::Image);
-        let mut from_start = false;
-        loop {
-            let begun = match options.resume != Resume::Own {
-                true => LocalFile::resume(
-                    self,
-                    path,
-                    target,
-                    ResumeOptions {
-                        in_place: false,
-                        from_start,
-                        keep_existing: options.existing == Existing::Keep,
-                    },
-                )?,
-                false => {
-                    let file = LocalFile::replacing(target);
-                    Resumed::at_0(file.map_err(Error::Local)?)
-                }
-            };
-            match self.download_rest(path, begun, options, watch)? {
-                Some(report) => return Ok(report),
-                None => from_start = true,
-            }
-        }
-    }
-
-    /// Downloads the rest of the file; returns `None` if the download must start at byte 0.
-    fn download_rest(
-        &mut self,
-        path: &[u8],
-        begun: Resumed,
-        options: &FileOptions,
-        watch: &mut Watch<'_>,
-    ) -> Result<Option<Done>, Error> {
-        let Resumed { mut file, offset, origin, is_whole, .. } = begun;
-        let rest = origin.size.filter(|_| offset > 0).map(|size| size - offset);
-        let mut report = None;
-        let mut is_announced = false;
-        if !is_whole {
-            let mut download = match self.retrieve_from(path, offset) {
-                Err(error) if offset > 0 && error.refuses_restart() => return Ok(None),
-                download => download?,
-            };
-            if let Some(rest) = rest {
-                download.expect_length(rest);
-            }
-            is_announced = download.announced().is_some();
-            match download.copy_to_watched(&mut file, watch) {
-                Ok(done) => report = Some(done),
-                Err(error) => match file.salvage(&error, rest) {
-                    Salvage::SentFromStart => return Ok(None),
-                    Salvage::Wrong => {
-                        file.discard();
-                        return Err(error);
-                    }
-                    Salvage::Kept => return Err(error),
-                },
-            }
-        }
-        let (bytes, duration) =
-            report.map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
-        let size = offset + bytes;
-        let known = if offset > 0 { origin } else { Origin::default() };
-        let checked = self.check_download(path, size, known, is_announced);
-        let verified = match checked.and_then(|verified| match options.verify == Verify::Digest {
-            true => self.check_hash(path, file.path(), size),
-            false => Ok(verified),
-        }) {
-            Ok(verified) => verified,
-            Err(error) => {
-                if error.kind() == ErrorKind::Integrity {
-                    file.discard();
-                }
-                return Err(error);
-            }
-        };
-        self.publish(path, file, options)?;
-        Ok(Some(Done { verified, ..Done::moved(bytes, offset, duration) }))
-    }
-
-    /// Sets the modification time of a complete file, if requested, and gives the file its name.
-    fn publish(
-        &mut self,
-        path: &[u8],
-        file: LocalFile,
-        options: &FileOptions,
-    ) -> Result<(), Error> {
-        if options.preserve
-            && let Some(time) = self.modified(path)?.and_then(local_time)
-        {
-            file.set_modified(time).map_err(Error::Local)?;
-        }
-        match file.commit(options.existing != Existing::Keep).map_err(Error::Local)? {
-            Committed::Done => Ok(()),
-            Committed::Exists => Err(Error::Local(io::ErrorKind::AlreadyExists.into())),
-        }
-    }
-
-    /// Checks that the server's file is unchanged and as long as the local one, as far as the
-    /// server reports its time and size. `known` is the server's description of the file before a
-    /// resumed download.
-    fn check_download(
-        &mut self,
-        path: &[u8],
-        size: u64,
-        known: Origin,
-        is_announced: bool,
-    ) -> Result<Verified, Error> {
-        if let Some(then) = known.modified
-            && let Ok(Some(now)) = self.modified(path)
-            && now != then
-        {
-            return Err(Error::Changed);
-        }
-        if known.size.is_some() || is_announced {
-            return Ok(Verified::Size);
-        }
-        match self.size_afterwards(path) {
-            Some(there) if there != size => {
-                Err(Error::Incomplete { bytes: size, announced: Some(there) })
-            }
-            Some(_) => Ok(Verified::Size),
-            None => Ok(Verified::No),
-        }
+        let target = Sink::Path(target.as_ref());
+        Get::new(Place::at(path), target, options).run(self, &(), watch)
     }
 
     /// Compares the digest of the first `length` bytes of a local file with the server's digest.
@@ -204,10 +74,4 @@ impl Client {
         read.map_err(|error| Error::Local(named(here, &error)))?;
         self.compare_hash(path, &checksum.finish()).map(|()| Verified::Hash)
     }
-}
-
-/// Converts the server's time to a [`SystemTime`]; returns `None` for a time before 1970.
-fn local_time(time: TimeVal) -> Option<SystemTime> {
-    let seconds = u64::try_from(time.unix_seconds()).ok()?;
-    Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))
 }

@@ -4,15 +4,15 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::origin::Origin;
 use super::partial::PartialFile;
+use super::record::{Record, remove_sidecar};
 
 /// A locked local file that a download extends.
 #[derive(Debug)]
@@ -25,16 +25,22 @@ pub(super) struct Growing {
 
 impl Growing {
     /// Opens the file at `path`. The file must have `length` bytes, or be missing if `length` is 0;
-    /// its first `offset` bytes are kept. `origin` describes the server's file and is recorded with
-    /// the local one.
+    /// its first `offset` bytes are kept. `record` is stored with the file; `None` removes a stored
+    /// one.
     pub(super) fn open(
         path: PathBuf,
         length: u64,
         offset: u64,
-        origin: Option<Origin>,
+        mode: u32,
+        record: Option<Record>,
     ) -> io::Result<Self> {
-        let (file, is_new) = open_alone(&path, length)?;
-        Ok(Self { partial: PartialFile::new(file, offset).of(origin), path, is_new })
+        let (file, is_new) = open_alone(&path, length, mode)?;
+        let partial = PartialFile::new(file, offset).recorded(path.clone(), record);
+        if is_new {
+            // From now on, the file is known to be this program's, even if nothing arrives.
+            partial.store_record(0);
+        }
+        Ok(Self { partial, path, is_new })
     }
 
     /// Keeps the file even if it is empty.
@@ -59,14 +65,17 @@ impl Drop for Growing {
 pub(super) fn remove_empty(file: &File, path: &Path) {
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
         let _ = fs::remove_file(path);
+        remove_sidecar(path);
     }
 }
 
 /// Opens and locks a file for appending. Without the lock, two downloads that extend the same file
-/// would mix their bytes. `length` is the expected length. Also returns whether the file was
-/// created.
-fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
-    let made = OpenOptions::new().read(true).append(true).create_new(true).open(path);
+/// would mix their bytes. `length` is the expected length. A new file gets `mode`, which the
+/// umask restricts. Also returns whether the file was created.
+fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
+    let mut new = OpenOptions::new();
+    new.read(true).append(true).create_new(true).mode(mode);
+    let made = new.open(path);
     let is_new = made.is_ok();
     let opened = made.or_else(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => OpenOptions::new().read(true).append(true).open(path),
@@ -109,7 +118,7 @@ mod tests {
     #[test]
     fn a_starting_child_process_does_not_keep_the_lock() {
         let directory = tempfile::tempdir().unwrap();
-        let open = || Growing::open(directory.path().join("f.part"), 0, 0, None);
+        let open = || Growing::open(directory.path().join("f.part"), 0, 0, 0o666, None);
         let mut growing = open().unwrap();
         growing.keep();
         assert!(open().is_err(), "another download extends it");

@@ -3,17 +3,21 @@
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, fchmod, flock, renameat_with};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{fchmod, flock, linkat, openat, renameat_with};
 use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
-use super::origin::Origin;
 use super::partial::{PartialFile, Salvage};
+use super::record::{Record, remove_sidecar};
 use crate::error::Error;
 
 /// The number of temporary names to try.
@@ -26,19 +30,6 @@ const NAMES: usize = 16;
 /// the received bytes are removed or kept, depending on the constructor.
 ///
 /// A file that replaces another takes over its permissions and, if allowed, its owner.
-///
-/// ```no_run
-/// use std::path::Path;
-/// use ftp_client::LocalFile;
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// let mut file = LocalFile::replacing(Path::new("a.bin"))?;
-/// client.retrieve("pub/a.bin")?.copy_to(&mut file)?;
-/// file.commit(true)?;
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug)]
 pub struct LocalFile(Kind);
 
@@ -46,7 +37,7 @@ pub struct LocalFile(Kind);
 enum Kind {
     /// A temporary file that is renamed, or removed when dropped.
     Replacing(Temporary),
-    /// `NAME.part`, which is renamed, or kept when dropped.
+    /// A partial file, which is renamed, or kept when dropped.
     Part(Part),
     /// A file that is written under its own name.
     InPlace(Growing),
@@ -56,29 +47,56 @@ enum Kind {
 #[derive(Debug)]
 struct Temporary {
     file: File,
-    path: PathBuf,
+    /// The temporary name; `None` for a file without any name, of which a killed process leaves
+    /// nothing.
+    path: Option<PathBuf>,
     target: PathBuf,
-    is_named: bool,
 }
 
 impl Temporary {
-    fn make(target: &Path) -> io::Result<Self> {
+    /// Creates a file next to `target`. Only its owner can read it until it has the permissions of
+    /// `like`, the file that it will replace.
+    fn make(target: &Path, like: &Path) -> io::Result<Self> {
+        let old = fs::metadata(like).ok();
+        let mode = mode_beside(old.as_ref());
+        let made = match Self::unnamed(target, mode) {
+            Some(made) => made,
+            None => Self::named(target, mode)?,
+        };
+        if let Some(old) = &old {
+            take_over(&made.file, old)?;
+        }
+        Ok(made)
+    }
+
+    fn of(file: File, path: Option<PathBuf>, target: &Path) -> Self {
+        Self { file, path, target: target.to_owned() }
+    }
+
+    /// Creates a file without a name, if the file system has such files and if `/proc` can give it
+    /// one later.
+    fn unnamed(target: &Path, mode: u32) -> Option<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        let file = File::from(openat(CWD, parent(target), flags, mode).ok()?);
+        let known = fs::metadata(descriptor(&file)).ok()?;
+        let own = file.metadata().ok()?;
+        let is_same = (known.dev(), known.ino()) == (own.dev(), own.ino());
+        is_same.then(|| Self::of(file, None, target))
+    }
+
+    fn named(target: &Path, mode: u32) -> io::Result<Self> {
         let directory = parent(target);
+        clear(directory);
         let mut last = None;
         for _ in 0..NAMES {
-            let number = RandomState::new().build_hasher().finish();
-            let path = directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY));
+            let path = temporary_name(directory);
             // The umask restricts the mode.
-            match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path) {
+            let mut options = OpenOptions::new();
+            match options.read(true).write(true).create_new(true).mode(mode).open(&path) {
                 Ok(file) => {
-                    // The lock shows other programs that the file is in use. Locking fails only on
-                    // file systems without locks.
-                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-                    let made = Self { file, path, target: target.to_owned(), is_named: false };
-                    if let Ok(old) = fs::metadata(target) {
-                        take_over(&made.file, &old)?;
-                    }
-                    return Ok(made);
+                    lock(&file);
+                    return Ok(Self::of(file, Some(path), target));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
                 Err(error) => return Err(error),
@@ -86,19 +104,101 @@ impl Temporary {
         }
         Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
     }
+
+    /// Gives the file the name `target`.
+    fn publish(&mut self, replaces: bool) -> io::Result<()> {
+        if self.path.is_none() {
+            // `linkat` never replaces a file.
+            match self.link(&self.target) {
+                Err(error) if replaces && error.kind() == io::ErrorKind::AlreadyExists => {}
+                linked => return linked,
+            }
+            lock(&self.file);
+            let mut name = temporary_name(parent(&self.target));
+            for _ in 0..NAMES {
+                match self.link(&name) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        name = temporary_name(parent(&self.target));
+                    }
+                    linked => {
+                        linked?;
+                        break;
+                    }
+                }
+            }
+            self.path = Some(name);
+        }
+        let Some(path) = &self.path else { return Ok(()) };
+        rename(path, &self.target, replaces)?;
+        self.path = None;
+        Ok(())
+    }
+
+    fn link(&self, name: &Path) -> io::Result<()> {
+        let from = descriptor(&self.file);
+        Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.is_named {
-            let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
         }
         // As in `Growing`: closing the file does not always unlock it.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// `NAME.part`.
+/// Locks a temporary file, which shows other programs that it is in use. Locking fails only on file
+/// systems without locks.
+fn lock(file: &File) {
+    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+}
+
+fn temporary_name(directory: &Path) -> PathBuf {
+    let number = RandomState::new().build_hasher().finish();
+    directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY))
+}
+
+/// Returns the path that leads to an open file, whatever its name.
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Returns the mode of a new file that will replace `old`.
+pub(super) fn mode_beside(old: Option<&Metadata>) -> u32 {
+    if old.is_some() { 0o600 } else { 0o666 }
+}
+
+/// Removes the temporary files that killed processes left in a directory: those that no process
+/// has locked. Looks once in each directory.
+fn clear(directory: &Path) {
+    static LAST: Mutex<Option<(u64, u64)>> = Mutex::new(None);
+    let Ok(metadata) = fs::metadata(directory) else { return };
+    let id = Some((metadata.dev(), metadata.ino()));
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::replace(&mut *last, id) == id {
+        return;
+    }
+    drop(last);
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let digits = name.strip_prefix(LocalFile::TEMPORARY.as_bytes()).unwrap_or_default();
+        if digits.len() != 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            continue;
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(CWD, &path, flags, Mode::empty()).map(File::from) else { continue };
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// A partial file.
 #[derive(Debug)]
 struct Part {
     growing: Growing,
@@ -137,27 +237,35 @@ impl LocalFile {
     ///
     /// Returns the system's error if no file can be created next to `target`.
     pub fn replacing(target: &Path) -> io::Result<Self> {
-        Temporary::make(target).map(Kind::Replacing).map(Self)
+        Self::replacing_like(target, target)
     }
 
-    /// Opens `NAME.part` for the file at `target`. `NAME.part` must have `length` bytes, or be
-    /// missing if `length` is 0; its first `offset` bytes are kept.
+    /// Creates a file as [`replacing`](Self::replacing) does, with the permissions of the file at
+    /// `like`.
+    pub(super) fn replacing_like(target: &Path, like: &Path) -> io::Result<Self> {
+        Temporary::make(target, like).map(Kind::Replacing).map(Self)
+    }
+
+    /// Opens the partial file at `path` for the file at `target`. It must have `length` bytes, or
+    /// be missing if `length` is 0; its first `offset` bytes are kept.
     ///
-    /// Received bytes stay when the `LocalFile` is dropped. `origin` describes the server's file
-    /// and is recorded with the local one.
+    /// Received bytes stay when the `LocalFile` is dropped. `record` describes the server's file
+    /// and is stored with the local one.
     ///
     /// # Errors
     ///
     /// Returns the system's error if the file cannot be created or opened, or if another program is
     /// writing to it.
-    pub fn part(
+    pub(super) fn part(
+        path: PathBuf,
         target: &Path,
-        length: u64,
-        offset: u64,
-        origin: Option<Origin>,
+        (length, offset): (u64, u64),
+        record: Option<Record>,
     ) -> io::Result<Self> {
-        let growing = Growing::open(part_of(target), length, offset, origin)?;
-        if let Ok(old) = fs::metadata(target) {
+        let old = fs::metadata(target).ok();
+        let mode = mode_beside(old.as_ref());
+        let growing = Growing::open(path, length, offset, mode, record)?;
+        if let Some(old) = old {
             take_over(growing.partial.file(), &old)
                 .map_err(|error| named(&growing.path, &error))?;
         }
@@ -173,17 +281,32 @@ impl LocalFile {
     ///
     /// Returns the system's error if the file cannot be opened, or if another program is writing to
     /// it.
-    pub fn in_place(path: &Path, length: u64, offset: u64) -> io::Result<Self> {
-        Growing::open(path.to_owned(), length, offset, None).map(Kind::InPlace).map(Self)
+    pub(super) fn in_place(
+        path: &Path,
+        (length, offset): (u64, u64),
+        record: Option<Record>,
+    ) -> io::Result<Self> {
+        let growing = Growing::open(path.to_owned(), length, offset, 0o666, record);
+        growing.map(Kind::InPlace).map(Self)
     }
 
-    /// Returns the path of the file that holds the received bytes until [`commit`](Self::commit).
+    /// Returns the path of the file that holds the received bytes until [`commit`](Self::commit);
+    /// `None` if it has no name yet.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> Option<&Path> {
         match &self.0 {
-            Kind::Replacing(temporary) => &temporary.path,
-            Kind::Part(part) => &part.growing.path,
-            Kind::InPlace(growing) => &growing.path,
+            Kind::Replacing(temporary) => temporary.path.as_deref(),
+            Kind::Part(part) => Some(&part.growing.path),
+            Kind::InPlace(growing) => Some(&growing.path),
+        }
+    }
+
+    /// Returns the file, which is open for reading too, unless its permissions forbid that.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        match &self.0 {
+            Kind::Replacing(temporary) => &temporary.file,
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => growing.partial.file(),
         }
     }
 
@@ -210,11 +333,7 @@ impl LocalFile {
     ///
     /// Returns the system's error if the time cannot be set.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
-        let file = match &self.0 {
-            Kind::Replacing(temporary) => &temporary.file,
-            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => growing.partial.file(),
-        };
-        file.set_modified(time)
+        self.file().set_modified(time)
     }
 
     const fn partial(&self) -> Option<&PartialFile> {
@@ -224,9 +343,68 @@ impl LocalFile {
         }
     }
 
+    const fn partial_mut(&mut self) -> Option<&mut PartialFile> {
+        match &mut self.0 {
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => Some(&mut growing.partial),
+            Kind::Replacing(_) => None,
+        }
+    }
+
+    /// Returns the number of bytes in the file.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        Ok(self.file().metadata()?.len())
+    }
+
+    /// Prepares the file for another download, which keeps the first `offset` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if a temporary file cannot be truncated.
+    pub(super) fn again(&mut self, offset: u64) -> io::Result<()> {
+        match self.partial_mut() {
+            Some(partial) => partial.again(offset),
+            None => self.cut(offset)?,
+        }
+        Ok(())
+    }
+
+    /// Keeps only the first `length` bytes, all of them received by this download.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+        match &mut self.0 {
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => {
+                growing.partial.cut(length)
+            }
+            Kind::Replacing(Temporary { file, .. }) => {
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length)).map(drop)
+            }
+        }
+    }
+
+    /// Truncates a partial file as its first byte would, and stores its record.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.partial_mut().map_or(Ok(()), |partial| partial.begun().map(drop))
+    }
+
+    /// Returns the path that shows the file to the user.
+    pub(super) fn path_or_target(&self) -> PathBuf {
+        self.path().unwrap_or_else(|| self.target()).to_owned()
+    }
+
+    /// Records the received bytes, so that a later run can resume them.
+    pub(super) fn settle(&mut self) {
+        if let Some(partial) = self.partial_mut() {
+            partial.settle();
+        }
+    }
+
     /// Removes the bytes that arrived after the offset at which the download resumed. Does nothing
     /// if the offset is 0.
-    fn restore(&self) {
+    pub(super) fn restore(&self) {
         if let Some(partial) = self.partial() {
             partial.restore();
         }
@@ -238,8 +416,8 @@ impl LocalFile {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Removes received bytes that are known to be wrong. Removes `NAME.part` or the temporary file
-    /// as a whole. After a download in place, removes only the bytes after the offset at which it
+    /// Removes received bytes that are known to be wrong. Removes the partial or temporary file as a
+    /// whole. After a download in place, removes only the bytes after the offset at which it
     /// resumed, and nothing if it started at byte 0.
     pub fn discard(self) {
         self.restore();
@@ -247,6 +425,7 @@ impl LocalFile {
             && is_at(part.growing.partial.file(), &part.growing.path)
         {
             let _ = fs::remove_file(&part.growing.path);
+            remove_sidecar(&part.growing.path);
         }
     }
 
@@ -263,21 +442,19 @@ impl LocalFile {
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.keep();
-                growing.partial.begun().and_then(|file| file.sync_all())
+                growing.partial.begun().map(drop).and_then(|()| complete(growing))
             }
-            Kind::Part(Part { growing, target }) => growing
-                .partial
-                .begun()
-                .and_then(|file| {
-                    Origin::remove_from(file);
-                    file.sync_all()
+            Kind::Part(Part { growing, target }) => {
+                growing.partial.begun().map(drop).and_then(|()| complete(growing)).and_then(|()| {
+                    if growing.path.exists() && !is_at(growing.partial.file(), &growing.path) {
+                        let message = "another program replaced it during the download";
+                        return Err(named(&growing.path, &io::Error::other(message)));
+                    }
+                    rename(&growing.path, target, replaces)
                 })
-                .and_then(|()| rename(&growing.path, target, replaces)),
+            }
             Kind::Replacing(temporary) => {
-                let Temporary { file, path, target, is_named } = temporary;
-                let renamed = file.sync_all().and_then(|()| rename(path, target, replaces));
-                *is_named = renamed.is_ok();
-                renamed
+                temporary.file.sync_all().and_then(|()| temporary.publish(replaces))
             }
         };
         match done {
@@ -288,6 +465,17 @@ impl LocalFile {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Turns the record of a partial file into that of a complete one, and syncs the file to disk.
+fn complete(growing: &Growing) -> io::Result<()> {
+    let file = growing.partial.file();
+    remove_sidecar(&growing.path);
+    match growing.partial.record() {
+        Some(record) => record.complete(file),
+        None => Record::remove(file, &growing.path),
+    }
+    file.sync_all()
 }
 
 impl Write for LocalFile {
@@ -306,21 +494,6 @@ impl Write for LocalFile {
     }
 }
 
-/// Returns the path of the received bytes.
-impl AsRef<Path> for LocalFile {
-    fn as_ref(&self) -> &Path {
-        self.path()
-    }
-}
-
-/// Returns the path of `NAME.part`, which keeps the bytes of an interrupted download.
-#[must_use]
-pub fn part_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
 /// Returns the directory that contains `path`.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -336,12 +509,28 @@ fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     }
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Not every file system supports this. A hard link has the same effect.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::hard_link(from, to) {
+            Ok(()) => fs::remove_file(from),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) => rename_onto_own(from, to),
+        },
         renamed => Ok(renamed?),
     }
+}
+
+/// Renames a file onto an empty one that this call creates, so that no file of another program is
+/// replaced, on a file system with neither `RENAME_NOREPLACE` nor hard links.
+fn rename_onto_own(from: &Path, to: &Path) -> io::Result<()> {
+    let own = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let is_free = own.metadata()?.len() == 0 && is_at(&own, to);
+    let renamed = match is_free {
+        true => fs::rename(from, to),
+        false => Err(io::ErrorKind::AlreadyExists.into()),
+    };
+    if renamed.is_err() {
+        remove_empty(&own, to);
+    }
+    renamed
 }
 
 /// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
@@ -379,7 +568,9 @@ mod tests {
 
         let mut file = LocalFile::replacing(&path).unwrap();
         file.write_all(b"half").unwrap();
-        assert_eq!(names_in(root.path()).len(), 2);
+        // Only the owner can read it, from the first byte on.
+        let mode = file.file().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640);
         drop(file);
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -393,14 +584,54 @@ mod tests {
     }
 
     #[test]
+    fn a_killed_download_leaves_no_temporary_file() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let left = root.path().join(".ftp-client-00000000000000ff");
+        let other = root.path().join(".ftp-client-of-another-program");
+        fs::write(&left, "left by a killed process").unwrap();
+        fs::write(&other, "not ours").unwrap();
+        // With a name: the next download removes what a killed one left, but nothing in use.
+        let used = Temporary::named(&path, 0o600).unwrap();
+        assert!(!left.exists() && other.exists());
+        assert!(used.path.as_ref().is_some_and(|path| path.exists()));
+        drop(used);
+        // Without a name: there is nothing to leave.
+        let Some(mut unnamed) = Temporary::unnamed(&path, 0o600) else { return };
+        unnamed.file.write_all(b"new").unwrap();
+        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program"]);
+        fs::write(&path, "old").unwrap();
+        assert_eq!(unnamed.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        unnamed.publish(true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program", "f"]);
+    }
+
+    #[test]
+    fn no_file_is_replaced_where_the_file_system_lacks_both_ways_to_avoid_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("new"), root.path().join("f"));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        let refused = rename_onto_own(&from, &to).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+        fs::remove_file(&to).unwrap();
+        rename_onto_own(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+        assert_eq!(names_in(root.path()), ["f"]);
+    }
+
+    #[test]
     fn a_part_stays_when_dropped() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
-        let mut file = LocalFile::part(&path, 0, 0, None).unwrap();
+        let mut file = LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap();
         file.write_all(b"abcdef").unwrap();
         drop(file);
         assert_eq!(names_in(root.path()), ["f.part"]);
-        let mut file = LocalFile::part(&path, 6, 4, None).unwrap();
+        let mut file = LocalFile::part(root.path().join("f.part"), &path, (6, 4), None).unwrap();
         file.write_all(b"EF").unwrap();
         file.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
@@ -412,13 +643,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let part = root.path().join("f.part");
-        drop(LocalFile::part(&path, 0, 0, None).unwrap());
+        drop(LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap());
         assert!(names_in(root.path()).is_empty());
         fs::write(&part, "abcdef").unwrap();
-        drop(LocalFile::part(&path, 6, 0, None).unwrap());
+        drop(LocalFile::part(root.path().join("f.part"), &path, (6, 0), None).unwrap());
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
         // An empty file can be committed too.
-        LocalFile::part(&path, 6, 0, None).unwrap().commit(true).unwrap();
+        LocalFile::part(root.path().join("f.part"), &path, (6, 0), None)
+            .unwrap()
+            .commit(true)
+            .unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
@@ -429,7 +663,7 @@ mod tests {
         let path = root.path().join("f");
         fs::write(&path, "old and private").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let mut file = LocalFile::part(&path, 0, 0, None).unwrap();
+        let mut file = LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap();
         file.write_all(b"new").unwrap();
         file.commit(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -439,18 +673,22 @@ mod tests {
     fn two_writers_cannot_resume_the_same_file() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
-        let mut first = LocalFile::part(&path, 0, 0, None).unwrap();
+        let mut first = LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap();
         first.write_all(b"abc").unwrap();
         for length in [0, 3] {
-            let error = LocalFile::part(&path, length, length, None).unwrap_err();
+            let error = LocalFile::part(root.path().join("f.part"), &path, (length, length), None)
+                .unwrap_err();
             assert!(error.to_string().contains("f.part: another program"), "{error}");
         }
         first.commit(true).unwrap();
-        let mut first = LocalFile::in_place(&path, 3, 3).unwrap();
+        let mut first = LocalFile::in_place(&path, (3, 3), None).unwrap();
         first.write_all(b"def").unwrap();
-        assert!(LocalFile::in_place(&path, 6, 6).is_err());
+        assert!(LocalFile::in_place(&path, (6, 6), None).is_err());
         first.commit(true).unwrap();
-        assert!(LocalFile::in_place(&path, 3, 3).is_err(), "it grew since it was looked at");
+        assert!(
+            LocalFile::in_place(&path, (3, 3), None).is_err(),
+            "it grew since it was looked at"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"abcdef");
     }
 
@@ -477,7 +715,9 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let directory = root.path().join("d");
             fs::create_dir(&directory).unwrap();
-            let mut file = LocalFile::part(&directory.join("f"), 0, 0, None).unwrap();
+            let mut file =
+                LocalFile::part(directory.join("f.part"), &directory.join("f"), (0, 0), None)
+                    .unwrap();
             file.write_all(b"new").unwrap();
             fs::remove_dir_all(&directory).unwrap();
             assert_eq!(file.commit(replaces).unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -489,12 +729,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         fs::write(&path, "old").unwrap();
-        let mut file = LocalFile::in_place(&path, 3, 0).unwrap();
+        let mut file = LocalFile::in_place(&path, (3, 0), None).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         file.write_all(b"ne").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ne");
         file.commit(true).unwrap();
-        LocalFile::in_place(&path, 2, 0).unwrap().commit(true).unwrap();
+        LocalFile::in_place(&path, (2, 0), None).unwrap().commit(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 }

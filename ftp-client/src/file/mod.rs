@@ -2,10 +2,14 @@
 
 pub(crate) mod backoff;
 #[cfg(unix)]
+pub(crate) mod begin;
+#[cfg(unix)]
 pub(crate) mod checksum;
 #[cfg(unix)]
 mod download;
 pub(crate) mod evidence;
+#[cfg(unix)]
+pub(crate) mod get;
 #[cfg(unix)]
 mod growing;
 #[cfg(unix)]
@@ -16,14 +20,20 @@ pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
 #[cfg(unix)]
+mod part;
+#[cfg(unix)]
 pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
 pub(crate) mod put;
 #[cfg(unix)]
-pub(crate) mod resume;
+mod receive;
+#[cfg(unix)]
+pub(crate) mod record;
 pub(crate) mod retry;
+#[cfg(unix)]
+pub(crate) mod targets;
 #[cfg(unix)]
 pub(crate) mod upload;
 #[cfg(unix)]

@@ -1,22 +1,12 @@
-//! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
-//! They are stored in an extended attribute of the `.part` file, so they remain if the client is
-//! killed, and move with the file. On file systems without such attributes, the time of the last
-//! received byte is used. RFC 3659 §5.3 leaves it to the client to check that the file is the same.
+//! The size and time of a server's file, which show whether it changed. RFC 3659 §5.3 leaves it to
+//! the client to check that a file is the same.
 
-use std::fs::File;
 use std::time::SystemTime;
 
 use ftp_proto::TimeVal;
-use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
 
 use crate::client::Client;
 use crate::error::Error;
-
-/// The name of the attribute.
-const ATTRIBUTE: &str = "user.ftp-cli.origin";
-
-/// The longest value, in bytes; a longer one comes from another program.
-const LONGEST: usize = 64;
 
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -71,39 +61,6 @@ impl Origin {
             && known
                 .and_then(|known| known.is_still(self))
                 .unwrap_or_else(|| is_older(self.modified, written))
-    }
-
-    /// Returns the origin stored with a file, if any.
-    pub(crate) fn read_from(file: &File) -> Option<Self> {
-        let mut value = [0; LONGEST];
-        let length = fgetxattr(file, ATTRIBUTE, &mut value).ok()?;
-        Self::parse(std::str::from_utf8(value.get(..length)?).ok()?)
-    }
-
-    /// Stores the origin with a file, if possible.
-    pub(crate) fn write_to(self, file: &File) {
-        let _ = fsetxattr(file, ATTRIBUTE, self.encode().as_bytes(), XattrFlags::empty());
-    }
-
-    /// Removes the stored origin: the file is complete now.
-    pub(crate) fn remove_from(file: &File) {
-        let _ = fremovexattr(file, ATTRIBUTE);
-    }
-
-    /// Returns the attribute's value: the size and time, with `-` for an unknown value.
-    fn encode(self) -> String {
-        let size = self.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-        let modified = self.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
-        format!("{size} {modified}")
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (size, modified) = text.split_once(' ')?;
-        let known = |text: &'static str| move |word: &&str| *word != text;
-        let size = Some(size).filter(known("-")).map(str::parse).transpose().ok()?;
-        let modified =
-            Some(modified).filter(known("-")).map(|time| TimeVal::parse(time.as_bytes()));
-        Some(Self { size, modified: modified.transpose().ok()? })
     }
 }
 
@@ -162,33 +119,5 @@ mod tests {
             let continues = now.continues(known, length, written);
             assert_eq!(continues, want, "{now:?} {known:?} {length} {written:?}");
         }
-    }
-
-    #[test]
-    fn parse_reverses_encode() {
-        for known in [
-            origin(Some(u64::MAX), Some(2024)),
-            origin(None, Some(9999)),
-            origin(Some(0), None),
-            origin(None, None),
-        ] {
-            assert_eq!(Origin::parse(&known.encode()), Some(known));
-            assert!(known.encode().len() < LONGEST);
-        }
-        for wrong in ["", "1", "x 20240228134559", "1 2024", "1 - -"] {
-            assert_eq!(Origin::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_origin_is_stored_in_extended_attributes_if_supported() {
-        let file = tempfile::tempfile().unwrap();
-        let known = origin(Some(100), Some(2024));
-        known.write_to(&file);
-        // A file system without extended attributes stores none.
-        let kept = Origin::read_from(&file);
-        assert!(kept.is_none() || kept == Some(known));
-        Origin::remove_from(&file);
-        assert_eq!(Origin::read_from(&file), None);
     }
 }

@@ -3,14 +3,18 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::origin::Origin;
+use super::record::Record;
 use crate::error::Error;
 
 /// The number of bytes to compare at a time.
 const BLOCK: usize = 256 * 1_024;
+
+/// The number of received bytes after which they are written to disk and recorded.
+const FLUSH: u64 = 64 << 20;
 
 /// A local file that a download extends, or overwrites once the first byte arrives. The bytes
 /// before the offset stay.
@@ -22,8 +26,10 @@ pub struct PartialFile {
     start: Option<u64>,
     /// The same position, kept after the first byte has arrived.
     offset: u64,
-    /// The origin to store when the first byte arrives.
-    origin: Option<Origin>,
+    /// The path and the record of a file that a later run may resume.
+    record: Option<(PathBuf, Option<Record>)>,
+    /// The number of bytes since the last flush.
+    unflushed: u64,
 }
 
 /// The state of a partial file after its download failed.
@@ -47,12 +53,57 @@ impl PartialFile {
     /// and removes those that arrived after the offset.
     #[must_use]
     pub const fn new(file: File, offset: u64) -> Self {
-        Self { file, start: Some(offset), offset, origin: None }
+        Self { file, start: Some(offset), offset, record: None, unflushed: 0 }
     }
 
-    /// Sets the origin that is stored when the first byte arrives.
-    pub(super) fn of(self, origin: Option<Origin>) -> Self {
-        Self { origin, ..self }
+    /// Sets the record of the file at `path`. It is stored when the first byte arrives, and after
+    /// each [`FLUSH`] bytes. Without a record, a stored one is removed.
+    pub(super) fn recorded(self, path: PathBuf, record: Option<Record>) -> Self {
+        Self { record: Some((path, record)), ..self }
+    }
+
+    /// Returns the record of the file.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref().and_then(|(_, record)| record.as_ref())
+    }
+
+    /// Prepares the file for another download, which keeps the first `offset` bytes.
+    pub(super) fn again(&mut self, offset: u64) {
+        self.start = Some(offset);
+        self.offset = offset;
+    }
+
+    /// Writes the received bytes to disk and records them, so that a later run can resume them.
+    /// Errors only mean that it resumes fewer bytes.
+    pub(super) fn settle(&mut self) {
+        if self.start.is_some() {
+            return;
+        }
+        self.unflushed = 0;
+        if let Some((path, Some(record))) = &self.record
+            && self.file.sync_data().is_ok()
+            && let Ok(metadata) = self.file.metadata()
+        {
+            record.keep(&self.file, path, metadata.len());
+        }
+    }
+
+    /// Keeps only the first `length` bytes, which the download has received itself.
+    pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.again(0);
+        self.start = None;
+        self.store_record(0);
+        Ok(())
+    }
+
+    /// Stores the record; the first `flushed` bytes of the file are on disk.
+    pub(super) fn store_record(&self, flushed: u64) {
+        match &self.record {
+            Some((path, Some(record))) => record.keep(&self.file, path, flushed),
+            Some((path, None)) => Record::remove(&self.file, path),
+            None => {}
+        }
     }
 
     /// Returns the number of earlier bytes that the download keeps.
@@ -83,9 +134,8 @@ impl PartialFile {
     pub fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             self.file.set_len(start)?;
-            if let Some(origin) = self.origin.take() {
-                origin.write_to(&self.file);
-            }
+            let is_flushed = start > 0 && self.record.is_some() && self.file.sync_data().is_ok();
+            self.store_record(if is_flushed { start } else { 0 });
             self.start = None;
         }
         Ok(&mut self.file)
@@ -168,7 +218,12 @@ impl PartialFile {
 
 impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.begun()?.write(bytes)
+        let count = self.begun()?.write(bytes)?;
+        self.unflushed += count as u64;
+        if self.unflushed >= FLUSH {
+            self.settle();
+        }
+        Ok(count)
     }
 
     /// Does nothing: nothing is buffered.

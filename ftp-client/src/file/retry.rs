@@ -18,7 +18,9 @@ use crate::event::Observer;
 use crate::file::Done;
 use crate::file::backoff::Backoff;
 #[cfg(unix)]
-use crate::file::evidence::Resume;
+use crate::file::begin::Sink;
+#[cfg(unix)]
+use crate::file::get::Get;
 #[cfg(unix)]
 use crate::file::options::FileOptions;
 #[cfg(unix)]
@@ -27,6 +29,8 @@ use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
 #[cfg(unix)]
 use crate::transfer::Watch;
+#[cfg(unix)]
+use crate::url_path::Place;
 
 /// A queue of transfers that run one after the other, with retries after transient errors.
 ///
@@ -164,11 +168,11 @@ impl Retry {
         Ok(&mut *self.lent.insert(lent))
     }
 
-    /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does
-    /// with [`resume`](FileOptions::resume).
+    /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does.
     ///
-    /// Each attempt resumes the `NAME.part` of the previous attempt, or of an earlier run of the
-    /// program.
+    /// Each attempt resumes the bytes of the earlier ones, also over another connection. Bytes of
+    /// an earlier run of the program are resumed only with [`Resume::Proven`](crate::Resume) or
+    /// [`Resume::Trusted`](crate::Resume).
     ///
     /// # Errors
     ///
@@ -183,11 +187,10 @@ impl Retry {
         options: &FileOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
-        let path = path.as_ref();
-        let target = target.as_ref();
-        let options = &options.clone().resume(Resume::Proven);
+        let target = Sink::Path(target.as_ref());
+        let mut job = Get::new(Place::at(path), target, options).repeated();
         self.persist(|client, attempt| {
-            let done = client.download_to(path, target, options, watch)?;
+            let done = job.run(client, &(), watch)?;
             Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)

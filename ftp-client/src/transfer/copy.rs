@@ -17,10 +17,6 @@ const FIRST: usize = 16 * 1_024;
 /// cost many calls.
 const BLOCK: usize = 512 * 1_024;
 
-/// The number of unexpected bytes to read before the transfer is aborted: reading a few is faster
-/// than an abort.
-const OVER: u64 = 1 << 20;
-
 /// A function that is called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
@@ -245,8 +241,8 @@ impl<C: BorrowMut<Client>> Download<C> {
     ///
     /// - The errors of [`finish`](Self::finish).
     /// - [`Error::Local`] if `to` fails; the transfer is aborted.
-    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length); `to`
-    ///   does not get the surplus bytes.
+    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length) or
+    ///   announced; the first such byte ends the transfer, and `to` does not get it.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
         self.copy_to_watched(to, &mut Watch::new())
     }
@@ -264,7 +260,7 @@ impl<C: BorrowMut<Client>> Download<C> {
         let received = receive(&mut self, to, watch);
         watch.moved = self.transferred();
         match received {
-            Ok(()) if self.excess() > OVER => Err(self.stop_excess()),
+            Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
             Err(Broken::Here(error)) => Err(self.leave(error)),
@@ -272,7 +268,7 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 }
 
-/// Copies a download to `to` until its data ends or more than [`OVER`] surplus bytes have arrived.
+/// Copies a download to `to` until its data ends or a byte more than expected has arrived.
 fn receive<C: BorrowMut<Client>>(
     download: &mut Download<C>,
     to: &mut (impl Write + ?Sized),
@@ -297,7 +293,7 @@ fn receive<C: BorrowMut<Client>>(
             }
             block.grow(length);
         }
-        if excess > OVER {
+        if excess > 0 {
             return Ok(());
         }
     }

@@ -60,6 +60,8 @@ pub struct Download<C: BorrowMut<Client>> {
     /// The expected number of bytes, set by the caller or by the client from a reply other than the
     /// 150.
     expected: Option<u64>,
+    /// The largest number of bytes that the caller takes.
+    most: Option<u64>,
     /// The number of bytes to download; `None` if there is no limit.
     range: Option<u64>,
     /// Whether the server accepted the range, and so must stop at its end.
@@ -144,6 +146,7 @@ impl<C: BorrowMut<Client>> Download<C> {
             announced,
             modified: None,
             expected: None,
+            most: None,
             range: None,
             is_bounded: false,
             offset,
@@ -179,6 +182,26 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// announcement is checked too, except for a [part](crate::Client::retrieve_range) of a file.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
+    }
+
+    /// Accepts any number of bytes, whatever the server announced.
+    pub(crate) const fn take_any_length(&mut self) {
+        self.announced = None;
+        self.expected = None;
+    }
+
+    /// Lets a copy fail if more than `most` bytes arrive.
+    pub(crate) const fn take_at_most(&mut self, most: u64) {
+        self.most = Some(most);
+    }
+
+    /// Returns the number of bytes after which one more is an error.
+    fn limit(&self) -> Option<u64> {
+        let announced = self.announced.filter(|_| self.offset == 0 && self.range.is_none());
+        match (self.expected.or(announced), self.most) {
+            (Some(end), Some(most)) => Some(end.min(most)),
+            (end, most) => end.or(most),
+        }
     }
 
     /// Returns the offset in the file at which the download began, in bytes.
@@ -292,12 +315,12 @@ impl<C: BorrowMut<Client>> Download<C> {
 
     /// Returns the number of bytes beyond the expected length.
     pub(super) fn excess(&self) -> u64 {
-        self.expected.map_or(0, |expected| self.bytes.saturating_sub(expected))
+        self.limit().map_or(0, |end| self.bytes.saturating_sub(end))
     }
 
     /// Ends a download that received too much.
     pub(super) fn stop_excess(self) -> Error {
-        let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.expected };
+        let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
         self.abort().err().unwrap_or(incomplete)
     }
 

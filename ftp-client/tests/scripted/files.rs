@@ -1,13 +1,9 @@
 //! `download_to` and `upload_from`: whole files, resumed after interruptions.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::time::SystemTime;
 
-use ftp_client::{
-    Error, Existing, FileOptions, LocalFile, Resume, ResumeOptions, UploadFault, Verified, Verify,
-    Watch,
-};
+use ftp_client::{Error, Existing, FileOptions, Resume, UploadFault, Verified, Verify, Watch};
 
 use crate::peer::{Peer, Server};
 
@@ -59,12 +55,13 @@ fn a_download_preserves_the_modification_time_on_request() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
         let (server, mut client) = Server::logged_in(move |mut peer| {
+            // Asked before the data: a later change of the file shows in the next run.
+            peer.answer("MDTM a", answer);
             peer.image_epsv();
             peer.answer("RETR a", "150 ok");
             peer.send_data(b"hello");
             peer.reply("226 done");
             peer.answer("SIZE a", "213 5");
-            peer.answer("MDTM a", answer);
         });
         let options = FileOptions::new().preserve(true);
         client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
@@ -88,8 +85,8 @@ fn keep_existing_preserves_a_file_created_during_the_download() {
         peer.reply("226 done");
     });
     let options = FileOptions::new().existing(Existing::Keep);
-    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
-    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    assert_eq!(done.skipped, Some("now exists"));
     assert_eq!(fs::read(&path).unwrap(), b"another");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();
@@ -109,8 +106,8 @@ fn keep_existing_prevents_resuming_a_shorter_file() {
         peer.reply("226 done");
     });
     let options = FileOptions::new().resume(Resume::Proven).existing(Existing::Keep);
-    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
-    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    assert_eq!(done.skipped, Some("now exists"));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
 }
@@ -129,11 +126,13 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
         peer.reply("426 cut");
         about(&mut peer, 12, THEN);
         peer.epsv();
-        peer.answer("REST 5", "350 go on");
         peer.answer("RETR a", "150 ok");
-        peer.send_data(b", world");
+        peer.send_data(b"hello, world");
         peer.reply("226 done");
         peer.answer("MDTM a", THEN);
+        peer.answer("FEAT", "502 what");
+        // The complete file has a record: it is not fetched again.
+        about(&mut peer, 12, THEN);
     });
     let options = FileOptions::new().resume(Resume::Proven);
     let cut = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
@@ -144,81 +143,63 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
     assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert!(!part.exists());
+    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verified::Size));
     server.end();
 }
 
 #[test]
-fn a_download_restarts_if_the_servers_file_is_newer_as_09() {
+fn a_partial_file_of_another_program_is_neither_used_nor_removed_as_09() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
     let part = root.path().join("a.part");
     fs::write(&part, "other").unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
-        // It was modified after the last byte arrived here.
-        about(&mut peer, 12, "213 20990101000000");
+        about(&mut peer, 12, THEN);
         peer.epsv();
         peer.answer("RETR a", "150 ok");
         peer.send_data(b"hello, world");
         peer.reply("226 done");
-        peer.answer("SIZE a", "213 12");
     });
     let options = FileOptions::new().resume(Resume::Proven);
     let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+    assert_eq!(fs::read(&part).unwrap(), b"other");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
     server.end();
 }
 
 #[test]
-fn rejected_names_only_an_existing_local_file_as_09() {
-    for name in [None, Some("a"), Some("a.part")] {
-        let root = tempfile::tempdir().unwrap();
-        let local = name.map(|name| root.path().join(name));
-        // The local file is longer than the server's.
-        local.iter().for_each(|local| fs::write(local, "hello").unwrap());
-        let (server, mut client) = Server::logged_in(|mut peer| {
-            peer.answer("TYPE I", "200 ok");
-            about(&mut peer, 4, THEN);
-        });
-        let target = root.path().join("a");
-        let resumed = LocalFile::resume(&mut client, "a", &target, ResumeOptions::default());
-        let resumed = resumed.unwrap();
-        assert_eq!((resumed.offset, resumed.is_whole), (0, false), "{name:?}");
-        assert_eq!(resumed.rejected, local, "{name:?}");
-        server.end();
-    }
-}
-
-#[test]
-fn a_server_that_cannot_resume_sends_the_whole_file() {
-    for takes_rest in [false, true] {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("a");
-        fs::write(root.path().join("a.part"), "hello").unwrap();
+fn the_first_byte_too_many_ends_a_download() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    for (resume, verify, most, text) in [
+        (Resume::Own, Verify::IfKnown, None, "150 ok (5 bytes)"),
+        (Resume::Proven, Verify::IfKnown, None, "150 ok"),
+        (Resume::Own, Verify::IfKnown, Some(5), "150 ok"),
+        (Resume::Own, Verify::None, Some(5), "150 ok (4 bytes)"),
+    ] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
-            about(&mut peer, 12, THEN);
-            peer.epsv();
-            if takes_rest {
-                peer.answer("REST 5", "350 go on");
-                peer.answer("RETR a", "150 ok");
-                peer.send_data(b"hello, world");
-                peer.reply("226 done");
-            } else {
-                peer.answer("REST 5", "502 no");
+            if resume == Resume::Proven {
+                about(&mut peer, 5, THEN);
             }
-            about(&mut peer, 12, THEN);
             peer.epsv();
-            peer.answer("RETR a", "150 ok");
-            peer.send_data(b"hello, world");
-            peer.reply("226 done");
-            peer.answer("SIZE a", "213 12");
+            peer.answer("RETR a", text);
+            // Endless, until the client hangs up.
+            let mut data = peer.data();
+            while std::io::Write::write_all(&mut data, &[7; 65_536]).is_ok() {}
+            peer.expect_abort();
+            peer.reply("426 stopped");
+            peer.reply("226 ok");
         });
-        let options = FileOptions::new().resume(Resume::Proven);
-        let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
-        assert_eq!((done.resumed, done.size), (0, 12), "{takes_rest}");
-        assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+        let options = FileOptions::new().resume(resume).verify(verify).most_bytes(most);
+        let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
+        let is_too_long = matches!(error, Error::Incomplete { bytes: 6.., announced: Some(5) });
+        assert!(is_too_long, "{resume:?} {verify:?}: {error:?}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         server.end();
     }
 }
@@ -310,7 +291,9 @@ fn a_checksum_mismatch_leaves_no_file() {
     let path = root.path().join("a");
     let (server, mut client) = Server::logged_in(|mut peer| {
         for digest in ["cbf43926", "00000000"] {
+            // Asked before the data, so that nothing is transferred that cannot be verified.
             if digest == "cbf43926" {
+                peer.answer("FEAT", "211-Features:\r\n XCRC\r\n211 End");
                 peer.image_epsv();
             } else {
                 peer.epsv();
@@ -318,9 +301,6 @@ fn a_checksum_mismatch_leaves_no_file() {
             peer.answer("RETR a", "150 Opening for a (9 bytes)");
             peer.send_data(b"123456789");
             peer.reply("226 done");
-            if digest == "cbf43926" {
-                peer.answer("FEAT", "211-Features:\r\n XCRC\r\n211 End");
-            }
             peer.answer("XCRC a", &format!("250 {digest}"));
         }
     });

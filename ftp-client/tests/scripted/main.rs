@@ -13,7 +13,9 @@ mod copying;
 mod data_connections;
 mod deflate;
 mod downloads;
+mod evidence;
 mod files;
+
 mod fxp;
 mod listings;
 mod odd_ends;

@@ -131,16 +131,19 @@ fn an_interrupted_download_resumes_on_a_new_connection_as_09() {
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
             about(&mut peer, 12, THEN);
-            opened(&mut peer, "REST 5, RETR a").write_all(b", wo").unwrap();
+            // The first bytes are received again and compared.
+            opened(&mut peer, "RETR a").write_all(b"hello, wo").unwrap();
             // The connection stays open for the next attempt.
             peer.reply("426 cut");
             about(&mut peer, 12, THEN);
-            opened(&mut peer, "REST 9, RETR a").write_all(b"rld").unwrap();
+            opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
             peer.reply("226 done");
             peer.answer("MDTM a", THEN);
-            // The file is complete: nothing is transferred.
+            peer.answer("FEAT", "502 what");
+            // No option asks to resume what an earlier job has fetched.
             about(&mut peer, 12, THEN);
-            peer.answer("MDTM a", THEN);
+            opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
+            peer.reply("226 done");
             peer.answer("QUIT", "221 bye");
         }),
     ]);
@@ -151,11 +154,31 @@ fn an_interrupted_download_resumes_on_a_new_connection_as_09() {
     assert_eq!((done.attempts, done.resumed, done.size), (3, 9, 12));
     assert_eq!(done.bytes, 3);
     let done = local.download(&mut queue).unwrap();
-    assert_eq!((done.attempts, done.resumed, done.size), (1, 12, 12));
-    assert!(done.bytes == 0);
+    assert_eq!((done.attempts, done.resumed, done.size), (1, 0, 12));
     assert_eq!(local.content("a"), "hello, world");
     queue.quit().unwrap();
     server.end();
+}
+
+#[test]
+fn a_queue_never_joins_its_bytes_to_a_file_that_it_has_not_written() {
+    for name in ["a", "a.part"] {
+        let server = Server::start(vec![on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 12, THEN);
+            opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
+            peer.reply("226 done");
+            peer.answer("QUIT", "221 bye");
+        })]);
+        let local = Local::new();
+        std::fs::write(local.path(name), "HELLO").unwrap();
+        let mut queue = server.queue();
+        let done = local.download(&mut queue).unwrap();
+        assert_eq!((done.resumed, local.content("a").as_str()), (0, "hello, world"), "{name}");
+        assert!(name == "a" || local.content(name) == "HELLO");
+        queue.quit().unwrap();
+        server.end();
+    }
 }
 
 #[test]
@@ -175,9 +198,10 @@ fn a_download_of_a_changed_file_starts_again_as_09() {
                 peer.answer("TYPE I", "200 ok");
                 about(&mut peer, size, modified);
                 let file = &b"other, other."[..usize::try_from(size).unwrap()];
-                opened(&mut peer, "REST 2, RETR a").write_all(&file[2..]).unwrap();
+                opened(&mut peer, "RETR a").write_all(file).unwrap();
                 peer.reply("226 done");
                 peer.answer("MDTM a", modified);
+                peer.answer("FEAT", "502 what");
             }),
         ]);
         let local = Local::new();
@@ -188,86 +212,88 @@ fn a_download_of_a_changed_file_starts_again_as_09() {
     }
 }
 
-#[test]
-fn a_partial_file_that_cannot_be_resumed_is_replaced_as_09() {
-    // A part longer than the file, and a server that reports no size.
-    for (size, here) in [("213 2", "hello"), ("500 what", "h")] {
-        let script = move |mut peer: Peer| {
-            peer.answer("TYPE I", "200 ok");
-            peer.answer("SIZE a", size);
-            peer.answer("MDTM a", "500 what");
-            opened(&mut peer, "RETR a").write_all(b"hi").unwrap();
-            peer.reply("226 done");
-            peer.answer("SIZE a", size);
-        };
-        let server = Server::start(vec![on(script)]);
-        let local = Local::new();
-        std::fs::write(local.path("a.part"), here).unwrap();
-        let done = local.download(&mut server.queue()).unwrap();
-        assert_eq!((done.resumed, local.content("a").as_str()), (0, "hi"));
-        server.end();
-    }
-    // A server that cannot restart.
-    let server = Server::start(vec![on(|mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        about(&mut peer, 5, THEN);
-        peer.epsv();
-        peer.answer("REST 3", "502 no");
-        about(&mut peer, 5, THEN);
-        opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
-        peer.reply("226 done");
-        peer.answer("SIZE a", "213 5");
-    })]);
-    let local = Local::new();
-    std::fs::write(local.path("a.part"), "hel").unwrap();
-    let done = local.download(&mut server.queue()).unwrap();
-    assert_eq!((done.attempts, done.resumed), (1, 0));
-    assert_eq!(local.content("a"), "hello");
-    server.end();
+/// `TYPE I` and a download of 80,000 bytes, cut after 70,000 bytes.
+fn cut_late(peer: &mut Peer, content: &[u8]) {
+    peer.answer("TYPE I", "200 ok");
+    about(peer, 80_000, THEN);
+    opened(peer, "RETR a").write_all(content.get(..70_000).unwrap()).unwrap();
+    peer.reply("426 cut");
+    about(peer, 80_000, THEN);
+    peer.epsv();
+}
+
+/// 80,000 bytes in which no two pieces are equal.
+fn numbers() -> Vec<u8> {
+    (0..20_000_u32).flat_map(u32::to_be_bytes).collect()
 }
 
 #[test]
-fn an_ignored_rest_leaves_the_partial_file_unchanged_as_09() {
-    let server = Server::start(vec![on(|mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        about(&mut peer, 12, THEN);
-        opened(&mut peer, "REST 5, RETR a").write_all(b"hello, world").unwrap();
+fn own_bytes_that_the_server_cannot_resume_are_fetched_again_as_09() {
+    let content = numbers();
+    let server = Server::start(vec![on(move |mut peer| {
+        cut_late(&mut peer, &content);
+        peer.answer("REST 4464", "502 no");
+        about(&mut peer, 80_000, THEN);
+        opened(&mut peer, "RETR a").write_all(&content).unwrap();
         peer.reply("226 done");
-        about(&mut peer, 12, THEN);
-        peer.epsv();
-        peer.answer("RETR a", "550 gone");
     })]);
     let local = Local::new();
-    std::fs::write(local.path("a.part"), "hello").unwrap();
-    let failed = local.download(&mut server.queue());
-    assert!(matches!(failed, Err(Error::Refused(..))), "{failed:?}");
-    assert_eq!(local.content("a.part"), "hello");
+    let done = local.download(&mut server.queue()).unwrap();
+    assert_eq!((done.attempts, done.resumed), (2, 0));
+    assert_eq!(std::fs::read(local.path("a")).unwrap(), numbers());
     server.end();
 }
 
 #[test]
 fn a_download_starts_again_if_the_server_ignores_rest_hc_19() {
     // It replies 350 and still sends the whole file.
-    let server = Server::start(vec![on(|mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        about(&mut peer, 5, THEN);
-        opened(&mut peer, "REST 3, RETR a").write_all(b"hello").unwrap();
+    let content = numbers();
+    let server = Server::start(vec![on(move |mut peer| {
+        cut_late(&mut peer, &content);
+        peer.answer("REST 4464", "350 go on");
+        peer.answer("RETR a", "150 Opening");
+        // The client ends the transfer at the first byte that differs.
+        let _ = peer.data().write_all(&content);
         peer.reply("226 done");
-        about(&mut peer, 5, THEN);
-        peer.answer("EPSV", "425 not now");
-        about(&mut peer, 5, THEN);
-        opened(&mut peer, "REST 3, RETR a").write_all(b"hello").unwrap();
+        peer.allow_abort();
+        about(&mut peer, 80_000, THEN);
+        opened(&mut peer, "RETR a").write_all(&content).unwrap();
         peer.reply("226 done");
-        about(&mut peer, 5, THEN);
-        opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
-        peer.reply("226 done");
-        peer.answer("SIZE a", "213 5");
     })]);
     let local = Local::new();
-    std::fs::write(local.path("a.part"), "hel").unwrap();
     let done = local.download(&mut server.queue()).unwrap();
     assert_eq!((done.attempts, done.resumed), (2, 0));
-    assert_eq!(local.content("a"), "hello");
+    assert_eq!(std::fs::read(local.path("a")).unwrap(), numbers());
+    server.end();
+}
+
+#[test]
+fn bytes_of_another_version_of_equal_size_show_in_the_overlap() {
+    // The server reports no times, and its file is exchanged between two attempts.
+    let content = numbers();
+    let other: Vec<u8> = content.iter().map(|byte| byte ^ 1).collect();
+    let want = other.clone();
+    let server = Server::start(vec![on(move |mut peer| {
+        let untimed = |peer: &mut Peer| about(peer, 80_000, "500 what");
+        peer.answer("TYPE I", "200 ok");
+        untimed(&mut peer);
+        opened(&mut peer, "RETR a").write_all(&content[..70_000]).unwrap();
+        peer.reply("426 cut");
+        untimed(&mut peer);
+        peer.epsv();
+        peer.answer("REST 4464", "350 go on");
+        peer.answer("RETR a", "150 Opening");
+        let _ = peer.data().write_all(&other[4_464..]);
+        peer.reply("226 done");
+        peer.allow_abort();
+        untimed(&mut peer);
+        opened(&mut peer, "RETR a").write_all(&other).unwrap();
+        peer.reply("226 done");
+    })]);
+    let local = Local::new();
+    let done = local.download(&mut server.queue()).unwrap();
+    assert_eq!((done.attempts, done.resumed), (2, 0));
+    assert_eq!(std::fs::read(local.path("a")).unwrap(), want);
     server.end();
 }
 
@@ -336,9 +362,10 @@ fn every_new_connection_enters_the_same_directory() {
             let mut peer = entered(peer);
             peer.answer("TYPE I", "200 ok");
             about(&mut peer, 12, THEN);
-            opened(&mut peer, "REST 5, RETR a").write_all(b", world").unwrap();
+            opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
             peer.reply("226 done");
             peer.answer("MDTM a", THEN);
+            peer.answer("FEAT", "502 what");
             // The server closes an idle connection.
             peer.reply("421 idle");
             peer.close();

@@ -1,5 +1,6 @@
 //! Runs the lines of a batch one after the other over one connection.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -291,6 +292,7 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
+        let memory = RefCell::default();
         let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
@@ -301,7 +303,7 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, fields: &fields },
+                Attempt { from_start, memory: &memory, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done

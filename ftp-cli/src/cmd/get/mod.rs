@@ -3,13 +3,14 @@
 
 mod requests;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, NotLent, Phase, Place};
+use ftp_client::{Client, NotLent, Phase, Place, Targets};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -82,7 +83,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let count = items.len() + failed.len() + left;
     let board = Board::new(when, stdio, count, None);
-    let context = Context::new(options, stdio, &settings, &cleanup, board);
+    let mut context = Context::new(options, stdio, &settings, &cleanup, board);
+    let targets = items.iter().filter_map(|item| match &item.target {
+        Target::File(path) => Some(path.clone()),
+        _ => None,
+    });
+    context.targets = Targets::new(targets);
     let mut tally = Tally::new(count, "files fetched", &stdio.messages, &stdio.events);
     for (url, failure) in failed {
         let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));
@@ -282,6 +288,7 @@ impl<'a> Getter<'a, '_, '_> {
     ) -> Result<Done, Failure> {
         let item = self.item(number);
         let Self { sessions, context, ahead, items, .. } = self;
+        let memory = RefCell::default();
         context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
             if !lock(ahead).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
@@ -307,7 +314,7 @@ impl<'a> Getter<'a, '_, '_> {
                 client,
                 &mut remote,
                 &item.target,
-                Attempt { from_start, fields },
+                Attempt { from_start, memory: &memory, fields },
             );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);

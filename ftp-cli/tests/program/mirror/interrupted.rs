@@ -102,12 +102,14 @@ fn a_mirror_keeps_the_temporary_file_of_a_running_download() {
     let here = TempRoot::new();
     here.write("mine/f", b"old");
     let target = here.join("mine/g");
-    let mut command = ftp(&["get", "--limit-rate", "1k", &server.url("g"), "-o", shown(&target)]);
-    let mut get = Running::start(&mut command);
+    let limit = ["--limit-rate", "1k"];
+    let mut command = ftp(&["get", "-c", &server.url("g"), "-o", shown(&target)]);
+    let command = command.args(limit);
+    let mut get = Running::start(command);
     let temporary = || {
         let entries = fs::read_dir(here.join("mine")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".ftp-client-")).count()
+        names.filter(|name| name == "g.part").count()
     };
     wait_until("the download to begin", || temporary() == 1);
     let ran = mirror(&["--delete"], &server.url("tree"), shown(&here.join("mine")));

@@ -2,6 +2,7 @@
 //! same file.
 
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use ftp_server::{Rights, Server};
@@ -9,28 +10,129 @@ use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
-use super::{PLAIN, TEN, count, sent, ten, text};
+use super::{PLAIN, count, sent, ten, text};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
+
+/// 80,000 bytes in which no two pieces are equal.
+fn numbers() -> Vec<u8> {
+    (0..20_000_u32).flat_map(u32::to_be_bytes).collect()
+}
+
+/// The acts of one connection: the size and time of the file, and its data.
+fn told(size: &'static str, time: &'static str, retr: Act) -> Vec<(&'static str, Act)> {
+    vec![("SIZE", Act::Say(size)), ("MDTM", Act::Say(time)), ("RETR", retr)]
+}
+
+const OLD: &str = "213 19990101000000";
+const EIGHTY: &str = "213 80000";
+
+/// The first connection of a download that leaves `NAME.part` with 70,000 of 80,000 bytes.
+fn cut_late() -> Vec<(&'static str, Act)> {
+    told(EIGHTY, OLD, Act::Send(PLAIN, numbers()[..70_000].to_vec(), "426 cut"))
+}
 
 #[test]
 fn the_reason_for_discarding_a_part_is_reported_once() {
     let here = TempRoot::new();
-    let part = here.write("new.part", b"xxxxx");
-    let ago = SystemTime::now() - Duration::from_secs(60);
-    fs::File::options().write(true).open(&part).unwrap().set_modified(ago).unwrap();
-    let peer = Peer::start(&[
-        ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end")),
-        ("SIZE", Act::Say("213 10")),
-        ("REST", Act::Say("502 no")),
-        ("RETR", sent(b'x')),
-    ]);
-    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
+    let new = text(&here.join("new"));
+    let mut again = told(EIGHTY, OLD, Act::Send(PLAIN, numbers(), "226 done"));
+    again.push(("REST", Act::Say("502 no")));
+    let peer = Peer::start_several(vec![cut_late(), again]);
+    run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(9);
+    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &new]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(said.contains("the server cannot resume"), "{said} {}", peer.seen());
     assert_eq!(said.matches("downloading from the start").count(), 1, "{said}");
     ran.exited(0);
-    assert_eq!(here.read("new"), ten(b'x'));
+    assert_eq!((here.read("new"), here.names()), (numbers(), vec![b"new".to_vec()]));
+}
+
+#[test]
+fn files_of_other_programs_are_never_used_as_parts() {
+    for name in ["new.part", "new"] {
+        let here = TempRoot::new();
+        let new = text(&here.join("new"));
+        here.write(name, b"0123");
+        let peer = Peer::start_several(vec![told("213 10", OLD, sent(b'x'))]);
+        let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &new]));
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        ran.exited(0);
+        assert_eq!(here.read("new"), ten(b'x'));
+        assert!(name == "new" || here.read(name) == b"0123", "{name}");
+        assert_eq!(said.contains("use --if-changed"), name == "new", "{said}");
+        assert!(!peer.seen().contains("REST"), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn a_target_never_becomes_the_part_of_another_one_of_its_run() {
+    let here = TempRoot::new();
+    let acts = vec![
+        ("SIZE", Act::Say("213 10")),
+        ("MDTM", Act::Say(OLD)),
+        ("RETR h/a.part", sent(b'p')),
+        ("RETR h/a", sent(b'a')),
+    ];
+    let peer = Peer::start(&acts);
+    let urls = [peer.url("h/a.part"), peer.url("h/a")];
+    run(ftp(&["get", "-c", "-P"]).arg(here.path()).args(&urls)).exited(0);
+    assert_eq!((here.read("a.part"), here.read("a")), (ten(b'p'), ten(b'a')));
+    assert_eq!(here.names().len(), 2);
+    // In a later run too: `a.part` is a complete file.
+    let peer = Peer::start(&acts);
+    run(ftp(&["get", "-c", "-P"]).arg(here.path()).arg(peer.url("h/a"))).exited(0);
+    assert_eq!((here.read("a.part"), here.read("a")), (ten(b'p'), ten(b'a')));
+}
+
+#[test]
+fn a_complete_file_is_not_fetched_again_until_it_is_edited() {
+    let here = TempRoot::new();
+    let new = text(&here.join("new"));
+    let acts = || told("213 10", OLD, sent(b'x'));
+    let peer = Peer::start_several(vec![acts(), acts(), acts(), acts()]);
+    let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(0);
+    get();
+    get();
+    assert_eq!(count(&peer, "RETR"), 1, "{}", peer.seen());
+    for (year, times) in [(2030, 2), (1990, 3)] {
+        let file = fs::File::options().write(true).open(&new).unwrap();
+        (&file).write_all(b"edited").unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600);
+        file.set_modified(time).unwrap();
+        get();
+        assert_eq!((count(&peer, "RETR"), here.read("new")), (times, ten(b'x')));
+    }
+}
+
+#[test]
+fn a_name_of_255_bytes_can_be_resumed() {
+    for length in [250, 251, 255] {
+        let here = TempRoot::new();
+        let name = "n".repeat(length);
+        let new = text(&here.join(&name));
+        let whole = told(EIGHTY, OLD, Act::Send(PLAIN, numbers()[4_464..].to_vec(), "226 done"));
+        let peer = Peer::start_several(vec![cut_late(), whole]);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(9);
+        assert_eq!(here.names().len(), 1);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(0);
+        assert!(peer.seen().contains("REST 4464, RETR x"), "{}", peer.seen());
+        assert_eq!((here.read(&name), here.names().len()), (numbers(), 1), "{length}");
+    }
+}
+
+#[test]
+fn two_names_that_the_disk_takes_for_one_never_replace_each_other() {
+    let here = TempRoot::new();
+    here.mkdir("d");
+    // As on a disk without case: both lead to one file.
+    std::os::unix::fs::symlink("d", here.join("D")).unwrap();
+    let script = here.write("script", b"get a d/f\nget b D/f\n");
+    let peer = Peer::start(&[("RETR a", sent(b'a')), ("RETR b", sent(b'b'))]);
+    let mut batch = ftp(&["batch", &peer.url(""), &text(&script)]);
+    let ran = run(batch.current_dir(here.path()));
+    failed(&ran, 12, "the file system takes this name for d/f");
+    assert_eq!(here.read("d/f"), ten(b'a'));
 }
 
 #[test]
@@ -63,95 +165,106 @@ fn an_append_of_unknown_outcome_is_not_retried() {
 fn a_part_of_a_replaced_remote_file_is_not_resumed_as_09() {
     let here = TempRoot::new();
     let new = text(&here.join("new"));
-    let told = |time: &'static str| [("SIZE", Act::Say("213 10")), ("MDTM", Act::Say(time))];
-    let get = |acts: &[(&'static str, Act)]| {
-        let peer = Peer::start(acts);
-        (run(&mut ftp(&["get", "-c", &peer.url("x"), &new])), peer)
-    };
-    // Both times are long before the partial file: only the recorded origin shows the change.
-    let [size, time] = told("213 19990101000000");
-    let cut = ("RETR", Act::Send(TEN, b"aaaa".to_vec(), "426 cut"));
-    get(&[cut.clone(), size.clone(), time.clone()]).0.exited(9);
-    assert_eq!(here.read("new.part"), b"aaaa");
-    let [_, other] = told("213 19990202000000");
-    let (ran, peer) = get(&[("RETR", sent(b'b')), size.clone(), other]);
+    let get = |peer: &Peer| run(&mut ftp(&["get", "-c", &peer.url("x"), &new]));
+    // Both times are long before the partial file: only the record shows the change.
+    let other =
+        told(EIGHTY, "213 19990202000000", Act::Send(PLAIN, vec![b'b'; 80_000], "226 done"));
+    let peer = Peer::start_several(vec![cut_late(), other]);
+    get(&peer).exited(9);
+    assert_eq!(here.read("new.part"), numbers()[..70_000]);
+    let ran = get(&peer);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"), "{ran:?}");
     ran.succeeded();
     assert!(!peer.seen().contains("REST"), "{}", peer.seen());
-    assert_eq!(here.read("new"), ten(b'b'));
+    assert_eq!(here.read("new"), vec![b'b'; 80_000]);
     fs::remove_file(&new).unwrap();
 
     // The same file is resumed, whatever the local time of the partial file.
-    get(&[cut, size.clone(), time.clone()]).0.exited(9);
+    let rest = told(EIGHTY, OLD, Act::Send(PLAIN, numbers()[4_464..].to_vec(), "226 done"));
+    let peer = Peer::start_several(vec![cut_late(), rest]);
+    get(&peer).exited(9);
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let part = fs::File::options().write(true).open(here.join("new.part")).unwrap();
     part.set_modified(long_ago).unwrap();
-    let rest = ("RETR", Act::Send(PLAIN, vec![b'a'; 6], "226 done"));
-    let (ran, peer) = get(&[rest, size, time]);
-    ran.succeeded();
-    assert!(peer.seen().contains("REST 4, RETR x"), "{}", peer.seen());
-    assert_eq!(here.read("new"), ten(b'a'));
+    get(&peer).succeeded();
+    assert!(peer.seen().contains("REST 4464, RETR x"), "{}", peer.seen());
+    assert_eq!(here.read("new"), numbers());
+}
+
+#[test]
+fn a_part_of_another_server_user_or_path_is_not_resumed() {
+    // The file has the same size and time everywhere.
+    let whole = || told(EIGHTY, OLD, Act::Send(PLAIN, vec![b'b'; 80_000], "226 done"));
+    for (one, other) in [("x", "y"), ("x", "%2Fx"), ("x", "d/x")] {
+        let here = TempRoot::new();
+        let new = text(&here.join("new"));
+        let peer = Peer::start_several(vec![cut_late(), whole()]);
+        run(&mut ftp(&["get", "-c", &peer.url(one), &new])).exited(9);
+        let ran = run(&mut ftp(&["get", "-c", &peer.url(other), &new]));
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("another file"), "{ran:?}");
+        ran.exited(0);
+        assert_eq!((here.read("new"), here.names()), (vec![b'b'; 80_000], vec![b"new".to_vec()]));
+    }
+    for (host, user) in [("localhost", ""), ("127.0.0.1", "you:word@")] {
+        let here = TempRoot::new();
+        let new = text(&here.join("new"));
+        let peer = Peer::start_several(vec![cut_late(), whole()]);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(9);
+        let url = peer.url("x").replace("127.0.0.1", &format!("{user}{host}"));
+        run(&mut ftp(&["get", "-c", "-4", &url, &new])).exited(0);
+        assert_eq!(here.read("new"), vec![b'b'; 80_000], "{url}");
+    }
 }
 
 #[test]
 fn a_file_that_changes_during_a_resumed_download_fails() {
     let here = TempRoot::new();
-    here.write("new.part", b"aaaa");
-    let acts = [
-        ("SIZE", Act::Say("213 10")),
-        ("MDTM", Act::Say("213 19990101000000")),
+    let changed = vec![
+        ("SIZE", Act::Say(EIGHTY)),
+        ("MDTM", Act::Say(OLD)),
         ("MDTM", Act::Say("213 19990202000000")),
-        ("RETR", Act::Send(PLAIN, vec![b'b'; 6], "226 done")),
+        ("RETR", Act::Send(PLAIN, numbers()[4_464..].to_vec(), "226 done")),
     ];
-    let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]));
-    failed(&ran, 11, "changed during the download");
+    let peer = Peer::start_several(vec![cut_late(), changed]);
+    let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
+    get().exited(9);
+    failed(&get(), 11, "changed during the download");
     assert!(here.names().is_empty(), "a mixture is of no use: {:?}", here.names());
 }
 
 #[test]
 fn a_server_that_ignores_rest_leaves_no_mixed_file_as_09() {
-    let whole = b"0123456789".to_vec();
-    let size = || ("SIZE", Act::Say("213 10"));
-    let get = |here: &TempRoot, acts: &[(&'static str, Act)]| {
-        let peer = Peer::start(acts);
-        run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("x"))]))
+    let get = |here: &TempRoot, second: Vec<(&'static str, Act)>| {
+        let peer = Peer::start_several(vec![cut_late(), second]);
+        let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("x"))]));
+        get().exited(9);
+        assert_eq!(here.read("x.part"), numbers()[..70_000]);
+        get()
     };
-    for name in ["x", "x.part"] {
-        let begin = || {
-            let here = TempRoot::new();
-            here.write(name, b"0123");
-            here
-        };
-        // The server sends everything from byte 0: the file is downloaded again as a whole.
-        let here = begin();
-        let again = Act::Send(PLAIN, whole.clone(), "226 done");
-        let acts = [size(), ("RETR", again.clone()), ("RETR", again)];
-        let ran = get(&here, &acts);
-        assert!(
-            String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"),
-            "{ran:?}"
-        );
-        ran.succeeded();
-        assert_eq!((here.read("x"), here.names()), (whole.clone(), vec![b"x".to_vec()]));
-        // Interrupted before that shows: only the existing bytes stay.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"012".to_vec()))];
-        assert_ne!(get(&here, &acts).code(), Some(0));
-        assert_eq!((here.read(name), here.names()), (b"0123".to_vec(), vec![name.into()]));
-        // An interrupted rest is kept.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"456".to_vec()))];
-        assert_ne!(get(&here, &acts).code(), Some(0));
-        assert_eq!((here.read(name), here.names()), (b"0123456".to_vec(), vec![name.into()]));
-        // Fewer bytes than were missing, and still a confirmation.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::Send(PLAIN, b"012".to_vec(), "226 done"))];
-        get(&here, &acts).exited(11);
-        if name == "x" {
-            assert_eq!(here.read("x"), b"0123");
-        }
-        assert_eq!(here.names().len(), usize::from(name == "x"));
-    }
+    let about = || vec![("SIZE", Act::Say(EIGHTY)), ("MDTM", Act::Say(OLD))];
+    // The server sends everything from byte 0: the file is downloaded again as a whole.
+    let here = TempRoot::new();
+    let again = || ("RETR", Act::Send(PLAIN, numbers(), "226 done"));
+    let ran = get(&here, [about(), vec![again(), again()]].concat());
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("downloading from the start"), "{ran:?}");
+    ran.succeeded();
+    assert_eq!((here.read("x"), here.names()), (numbers(), vec![b"x".to_vec()]));
+    // Interrupted before that shows: only the existing bytes stay.
+    let here = TempRoot::new();
+    let other = Act::SendAndBreak(PLAIN, numbers()[4_464..10_000].to_vec());
+    assert_ne!(get(&here, [about(), vec![("RETR", other)]].concat()).code(), Some(0));
+    assert_eq!(here.read("x.part"), numbers()[..70_000]);
+    // An interrupted rest is kept.
+    let here = TempRoot::new();
+    let rest = Act::SendAndBreak(PLAIN, numbers()[4_464..75_000].to_vec());
+    assert_ne!(get(&here, [about(), vec![("RETR", rest)]].concat()).code(), Some(0));
+    assert_eq!(here.read("x.part"), numbers()[..75_000]);
+    // Fewer bytes than were missing, and still a confirmation.
+    let here = TempRoot::new();
+    let short = Act::Send(PLAIN, numbers()[4_464..75_000].to_vec(), "226 done");
+    get(&here, [about(), vec![("RETR", short)]].concat()).exited(11);
+    assert!(here.names().is_empty(), "{:?}", here.names());
 }
 
 #[test]
@@ -165,17 +278,6 @@ fn a_grown_file_fails_with_a_hint_to_verify_none() {
     let url = Peer::start(&acts).url("x");
     run(&mut ftp(&["get", "--verify", "none", &url, &new])).succeeded();
     assert_eq!(here.read("new"), ten(b'x'));
-}
-
-#[test]
-fn a_download_restarts_if_the_server_cannot_resume() {
-    let here = TempRoot::new();
-    here.write("new.part", b"aaaa");
-    let acts =
-        [("SIZE", Act::Say("213 10")), ("REST 4", Act::Say("502 what?")), ("RETR", sent(b'b'))];
-    run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]))
-        .succeeded();
-    assert_eq!((here.read("new"), here.names()), (ten(b'b'), vec![b"new".to_vec()]));
 }
 
 #[test]
@@ -211,25 +313,19 @@ fn a_connection_lost_at_any_byte_leaves_no_file_hl_04() {
 
 #[test]
 fn a_retry_after_a_lost_connection_resumes_the_part() {
-    let here = TempRoot::new();
-    let first = Peer::start_several(vec![
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", Act::Say("213 19990101000000")),
-            ("RETR", Act::SendAndBreak(TEN, b"aaaa".to_vec())),
-        ],
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", Act::Say("213 19990101000000")),
-            ("RETR", Act::Send(PLAIN, b"bbbbbb".to_vec(), "226 done")),
-        ],
-    ]);
-    let new = text(&here.join("new"));
-    let limits = ["--retry", "1", "--retry-delay", "0"];
-    run(ftp(&["get", "-c", &first.url("x"), &new]).args(limits)).succeeded();
-    assert_eq!(here.read("new"), b"aaaabbbbbb");
-    assert!(first.seen().contains("REST 4, RETR x"), "{}", first.seen());
-    assert_eq!(count(&first, "USER"), 2);
+    // Without a time of the server too: the bytes are of the same process.
+    for time in [OLD, "502 what"] {
+        let here = TempRoot::new();
+        let lost = Act::SendAndBreak(PLAIN, numbers()[..70_000].to_vec());
+        let rest = Act::Send(PLAIN, numbers()[4_464..].to_vec(), "226 done");
+        let peer = Peer::start_several(vec![told(EIGHTY, time, lost), told(EIGHTY, time, rest)]);
+        let new = text(&here.join("new"));
+        let limits = ["--retry", "1", "--retry-delay", "0"];
+        run(ftp(&["get", "-c", &peer.url("x"), &new]).args(limits)).succeeded();
+        assert_eq!(here.read("new"), numbers());
+        assert!(peer.seen().contains("REST 4464, RETR x"), "{}", peer.seen());
+        assert_eq!(count(&peer, "USER"), 2);
+    }
 }
 
 #[test]
@@ -370,7 +466,7 @@ fn a_resumed_transfer_reports_its_offset() {
     };
     let peer = Peer::start_several(vec![
         acts(Act::SendAndBreak("150 go", vec![7; 1_024])),
-        acts(Act::Send("150 go", vec![7; 1_976], "226 done")),
+        acts(Act::Send("150 go", vec![7; 3_000], "226 done")),
     ]);
     let retry = ["get", "-c", "--retry", "1", "--retry-delay", "0s", "--log-file", &log];
     run(ftp(&retry).args([&peer.url("x"), &text(&here.join("new"))])).exited(0);

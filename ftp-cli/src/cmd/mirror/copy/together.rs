@@ -113,7 +113,7 @@ impl LargeFile<'_> {
             path: self.there,
             name: self.below,
             target: &target,
-            part: shown(&join(above, &name)) + ".part",
+            part: Some(shown(&join(above, &name)) + ".part"),
             verify: Verify::BestEffort,
             rate_limit: progress.rate_limit,
             board: progress.board,
@@ -121,7 +121,7 @@ impl LargeFile<'_> {
             failed_here: &failed_here,
         };
         match gather(&order, connections) {
-            Ok(Gathered::Whole(whole)) => return Ok(Some(whole)),
+            Ok(Gathered::Whole(whole)) => return Ok(Some(*whole)),
             Ok(Gathered::Alone(_)) => {}
             Err(failure) => {
                 let first = connections.first_mut().filter(|_| failure.is_end_of_connection());

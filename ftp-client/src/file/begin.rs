@@ -1,0 +1,510 @@
+//! Where a download begins: the search for bytes that need not be received again.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ftp_proto::{BlockFault, DeflateFault};
+
+use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
+use super::growing::named;
+use super::local::{Committed, LocalFile};
+use super::options::{Existing, FileOptions};
+use super::origin::Origin;
+use super::part::{self, FoundFile};
+use super::record::{Record, SourceId};
+use super::targets::Targets;
+use super::verify::{self, Compared};
+use crate::client::Client;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::url_path::Place;
+
+/// The target of a download.
+pub enum Sink<'a> {
+    /// A file that gets this path when it is complete. Until then, an existing file is unchanged.
+    Path(&'a Path),
+    /// A file that is written under its own path.
+    InPlace(&'a Path),
+    /// A stream. After its first byte, no attempt can be repeated.
+    Stream(&'a mut dyn Write),
+}
+
+/// What a failed attempt left.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Left {
+    /// Nothing arrived, or the failure came before the data.
+    #[default]
+    Nothing,
+    /// The received bytes were removed.
+    Removed,
+    /// The received bytes were removed, because some of them may be wrong.
+    Wrong,
+    /// The received bytes are in this partial file, which a later run can resume.
+    Part(PathBuf),
+    /// The received bytes are in the target itself.
+    InPlace,
+    /// The stream has received bytes.
+    Stream,
+}
+
+/// What the earlier attempts of a job did, for a job that is built again.
+#[derive(Debug, Default)]
+#[doc(hidden)]
+pub struct Memory {
+    /// The file with the received bytes, and the facts of the server's file when they came.
+    pub(super) file: Option<(LocalFile, Origin)>,
+    /// Whether the next attempt begins at byte 0 in any case.
+    pub(super) from_start: bool,
+    /// Whether the server cannot begin at another byte than 0.
+    pub(super) no_restart: bool,
+    /// Whether the server gave no digest, or not in time.
+    pub(super) has_no_digest: bool,
+    pub(super) left: Left,
+}
+
+/// Where a download begins.
+pub(super) struct Start<'s> {
+    pub(super) target: Writing<'s>,
+    /// The bytes that are kept, and how many of them are received again and compared.
+    pub(super) kept: u64,
+    pub(super) compare: u64,
+    /// The size and time of the server's file, if they were asked for.
+    pub(super) origin: Option<Origin>,
+    /// Whether nothing is missing.
+    pub(super) is_whole: bool,
+    /// Whether a digest has proved all kept bytes.
+    pub(super) is_digested: bool,
+    /// Whether kept bytes are in a file that is not this program's: a failure removes the others.
+    pub(super) is_restored: bool,
+}
+
+/// The open target.
+pub(super) enum Writing<'s> {
+    File(LocalFile),
+    Stream(&'s mut (dyn Write + 's)),
+    /// The complete file at the target, which is not written.
+    Target(FoundFile),
+}
+
+/// A file of earlier bytes, with the decision about it.
+struct Judged {
+    step: Step,
+    is_digested: bool,
+}
+
+impl<'s> Start<'s> {
+    /// Returns a start at byte 0.
+    const fn at_0(target: Writing<'s>) -> Self {
+        Self {
+            target,
+            kept: 0,
+            compare: 0,
+            origin: None,
+            is_whole: false,
+            is_digested: false,
+            is_restored: false,
+        }
+    }
+
+    /// Returns the start for a target that is complete.
+    fn whole(found: FoundFile, origin: Origin, is_digested: bool) -> Self {
+        let kept = found.length;
+        let start = Self::at_0(Writing::Target(found));
+        Self { kept, origin: Some(origin), is_whole: true, is_digested, ..start }
+    }
+}
+
+impl Start<'_> {
+    /// Returns the local file, if the target is one.
+    pub(super) fn file(&self) -> Option<&File> {
+        match &self.target {
+            Writing::File(file) => Some(file.file()),
+            Writing::Target(found) => Some(&found.file),
+            Writing::Stream(_) => None,
+        }
+    }
+
+    /// Returns the path of the file with the kept bytes.
+    pub(super) fn name(&self) -> &[u8] {
+        match &self.target {
+            Writing::File(file) => {
+                file.path().unwrap_or_else(|| file.target()).as_os_str().as_bytes()
+            }
+            Writing::Target(found) => found.path.as_os_str().as_bytes(),
+            Writing::Stream(_) => b"-",
+        }
+    }
+
+    /// Returns the error of the target, with its path.
+    pub(super) fn failed_here(&self, error: &io::Error) -> Error {
+        Error::Local(match &self.target {
+            Writing::File(file) => named(file.target(), error),
+            Writing::Target(found) => named(&found.path, error),
+            Writing::Stream(_) => io::Error::new(error.kind(), error.to_string()),
+        })
+    }
+
+    /// Gives the complete file its time and its name.
+    pub(super) fn publish(
+        self,
+        time: Option<SystemTime>,
+        replaces: bool,
+        targets: Option<&Targets>,
+    ) -> Result<Committed, Error> {
+        match self.target {
+            Writing::Stream(stream) => {
+                stream.flush().map_err(Error::Local)?;
+                Ok(Committed::Done)
+            }
+            Writing::Target(FoundFile { path, file, record, .. }) => {
+                if let Some(time) = time {
+                    file.set_modified(time).map_err(|error| Error::Local(named(&path, &error)))?;
+                    record.inspect(|record| record.complete(&file));
+                }
+                Ok(Committed::Done)
+            }
+            Writing::File(file) => {
+                let target = file.target().to_owned();
+                let failed = |error| Error::Local(named_once(&target, &error));
+                if let Some(time) = time {
+                    file.set_modified(time).map_err(failed)?;
+                }
+                match targets {
+                    None => file.commit(replaces),
+                    Some(targets) => {
+                        // The disk is the slow part: jobs need not wait for each other here.
+                        file.file().sync_all().map_err(failed)?;
+                        targets.publish(&target, || file.commit(replaces))
+                    }
+                }
+                .map_err(failed)
+            }
+        }
+    }
+}
+
+/// Adds a path to an error that may have one already.
+fn named_once(path: &Path, error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => named(path, error),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+impl Memory {
+    /// Keeps what a failed transfer left, for the next attempt or run.
+    pub(super) fn note_failure(&mut self, start: Start<'_>, error: &Error, is_repeated: bool) {
+        let Start { target, kept, origin, is_restored, .. } = start;
+        let mut file = match target {
+            Writing::File(file) => file,
+            Writing::Stream(_) => return,
+            Writing::Target(_) => return,
+        };
+        if self.left == Left::Wrong {
+            file.discard();
+            return;
+        }
+        let is_corrupt = match error {
+            Error::Compressed(fault) => *fault != DeflateFault::Truncated,
+            Error::Blocks(fault) => *fault != BlockFault::Truncated,
+            _ => false,
+        };
+        if is_corrupt {
+            // The data was corrupt at an unknown position.
+            file.discard();
+            return;
+        }
+        if is_restored {
+            file.restore();
+        }
+        file.settle();
+        let length = file.length().unwrap_or_default();
+        if file.is_kept() && length > 0 {
+            self.left = match file.path() {
+                Some(path) if path != file.target() => Left::Part(path.to_owned()),
+                _ => Left::InPlace,
+            };
+        } else if self.left == Left::Removed && is_repeated {
+            self.left = Left::Nothing;
+        }
+        if let Some(origin) = origin
+            && (file.is_kept() || is_repeated)
+            && !is_restored
+            && length >= kept
+        {
+            self.file = Some((file, origin));
+        }
+    }
+}
+
+impl std::fmt::Debug for Sink<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::InPlace(path) => f.debug_tuple("InPlace").field(path).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// The search for bytes that need not be received again.
+pub(super) struct Search<'s> {
+    pub(super) place: &'s Place,
+    pub(super) options: &'s FileOptions,
+    pub(super) targets: Option<&'s Targets>,
+    pub(super) like: Option<&'s Path>,
+    pub(super) is_repeated: bool,
+    pub(super) past: &'s mut Memory,
+    pub(super) on: &'s dyn Observer,
+}
+
+impl Search<'_> {
+    pub(super) fn start<'w>(
+        &mut self,
+        client: &mut Client,
+        to: &'w mut Sink<'_>,
+    ) -> Result<Start<'w>, Error> {
+        let (path, in_place) = match to {
+            Sink::Stream(stream) => return Ok(Start::at_0(Writing::Stream(*stream))),
+            Sink::Path(path) => (*path, false),
+            Sink::InPlace(path) => (*path, true),
+        };
+        if let Some((file, then)) = self.past.file.take() {
+            return self.go_on(client, file, then);
+        }
+        if self.options.resume != Resume::Own {
+            return self.find(client, path, in_place);
+        }
+        if in_place {
+            let length = FoundFile::at(path).map_err(Error::Local)?.map_or(0, |found| found.length);
+            let file = LocalFile::in_place(path, (length, 0), None).map_err(Error::Local)?;
+            return Ok(Start::at_0(Writing::File(file)));
+        }
+        let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
+            let parent = super::local::parent(path);
+            let why = format!("cannot create a file: {error}");
+            Error::Local(named(parent, &io::Error::new(error.kind(), why)))
+        })?;
+        let mut start = Start::at_0(Writing::File(file));
+        if self.is_repeated {
+            start.origin = Some(Origin::ask(client, self.place.path())?);
+        }
+        Ok(start)
+    }
+
+    /// Resumes the bytes of an earlier attempt of this job.
+    fn go_on<'w>(
+        &mut self,
+        client: &mut Client,
+        mut file: LocalFile,
+        then: Origin,
+    ) -> Result<Start<'w>, Error> {
+        let origin = Origin::ask(client, self.place.path())?;
+        let have = file.length().map_err(Error::Local)?;
+        let known = Known {
+            have,
+            size: origin.size,
+            resume: self.options.resume,
+            is_own: true,
+            record: None,
+            is_refuted: then.is_still(origin) == Some(false),
+            restarts: !self.past.no_restart,
+            digest: Asked::NoAnswer,
+        };
+        let step = if self.past.from_start { Step::FromZero(Why::Refuted) } else { decide(&known) };
+        let (kept, compare, is_whole) = self.of_step(step, have, &file.path_or_target());
+        if let Err(error) = file.again(kept) {
+            return Err(Error::Local(named(file.target(), &error)));
+        }
+        let target = Writing::File(file);
+        Ok(Start { kept, compare, origin: Some(origin), is_whole, ..Start::at_0(target) })
+    }
+
+    /// Finds bytes of earlier runs.
+    fn find<'w>(
+        &mut self,
+        client: &mut Client,
+        target: &Path,
+        in_place: bool,
+    ) -> Result<Start<'w>, Error> {
+        let there = self.place.path().to_vec();
+        let here = Error::Local;
+        let keeps = self.options.existing == Existing::Keep;
+        let (part_path, part) = match in_place {
+            true => (target.to_owned(), None),
+            false => part::find(target, self.targets).map_err(here)?,
+        };
+        let local = match keeps && !in_place {
+            true => None,
+            false => FoundFile::at(target).map_err(here)?,
+        };
+        let source = SourceId::ask(client, &there)?;
+        let origin = Origin::ask(client, &there)?;
+        let now = Record::new(source, origin);
+        let part_length = part.as_ref().map_or(0, |part| part.length);
+        let local_length = local.as_ref().map_or(0, |local| local.length);
+        let is_taken = self.past.from_start;
+        // A file that this program has completed, and that has not changed since.
+        if !is_taken
+            && let Some(local) = &local
+            && local.record.as_ref().is_some_and(|record| !record.is_part())
+            && local.length > 0
+        {
+            let judged = self.judge(client, local, now.as_ref(), origin, Asked::NoAnswer)?;
+            if judged.step == Step::Whole {
+                return Ok(Start::whole(local_of(local).map_err(here)?, origin, false));
+            }
+        }
+        let mut why = None;
+        if let Some(part) = part.as_ref().filter(|part| part.length > 0 && !is_taken) {
+            let judged = self.judge(client, part, now.as_ref(), origin, Asked::NotYet)?;
+            match judged.step {
+                Step::FromZero(reason) => why = Some((part.path.clone(), reason)),
+                step => {
+                    let (kept, compare, is_whole) = self.of_step(step, part.length, &part.path);
+                    let file = LocalFile::part(part_path, target, (part.length, kept), now);
+                    let target = Writing::File(file.map_err(here)?);
+                    let start = Start::at_0(target);
+                    let is_digested = judged.is_digested;
+                    let origin = Some(origin);
+                    return Ok(Start { kept, compare, origin, is_whole, is_digested, ..start });
+                }
+            }
+        }
+        if let Some(local) = local.as_ref().filter(|local| local.length > 0 && !is_taken) {
+            let judged = self.judge(client, local, now.as_ref(), origin, Asked::NotYet)?;
+            match judged.step {
+                Step::FromZero(reason) => {
+                    why.get_or_insert((local.path.clone(), reason));
+                }
+                Step::Whole => {
+                    let found = local_of(local).map_err(here)?;
+                    return Ok(Start::whole(found, origin, judged.is_digested));
+                }
+                step => {
+                    let (kept, compare, _) = self.of_step(step, local.length, &local.path);
+                    let trusts = self.options.resume == Resume::Trusted;
+                    let start = if in_place || trusts {
+                        let is_ours = local.record.as_ref().is_some_and(Record::is_part)
+                            && !judged.is_digested
+                            && !trusts;
+                        let record = now.filter(|_| is_ours);
+                        let file = LocalFile::in_place(target, (local.length, kept), record);
+                        let start = Start::at_0(Writing::File(file.map_err(here)?));
+                        Start { is_restored: !is_ours, ..start }
+                    } else {
+                        let mut file = LocalFile::part(part_path, target, (part_length, 0), now)
+                            .map_err(here)?;
+                        copy_into(&local.file, kept, &mut file)
+                            .map_err(|error| here(named(target, &error)))?;
+                        Start::at_0(Writing::File(file))
+                    };
+                    let is_digested = judged.is_digested;
+                    return Ok(Start { kept, compare, origin: Some(origin), is_digested, ..start });
+                }
+            }
+        }
+        if let Some((path, why)) = why {
+            self.on.event(Event::FromZero { target: path.as_os_str().as_bytes(), why });
+        }
+        let file = match in_place {
+            true => LocalFile::in_place(target, (local_length, 0), now),
+            false => LocalFile::part(part_path, target, (part_length, 0), now),
+        };
+        let target = Writing::File(file.map_err(here)?);
+        Ok(Start { origin: Some(origin), ..Start::at_0(target) })
+    }
+
+    /// Decides about the bytes of an existing file.
+    fn judge(
+        &mut self,
+        client: &mut Client,
+        found: &FoundFile,
+        now: Option<&Record>,
+        origin: Origin,
+        digest: Asked,
+    ) -> Result<Judged, Error> {
+        // Without a time of the server, a record holds only in its process.
+        let stored = found.record.as_ref().filter(|_| origin.modified.is_some());
+        let fit = now.zip(stored).map(|(now, stored)| now.fit(stored, &found.file));
+        let digest = if self.past.has_no_digest { Asked::NoAnswer } else { digest };
+        let mut known = Known {
+            have: found.length,
+            size: origin.size,
+            resume: self.options.resume,
+            is_own: false,
+            record: fit,
+            is_refuted: fit == Some(Fit::Changed),
+            restarts: !self.past.no_restart,
+            digest,
+        };
+        let mut step = decide(&known);
+        if step == Step::AskDigest {
+            let read = (&found.file, found.length);
+            let compared = verify::compare_first(client, self.place.path(), read, origin.size)?;
+            self.past.has_no_digest = matches!(compared, Compared::NoAnswer(Error::Timeout(_)));
+            if let Compared::NoAnswer(error) = compared {
+                // A connection that timed out is closed; the next attempt does not ask again.
+                if !client.is_settled() {
+                    return Err(error);
+                }
+                known.digest = Asked::NoAnswer;
+            } else {
+                known.digest = compared.asked();
+            }
+            step = decide(&known);
+        }
+        if step == Step::AskDigest {
+            step = Step::FromZero(Why::NoRecord);
+        }
+        Ok(Judged { step, is_digested: known.digest == Asked::Equal })
+    }
+
+    /// Returns the kept bytes, the compared ones, and whether nothing is missing.
+    fn of_step(&self, step: Step, have: u64, path: &Path) -> (u64, u64, bool) {
+        match step {
+            Step::Continue { kept, compare } => (kept, compare, false),
+            Step::Whole => (have, 0, true),
+            Step::AskDigest => (0, 0, false),
+            Step::FromZero(why) => {
+                if why != Why::NothingThere && !self.past.from_start {
+                    let target = path.as_os_str().as_bytes();
+                    self.on.event(Event::FromZero { target, why });
+                }
+                (0, 0, false)
+            }
+        }
+    }
+}
+
+/// Returns another handle of a found file.
+fn local_of(found: &FoundFile) -> io::Result<FoundFile> {
+    let file = found.file.try_clone().map_err(|error| named(&found.path, &error))?;
+    let FoundFile { path, length, record, .. } = found;
+    Ok(FoundFile { path: path.clone(), file, length: *length, record: record.clone() })
+}
+
+/// Copies the first `length` bytes of a file, without transferring them if the file system can
+/// share them.
+fn copy_into(from: &File, length: u64, to: &mut LocalFile) -> io::Result<()> {
+    let is_whole = from.metadata()?.len() == length;
+    to.begin()?;
+    if !(is_whole && rustix::fs::ioctl_ficlone(to.file(), from).is_ok()) {
+        let mut block = vec![0; 256 * 1_024];
+        let mut at = 0;
+        while at < length {
+            let wanted = usize::try_from(length - at).unwrap_or(block.len()).min(block.len());
+            let (piece, _) = block.split_at_mut(wanted);
+            from.read_exact_at(piece, at)?;
+            to.write_all(piece)?;
+            at += wanted as u64;
+        }
+    }
+    to.settle();
+    to.again(length)
+}

@@ -1,0 +1,339 @@
+//! `Get`: the download of one file, as a job with memory that can be attempted several times.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ftp_proto::RepresentationType;
+
+use super::begin::{Left, Memory, Search, Sink, Start, Writing};
+use super::checksum::Checksum;
+use super::evidence::Why;
+use super::local::Committed;
+use super::options::{Existing, FileOptions, Verify};
+use super::receive::{Ended, Moved, Request};
+use super::targets::Targets;
+use super::verify;
+use super::{Done, Verified};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::event::{Event, Observer};
+use crate::transfer::Watch;
+use crate::url_path::Place;
+
+/// The download of one file to a local target.
+///
+/// The job knows the bytes that its earlier attempts received, also over another connection. With
+/// [`Resume::Own`](crate::Resume::Own), only these are resumed; with
+/// [`Resume::Proven`](crate::Resume::Proven), also those of earlier runs
+/// that a record or the server's digest proves.
+///
+/// ```no_run
+/// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume, Sink};
+///
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("anonymous", "guest@")?;
+/// let options = FileOptions::new().resume(Resume::Proven);
+/// let mut job = Get::new(Place::at("pub/a.bin"), Sink::Path("a.bin".as_ref()), &options);
+/// let done = job.attempt(&mut client, &|event: Event<'_>| println!("{event:?}"))?;
+/// println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[must_use]
+pub struct Get<'a> {
+    place: Place,
+    to: Sink<'a>,
+    options: &'a FileOptions,
+    targets: Option<&'a Targets>,
+    like: Option<&'a Path>,
+    listed: Option<u64>,
+    time: Option<SystemTime>,
+    /// Whether the facts of the server's file are asked for, so that another attempt can resume.
+    is_repeated: bool,
+    past: Memory,
+}
+
+impl<'a> Get<'a> {
+    /// Returns the job that downloads the file at `from`.
+    pub fn new(from: Place, to: Sink<'a>, options: &'a FileOptions) -> Self {
+        let past = Memory::default();
+        Self {
+            place: from,
+            to,
+            options,
+            targets: None,
+            like: None,
+            listed: None,
+            time: None,
+            is_repeated: false,
+            past,
+        }
+    }
+
+    /// Sets the targets of the run, so that none becomes the partial file of this job, and none is
+    /// replaced because the file system takes two names for one.
+    pub const fn among(mut self, targets: &'a Targets) -> Self {
+        self.targets = Some(targets);
+        self
+    }
+
+    /// Sets the file whose permissions the new file gets, if that is not the target.
+    pub fn like(mut self, path: &'a Path) -> Self {
+        self.like = Some(path);
+        self
+    }
+
+    /// Sets the size of the file in a listing. Before a transfer of another length fails, `SIZE` is
+    /// asked for.
+    pub const fn listed(mut self, size: Option<u64>) -> Self {
+        self.listed = size;
+        self
+    }
+
+    /// Sets the modification time of the new file, in place of the one that
+    /// [`preserve`](FileOptions::preserve) asks for.
+    pub const fn modified(mut self, time: Option<SystemTime>) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Prepares the job for several attempts: the facts of the server's file are asked for (`SIZE`,
+    /// `MDTM`), so that a later attempt can resume its bytes.
+    pub const fn repeated(mut self) -> Self {
+        self.is_repeated = true;
+        self
+    }
+
+    /// Lets the job go on where another one of the same file ended.
+    #[doc(hidden)]
+    pub fn remembering(mut self, memory: Memory) -> Self {
+        self.past = memory;
+        self
+    }
+
+    /// Returns what the attempts did.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn into_memory(self) -> Memory {
+        self.past
+    }
+
+    /// Lets the next attempt begin at byte 0, whatever exists.
+    pub fn start_over(&mut self) {
+        self.past.from_start = true;
+        self.past.file = None;
+    }
+
+    /// Returns the place of the server's file, with the directory that an attempt entered.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns what the last failed attempt left.
+    #[must_use]
+    pub const fn left(&self) -> &Left {
+        &self.past.left
+    }
+
+    /// Downloads the file, or the bytes that are missing.
+    ///
+    /// The file counts as complete if the server confirmed it, and if the number of bytes is what
+    /// `SIZE` or the 150 reply says; the first byte too many ends the transfer. If bytes were kept
+    /// and the server computes digests, the whole file is compared too, except with
+    /// [`Verify::Size`] and [`Verify::None`].
+    ///
+    /// # Errors
+    ///
+    /// - The errors of [`Client::retrieve`] and [`Download::finish`](crate::Download::finish).
+    /// - [`Error::Local`] if the local file fails.
+    /// - [`Error::Incomplete`] if the number of bytes is wrong, and [`Error::Changed`] if the
+    ///   server's file changed meanwhile.
+    /// - With [`Verify::Digest`] or [`Verify::Size`], [`Error::Unsupported`] if the server cannot
+    ///   be asked, and [`Error::Mismatch`] if the digests differ.
+    pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
+        let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
+        self.run(client, on, &mut watch)
+    }
+
+    /// Attempts the download with the caller's meter and rate limit.
+    pub(super) fn run(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+    ) -> Result<Done, Error> {
+        self.past.left = Left::Nothing;
+        client.set_representation(self.options.representation);
+        let algorithm = match self.options.verify {
+            Verify::Digest => Some(verify::checksum(client)?.algorithm()),
+            _ => None,
+        };
+        if self.options.preserve && self.time.is_none() {
+            let time = client.modified(self.place.path())?;
+            self.time = time.and_then(|time| SystemTime::try_from(time).ok());
+        }
+        loop {
+            let mut checksum = algorithm.and_then(Checksum::new);
+            let done = self.once(client, on, watch, &mut checksum);
+            match done {
+                Ok(Some(done)) => return Ok(done),
+                Ok(None) => self.past.from_start = true,
+                Err(error) => {
+                    if error.kind() == ErrorKind::Integrity {
+                        self.start_over();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes one request for the file; returns `None` if another one must begin at byte 0.
+    fn once(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        checksum: &mut Option<Checksum>,
+    ) -> Result<Option<Done>, Error> {
+        let Self { place, to, options, targets, like, listed, time, is_repeated, past } = self;
+        let targets = *targets;
+        let target = match to {
+            Sink::Path(path) | Sink::InPlace(path) => path.as_os_str().as_bytes(),
+            Sink::Stream(_) => b"-",
+        };
+        let (is_repeated, like) = (*is_repeated, *like);
+        let mut search = Search { place, options, targets, like, is_repeated, past, on };
+        let mut start = search.start(client, to)?;
+        past.from_start = false;
+        if let (Some(checksum), Some(file)) = (checksum.as_mut(), start.file()) {
+            let kept = checksum.update_from(file, start.kept);
+            kept.map_err(|error| start.failed_here(&error))?;
+        }
+        let moved = match start.is_whole {
+            true => Moved { bytes: 0, duration: Duration::ZERO, is_known: start.origin.is_some() },
+            false => {
+                let mut request =
+                    Request { place, options, listed: *listed, past, on, watch, checksum };
+                match request.run(client, &mut start) {
+                    Ok(Ended::Complete(moved)) => moved,
+                    Ok(Ended::FromZero(why)) => {
+                        on.event(Event::FromZero { target: start.name(), why });
+                        return Ok(None);
+                    }
+                    Err(error) => {
+                        past.note_failure(start, &error, is_repeated);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let path = place.path().to_vec();
+        let checked = check(client, &path, options, past, &start, &moved, checksum.take());
+        let verified = match checked {
+            Ok(verified) => verified,
+            Err(Error::Mismatch { .. }) if start.kept > 0 => {
+                // The kept bytes were wrong after all.
+                on.event(Event::FromZero { target: start.name(), why: Why::Refuted });
+                if let Writing::File(file) = start.target {
+                    file.discard();
+                }
+                return Ok(None);
+            }
+            Err(error) => {
+                past.left = match start.target {
+                    Writing::Stream(_) => Left::Stream,
+                    _ if error.kind() == ErrorKind::Integrity => Left::Wrong,
+                    _ => Left::Nothing,
+                };
+                if let Writing::File(file) = start.target
+                    && error.kind() == ErrorKind::Integrity
+                {
+                    file.discard();
+                }
+                return Err(error);
+            }
+        };
+        let (kept, source) = (start.kept, path);
+        let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
+        if start.publish(*time, options.existing != Existing::Keep, targets)? == Committed::Exists {
+            return Ok(Some(Done::skipped("now exists")));
+        }
+        on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });
+        Ok(Some(done))
+    }
+}
+
+/// Verifies that the file is complete, as far as the server can be asked and the caller wants it.
+fn check(
+    client: &mut Client,
+    path: &[u8],
+    options: &FileOptions,
+    past: &mut Memory,
+    start: &Start<'_>,
+    moved: &Moved,
+    checksum: Option<Checksum>,
+) -> Result<Verified, Error> {
+    if options.verify == Verify::None {
+        return Ok(Verified::No);
+    }
+    let all = start.kept + moved.bytes;
+    let is_image = options.representation == RepresentationType::Image;
+    // The beginning and the rest belong together only if the file has not changed in between.
+    if start.kept > 0
+        && !start.is_whole
+        && let Some(then) = start.origin.and_then(|origin| origin.modified)
+        && let Ok(Some(now)) = client.modified(path)
+        && now != then
+    {
+        return Err(Error::Changed);
+    }
+    let mut verified = match start.origin.and_then(|origin| origin.size) {
+        Some(size) if size != all && is_image => {
+            return Err(Error::Incomplete { bytes: all, announced: Some(size) });
+        }
+        Some(_) if is_image => Verified::Size,
+        _ if moved.is_known => Verified::Size,
+        _ if is_image => verify::check_size(client, path, all, options.verify)?,
+        _ => Verified::No,
+    };
+    if let Some(checksum) = checksum {
+        verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
+        verified = Verified::Hash;
+    } else if start.kept > 0 && options.verify == Verify::IfKnown && !past.has_no_digest {
+        let is_digested = start.is_digested && start.is_whole;
+        if is_digested || is_digest_equal(client, path, start, all)? {
+            verified = Verified::Hash;
+        }
+    }
+    Ok(verified)
+}
+
+/// Compares the whole file with the server's digest, if the server has one.
+fn is_digest_equal(
+    client: &mut Client,
+    path: &[u8],
+    start: &Start<'_>,
+    length: u64,
+) -> Result<bool, Error> {
+    let Some(file) = start.file() else { return Ok(false) };
+    let mut checksum = match Checksum::for_server(client) {
+        Ok(Some(checksum)) => checksum,
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+        // The file is complete; a server that cannot be asked for more does not change that.
+        Ok(None) | Err(_) => return Ok(false),
+    };
+    checksum.update_from(file, length).map_err(|error| start.failed_here(&error))?;
+    verify::compare_digest(client, path, checksum.finish())?.proves(false)
+}
+
+impl std::fmt::Debug for Get<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Get")
+            .field("place", &self.place)
+            .field("options", &self.options)
+            .field("past", &self.past)
+            .finish_non_exhaustive()
+    }
+}

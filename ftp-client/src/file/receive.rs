@@ -1,0 +1,272 @@
+//! The request for the missing bytes of a download, and the comparison of those that it receives
+//! again.
+
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use ftp_proto::RepresentationType;
+
+use super::begin::{Left, Memory, Start, Writing};
+use super::checksum::Checksum;
+use super::evidence::Why;
+use super::options::{FileOptions, Verify};
+use crate::client::Client;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::transfer::{Download, Watch};
+use crate::url_path::{Entered, Place};
+
+/// The request for the missing bytes.
+pub(super) struct Request<'r, 'w> {
+    pub(super) place: &'r mut Place,
+    pub(super) options: &'r FileOptions,
+    pub(super) listed: Option<u64>,
+    pub(super) past: &'r mut Memory,
+    pub(super) on: &'r dyn Observer,
+    pub(super) watch: &'r mut Watch<'w>,
+    pub(super) checksum: &'r mut Option<Checksum>,
+}
+
+/// How a request ended.
+pub(super) enum Ended {
+    Complete(Moved),
+    /// The file must be requested from byte 0.
+    FromZero(Why),
+}
+
+/// The received bytes of a complete transfer, without those that were only compared.
+pub(super) struct Moved {
+    pub(super) bytes: u64,
+    pub(super) duration: Duration,
+    /// Whether the server has told the size before the transfer.
+    pub(super) is_known: bool,
+}
+
+impl Request<'_, '_> {
+    pub(super) fn run(
+        &mut self,
+        client: &mut Client,
+        start: &mut Start<'_>,
+    ) -> Result<Ended, Error> {
+        let from = start.kept - start.compare;
+        let size = start.origin.and_then(|origin| origin.size);
+        let (path, received) = loop {
+            let path = self.place.path().to_vec();
+            let error = match client.retrieve_from(&path, from) {
+                Ok(download) => break (path.clone(), self.receive(download, &path, start)),
+                Err(error) => error,
+            };
+            if from > 0 && error.refuses_restart() {
+                self.past.no_restart = true;
+                return Ok(Ended::FromZero(Why::NoRestart));
+            }
+            if self.place.enter(client, &error)? != Entered::There {
+                return Err(error);
+            }
+        };
+        let (written, error) = match received? {
+            Received::All(moved) => return Ok(Ended::Complete(moved)),
+            Received::Others => return Ok(Ended::FromZero(Why::TailDiffers)),
+            Received::Broken(written, error) => (written, error),
+        };
+        let Error::Incomplete { bytes, announced: Some(told) } = error else { return Err(error) };
+        let bytes = from.saturating_add(bytes);
+        let all = from.saturating_add(told);
+        if size.is_none() && self.listed == Some(all) {
+            // The listing may be older than the file: SIZE decides.
+            let now = client.size_afterwards(&path);
+            if now == Some(bytes) && bytes < all {
+                let duration = Duration::ZERO;
+                return Ok(Ended::Complete(Moved { bytes: written, duration, is_known: true }));
+            }
+            if now.is_some_and(|now| now > all)
+                && let Writing::File(file) = &mut start.target
+            {
+                // The file has grown: it is requested again, as long as it is now.
+                self.listed = now;
+                file.again(0).map_err(Error::Local)?;
+                (start.kept, start.compare) = (0, 0);
+                *self.checksum = self.checksum.take().and_then(|it| Checksum::new(it.algorithm()));
+                return self.run(client, start);
+            }
+        }
+        if size == Some(all) && self.is_image() {
+            self.past.left = Left::Wrong;
+        }
+        Err(Error::Incomplete { bytes, announced: Some(all) })
+    }
+
+    fn is_image(&self) -> bool {
+        self.options.representation == RepresentationType::Image
+    }
+
+    /// Receives the data of a download of the file at `path`.
+    fn receive(
+        &mut self,
+        mut download: Download<&mut Client>,
+        path: &[u8],
+        start: &mut Start<'_>,
+    ) -> Result<Received, Error> {
+        let from = start.kept - start.compare;
+        let size = start.origin.and_then(|origin| origin.size);
+        let announced = download.announced();
+        // With an offset, some servers announce the size of the rest, and some that of the whole
+        // file.
+        let total = size.or(announced.filter(|_| from == 0)).or(self.listed);
+        if self.options.verify == Verify::None {
+            download.take_any_length();
+        } else if let Some(size) = size.or(self.listed.filter(|_| announced.is_none()))
+            && self.is_image()
+        {
+            download.expect_length(size.saturating_sub(from));
+        }
+        if let Some(most) = self.options.most_bytes {
+            download.take_at_most(most.saturating_sub(from));
+        }
+        let target = start.name().to_vec();
+        let at = start.kept;
+        self.on.event(Event::Begun { source: path, target: &target, at, total });
+        let mut joiner = Joiner {
+            target: &mut start.target,
+            at: from,
+            left: start.compare,
+            from,
+            written: 0,
+            is_other: false,
+            is_cut: false,
+            checksum: self.checksum,
+            on: self.on,
+        };
+        let copied = download.copy_to_watched(&mut joiner, self.watch);
+        let Joiner { left, written, is_other, is_cut, .. } = joiner;
+        if is_cut {
+            // The server's bytes replaced the kept ones from the first difference on.
+            self.on.event(Event::FromZero { target: &target, why: Why::TailDiffers });
+            (start.kept, start.compare) = (0, 0);
+        }
+        let error = match copied {
+            Ok(_) if left > 0 => {
+                // The server's file ends before the kept bytes do.
+                self.past.left = Left::Wrong;
+                let bytes = start.kept - left;
+                return Err(Error::Incomplete { bytes, announced: Some(start.kept) });
+            }
+            Ok(report) => {
+                let is_known = announced.is_some() && self.is_image() || size.is_some();
+                let moved = Moved { bytes: written, duration: report.duration, is_known };
+                return Ok(Received::All(moved));
+            }
+            Err(_) if is_other => return Ok(Received::Others),
+            Err(Error::Local(error)) => start.failed_here(&error),
+            Err(error) => error,
+        };
+        self.past.left = match &start.target {
+            Writing::Stream(_) if written > 0 => Left::Stream,
+            Writing::File(file) if !file.is_kept() && written > 0 => Left::Removed,
+            _ => Left::Nothing,
+        };
+        Ok(Received::Broken(written, error))
+    }
+}
+
+/// How the data of a download ended.
+enum Received {
+    All(Moved),
+    /// Other bytes than the kept ones.
+    Others,
+    /// A failure after this number of new bytes.
+    Broken(u64, Error),
+}
+
+/// Receives a download: compares the bytes before the resume point with the kept ones, and writes
+/// the others.
+struct Joiner<'j, 's> {
+    target: &'j mut Writing<'s>,
+    /// The position in the file.
+    at: u64,
+    /// The number of bytes that are still to be compared.
+    left: u64,
+    /// The position at which the transfer began.
+    from: u64,
+    written: u64,
+    /// Whether the server's bytes are others, and the transfer must be ended.
+    is_other: bool,
+    /// Whether the kept bytes were others, and the file was cut at the first difference.
+    is_cut: bool,
+    pub(super) checksum: &'j mut Option<Checksum>,
+    pub(super) on: &'j dyn Observer,
+}
+
+impl Joiner<'_, '_> {
+    /// Returns how many of the first bytes are equal to those in the file.
+    fn equal(&self, bytes: &[u8]) -> usize {
+        let Writing::File(file) = &self.target else { return 0 };
+        let mut here = vec![0; bytes.len()];
+        match file.file().read_exact_at(&mut here, self.at) {
+            Ok(()) => here.iter().zip(bytes).take_while(|(here, there)| here == there).count(),
+            Err(_) => 0,
+        }
+    }
+
+    /// Drops the kept bytes after the first difference, in a transfer that began at byte 0.
+    fn cut(&mut self) -> io::Result<()> {
+        let Writing::File(file) = &mut self.target else { return Ok(()) };
+        file.cut(self.at)?;
+        self.left = 0;
+        self.is_cut = true;
+        self.written = self.at;
+        if let Some(checksum) = self.checksum {
+            let mut new = Checksum::new(checksum.algorithm());
+            if let Some(new) = &mut new {
+                new.update_from(file.file(), self.at)?;
+            }
+            *self.checksum = new;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Joiner<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left > 0 {
+            let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            let (overlap, _) = bytes.split_at(length);
+            let equal = self.equal(overlap);
+            if equal < length && self.from > 0 {
+                self.is_other = true;
+                return Err(io::Error::other("the server sent other bytes than before"));
+            }
+            self.at += equal as u64;
+            self.left -= equal as u64;
+            if equal < length {
+                self.cut()?;
+            }
+            if equal > 0 {
+                return Ok(equal);
+            }
+        }
+        let count = match &mut self.target {
+            Writing::File(file) => file.write(bytes)?,
+            Writing::Stream(stream) => stream.write(bytes)?,
+            Writing::Target(_) => 0,
+        };
+        let (piece, _) = bytes.split_at(count.min(bytes.len()));
+        if let Some(checksum) = self.checksum {
+            checksum.update(piece);
+        }
+        self.at += count as u64;
+        self.written += count as u64;
+        if self.on.wants_bytes() {
+            self.on.event(Event::Moved { bytes: count as u64 });
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.target {
+            Writing::Stream(stream) => stream.flush(),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The record of a download: where the bytes of a local file came from. It stands in an extended
+//! attribute of the file or, where the file system has none, in a hidden file beside it.
+//!
+//! A partial file belongs to this program because of its record, never because of its name. The
+//! record of a complete file shows a later run that nothing has to be fetched again.
+//!
+//! The server, user and path are recorded as a digest, so that a file that is passed on does not
+//! tell them.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ftp_proto::TimeVal;
+use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+use sha2::{Digest as _, Sha256};
+
+use super::evidence::{Fit, OVERLAP};
+use super::local::parent;
+use super::origin::Origin;
+use crate::client::Client;
+use crate::error::Error;
+
+/// The name of the attribute.
+const ATTRIBUTE: &str = "user.ftp-cli.record";
+
+/// The first word of a record, with the version of its form.
+const MAGIC: &str = "ftp-record-1";
+
+/// The beginning of the name of a hidden file with a record.
+const SIDECAR: &str = ".ftp-client-record-";
+
+/// The longest record in bytes; a longer one comes from another program.
+const LONGEST: usize = 512;
+
+/// A SHA-256 digest.
+type Sum = [u8; 32];
+
+/// The source of a download: the server as dialled, port, user and path, as a digest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SourceId(Sum);
+
+impl SourceId {
+    /// Returns the source for the file at `path` in the current directory of the session, or `None`
+    /// if the session has no login.
+    ///
+    /// A relative path after `CWD` leads to another file than after the login, so the current
+    /// directory is asked for (`PWD`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::pwd`], except refusals: then the source is unknown.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
+        let mut from = Vec::new();
+        if client.has_moved() && !path.starts_with(b"/") {
+            match client.pwd() {
+                Ok(directory) => from = directory.as_bytes().to_vec(),
+                Err(Error::Refused(..) | Error::Protocol(_)) if client.is_settled() => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(login) = client.identity() else { return Ok(None) };
+        let mut sum = Sha256::new();
+        let port = login.port.to_be_bytes();
+        let host = login.host.to_ascii_lowercase();
+        for part in [host.as_bytes(), &port, &login.user, &from, path] {
+            sum.update((part.len() as u64).to_be_bytes());
+            sum.update(part);
+        }
+        Ok(Some(Self(sum.finalize().into())))
+    }
+}
+
+/// The record of a local file.
+#[doc(hidden)]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    source: SourceId,
+    /// The size and time of the server's file.
+    origin: Origin,
+    state: State,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum State {
+    /// The file grows. Its first `flushed` bytes are on disk; `tail` is the digest of the last
+    /// [`OVERLAP`] of them. After another start of the computer, only these bytes count.
+    Part { boot: String, flushed: u64, tail: Option<Sum> },
+    /// The file was complete when it had this length and this time of the last write, in
+    /// nanoseconds.
+    Whole { length: u64, modified: i128 },
+}
+
+impl Record {
+    /// Returns the record for a file that begins to grow; `None` if the source is unknown. Without a
+    /// time of the server, the record shows only that this program wrote the file, and proves
+    /// nothing about its bytes.
+    pub(crate) fn new(source: Option<SourceId>, origin: Origin) -> Option<Self> {
+        let state = State::Part { boot: boot().to_owned(), flushed: 0, tail: None };
+        source.map(|source| Self { source, origin, state })
+    }
+
+    /// Returns the record for the server's file at `path`, whose size and time are `origin`.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the control connection.
+    #[doc(hidden)]
+    pub fn ask(client: &mut Client, path: &[u8], origin: Origin) -> Result<Option<Self>, Error> {
+        Ok(Self::new(SourceId::ask(client, path)?, origin))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_test(origin: Origin) -> Self {
+        Self::new(Some(SourceId([1; 32])), origin).unwrap()
+    }
+
+    /// Returns the size of the server's file.
+    pub(super) const fn size(&self) -> Option<u64> {
+        self.origin.size
+    }
+
+    /// Returns whether the record belongs to a file that is not complete.
+    pub(crate) const fn is_part(&self) -> bool {
+        matches!(self.state, State::Part { .. })
+    }
+
+    /// Compares the record of a file with the facts of now, `self`. `file` is open for reading.
+    pub(crate) fn fit(&self, found: &Self, file: &File) -> Fit {
+        if found.source != self.source {
+            return Fit::Other;
+        }
+        let Ok(metadata) = file.metadata() else { return Fit::Changed };
+        let is_same = self.origin.size == found.origin.size
+            && self.origin.modified.is_some()
+            && self.origin.modified == found.origin.modified;
+        if !is_same {
+            return Fit::Changed;
+        }
+        match &found.state {
+            State::Part { boot: then, flushed, tail } => {
+                let is_intact = *flushed <= metadata.len()
+                    && (tail.is_none() || tail_of(file, *flushed).ok() == *tail);
+                let is_this_boot = !then.is_empty() && then == boot();
+                match is_intact {
+                    true if is_this_boot => Fit::Fits { kept: metadata.len() },
+                    true => Fit::Fits { kept: *flushed },
+                    false => Fit::Other,
+                }
+            }
+            State::Whole { length, modified } => {
+                let is_unchanged = *length == metadata.len() && *modified == written(&metadata);
+                if is_unchanged { Fit::Fits { kept: *length } } else { Fit::Other }
+            }
+        }
+    }
+
+    /// Returns the record with the first `flushed` bytes of the file on disk.
+    fn flushed(&self, file: &File, flushed: u64) -> Self {
+        let tail = if flushed > 0 { tail_of(file, flushed).ok() } else { None };
+        // Without the digest, nothing shows whether the bytes are still the same.
+        let flushed = if tail.is_some() { flushed } else { 0 };
+        Self { state: State::Part { boot: boot().to_owned(), flushed, tail }, ..self.clone() }
+    }
+
+    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk.
+    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64) {
+        self.flushed(file, flushed).write(file, path);
+    }
+
+    /// Writes the record of a complete file. A file system without attributes keeps none.
+    pub(super) fn complete(&self, file: &File) {
+        let Ok(metadata) = file.metadata() else { return };
+        let state = State::Whole { length: metadata.len(), modified: written(&metadata) };
+        let text = Self { state, ..self.clone() }.encode();
+        let _ = fsetxattr(file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty());
+    }
+
+    fn write(&self, file: &File, path: &Path) {
+        let text = self.encode();
+        if fsetxattr(file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty()).is_err() {
+            let _ = write_sidecar(&sidecar(path), text.as_bytes());
+        }
+    }
+
+    /// Returns the record of the file at `path`, which is open as `file`.
+    pub(crate) fn read(file: &File, path: &Path) -> Option<Self> {
+        let mut value = [0; LONGEST];
+        let text = match fgetxattr(file, ATTRIBUTE, &mut value) {
+            Ok(length) => value.get(..length)?.to_vec(),
+            Err(_) => {
+                let name = sidecar(path);
+                fs::symlink_metadata(&name).ok().filter(fs::Metadata::is_file)?;
+                fs::read(name).ok().filter(|text| text.len() <= LONGEST)?
+            }
+        };
+        Self::parse(std::str::from_utf8(&text).ok()?)
+    }
+
+    /// Removes the record of the file at `path`.
+    pub(super) fn remove(file: &File, path: &Path) {
+        let _ = fremovexattr(file, ATTRIBUTE);
+        remove_sidecar(path);
+    }
+
+    fn encode(&self) -> String {
+        let Self { source: SourceId(source), origin, state } = self;
+        let size = origin.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let time = origin.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        let state = match state {
+            State::Part { boot, flushed, tail } => {
+                let boot = if boot.is_empty() { "-" } else { boot };
+                let tail = tail.map_or_else(|| "-".to_owned(), |tail| hex(&tail));
+                format!("part {boot} {flushed} {tail}")
+            }
+            State::Whole { length, modified } => format!("whole {length} {modified}"),
+        };
+        format!("{MAGIC} {} {size} {time} {state}\n", hex(source))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.strip_suffix('\n')?.split(' ');
+        let mut next = || words.next();
+        next().filter(|magic| *magic == MAGIC)?;
+        let source = SourceId(unhex(next()?)?);
+        let size = known(next()?, |size| size.parse().ok())?;
+        let modified = known(next()?, |time| TimeVal::parse(time.as_bytes()).ok())?;
+        let state = match next()? {
+            "part" => State::Part {
+                boot: next().filter(|boot| *boot != "-").unwrap_or_default().to_owned(),
+                flushed: next()?.parse().ok()?,
+                tail: known(next()?, unhex)?,
+            },
+            "whole" => {
+                State::Whole { length: next()?.parse().ok()?, modified: next()?.parse().ok()? }
+            }
+            _ => return None,
+        };
+        next().is_none().then_some(Self { source, origin: Origin::new(size, modified), state })
+    }
+}
+
+/// Reads a value, for which `-` stands if it is not known.
+fn known<T>(word: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if word == "-" { Some(None) } else { read(word).map(Some) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Sum> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
+    let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
+    rest.is_empty().then_some(bytes)?.try_into().ok()
+}
+
+/// Returns the digest of the last bytes, at most [`OVERLAP`], of the first `end` bytes.
+fn tail_of(file: &File, end: u64) -> io::Result<Sum> {
+    let length = end.min(OVERLAP);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, end - length)?;
+    Ok(Sha256::digest(&bytes).into())
+}
+
+/// Returns the time of the last write in nanoseconds since 1970.
+fn written(metadata: &fs::Metadata) -> i128 {
+    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
+}
+
+/// Returns the identity of this start of the computer; empty if the system does not tell it.
+fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let is_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
+        let id = id.trim();
+        if id.len() <= 64 && id.bytes().all(|byte| is_id(&byte)) {
+            id.to_owned()
+        } else {
+            String::new()
+        }
+    })
+}
+
+/// Returns the path of the hidden file with the record of the file at `path`.
+fn sidecar(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let sum: Sum = Sha256::digest(name.as_bytes()).into();
+    let short = hex(sum.get(..8).unwrap_or_default());
+    parent(path).join(format!("{SIDECAR}{short}"))
+}
+
+/// Writes a record beside its file: whole, or not at all.
+fn write_sidecar(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(text)?;
+    fs::rename(new, path)
+}
+
+/// Removes the hidden file with the record of the file at `path`.
+pub(super) fn remove_sidecar(path: &Path) {
+    let name = sidecar(path);
+    // Only a file that this program wrote.
+    if fs::read(&name).is_ok_and(|text| text.starts_with(MAGIC.as_bytes())) {
+        let _ = fs::remove_file(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(source: u8, year: u16) -> Record {
+        let time = TimeVal::new(year, 2, 28, 13, 45, 59);
+        Record::new(Some(SourceId([source; 32])), Origin::new(Some(200_000), time)).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_read_as_written_with_and_without_attributes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
+        (&file).write_all(&[7; 100_000]).unwrap();
+        let now = record(1, 2024);
+        now.keep(&file, &path, 100_000);
+        let found = Record::read(&file, &path).unwrap();
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
+        // As on a file system without attributes.
+        let text = found.encode();
+        Record::remove(&file, &path);
+        assert_eq!(Record::read(&file, &path), None);
+        write_sidecar(&sidecar(&path), text.as_bytes()).unwrap();
+        assert_eq!(Record::read(&file, &path), Some(found));
+        Record::remove(&file, &path);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_the_same_source_version_and_bytes_fit() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
+        (&file).write_all(&[7; 100_000]).unwrap();
+        let now = record(1, 2024);
+        let found = now.flushed(&file, 70_000);
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
+        assert_eq!(record(2, 2024).fit(&found, &file), Fit::Other);
+        assert_eq!(record(1, 2025).fit(&found, &file), Fit::Changed);
+        // After another start of the computer, only flushed bytes count.
+        let mut old = found.clone();
+        if let State::Part { boot, .. } = &mut old.state {
+            "another".clone_into(boot);
+        }
+        assert_eq!(now.fit(&old, &file), Fit::Fits { kept: 70_000 });
+        // Without a time of the server, it proves nothing to a later process.
+        let untimed = Record { origin: Origin::new(Some(200_000), None), ..now.clone() };
+        assert_eq!(untimed.fit(&untimed, &file), Fit::Changed);
+        // Another program has written other bytes.
+        fs::write(&path, [8; 100_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        assert_eq!(now.fit(&found, &file), Fit::Other);
+    }
+
+    #[test]
+    fn a_complete_file_fits_until_it_is_edited() {
+        let file = tempfile::tempfile().unwrap();
+        (&file).write_all(b"whole").unwrap();
+        let now = record(1, 2024);
+        now.complete(&file);
+        let Some(found) = Record::read(&file, Path::new("none")) else { return };
+        assert!(!found.is_part());
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 5 });
+        let time = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(time - std::time::Duration::from_secs(9)).unwrap();
+        assert_eq!(now.fit(&found, &file), Fit::Other);
+    }
+
+    #[test]
+    fn parse_reverses_encode_and_refuses_other_texts() {
+        let file = tempfile::tempfile().unwrap();
+        (&file).write_all(b"12345").unwrap();
+        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5)] {
+            assert_eq!(Record::parse(&record.encode()), Some(record.clone()));
+            assert!(record.encode().len() < LONGEST);
+        }
+        let good = record(3, 2024).encode();
+        for wrong in ["", "x", &good[1..], &good.replace("part", "half"), &format!("{good}x")] {
+            assert_eq!(Record::parse(wrong), None, "{wrong}");
+        }
+    }
+}
