@@ -136,14 +136,18 @@ fn remove_source_keeps_files_whose_copy_is_not_verified() {
         (ran.code().unwrap(), here.names(), peer.seen())
     };
     let stored = || ("STOR", Act::Take("150 go", "226 done"));
+    let missing = || ("SIZE", Act::Say("550 no such file"));
     let kept = vec![b"x".to_vec()];
     assert_eq!(put(&[stored()], &[]).1, kept);
     assert_eq!(put(&[stored()], &[]).0, 14);
     assert_eq!(put(&[stored(), ("SIZE", Act::Say("213 9"))], &[]).1, kept);
-    assert_eq!(put(&[stored(), size()], &[]).1, [b""; 0]);
+    assert_eq!(put(&[stored(), missing(), size()], &[]).1, [b""; 0]);
+    // A file of that size was there before, and nothing shows that it was replaced.
+    assert_eq!(put(&[stored(), size()], &[]).0, 11);
+    assert_eq!(put(&[stored(), size()], &[]).1, kept);
     let refused = ("RNTO", Act::Say("553 exists"));
     let asked = ("RNFR", Act::Say("350 go on"));
-    let (code, left, seen) = put(&[stored(), size(), asked, refused], &["--temp=*.tmp"]);
+    let (code, left, seen) = put(&[stored(), missing(), size(), asked, refused], &["--temp=*.tmp"]);
     assert_eq!((code, left), (8, kept), "{seen}");
     assert!(seen.contains("STOR x.tmp") && seen.contains("RNTO x"), "{seen}");
 }
