@@ -139,8 +139,12 @@ fn play(call: Call, behaviour: &Behaviour, short: Duration) -> Result<(), Vec<St
     }
     faults.extend(said(&ran));
     let code = ran.code().unwrap_or(-1);
-    let wanted: Vec<i32> =
+    let mut wanted: Vec<i32> =
         outcomes.iter().flat_map(|outcome| codes(call, behaviour, outcome)).collect();
+    if behaviour.name.contains("are_confirmed_and_refused") {
+        // The library has confirmed the transfer, but the next command or QUIT finds the refusal.
+        wanted = vec![7, 11];
+    }
     if !wanted.is_empty() && !wanted.contains(&code) {
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         faults.push(format!("code {code}, not {wanted:?} ({}): {said}", outcomes.join(" or ")));

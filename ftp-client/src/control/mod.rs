@@ -418,7 +418,14 @@ impl ControlConnection {
                     Some(true) => continue,
                     None if self.decoder.is_clear() => return Ok(()),
                     // The rest of a line that may be harmless.
-                    None if self.step.may_lag() => reply = Some(self.read_reply(deadline)?),
+                    None if self.step.may_lag() => {
+                        let patience = self.deadline(step::LAG, Phase::Reply);
+                        reply = self.any_reply_in(patience)?;
+                        if reply.is_none() {
+                            self.close();
+                            return Err(Error::Desynchronised);
+                        }
+                    }
                     ended => {
                         let is_end = ended.is_some() && self.decoder.is_clear();
                         self.close();
