@@ -149,6 +149,8 @@ pub(crate) fn begin_with(
             Some("TYPE") => "200 ok".to_owned(),
             Some("EPSV") => format!("229 (|||{port}|)"),
             Some("FEAT") => "502 what?".to_owned(),
+            Some("PWD") => "257 \"/\"".to_owned(),
+            Some("CWD") => "250 there".to_owned(),
             _ => first.to_owned(),
         };
         (&control).write_all(format!("{reply}\r\n").as_bytes())?;
