@@ -26,7 +26,7 @@ impl Replies {
 
     /// Notes the result of QUIT.
     pub(crate) fn note_quit(&self, result: &Result<(), Error>) {
-        if matches!(result, Err(Error::Unexpected(..) | Error::Desynchronised)) {
+        if result.as_ref().is_err_and(Error::is_out_of_step) {
             self.was_unread.store(true, Ordering::Relaxed);
         }
     }

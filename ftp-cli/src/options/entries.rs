@@ -63,9 +63,10 @@ and on disk. Until the download is complete, and if it fails, an existing file
 of that name stays unchanged.
 
 -c resumes bytes that an earlier run of get received from the same server, user
-and path, if the server's file still has the same size and time, or bytes that
-the server's digest proves. The last 64 KiB are received again and compared. With
--c --verify none, any existing bytes are resumed unless these checks fail.
+and path, if the server's file still has the same size and time. It also resumes
+bytes that the server's digest proves. The last 64 KiB are received again and
+compared. With -c --verify none, any existing bytes are resumed unless these
+checks fail.
 
 If the last part of a URL has *, ? or [a-z], that part is a pattern, unless an
 object has exactly this name. With -g, the last part is always a pattern. Put

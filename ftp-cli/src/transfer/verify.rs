@@ -76,9 +76,7 @@ pub(crate) fn check_size(
     let size = match (verify, client.size(path)) {
         (_, Ok(Some(size))) => Some(size),
         // Another reply has come, so the confirmation counts no more.
-        (_, Err(error @ (Error::Unexpected(..) | Error::Desynchronised))) => {
-            return Err(error.into());
-        }
+        (_, Err(error)) if error.is_out_of_step() => return Err(error.into()),
         // The server confirmed the transfer; a failure of SIZE does not change that.
         (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),

@@ -153,7 +153,7 @@ impl ClientBuilder {
         };
         if !is_known
             && is_image(&url)
-            && let Some(size) = client.size_afterwards(place.path())
+            && let Some(size) = client.size_afterwards(place.path())?
             && size != report.bytes
         {
             return Err(Error::Incomplete { bytes: report.bytes, announced: Some(size) });
@@ -194,7 +194,7 @@ impl ClientBuilder {
             }
         };
         if is_image(&url)
-            && let Some(bytes) = client.size_afterwards(place.path())
+            && let Some(bytes) = client.size_afterwards(place.path())?
             && bytes != report.bytes
         {
             return Err(Error::Incomplete { bytes, announced: Some(report.bytes) });

@@ -329,9 +329,12 @@ impl Client {
 
     /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
     /// does not report the size, or if the request fails, since a failure does not undo the
-    /// confirmation.
-    pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
-        self.size(path).ok().flatten()
+    /// confirmation. Only replies out of step do: they are an error.
+    pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
+        match self.size(path) {
+            Err(error) if error.is_out_of_step() => Err(error),
+            size => Ok(size.ok().flatten()),
+        }
     }
 
     fn begin(&mut self, command: &Command, range: FileRange) -> Result<Begun, Error> {

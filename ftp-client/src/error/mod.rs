@@ -143,6 +143,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether the server sent a reply that answers no command, so that what it confirmed
+    /// before may have failed.
+    #[must_use]
+    pub const fn is_out_of_step(&self) -> bool {
+        matches!(self, Self::Unexpected(..) | Self::Desynchronised)
+    }
+
     /// Returns whether repeating the same call later may succeed: after network trouble, incomplete
     /// transfers, timeouts, 421 and other 4xx replies, replies out of step, and after a refused
     /// connection or login whose text says that the server has too many clients.

@@ -1,14 +1,11 @@
 //! `Client::download_to`: downloading to a local file, which appears only when it is complete.
 
-use std::fs::File;
 use std::path::Path;
 
+use super::Done;
 use super::begin::Sink;
-use super::checksum::Checksum;
 use super::get::Get;
-use super::growing::named;
 use super::options::FileOptions;
-use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::Error;
 use crate::transfer::Watch;
@@ -59,19 +56,5 @@ impl Client {
     ) -> Result<Done, Error> {
         let target = Sink::Path(target.as_ref());
         Get::new(Place::at(path), target, options).run(self, &(), watch)
-    }
-
-    /// Compares the digest of the first `length` bytes of a local file with the server's digest.
-    pub(super) fn check_hash(
-        &mut self,
-        path: &[u8],
-        here: &Path,
-        length: u64,
-    ) -> Result<Verified, Error> {
-        let mut checksum = Checksum::for_server(self)?
-            .ok_or(Error::Unsupported("the server lists no suitable digest"))?;
-        let read = File::open(here).and_then(|file| checksum.update_from(&file, length));
-        read.map_err(|error| Error::Local(named(here, &error)))?;
-        self.compare_hash(path, &checksum.finish()).map(|()| Verified::Hash)
     }
 }

@@ -75,7 +75,7 @@ impl Request<'_, '_> {
         let all = from.saturating_add(told);
         if size.is_none() && self.listed == Some(all) {
             // The listing may be older than the file: SIZE decides.
-            let now = client.size_afterwards(&path);
+            let now = client.size_afterwards(&path)?;
             if now == Some(bytes) && bytes < all {
                 let duration = Duration::ZERO;
                 return Ok(Ended::Complete(Moved { bytes: written, duration, is_known: true }));

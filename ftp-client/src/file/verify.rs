@@ -33,6 +33,7 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
 ///
 /// Returns [`Error::Incomplete`] if the size differs. With [`Verify::Size`], also returns
 /// [`Error::Unsupported`] if the server does not report the size, and the errors of the client.
+/// Replies out of step are always an error, because the confirmation counts no more.
 pub(crate) fn check_size(
     client: &mut Client,
     path: &[u8],
@@ -42,6 +43,7 @@ pub(crate) fn check_size(
     let size = match (verify, client.size(path)) {
         (Verify::None, _) => None,
         (_, Ok(Some(size))) => Some(size),
+        (_, Err(error)) if error.is_out_of_step() => return Err(error),
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
         (Verify::Size, Err(error)) => return Err(error),
         // The server confirmed the transfer; a failure of SIZE does not change that.
@@ -100,7 +102,8 @@ impl Compared {
 ///
 /// # Errors
 ///
-/// Returns [`Error::Cancelled`] and an overall [`Error::Timeout`]. After other errors there is no
+/// Returns [`Error::Cancelled`], an overall [`Error::Timeout`], and the error of replies that are out
+/// of step. After other errors there is no
 /// answer, although the connection may be closed.
 pub(crate) fn compare_digest(
     client: &mut Client,
@@ -148,6 +151,7 @@ fn compare(
             Ok(there) if there.bytes == here.bytes => return Ok(Compared::Equal),
             Ok(there) => return Ok(Compared::Differs { here, there }),
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+            Err(error) if error.is_out_of_step() => return Err(error),
             Err(error) => error,
         };
         let is_busy = matches!(&error, Error::Refused(_, reply)

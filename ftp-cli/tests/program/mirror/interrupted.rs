@@ -11,7 +11,7 @@ use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{age, mirror, next_second, sent, shown, tree};
+use super::{age, mirror, sent, shown, tree};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
