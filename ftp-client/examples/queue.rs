@@ -18,13 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // One limit for everything, pauses and retries included.
     let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
     let queue = Retry::new(builder, server).login(user.as_str(), password.as_str()).attempts(10);
+    let show = |event: Event<'_>| {
+        if let Event::Retry { attempt, why, pause } = event {
+            println!("attempt {attempt} in {pause:.1?}: {why}");
+        }
+    };
     download(queue.observer(show), names, ".".as_ref())
-}
-
-fn show(event: Event<'_>) {
-    if let Event::Retry { attempt, why, pause } = event {
-        println!("attempt {attempt} in {pause:.1?}: {why}");
-    }
 }
 
 pub(crate) fn download(mut queue: Retry, all: &[String], to: &Path) -> Result<(), Box<dyn Error>> {

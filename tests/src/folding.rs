@@ -158,7 +158,7 @@ impl FoldingServer {
         let names = split(path);
         let mut state = lock(&self.state);
         for end in 1..names.len() {
-            let directory = &names[..end];
+            let directory = names.get(..end).unwrap_or(&names);
             if !state.nodes.contains_key(&self.kind.keys(directory)) {
                 state.put(&self.kind, directory, None);
             }

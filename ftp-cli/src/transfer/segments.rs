@@ -127,10 +127,8 @@ pub(crate) fn download(
             return Ok(None);
         }
     };
-    if let Some(time) = origin.modified.filter(|_| settings.preserve)
-        && let Ok(time) = SystemTime::try_from(time)
-    {
-        file.set_modified(time).map_err(|error| failed_here(&error))?;
+    if let Some(time) = origin.modified.filter(|_| settings.preserve) {
+        file.set_modified(SystemTime::from(time)).map_err(|error| failed_here(&error))?;
     }
     let committed = context.targets.publish(target, || file.commit(!settings.no_clobber));
     Ok(Some(match committed.map_err(|error| failed_here(&error))? {

@@ -302,9 +302,9 @@ fn a_file_is_not_downloaded_onto_itself() {
         failed(&ran, 2, "may be the same file");
         assert_eq!(server.root.read("f"), b"the only copy", "{option}");
     }
-    // Another file of equal content is replaced as usual.
+    // Another file is replaced as usual.
     let here = TempRoot::new();
-    let other = here.write("f", b"the old bytes");
+    let other = here.write("f", b"old bytes");
     run(&mut ftp(&["get", "--remove-source", &server.url("f"), other.to_str().unwrap()])).exited(0);
     assert_eq!((here.read("f"), server.root.names().len()), (b"the only copy".to_vec(), 0));
 }

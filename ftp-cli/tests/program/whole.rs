@@ -270,7 +270,7 @@ fn a_directory_created_meanwhile_is_not_taken_for_a_link() {
 fn a_directory_with_a_blank_in_its_name_is_listed_completely() {
     at_every_server(&|site, form| {
         for name in ["my dir/f", "my dir/in ner/g", "my dir/[x]/h", "plain/i"] {
-            site.root.write(&format!("t/{name}"), name.as_bytes());
+            site.root.write(format!("t/{name}"), name.as_bytes());
         }
         give(site);
         let ran = tool(&["ls", "-l", "--listing", form, &site.url("t/my dir")]);

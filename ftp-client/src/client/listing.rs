@@ -218,11 +218,9 @@ impl Client {
     fn takes_argument(&self, directory: &[u8], options: ListOptions) -> bool {
         let has_mlsd = self.features.as_ref().is_some_and(|features| features.has("MLST"));
         let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"*?[]{}\\~'\"".contains(byte);
-        has_mlsd
-            && !self.no_mlsd
-            && !directory.iter().any(is_special)
-            // Pure-FTPd lists the current directory if a flag precedes a path.
-            && !(options.form == ListingForm::Nlst && options.all)
+        // Pure-FTPd lists the current directory if a flag precedes a path.
+        let has_flag = options.form == ListingForm::Nlst && options.all;
+        has_mlsd && !(self.no_mlsd || has_flag || directory.iter().any(is_special))
     }
 
     /// Begins `LIST` or `NLST` with the requested flag, or without it if the server does not know

@@ -171,7 +171,7 @@ impl<'a> Get<'a> {
         };
         if self.options.preserve && self.time.is_none() {
             let time = client.modified(self.place.path())?;
-            self.time = time.and_then(|time| SystemTime::try_from(time).ok());
+            self.time = time.map(SystemTime::from);
         }
         loop {
             let mut checksum = algorithm.and_then(Checksum::new);

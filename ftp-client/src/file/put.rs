@@ -284,7 +284,7 @@ impl<'a> Put<'a> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        before_rename: &mut dyn FnMut(&mut Client, &[u8]) -> Result<(), Error>,
+        before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
         let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
         let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());

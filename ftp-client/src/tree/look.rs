@@ -4,6 +4,9 @@ use super::names::{Answer, Relation, relation};
 use crate::client::Client;
 use crate::error::Error;
 
+/// Whether the server shows an object at a path.
+type Question = fn(&mut Client, &[u8]) -> Result<bool, Error>;
+
 /// Asks the server whether `unlisted`, a name that is about to be written, is the object that it
 /// lists as `listed`. Both are paths of names with equal [`fold`](super::fold) in one directory.
 ///
@@ -15,7 +18,7 @@ use crate::error::Error;
 /// Returns [`Error::Refused`] for a 4yz or 530 reply and for a refused return to the current
 /// directory, [`Error::Argument`] if a path cannot be sent, and errors of the connection.
 pub fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Error> {
-    let questions: [fn(&mut Client, &[u8]) -> Result<bool, Error>; 4] = [
+    let questions: [Question; 4] = [
         |client, path| Ok(client.stat(path)?.is_some()),
         |client, path| Ok(client.modified(path)?.is_some()),
         |client, path| Ok(client.size(path)?.is_some()),

@@ -104,12 +104,13 @@ fn upload_sends_all_bytes_of_a_reader() {
 }
 
 #[test]
-fn resume_fetches_the_rest() {
+fn resume_keeps_only_proved_bytes() {
     let bench = Bench::with_a_file();
-    for here in [0, 1, 200_000, bench.content.len()] {
+    // Without a record, nothing proves the bytes of a shorter file, but a digest proves the whole.
+    for (here, kept) in [(0, 0), (1, 0), (200_000, 0), (300_001, 300_001)] {
         bench.here.write("a.bin", &bench.content[..here]);
         let moved = resume::resume(&bench.url("a.bin"), &bench.local("a.bin")).unwrap();
-        assert_eq!(moved, u64::try_from(bench.content.len() - here).unwrap());
+        assert_eq!(moved, u64::try_from(bench.content.len() - kept).unwrap(), "{here}");
         bench.has_come();
     }
     // A longer local file belongs to another file.
@@ -206,7 +207,7 @@ fn progress_is_shown_to_the_end() {
 }
 
 #[test]
-fn queue_resumes_where_an_earlier_run_stopped() {
+fn queue_leaves_a_part_that_it_did_not_write() {
     let bench = Bench::with_a_file();
     bench.server.root.write("b.bin", b"another");
     bench.here.write("a.bin.part", &bench.content[..100_000]);
@@ -214,9 +215,10 @@ fn queue_resumes_where_an_earlier_run_stopped() {
         .login(bench.server.user, bench.server.password);
     let names = ["a.bin".to_owned(), "b.bin".to_owned()];
     queue::download(queue, &names, bench.here.path()).unwrap();
-    assert_eq!(bench.here.names(), [b"a.bin", b"b.bin"]);
+    assert_eq!(bench.here.names(), [&b"a.bin"[..], b"a.bin.part", b"b.bin"]);
     assert!(bench.here.read("a.bin") == bench.content);
     assert_eq!(bench.here.read("b.bin"), b"another");
+    assert_eq!(bench.here.read("a.bin.part").len(), 100_000);
 }
 
 #[test]

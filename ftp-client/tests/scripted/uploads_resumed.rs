@@ -1,6 +1,8 @@
 //! Every combination of what is known and what the server has, when an upload is resumed: after
 //! success, the server has the bytes of the local file, except in the documented cases.
 
+#![expect(clippy::indexing_slicing, reason = "the lengths are those of this file")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -67,7 +67,7 @@ impl Job<'_> {
                     Err(Unsent::NotBegun(error)) if start.offset > 0 && error.refuses_restart() => {
                         let (target, why) = (self.place.path(), Why::NoRestart);
                         on.event(Event::FromZero { target, why });
-                        start = start.from_zero();
+                        start = start.restarted();
                         self.past.replaced = Some(start.replaced);
                         self.send(client, on, watch, source, &start, &mut digest)
                     }

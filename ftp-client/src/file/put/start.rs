@@ -62,7 +62,7 @@ impl Start {
     }
 
     /// Turns a resumed upload into one from byte 0.
-    pub(super) fn from_zero(self) -> Self {
+    pub(super) fn restarted(self) -> Self {
         let replaced = self.offset.max(self.replaced);
         Self { journal: self.journal, replaced, ..Self::at_zero(UploadMode::Store) }
     }

@@ -351,6 +351,6 @@ fn check(model: &Model, before: &[&str], sources: &[&str], night: u8, done: &Run
             let is_hidden = kind.hides_dots && name.starts_with('.');
             !sources.contains(name) && !is_hidden && content(name).is_some()
         };
-        assert!(!NAMES.iter().any(|name| is_left(&name)), "{}", shown());
+        assert!(!NAMES.iter().any(is_left), "{}", shown());
     }
 }

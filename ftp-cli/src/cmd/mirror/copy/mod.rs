@@ -56,6 +56,9 @@ impl Copied {
     }
 }
 
+/// The names in a directory, and whether the server may hide names that begin with a dot.
+type NamesShown = (HashSet<Vec<u8>>, bool);
+
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
 pub(super) enum Copier<'a> {
     Down(Down<'a>),
@@ -131,10 +134,7 @@ impl Copier<'_> {
     /// # Errors
     ///
     /// Returns the same failures as [`make`](Self::make).
-    pub(super) fn names(
-        &mut self,
-        path: &[u8],
-    ) -> Result<Option<(HashSet<Vec<u8>>, bool)>, Failure> {
+    pub(super) fn names(&mut self, path: &[u8]) -> Result<Option<NamesShown>, Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.names(path).map(|names| Some((names, false))),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path),

@@ -129,10 +129,7 @@ impl RemoteSide<'_> {
 
     /// Returns the names in a directory, and whether the server may hide names that begin with a
     /// dot. Returns `None` if the server refuses the listing.
-    pub(super) fn names_in(
-        &mut self,
-        path: &[u8],
-    ) -> Result<Option<(HashSet<Vec<u8>>, bool)>, Failure> {
+    pub(super) fn names_in(&mut self, path: &[u8]) -> Result<Option<super::NamesShown>, Failure> {
         let (path, options) = (join(self.top, path), self.list);
         let listed = self.client()?.list_directory(&path, options);
         match listed.and_then(|entries| entries.gather(ListLimits::default())) {
