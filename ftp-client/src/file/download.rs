@@ -44,7 +44,7 @@ impl Client {
     ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
-    /// - With [`Verify::Digest`], [`Error::Unsupported`] if the server lists no suitable
+    /// - With [`Verify::Digest`](crate::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
     ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
     ///   mismatch.
     pub fn download_to(

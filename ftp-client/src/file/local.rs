@@ -26,7 +26,7 @@ const NAMES: usize = 16;
 /// A local file that receives a download.
 ///
 /// [`commit`](Self::commit) gives the complete file its name. Until then, an existing file is
-/// unchanged, except with [`in_place`](Self::in_place). If the `LocalFile` is dropped before that,
+/// unchanged, except in place. If the `LocalFile` is dropped before that,
 /// the received bytes are removed or kept, depending on the constructor.
 ///
 /// A file that replaces another takes over its permissions and, if allowed, its owner.
