@@ -34,7 +34,7 @@ pub(super) fn make(
 ) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");
     let attempt = match parents {
-        // A directory that exists is no failure, whoever made it.
+        // An existing directory is not a failure.
         true => client.mkdir(path),
         false => repeat.mkdir(client, path),
     };

@@ -19,7 +19,7 @@ use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
 
-/// The least number of bytes whose digest takes so long that a message announces it.
+/// The least number of bytes whose digest takes seconds, so that a message announces it.
 const LONG: u64 = 64 << 20;
 
 /// Function that adds the fields of a transfer to its events.

@@ -9,8 +9,8 @@ use ftp_tests::peer::RealServer;
 use ftp_tests::site::OurServer;
 
 use super::Ability::{
-    Abort, Append, By, Missing, MixedDown, MixedUp, Modified, Name, Names, NamesBelow, NoNames,
-    RenameOver, ResumeDownload, ResumeUpload, SetModified, Size, TextDown, TextUp,
+    Abort, Append, By, Missing, MixedDown, MixedUp, Modified, Name, RenameOver, ResumeDownload,
+    ResumeUpload, SetModified, Size, TextDown, TextUp,
 };
 use super::Family::{V4, V6};
 use super::Way::{Active, Eprt, Port};
@@ -62,7 +62,6 @@ fn inetutils_ftpd() {
         &[
             // CR CR LF for CR LF.
             lack(MixedDown, r#"got "a\nb\r\nc\rd"#),
-            lack(NoNames, "NLST refused: 550 No files found."),
             lack(SetModified, "MFMT refused: 500 'MFMT"),
         ],
     );
@@ -89,7 +88,6 @@ fn busybox() {
 
 #[test]
 fn twisted() {
-    const NO_NAMES: &str = "NLST refused: 500 Syntax error: NLST requires an argument.";
     theirs(
         |host| RealServer::twisted_at(host),
         &[
@@ -101,7 +99,6 @@ fn twisted() {
             lack(TextDown, "RETR refused: 550 Requested action not taken: internal server error"),
             lack(MixedUp, "STOR refused: 426 Transfer aborted."),
             lack(MixedDown, "RETR refused: 550 Requested action not taken: internal server error"),
-            lack(Names, NO_NAMES),
             lack(SetModified, "MFMT refused: 502 Command 'MFMT' not implemented"),
             lack(Missing, "MKD of what is not there works"),
             // It reads bytes as ISO 8859-1, and writes UTF-8 to the file system.
@@ -128,9 +125,6 @@ fn aioftp() {
             // It accepts TYPE A, and leaves every byte unchanged.
             lack(TextUp, AS_SENT),
             lack(MixedUp, MIXED_AS_SENT),
-            lack(Names, "NLST refused: 502 'nlst' not implemented"),
-            lack(NamesBelow, "NLST refused: 502 'nlst' not implemented"),
-            lack(NoNames, "NLST refused: 502 'nlst' not implemented"),
             lack(RenameOver, "RNTO refused: 550 path already exists"),
             // A 502 means unknown, which is not an error.
             lack(Size, "size: None"),

@@ -559,7 +559,7 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let is_alone = jobs.len() == 1;
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
         let mut row = Vec::new();
-        // Whether the connection has made a copy. A server may close it after each so many.
+        // Whether the connection has made a copy. A server may close it after a number of files.
         let mut is_proven = false;
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let number = next.fetch_add(1, Ordering::Relaxed);

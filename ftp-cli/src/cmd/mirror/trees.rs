@@ -495,7 +495,7 @@ impl Side for RemoteTree<'_> {
     }
 }
 
-/// Asks a server whether two paths lead to one object. A refusal to answer is no proof.
+/// Asks a server whether two paths lead to one object. A refusal to answer proves nothing.
 pub(super) fn relation(
     client: &mut Client,
     listed: &[u8],
