@@ -129,7 +129,9 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [Done; 3] {
             .upload_from(&target, name, &FileOptions::new(), &mut Watch::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
-        assert!(done.attempts > cuts && done.size == LENGTH as u64, "{done:?}");
+        // A cut can also hit the connection that reads the last bytes on the server again, which
+        // costs no attempt.
+        assert!(done.attempts > 1 && done.size == LENGTH as u64, "{done:?}");
         done
     });
     [down, new, old]
