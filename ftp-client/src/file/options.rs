@@ -103,7 +103,10 @@ impl FileOptions {
         self
     }
 
-    /// Sets whether the source is removed once the target is complete and verified (default: no).
+    /// Sets whether the caller removes the source after an upload (default: no).
+    ///
+    /// The upload then fails unless the server reports its size, and unless its file is proved to be
+    /// the new one. The source itself stays: remove it after the upload. Downloads ignore this.
     pub const fn moves(mut self, on: bool) -> Self {
         self.moves = on;
         self
@@ -115,7 +118,7 @@ impl FileOptions {
         self
     }
 
-    /// Sets whether missing parent directories of the target are created (default: no).
+    /// Sets whether an upload creates missing parent directories on the server (default: no).
     pub const fn creates_directories(mut self, on: bool) -> Self {
         self.creates_directories = on;
         self
