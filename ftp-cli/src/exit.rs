@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp,
+    Attempted, CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, TreeFault, fxp,
 };
-use ftp_proto::{FtpUrl, ReplyCode, Severity};
+use ftp_proto::{FtpUrl, Severity};
+
+use crate::display::shown;
 
 /// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,7 +107,7 @@ impl Exit {
             Self::Partial => "partial",
             Self::Data => ErrorKind::Data.as_str(),
             Self::Unsupported => ErrorKind::Unsupported.as_str(),
-            Self::Limit => "limit",
+            Self::Limit => ErrorKind::Limit.as_str(),
             Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
                 ErrorKind::Cancelled.as_str()
             }
@@ -130,6 +132,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Unsupported => Self::Unsupported,
             // A signal ended the run; the signal thread knows which signal.
             ErrorKind::Cancelled => Self::Interrupted,
+            ErrorKind::Limit => Self::Limit,
             _ => Self::Internal,
         }
     }
@@ -281,22 +284,50 @@ impl From<Error> for Failure {
     }
 }
 
+/// Lets a closure of a pool fail with the command line's own failure.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Converts the failure of one object of a tree.
+impl From<&TreeFault> for Failure {
+    fn from(fault: &TreeFault) -> Self {
+        let failure = match fault.cause() {
+            Some(Error::Local(error)) => Self::new(Exit::Local, error.to_string()),
+            Some(error) => Self::from(error),
+            None => Self::new(Exit::from(fault.kind()), fault.reason()),
+        };
+        let failure = match fault.about() {
+            b"" => failure,
+            about => failure.context(shown(about)),
+        };
+        let message = format!("{}{}", failure.message, fault.note());
+        Self { message, fatal: fault.ends(), recovery: fault.recovery(), ..failure }
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
+        match error {
+            Error::Tree(fault) => return Self::from(&**fault),
+            Error::Dial(cause) => {
+                if let Some(failure) = cause.downcast_ref::<Self>() {
+                    return failure.clone();
+                }
+            }
+            _ => {}
+        }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());
         let phase = match error {
             Error::Timeout(phase) => Some(*phase),
             _ => None,
         };
-        let fatal = match error {
-            // A full disk or quota would also reject the next file.
-            Error::Refused(_, reply) => {
-                matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
-            }
-            Error::Argument(_) | Error::Incomplete { .. } | Error::ListingCut(_) => false,
-            _ => true,
-        };
+        let fatal = error.affects_others();
         let recovery = error.recovery();
         Self { fatal, code, phase, recovery, ..Self::new(exit, message_of(error)) }
     }
@@ -380,7 +411,7 @@ const fn is_of_proxy(attempt: &DataAttempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_proto::{ParseError, Pathname, Reply, Verb};
+    use ftp_proto::{ParseError, Pathname, Reply, ReplyCode, Verb};
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "because")

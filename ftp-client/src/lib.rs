@@ -251,10 +251,10 @@ pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
-    AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase, ProxyError, ProxyFault,
-    UploadFault,
+    AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, ListingCut, Phase, ProxyError,
+    ProxyFault, TreeFault, UploadFault,
 };
-pub use event::{Event, Observer};
+pub use event::{Action, Event, Observer};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
 #[doc(hidden)]

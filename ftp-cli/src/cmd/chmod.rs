@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::remote::object;
 use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -90,15 +89,15 @@ impl Mode {
         let bits = match self {
             Self::Bits(bits) => *bits,
             Self::Changes(changes) => {
-                let mut entry = object::look(client, path, ListingForm::Auto)?;
+                let mut entry = client.look(path, ListingForm::Auto)?;
                 if entry.as_ref().is_some_and(|entry| entry.permissions.is_none()) {
                     // On many servers, MLST reports no mode, but LIST does.
-                    entry = object::look(client, path, ListingForm::List)?;
+                    entry = client.look(path, ListingForm::List)?;
                 }
                 let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
                     // For a missing object, this returns the server's reason.
                     if entry.is_none() {
-                        object::can_enter(client, path)?;
+                        client.can_enter(path)?;
                     }
                     return Ok(false);
                 };

@@ -21,14 +21,14 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
-use crate::remote::path::absolute;
-use crate::remote::same_file::{self, Relation, is_one_server};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::options::{TransferOptions, Verify};
 use crate::transfer::publish::publish;
 use crate::transfer::target::name_of;
 use crate::transfer::verify::Verified;
+use ftp_client::fxp::same_file::{self, Relation, is_one_server};
+use ftp_client::tree::path::absolute;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 11] = [

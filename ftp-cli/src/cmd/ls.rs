@@ -21,14 +21,13 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
-use crate::remote::object;
 use crate::remote::order::Order;
-use crate::remote::path;
 use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use ftp_client::tree::path;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -178,7 +177,7 @@ impl Lister {
     fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result<(), Failure> {
         let mut place = Place::of(url);
         let is_literal = |client: &mut Client| -> Result<bool, Failure> {
-            Ok(object::look(client, place.path(), ListingForm::Auto)?.is_some())
+            Ok(client.look(place.path(), ListingForm::Auto)?.is_some())
         };
         let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
         if is_guess {
@@ -212,7 +211,7 @@ impl Lister {
         if refused.fatal || self.pattern.is_some() || path.is_empty() {
             return Err(refused);
         }
-        match object::look(client, path, ListingForm::Auto)? {
+        match client.look(path, ListingForm::Auto)? {
             Some(entry) if !entry.is_dir() => self.entry(path::split(path).1, &entry),
             _ => Err(refused),
         }
@@ -316,7 +315,7 @@ impl Lister {
         }
         if is_empty && form != ListingForm::Mlsd && !directory.is_empty() {
             // Some servers, such as vsftpd, list a missing directory as empty.
-            object::can_enter(client, directory)?;
+            client.can_enter(directory)?;
         }
         Ok(Ok(()))
     }
@@ -358,7 +357,7 @@ impl Lister {
             }
         }
         if is_first && !directory.is_empty() {
-            object::can_enter(client, directory)?;
+            client.can_enter(directory)?;
         }
         Ok(Ok(()))
     }

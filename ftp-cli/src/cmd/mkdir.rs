@@ -5,7 +5,6 @@ use ftp_client::{Client, Error, Repeat};
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::remote::object;
 use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -40,11 +39,11 @@ pub(super) fn make(
     };
     let refusal = match attempt {
         Ok(_) => return Ok(made),
-        Err(error) if parents && object::is_no(&error) => error,
+        Err(error) if parents && error.is_no() => error,
         Err(error) => return Err(error),
     };
     // The reply does not show whether the directory exists or a parent is missing.
-    if object::is_directory(client, path)? {
+    if client.is_directory(path)? {
         return Ok(Outcome::Skipped("exists already"));
     }
     let mut first = None;
@@ -52,8 +51,8 @@ pub(super) fn make(
         let parent = path.get(..at).unwrap_or_default();
         match client.mkdir(parent) {
             Ok(_) => {}
-            Err(error) if object::is_no(&error) => {
-                if first.is_none() && !object::is_directory(client, parent)? {
+            Err(error) if error.is_no() => {
+                if first.is_none() && !client.is_directory(parent)? {
                     first = Some(error);
                 }
             }
@@ -64,8 +63,8 @@ pub(super) fn make(
         Ok(_) => Ok(made),
         // The directory exists now: another client created it, or the loop did because `path` ends
         // in `/`.
-        Err(_) if object::is_directory(client, path)? => Ok(made),
-        Err(error) if object::is_no(&error) => Err(first.unwrap_or(refusal)),
+        Err(_) if client.is_directory(path)? => Ok(made),
+        Err(error) if error.is_no() => Err(first.unwrap_or(refusal)),
         Err(error) => Err(error),
     }
 }

@@ -10,8 +10,8 @@ use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::remote::{object, path};
 use crate::report::for_each_url::{self, Outcome, for_each_url};
+use ftp_client::tree::path;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// Returns whether there is an object at `path`, for `--no-clobber`.
 fn is_there(client: &mut Client, path: &[u8]) -> Result<bool, Failure> {
-    match object::is_there(client, path)? {
+    match client.is_there(path)? {
         Some(is_there) => Ok(is_there),
         None => {
             let message = "--no-clobber: the server does not report whether NEWPATH exists";

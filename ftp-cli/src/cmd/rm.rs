@@ -27,12 +27,11 @@ use crate::display::counted;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
-use crate::remote::object::{self, is_no};
-use crate::remote::path::{self, join};
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
+use ftp_client::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
+use ftp_client::tree::path::{self, join};
 
 /// Largest depth of a tree, and largest number of objects in it: a server can invent objects.
 const DEPTH: usize = 128;
@@ -121,9 +120,9 @@ fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bo
     if directory.is_empty() {
         return Ok(false);
     }
-    match object::can_enter(client, directory) {
+    match client.can_enter(directory) {
         Ok(()) => Ok(false),
-        Err(refused) if is_no(&refused) => Ok(true),
+        Err(refused) if refused.is_no() => Ok(true),
         Err(error) => Err(error.into()),
     }
 }
@@ -202,11 +201,11 @@ pub(super) fn remove(
         }
         match place.enter(client, &error)? {
             Entered::There => {}
-            _ if how.force && object::look(client, &path, ListingForm::Auto)?.is_none() => {
+            _ if how.force && client.look(&path, ListingForm::Auto)?.is_none() => {
                 // An unlisted directory exists if it can be entered.
-                return match object::can_enter(client, &path) {
+                return match client.can_enter(&path) {
                     Ok(()) => Err(error.into()),
-                    Err(refused) if is_no(&refused) => Ok(Outcome::Skipped("does not exist")),
+                    Err(refused) if refused.is_no() => Ok(Outcome::Skipped("does not exist")),
                     Err(error) => Err(error.into()),
                 };
             }
@@ -219,7 +218,7 @@ pub(super) fn remove(
 /// directory, or if the server shows it as a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let (directory, name) = path::split(path);
-    let found = object::look(client, path, ListingForm::Auto)?;
+    let found = client.look(path, ListingForm::Auto)?;
     if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
     }

@@ -8,7 +8,6 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
-use crate::remote::object;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{self, Outcome, for_each_url};
 
@@ -43,11 +42,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// Returns the facts about the object at `path`. An unlisted object counts as a directory if the
 /// server can enter it.
 pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
-    if let Some(entry) = object::look(client, path, form)? {
+    if let Some(entry) = client.look(path, form)? {
         return Ok(entry);
     }
     if !path.is_empty() {
-        object::can_enter(client, path)?;
+        client.can_enter(path)?;
     }
     let mut entry = Entry::new(path);
     entry.kind = Some(EntryKind::Directory);

@@ -3,9 +3,8 @@
 use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 
-use super::object;
-use super::path;
 use crate::exit::{Exit, Failure};
+use ftp_client::tree::path;
 
 /// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
@@ -111,7 +110,7 @@ fn foreign_syntax(pattern: &[u8]) -> Option<&'static str> {
 /// be complete, and the errors of the client.
 pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named, Failure> {
     let mut place = Place::of(url);
-    if !is_asked && object::look(client, place.path(), ListingForm::Auto)?.is_some() {
+    if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);
     }
     is_understood(place.path())?;
@@ -127,7 +126,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
                 match list(client, directory, names) {
                     Ok(names) if names.unparsed.is_empty() => Ok(names),
                     Ok(_) => Ok(listing),
-                    Err(error) if object::is_no(&error) => Ok(listing),
+                    Err(error) if error.is_no() => Ok(listing),
                     Err(error) => Err(error),
                 }
             }
@@ -144,7 +143,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         };
         if let Some(line) = listing.unparsed.first() {
             if listing.entries.is_empty() {
-                return Err(object::not_understood(client, line)?);
+                return Err(client.unreadable_listing(line).into());
             }
             let message = format!("cannot parse a line of the listing: {}", Escaped(line));
             return Err(Failure::item(Exit::Protocol, message));
@@ -152,7 +151,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         if listing.entries.is_empty() && listing.form != ListingForm::Mlsd && !directory.is_empty()
         {
             // Some servers, such as vsftpd, list a missing directory as empty.
-            object::can_enter(client, directory)?;
+            client.can_enter(directory)?;
         }
         let is_meant = |entry: &Entry| {
             // A name with a `/` is never hidden, because it must be reported.

@@ -156,7 +156,7 @@ pub(crate) fn at<T>(
 ///
 /// Returns `Usage` if it does not.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
-    let (_, name) = crate::remote::path::split(url.path());
+    let (_, name) = ftp_client::tree::path::split(url.path());
     match name {
         b"" | b"." | b".." => {
             Err(Failure::usage(format!("{url}: expected a URL that ends in a name")))

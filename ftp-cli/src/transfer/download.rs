@@ -19,9 +19,8 @@ use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::remote::object;
-use crate::remote::path;
 use crate::report::json::Object;
+use ftp_client::tree::path;
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///
@@ -130,14 +129,13 @@ fn skips(
 /// server does not report.
 fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
     let (directory, _) = path::split(path);
-    let is_there = object::is_there(client, path);
+    let is_there = client.is_there(path);
     let is_missing = match is_there {
         // A refused listing proves nothing. If the server does not enter the directory either, the
         // file counts as missing.
-        Ok(None) if !directory.is_empty() => object::can_enter(client, directory).map_or_else(
-            |error| if object::is_no(&error) { Ok(true) } else { Err(error) },
-            |()| Ok(false),
-        ),
+        Ok(None) if !directory.is_empty() => client
+            .can_enter(directory)
+            .map_or_else(|error| if error.is_no() { Ok(true) } else { Err(error) }, |()| Ok(false)),
         is_there => is_there.map(|is_there| is_there == Some(false)),
     };
     match is_missing {

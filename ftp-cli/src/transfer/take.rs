@@ -28,7 +28,6 @@ use super::verify::Verified;
 use crate::connect::retry::pause_until;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-use crate::remote::object;
 
 /// Age of a file, in seconds by this computer's clock, from which any later change gives it a
 /// different modification time. It allows for a server's clock that is a few seconds slow, and for
@@ -237,7 +236,7 @@ fn finish(
     }
     let is_gone = facts.size.is_none()
         && facts.modified.is_none()
-        && object::look(client, path, ListingForm::Auto)?.is_none();
+        && client.look(path, ListingForm::Auto)?.is_none();
     journal.remove()?;
     Ok(is_gone.then_some(moved))
 }

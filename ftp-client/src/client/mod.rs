@@ -9,6 +9,7 @@ mod directory;
 pub(crate) mod get_put;
 pub(crate) mod identity;
 mod listing;
+mod look;
 mod mode;
 pub(crate) mod position;
 pub(crate) mod repeat;

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,
+    /// Nothing was done: more objects would be deleted than the caller permits.
+    Limit,
 }
 
 impl ErrorKind {
@@ -62,6 +64,7 @@ impl ErrorKind {
             Self::Data => "data",
             Self::Unsupported => "unsupported",
             Self::Cancelled => "cancelled",
+            Self::Limit => "limit",
         }
     }
 }
@@ -116,6 +119,8 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
             Self::Upload(fault) => fault.kind(),
+            Self::Tree(fault) => fault.kind(),
+            Self::Dial(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }

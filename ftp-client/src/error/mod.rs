@@ -1,12 +1,16 @@
 //! The error of client calls: each variant shows who must act.
 
 mod busy;
+mod dial;
 mod kind;
 mod proxy;
+mod tree;
 mod upload;
 
+pub use dial::DialError;
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
+pub use tree::TreeFault;
 pub use upload::UploadFault;
 
 use std::fmt;
@@ -17,6 +21,7 @@ use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, HostReason,
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
+use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 
 /// Why a client call failed. Each variant shows who must act.
@@ -137,6 +142,12 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// An object of a directory tree cannot be copied or removed.
+    #[error("{0}")]
+    Tree(#[source] Box<TreeFault>),
+    /// The closure that makes the connections of a [`Pool`](crate::Pool) failed.
+    #[error("{0}")]
+    Dial(#[source] DialError),
     /// The request is not possible with this server, over this connection or with these settings.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
@@ -148,6 +159,20 @@ impl Error {
     #[must_use]
     pub const fn is_out_of_step(&self) -> bool {
         matches!(self, Self::Unexpected(..) | Self::Desynchronised)
+    }
+
+    /// Returns whether other transfers over the same control connection would fail too, because it
+    /// is unusable or the server's disk is full.
+    #[must_use]
+    pub fn affects_others(&self) -> bool {
+        match self {
+            Self::Refused(_, reply) => {
+                matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
+            }
+            Self::Argument(_) | Self::Incomplete { .. } | Self::ListingCut(_) => false,
+            Self::Tree(fault) => fault.ends(),
+            _ => true,
+        }
     }
 
     /// Returns whether repeating the same call later may succeed: after network trouble, incomplete
@@ -174,6 +199,8 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Tree(fault) => fault.is_transient(),
+            Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -233,6 +260,7 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
+            Self::Tree(fault) => fault.cause().and_then(Self::reply),
             Self::Upload(fault) => match fault.cause() {
                 Some(cause) => cause.reply(),
                 None => None,
@@ -295,6 +323,8 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Tree(fault) => Self::Tree(fault.clone()),
+            Self::Dial(error) => Self::Dial(error.clone()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }
@@ -309,6 +339,16 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Returns whether the server refused a command for good. A 530, and refusals of `USER`,
+    /// `PASS`, `EPSV` and `PASV`, do not count: they say nothing about the object of the command.
+    #[must_use]
+    pub fn is_no(&self) -> bool {
+        matches!(self, Self::Refused(verb, reply)
+            if reply.code().severity() == Severity::Permanent
+                && !matches!(verb, Verb::User | Verb::Pass | Verb::Epsv | Verb::Pasv)
+                && reply.code() != ReplyCode::NOT_LOGGED_IN)
     }
 
     /// Returns whether the server refused the command because the session is not logged in.

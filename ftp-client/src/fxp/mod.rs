@@ -26,6 +26,8 @@
 mod error;
 mod pair;
 mod protection;
+#[doc(hidden)]
+pub mod same_file;
 mod way;
 
 pub use error::{Attempt, Error, Side};

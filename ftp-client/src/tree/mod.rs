@@ -19,8 +19,11 @@
 //! ```
 
 mod causes;
+#[doc(hidden)]
+pub mod links;
 mod look;
 mod names;
+pub mod path;
 
 pub use causes::Causes;
 pub use look::look;

@@ -15,7 +15,6 @@ use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
 use crate::display::shown;
 use crate::exit::{Exit, Failure, Recovery};
-use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
@@ -24,6 +23,7 @@ use crate::transfer::download::download;
 use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, upload};
+use ftp_client::tree::path;
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {

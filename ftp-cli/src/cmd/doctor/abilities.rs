@@ -9,7 +9,7 @@ use super::dial::say;
 use super::finding::{Check, Finding};
 use super::packets::LEAST;
 use crate::display::counted;
-use crate::remote::path;
+use ftp_client::tree::path;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;

@@ -5,7 +5,6 @@ use ftp_proto::{EntryKind, Escaped, FtpUrl};
 
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
-use crate::remote::object;
 
 /// Kind of object that a path names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,12 +32,12 @@ pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> 
     if path.is_empty() {
         return Ok(PathKind::Login);
     }
-    let refused = match object::can_enter(client, path) {
+    let refused = match client.can_enter(path) {
         Ok(()) => return Ok(PathKind::Directory),
-        Err(error) if object::is_no(&error) => error,
+        Err(error) if error.is_no() => error,
         Err(error) => return Err(error),
     };
-    let found = object::look(client, path, ListingForm::Auto)?;
+    let found = client.look(path, ListingForm::Auto)?;
     Ok(match found.map(|entry| entry.kind) {
         None | Some(Some(EntryKind::Directory)) => PathKind::Missing(refused.to_string()),
         Some(_) => PathKind::File,

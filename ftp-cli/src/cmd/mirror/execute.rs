@@ -20,10 +20,10 @@ use crate::console::progress::Board;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::remote::path::{join, split};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use ftp_client::tree::path::{join, split};
 
 /// Function from a path, relative to the top, to the name of the object in messages and events.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;

@@ -25,7 +25,7 @@ use rustix::io::Errno;
 pub(super) use backup::Backup;
 
 use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
-use crate::remote::path::split;
+use ftp_client::tree::path::split;
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);

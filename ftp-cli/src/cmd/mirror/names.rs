@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::probe::warn_remains;
 use crate::connect::sessions::Sessions;
 use crate::exit::Failure;
-use crate::remote::path::join;
+use ftp_client::tree::path::join;
 
 /// A server's treatment of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

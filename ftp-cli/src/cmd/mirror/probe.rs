@@ -9,7 +9,7 @@ use super::entry::{Clock, TEMPORARY};
 use super::local_tree::ODD_TIME;
 use crate::display::shown;
 use crate::exit::Failure;
-use crate::remote::path::join;
+use ftp_client::tree::path::join;
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
 /// time, and removes it. Returns the local time before the file was written, the reported time, and

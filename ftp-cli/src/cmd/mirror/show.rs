@@ -10,8 +10,8 @@ use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, counted, shown};
 use crate::exit::Failure;
-use crate::remote::path::join;
 use crate::report::json::Object;
+use ftp_client::tree::path::join;
 
 impl Mirror<'_> {
     /// Reports each pattern that matches no name, and that no file is selected.

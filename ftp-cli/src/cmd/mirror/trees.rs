@@ -13,9 +13,9 @@ use super::plan::OBJECTS;
 use super::probe;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::links::{Proof, by_list};
-use crate::remote::object::{self, not_understood};
-use crate::remote::path::{join, split};
+
+use ftp_client::tree::links::{Proof, by_list};
+use ftp_client::tree::path::{join, split};
 
 /// Largest number of times that a directory is listed if it shows more subdirectories than its link
 /// count allows.
@@ -347,7 +347,7 @@ impl Side for RemoteTree<'_> {
         }
         let listing = self.gather(path, self.options, limits)?;
         if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
-            return Err(not_understood(self.client, line)?);
+            return Err(self.client.unreadable_listing(line).into());
         }
         let doubt = if let Some(line) = listing.unparsed.first() {
             Some(format!("cannot parse a line of its listing: {}", shown(line)))
@@ -383,7 +383,7 @@ impl Side for RemoteTree<'_> {
     }
 
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
-        match object::can_enter(self.client, &self.named(path)) {
+        match self.client.can_enter(&self.named(path)) {
             Ok(()) => Ok(true),
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
             Err(error) => Err(error.into()),

@@ -16,7 +16,6 @@ use super::data_method::DataMethod;
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
 use crate::exit::Failure;
-use crate::remote::object;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
@@ -58,8 +57,8 @@ pub(super) fn examine(
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
     if let Step::Refused(_) = seen.put {
-        seen.is_missing = matches!(object::can_enter(&mut inside.it, directory),
-            Err(error) if object::is_no(&error));
+        seen.is_missing = matches!(inside.it.can_enter(directory),
+            Err(error) if error.is_no());
     }
     let mut client = Some(inside);
     // A small file shows why the large one stalled.

@@ -11,10 +11,10 @@ use super::up::unpublished;
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::path::join;
-use crate::remote::same_file::{self, Relation};
 use crate::transfer::options::TemporaryName;
 use crate::transfer::publish::publish;
+use ftp_client::fxp::same_file::{self, Relation};
+use ftp_client::tree::path::join;
 
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,

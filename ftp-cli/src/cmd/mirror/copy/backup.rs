@@ -12,8 +12,7 @@ use super::remote_side::{RemoteSide, about};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::remote::object;
-use crate::remote::path::{absolute, join, split};
+use ftp_client::tree::path::{absolute, join, split};
 
 /// Largest number of names that are tried for a backup: a server that cuts names short may find all
 /// of them taken.
@@ -160,7 +159,7 @@ impl RemoteSide<'_> {
         match client.rename(&own, &kept) {
             Ok(()) => Ok(Some(kept)),
             // An earlier attempt may have moved the object, but its reply was lost.
-            Err(error @ Error::Refused(..)) => match object::is_there(client, &own) {
+            Err(error @ Error::Refused(..)) => match client.is_there(&own) {
                 Ok(Some(false)) => Ok(None),
                 _ => Err(about(&own, &error)),
             },

@@ -14,7 +14,7 @@ use super::remote_side::{RemoteSide, about, modified, prove, prove_content, prov
 use super::watch::Watch;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::path::join;
+use ftp_client::tree::path::join;
 
 pub(crate) struct Down<'a> {
     pub(crate) from: RemoteSide<'a>,

@@ -13,7 +13,7 @@ use super::super::local_tree::{Backup, Directory};
 use super::super::plan::{OBJECTS, PlannedLink, Removal, Removed};
 use super::super::trees::failed;
 use crate::exit::Failure;
-use crate::remote::path::{join, split};
+use ftp_client::tree::path::{join, split};
 
 /// A local tree.
 pub(crate) struct LocalSide<'a> {

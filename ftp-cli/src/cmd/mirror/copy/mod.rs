@@ -31,7 +31,7 @@ use super::local_tree::Directory;
 use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
 use super::trees::failed;
 use crate::exit::Failure;
-use crate::remote::path::join;
+use ftp_client::tree::path::join;
 
 /// Message for `--links keep` with a server as the target.
 pub(super) const NO_LINKS: &str =

@@ -15,11 +15,10 @@ use super::backup::RemoteBackup;
 use crate::connect::sessions::Sessions;
 use crate::display::shown;
 use crate::exit::{Exit, Failure, Recovery};
-use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
-use crate::remote::object;
-use crate::remote::path::join;
 use crate::transfer::options::Verify;
 use crate::transfer::verify;
+use ftp_client::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
+use ftp_client::tree::path::join;
 
 /// A tree on a server, and the connection to it.
 pub(crate) struct RemoteSide<'a> {
@@ -147,7 +146,7 @@ impl RemoteSide<'_> {
     /// Returns whether the directory at `path` has an object called `name`.
     pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, Failure> {
         let path = join(self.top, &join(path, name));
-        match object::is_there(self.client()?, &path) {
+        match self.client()?.is_there(&path) {
             Ok(Some(is_there)) => Ok(is_there),
             Ok(None) => Err(unproved(
                 &path,

@@ -17,10 +17,10 @@ use crate::connect::sessions::Sessions;
 use crate::console::progress::Board;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Recovery};
-use crate::remote::path::{join, split};
 use crate::report::json::Object;
 use crate::transfer::options::Verify;
 use crate::transfer::segments::{Gathered, Order, Whole, gather};
+use ftp_client::tree::path::{join, split};
 
 /// Longest result of [`name_of_pieces`] in bytes: a name has at most 255 bytes, and pieces add
 /// `.part.segment-` and a position.

@@ -23,11 +23,11 @@ use crate::console::progress::Meter;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::remote::path::join;
 use crate::transfer::options::{TemporaryName, journals};
 use crate::transfer::publish::publish;
 use crate::transfer::upload::is_unchanged;
 use crate::transfer::verify::wrong_size;
+use ftp_client::tree::path::join;
 
 pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,

@@ -10,8 +10,8 @@ use super::{Copier, DirectoryState, Run, Watch, with_retries};
 use crate::connect::retry::pause_until;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::path::{join, split};
 use crate::report::json::Object;
+use ftp_client::tree::path::{join, split};
 
 /// Pause after which a directory that lacks new names is listed once more: some servers list from a
 /// cache.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::super::entry::file_of_piece;
 use super::{Plan, PlannedCopy};
-use crate::remote::path::{join, split};
+use ftp_client::tree::path::{join, split};
 
 /// Smallest size of a large file in bytes.
 const LARGE: u64 = 16 << 20;

@@ -24,9 +24,9 @@ use super::options::LinkChoice;
 use super::trees::{Contents, Links, Side};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::links::Proof;
-use crate::remote::path::{join, split};
 use crate::transfer::options::TemporaryName;
+use ftp_client::tree::links::Proof;
+use ftp_client::tree::path::{join, split};
 use names::{Spelling, Spellings};
 
 /// Largest depth of a tree: a server can list an endless tree.

@@ -10,8 +10,8 @@ use super::super::options::LinkChoice;
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::path::join;
 use crate::transfer::options::TemporaryName;
+use ftp_client::tree::path::join;
 
 /// The name of an object at the target.
 pub(super) enum Spelling {

@@ -9,8 +9,8 @@ use super::super::trees::Links;
 use super::{DEPTH, Planner, Removal, Removed, name_of, weight};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::remote::links::Proof;
-use crate::remote::path::join;
+use ftp_client::tree::links::Proof;
+use ftp_client::tree::path::join;
 
 impl Planner<'_> {
     /// Keeps objects of the target that the source may have but does not list.

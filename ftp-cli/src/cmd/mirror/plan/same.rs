@@ -5,7 +5,7 @@ use super::{PlannedCopy, Planner, name_of};
 use crate::cmd::mirror::entry::{Clock, Stamp, TreeEntry};
 use crate::cmd::mirror::trees::Side;
 use crate::exit::{Exit, Failure};
-use crate::remote::path::split;
+use ftp_client::tree::path::split;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.
 const REFUSALS: usize = 4;

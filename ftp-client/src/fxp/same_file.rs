@@ -2,14 +2,15 @@
 //! example through links. Copying such a file onto itself would destroy it: most servers truncate a
 //! file when they receive `STOR`, before they have read it for the copy.
 
-use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::{Entry, FtpUrl, Modified, Precision};
 
-use super::object::look;
+use crate::client::Client;
+use crate::error::Error;
+use crate::listing::ListingForm;
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Relation {
+pub enum Relation {
     /// They are two files, or one is missing.
     Two,
     /// They are the same file.
@@ -20,7 +21,7 @@ pub(crate) enum Relation {
 
 /// Returns whether two sessions are with the same server: compares the addresses, or the URLs if a
 /// proxy hides the addresses.
-pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
+pub fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
         _ => source.host().eq_ignore_ascii_case(target.host()) && source.port() == target.port(),
@@ -32,13 +33,13 @@ pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl
 ///
 /// # Errors
 ///
-/// Returns the same errors as [`look`].
-pub(crate) fn compare(
+/// Returns the same errors as [`Client::look`].
+pub fn compare(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],
 ) -> Result<Relation, Error> {
-    let Some(there) = look(at, target, ListingForm::Auto)? else { return Ok(Relation::Two) };
-    let Some(here) = look(from, source, ListingForm::Auto)? else { return Ok(Relation::Two) };
+    let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(Relation::Two) };
+    let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(Relation::Two) };
     Ok(relation(&here, &there))
 }
 

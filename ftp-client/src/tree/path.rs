@@ -1,10 +1,10 @@
-//! Handles remote paths: names separated by `/`.
+//! Paths on a server, and from the top of a tree: names separated by `/`.
 
-use ftp_client::Client;
+use crate::client::Client;
 
 /// Splits `path` into its parent directory and its name, which is empty for the root and the login
 /// directory.
-pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     let path = path.get(..end).unwrap_or_default();
     match path.iter().rposition(|byte| *byte == b'/') {
@@ -19,13 +19,13 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Removes trailing slashes from a path; the root stays `/`. Some servers treat a path with a
 /// trailing `/` as another name.
-pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
+pub fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()
 }
 
 /// Returns the path of `name` in a directory, or of the directory itself if `name` is empty.
-pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory, name) {
         (directory, []) => directory.to_vec(),
         ([] | [.., b'/'], name) => [directory, name].concat(),
@@ -35,7 +35,7 @@ pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// Returns the names from the server's root to an object. Returns `None` if the path is relative
 /// and the server does not report the current directory.
-pub(crate) fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let directory = match path.starts_with(b"/") {
         true => Vec::new(),
         false => client.pwd().ok()?.as_bytes().to_vec(),

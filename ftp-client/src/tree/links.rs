@@ -5,17 +5,17 @@
 //! not. If both follow links, the link count of a directory shows how many real subdirectories it
 //! has: a directory has two links, and one more per subdirectory.
 
-use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
-
-use super::object::is_no;
+use crate::client::Client;
+use crate::error::Error;
+use crate::listing::{ListLimits, ListOptions, Listing, ListingForm};
 
 /// Lower-case words in replies that refuse an object because it is not a directory, or a directory
 /// because it is not empty. They come from the servers' operating systems.
-pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
-pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
+pub const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
+pub const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
 /// Returns whether the reply that caused `error` contains one of `words`.
-pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
+pub fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
@@ -23,7 +23,7 @@ pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
 
 /// Evidence on whether a listed directory is real or a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Proof {
+pub enum Proof {
     /// The link count allows all listed directories to be real, or the user says that this is a
     /// directory.
     Directory,
@@ -36,7 +36,7 @@ pub(crate) enum Proof {
 impl Proof {
     /// Judges by the number of listed subdirectories and the link count. A count of one means that
     /// the file system does not count links.
-    pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
+    pub fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 <= most => Self::Directory,
             Some(_) => Self::TooMany,
@@ -45,7 +45,7 @@ impl Proof {
     }
 
     /// Adds the user's claim that this is a directory; the link count can still contradict that.
-    pub(crate) const fn or_named(self) -> Self {
+    pub const fn or_named(self) -> Self {
         match self {
             Self::TooMany => Self::TooMany,
             Self::Directory | Self::None => Self::Directory,
@@ -58,7 +58,7 @@ impl Proof {
 /// # Errors
 ///
 /// Returns errors of the connection, 4xx and 530 replies, and an incomplete listing.
-pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
+pub fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
     match list(client, directory, ListingForm::List, ListLimits::default())? {
         Err(error @ Error::ListingCut(_)) => Err(error),
         listed => Ok(listed.ok()),
@@ -71,7 +71,7 @@ pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Li
 /// # Errors
 ///
 /// Returns errors of the connection, and 4xx and 530 replies.
-pub(crate) fn list(
+pub fn list(
     client: &mut Client,
     directory: &[u8],
     form: ListingForm,
@@ -79,7 +79,7 @@ pub(crate) fn list(
 ) -> Result<Result<Listing, Error>, Error> {
     let entries = client.list_directory(directory, ListOptions { all: true, form });
     match entries.and_then(|entries| entries.gather(limits)) {
-        Err(error) if is_no(&error) || matches!(error, Error::ListingCut(_)) => Ok(Err(error)),
+        Err(error) if error.is_no() || matches!(error, Error::ListingCut(_)) => Ok(Err(error)),
         listed => listed.map(Ok),
     }
 }

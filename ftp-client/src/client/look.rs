@@ -1,0 +1,143 @@
+//! What an object on the server is, even if the server does not report that directly.
+
+use ftp_proto::{Entry, EntryKind, Escaped, Modified, Precision, Zone};
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, TreeFault};
+use crate::listing::{ListOptions, Listed, ListingForm};
+use crate::tree::path::split;
+
+impl Client {
+    /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
+    /// and time from `SIZE` and `MDTM`. `form` is the kind of listing; a form other than `Auto` skips
+    /// `MLST`. Returns `None` for a missing object, or one that the server hides.
+    ///
+    /// # Errors
+    ///
+    /// Returns 4xx and 530 replies, errors of the connection, and an incomplete listing that does not
+    /// contain the object.
+    pub fn look(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        form: ListingForm,
+    ) -> Result<Option<Entry>, Error> {
+        let path = path.as_ref();
+        if form == ListingForm::Auto
+            && self.features()?.has("MLST")
+            && let Some(entry) = self.stat(path)?
+        {
+            return Ok(Some(entry));
+        }
+        let (directory, name) = split(path);
+        let mut found = match name {
+            b"" | b"." | b".." => None,
+            name => in_listing(self, directory, name, form)?,
+        };
+        let may_be_file = |entry: &Entry| matches!(entry.kind, None | Some(EntryKind::File));
+        let is_exact = |entry: &Entry| {
+            entry.modified.is_some_and(|modified| modified.precision == Precision::Second)
+        };
+        if name.is_empty()
+            || found.as_ref().is_some_and(|entry| !may_be_file(entry) || is_exact(entry))
+        {
+            return Ok(found);
+        }
+        if let Some(size) = self.size(path)? {
+            let entry = found.get_or_insert_with(|| Entry::new(name));
+            entry.size = Some(size);
+            entry.kind = entry.kind.or(Some(EntryKind::File));
+        }
+        if let Some(entry) = &mut found
+            && let Some(time) = self.modified(path)?
+        {
+            entry.modified = Some(Modified { time, precision: Precision::Second, zone: Zone::Utc });
+        }
+        Ok(found)
+    }
+
+    /// Tests whether `path` is a directory by entering it, then returns to the previous directory if
+    /// the server reports it (`PWD`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the server's refusal to enter the directory or to return, and errors of the connection.
+    pub fn can_enter(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let here = match self.pwd() {
+            Err(Error::Refused(..)) => None,
+            here => Some(here?),
+        };
+        self.cwd(path)?;
+        here.map_or(Ok(()), |here| self.cwd(here.as_bytes()))
+    }
+
+    /// Returns whether `path` is proved to be a directory: by `MLST`, else by entering it, else by the
+    /// listing of the directory above. A listing that may be incomplete proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns 4xx and 530 replies, and errors of the connection.
+    pub fn is_directory(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let path = path.as_ref();
+        if self.features()?.has("MLST")
+            && let Some(entry) = self.stat(path)?
+            && !entry.is_link()
+        {
+            return Ok(entry.is_dir());
+        }
+        // A link may lead to a directory: entering it shows that.
+        match self.pwd() {
+            Ok(here) => match self.cwd(path) {
+                Err(error) if error.is_no() => Ok(false),
+                entered => entered.and_then(|()| self.cwd(here.as_bytes())).map(|()| true),
+            },
+            // The way back is not known, so the directory is not entered.
+            Err(Error::Refused(..)) => match self.look(path, ListingForm::List) {
+                Err(Error::ListingCut(_)) => Ok(false),
+                found => Ok(found?.is_some_and(|entry| entry.is_dir())),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the error of a listing without any line that can be parsed, which names the server's
+    /// system (`SYST`) and the first `line`; or the error of the connection.
+    pub fn unreadable_listing(&mut self, line: &[u8]) -> Error {
+        let system = match self.system() {
+            Err(Error::Refused(..)) => String::new(),
+            Err(error) => return error,
+            Ok(system) => format!(" (SYST: {})", Escaped(&system)),
+        };
+        let first = Escaped(line);
+        let text = format!("no line of the listing was understood{system}; the first is: {first}");
+        TreeFault::item(ErrorKind::Protocol, text).into()
+    }
+}
+
+/// Returns a name's entry in the listing of a directory.
+fn in_listing(
+    client: &mut Client,
+    directory: &[u8],
+    name: &[u8],
+    form: ListingForm,
+) -> Result<Option<Entry>, Error> {
+    let all = name.first() == Some(&b'.');
+    let entries = match client.list_directory(directory, ListOptions { all, form }) {
+        Err(error) if error.is_no() => return Ok(None),
+        entries => entries?,
+    };
+    let mut found = None;
+    for listed in entries {
+        match listed {
+            Ok(Listed::Entry(entry)) if found.is_none() && entry.name == name => {
+                found = Some(entry);
+            }
+            Ok(_) => {}
+            // The listing is incomplete, but contains the object.
+            Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
+            // For an empty or missing directory, some servers refuse the listing only at its end.
+            Err(error) if error.is_no() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
