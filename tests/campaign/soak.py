@@ -220,7 +220,9 @@ class Worker:
         if ran.code and client.name == "ours" and found not in (action.local, action.gives) and not is_part:
             problem = f"not done, and the local file holds {described({path.name: found, 'before': action.local})}"
         if client.name == "ours" and ran.code != -9 and action.order.verb == "get":
-            left = sorted(set(os.listdir(self.local)) - {"up", "down", "output"})
+            # The journal of an interrupted upload waits for the run that resumes it.
+            names = {name for name in os.listdir(self.local) if not name.endswith(".ftp-cli-upload")}
+            left = sorted(names - {"up", "down", "output"})
             if left:
                 problem = f"{problem or ''} left {left}".strip()
         for name in set(os.listdir(self.local)) - {"up", "output"}:

@@ -32,8 +32,9 @@ pub fn listing(data: &[u8]) {
         let ListEvent::Line(line) = event else { continue };
         let parsed = parser.parse(&line);
         let alone = ListLine::parse(&line, reference());
-        let kind = |line: &ListLine| std::mem::discriminant(line);
-        assert_eq!(kind(&parsed), kind(&alone), "earlier lines decide what is an entry");
+        // A word and a number are a total in the first line, and not understood in a later one.
+        let is_entry = |line: &ListLine| matches!(line, ListLine::Entry(_));
+        assert_eq!(is_entry(&parsed), is_entry(&alone), "earlier lines decide what is an entry");
         for parsed in [&parsed, &alone] {
             check_line(&line, parsed);
         }
@@ -165,7 +166,9 @@ fn eplf(line: &[u8], parsed: &ListLine) {
         return;
     }
     let ListLine::Entry(entry) = parsed else { panic!("{parsed:?} with a TAB") };
-    assert_eq!(Some(entry.name.as_slice()), name.get(1..));
+    let name = name.get(1..).unwrap_or_default();
+    let bare = name.strip_suffix(b"/").filter(|name| entry.is_dir() && !name.is_empty());
+    assert_eq!(entry.name, bare.unwrap_or(name));
     let facts: Vec<&[u8]> =
         facts.get(1..).unwrap_or_default().split(|&byte| byte == b',').collect();
     let size = facts.iter().find_map(|fact| fact.strip_prefix(b"s"));
