@@ -275,12 +275,12 @@ fn kept_bytes_of_another_version_of_same_size_and_time_are_not_joined_as_09() {
 
 #[test]
 fn a_time_limit_or_a_signal_keeps_the_ranges_for_the_next_run_li_10() {
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 200_000);
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
     let server = OurServer::with(config);
-    let bytes = content(2_000_000);
+    let bytes = content(1_200_000);
     server.root.write("big", &bytes);
     let url = server.url("big");
-    for (limit, code) in [("--timeout=1s", 10), ("--timeout=1h", 130)] {
+    for (limit, code) in [("--timeout=2s", 10), ("--timeout=1h", 130)] {
         let here = TempRoot::new();
         let mut get = ftp(&["get", "--segments", "4", limit, &url]);
         let mut run = Running::start(get.current_dir(here.path()).stderr(Stdio::piped()));
