@@ -244,7 +244,7 @@ impl Segments<'_> {
             let bytes = missing.iter().map(|missing| missing.to - missing.from).sum();
             let before = self.size - bytes;
             let why = match self.fetch((pool, most), client, &missing, before)? {
-                Fetched::All => {
+                Received::All => {
                     client = pool.take()?;
                     match self.join(&mut client, &kept, &missing) {
                         Ok((file, verified)) => {
@@ -257,7 +257,7 @@ impl Segments<'_> {
                         Err(error) => return Err(given_back(client, error)),
                     }
                 }
-                Fetched::Others => {
+                Received::Others => {
                     client = pool.take()?;
                     Why::TailDiffers
                 }
@@ -280,9 +280,9 @@ impl Segments<'_> {
         first: Lent<'p>,
         missing: &[Missing],
         before: u64,
-    ) -> Result<Fetched, Error> {
+    ) -> Result<Received, Error> {
         if missing.is_empty() {
-            return Ok(Fetched::All);
+            return Ok(Received::All);
         }
         let target = self.pieces.target().as_os_str().as_bytes();
         let total = Some(self.size);
@@ -440,16 +440,10 @@ impl Segments<'_> {
     }
 }
 
-/// How the ranges arrived.
-enum Fetched {
-    All,
-    /// A piece had other bytes than the server's file.
-    Others,
-}
-
-/// How one range arrived.
+/// How ranges arrived.
 enum Received {
     All,
+    /// A piece had other bytes than the server's file.
     Others,
 }
 
@@ -497,12 +491,12 @@ impl Queue {
         ranges.has_others = true;
     }
 
-    fn end(self) -> Result<Fetched, Error> {
+    fn end(self) -> Result<Received, Error> {
         let ranges = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         match ranges.failure {
-            _ if ranges.has_others => Ok(Fetched::Others),
+            _ if ranges.has_others => Ok(Received::Others),
             Some(error) => Err(error),
-            None => Ok(Fetched::All),
+            None => Ok(Received::All),
         }
     }
 }
