@@ -57,8 +57,8 @@ pub(crate) struct Whole {
 }
 
 impl Get<'_> {
-    /// Downloads the file in ranges, over at most `most` connections of the pool; over fewer if the
-    /// server refuses more.
+    /// Downloads the file in ranges, over at most `most` connections of the pool (0 counts as 1);
+    /// over fewer if the server refuses more.
     ///
     /// The file is complete if its size and time on the server are the same before and after the
     /// download; if the server computes digests, the digest must match too, except with
@@ -515,7 +515,7 @@ fn plan(kept: &[(u64, u64)], size: u64, count: usize) -> Vec<Missing> {
         }
     }
     let all: u64 = gaps.iter().map(|gap| gap.to - gap.from).sum();
-    let length = all.div_ceil(count as u64).max(LEAST);
+    let length = all.div_ceil(count.max(1) as u64).max(LEAST);
     let split = |gap: Missing| {
         let parts = (gap.to - gap.from).div_ceil(length);
         let step = (gap.to - gap.from).div_ceil(parts);
@@ -577,5 +577,6 @@ mod tests {
             assert_eq!(end, 8 * M, "{kept:?} {count}");
         }
         assert_eq!(plan(&[], 3 * LEAST, 8).len(), 3);
+        assert_eq!(plan(&[], 3 * LEAST, 0).len(), 1);
     }
 }
