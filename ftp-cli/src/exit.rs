@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, TreeFault, fxp,
+    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError,
+    TreeFault, fxp,
 };
 use ftp_proto::{FtpUrl, Severity};
 
@@ -91,27 +92,35 @@ impl Exit {
     /// Returns the word for the code in `--json`, which is as stable as the number. Success is
     /// `ok`, which is not a kind of failure.
     pub(crate) const fn kind(self) -> &'static str {
-        match self {
-            Self::Success => "ok",
-            Self::Internal => "internal",
-            Self::Usage => ErrorKind::Usage.as_str(),
-            Self::Local => ErrorKind::Local.as_str(),
-            Self::Network => ErrorKind::Network.as_str(),
-            Self::Tls => ErrorKind::Tls.as_str(),
-            Self::Login => ErrorKind::Login.as_str(),
-            Self::Protocol => ErrorKind::Protocol.as_str(),
-            Self::Refused => ErrorKind::Refused.as_str(),
-            Self::Temporary => ErrorKind::Temporary.as_str(),
-            Self::Timeout => ErrorKind::Timeout.as_str(),
-            Self::Integrity => ErrorKind::Integrity.as_str(),
-            Self::Partial => "partial",
-            Self::Data => ErrorKind::Data.as_str(),
-            Self::Unsupported => ErrorKind::Unsupported.as_str(),
-            Self::Limit => ErrorKind::Limit.as_str(),
-            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
-                ErrorKind::Cancelled.as_str()
-            }
+        match (self.of_library(), self) {
+            (Some(kind), _) => kind.as_str(),
+            (None, Self::Success) => "ok",
+            (None, Self::Partial) => "partial",
+            (None, _) => "internal",
         }
+    }
+
+    /// Returns the library's kind of failure with this code, if it has one.
+    const fn of_library(self) -> Option<ErrorKind> {
+        Some(match self {
+            Self::Success | Self::Internal | Self::Partial => return None,
+            Self::Usage => ErrorKind::Usage,
+            Self::Local => ErrorKind::Local,
+            Self::Network => ErrorKind::Network,
+            Self::Tls => ErrorKind::Tls,
+            Self::Login => ErrorKind::Login,
+            Self::Protocol => ErrorKind::Protocol,
+            Self::Refused => ErrorKind::Refused,
+            Self::Temporary => ErrorKind::Temporary,
+            Self::Timeout => ErrorKind::Timeout,
+            Self::Integrity => ErrorKind::Integrity,
+            Self::Data => ErrorKind::Data,
+            Self::Unsupported => ErrorKind::Unsupported,
+            Self::Limit => ErrorKind::Limit,
+            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
+                ErrorKind::Cancelled
+            }
+        })
     }
 }
 
@@ -281,6 +290,15 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::from(&error)
+    }
+}
+
+/// Carries a failure through the library, from a closure of a pool to its caller.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let kind = failure.exit.of_library().unwrap_or(ErrorKind::Unsupported);
+        let recovery = failure.recovery;
+        Self::Dial(DialError::new(failure, kind, recovery))
     }
 }
 

@@ -279,12 +279,9 @@ pub use file::origin::Origin;
 pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
 #[doc(hidden)]
-pub use file::pieces::{Piece, Pieces, remove_pieces};
+pub use file::pieces::remove_pieces;
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::record::Record;
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::targets::Targets;

@@ -31,7 +31,7 @@ pub(crate) struct Sessions<'a> {
 }
 
 /// A server with its connections, which all threads of the command share.
-type ServerPool<'a> = (ServerKey, Arc<Pool<'a, Failure>>);
+type ServerPool<'a> = (ServerKey, Arc<Pool<'a>>);
 
 /// Properties that URLs must share to use one connection.
 #[derive(Clone)]
@@ -169,18 +169,28 @@ impl<'a> Sessions<'a> {
         if again {
             pool.reopen();
         }
-        let named = |failure: Failure| failure.context_url(url);
         let client = pool.try_take().map_err(|why| match why {
             NotLent::Busy => NotLent::Busy,
-            NotLent::Fewer(failure) => NotLent::Fewer(named(failure)),
-            NotLent::Failed(failure) => NotLent::Failed(named(failure)),
+            NotLent::Fewer(error) => NotLent::Fewer(error.into()),
+            NotLent::Failed(error) => NotLent::Failed(error.into()),
         })?;
         self.open.push((ServerKey::of(url), client));
         Ok(true)
     }
 
+    /// Gives the connection of this thread back, and returns the pool of the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client`](Self::client) that come before the connection.
+    pub(crate) fn pool_of(&mut self, url: &FtpUrl) -> Result<Arc<Pool<'a>>, Failure> {
+        self.credentials(url).and_then(|_| self.dialler.check(url))?;
+        self.open.retain(|(open, _)| !open.is_of(url));
+        Ok(self.pool(url))
+    }
+
     /// Returns the pool of the server of `url`. Its threads have a connection each.
-    fn pool(&self, url: &FtpUrl) -> Arc<Pool<'a, Failure>> {
+    fn pool(&self, url: &FtpUrl) -> Arc<Pool<'a>> {
         let mut pools = lock(&self.pools);
         if let Some((_, pool)) = pools.iter().find(|(key, _)| key.is_of(url)) {
             return Arc::clone(pool);
@@ -190,8 +200,10 @@ impl<'a> Sessions<'a> {
         let (known, finder) = (Arc::clone(&self.known), Arc::clone(&self.finder));
         let server = url.clone();
         let dial = move || {
-            let credentials = credentials(&known, &finder, &server)?;
-            dialler.connect_as(&credentials, options, &server, &messages)
+            let client = credentials(&known, &finder, &server).and_then(|credentials| {
+                dialler.connect_as(&credentials, options, &server, &messages)
+            });
+            client.map_err(|failure| failure.context_url(&server).into())
         };
         // The threads decide how many connections they want.
         let pool = Arc::new(Pool::new(dial).size(usize::MAX));
@@ -229,12 +241,17 @@ impl<'a> Sessions<'a> {
     /// signal, a running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows
     /// that an earlier reply was never read.
     pub(crate) fn quit(self, failure: Option<&Failure>) {
+        let is_orderly = failure.is_none_or(|failure| failure.exit == Exit::Interrupted);
         for (_, client) in self.open {
-            match failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
+            match is_orderly {
                 // No work remains, so a missing reply to QUIT does not matter.
                 true => self.messages.replies().note_quit(&client.end()),
                 false => client.discard(),
             }
+        }
+        let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
+        for pool in pools.iter().filter(|_| is_orderly) {
+            self.messages.replies().note_quit(&pool.quit());
         }
     }
 }

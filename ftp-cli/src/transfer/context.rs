@@ -128,7 +128,7 @@ impl<'a> Context<'a> {
 pub(crate) struct RemoteFile<'a> {
     pub(crate) place: Place,
     /// Name for messages: a URL, or a path.
-    pub(crate) name: &'a dyn Display,
+    pub(crate) name: &'a (dyn Display + Sync),
     pub(crate) representation: RepresentationType,
     /// The login name, for `--remove-source`. For another user, the same path can lead to another
     /// file.

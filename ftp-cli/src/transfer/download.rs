@@ -1,5 +1,6 @@
 //! Downloads one file to a local target, completely or not at all.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -8,13 +9,14 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use ftp_client::{Client, Error, Event, Get, Left, Observer, Sink, Why};
-use ftp_proto::{TimeVal, Verb};
+use ftp_proto::{FtpUrl, TimeVal, Verb};
 
 use super::context::{Attempt, Context, Done, RemoteFile};
 use super::options::{TransferOptions, Verify};
 use super::take;
 use super::target::Target;
 use super::verify::{self, Verified};
+use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
@@ -174,6 +176,29 @@ pub(super) fn plain(
     done.map_err(|failure| failure.context(remote.name))
 }
 
+/// `--segments`: downloads a file over several connections.
+///
+/// # Errors
+///
+/// Returns the same failures as [`download`].
+pub(crate) fn in_segments(
+    context: &Context<'_>,
+    sessions: &mut Sessions<'_>,
+    url: &FtpUrl,
+    (remote, target): (&mut RemoteFile<'_>, &Target),
+    attempt: Attempt<'_>,
+) -> Result<Done, Failure> {
+    if let Some(done) = skipped(context, sessions.client(url)?, remote, target)? {
+        return Ok(done);
+    }
+    let time = ask_first(context, sessions.client(url)?, remote)?;
+    let pool = sessions.pool_of(url)?;
+    let most = context.settings.segments;
+    run(context, remote, (target, None), time, attempt, |job, show| {
+        job.attempt_over(&pool, most, show)
+    })
+}
+
 /// Downloads a file that gets the permissions of the file at `like`.
 ///
 /// # Errors
@@ -183,19 +208,40 @@ pub(super) fn fetch(
     context: &Context<'_>,
     client: &mut Client,
     remote: &mut RemoteFile<'_>,
-    (target, like): (&Target, Option<&Path>),
+    into: (&Target, Option<&Path>),
     attempt: Attempt<'_>,
+) -> Result<Done, Failure> {
+    let time = ask_first(context, client, remote)?;
+    run(context, remote, into, time, attempt, |job, show| job.attempt(client, show))
+}
+
+/// Fails early if the server offers no digest for `--verify hash`, or no time for `--preserve`.
+/// Returns the time.
+fn ask_first(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &RemoteFile<'_>,
+) -> Result<Option<TimeVal>, Failure> {
+    if context.settings.verify == Verify::Hash {
+        verify::checksum(client)?;
+    }
+    match context.settings.preserve {
+        true => time_of(client, remote.place.path()).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Runs `download` with the job for the file.
+fn run(
+    context: &Context<'_>,
+    remote: &mut RemoteFile<'_>,
+    (target, like): (&Target, Option<&Path>),
+    time: Option<TimeVal>,
+    attempt: Attempt<'_>,
+    download: impl FnOnce(&mut Get<'_>, &dyn Observer) -> Result<ftp_client::Done, Error>,
 ) -> Result<Done, Failure> {
     let settings = context.settings;
     let options = settings.of_file(remote.representation);
-    if settings.verify == Verify::Hash {
-        verify::checksum(client)?;
-    }
-    // Asked before the transfer, so that `--preserve` fails early if the server reports no times.
-    let time = match settings.preserve {
-        true => Some(time_of(client, remote.place.path())?),
-        false => None,
-    };
     let mut output = context.output.clone();
     let mut direct;
     let sink = match target {
@@ -220,8 +266,9 @@ pub(super) fn fetch(
     if attempt.from_start {
         job.start_over();
     }
-    let show = DownloadDisplay { context, fields: attempt.fields, target, meter: Mutex::new(None) };
-    let done = job.attempt(client, &show);
+    let (fields, name, meter) = (attempt.fields, remote.name, Mutex::new(None));
+    let show = DownloadDisplay { context, fields, name, target, meter };
+    let done = download(&mut job, &show);
     drop(show);
     let left = job.left().clone();
     remote.place = job.place().clone();
@@ -259,6 +306,12 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             Failure::item(Exit::Partial, error.to_string())
         }
         (Error::Local(error), Target::File(_)) => Failure::new(Exit::Local, error.to_string()),
+        (Error::Incomplete { bytes, announced: Some(asked) }, _)
+            if matches!(left, Left::Ranges(_)) && bytes > asked =>
+        {
+            let message = "the server sent more than the rest of the file: it ignores REST, or the file has grown";
+            Failure::item(Exit::Integrity, message).never_retried()
+        }
         (Error::Incomplete { bytes, announced: Some(size) }, _) if *left == Left::Wrong => {
             let mut failure = verify::wrong_size(bytes, size);
             failure.message.push_str("; use --verify none for a growing file");
@@ -285,6 +338,10 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         Left::Part(part) => {
             let part = shown_path(part);
             failure.message.push_str(&format!("; partial file kept in {part}; use -c to resume"));
+        }
+        Left::Ranges(first) => {
+            let hint = "run the same command again to resume from the ranges in";
+            failure.message.push_str(&format!("; {hint} {}*", shown_path(first)));
         }
         Left::InPlace => failure.message.push_str("; use -c to resume"),
         Left::Stream => return failure.never_retried(),
@@ -320,6 +377,7 @@ impl Write for DirectFile {
 struct DownloadDisplay<'a> {
     context: &'a Context<'a>,
     fields: &'a (dyn Fn(Object) -> Object + Sync),
+    name: &'a (dyn Display + Sync),
     target: &'a Target,
     meter: Mutex<Option<Meter<'a>>>,
 }
@@ -339,6 +397,9 @@ impl Observer for DownloadDisplay<'_> {
             Event::FromZero { target, why } => {
                 let is_target = target == self.target.name();
                 self.context.note(from_zero(&shown(target), why, is_target));
+            }
+            Event::Note { text, .. } => {
+                self.context.note(format_args!("{}: {text}", self.name));
             }
             Event::Done { .. } => drop(lock(&self.meter).take()),
             _ => {}

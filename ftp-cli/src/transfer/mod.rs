@@ -6,7 +6,6 @@ pub(crate) mod give;
 mod journal;
 pub(crate) mod options;
 pub(crate) mod publish;
-pub(crate) mod segments;
 pub(crate) mod selection;
 pub(crate) mod source;
 mod take;

@@ -1,6 +1,6 @@
 //! Compares the sizes and digests of the local and the remote file to verify a transfer.
 
-use ftp_client::{Checksum, Client, Digest, Error};
+use ftp_client::{Checksum, Client};
 
 use super::options::Verify;
 use crate::display::shown;
@@ -34,27 +34,6 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
         let message = "--verify hash: the server offers no digest that this program supports";
         Failure::item(Exit::Unsupported, message)
-    })
-}
-
-/// Compares the server's digest of the file at `path` with `ours`.
-///
-/// # Errors
-///
-/// Returns `Integrity` if they differ, `Unsupported` if the server does not compute the digest, and
-/// other errors of the client.
-pub(crate) fn compare_digest(
-    client: &mut Client,
-    path: &[u8],
-    ours: &Digest,
-) -> Result<(), Failure> {
-    client.compare_hash(path, ours).map_err(|error| match error {
-        Error::Refused(..) | Error::Unsupported(_) => {
-            let message = format!("--verify hash: {}", Failure::from(&error).message);
-            Failure::item(Exit::Unsupported, message)
-        }
-        Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(&error) },
-        error => error.into(),
     })
 }
 

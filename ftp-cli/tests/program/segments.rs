@@ -1,11 +1,11 @@
 //! `get --segments`: one file over several connections.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server, ServerConfig};
 use ftp_tests::process::{LIMIT, Running};
@@ -13,6 +13,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::at_last;
 use rustix::fs::{XattrFlags, setxattr};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::relay::Relay;
 use crate::{failed, ftp, in_directory, with_servers};
@@ -250,22 +251,62 @@ fn set_time(path: &std::path::Path) {
 }
 
 #[test]
-fn the_digest_detects_another_version_of_same_size_and_time() {
-    let server = OurServer::start();
-    let (old, new) = (content(1_000_000), content(1_100_000).split_off(100_000));
-    set_time(&server.root.write("big", &old));
+fn kept_bytes_of_another_version_of_same_size_and_time_are_not_joined_as_09() {
+    let old = content(1_000_000);
+    // The first byte differs, which the digest shows, or all bytes, which the last kept ones show.
+    for new in [[&[!old[0]], &old[1..]].concat(), content(1_100_000).split_off(100_000)] {
+        let server = OurServer::start();
+        set_time(&server.root.write("big", &old));
+        let url = server.url("big");
+        let here = TempRoot::new();
+        // Leaves the beginning with its record.
+        let limits = ["--limit-rate", "100000", "--timeout", "2s"];
+        in_directory(&here, &[&["get", "-c", &url][..], &limits].concat()).exited(10);
+        assert!(here.join("big.part").exists());
+        set_time(&server.root.write("big", &new));
+        let ran = in_directory(&here, &["get", "--segments", "3", &url]);
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let want = "big.part differs from the file on the server: downloading from the start";
+        assert!(said.contains(want), "{said}");
+        assert!(here.read("big") == new && pieces(&here).is_empty());
+    }
+}
+
+#[test]
+fn a_time_limit_or_a_signal_keeps_the_ranges_for_the_next_run_li_10() {
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
+    let server = OurServer::with(config);
+    let bytes = content(1_200_000);
+    server.root.write("big", &bytes);
     let url = server.url("big");
-    let here = TempRoot::new();
-    // Leaves the beginning with its record.
-    let limits = ["--limit-rate", "100000", "--timeout", "2s"];
-    in_directory(&here, &[&["get", "-c", &url][..], &limits].concat()).exited(10);
-    assert!(here.join("big.part").exists());
-    set_time(&server.root.write("big", &new));
-    let ran = in_directory(&here, &["get", "--segments", "3", &url]);
-    failed(&ran, 11, "SHA-256 mismatch");
-    assert!(!here.join("big").exists() && pieces(&here).is_empty());
-    in_directory(&here, &["get", "--segments", "3", &url]).exited(0);
-    assert!(here.read("big") == new);
+    for (limit, code) in [("--timeout=2s", 10), ("--timeout=1h", 130)] {
+        let here = TempRoot::new();
+        let mut get = ftp(&["get", "--segments", "4", limit, &url]);
+        let mut run = Running::start(get.current_dir(here.path()).stderr(Stdio::piped()));
+        if code == 130 {
+            let all_have_begun = || (pieces(&here).len() == 4).then_some(());
+            run.wait_until(LIMIT, all_have_begun).unwrap();
+            kill_process(Pid::from_child(&run.child), Signal::INT).unwrap();
+        }
+        let status = run.wait(Instant::now() + LIMIT).expect("it ends");
+        let mut said = String::new();
+        run.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(code), "{said}");
+        let want = "run the same command again to resume from the ranges in big.part*";
+        // A signal is not a failure that needs advice.
+        assert_eq!(said.contains(want), code == 10, "{said}");
+        let length = |name: &String| fs::metadata(here.join(name)).unwrap().len();
+        let kept: u64 = pieces(&here).iter().map(length).sum();
+        assert!(kept > 0 && !here.join("big").exists());
+        let ran = in_directory(&here, &["get", "--json", "--segments", "4", &url]);
+        ran.exited(0);
+        assert!(here.read("big") == bytes && pieces(&here).is_empty());
+        let has_attributes = setxattr(here.path(), "user.test", b"x", XattrFlags::empty()).is_ok();
+        let rest = bytes.len() as u64 - if has_attributes { kept } else { 0 };
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(told.contains(&format!("\"bytes\":{rest},")), "{rest}: {told}");
+    }
 }
 
 /// Returns whether the test lets the file change: after its first question.

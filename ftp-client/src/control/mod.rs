@@ -2,7 +2,6 @@
 //! (RFC 959 §5.3, §5.4, §6).
 
 mod abort;
-mod handshake;
 pub(crate) mod login;
 pub(crate) mod secure;
 mod step;

@@ -46,6 +46,9 @@ pub enum Left {
     Wrong,
     /// The received bytes are in this partial file, which a later run can resume.
     Part(PathBuf),
+    /// The received ranges are in files whose names begin with this path, which a later
+    /// [`attempt_over`](crate::Get::attempt_over) resumes.
+    Ranges(PathBuf),
     /// The received bytes are in the target itself.
     InPlace,
     /// The stream has received bytes.
@@ -99,7 +102,7 @@ struct Judged {
 
 impl<'s> Start<'s> {
     /// Returns a start at byte 0.
-    const fn at_0(target: Writing<'s>) -> Self {
+    pub(super) const fn at_0(target: Writing<'s>) -> Self {
         Self {
             target,
             kept: 0,
@@ -189,7 +192,7 @@ impl Start<'_> {
 }
 
 /// Adds a path to an error that may have one already.
-fn named_once(path: &Path, error: &io::Error) -> io::Error {
+pub(super) fn named_once(path: &Path, error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(_) => named(path, error),
         None => io::Error::new(error.kind(), error.to_string()),

@@ -41,16 +41,16 @@ use crate::url_path::Place;
 /// ```
 #[must_use]
 pub struct Get<'a> {
-    place: Place,
-    to: Sink<'a>,
-    options: &'a FileOptions,
-    targets: Option<&'a Targets>,
-    like: Option<&'a Path>,
+    pub(super) place: Place,
+    pub(super) to: Sink<'a>,
+    pub(super) options: &'a FileOptions,
+    pub(super) targets: Option<&'a Targets>,
+    pub(super) like: Option<&'a Path>,
     listed: Option<u64>,
-    time: Option<SystemTime>,
+    pub(super) time: Option<SystemTime>,
     /// Whether the facts of the server's file are asked for, so that another attempt can resume.
     is_repeated: bool,
-    past: Memory,
+    pub(super) past: Memory,
 }
 
 impl<'a> Get<'a> {

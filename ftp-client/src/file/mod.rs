@@ -33,6 +33,8 @@ mod receive;
 pub(crate) mod record;
 pub(crate) mod retry;
 #[cfg(unix)]
+pub(crate) mod segments;
+#[cfg(unix)]
 pub(crate) mod targets;
 #[cfg(unix)]
 pub(crate) mod upload;

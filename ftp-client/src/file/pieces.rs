@@ -6,50 +6,63 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::evidence::Fit;
-use super::growing::{Growing, named};
-use super::local::{LocalFile, mode_beside, parent, take_over};
+use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
+use super::growing::named;
+use super::local::{LocalFile, parent};
 use super::part::{self, FoundFile};
-use super::partial::Salvage;
 use super::record::{Record, remove_sidecar};
-use crate::error::Error;
+use super::targets::Targets;
 
 /// In the names of later pieces, the text between `NAME.part` and the position of the first byte.
 const SEGMENT: &str = ".segment-";
 
 /// The pieces of the file at one target.
 #[derive(Clone, Debug)]
-#[doc(hidden)]
-pub struct Pieces {
+pub(super) struct Pieces {
     target: PathBuf,
     /// The path of the piece at byte 0; those of the others begin with it.
     first: PathBuf,
     record: Record,
 }
 
+/// A piece that a download extends. When dropped, it keeps its bytes.
+#[derive(Debug)]
+pub(super) struct OpenPiece {
+    pub(super) file: LocalFile,
+    /// The number of bytes that the piece has.
+    pub(super) kept: u64,
+    /// How many of them, the last ones, are received again and compared.
+    pub(super) compare: u64,
+}
+
 impl Pieces {
     /// Returns the pieces of the file at `target`; `record` describes the server's file. If
-    /// `NAME.part` or a file named like a piece belongs to another program, other names are used.
+    /// `NAME.part` or a file named like a piece belongs to another program, or if `NAME.part` is
+    /// one of `targets`, other names are used.
     ///
     /// # Errors
     ///
     /// Returns the system's error if the directory cannot be read.
-    pub fn of(target: &Path, record: Record) -> io::Result<Self> {
-        let first = part::find_first(target, |path| Ok(all(path)?.iter().all(|it| is_ours(it))))?;
+    pub(super) fn of(target: &Path, targets: Option<&Targets>, record: Record) -> io::Result<Self> {
+        let first = find_first(target, targets)?;
         Ok(Self { target: target.to_owned(), first, record })
     }
 
     /// Returns the path of the first piece.
-    #[must_use]
-    pub fn first(&self) -> &Path {
+    pub(super) fn first(&self) -> &Path {
         &self.first
+    }
+
+    /// Returns the final path of the file.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Opens the piece that begins at byte `start`, to extend it. The bytes of an existing piece of
@@ -59,35 +72,51 @@ impl Pieces {
     ///
     /// Returns the system's error if the piece cannot be created or opened. Also fails if the piece
     /// is another program's, or is being written by another program.
-    pub fn open(&self, start: u64) -> io::Result<Piece> {
+    pub(super) fn open(&self, start: u64) -> io::Result<OpenPiece> {
         let path = self.path_of(start);
-        let (length, kept) = match FoundFile::at(&path)? {
-            Some(found) if !is_ours(&path) => {
+        let (length, step) = match FoundFile::at(&path)? {
+            Some(found) if !found.is_ours() => {
                 let message = "the file is not a piece of this download";
                 return Err(named(&found.path, &io::Error::other(message)));
             }
-            Some(found) => (found.length, self.kept_length(&found, start)),
-            None => (0, 0),
+            Some(found) => (found.length, self.judge(&found, start)),
+            None => (0, Step::FromZero(Why::NothingThere)),
         };
-        let old = fs::metadata(&self.target).ok();
-        let mode = mode_beside(old.as_ref());
-        let growing = Growing::open(path, length, kept, mode, Some(self.record.clone()))?;
-        if let Some(old) = old {
-            take_over(growing.partial.file(), &old)
-                .map_err(|error| named(&growing.path, &error))?;
-        }
-        Ok(Piece { growing, start })
+        let (kept, compare) = match step {
+            Step::Continue { kept, compare } => (kept, compare),
+            _ => (0, 0),
+        };
+        let record = Some(self.record.clone());
+        let file = LocalFile::part(path, &self.target, (length, kept), record)?;
+        Ok(OpenPiece { file, kept, compare })
     }
 
-    /// Returns how many bytes of a piece belong to this version: the record must fit, and without
-    /// another start of the computer all bytes count.
-    fn kept_length(&self, found: &FoundFile, start: u64) -> u64 {
-        let size = self.record.size();
+    /// Decides about the bytes of a piece. Only its record proves them, since it is never the whole
+    /// file.
+    fn judge(&self, found: &FoundFile, start: u64) -> Step {
         let fit = found.record.as_ref().map(|stored| self.record.fit(stored, &found.file));
-        match fit {
-            Some(Fit::Fits { kept }) if size.is_some_and(|size| start + kept <= size) => kept,
-            _ => 0,
+        let size = self.record.size().unwrap_or_default();
+        decide(&Known {
+            have: found.length,
+            size: None,
+            resume: Resume::Proven,
+            is_own: false,
+            record: fit,
+            is_refuted: fit == Some(Fit::Changed) || start.saturating_add(found.length) > size,
+            restarts: true,
+            digest: Asked::NoAnswer,
+        })
+    }
+
+    /// Returns the pieces that exist, with the decision about each, in ascending order.
+    fn judged(&self) -> io::Result<Vec<(u64, Step)>> {
+        let mut pieces = Vec::new();
+        for start in starts(&self.first)? {
+            let found = FoundFile::at(&self.path_of(start))?.filter(FoundFile::is_ours);
+            pieces.extend(found.map(|found| (start, self.judge(&found, start))));
         }
+        pieces.sort_unstable_by_key(|(start, _)| *start);
+        Ok(pieces)
     }
 
     /// Returns the ranges of this version that the pieces hold, in ascending order. A range is the
@@ -96,18 +125,25 @@ impl Pieces {
     /// # Errors
     ///
     /// Returns the system's error if the directory or a piece cannot be read.
-    pub fn kept(&self) -> io::Result<Vec<(u64, u64)>> {
-        let mut ranges = Vec::new();
-        for start in starts(&self.first)? {
-            let path = self.path_of(start);
-            let found = FoundFile::at(&path)?.filter(|_| is_ours(&path));
-            let kept = found.map_or(0, |found| self.kept_length(&found, start));
-            if kept > 0 {
-                ranges.push((start, start + kept));
-            }
-        }
-        ranges.sort_unstable();
-        Ok(ranges)
+    pub(super) fn kept(&self) -> io::Result<Vec<(u64, u64)>> {
+        let kept = |(start, step)| match step {
+            Step::Continue { kept, .. } => Some((start, start + kept)),
+            _ => None,
+        };
+        Ok(self.judged()?.into_iter().filter_map(kept).collect())
+    }
+
+    /// Returns why the bytes of some piece are not kept; `None` if all are.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`kept`](Self::kept).
+    pub(super) fn stale(&self) -> io::Result<Option<Why>> {
+        let why = |(_, step)| match step {
+            Step::FromZero(why) if why != Why::NothingThere => Some(why),
+            _ => None,
+        };
+        Ok(self.judged()?.into_iter().find_map(why))
     }
 
     /// Joins the pieces, which together have `size` bytes, into the first one. `ranges` are the
@@ -118,7 +154,7 @@ impl Pieces {
     /// # Errors
     ///
     /// Returns the system's error, and `UnexpectedEof` if bytes are missing.
-    pub fn join(&self, ranges: &[(u64, u64)], size: u64) -> io::Result<LocalFile> {
+    pub(super) fn join(&self, ranges: &[(u64, u64)], size: u64) -> io::Result<LocalFile> {
         let missing = || io::Error::from(ErrorKind::UnexpectedEof);
         let Some(((0, first), rest)) = ranges.split_first() else { return Err(missing()) };
         let mut end = *first;
@@ -144,8 +180,17 @@ impl Pieces {
     /// # Errors
     ///
     /// Returns the system's error, and an error if another program is writing to a piece.
-    pub fn remove(&self) -> io::Result<()> {
-        remove_later(&self.first)
+    pub(super) fn remove(&self) -> io::Result<()> {
+        remove_from(&self.first, 1)
+    }
+
+    /// Removes all pieces.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`remove`](Self::remove).
+    pub(super) fn discard(&self) -> io::Result<()> {
+        remove_from(&self.first, 0)
     }
 
     fn path_of(&self, start: u64) -> PathBuf {
@@ -160,12 +205,19 @@ impl Pieces {
 /// Returns the system's error, and an error if another program is writing to a piece.
 #[doc(hidden)]
 pub fn remove_pieces(target: &Path) -> io::Result<()> {
-    let first = part::find_first(target, |path| Ok(all(path)?.iter().all(|it| is_ours(it))))?;
-    remove_later(&first)
+    remove_from(&find_first(target, None)?, 1)
 }
 
-fn remove_later(first: &Path) -> io::Result<()> {
-    for start in starts(first)?.into_iter().filter(|start| *start > 0) {
+/// Returns the path of the first piece of `target`: the first one that belongs to no other program,
+/// like all files that are named like its other pieces, and that is none of `targets`.
+fn find_first(target: &Path, targets: Option<&Targets>) -> io::Result<PathBuf> {
+    let is_target = |path: &Path| targets.is_some_and(|targets| targets.contains(path));
+    part::find_first(target, |path| Ok(!is_target(path) && all(path)?.iter().all(|it| is_ours(it))))
+}
+
+/// Removes the pieces that begin at byte `least` or later.
+fn remove_from(first: &Path, least: u64) -> io::Result<()> {
+    for start in starts(first)?.into_iter().filter(|start| *start >= least) {
         let path = path_of(first, start);
         if !is_ours(&path) {
             continue;
@@ -181,40 +233,6 @@ fn remove_later(first: &Path) -> io::Result<()> {
         remove_sidecar(&path);
     }
     Ok(())
-}
-
-/// One piece of a file that is being downloaded. When dropped, it keeps its bytes.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct Piece {
-    growing: Growing,
-    start: u64,
-}
-
-impl Piece {
-    /// Returns the position after the bytes that were kept when the piece was opened.
-    #[must_use]
-    pub const fn end(&self) -> u64 {
-        self.start + self.growing.partial.offset()
-    }
-
-    /// Removes bytes that may be wrong after the download of the last `rest` bytes failed with
-    /// `error`, and records the others.
-    pub fn salvage(&mut self, error: &Error, rest: u64) -> Salvage {
-        let salvage = self.growing.partial.salvage(error, Some(rest));
-        self.growing.partial.settle();
-        salvage
-    }
-}
-
-impl Write for Piece {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.growing.partial.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Appends `length` bytes of a piece, starting at `offset`, to `whole`.
@@ -269,6 +287,8 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use ftp_proto::TimeVal;
 
     use super::super::origin::Origin;
@@ -276,11 +296,11 @@ mod tests {
 
     fn pieces(target: &Path, seconds: i64) -> Pieces {
         let origin = Origin::new(Some(10), TimeVal::from_unix_seconds(seconds));
-        Pieces::of(target, Record::of_test(origin)).unwrap()
+        Pieces::of(target, None, Record::of_test(origin)).unwrap()
     }
 
     fn put(pieces: &Pieces, start: u64, bytes: &[u8]) {
-        pieces.open(start).unwrap().write_all(bytes).unwrap();
+        pieces.open(start).unwrap().file.write_all(bytes).unwrap();
     }
 
     #[test]
@@ -328,8 +348,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("f");
         put(&pieces(&target, 1), 5, b"old");
-        assert_eq!(pieces(&target, 1).open(5).unwrap().end(), 8);
-        assert_eq!(pieces(&target, 2).open(5).unwrap().end(), 5);
+        assert_eq!(pieces(&target, 1).open(5).unwrap().kept, 3);
+        assert_eq!(pieces(&target, 2).stale().unwrap(), Some(Why::AnotherVersion));
+        assert_eq!(pieces(&target, 2).open(5).unwrap().kept, 0);
         for (digits, want) in
             [("5", Some(5)), ("05", None), ("0", None), ("+5", None), ("", None), ("5x", None)]
         {

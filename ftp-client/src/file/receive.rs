@@ -131,7 +131,7 @@ impl Request<'_, '_> {
             target: &mut start.target,
             at: from,
             left: start.compare,
-            from,
+            cuts: from == 0,
             written: 0,
             is_other: false,
             is_cut: false,
@@ -181,19 +181,19 @@ enum Received {
 
 /// Receives a download: compares the bytes before the resume point with the kept ones, and writes
 /// the others.
-struct Joiner<'j, 's> {
-    target: &'j mut Writing<'s>,
-    /// The position in the file.
-    at: u64,
+pub(super) struct Joiner<'j, 's> {
+    pub(super) target: &'j mut Writing<'s>,
+    /// The position in the local file.
+    pub(super) at: u64,
     /// The number of bytes that are still to be compared.
-    left: u64,
-    /// The position at which the transfer began.
-    from: u64,
-    written: u64,
+    pub(super) left: u64,
+    /// Whether the file is cut at the first difference, because the transfer began at byte 0.
+    pub(super) cuts: bool,
+    pub(super) written: u64,
     /// Whether the server's bytes are others, and the transfer must be ended.
-    is_other: bool,
+    pub(super) is_other: bool,
     /// Whether the kept bytes were others, and the file was cut at the first difference.
-    is_cut: bool,
+    pub(super) is_cut: bool,
     pub(super) checksum: &'j mut Option<Checksum>,
     pub(super) on: &'j dyn Observer,
 }
@@ -233,7 +233,7 @@ impl Write for Joiner<'_, '_> {
             let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
             let (overlap, _) = bytes.split_at(length);
             let equal = self.equal(overlap);
-            if equal < length && self.from > 0 {
+            if equal < length && !self.cuts {
                 self.is_other = true;
                 return Err(io::Error::other("the server sent other bytes than before"));
             }

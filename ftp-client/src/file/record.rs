@@ -77,9 +77,8 @@ impl SourceId {
 }
 
 /// The record of a local file.
-#[doc(hidden)]
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     source: SourceId,
     /// The size and time of the server's file.
     origin: Origin,
@@ -103,16 +102,6 @@ impl Record {
     pub(crate) fn new(source: Option<SourceId>, origin: Origin) -> Option<Self> {
         let state = State::Part { boot: boot().to_owned(), flushed: 0, tail: None };
         source.map(|source| Self { source, origin, state })
-    }
-
-    /// Returns the record for the server's file at `path`, whose size and time are `origin`.
-    ///
-    /// # Errors
-    ///
-    /// Returns errors of the control connection.
-    #[doc(hidden)]
-    pub fn ask(client: &mut Client, path: &[u8], origin: Origin) -> Result<Option<Self>, Error> {
-        Ok(Self::new(SourceId::ask(client, path)?, origin))
     }
 
     #[cfg(test)]

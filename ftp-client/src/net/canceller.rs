@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::net::wakeup::Wakeup;
+use crate::net::wait::Wakeup;
 
 /// A handle that stops clients from another thread, such as one that handles signals.
 ///

@@ -7,4 +7,3 @@ pub(crate) mod proxy;
 pub(crate) mod stream;
 pub(crate) mod transport;
 pub(crate) mod wait;
-pub(crate) mod wakeup;

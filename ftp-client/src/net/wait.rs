@@ -2,7 +2,7 @@
 //! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/kernel`
 //! uses a blocking socket, and only for short steps.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,7 +13,6 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
 use crate::net::canceller::Canceller;
-use crate::net::wakeup::Wakeup;
 
 /// The longest single `poll`; the deadline is checked after each one.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -300,6 +299,52 @@ fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
     }
 }
 
+#[cfg(unix)]
+type Ends = (io::PipeReader, io::PipeWriter);
+/// For systems that can poll only sockets.
+#[cfg(not(unix))]
+type Ends = (std::net::TcpStream, std::net::TcpStream);
+
+/// A descriptor that becomes readable when woken, and stays so because nothing reads from it.
+#[derive(Debug)]
+pub(crate) struct Wakeup(Ends);
+
+impl Wakeup {
+    pub(crate) fn new() -> io::Result<Self> {
+        ends().map(Self)
+    }
+
+    pub(crate) fn wake(&self) {
+        let Self((_, end)) = self;
+        // This cannot fail: one byte always fits, and the other end lives as long as this one.
+        let _ = (&*end).write(&[0]);
+    }
+}
+
+impl AsFd for Wakeup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let Self((end, _)) = self;
+        end.as_fd()
+    }
+}
+
+#[cfg(unix)]
+fn ends() -> io::Result<Ends> {
+    io::pipe()
+}
+
+#[cfg(not(unix))]
+fn ends() -> io::Result<Ends> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let writer = std::net::TcpStream::connect(listener.local_addr()?)?;
+    loop {
+        let (reader, from) = listener.accept()?;
+        if from == writer.local_addr()? {
+            return Ok((reader, writer));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -323,7 +368,7 @@ mod tests {
         let is_ready = |deadline| waiter.wait_for(one.as_fd(), PollFlags::IN, deadline).is_ok();
         let past = || Deadline::after(Duration::ZERO, Phase::Stall);
         assert!(!is_ready(past()));
-        io::Write::write_all(&mut &other, b"x").unwrap();
+        Write::write_all(&mut &other, b"x").unwrap();
         for _ in 0..2 {
             let deadline = past();
             assert!(is_ready(deadline));

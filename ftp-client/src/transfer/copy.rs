@@ -229,7 +229,7 @@ impl<'a, R: Read> From<&'a mut R> for Source<'a> {
 }
 
 /// The side on which a copy failed.
-pub(super) enum Broken {
+enum Broken {
     Here(io::Error),
     There(io::Error),
 }
@@ -342,10 +342,35 @@ impl Upload<'_> {
             Err(Broken::There(error)) => Err(self.fail(error)),
         }
     }
+
+    /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
+    /// returns the number of bytes.
+    ///
+    /// More data can be written afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors like those of [`Write`]: a wrapped [`Error`], which
+    /// [`Error::recover`] unpacks, or the file's own error. If the file shrinks during the upload,
+    /// the error is [`UnexpectedEof`](ErrorKind::UnexpectedEof). After an error of the file,
+    /// call [`fail`](Self::fail), so that the server does not take the partial file for a complete
+    /// one.
+    pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
+        let before = self.bytes;
+        match send(self, Source::File(file), &mut Watch::new()) {
+            Ok(()) => Ok(self.bytes - before),
+            Err(Broken::There(error)) => Err(error),
+            Err(Broken::Here(error)) => {
+                let again = io::Error::new(error.kind(), error.to_string());
+                self.transfer.failed = Some(Error::Io(again));
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Sends the whole source.
-pub(super) fn send(
+fn send(
     upload: &mut Upload<'_>,
     mut source: Source<'_>,
     watch: &mut Watch<'_>,
@@ -355,8 +380,13 @@ pub(super) fn send(
     watch.begin(left);
     let expected = left.unwrap_or(0);
     let is_sent = match &source {
-        Source::File(file) if watch.is_idle() => {
-            upload.send_by_kernel(file).map_err(|error| Broken::There(error.into()))?
+        // What the kernel cannot send is read and written, which shows which side fails.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Source::File(file)
+            if watch.is_idle() && upload.text.is_none() && upload.transfer.coding.is_none() =>
+        {
+            let sent = super::kernel::send(&mut upload.transfer, file, &mut upload.bytes);
+            sent.map_err(|error| Broken::There(error.into()))?
         }
         _ => false,
     };

@@ -2,19 +2,24 @@
 //! before that.
 
 use std::borrow::BorrowMut;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
-use ftp_proto::{TransferLength, Verb};
+use ftp_proto::{Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TransferEvidence};
+use ftp_proto::{TransferFault, TransferLength, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
 use super::coding::Coding;
-use super::verdict::{CLOSING, accepted, confirm, error_of};
-use super::{Ended, Report, Transfer, unique};
+use super::upload::name_in;
+use super::{Ended, Report, Transfer};
 use crate::client::Client;
+use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
+
+/// The longest time to wait for the server to end the data connection. Some servers keep it open;
+/// the final reply alone then decides whether the transfer succeeded.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 impl<C: BorrowMut<Client>> Transfer<C> {
     /// Ends the transfer after its last byte: marks the end of written data, and waits for the
@@ -72,13 +77,15 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             return Err(error);
         }
         evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
-        let unique_name = self.unique_name().or_else(|| unique::name(&reply));
+        let is_unique = self.verb == Verb::Stou;
+        let last = Some(&reply).filter(|_| is_unique).and_then(name_in);
+        let unique_name = self.unique_name().or(last);
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
             sent_at,
             ended: Ended::Confirmed,
-            unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
+            unique_name,
             reply,
         })
     }
@@ -138,7 +145,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
 
     /// Returns the file name in the first reply to `STOU`; `None` for other commands.
     pub(crate) fn unique_name(&self) -> Option<Pathname> {
-        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
+        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(name_in)
     }
 
     /// Aborts a transfer of which only the first `bytes` bytes were requested, and returns its
@@ -165,5 +172,41 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             Some(error) if !self.client.control.is_open() => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// Returns [`Error::Refused`] unless the reply is 2xx.
+pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
+    match reply.code().severity() {
+        Severity::Completion => Ok(()),
+        _ => Err(Error::Refused(verb, reply.clone())),
+    }
+}
+
+/// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
+/// are out of step. Fails if the reply may belong to another command and more bytes follow it.
+pub(crate) fn confirm(
+    control: &mut ControlConnection,
+    evidence: TransferEvidence,
+    reply: &Reply,
+) -> Result<(), Error> {
+    match evidence.with_reply(reply.code()).confirmation() {
+        Ok(Confirmation::Certain) => Ok(()),
+        Ok(Confirmation::Doubtful) => control.expect_silence(),
+        Err(fault) => {
+            if fault == TransferFault::OutOfStep {
+                control.close();
+            }
+            Err(error_of(fault, evidence.verb, reply))
+        }
+    }
+}
+
+/// Returns the error for a fault; `reply` is the final reply.
+pub(super) fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
+    match fault {
+        TransferFault::Refused => Error::Refused(verb, reply.clone()),
+        TransferFault::Incomplete { bytes, announced } => Error::Incomplete { bytes, announced },
+        _ => Error::Unexpected(verb, reply.clone()),
     }
 }

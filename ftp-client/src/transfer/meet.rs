@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{Progress, Reply, StartStep, TransferFault, TransferStart, Verb};
 
-use super::verdict::{accepted, error_of};
+use super::end::{accepted, error_of};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};

@@ -7,8 +7,6 @@ mod coding;
 mod copy;
 mod download;
 mod end;
-mod held;
-mod kept;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
 mod meet;
@@ -16,25 +14,22 @@ mod plan;
 mod rate_limit;
 mod reuse;
 mod secure;
-mod send_file;
 mod setup;
-mod tls_end;
 mod tls_tickets;
-mod unique;
 mod upload;
-pub(crate) mod verdict;
 
 pub(crate) use begin::{Begun, begin, begin_with_time};
 pub use copy::{Source, Watch};
 pub use download::Download;
-pub(crate) use kept::Kept;
+pub(crate) use end::{accepted, confirm};
 pub(crate) use plan::{FLIGHT, Plan};
 pub use rate_limit::RateLimit;
+pub(crate) use reuse::Kept;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
-pub(crate) use verdict::{accepted, confirm};
 
-use std::borrow::BorrowMut;
+use std::borrow::{Borrow, BorrowMut};
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{Command, Pathname, Progress, Reply, Verb};
@@ -48,7 +43,6 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 use coding::{Coding, RawData};
-use held::Held;
 
 /// How a successful transfer ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -339,5 +333,40 @@ impl<C: BorrowMut<Client>> Drop for Transfer<C> {
         if self.client.is_there() {
             self.abandon();
         }
+    }
+}
+
+/// A client that a transfer holds until its end: borrowed, owned, or lent by a pool.
+#[derive(Debug)]
+struct Held<C>(Option<C>);
+
+impl<C> Held<C> {
+    const fn new(client: C) -> Self {
+        Self(Some(client))
+    }
+
+    /// Gives the client back. The transfer must not use it any more.
+    const fn take(&mut self) -> Option<C> {
+        self.0.take()
+    }
+
+    const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+const THERE: &str = "the client is given back only at the end";
+
+impl<C: Borrow<Client>> Deref for Held<C> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.0.as_ref().expect(THERE).borrow()
+    }
+}
+
+impl<C: BorrowMut<Client>> DerefMut for Held<C> {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.0.as_mut().expect(THERE).borrow_mut()
     }
 }

@@ -6,14 +6,44 @@ use std::time::Instant;
 use ftp_proto::{Reply, StartStep, TimeVal, TransferEvidence, TransferFault, TransferStart, Verb};
 
 use super::begin::Begun;
-use super::kept::Kept;
-use super::verdict::error_of;
+use super::coding::Coding;
+use super::end::error_of;
 use super::{Transfer, abort};
 use crate::client::Client;
 use crate::error::Error;
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
+
+/// An open data connection that no transfer uses.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    data: Stream,
+    coding: Box<Coding>,
+}
+
+impl Kept {
+    const fn new(data: Stream, coding: Box<Coding>) -> Self {
+        Self { data, coding }
+    }
+
+    /// Returns the connection and its coding, which may hold received bytes of the next file.
+    fn into_parts(self) -> (Stream, Box<Coding>) {
+        (self.data, self.coding)
+    }
+
+    /// Returns whether the server has neither closed the connection nor sent anything unrequested.
+    fn is_idle(&mut self) -> bool {
+        !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
+    }
+
+    /// Closes the connection properly, since no transfer is interrupted.
+    fn close(mut self) {
+        self.data.say_end();
+        // This can fail only if the server has already closed the connection.
+        let _ = self.data.end_writing();
+    }
+}
 
 impl<C: BorrowMut<Client>> Transfer<C> {
     /// Keeps the data connection for the next transfer, or closes it, as the final reply says.

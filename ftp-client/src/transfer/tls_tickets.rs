@@ -12,9 +12,9 @@ use ftp_proto::{Command, Progress, Reply, TransferMode, TransferSetup, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
+use super::end::{CLOSING, accepted};
 use super::meet::{BeginOutcome, meet};
 use super::setup::prepare;
-use super::verdict::{CLOSING, accepted};
 use super::{abort, secure};
 use crate::client::Client;
 use crate::control::secure::{Demand, Secured};

@@ -52,7 +52,7 @@ const EXISTING: [Existing; 10] = [
 ];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Restart {
+pub(crate) enum Restart {
     Works,
     Refused,
     Ignored,
@@ -68,23 +68,28 @@ enum Truth {
 }
 
 /// The server, whose behaviour changes between two runs.
-struct Behaviour {
-    content: Vec<u8>,
+pub(crate) struct Behaviour {
+    pub(crate) content: Vec<u8>,
     time: &'static str,
-    has_digest: bool,
+    pub(crate) has_digest: bool,
     has_time: bool,
-    restart: Restart,
+    pub(crate) restart: Restart,
     /// The number of bytes after which each transfer is cut.
-    cut: Option<usize>,
+    pub(crate) cut: Option<usize>,
+    /// The number of sessions that are accepted at once.
+    pub(crate) most: usize,
+    sessions: usize,
+    /// The number of transfers that began.
+    pub(crate) transfers: usize,
 }
 
-struct Site {
+pub(crate) struct Site {
     address: SocketAddr,
-    behaviour: Arc<Mutex<Behaviour>>,
+    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let behaviour = Arc::new(Mutex::new(Behaviour {
@@ -94,22 +99,39 @@ impl Site {
             has_time: true,
             restart: Restart::Works,
             cut: None,
+            most: usize::MAX,
+            sessions: 0,
+            transfers: 0,
         }));
         let shared = Arc::clone(&behaviour);
         // Ends with the process.
         std::thread::spawn(move || {
-            for control in listener.incoming().flatten() {
+            for mut control in listener.incoming().flatten() {
+                let mut now = shared.lock().unwrap();
+                if now.sessions == now.most {
+                    let _ = control.write_all(b"421 too many\r\n");
+                    continue;
+                }
+                now.sessions += 1;
+                drop(now);
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || drop(serve(&control, &shared)));
+                std::thread::spawn(move || {
+                    drop(serve(&control, &shared));
+                    shared.lock().unwrap().sessions -= 1;
+                });
             }
         });
         Self { address, behaviour }
     }
 
-    fn get(&self, path: &str, target: &Path, resume: Resume) -> Result<Done, Error> {
+    pub(crate) fn connect(&self) -> Result<Client, Error> {
         let builder = Client::builder().timeouts(timeouts());
         let mut client = builder.connect(&self.address.to_string())?;
-        client.login("u", "p")?;
+        client.login("u", "p").map(|()| client)
+    }
+
+    fn get(&self, path: &str, target: &Path, resume: Resume) -> Result<Done, Error> {
+        let mut client = self.connect()?;
         let options = FileOptions::new().resume(resume);
         let options = match resume {
             Resume::Trusted => options.verify(ftp_client::Verify::None),
@@ -137,7 +159,7 @@ fn serve(mut control: &TcpStream, shared: &Mutex<Behaviour>) -> std::io::Result<
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end().trim_start_matches(|letter: char| !letter.is_ascii_alphabetic());
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-        let now = shared.lock().unwrap();
+        let mut now = shared.lock().unwrap();
         match verb {
             "USER" => reply("331 password")?,
             "PASS" | "TYPE" | "OPTS" => reply("200 ok")?,
@@ -175,15 +197,24 @@ fn serve(mut control: &TcpStream, shared: &Mutex<Behaviour>) -> std::io::Result<
             }
             "RETR" => {
                 let start = if now.restart == Restart::Ignored { 0 } else { from };
-                let start = std::mem::take(&mut from).min(start).min(now.content.len());
-                let end = now.cut.unwrap_or(now.content.len());
+                let all = now.content.len();
+                let start = std::mem::take(&mut from).min(start).min(all);
+                let (start, all) = match part.take() {
+                    Some(ends) => (ends[0].min(all), (ends[1] + 1).min(all)),
+                    None => (start, all),
+                };
+                let end = now.cut.map_or(all, |cut| all.min(start + cut));
+                let bytes = now.content[start..end].to_vec();
+                now.transfers += 1;
+                // Other sessions go on meanwhile.
+                drop(now);
                 reply("150 ok")?;
                 let listener = passive.take().expect("EPSV came before");
                 let (mut data, _) = listener.accept()?;
                 // The client may end the transfer.
-                let sent = data.write_all(&now.content[start.min(end)..end]);
+                let sent = data.write_all(&bytes);
                 drop(data);
-                reply(if now.cut.is_some() || sent.is_err() { "426 cut" } else { "226 done" })?;
+                reply(if end < all || sent.is_err() { "426 cut" } else { "226 done" })?;
             }
             "ABOR" => reply("226 ok")?,
             "QUIT" => return reply("221 bye"),
@@ -193,7 +224,7 @@ fn serve(mut control: &TcpStream, shared: &Mutex<Behaviour>) -> std::io::Result<
 }
 
 /// Bytes without repetitions.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {
@@ -282,11 +313,10 @@ fn after_success_the_content_is_the_servers_except_in_the_documented_cells_as_09
                         let root = tempfile::tempdir().unwrap();
                         let target = root.path().join("a");
                         let set = |restart, content: &[u8], time, has_digest| {
-                            let mut behaviour = site.behaviour.lock().unwrap();
-                            let content = content.to_vec();
-                            let cut = None;
-                            *behaviour =
-                                Behaviour { content, time, has_digest, has_time, restart, cut };
+                            let mut now = site.behaviour.lock().unwrap();
+                            now.content = content.to_vec();
+                            (now.time, now.has_time, now.cut) = (time, has_time, None);
+                            (now.has_digest, now.restart) = (has_digest, restart);
                         };
                         set(Restart::Works, &old, "213 20200101000000", false);
                         prepare(&site, existing, &target, &old);

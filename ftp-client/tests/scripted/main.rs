@@ -24,6 +24,7 @@ mod parts;
 mod peer;
 mod pool;
 mod proxies;
+mod ranges;
 mod retry;
 mod servers;
 mod step;

@@ -30,9 +30,8 @@ use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
-use crate::transfer::download::{self, download};
+use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::TransferOptions;
-use crate::transfer::segments;
 use crate::transfer::target::Target;
 use requests::{Requests, Wanted};
 
@@ -299,23 +298,18 @@ impl<'a> Getter<'a, '_, '_> {
                 true => sessions.user(&item.url)?,
                 false => Vec::new(),
             };
-            if context.settings.segments > 1
-                && let Some(done) = in_segments(context, sessions, item, fields)?
-            {
-                return Ok(done);
+            let mut remote = RemoteFile::of(&item.url, item.representation, user);
+            let attempt = Attempt { from_start, memory: &memory, fields };
+            if context.settings.segments > 1 {
+                let file = (&mut remote, &item.target);
+                let done = in_segments(context, sessions, &item.url, file, attempt);
+                return done.map_err(|failure| with_hint(failure.context_unless_named(&item.url)));
             }
             let client = sessions.client(&item.url)?;
             if context.settings.only_retrieves() {
                 plan(client, items, number);
             }
-            let mut remote = RemoteFile::of(&item.url, item.representation, user);
-            let done = download(
-                context,
-                client,
-                &mut remote,
-                &item.target,
-                Attempt { from_start, memory: &memory, fields },
-            );
+            let done = download(context, client, &mut remote, &item.target, attempt);
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
             }
@@ -340,27 +334,6 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     };
     let next = items.iter().skip(number + left).take_while(is_alike).take(NAMED);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
-}
-
-/// Downloads a file in several ranges at once. Returns `None` if the file needs a single connection
-/// instead.
-fn in_segments(
-    context: &Context<'_>,
-    sessions: &mut Sessions<'_>,
-    item: &GetItem,
-    fields: &(dyn Fn(Object) -> Object + Sync),
-) -> Result<Option<Done>, Failure> {
-    let Target::File(path) = &item.target else { return Ok(None) };
-    let remote = RemoteFile::of(&item.url, item.representation, Vec::new());
-    let skipped = download::skipped(context, sessions.client(&item.url)?, &remote, &item.target)?;
-    if skipped.is_some() {
-        return Ok(skipped);
-    }
-    let done = segments::download(context, sessions, &item.url, path, fields);
-    if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-        sessions.drop_client(&item.url);
-    }
-    done.map_err(|failure| failure.context_unless_named(&item.url))
 }
 
 /// Adds a hint if the server's reply says that the object is a directory.

@@ -2,10 +2,15 @@
 //! --segments` does.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
 
-use ftp_client::{FtpUrl, RateLimit, remove_pieces};
+use ftp_client::{
+    Error, Event, FileOptions, Get, Left, Observer, Place, Pool, RateLimit, Sink, remove_pieces,
+};
 
 use super::super::entry::name_of_pieces;
 use super::super::local_tree::{Directory, Draft};
@@ -13,13 +18,11 @@ use super::super::plan::PlannedCopy;
 use super::super::trees::failed;
 use super::down::{Down, listed_time, publish};
 use super::{Copied, Copier};
-use crate::connect::sessions::Sessions;
-use crate::console::progress::Board;
+use crate::console::progress::{Board, Meter};
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Recovery};
+use crate::lock::lock;
 use crate::report::json::Object;
-use crate::transfer::options::Verify;
-use crate::transfer::segments::{Gathered, Order, Whole, gather};
 use ftp_client::tree::path::{join, split};
 
 /// Longest result of [`name_of_pieces`] in bytes: a name has at most 255 bytes, and pieces add
@@ -60,26 +63,23 @@ pub(crate) fn copy_together(
     if *resumes && directory.has_part(&copy.name) {
         return Ok(None);
     }
-    let others = sides.map(|Down { from, .. }| &mut from.sessions);
-    let mut connections: Vec<_> = std::iter::once(&mut from.sessions).chain(others).collect();
-    let file = LargeFile { url, there: &there, below: &below, name: &copy.name, directory };
-    let Some(Whole { file: whole, origin, bytes, .. }) = file.gather(&mut connections, progress)?
-    else {
-        return Ok(None);
-    };
+    let mut count = 1;
+    for Down { from, .. } in sides {
+        from.sessions.pool_of(url)?;
+        count += 1;
+    }
+    let pool = from.sessions.pool_of(url)?;
+    let file = LargeFile { there: &there, below: &below, name: &copy.name, directory };
+    let Some((bytes, modified)) = file.gather((&pool, count), progress)? else { return Ok(None) };
     let here = |error: io::Error| failed(&below, &error);
-    // After this rename, no other run extends the file.
-    whole.commit(true).map_err(here)?;
     let draft = Draft::complete(directory, &name_of_pieces(&copy.name)).map_err(here)?;
-    let modified = origin.modified.map(|time| time.unix_seconds());
-    let modified = listed_time(copy).or(modified);
+    let modified = listed_time(copy).or(Some(modified));
     publish(draft, (directory, path), backup, copy, modified).map_err(here)?;
     Ok(Some(Copied::far(bytes)))
 }
 
 /// A file that several connections download.
 struct LargeFile<'a> {
-    url: &'a FtpUrl,
     /// Path on the server.
     there: &'a [u8],
     /// Path from the top.
@@ -89,12 +89,13 @@ struct LargeFile<'a> {
 }
 
 impl LargeFile<'_> {
-    /// Downloads the file in ranges. Returns `None` if the file needs a single connection instead.
+    /// Downloads the file in ranges. Returns the received bytes and the time of the file, or `None`
+    /// if the file needs a single connection instead.
     fn gather(
         &self,
-        connections: &mut [&mut Sessions<'_>],
+        (pool, count): (&Pool<'_>, usize),
         progress: &Progress<'_>,
-    ) -> Result<Option<Whole>, Failure> {
+    ) -> Result<Option<(u64, i64)>, Failure> {
         let name = name_of_pieces(self.name);
         // Pieces are opened by path. This path, through the open directory, cannot lead out of the
         // tree.
@@ -107,35 +108,58 @@ impl LargeFile<'_> {
             let message = error.to_string().replace(&prefix, "");
             failed(self.below, &io::Error::new(error.kind(), message))
         };
-        let (above, _) = split(self.below);
-        let order = Order {
-            url: self.url,
-            path: self.there,
-            name: self.below,
-            target: &target,
-            part: Some(shown(&join(above, &name)) + ".part"),
-            verify: Verify::BestEffort,
-            rate_limit: progress.rate_limit,
-            board: progress.board,
-            fields: progress.fields,
-            failed_here: &failed_here,
-        };
-        match gather(&order, connections) {
-            Ok(Gathered::Whole(whole)) => return Ok(Some(*whole)),
-            Ok(Gathered::Alone(_)) => {}
-            Err(failure) => {
-                let first = connections.first_mut().filter(|_| failure.is_end_of_connection());
-                first.into_iter().for_each(|first| first.drop_client(self.url));
-                if !is_due_to_ranges(&failure) {
-                    let is_here = failure.exit == Exit::Local;
-                    return Err(if is_here { failure } else { failure.context(shown(self.there)) });
-                }
+        let options = FileOptions::new().preserve(true).rate_limit(progress.rate_limit.cloned());
+        let mut job = Get::new(Place::at(self.there), Sink::Path(&target), &options);
+        let show = Shown { progress, name: self.below, meter: Mutex::new(None) };
+        let done = job.attempt_over(pool, count, &show);
+        drop(show);
+        let mut failure = match done {
+            Ok(done) => {
+                let modified = fs::metadata(&target).map_err(|error| failed_here(&error))?.mtime();
+                return Ok(Some((done.bytes, modified)));
             }
+            Err(Error::Local(error)) => failed_here(&error),
+            Err(error) => Failure::from(error).context(shown(self.there)),
+        };
+        if let Left::Ranges(_) = job.left() {
+            let (above, _) = split(self.below);
+            let part = shown(&join(above, &name)) + ".part";
+            let hint = "run the same command again to resume from the ranges in";
+            failure.message.push_str(&format!("; {hint} {part}*"));
+        }
+        if !is_due_to_ranges(&failure) {
+            return Err(failure);
         }
         // A single connection starts from byte 0. The next run removes any remaining pieces.
         let _ = remove_pieces(&target);
         let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
         Ok(None)
+    }
+}
+
+/// Shows the progress of a file.
+struct Shown<'a> {
+    progress: &'a Progress<'a>,
+    name: &'a [u8],
+    meter: Mutex<Option<Meter<'a>>>,
+}
+
+impl Observer for Shown<'_> {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Begun { at, total, .. } => {
+                let Progress { board, fields, .. } = self.progress;
+                *lock(&self.meter) = Some(board.begin(self.name, at, total, fields));
+            }
+            Event::Moved { bytes } => {
+                lock(&self.meter).iter_mut().for_each(|meter| meter.add(bytes));
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        true
     }
 }
 

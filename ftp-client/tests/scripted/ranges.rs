@@ -1,0 +1,155 @@
+//! One file over several connections: what is kept of its ranges, and what refutes them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ftp_client::{Done, Error, Event, FileOptions, Get, Left, Place, Pool, Sink, Why};
+
+use crate::evidence::{Restart, Site, noise};
+
+const SIZE: usize = 2 << 20;
+
+/// The number of connections, and so of ranges.
+const MOST: usize = 4;
+
+/// The number of bytes that an interrupted transfer leaves of each range: more than are compared
+/// again.
+const KEPT: usize = 100_000;
+
+/// What one attempt did.
+struct Attempted {
+    done: Result<Done, Error>,
+    left: Left,
+    /// Why a download began at byte 0.
+    why: Vec<Why>,
+    notes: Vec<String>,
+}
+
+fn attempt(site: &Site, target: &Path) -> Attempted {
+    let said = Mutex::default();
+    let show = |event: Event<'_>| {
+        let mut said = said.lock().unwrap();
+        let (why, notes): &mut (Vec<Why>, Vec<String>) = &mut said;
+        match event {
+            Event::FromZero { why: new, .. } => why.push(new),
+            Event::Note { text, .. } => notes.push(text.to_owned()),
+            _ => {}
+        }
+    };
+    let pool = Pool::new(|| site.connect()).size(MOST);
+    let options = FileOptions::new();
+    let mut job = Get::new(Place::at("a"), Sink::Path(target), &options);
+    let done = job.attempt_over(&pool, MOST, &show);
+    let left = job.left().clone();
+    let _ = pool.quit();
+    let (why, notes) = said.into_inner().unwrap();
+    Attempted { done, left, why, notes }
+}
+
+/// Leaves the beginning of each range beside the target.
+fn interrupted(site: &Site, target: &Path) -> PathBuf {
+    site.behaviour.lock().unwrap().cut = Some(KEPT);
+    let Attempted { done, left, .. } = attempt(site, target);
+    site.behaviour.lock().unwrap().cut = None;
+    done.unwrap_err();
+    let Left::Ranges(first) = left else { panic!("{left:?}") };
+    assert_eq!(fs::metadata(&first).unwrap().len(), KEPT as u64);
+    first
+}
+
+fn count(target: &Path) -> usize {
+    fs::read_dir(target.parent().unwrap()).unwrap().count()
+}
+
+#[test]
+fn a_range_whose_last_bytes_differ_is_not_joined_as_09() {
+    let range = SIZE / MOST;
+    for (at, has_digest, want) in [
+        (None, false, None),
+        (None, true, None),
+        // In the overlap of the first range, and of the last one.
+        (Some(KEPT - 1), false, Some(Why::TailDiffers)),
+        (Some(3 * range + KEPT - 1), false, Some(Why::TailDiffers)),
+        // Before the overlap: only a digest shows it.
+        (Some(range), true, Some(Why::Refuted)),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("a");
+        let site = Site::start();
+        site.behaviour.lock().unwrap().content = noise(1, SIZE);
+        site.behaviour.lock().unwrap().has_digest = has_digest;
+        interrupted(&site, &target);
+        let new = {
+            let mut now = site.behaviour.lock().unwrap();
+            at.into_iter().for_each(|at| now.content[at] ^= 1);
+            now.content.clone()
+        };
+        let Attempted { done, why, .. } = attempt(&site, &target);
+        let done = done.unwrap();
+        assert!(fs::read(&target).unwrap() == new, "{at:?}");
+        assert_eq!(why, Vec::from_iter(want), "{at:?}");
+        let resumed = if want.is_none() { MOST * KEPT } else { 0 };
+        assert_eq!((done.resumed, done.size), (resumed as u64, SIZE as u64), "{at:?}");
+        assert_eq!(count(&target), 1, "no range is left");
+    }
+}
+
+#[test]
+fn a_range_of_another_program_is_neither_used_nor_removed_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("a");
+    let site = Site::start();
+    let content = noise(2, SIZE);
+    site.behaviour.lock().unwrap().content = content.clone();
+    let foreign = root.path().join(format!("a.part.segment-{}", SIZE / MOST));
+    fs::write(&foreign, &content[..KEPT]).unwrap();
+    assert_eq!(interrupted(&site, &target), root.path().join("a.part-2"));
+    let done = attempt(&site, &target).done.unwrap();
+    assert_eq!(done.resumed, (MOST * KEPT) as u64);
+    assert!(fs::read(&target).unwrap() == content);
+    assert_eq!(fs::read(&foreign).unwrap(), &content[..KEPT]);
+    assert_eq!(count(&target), 2);
+}
+
+#[test]
+fn a_server_of_one_connection_sends_all_ranges_over_it() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("a");
+    let site = Site::start();
+    let content = noise(3, SIZE);
+    {
+        let mut now = site.behaviour.lock().unwrap();
+        now.content = content.clone();
+        now.most = 1;
+    }
+    let Attempted { done, notes, .. } = attempt(&site, &target);
+    done.unwrap();
+    assert!(fs::read(&target).unwrap() == content);
+    assert!(notes.is_empty(), "{notes:?}");
+    // One byte shows that the server begins where it is told to.
+    assert_eq!(site.behaviour.lock().unwrap().transfers, MOST + 1);
+}
+
+#[test]
+fn a_server_that_cannot_restart_sends_the_file_over_one_connection() {
+    for restart in [Restart::Ignored, Restart::Refused] {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("a");
+        let site = Site::start();
+        let content = noise(4, SIZE);
+        site.behaviour.lock().unwrap().content = content.clone();
+        // Also with ranges from a time when it could.
+        for was_interrupted in [false, true] {
+            if was_interrupted {
+                site.behaviour.lock().unwrap().restart = Restart::Works;
+                interrupted(&site, &target);
+            }
+            site.behaviour.lock().unwrap().restart = restart;
+            let Attempted { done, notes, .. } = attempt(&site, &target);
+            assert_eq!(done.unwrap().resumed, 0, "{restart:?}");
+            assert!(fs::read(&target).unwrap() == content, "{restart:?}");
+            assert!(notes.concat().contains("over one connection: the server cannot"), "{notes:?}");
+        }
+    }
+}
