@@ -6,12 +6,9 @@ use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError,
-    TreeFault, fxp,
+    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError, fxp,
 };
 use ftp_proto::{FtpUrl, Severity};
-
-use crate::display::shown;
 
 /// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +93,7 @@ impl Exit {
             (Some(kind), _) => kind.as_str(),
             (None, Self::Success) => "ok",
             (None, Self::Partial) => "partial",
+            (None, Self::Limit) => "limit",
             (None, _) => "internal",
         }
     }
@@ -103,7 +101,7 @@ impl Exit {
     /// Returns the library's kind of failure with this code, if it has one.
     const fn of_library(self) -> Option<ErrorKind> {
         Some(match self {
-            Self::Success | Self::Internal | Self::Partial => return None,
+            Self::Success | Self::Internal | Self::Partial | Self::Limit => return None,
             Self::Usage => ErrorKind::Usage,
             Self::Local => ErrorKind::Local,
             Self::Network => ErrorKind::Network,
@@ -116,7 +114,6 @@ impl Exit {
             Self::Integrity => ErrorKind::Integrity,
             Self::Data => ErrorKind::Data,
             Self::Unsupported => ErrorKind::Unsupported,
-            Self::Limit => ErrorKind::Limit,
             Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
                 ErrorKind::Cancelled
             }
@@ -141,7 +138,6 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Unsupported => Self::Unsupported,
             // A signal ended the run; the signal thread knows which signal.
             ErrorKind::Cancelled => Self::Interrupted,
-            ErrorKind::Limit => Self::Limit,
             _ => Self::Internal,
         }
     }
@@ -311,33 +307,12 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Converts the failure of one object of a tree.
-impl From<&TreeFault> for Failure {
-    fn from(fault: &TreeFault) -> Self {
-        let failure = match fault.cause() {
-            Some(Error::Local(error)) => Self::new(Exit::Local, error.to_string()),
-            Some(error) => Self::from(error),
-            None => Self::new(Exit::from(fault.kind()), fault.reason()),
-        };
-        let failure = match fault.about() {
-            b"" => failure,
-            about => failure.context(shown(about)),
-        };
-        let message = format!("{}{}", failure.message, fault.note());
-        Self { message, fatal: fault.ends(), recovery: fault.recovery(), ..failure }
-    }
-}
-
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        match error {
-            Error::Tree(fault) => return Self::from(&**fault),
-            Error::Dial(cause) => {
-                if let Some(failure) = cause.downcast_ref::<Self>() {
-                    return failure.clone();
-                }
-            }
-            _ => {}
+        if let Error::Dial(cause) = error
+            && let Some(failure) = cause.downcast_ref::<Self>()
+        {
+            return failure.clone();
         }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());

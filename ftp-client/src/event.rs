@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, TreeFault};
+use crate::error::Error;
 use crate::file::Verified;
 use crate::file::evidence::Why;
 
@@ -63,25 +63,6 @@ pub enum Event<'a> {
         /// How the result was verified.
         verified: Verified,
     },
-    /// An event of one object of a tree.
-    Object {
-        /// The path of the object from the top of both trees; empty for the top itself.
-        path: &'a [u8],
-        /// The event.
-        event: &'a Event<'a>,
-    },
-    /// A step of a tree is done. Always the event of an [`Object`](Self::Object).
-    Did {
-        /// What was done.
-        action: Action,
-        /// The number of bytes that were transferred.
-        bytes: u64,
-    },
-    /// A step of a tree failed. Always the event of an [`Object`](Self::Object).
-    Failed {
-        /// The reason.
-        why: &'a TreeFault,
-    },
     /// A fact that is neither success nor failure, for a log.
     Note {
         /// The file that the note is about.
@@ -89,39 +70,6 @@ pub enum Event<'a> {
         /// The text: a sentence without a full stop.
         text: &'a str,
     },
-}
-
-/// A step of a tree.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// A directory was created.
-    Made,
-    /// A file was copied.
-    Copied,
-    /// A symbolic link was created.
-    Linked,
-    /// An object that the source lacks was removed.
-    Removed,
-    /// Permissions were set.
-    ModeSet,
-    /// A file of the source was removed after its copy was proved.
-    SourceRemoved,
-}
-
-impl Action {
-    /// Returns a word or two for the action.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Made => "made",
-            Self::Copied => "copied",
-            Self::Linked => "linked",
-            Self::Removed => "removed",
-            Self::ModeSet => "mode set",
-            Self::SourceRemoved => "source removed",
-        }
-    }
 }
 
 /// A receiver of events. It can be called from several threads at once.

@@ -252,9 +252,9 @@ pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
     AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, ListingCut, Phase, ProxyError,
-    ProxyFault, TreeFault, UploadFault,
+    ProxyFault, UploadFault,
 };
-pub use event::{Action, Event, Observer};
+pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
 #[doc(hidden)]

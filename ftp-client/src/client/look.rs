@@ -1,9 +1,9 @@
 //! What an object on the server is, even if the server does not report that directly.
 
-use ftp_proto::{Entry, EntryKind, Escaped, Modified, Precision, Zone};
+use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, TreeFault};
+use crate::error::Error;
 use crate::listing::{ListOptions, Listed, ListingForm};
 use crate::tree::path::split;
 
@@ -103,13 +103,11 @@ impl Client {
     /// system (`SYST`) and the first `line`; or the error of the connection.
     pub fn unreadable_listing(&mut self, line: &[u8]) -> Error {
         let system = match self.system() {
-            Err(Error::Refused(..)) => String::new(),
+            Err(Error::Refused(..)) => None,
             Err(error) => return error,
-            Ok(system) => format!(" (SYST: {})", Escaped(&system)),
+            Ok(system) => Some(system),
         };
-        let first = Escaped(line);
-        let text = format!("no line of the listing was understood{system}; the first is: {first}");
-        TreeFault::item(ErrorKind::Protocol, text).into()
+        Error::UnknownListing { system, line: line.to_vec() }
     }
 }
 

@@ -42,8 +42,6 @@ pub enum ErrorKind {
     Unsupported,
     /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,
-    /// Nothing was done: more objects would be deleted than the caller permits.
-    Limit,
 }
 
 impl ErrorKind {
@@ -64,7 +62,6 @@ impl ErrorKind {
             Self::Data => "data",
             Self::Unsupported => "unsupported",
             Self::Cancelled => "cancelled",
-            Self::Limit => "limit",
         }
     }
 }
@@ -93,7 +90,10 @@ impl Error {
             Self::ServiceClosing(_) => ErrorKind::Temporary,
             // A command before may have failed.
             Self::Unexpected(Verb::Quit, _) => ErrorKind::Integrity,
-            Self::Unexpected(..) | Self::Protocol(_) | Self::Desynchronised => ErrorKind::Protocol,
+            Self::Unexpected(..)
+            | Self::Protocol(_)
+            | Self::UnknownListing { .. }
+            | Self::Desynchronised => ErrorKind::Protocol,
             Self::Argument(_) => ErrorKind::Usage,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Io(_)
@@ -119,7 +119,6 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
             Self::Upload(fault) => fault.kind(),
-            Self::Tree(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) => ErrorKind::Unsupported,

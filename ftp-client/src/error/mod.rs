@@ -4,20 +4,19 @@ mod busy;
 mod dial;
 mod kind;
 mod proxy;
-mod tree;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
-pub use tree::TreeFault;
 pub use upload::UploadFault;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, HostReason, NetworkProtocol};
+use ftp_proto::NetworkProtocol;
+use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, HostReason};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
@@ -142,9 +141,17 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
-    /// An object of a directory tree cannot be copied or removed.
-    #[error("{0}")]
-    Tree(#[source] Box<TreeFault>),
+    /// No line of a listing could be parsed.
+    #[error(
+        "no line of the listing was understood{}; the first is: {}",
+        System(.system.as_deref()), Escaped(.line)
+    )]
+    UnknownListing {
+        /// The server's system (`SYST`), if the server reports it.
+        system: Option<Vec<u8>>,
+        /// The first line.
+        line: Vec<u8>,
+    },
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed.
     #[error("{0}")]
     Dial(#[source] DialError),
@@ -169,8 +176,10 @@ impl Error {
             Self::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
-            Self::Argument(_) | Self::Incomplete { .. } | Self::ListingCut(_) => false,
-            Self::Tree(fault) => fault.ends(),
+            Self::Argument(_)
+            | Self::Incomplete { .. }
+            | Self::ListingCut(_)
+            | Self::UnknownListing { .. } => false,
             _ => true,
         }
     }
@@ -199,7 +208,6 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
-            Self::Tree(fault) => fault.is_transient(),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
@@ -215,6 +223,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::Argument(_)
             | Self::ListingCut(_)
+            | Self::UnknownListing { .. }
             | Self::Compressed(_)
             | Self::Blocks(_)
             | Self::Changed
@@ -260,7 +269,6 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
-            Self::Tree(fault) => fault.cause().and_then(Self::reply),
             Self::Upload(fault) => match fault.cause() {
                 Some(cause) => cause.reply(),
                 None => None,
@@ -323,7 +331,9 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
-            Self::Tree(fault) => Self::Tree(fault.clone()),
+            Self::UnknownListing { system, line } => {
+                Self::UnknownListing { system: system.clone(), line: line.clone() }
+            }
             Self::Dial(error) => Self::Dial(error.clone()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
@@ -354,6 +364,15 @@ impl Error {
     /// Returns whether the server refused the command because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
+    }
+}
+
+/// Shows the system of a server, if it is known.
+struct System<'a>(Option<&'a [u8]>);
+
+impl fmt::Display for System<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |system| write!(f, " (SYST: {})", Escaped(system)))
     }
 }
 

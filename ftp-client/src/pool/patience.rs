@@ -40,10 +40,8 @@ impl Error {
     /// ```
     #[must_use]
     pub fn recovery(&self) -> Recovery {
-        match self {
-            Self::Tree(fault) => return fault.recovery(),
-            Self::Dial(error) => return error.recovery(),
-            _ => {}
+        if let Self::Dial(error) = self {
+            return error.recovery();
         }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {

@@ -15,6 +15,7 @@ pub const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
 /// Returns whether the reply that caused `error` contains one of `words`.
+#[must_use]
 pub fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
@@ -36,6 +37,7 @@ pub enum Proof {
 impl Proof {
     /// Judges by the number of listed subdirectories and the link count. A count of one means that
     /// the file system does not count links.
+    #[must_use]
     pub fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 <= most => Self::Directory,
@@ -45,6 +47,7 @@ impl Proof {
     }
 
     /// Adds the user's claim that this is a directory; the link count can still contradict that.
+    #[must_use]
     pub const fn or_named(self) -> Self {
         match self {
             Self::TooMany => Self::TooMany,

@@ -4,6 +4,7 @@ use crate::client::Client;
 
 /// Splits `path` into its parent directory and its name, which is empty for the root and the login
 /// directory.
+#[must_use]
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     let path = path.get(..end).unwrap_or_default();
@@ -19,12 +20,14 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Removes trailing slashes from a path; the root stays `/`. Some servers treat a path with a
 /// trailing `/` as another name.
+#[must_use]
 pub fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()
 }
 
 /// Returns the path of `name` in a directory, or of the directory itself if `name` is empty.
+#[must_use]
 pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory, name) {
         (directory, []) => directory.to_vec(),

@@ -383,7 +383,7 @@ impl Side for RemoteTree<'_> {
     }
 
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
-        match self.client.can_enter(&self.named(path)) {
+        match self.client.can_enter(self.named(path)) {
             Ok(()) => Ok(true),
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
             Err(error) => Err(error.into()),
