@@ -20,8 +20,9 @@ struct Odd {
     /// Sent after the end of each upload, each after a delay in ms.
     after_upload: &'static [(u64, &'static str)],
     after_login: &'static [(u64, &'static str)],
-    /// Commands that are answered twice.
+    /// Commands that are answered twice, up to this login.
     doubles: &'static [&'static str],
+    last_double: usize,
     /// Sent before each final reply.
     keeps_alive: &'static str,
     knows_size: bool,
@@ -33,6 +34,7 @@ const PLAIN: Odd = Odd {
     after_upload: &[],
     after_login: &[],
     doubles: &[],
+    last_double: usize::MAX,
     keeps_alive: "",
     knows_size: true,
     loses: "",
@@ -45,6 +47,7 @@ struct World {
     directories: BTreeSet<String>,
     deleted: Vec<String>,
     logins: usize,
+    uploads: usize,
     has_lost: bool,
 }
 
@@ -146,6 +149,7 @@ fn serve(mut control: &TcpStream, odd: Odd, world: &Mutex<World>) -> std::io::Re
                 control.write_all(b"150 go on\r\n")?;
                 let _ = data.accept()?.0.read_to_end(&mut Vec::new());
                 now.files.insert(path);
+                now.uploads += 1;
                 extra = odd.after_upload;
                 "226 done".to_owned()
             }
@@ -173,12 +177,12 @@ fn serve(mut control: &TcpStream, odd: Odd, world: &Mutex<World>) -> std::io::Re
         if verb == odd.loses && !std::mem::replace(&mut now.has_lost, true) {
             return Ok(());
         }
+        let doubles = odd.doubles.contains(&verb) && now.logins <= odd.last_double;
         drop(now);
         if !odd.keeps_alive.is_empty() {
             control.write_all(format!("{}\r\n", odd.keeps_alive).as_bytes())?;
         }
-        let again =
-            if odd.doubles.contains(&verb) { format!("{reply}\r\n") } else { String::new() };
+        let again = if doubles { format!("{reply}\r\n") } else { String::new() };
         control.write_all(format!("{reply}\r\n{again}").as_bytes())?;
         for (delay, line) in extra {
             thread::sleep(Duration::from_millis(*delay));
@@ -308,6 +312,19 @@ fn a_put_that_is_refused_after_its_226_fails_cl_13() {
             }
         }
     });
+}
+
+#[test]
+fn an_upload_in_doubt_is_sent_again_before_its_rename_cl_13() {
+    let here = TempRoot::new();
+    let one = here.write("one", b"abc");
+    // The second reply to SIZE says that the replies are out of step, and nothing says since when.
+    let odd = Odd { doubles: &["SIZE"], last_double: 1, knows_size: false, ..PLAIN };
+    let server = Server::start(odd);
+    let ran = run(ftp(&["put", "--temp"]).arg(&one).arg(server.url("x")));
+    let world = server.world.lock().unwrap();
+    assert_eq!((ran.code(), world.uploads, world.logins), (Some(0), 2, 2), "{ran:?}");
+    assert!(world.files.contains("/x"), "{ran:?}");
 }
 
 #[test]

@@ -379,11 +379,17 @@ impl Job<'_> {
             return self.upload(client, on, watch, source);
         };
         let temporary = temporary.of(own);
-        if self.past.stored.is_none() {
-            self.place.set_name(&temporary);
-            let done = self.upload(client, on, watch, source)?;
-            self.past.stored = Some(Stored::new(done));
+        loop {
+            if self.past.stored.is_none() {
+                self.place.set_name(&temporary);
+                let done = self.upload(client, on, watch, source)?;
+                self.past.stored = Some(Stored::new(done));
+            }
+            if let Some(done) = self.publish(client, &temporary, own, before_rename)? {
+                return Ok(done);
+            }
+            // The bytes that are there are of no use.
+            self.past.from_start = true;
         }
-        self.publish(client, &temporary, own, before_rename)
     }
 }

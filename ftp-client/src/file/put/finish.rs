@@ -25,11 +25,13 @@ pub(super) struct Stored {
     is_tried: bool,
     /// Whether an attempt to rename it failed.
     is_later: bool,
+    /// Whether a misplaced reply came after the confirmation, which then counts no more.
+    is_doubtful: bool,
 }
 
 impl Stored {
     pub(super) const fn new(done: Done) -> Self {
-        Self { done, before: None, is_tried: false, is_later: false }
+        Self { done, before: None, is_tried: false, is_later: false, is_doubtful: false }
     }
 }
 
@@ -240,14 +242,15 @@ impl Job<'_> {
         }
     }
 
-    /// Gives a complete upload its final name.
+    /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
+    /// server has all of it, so that it must be sent again.
     pub(super) fn publish(
         &mut self,
         client: &mut Client,
         temporary: &[u8],
         own: &[u8],
         before_rename: &mut BeforeRename<'_>,
-    ) -> Result<Done, Error> {
+    ) -> Result<Option<Done>, Error> {
         self.place.set_name(temporary);
         let from = self.place.path().to_vec();
         self.place.set_name(own);
@@ -260,11 +263,14 @@ impl Job<'_> {
             let verify = self.options.verify;
             stored.done.verified = Self::check_size(client, &from, stored.done.size, verify)?;
         }
+        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verified::No {
+            return Ok(None);
+        }
         if stored.is_tried {
             // The reply to a rename was lost. Whether it happened, only the facts can tell.
             let now = [ServerFacts::ask(client, &from)?, ServerFacts::ask(client, &to)?];
             if is_renamed(stored.before.as_ref(), &now) {
-                return Ok(stored.done);
+                return Ok(Some(stored.done));
             }
             let is_there = matches!((&now, &stored.before),
                 ([Some(now), _], Some([Some(before), _])) if now == before);
@@ -280,7 +286,7 @@ impl Job<'_> {
         let begun = noted.and_then(|()| client.rename_from(&from, &to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {
-            Ok(()) => return Ok(stored.done),
+            Ok(()) => return Ok(Some(stored.done)),
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused(..));
@@ -289,6 +295,10 @@ impl Job<'_> {
         if !removed {
             stored.is_tried |= is_begun && !is_refused;
             stored.is_later = true;
+            if error.is_out_of_step() && stored.done.verified != Verified::Hash {
+                stored.is_doubtful = true;
+                stored.done.verified = Verified::No;
+            }
             self.past.stored = Some(stored);
         }
         let cause = Box::new(error);
