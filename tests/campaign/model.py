@@ -54,13 +54,18 @@ class Tree:
                 self.files.pop(name, None)
             else:
                 self.files[name] = content
+                # A complete file replaces what a server kept of an upload of a new name.
+                self._interrupted.discard((name, describe(None)))
 
     def interrupt(self, state: State) -> None:
-        """Records that a replacement of these files failed, or may have failed before a second try."""
-        self._interrupted |= {(name, describe(content)) for name, content in state.items() if content is not None}
+        """Records that an upload of these files failed, or may have failed before a second try.
+
+        Of a new name, the server may keep what it received, and APPE goes on there: that is how curl resumes.
+        """
+        self._interrupted |= {(name, describe(content)) for name, content in state.items()}
 
     def is_interrupted(self, name: str) -> bool:
-        """Returns whether a replacement of this file failed, even if the file was renamed meanwhile."""
+        """Returns whether an upload of this file failed, even if the file was renamed meanwhile."""
         return (name, describe(self.files.get(name))) in self._interrupted
 
     def names(self) -> set[str]:
