@@ -8,14 +8,14 @@ use crate::listing::{ListOptions, Listed, ListingForm};
 use crate::tree::path::split;
 
 impl Client {
-    /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
-    /// and time from `SIZE` and `MDTM`. `form` is the kind of listing; a form other than `Auto` skips
-    /// `MLST`. Returns `None` for a missing object, or one that the server hides.
+    /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact
+    /// size and time from `SIZE` and `MDTM`. `form` is the kind of listing; a form other than `Auto`
+    /// skips `MLST`. Returns `None` for a missing object, or one that the server hides.
     ///
     /// # Errors
     ///
-    /// Returns 4xx and 530 replies, errors of the connection, and an incomplete listing that does not
-    /// contain the object.
+    /// Returns 4xx and 530 replies, errors of the connection, and an incomplete listing that does
+    /// not contain the object.
     pub fn look(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -85,17 +85,26 @@ impl Client {
             return Ok(entry.is_dir());
         }
         // A link may lead to a directory: entering it shows that.
-        match self.pwd() {
-            Ok(here) => match self.cwd(path) {
-                Err(error) if error.is_no() => Ok(false),
-                entered => entered.and_then(|()| self.cwd(here.as_bytes())).map(|()| true),
-            },
-            // The way back is not known, so the directory is not entered.
-            Err(Error::Refused(..)) => match self.look(path, ListingForm::List) {
-                Err(Error::ListingCut(_)) => Ok(false),
-                found => Ok(found?.is_some_and(|entry| entry.is_dir())),
-            },
-            Err(error) => Err(error),
+        if let Some(is_entered) = self.visits(path)? {
+            return Ok(is_entered);
+        }
+        match self.look(path, ListingForm::List) {
+            Err(Error::ListingCut(_)) => Ok(false),
+            found => Ok(found?.is_some_and(|entry| entry.is_dir())),
+        }
+    }
+
+    /// Returns whether the server enters the directory at `path`, and comes back. Returns `None`,
+    /// and does not enter it, if the server does not report the way back (`PWD`).
+    pub(crate) fn visits(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
+        let here = match self.pwd() {
+            Ok(here) => here,
+            Err(Error::Refused(..)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.cwd(path) {
+            Err(error) if error.is_no() => Ok(Some(false)),
+            entered => entered.and_then(|()| self.cwd(here.as_bytes())).map(|()| Some(true)),
         }
     }
 

@@ -22,7 +22,8 @@ pub fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relat
         |client, path| Ok(client.stat(path)?.is_some()),
         |client, path| Ok(client.modified(path)?.is_some()),
         |client, path| Ok(client.size(path)?.is_some()),
-        can_enter,
+        // Without a way back, the directory is not entered.
+        |client, path| Ok(client.visits(path)?.unwrap_or(false)),
     ];
     for question in questions {
         if question(client, listed)? {
@@ -34,19 +35,4 @@ pub fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relat
         }
     }
     Ok(relation(Answer::Unknown, Answer::Unknown))
-}
-
-/// Returns whether the server enters the directory at `path`. Returns to the current directory.
-fn can_enter(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    let here = match client.pwd() {
-        Ok(here) => here,
-        // There would be no way back.
-        Err(Error::Refused(..)) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    match client.cwd(path) {
-        Ok(()) => client.cwd(here.as_bytes()).map(|()| true),
-        Err(Error::Refused(_, reply)) if reply.code().value() / 100 == 5 => Ok(false),
-        Err(error) => Err(error),
-    }
 }
