@@ -230,7 +230,7 @@ fn check_apart(
     is_one_user: bool,
     replaces_at_end: bool,
 ) -> Result<(), Failure> {
-    if !is_one_server([from, at], urls) {
+    if !is_one_server(from, at) {
         return Ok(());
     }
     if is_one_user && reaches_same_path([from, at], urls) {

@@ -120,6 +120,7 @@ impl Error {
             Self::Local(_) => ErrorKind::Local,
             Self::Upload(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
+            Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }

@@ -22,6 +22,7 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 use crate::digest::Digest;
 use crate::pool::patience::Recovery;
 use crate::security::TlsError;
+use crate::tree::TreeFault;
 
 /// Why a client call failed. Each variant shows who must act.
 ///
@@ -152,6 +153,9 @@ pub enum Error {
         /// The first line.
         line: Vec<u8>,
     },
+    /// A step of a tree failed.
+    #[error("{0}")]
+    Tree(#[source] Box<TreeFault>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed.
     #[error("{0}")]
     Dial(#[source] DialError),
@@ -180,6 +184,7 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
             | Self::UnknownListing { .. } => false,
+            Self::Tree(fault) => fault.ends_run(),
             _ => true,
         }
     }
@@ -209,6 +214,7 @@ impl Error {
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
+            Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -270,6 +276,10 @@ impl Error {
                 Some(reply)
             }
             Self::Upload(fault) => match fault.cause() {
+                Some(cause) => cause.reply(),
+                None => None,
+            },
+            Self::Tree(fault) => match fault.cause() {
                 Some(cause) => cause.reply(),
                 None => None,
             },
@@ -335,6 +345,7 @@ impl Error {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
             Self::Dial(error) => Self::Dial(error.clone()),
+            Self::Tree(fault) => Self::Tree(Box::new(fault.copy())),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }
@@ -376,7 +387,7 @@ impl fmt::Display for System<'_> {
     }
 }
 
-fn io_again(error: &io::Error) -> io::Error {
+pub(crate) fn io_again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),

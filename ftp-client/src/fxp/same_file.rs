@@ -2,7 +2,7 @@
 //! example through links. Copying such a file onto itself would destroy it: most servers truncate a
 //! file when they receive `STOR`, before they have read it for the copy.
 
-use ftp_proto::{Entry, FtpUrl, Modified, Precision};
+use ftp_proto::{Entry, Modified, Precision};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -19,12 +19,14 @@ pub enum Relation {
     Unknown,
 }
 
-/// Returns whether two sessions are with the same server: compares the addresses, or the URLs if a
+/// Returns whether two sessions are with the same server: compares the addresses, or the names if a
 /// proxy hides the addresses.
-pub fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
+pub fn is_one_server(from: &Client, at: &Client) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
-        _ => source.host().eq_ignore_ascii_case(target.host()) && source.port() == target.port(),
+        _ => from.identity().zip(at.identity()).is_some_and(|(one, other)| {
+            one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+        }),
     }
 }
 

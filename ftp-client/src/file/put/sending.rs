@@ -228,7 +228,7 @@ impl Job<'_> {
         self.past.is_final = is_once;
         let total = source.facts().map(|facts| facts.size);
         let name = source.name();
-        let upload = begin(client, to).map_err(|error| {
+        let mut upload = begin(client, to).map_err(|error| {
             // The server did not act on the command.
             let is_undone = matches!(
                 error,
@@ -240,6 +240,9 @@ impl Job<'_> {
             self.past.is_final &= !is_undone;
             Unsent::NotBegun(error)
         })?;
+        if let Some(next) = self.following.take() {
+            upload.plan_next(next);
+        }
         self.past.extended |= to.mode == UploadMode::Append && to.offset > 0;
         if to.offset == 0 {
             self.past.sent = Some(0);
