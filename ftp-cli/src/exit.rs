@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError, fxp,
+    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, RemoveFault,
+    TlsError, fxp,
 };
 use ftp_proto::{FtpUrl, Severity};
 
@@ -387,6 +388,8 @@ fn advice(error: &Error) -> &'static str {
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
+        Error::Remove(RemoveFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Remove(RemoveFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
 }

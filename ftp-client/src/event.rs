@@ -63,6 +63,18 @@ pub enum Event<'a> {
         /// How the result was verified.
         verified: Verified,
     },
+    /// An object of a tree was removed.
+    Removed {
+        /// Its path.
+        path: &'a [u8],
+    },
+    /// Something failed for one object of a tree; the others go on.
+    Failed {
+        /// Its path.
+        path: &'a [u8],
+        /// The failure.
+        why: &'a Error,
+    },
     /// A fact that is neither success nor failure, for a log.
     Note {
         /// The file that the note is about.

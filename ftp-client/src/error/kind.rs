@@ -121,7 +121,7 @@ impl Error {
             Self::Upload(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Remove(_) | Self::Unsupported(_) => ErrorKind::Unsupported,
         }
     }
 

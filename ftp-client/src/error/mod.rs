@@ -4,11 +4,13 @@ mod busy;
 mod dial;
 mod kind;
 mod proxy;
+mod remove;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
+pub use remove::RemoveFault;
 pub use upload::UploadFault;
 
 use std::fmt;
@@ -141,6 +143,9 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// A removal kept an object, although the server did not refuse to remove it.
+    #[error("{0}")]
+    Remove(#[source] RemoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -180,6 +185,7 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
             | Self::UnknownListing { .. } => false,
+            Self::Remove(fault) => *fault == RemoveFault::TooMany,
             _ => true,
         }
     }
@@ -231,6 +237,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
+            | Self::Remove(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -331,6 +338,7 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Remove(fault) => Self::Remove(*fault),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

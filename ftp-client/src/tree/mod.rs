@@ -1,4 +1,4 @@
-//! Copies of directory trees: decisions that do not depend on a connection.
+//! Directory trees: [`remove`] deletes one, and the rest are decisions for copies of trees.
 //!
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
 //! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
@@ -24,7 +24,10 @@ pub mod links;
 mod look;
 mod names;
 pub mod path;
+mod remove;
 
 pub use causes::Causes;
 pub use look::look;
 pub use names::{Answer, Relation, Shown, fold, relation};
+pub(crate) use remove::OBJECTS;
+pub use remove::{RemoveOptions, RemoveReport, remove};

@@ -23,7 +23,7 @@ use crate::transfer::download::download;
 use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, upload};
-use ftp_client::tree::path;
+use ftp_client::tree::{RemoveOptions, path};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -138,9 +138,11 @@ impl<'a> Queue<'a> {
             Order::Rm { recursive, force, paths } => {
                 self.each(number, paths, &mut |queue, path| {
                     is_named(path)?;
-                    let as_directory = path.ends_with(b"/");
-                    let how =
-                        rm::RemovalOptions { recursive: *recursive, force: *force, as_directory };
+                    let how = RemoveOptions {
+                        recursive: *recursive,
+                        ignore_missing: *force,
+                        is_directory: path.ends_with(b"/"),
+                    };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                     let (url, place) = (queue.url, Place::at(path));
                     rm::remove(client, url, place, how, &queue.reporter, &mut Repeat::single())
