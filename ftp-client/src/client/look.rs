@@ -78,20 +78,31 @@ impl Client {
     /// Returns 4xx and 530 replies, and errors of the connection.
     pub fn is_directory(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
         let path = path.as_ref();
-        if self.features()?.has("MLST")
-            && let Some(entry) = self.stat(path)?
-            && !entry.is_link()
-        {
-            return Ok(entry.is_dir());
-        }
-        // A link may lead to a directory: entering it shows that.
-        if let Some(is_entered) = self.visits(path)? {
-            return Ok(is_entered);
+        if let Some(is_directory) = self.shows_directory(path)? {
+            return Ok(is_directory);
         }
         match self.look(path, ListingForm::List) {
             Err(Error::ListingCut(_)) => Ok(false),
             found => Ok(found?.is_some_and(|entry| entry.is_dir())),
         }
+    }
+
+    /// Returns whether `path` is a directory: by `MLST`, else by entering it, and never by a listing.
+    /// Returns `None` if the server answers neither question.
+    ///
+    /// # Errors
+    ///
+    /// Returns 4xx and 530 replies, and errors of the connection.
+    pub(crate) fn shows_directory(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
+        if self.features()?.has("MLST")
+            && let Some(entry) = self.stat(path)?
+            && entry.kind.is_some()
+            && !entry.is_link()
+        {
+            return Ok(Some(entry.is_dir()));
+        }
+        // A link may lead to a directory: entering it shows that.
+        self.visits(path)
     }
 
     /// Returns whether the server enters the directory at `path`, and comes back. Returns `None`,
