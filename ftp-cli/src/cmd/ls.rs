@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 sessions.drop_client(url);
             }
             // If lines were printed, a retry would print them again.
-            let is_silent = lister.shown == 0;
+            let is_silent = !lister.has_shown();
             let listed = listed.map_err(|failure| failure.context_unless_named(url));
             listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
         });
@@ -242,6 +242,12 @@ impl Lister {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Returns whether a part of the current listing was shown, so that another attempt would show it
+    /// again.
+    pub(super) const fn has_shown(&self) -> bool {
+        self.shown > 0
     }
 
     /// Prints the entries that were held for sorting, and reports the outcome of the listing.
