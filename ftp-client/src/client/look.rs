@@ -3,8 +3,8 @@
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
 
 use crate::client::Client;
-use crate::error::Error;
-use crate::listing::{ListOptions, Listed, ListingForm};
+use crate::error::{Error, ListingCut};
+use crate::listing::{ListOptions, Listed, ListingForm, MOST_OBJECTS};
 use crate::tree::path::split;
 
 impl Client {
@@ -144,8 +144,12 @@ fn in_listing(
         entries => entries?,
     };
     let mut found = None;
-    for listed in entries {
+    for (number, listed) in entries.enumerate() {
         match listed {
+            Ok(_) if number >= MOST_OBJECTS => {
+                return found
+                    .map_or(Err(Error::ListingCut(ListingCut::TooLong)), |found| Ok(Some(found)));
+            }
             Ok(Listed::Entry(entry)) if found.is_none() && entry.name == name => {
                 found = Some(entry);
             }

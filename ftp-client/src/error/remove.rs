@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::tree::OBJECTS;
+use crate::listing::MOST_OBJECTS;
 
 /// Why an object was not removed. `Display` explains it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -32,7 +32,7 @@ impl fmt::Display for RemoveFault {
             Self::MayBeLink => f.write_str("it may be a symbolic link, so its content was kept"),
             Self::TooDeep => f.write_str("the tree is too deep; its content was kept"),
             Self::UnsafeName => f.write_str("not a valid name; kept"),
-            Self::TooMany => write!(f, "the tree has more than {OBJECTS} objects"),
+            Self::TooMany => write!(f, "the tree has more than {MOST_OBJECTS} objects"),
         }
     }
 }

@@ -29,5 +29,4 @@ mod remove;
 pub use causes::Causes;
 pub use look::look;
 pub use names::{Answer, Relation, Shown, fold, relation};
-pub(crate) use remove::OBJECTS;
 pub use remove::{RemoveOptions, RemoveReport, remove};

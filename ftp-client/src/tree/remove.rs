@@ -27,7 +27,7 @@ use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ListingCut, RemoveFault};
 use crate::event::{Event, Observer};
-use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm};
+use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::{Entered, Place};
 
 /// Options of a removal.
@@ -107,7 +107,7 @@ pub fn remove(
         if options.recursive
             && let Some(seen) = tree_at(client, &path)?
         {
-            let (left, budget) = (OBJECTS, Budget::default());
+            let (left, budget) = (MOST_OBJECTS, Budget::default());
             let mut tree = Tree { client, repeat, on, left, budget, removed: 0, failed: 0 };
             let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
@@ -128,9 +128,8 @@ pub fn remove(
     }
 }
 
-/// Largest depth of a tree, and largest number of objects in it: a server can invent objects.
+/// Largest depth of a tree: a server can invent directories.
 const DEPTH: usize = 128;
-pub(crate) const OBJECTS: usize = 10_000_000;
 
 /// Facts about a directory from listings.
 #[derive(Clone, Copy)]
