@@ -7,8 +7,8 @@ use std::process::ExitCode;
 pub(crate) use ftp_client::Recovery;
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError,
-    UploadFault, fxp,
+    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, RemoveFault,
+    TlsError, UploadFault, fxp,
 };
 use ftp_proto::{FtpUrl, Severity, Verb};
 
@@ -441,6 +441,8 @@ fn advice(error: &Error) -> &'static str {
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
+        Error::Remove(RemoveFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Remove(RemoveFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Backoff, Canceller, Patience, Upcoming};
+use ftp_client::{Backoff, Canceller, Patience, Repeat, Upcoming};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::messages::Messages;
@@ -62,6 +62,11 @@ impl Retrying {
     /// Returns whether failures are retried at all.
     pub(crate) const fn is_on(self) -> bool {
         self.more > 0
+    }
+
+    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
+    pub(crate) fn memory(self) -> Repeat {
+        if self.is_on() { Repeat::new() } else { Repeat::single() }
     }
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument

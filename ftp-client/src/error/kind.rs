@@ -122,7 +122,7 @@ impl Error {
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Remove(_) | Self::Unsupported(_) => ErrorKind::Unsupported,
         }
     }
 

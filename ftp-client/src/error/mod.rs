@@ -4,11 +4,13 @@ mod busy;
 mod dial;
 mod kind;
 mod proxy;
+mod remove;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
+pub use remove::RemoveFault;
 pub use upload::UploadFault;
 
 use std::fmt;
@@ -142,6 +144,9 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// A removal kept an object, although the server did not refuse to remove it.
+    #[error("{0}")]
+    Remove(#[source] RemoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -185,6 +190,7 @@ impl Error {
             | Self::ListingCut(_)
             | Self::UnknownListing { .. } => false,
             Self::Tree(fault) => fault.ends_run(),
+            Self::Remove(fault) => *fault == RemoveFault::TooMany,
             _ => true,
         }
     }
@@ -237,6 +243,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
+            | Self::Remove(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -341,6 +348,7 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Remove(fault) => Self::Remove(*fault),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

@@ -1,4 +1,4 @@
-//! Copies of directory trees: decisions that do not depend on a connection.
+//! Directory trees: [`remove`] deletes one, and the rest are decisions for copies of trees.
 //!
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
 //! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
@@ -45,6 +45,7 @@ pub mod path;
 mod plan;
 #[cfg(unix)]
 mod probe;
+mod remove;
 #[cfg(unix)]
 mod scan;
 #[cfg(unix)]
@@ -60,5 +61,6 @@ pub use look::look;
 pub use names::{Answer, Relation, Shown, fold, relation};
 #[cfg(unix)]
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
+pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(unix)]
 pub use sync::{Action, Excess, PlannedStep, Sync, TreeSide};

@@ -573,18 +573,12 @@ fn make_top(
     first.is_new = false;
     let top = to.top;
     let client = to.hand.client()?;
-    if options.creates_parents {
-        for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-            // The server refuses to create existing directories. If a parent is still missing, the
-            // server also refuses the top directory.
-            match client.mkdir(top.get(..at).unwrap_or_default()) {
-                Ok(_) | Err(Error::Refused(..)) => {}
-                Err(error) => return Err(TreeFault::from(error)),
-            }
-        }
-    }
-    match client.mkdir(top) {
-        Ok(_) => Ok(()),
+    let made = match options.creates_parents {
+        true => client.make_directories(top).map(drop),
+        false => client.mkdir(top).map(drop),
+    };
+    match made {
+        Ok(()) => Ok(()),
         // The top may exist, although the server did not show it as a directory.
         Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
         Err(error) => {

@@ -84,7 +84,11 @@ impl RemoteBackup {
         let (above, name) = split(path);
         let place = join(&self.top, above);
         if !self.places().contains_key(&place) {
-            self.make(client, above)?;
+            // If the directory does not exist then, the listing fails.
+            match client.make_directories(&place) {
+                Ok(_) | Err(Error::Refused(..)) => {}
+                Err(error) => return Err(TreeFault::from(error).about(&place)),
+            }
             let listed = listed(client, &place)?;
             self.places().entry(place.clone()).or_insert(listed);
         }
@@ -94,21 +98,6 @@ impl RemoteBackup {
 
     fn places(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Listed>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Creates the directory at `below` in the backup, and its parent directories.
-    fn make(&self, client: &mut Client, below: &[u8]) -> Result<(), TreeFault> {
-        let place = join(&self.top, below);
-        let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/'));
-        for end in ends.chain([place.len()]) {
-            // The server refuses to create a directory that exists. If the directory does not
-            // exist, a later command fails.
-            match client.mkdir(place.get(..end).unwrap_or_default()) {
-                Ok(_) | Err(Error::Refused(..)) => {}
-                Err(error) => return Err(TreeFault::from(error).about(&place)),
-            }
-        }
-        Ok(())
     }
 }
 
