@@ -26,6 +26,8 @@ pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
+mod publish;
+#[cfg(unix)]
 pub(crate) mod put;
 #[cfg(unix)]
 mod receive;
