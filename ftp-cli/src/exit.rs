@@ -314,6 +314,9 @@ impl From<&Error> for Failure {
         {
             return failure.clone();
         }
+        if let Error::Fxp(error) = error {
+            return Self::from(error);
+        }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());
         let phase = match error {

@@ -282,6 +282,8 @@ pub use file::partial::{PartialFile, Salvage};
 pub use file::pieces::remove_pieces;
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
+#[cfg(unix)]
+pub use file::relay::Relay;
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::targets::Targets;

@@ -20,6 +20,7 @@ use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, Ho
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
+use crate::fxp;
 use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 
@@ -141,6 +142,9 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// A copy from server to server failed.
+    #[error("{0}")]
+    Fxp(#[source] fxp::Error),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -180,6 +184,9 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
             | Self::UnknownListing { .. } => false,
+            Self::Fxp(error) if !error.is_about_the_way() => {
+                error.last().is_none_or(|last| last.error.affects_others())
+            }
             _ => true,
         }
     }
@@ -208,6 +215,7 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Fxp(error) => error.is_transient(),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
@@ -273,6 +281,7 @@ impl Error {
                 Some(cause) => cause.reply(),
                 None => None,
             },
+            Self::Fxp(error) => error.last().and_then(|last| last.error.reply()),
             _ => None,
         }
     }
@@ -331,6 +340,7 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Fxp(error) => Self::Fxp(error.again()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

@@ -5,8 +5,9 @@
 use ftp_proto::{Entry, FtpUrl, Modified, Precision};
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, UploadFault};
 use crate::listing::ListingForm;
+use crate::tree::path::{absolute, split};
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,12 +20,63 @@ pub enum Relation {
     Unknown,
 }
 
-/// Returns whether two sessions are with the same server: compares the addresses, or the URLs if a
-/// proxy hides the addresses.
-pub fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
+/// Returns whether two sessions are with the same server: compares the addresses, or the hosts and
+/// ports that the caller named if a proxy hides the addresses.
+pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
-        _ => source.host().eq_ignore_ascii_case(target.host()) && source.port() == target.port(),
+        _ => match (from.identity(), at.identity()) {
+            (Some(one), Some(other)) => {
+                one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Returns whether two sessions are with the same server, as the URLs or the addresses tell.
+pub fn is_one_server(clients: [&Client; 2], _: [&FtpUrl; 2]) -> bool {
+    share_server(clients)
+}
+
+/// Checks that a copy does not replace its own source: that `target`, and `stored` if the copy has
+/// a temporary path in the same directory, do not lead to the file at `source`. A temporary file
+/// leaves the source whole, even if `target` is another name of it.
+///
+/// # Errors
+///
+/// Returns [`UploadFault::OntoItself`], and the errors of [`compare`].
+pub(crate) fn check_apart(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+    stored: Option<&[u8]>,
+) -> Result<(), Error> {
+    if !share_server([from, at]) {
+        return Ok(());
+    }
+    let user = |client: &Client| client.identity().map(|login| login.user.clone());
+    // If a server does not report its current directory, the facts of the files must suffice.
+    if user(from) == user(at)
+        && let Some(names) = absolute(from, source)
+        && let Some(mut there) = absolute(at, target)
+    {
+        let mut is_same = there == names;
+        if let Some(stored) = stored {
+            there.pop();
+            there.push(split(stored).1.to_vec());
+            is_same |= there == names;
+        }
+        if is_same {
+            return Err(Error::Upload(UploadFault::OntoItself { is_certain: true }));
+        }
+    }
+    if stored.is_some() {
+        return Ok(());
+    }
+    match compare([from, at], [source, target])? {
+        Relation::Two => Ok(()),
+        Relation::Same => Err(Error::Upload(UploadFault::OntoItself { is_certain: true })),
+        Relation::Unknown => Err(Error::Upload(UploadFault::OntoItself { is_certain: false })),
     }
 }
 

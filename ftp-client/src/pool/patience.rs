@@ -43,6 +43,11 @@ impl Error {
         if let Self::Dial(error) = self {
             return error.recovery();
         }
+        if let Self::Fxp(error) = self
+            && let Some(last) = error.last()
+        {
+            return last.error.recovery();
+        }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {
             // The next one would be as long.
