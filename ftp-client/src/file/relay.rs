@@ -196,8 +196,8 @@ impl<'a> Relay<'a> {
         let done = self.run([source, target], &own, on, before_rename);
         self.to.set_name(&own);
         match &done {
-            Err(error) if error.kind() == ErrorKind::Integrity => self.start_over(),
             Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) => self.past.is_final = true,
+            Err(error) if error.kind() == ErrorKind::Integrity => self.start_over(),
             Err(_) => {}
             Ok(done) => on.event(Event::Done {
                 source: self.from.path(),
