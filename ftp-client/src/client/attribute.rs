@@ -42,16 +42,49 @@ impl Client {
     }
 
     /// Returns the modification time of the file at `path` (`MDTM`), or `None` if the server does
-    /// not report it.
+    /// not report it in the form of RFC 3659.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
     /// be sent.
     pub fn modified(&mut self, path: impl AsRef<[u8]>) -> Result<Option<TimeVal>, Error> {
-        let command = Command::Mdtm(self.pathname(path.as_ref())?);
+        match self.readable_time(path.as_ref()) {
+            Err(Error::UnreadableTime(_)) => Ok(None),
+            time => time,
+        }
+    }
+
+    /// Returns the modification time of the file at `path` (`MDTM`, else `MLST`), for a caller that
+    /// cannot do without it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::UnreadableTime`] if the server reports a time in another form than that of
+    /// RFC 3659, [`Error::Unsupported`] if it reports none, and the errors of
+    /// [`modified`](Self::modified).
+    pub fn modification_time(&mut self, path: impl AsRef<[u8]>) -> Result<TimeVal, Error> {
+        let path = path.as_ref();
+        let unread = match self.readable_time(path) {
+            Ok(Some(time)) => return Ok(time),
+            Ok(None) => Error::Unsupported("the server does not report the modification time"),
+            Err(error @ Error::UnreadableTime(_)) => error,
+            Err(error) => return Err(error),
+        };
+        let entry = self.stat(path)?;
+        entry.and_then(|entry| entry.modified).map(|modified| modified.time).ok_or(unread)
+    }
+
+    /// Returns the time that `MDTM` reports, as [`modified`](Self::modified) does, or
+    /// [`Error::UnreadableTime`] if it has another form.
+    pub(crate) fn readable_time(&mut self, path: &[u8]) -> Result<Option<TimeVal>, Error> {
+        let command = Command::Mdtm(self.pathname(path)?);
         self.settle()?;
-        Ok(self.ask(&command)?.and_then(|reply| TimeVal::parse(reply.text().trim_ascii()).ok()))
+        let Some(reply) = self.ask(&command)? else { return Ok(None) };
+        match TimeVal::parse(reply.text().trim_ascii()) {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(Error::UnreadableTime(reply)),
+        }
     }
 
     /// Returns the entry for the object at `path`, or for the current directory if `path` is empty

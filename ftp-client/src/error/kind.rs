@@ -125,7 +125,7 @@ impl Error {
             }
             Self::Dial(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,
         }
     }
 

@@ -122,6 +122,9 @@ pub enum Error {
     /// join parts of two files.
     #[error("the file on the server may have changed")]
     Changed,
+    /// The server reports the modification time of a file in another form than that of RFC 3659.
+    #[error("the modification time that the server reports cannot be read: {0}")]
+    UnreadableTime(Reply),
     /// The server's digest differs from that of the local file.
     #[error("{} mismatch: {here} here, {there} on the server", .here.algorithm)]
     Mismatch {
@@ -183,6 +186,7 @@ impl Error {
             Self::Argument(_)
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
+            | Self::UnreadableTime(_)
             | Self::UnknownListing { .. } => false,
             Self::Fxp(error) if !error.is_about_the_way() => {
                 error.last().is_none_or(|last| last.error.affects_others())
@@ -232,6 +236,7 @@ impl Error {
             | Self::Argument(_)
             | Self::ListingCut(_)
             | Self::UnknownListing { .. }
+            | Self::UnreadableTime(_)
             | Self::Compressed(_)
             | Self::Blocks(_)
             | Self::Changed
@@ -273,6 +278,7 @@ impl Error {
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
+            | Self::UnreadableTime(reply)
             | Self::ListingCut(ListingCut::Reply(reply))
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
@@ -333,6 +339,7 @@ impl Error {
             Self::Blocks(fault) => Self::Blocks(*fault),
             Self::ListingCut(why) => Self::ListingCut(why.clone()),
             Self::Changed => Self::Changed,
+            Self::UnreadableTime(reply) => Self::UnreadableTime(reply.clone()),
             Self::Mismatch { here, there } => {
                 Self::Mismatch { here: here.clone(), there: there.clone() }
             }

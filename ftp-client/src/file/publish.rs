@@ -8,6 +8,7 @@ use super::verify::check_size;
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
+use crate::event::{Event, Observer};
 
 /// Called before a complete file is renamed, with the path of its temporary name.
 pub(crate) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
@@ -161,6 +162,27 @@ pub(crate) fn check_stored_size(
         }
         error => error,
     })
+}
+
+/// Returns the time of a server's file whose copy gets it too. A server that does not report it, or
+/// in an unknown form, leads to a note.
+///
+/// # Errors
+///
+/// Returns the errors of [`Client::modified`].
+pub(crate) fn time_to_preserve(
+    client: &mut Client,
+    (path, target): (&[u8], &[u8]),
+    on: &dyn Observer,
+) -> Result<Option<TimeVal>, Error> {
+    let why = match client.readable_time(path) {
+        Ok(None) => Error::Unsupported("the server does not report the modification time"),
+        Err(error @ Error::UnreadableTime(_)) => error,
+        time => return time,
+    };
+    let text = &format!("the modification time is not preserved: {why}");
+    on.event(Event::Note { target, text });
+    Ok(None)
 }
 
 /// Sets the modification time of a file that the server stored.

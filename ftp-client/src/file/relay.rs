@@ -10,7 +10,7 @@ use ftp_proto::{AddressRule, TimeVal, Verb};
 
 use super::evidence::{self, Why};
 use super::options::{FileOptions, Verify};
-use super::publish::{BeforeRename, Renaming, Stored, set_time};
+use super::publish::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::put::TemporaryName;
 use super::verify::compare_digest;
 use super::{Done, Verified};
@@ -305,7 +305,8 @@ impl<'a> Relay<'a> {
                 compare_sizes: self.options.verify != Verify::None,
             };
             if self.options.preserve {
-                *time = source.modified(self.from.path())?;
+                let paths = (self.from.path(), self.to.path());
+                *time = time_to_preserve(source, paths, on)?;
             }
             let memory = self.repeats.then_some(&mut self.past.memory);
             let mut recalling = Recalling { memory, start: None, on };
