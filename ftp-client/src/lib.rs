@@ -162,9 +162,9 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`Relay`] copies a file directly between two servers, and resumes, verifies and renames it as the
-//! jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow such
-//! copies.
+//! [`Relay`] copies a file directly between two servers, and resumes, verifies and renames it as
+//! the jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow
+//! such copies.
 //!
 //! # Errors and timeouts
 //!

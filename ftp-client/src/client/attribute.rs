@@ -1,14 +1,23 @@
 //! Attributes of one file or directory: `SIZE`, `MDTM`, `MLST` (RFC 3659), `MFMT`
 //! (draft-somers-ftp-mfxx), `SITE CHMOD`.
 
+use std::time::Duration;
+
 use ftp_proto::{
     Command, Entry, Fact, Facts, OptsArgument, Pathname, Permissions, Reply, ReplyCode,
 };
 use ftp_proto::{RepresentationType, Severity, SiteArgument, TimeVal};
 
 use super::{Client, is_unknown};
-use crate::error::Error;
+use crate::error::{Error, Phase};
+use crate::event::{Event, Observer};
 use crate::transfer::FLIGHT;
+
+/// The first pause before a server that still receives an upload (450) is asked for the size again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The maximum length of `MFMT` and its time, with the line ending, in bytes.
 const MFMT: usize = 32;
@@ -39,6 +48,35 @@ impl Client {
             let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
             std::str::from_utf8(digits).ok()?.parse().ok()
         }))
+    }
+
+    /// Returns the size as [`size`](Self::size) does. While the server still receives an upload of
+    /// the file (450), waits and asks again, at most as long as for a final reply.
+    pub(crate) fn size_at_rest(
+        &mut self,
+        path: &[u8],
+        on: &dyn Observer,
+    ) -> Result<Option<u64>, Error> {
+        let limit = self.config.timeouts.final_reply;
+        let deadline = self.control.deadline(limit, Phase::FinalReply);
+        let mut pause = PAUSE;
+        loop {
+            let error = match self.size(path) {
+                Err(error) => error,
+                size => return size,
+            };
+            let is_busy = matches!(&error, Error::Refused(_, reply)
+                if reply.code().severity() == Severity::Transient);
+            let left = deadline.remaining().unwrap_or_default();
+            if !is_busy || left < pause || !self.control.waiter().pause(pause)? {
+                return Err(error);
+            }
+            if pause == PAUSE {
+                let text = "the server still receives an upload of this file: waiting";
+                on.event(Event::Note { target: path, text });
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Returns the modification time of the file at `path` (`MDTM`), or `None` if the server does

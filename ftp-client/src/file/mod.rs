@@ -65,7 +65,8 @@ pub enum Verified {
 pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::Relay) do not report it.
+    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::Relay) do not report
+    /// it.
     pub size: u64,
     /// The number of bytes that an earlier attempt or run had already transferred.
     pub resumed: u64,

@@ -84,8 +84,8 @@ impl Renaming<'_> {
     /// # Errors
     ///
     /// - [`UploadFault::NotRenamed`] with the error of `before_rename` or of the rename.
-    /// - [`UploadFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts do
-    ///   not tell what happened. No other attempt may follow.
+    /// - [`UploadFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
+    ///   do not tell what happened. No other attempt may follow.
     /// - The errors of the questions for size and facts.
     pub(crate) fn run(
         &self,

@@ -2,7 +2,8 @@
 //!
 //! An attempt decides from evidence where the copy begins, before a server sends a byte; lets the
 //! servers transfer; then verifies the result and gives it its name. Another attempt, also over
-//! other connections, resumes only bytes that this job copied, or that digests of both servers prove.
+//! other connections, resumes only bytes that this job copied, or that digests of both servers
+//! prove.
 
 use std::fmt;
 
@@ -15,7 +16,8 @@ use super::put::TemporaryName;
 use super::verify::compare_digest;
 use super::{Done, Verified};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Phase, UploadFault};
 use crate::event::{Event, Observer};
 use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
 use crate::url_path::{Entered, Place};
@@ -95,7 +97,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Sets the temporary name of the target until the copy is complete and verified (default: none).
+    /// Sets the temporary name of the target until the copy is complete and verified (default:
+    /// none).
     pub fn under(mut self, name: Option<TemporaryName>) -> Self {
         self.under = name;
         self
@@ -155,7 +158,8 @@ impl<'a> Relay<'a> {
     ///
     /// - [`Error::Fxp`] with the replies of both servers if the copy fails.
     /// - [`Error::Mismatch`] if the servers compute different digests; `here` is the source's.
-    /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify) needs.
+    /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify)
+    ///   needs.
     /// - [`Error::Upload`] if source and target are one file, and for failures of the rename or of
     ///   the modification time.
     pub fn attempt(
@@ -168,8 +172,8 @@ impl<'a> Relay<'a> {
     }
 
     /// Attempts the copy as [`attempt`](Self::attempt) does, and calls `before_rename` with the
-    /// target's client and the temporary path once the copy is complete under its temporary name and
-    /// before it gets its final name.
+    /// target's client and the temporary path once the copy is complete under its temporary name
+    /// and before it gets its final name.
     ///
     /// # Errors
     ///
@@ -288,9 +292,9 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Lets the servers transfer the file. If a server refuses the whole path, enters the directories
-    /// of the path one by one and tries again (RFC 1738 §3.2.2). If a server cannot resume, tries
-    /// again from byte 0.
+    /// Lets the servers transfer the file. If a server refuses the whole path, enters the
+    /// directories of the path one by one and tries again (RFC 1738 §3.2.2). If a server cannot
+    /// resume, tries again from byte 0.
     fn transfer(
         &mut self,
         [source, target]: [&mut Client; 2],
@@ -374,9 +378,9 @@ fn verify(
         Ok(None) if demands => {
             return Err(Error::Unsupported("the servers offer no digest in common"));
         }
-        Err(error) if demands || !matches!(error, Error::Refused(..) | Error::Protocol(_)) => {
-            return Err(error);
-        }
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+        Err(error) if demands || error.is_out_of_step() => return Err(error),
+        // Both servers confirmed the copy; a source that cannot be asked does not change that.
         Ok(None) | Err(_) => return Ok(size),
     };
     on.event(Event::Comparing { target: to, bytes: report.size.unwrap_or(report.offset) });
@@ -391,7 +395,7 @@ fn of_source(
     source: &mut Client,
     target: &mut Client,
     path: &[u8],
-) -> Result<Option<crate::digest::Digest>, Error> {
+) -> Result<Option<Digest>, Error> {
     match fxp::common_algorithm(source, target).map_err(|(_, error)| error)? {
         Some(algorithm) => source.hash(path, Some(algorithm)).map(Some),
         None => Ok(None),

@@ -1,9 +1,9 @@
 //! Where a copy begins: after the bytes of the target that are proved to be the beginning of the
 //! source's file, otherwise at byte 0.
 //!
-//! Two things prove: the bytes came from earlier attempts of the same job, and the source's file has
-//! not changed since (own); or both servers compute the same digest of them. Sizes and times of the
-//! two files prove nothing. The client never sees the data, so it cannot compare an overlap.
+//! Two things prove: the bytes came from earlier attempts of the same job, and the source's file
+//! has not changed since (own); or both servers compute the same digest of them. Sizes and times of
+//! the two files prove nothing. The client never sees the data, so it cannot compare an overlap.
 
 use ftp_proto::TimeVal;
 
@@ -12,6 +12,7 @@ use super::{RemoteFile, Resume, Side};
 use crate::client::Client;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
+use crate::event::Observer;
 use crate::file::evidence::{self, Asked, Known, Step, Why, decide};
 
 /// The size and time of the source's file. A time that is not known is no version: another file
@@ -69,23 +70,31 @@ pub(crate) struct CopyStart {
     pub(crate) why: Option<Why>,
 }
 
-/// Decides where a copy begins. Without a memory, [`Resume::No`] asks for nothing.
+/// Decides where a copy begins. Without a memory, [`Resume::No`] asks for nothing; with one, a
+/// server that refuses to answer only makes a resume impossible.
 pub(super) fn find(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
     resume: Resume,
     mut memory: Option<&mut CopyMemory>,
+    on: &dyn Observer,
 ) -> Result<CopyStart, Failure> {
     let of_source = |error| (Side::Source, error);
     let of_target = |error| (Side::Target, error);
     if resume == Resume::No && memory.is_none() {
         return Ok(CopyStart::default());
     }
-    let have = target.client.size(target.path).map_err(of_target)?;
+    let have = match &memory {
+        // The server may not have noticed yet that the earlier attempt has ended.
+        Some(memory) if memory.sent.is_some() => target.client.size_at_rest(target.path, on),
+        _ => target.client.size(target.path),
+    };
+    let is_asked = resume != Resume::No;
+    let have = told(have, is_asked).map_err(of_target)?;
     let mut size = None;
     if let Some(memory) = &mut memory {
-        size = source.client.size(source.path).map_err(of_source)?;
-        let time = source.client.modified(source.path).map_err(of_source)?;
+        size = told(source.client.size(source.path), is_asked).map_err(of_source)?;
+        let time = told(source.client.modified(source.path), is_asked).map_err(of_source)?;
         memory.now = size.zip(time).map(|(size, time)| Version { size, time });
         memory.have = have;
     }
@@ -190,6 +199,11 @@ fn compare_digests(
     Ok(if first == whole { Asked::Equal } else { Asked::Differs })
 }
 
+/// Returns `None` for a refusal too, unless the caller asked to resume.
+fn told<T>(answer: Result<Option<T>, Error>, is_asked: bool) -> Result<Option<T>, Error> {
+    if is_asked { answer } else { answered(answer).map(Option::flatten) }
+}
+
 /// Returns `None` for a refusal, or a reply that means nothing.
 fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
     match reply {
@@ -204,13 +218,13 @@ mod tests {
     use super::*;
     use evidence::Resume::{Own, Proven, Trusted};
 
-    /// The byte at which each copy of a file of 9 bytes begins. Only own bytes and equal digests are
-    /// kept, unless the caller trusts whatever exists.
+    /// The byte at which each copy of a file of 9 bytes begins. Only own bytes and equal digests
+    /// are kept, unless the caller trusts whatever exists.
     #[test]
     fn a_copy_keeps_only_own_bytes_and_bytes_with_an_equal_digest() {
         use Asked::{Differs, Equal, NoAnswer};
-        // The caller's wish, the target's size, whether its bytes are own, whether the source's file
-        // is newer, the answer to the question for digests: the first byte to copy.
+        // The caller's wish, the target's size, whether its bytes are own, whether the source's
+        // file is newer, the answer to the question for digests: the first byte to copy.
         for (resume, have, is_own, is_newer, digest, want) in [
             // A job that resumes only its own bytes never asks for a digest.
             (Own, 0, false, false, Equal, 0),

@@ -247,7 +247,7 @@ pub(crate) fn copy(
     let memory = recalling.memory.as_deref_mut();
     let start = match given {
         Some(offset) => CopyStart { offset, ..CopyStart::default() },
-        None => begin::find(&mut source, &mut target, options.resume, memory)
+        None => begin::find(&mut source, &mut target, options.resume, memory, recalling.on)
             .map_err(|(side, error)| failed(side)(error))?,
     };
     recalling.start = Some(start);

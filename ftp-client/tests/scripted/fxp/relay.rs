@@ -77,8 +77,19 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept), "{script}");
         assert_eq!(job.report().unwrap().size, Some(9));
     }
+    // The target waits until it has noticed the end of the first attempt. A server that does not
+    // answer questions for the sake of a resume still gets the copy.
+    let mut job = job(&options).repeats(true);
+    let refuses = "t> SIZE b\n t< 450 busy\n s> SIZE a\n s< 450 busy\n s> MDTM a\n s< 530 no\n";
+    let script = [TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
+    attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+    let script = [TYPES, &facts("7", TIME), TARGET_LISTENS, BEGUN, CUT].concat();
+    attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+    let busy = "t> SIZE b\n t< 450 still receiving\n";
+    let script = [TYPES, busy, &facts("6", TIME), &copy(&REST.replace('7', "6"), 6)].concat();
+    assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().resumed, 6);
     // A job that is attempted once asks for nothing before, and a second attempt keeps nothing.
-    let mut once = job(&options);
+    let mut once = self::job(&options);
     let script = [TYPES, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &copy("", 0)].concat();
@@ -118,7 +129,8 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
     let options = FileOptions::new().resume(Resume::Trusted);
     let trusted = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< 502 what\n";
     let copy = [TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
-    // A server refuses REST, or the command after it. A restart that no transfer used is taken back.
+    // A server refuses REST, or the command after it. A restart that no transfer used is taken
+    // back.
     for (refused, reset) in [
         ("s> REST 7\n s< 502 no\n", ""),
         ("s> REST 7\n s< 350 ok\n t> REST 7\n t< 501 no\n", "s> REST 0\n s< 350 ok\n"),
@@ -217,7 +229,8 @@ fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
                   t< 213 20260102000000\n t> SIZE b\n t< 213 5\n t> MDTM b\n t< 550 no\n";
     let lost = "t> RNFR .in.b\n t< 350 ok\n t> RNTO b\n t!\n";
     let first = [TYPES, &known, TARGET_LISTENS, &begun, SENT, &sizes, before, lost].concat();
-    let gone = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n t> SIZE .in.b\n t< 550 no\n t> MDTM .in.b\n t< 550 no\n";
+    let gone = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n t> SIZE .in.b\n t< 550 no\n \
+                t> MDTM .in.b\n t< 550 no\n";
     let there = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000000\n";
     let other = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000009\n";
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
