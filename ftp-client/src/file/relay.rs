@@ -230,9 +230,14 @@ impl<'a> Relay<'a> {
     ) -> Result<Done, Error> {
         let temporary = self.under.as_ref().map(|name| name.of(own));
         if !self.is_apart {
+            let stored = temporary.as_ref().map(|name| {
+                let mut stored = self.to.clone();
+                stored.set_name(name);
+                stored.path().to_vec()
+            });
             let paths = [self.from.path(), self.to.path()];
             let clients = [&mut *source, &mut *target];
-            fxp::same_file::check_apart(clients, paths, temporary.as_deref())?;
+            fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
             self.is_apart = true;
         }
         let Some(temporary) = temporary else { return self.copy([source, target], on) };

@@ -41,7 +41,7 @@ pub fn is_one_server(clients: [&Client; 2], _: [&FtpUrl; 2]) -> bool {
 
 /// Checks that a copy does not replace its own source: that `target`, and `stored` if the copy has
 /// a temporary path in the same directory, do not lead to the file at `source`. A temporary file
-/// leaves the source whole, even if `target` is another name of it.
+/// with another name leaves the source whole, even if `target` leads to it through links.
 ///
 /// # Errors
 ///
@@ -70,10 +70,12 @@ pub(crate) fn check_apart(
             return Err(Error::Upload(UploadFault::OntoItself { is_certain: true }));
         }
     }
-    if stored.is_some() {
-        return Ok(());
-    }
-    match compare([from, at], [source, target])? {
+    let written = match stored {
+        Some(stored) if split(stored).1 != split(source).1 => return Ok(()),
+        Some(stored) => stored,
+        None => target,
+    };
+    match compare([from, at], [source, written])? {
         Relation::Two => Ok(()),
         Relation::Same => Err(Error::Upload(UploadFault::OntoItself { is_certain: true })),
         Relation::Unknown => Err(Error::Upload(UploadFault::OntoItself { is_certain: false })),

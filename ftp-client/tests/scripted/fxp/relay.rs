@@ -4,9 +4,10 @@ use std::sync::Mutex;
 
 use ftp_client::fxp::Direction;
 use ftp_client::{
-    Done, Error, ErrorKind, Event, FileOptions, Place, Relay, Resume, TemporaryName, UploadFault,
-    Verified, Verify,
+    Client, Done, Error, ErrorKind, Event, FileOptions, Place, Relay, Resume, TemporaryName,
+    UploadFault, Verified, Verify,
 };
+use ftp_tests::site::OurServer;
 
 use super::{BEGUN, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
 
@@ -218,6 +219,44 @@ fn a_copy_gets_its_time_and_then_its_name() {
         });
     assert_eq!((done.unwrap().size, noted), (9, vec![b"in/.in.b".to_vec()]));
     meeting.end(&script, [Usable, Usable]);
+}
+
+#[test]
+fn a_copy_does_not_replace_its_own_source() {
+    let ours = OurServer::start();
+    ours.root.mkdir("d");
+    std::os::unix::fs::symlink("d", ours.root.join("alias")).unwrap();
+    let connect = || {
+        let mut client = Client::builder().connect(&ours.address.to_string()).unwrap();
+        client.login(ours.user, ours.password).unwrap();
+        client
+    };
+    let options = FileOptions::new();
+    for (from, to, is_under, is_same) in [
+        ("d/a", "d/a", false, true),
+        ("d/a", "./d/a", true, true),
+        ("d/a", "alias/a", false, true),
+        // A temporary file leaves the source whole, unless it is the source.
+        ("d/a", "alias/a", true, false),
+        ("d/.in.a", "d/a", true, true),
+        ("d/.in.a", "alias/a", true, true),
+        ("d/a", "e/b", false, false),
+        ("d/.in.a", "e/a", true, false),
+    ] {
+        for name in [from, "e/b"] {
+            ours.root.write(name, b"content");
+        }
+        let mut job = Relay::new(Place::at(from), Place::at(to), &options)
+            .under(is_under.then(TemporaryName::standard));
+        match job.attempt(&mut connect(), &mut connect(), &()) {
+            Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
+            Err(Error::Upload(UploadFault::OntoItself { is_certain: true })) => {
+                assert!(is_same, "{from} {to}");
+            }
+            Err(error) => panic!("{from} {to}: {error}"),
+        }
+        assert_eq!(ours.root.read(from), b"content", "{from} {to}");
+    }
 }
 
 #[test]
