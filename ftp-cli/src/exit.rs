@@ -332,6 +332,9 @@ impl From<&Error> for Failure {
         if let Error::Tree(fault) = error {
             return Self::from(&**fault);
         }
+        if let Error::Fxp(error) = error {
+            return Self::from(error);
+        }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());
         let phase = match error {

@@ -1,4 +1,4 @@
-//! Copies a file directly from one server to another.
+//! Copies a file directly from one server to another. The target gets its name when it is complete.
 //!
 //! `cargo run -p ftp-client --example fxp -- ftp://me:secret@one.example.org/a.bin
 //! ftp://me:secret@two.example.org/a.bin`
@@ -6,8 +6,7 @@
 
 use std::error::Error;
 
-use ftp_client::fxp::{self, Options, Resume};
-use ftp_client::{Client, FtpUrl};
+use ftp_client::{Client, FileOptions, FtpUrl, Patience, Place, Relay, TemporaryName, Upcoming};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -16,13 +15,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn copy(source: &FtpUrl, target: &FtpUrl) -> Result<(), Box<dyn Error>> {
-    let mut from = Client::builder().open(source)?;
-    let mut to = Client::builder().open(target)?;
-    let options = Options { resume: Resume::Find, ..Options::default() };
+    let options = FileOptions::new();
+    let mut job = Relay::new(Place::of(source), Place::of(target), &options)
+        .under(Some(TemporaryName::standard()))
+        .repeats(true);
+    let mut show = |next: &Upcoming<'_, ftp_client::Error>| {
+        println!("{}; trying again in {:.1?}", next.why, next.pause);
+    };
     // Both servers must allow the copy; an error says which of them refused what.
-    let report = fxp::transfer(&mut from, source.path(), &mut to, target.path(), options)?;
-    println!("done in {:?}, from byte {} on", report.duration, report.offset);
+    let (done, from, to) = Patience::new().attempts(5).run(&mut show, |_| {
+        let mut from = Client::builder().open(source)?;
+        let mut to = Client::builder().open(target)?;
+        Ok((job.attempt(&mut from, &mut to, &())?, from, to))
+    })?;
+    println!("{} bytes in {:?}", done.bytes, done.duration);
     from.quit()?;
-    to.quit()?;
-    Ok(())
+    Ok(to.quit()?)
 }

@@ -162,8 +162,9 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`fxp::transfer`] copies a file directly between two servers. Both servers must allow such
-//! copies.
+//! [`Relay`] copies a file directly between two servers, and resumes, verifies and renames it as
+//! the jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow
+//! such copies.
 //!
 //! # Errors and timeouts
 //!
@@ -199,6 +200,7 @@
 //! - `active`: use active mode from behind a NAT
 //! - `fxp`: copy from server to server
 //! - `cancel`: cancel from another thread
+//! - `owned`: keep a running download in a struct, and hash it
 //! - `errors`: decide what to do after an error
 //! - `progress`: show the progress of an upload
 //! - `queue`: retry a queue of downloads, and show each attempt
@@ -282,6 +284,8 @@ pub use file::partial::{PartialFile, Salvage};
 pub use file::pieces::remove_pieces;
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
+#[cfg(unix)]
+pub use file::relay::Relay;
 pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::targets::Targets;

@@ -1,9 +1,10 @@
 //! `fxp SRC-URL DST-URL`: copies a file, or with `-r` a tree, directly from server to server.
 
 use std::ffi::OsStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::fxp::{self, Direction, Resume, Side};
-use ftp_client::{Client, Entered, Error, Place, Verb};
+use ftp_client::fxp::{self, Direction, Report, Resume};
+use ftp_client::{Done, Error, Event, Place, Relay, UploadFault};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -24,11 +25,8 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::options::{TransferOptions, Verify};
-use crate::transfer::publish::publish;
+use crate::transfer::publish::not_renamed;
 use crate::transfer::target::name_of;
-use crate::transfer::verify::Verified;
-use ftp_client::fxp::same_file::{self, Relation, is_one_server};
-use ftp_client::tree::path::absolute;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 11] = [
@@ -135,8 +133,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let [of_source, of_target] = Finder::new(options, &messages).find_both([source, target])?;
-    let is_one_user = of_source.user == of_target.user;
-    let replaces_at_end = wanted.transfer.temporary.is_some();
     // If both URLs name the same server, two connections are needed, one for each role.
     let mut from = Sessions::with(options, dialler.clone(), messages.clone());
     from.log_in_as(source, of_source);
@@ -148,12 +144,28 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let both = format!("{source} to {named}");
-    let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |from_start| {
-        let [from_client, at_client] = [from.client(source)?, at.client(target)?];
-        check_apart([from_client, at_client], [source, named], is_one_user, replaces_at_end)?;
-        let clients = [from_client, at_client];
-        stdio.events.emit(|| fields(Object::event("start")));
-        let copied = try_once(&wanted, name, clients, from_start);
+    let to = match name {
+        Some(name) => Place::inside(target, name.as_encoded_bytes()),
+        None => Place::of(target),
+    };
+    let of_file = wanted.transfer.of_file(RepresentationType::Image);
+    let mut job = Relay::new(Place::of(source), to, &of_file)
+        .under(wanted.transfer.temporary.clone())
+        .direction(wanted.choice.direction)
+        .address(wanted.choice.address)
+        .repeats(wanted.transfer.retrying.is_on());
+    let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |_| {
+        let clients = [from.client(source)?, at.client(target)?];
+        let has_begun = AtomicBool::new(false);
+        let show = |event: Event<'_>| {
+            let is_start = matches!(event, Event::Begun { .. });
+            if is_start && !has_begun.swap(true, Ordering::Relaxed) {
+                stdio.events.emit(|| fields(Object::event("start")));
+            }
+        };
+        let [from_client, at_client] = clients;
+        let copied = job.attempt(from_client, at_client, &show);
+        let copied = copied.map_err(|error| failure_of(&error, &wanted, named));
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // It is not always known which of the two connections ended.
             from.drop_client(source);
@@ -161,14 +173,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
         copied
     });
-    match &copied {
-        Ok(copied) => {
-            let report = &copied.report;
-            emit(copied, &stdio.events, &fields);
+    match (&copied, job.report()) {
+        (Ok(done), Some(report)) => {
+            emit(done, report, &stdio.events, &fields);
             let is_shown = is_talkative(options, stdio);
             messages.say_if(is_shown, format_args!("{source} -> {target}: {}", in_words(report)));
         }
-        Err(failure) => stdio.events.failed(failure, fields),
+        (Ok(_), None) => {}
+        (Err(failure), _) => stdio.events.failed(failure, fields),
     }
     let failed = copied.as_ref().err();
     from.quit(failed);
@@ -210,137 +222,40 @@ fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
         && one.path() == other.path()
 }
 
-/// Returns whether two URLs lead to the same path, in two sessions of the same user on the same
-/// server. Paths can be spelled differently; links are not resolved.
-fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
-    // If a server does not report its current directory, the earlier comparison of the URLs must
-    // suffice.
-    absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
-}
-
-/// Checks that a file is not copied onto itself. If a temporary file replaces the target at the
-/// end, different paths to the same file are allowed.
-///
-/// # Errors
-///
-/// Returns `Usage` if source and target are or may be the same file, and the errors of the client.
-fn check_apart(
-    [from, at]: [&mut Client; 2],
-    urls: [&FtpUrl; 2],
-    is_one_user: bool,
-    replaces_at_end: bool,
-) -> Result<(), Failure> {
-    if !is_one_server(from, at) {
-        return Ok(());
-    }
-    if is_one_user && reaches_same_path([from, at], urls) {
-        let [source, _] = urls;
-        return Err(same_file(source));
-    }
-    if replaces_at_end { Ok(()) } else { check_relation([from, at], urls) }
-}
-
-/// Compares identifiers, sizes and times to check that two URLs of one server name different files.
-/// Links, or the root directories of two users, can make different paths name the same file.
-///
-/// # Errors
-///
-/// Returns `Usage` if the files are or may be the same, and the errors of the client.
-fn check_relation(
-    clients: [&mut Client; 2],
-    [source, target]: [&FtpUrl; 2],
-) -> Result<(), Failure> {
-    let [of_source, of_target] = [source, target].map(Place::of);
-    let relation = same_file::compare(clients, [of_source.path(), of_target.path()]);
-    match relation.map_err(|error| Failure::from(error).context(target))? {
-        Relation::Two => Ok(()),
-        Relation::Same => Err(same_file(source)),
-        Relation::Unknown => Err(Failure::usage(format!(
-            "{source}: {target} may be the same file: no difference in size or time is known; \
-             use --temp to copy it"
-        ))),
-    }
-}
-
 fn same_file(source: &FtpUrl) -> Failure {
     // On STOR, most servers truncate the file, although they are still reading it.
     Failure::usage(format!("{source}: source and target are the same file"))
 }
 
-/// Copies in one attempt. With `from_start`, starts at byte 0 regardless of the target.
-fn try_once(
-    wanted: &FxpOptions,
-    name: Option<&OsStr>,
-    clients: [&mut Client; 2],
-    from_start: bool,
-) -> Result<CopyReport, Failure> {
-    let FxpOptions { source, target, choice, transfer, .. } = wanted;
-    let mut place_of_source = Place::of(source);
-    let mut place = match name {
-        Some(name) => Place::inside(target, name.as_encoded_bytes()),
-        None => Place::of(target),
+/// Returns the failure of a copy. `named` is the URL of the target file.
+fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
+    let FxpOptions { source, target, transfer, .. } = wanted;
+    let failure = Failure::from(error);
+    let failure = match error {
+        Error::Upload(UploadFault::OntoItself { is_certain: true }) => return same_file(source),
+        Error::Upload(UploadFault::OntoItself { is_certain: false }) => {
+            return Failure::usage(format!(
+                "{source}: {named} may be the same file: no difference in size or time is known; \
+                 use --temp to copy it"
+            ));
+        }
+        Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }) => {
+            not_renamed(temporary, cause, *removed)
+        }
+        Error::Upload(UploadFault::PerhapsRenamed { .. }) => failure.never_retried(),
+        Error::Mismatch { .. } => Failure { fatal: false, ..failure },
+        Error::Unsupported(what) => match transfer.verify {
+            Verify::Size => Failure::item(Exit::Unsupported, format!("--verify size: {what}")),
+            Verify::Hash => Failure::item(Exit::Unsupported, format!("--verify hash: {what}")),
+            Verify::BestEffort | Verify::None => failure,
+        },
+        _ => failure,
     };
-    let own = place.name().to_vec();
-    if let Some(temporary) = &transfer.temporary {
-        place.set_name(temporary.of(&own));
-    }
-    let choice = if from_start { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
-    let named = |failure: Failure| failure.context(format_args!("{source} to {target}"));
-    let [from, at] = clients;
-    let report = copy([from, at], [&mut place_of_source, &mut place], choice)
-        .map_err(|error| named(Failure::from(&error)))?;
-    let report = verified(transfer, [from, at], [place_of_source.path(), place.path()], report);
-    let report = report.map_err(named)?;
-    if transfer.temporary.is_some() {
-        let temporary = place.path().to_vec();
-        place.set_name(&own);
-        publish(at, &temporary, place.path(), false).map_err(named)?;
-    }
-    Ok(report)
-}
-
-/// Verifies a copy as `--verify` demands.
-///
-/// # Errors
-///
-/// Returns `Unsupported` if a server reports too little, and `Integrity` if the digests differ.
-fn verified(
-    transfer: &TransferOptions,
-    [from, at]: [&mut Client; 2],
-    [source, target]: [&[u8]; 2],
-    report: fxp::Report,
-) -> Result<CopyReport, Failure> {
-    let unsupported = |message: &str| Err(Failure::item(Exit::Unsupported, message));
-    let size = if report.size.is_some() { Verified::Size } else { Verified::None };
-    match transfer.verify {
-        Verify::Size if report.size.is_none() => {
-            unsupported("--verify size: a server does not report the size of its file")
-        }
-        Verify::Hash => {
-            let offered = at.hash_algorithms()?;
-            let of_source = from.hash_algorithms()?;
-            let Some(algorithm) = offered.into_iter().find(|one| of_source.contains(one)) else {
-                return unsupported("--verify hash: the servers offer no digest in common");
-            };
-            let here = from.hash(source, Some(algorithm))?;
-            at.compare_hash(target, &here).map_err(|error| match error {
-                Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(&error) },
-                error => error.into(),
-            })?;
-            Ok(CopyReport { report, verified: Verified::Hash })
-        }
-        _ => Ok(CopyReport { report, verified: size }),
-    }
-}
-
-/// A copy, and how it was verified.
-struct CopyReport {
-    report: fxp::Report,
-    verified: Verified,
+    failure.context(format_args!("{source} to {target}"))
 }
 
 /// Returns the number of copied bytes, if it is known.
-fn moved(report: &fxp::Report) -> Option<u64> {
+fn moved(report: &Report) -> Option<u64> {
     match (&report.moved, report.size) {
         (None, _) => Some(0),
         (Some(_), size) => Some(size?.saturating_sub(report.offset)),
@@ -348,49 +263,22 @@ fn moved(report: &fxp::Report) -> Option<u64> {
 }
 
 /// Emits the event of the copy.
-fn emit(copied: &CopyReport, events: &Events, fields: &dyn Fn(Object) -> Object) {
-    let CopyReport { report, verified } = copied;
+fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object) -> Object) {
     let bytes = moved(report);
     let done = || {
         fields(Object::event("done"))
             .number_if("bytes", bytes)
             .seconds("seconds", report.duration)
-            .text("verified", verified.as_str())
+            .text("verified", copied.verified.as_str())
     };
     events.done(done, bytes.unwrap_or(0));
 }
 
-fn in_words(report: &fxp::Report) -> String {
+fn in_words(report: &Report) -> String {
     match (&report.moved, moved(report)) {
         (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
-    }
-}
-
-/// Copies the file. If a server refuses the whole path, enters the directories of the path one by
-/// one and tries again (RFC 1738 §3.2.2).
-fn copy(
-    [from, at]: [&mut Client; 2],
-    [source, target]: [&mut Place; 2],
-    options: fxp::Options,
-) -> Result<fxp::Report, fxp::Error> {
-    loop {
-        let copied = fxp::transfer(from, source.path(), at, target.path(), options);
-        let Err(error) = &copied else { return copied };
-        let Some(last) = error.last() else { return copied };
-        let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-        // If this error closed a connection, another attempt would only hide the cause.
-        if !is_refusal || from.make_ready().and(at.make_ready()).is_err() {
-            return copied;
-        }
-        let (client, place) = match last.side {
-            Side::Source => (&mut *from, &mut *source),
-            Side::Target => (&mut *at, &mut *target),
-        };
-        if !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
-            return copied;
-        }
     }
 }
 

@@ -506,7 +506,10 @@ fxp -c resumes where the target's file ends, if digests of both servers prove
 that this file is the beginning of the source's file. Otherwise, fxp copies the
 whole file. With --verify none, fxp -c keeps the target's bytes, unless the
 source is newer. --verify size and --verify hash fail if the servers do not
-report what is compared.
+report what is compared. A file that was resumed is also compared as a whole, if
+the servers offer a digest in common. With --retry, an attempt resumes what an
+earlier attempt of the same run copied, if the source's file has the same size
+and time, and does not repeat a rename that may have happened.
 
 If the source cannot send the file, an existing file at the target stays
 unchanged. Only --timeout limits the time of the data transfer. The users are

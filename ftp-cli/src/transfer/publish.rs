@@ -22,17 +22,25 @@ pub(crate) fn publish(
     keeps: bool,
 ) -> Result<(), Failure> {
     client.rename(temporary, own).map_err(|error| {
-        let failure = Failure::from(&error);
-        let mut message =
-            format!("uploaded as {}, but not renamed: {}", shown(temporary), failure.message);
-        if matches!(&error, Error::Refused(Verb::Rnto, reply)
-            if reply.code().severity() == Severity::Permanent)
-        {
-            message.push_str(CURE);
-        }
-        if !keeps && !failure.fatal && client.delete(temporary).is_ok() {
-            message.push_str("; the temporary file was removed");
-        }
-        Failure { message, ..failure }
+        let is_item = !Failure::from(&error).fatal;
+        let removed = !keeps && is_item && client.delete(temporary).is_ok();
+        not_renamed(temporary, &error, removed)
     })
+}
+
+/// Returns the failure for a complete upload whose rename failed with `error`. `removed` tells
+/// whether the temporary file was removed.
+pub(crate) fn not_renamed(temporary: &[u8], error: &Error, removed: bool) -> Failure {
+    let failure = Failure::from(error);
+    let mut message =
+        format!("uploaded as {}, but not renamed: {}", shown(temporary), failure.message);
+    if matches!(error, Error::Refused(Verb::Rnto, reply)
+        if reply.code().severity() == Severity::Permanent)
+    {
+        message.push_str(CURE);
+    }
+    if removed {
+        message.push_str("; the temporary file was removed");
+    }
+    Failure { message, ..failure }
 }

@@ -228,6 +228,80 @@ fn transient_fxp_failures_are_retried_and_reported_as_json() {
 }
 
 #[test]
+fn a_retry_resumes_the_bytes_of_the_same_run() {
+    let half = || Act::Send("150 data", b"123".to_vec(), "426 cut");
+    let facts = |time| [("SIZE", Act::Say("213 5")), ("MDTM", Act::Say(time))];
+    // The target takes the end of the data for the end of the file. Without a time, nothing shows
+    // that the source's file is still the same.
+    for (time, rest, seen, moved) in
+        [("213 20260101000000", "45", "REST 3, RETR x", 2), ("502 what", "12345", "RETR x", 5)]
+    {
+        let ours = OurServer::start();
+        let last = Act::Send("150 data", rest.as_bytes().to_vec(), "226 done");
+        let [size, time] = facts(time);
+        let source = Peer::start(&[("RETR", half()), ("RETR", last), size, time]);
+        let options = ["--json", "--retry", "2", "--retry-delay", "1ms"];
+        let ran = fxp(&options, &source.url("x"), &ours.url("copy"));
+        let (lines, events) = told(&ran, 0);
+        assert_eq!(events, "start retry start done summary", "{ran:?}");
+        assert_eq!(lines[3].number("bytes"), Some(moved));
+        assert_eq!(ours.root.read("copy"), b"12345");
+        let last = source.seen().rsplit_once("PORT").unwrap().1.to_owned();
+        assert!(last.contains(seen) && last.contains("REST") == seen.contains("REST"), "{last}");
+    }
+}
+
+#[test]
+fn a_source_that_sends_half_of_the_file_is_not_said_to_have_sent_it() {
+    let ours = OurServer::start();
+    let half = || b"123".to_vec();
+    for act in [
+        Act::Send("150 data", half(), "426 cut"),
+        Act::Send("150 data", half(), "451 reset"),
+        Act::SendAndBreak("150 data", half()),
+    ] {
+        let source = Peer::start(&[("RETR", act), ("SIZE", Act::Say("213 5"))]);
+        let ran = fxp(&[], &source.url("x"), &ours.url("copy"));
+        assert!(!ran.status.unwrap().success());
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("source: ") && !said.contains("the source confirmed"), "{said}");
+        assert!(!said.contains("whole file"), "{said}");
+    }
+}
+
+#[test]
+fn a_complete_copy_is_not_copied_again_if_its_rename_is_cut() {
+    let ours = OurServer::start();
+    ours.root.write("file", b"12345");
+    let facts = |size| [("SIZE", Act::Say(size)), ("MDTM", Act::Say("213 20260101000000"))];
+    let none = || ("SIZE copy", Act::Say("550 none"));
+    let [size, time] = facts("213 5");
+    let stor = ("STOR", Act::Take("150 go", "226 there"));
+    let begun = ("RNFR", Act::Say("350 ready"));
+    let lost = ("RNTO", Act::Say("421 bye"));
+    let first = vec![
+        none(),
+        stor,
+        begun,
+        lost,
+        ("SIZE .in.copy", size.1.clone()),
+        ("MDTM .in.copy", time.1.clone()),
+        ("MDTM copy", Act::Say("550 none")),
+    ];
+    let second = vec![
+        ("SIZE copy", size.1.clone()),
+        ("MDTM copy", time.1.clone()),
+        ("SIZE .in.copy", Act::Say("550 none")),
+        ("MDTM .in.copy", Act::Say("550 none")),
+    ];
+    let target = Peer::start_several(vec![first, second]);
+    let options = ["--temp", "--retry", "2", "--retry-delay", "1ms"];
+    fxp(&options, &ours.url("file"), &target.url("copy")).exited(0);
+    assert_eq!(target.seen().matches("STOR").count(), 1, "{}", target.seen());
+    assert_eq!(target.seen().matches("RNTO").count(), 1, "{}", target.seen());
+}
+
+#[test]
 fn a_refused_path_is_retried_one_directory_at_a_time_cl_60() {
     let ours = OurServer::start();
     ours.root.write("file", b"12345");

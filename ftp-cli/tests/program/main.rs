@@ -67,6 +67,7 @@ mod system_calls;
 mod systemd;
 mod terminal;
 mod time_limit;
+mod times;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

@@ -1,14 +1,23 @@
 //! Attributes of one file or directory: `SIZE`, `MDTM`, `MLST` (RFC 3659), `MFMT`
 //! (draft-somers-ftp-mfxx), `SITE CHMOD`.
 
+use std::time::Duration;
+
 use ftp_proto::{
     Command, Entry, Fact, Facts, OptsArgument, Pathname, Permissions, Reply, ReplyCode,
 };
 use ftp_proto::{RepresentationType, Severity, SiteArgument, TimeVal};
 
 use super::{Client, is_unknown};
-use crate::error::Error;
+use crate::error::{Error, Phase};
+use crate::event::{Event, Observer};
 use crate::transfer::FLIGHT;
+
+/// The first pause before a server that still receives an upload (450) is asked for the size again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The maximum length of `MFMT` and its time, with the line ending, in bytes.
 const MFMT: usize = 32;
@@ -41,17 +50,79 @@ impl Client {
         }))
     }
 
+    /// Returns the size as [`size`](Self::size) does. While the server still receives an upload of
+    /// the file (450), waits and asks again, at most as long as for a final reply.
+    pub(crate) fn size_at_rest(
+        &mut self,
+        path: &[u8],
+        on: &dyn Observer,
+    ) -> Result<Option<u64>, Error> {
+        let limit = self.config.timeouts.final_reply;
+        let deadline = self.control.deadline(limit, Phase::FinalReply);
+        let mut pause = PAUSE;
+        loop {
+            let error = match self.size(path) {
+                Err(error) => error,
+                size => return size,
+            };
+            let is_busy = matches!(&error, Error::Refused(_, reply)
+                if reply.code().severity() == Severity::Transient);
+            let left = deadline.remaining().unwrap_or_default();
+            if !is_busy || left < pause || !self.control.waiter().pause(pause)? {
+                return Err(error);
+            }
+            if pause == PAUSE {
+                let text = "the server still receives an upload of this file: waiting";
+                on.event(Event::Note { target: path, text });
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Returns the modification time of the file at `path` (`MDTM`), or `None` if the server does
-    /// not report it.
+    /// not report it in the form of RFC 3659.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
     /// be sent.
     pub fn modified(&mut self, path: impl AsRef<[u8]>) -> Result<Option<TimeVal>, Error> {
-        let command = Command::Mdtm(self.pathname(path.as_ref())?);
+        match self.readable_time(path.as_ref()) {
+            Err(Error::UnreadableTime(_)) => Ok(None),
+            time => time,
+        }
+    }
+
+    /// Returns the modification time of the file at `path` (`MDTM`, else `MLST`), for a caller that
+    /// cannot do without it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::UnreadableTime`] if the server reports a time in another form than that of
+    /// RFC 3659, [`Error::Unsupported`] if it reports none, and the errors of
+    /// [`modified`](Self::modified).
+    pub fn modification_time(&mut self, path: impl AsRef<[u8]>) -> Result<TimeVal, Error> {
+        let path = path.as_ref();
+        let unread = match self.readable_time(path) {
+            Ok(Some(time)) => return Ok(time),
+            Ok(None) => Error::Unsupported("the server does not report the modification time"),
+            Err(error @ Error::UnreadableTime(_)) => error,
+            Err(error) => return Err(error),
+        };
+        let entry = self.stat(path)?;
+        entry.and_then(|entry| entry.modified).map(|modified| modified.time).ok_or(unread)
+    }
+
+    /// Returns the time that `MDTM` reports, as [`modified`](Self::modified) does, or
+    /// [`Error::UnreadableTime`] if it has another form.
+    pub(crate) fn readable_time(&mut self, path: &[u8]) -> Result<Option<TimeVal>, Error> {
+        let command = Command::Mdtm(self.pathname(path)?);
         self.settle()?;
-        Ok(self.ask(&command)?.and_then(|reply| TimeVal::parse(reply.text().trim_ascii()).ok()))
+        let Some(reply) = self.ask(&command)? else { return Ok(None) };
+        match TimeVal::parse(reply.text().trim_ascii()) {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(Error::UnreadableTime(reply)),
+        }
     }
 
     /// Returns the entry for the object at `path`, or for the current directory if `path` is empty

@@ -119,10 +119,16 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
             Self::Upload(fault) => fault.kind(),
+            Self::Fxp(error) if error.is_about_the_way() => ErrorKind::Data,
+            Self::Fxp(error) => {
+                error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
+            }
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Remove(_) | Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Remove(_) | Self::Unsupported(_) | Self::UnreadableTime(_) => {
+                ErrorKind::Unsupported
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, Ho
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
+use crate::fxp;
 use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 use crate::tree::TreeFault;
@@ -124,6 +125,9 @@ pub enum Error {
     /// join parts of two files.
     #[error("the file on the server may have changed")]
     Changed,
+    /// The server reports the modification time of a file in another form than that of RFC 3659.
+    #[error("the modification time that the server reports cannot be read: {0}")]
+    UnreadableTime(Reply),
     /// The server's digest differs from that of the local file.
     #[error("{} mismatch: {here} here, {there} on the server", .here.algorithm)]
     Mismatch {
@@ -147,6 +151,9 @@ pub enum Error {
     /// A removal kept an object, although the server did not refuse to remove it.
     #[error("{0}")]
     Remove(#[source] RemoveFault),
+    /// A copy from server to server failed.
+    #[error("{0}")]
+    Fxp(#[source] fxp::Error),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -188,9 +195,16 @@ impl Error {
             Self::Argument(_)
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
-            | Self::UnknownListing { .. } => false,
+            | Self::UnreadableTime(_)
+            | Self::UnknownListing { .. }
+            | Self::Changed
+            | Self::Mismatch { .. } => false,
+            Self::Upload(fault) => fault.cause().is_some_and(Self::affects_others),
             Self::Tree(fault) => fault.ends_run(),
             Self::Remove(fault) => *fault == RemoveFault::TooMany,
+            Self::Fxp(error) if !error.is_about_the_way() => {
+                error.last().is_none_or(|last| last.error.affects_others())
+            }
             _ => true,
         }
     }
@@ -219,6 +233,7 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Fxp(error) => error.is_transient(),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
@@ -236,6 +251,7 @@ impl Error {
             | Self::Argument(_)
             | Self::ListingCut(_)
             | Self::UnknownListing { .. }
+            | Self::UnreadableTime(_)
             | Self::Compressed(_)
             | Self::Blocks(_)
             | Self::Changed
@@ -278,6 +294,7 @@ impl Error {
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
+            | Self::UnreadableTime(reply)
             | Self::ListingCut(ListingCut::Reply(reply))
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
@@ -290,6 +307,7 @@ impl Error {
                 Some(cause) => cause.reply(),
                 None => None,
             },
+            Self::Fxp(error) => error.last().and_then(|last| last.error.reply()),
             _ => None,
         }
     }
@@ -341,6 +359,7 @@ impl Error {
             Self::Blocks(fault) => Self::Blocks(*fault),
             Self::ListingCut(why) => Self::ListingCut(why.clone()),
             Self::Changed => Self::Changed,
+            Self::UnreadableTime(reply) => Self::UnreadableTime(reply.clone()),
             Self::Mismatch { here, there } => {
                 Self::Mismatch { here: here.clone(), there: there.clone() }
             }
@@ -349,6 +368,7 @@ impl Error {
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
             Self::Remove(fault) => Self::Remove(*fault),
+            Self::Fxp(error) => Self::Fxp(error.again()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

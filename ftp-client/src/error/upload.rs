@@ -1,4 +1,4 @@
-//! `UploadFault`: what only the upload of a whole file can meet.
+//! `UploadFault`: what only the upload of a whole file, or its copy to another server, can meet.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ftp_proto::{Escaped, Reply};
 
 use super::{Error, ErrorKind};
 
-/// Why the upload of a whole file failed, beyond the failures of its commands. `Display` explains
+/// Why the upload of a whole file, or its copy to another server, failed, beyond the failures of its commands. `Display` explains
 /// it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,6 +22,12 @@ pub enum UploadFault {
     LocalChanged,
     /// The URL leads to the local file itself, which the server would empty.
     SameFile,
+    /// Source and target of a copy are the same file of one server, which would empty it. If
+    /// `is_certain` is false, they may be: no difference in size or time is known.
+    OntoItself {
+        /// Whether the server's facts or paths prove it.
+        is_certain: bool,
+    },
     /// Bytes that an earlier attempt consumed cannot be read again.
     Spent,
     /// The server confirmed the transfer with a reply that speaks of an abort, and reports no size.
@@ -71,7 +77,7 @@ impl UploadFault {
 
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
-            Self::SameFile => ErrorKind::Usage,
+            Self::SameFile | Self::OntoItself { .. } => ErrorKind::Usage,
             Self::NoName => ErrorKind::Unsupported,
             Self::NotTimed(cause) if cause.kind() == ErrorKind::Refused => ErrorKind::Unsupported,
             Self::NoTime | Self::Spent => ErrorKind::Local,
@@ -84,6 +90,7 @@ impl UploadFault {
             Self::Longer { there, here } => Self::Longer { there: *there, here: *here },
             Self::LocalChanged => Self::LocalChanged,
             Self::SameFile => Self::SameFile,
+            Self::OntoItself { is_certain } => Self::OntoItself { is_certain: *is_certain },
             Self::Spent => Self::Spent,
             Self::Aborted(reply) => Self::Aborted(reply.clone()),
             Self::Appended(cause) => Self::Appended(Box::new(cause.again())),
@@ -113,6 +120,12 @@ impl fmt::Display for UploadFault {
             }
             Self::LocalChanged => f.write_str("changed during the upload"),
             Self::SameFile => f.write_str("the local file and the server's file are the same file"),
+            Self::OntoItself { is_certain: true } => {
+                f.write_str("source and target are the same file")
+            }
+            Self::OntoItself { is_certain: false } => f.write_str(
+                "source and target may be the same file: no difference in size or time is known",
+            ),
             Self::Spent => f.write_str("the source cannot be read again"),
             Self::Aborted(reply) => write!(f, "perhaps incomplete: the server says {reply}"),
             Self::Appended(cause) => write!(f, "{cause}; the number of appended bytes is unknown"),

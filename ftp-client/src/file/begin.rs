@@ -33,6 +33,16 @@ pub enum Sink<'a> {
     Stream(&'a mut dyn Write),
 }
 
+impl<'a> Sink<'a> {
+    /// Returns the name for events.
+    pub(super) fn name(&self) -> &'a [u8] {
+        match self {
+            Self::Path(path) | Self::InPlace(path) => path.as_os_str().as_bytes(),
+            Self::Stream(_) => b"-",
+        }
+    }
+}
+
 /// What a failed attempt left.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]

@@ -1,6 +1,5 @@
 //! `Get`: the download of one file, as a job with memory that can be attempted several times.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use super::checksum::Checksum;
 use super::evidence::Why;
 use super::local::Committed;
 use super::options::{Existing, FileOptions, Verify};
+use super::publish::time_to_preserve;
 use super::receive::{Ended, Moved, Request};
 use super::targets::Targets;
 use super::verify;
@@ -170,7 +170,8 @@ impl<'a> Get<'a> {
             _ => None,
         };
         if self.options.preserve && self.time.is_none() {
-            let time = client.modified(self.place.path())?;
+            let target = self.to.name();
+            let time = time_to_preserve(client, (self.place.path(), target), on)?;
             self.time = time.map(SystemTime::from);
         }
         loop {
@@ -199,10 +200,7 @@ impl<'a> Get<'a> {
     ) -> Result<Option<Done>, Error> {
         let Self { place, to, options, targets, like, listed, time, is_repeated, past } = self;
         let targets = *targets;
-        let target = match to {
-            Sink::Path(path) | Sink::InPlace(path) => path.as_os_str().as_bytes(),
-            Sink::Stream(_) => b"-",
-        };
+        let target = to.name();
         let (is_repeated, like) = (*is_repeated, *like);
         let mut search = Search { place, options, targets, like, is_repeated, past, on };
         let mut start = search.start(client, to)?;

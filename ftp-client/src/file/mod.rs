@@ -26,11 +26,15 @@ pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
 #[cfg(unix)]
+mod publish;
+#[cfg(unix)]
 pub(crate) mod put;
 #[cfg(unix)]
 mod receive;
 #[cfg(unix)]
 pub(crate) mod record;
+#[cfg(unix)]
+pub(crate) mod relay;
 pub(crate) mod retry;
 #[cfg(unix)]
 pub(crate) mod segments;
@@ -61,7 +65,8 @@ pub enum Verified {
 pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The size of the file in bytes.
+    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::Relay) do not report
+    /// it.
     pub size: u64,
     /// The number of bytes that an earlier attempt or run had already transferred.
     pub resumed: u64,

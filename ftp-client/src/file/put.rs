@@ -19,12 +19,12 @@ use super::Done;
 use super::growing::named;
 use super::journal::LocalFacts;
 use super::options::FileOptions;
+use super::publish::{BeforeRename, Stored};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
 use crate::transfer::Watch;
 use crate::url_path::Place;
-use finish::Stored;
 
 /// The source of an upload.
 pub enum LocalSource<'a> {
@@ -106,9 +106,6 @@ pub struct Put<'a> {
     from: LocalSource<'a>,
     job: Job<'a>,
 }
-
-/// Called before a complete upload is renamed, with the path of its temporary name.
-type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
 
 /// What a job does and has done.
 struct Job<'a> {

@@ -47,6 +47,19 @@ impl Error {
         self.attempts.last()
     }
 
+    /// Returns whether a server began its part of a transfer (sent 1xx) in any attempt.
+    pub(crate) fn has_begun(&self, side: Side) -> bool {
+        self.attempts.iter().any(|attempt| {
+            let (this, other) = attempt.had_begun;
+            if attempt.side == side { this } else { other }
+        })
+    }
+
+    /// Returns a copy of the error.
+    pub(crate) fn again(&self) -> Self {
+        Self { attempts: self.attempts.iter().map(Attempt::again).collect() }
+    }
+
     /// Returns whether repeating the same call later may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -135,6 +148,15 @@ impl Attempt {
             confirmed: None,
             is_protected: false,
             had_begun: (false, false),
+        }
+    }
+
+    fn again(&self) -> Self {
+        Self {
+            error: self.error.again(),
+            other: self.other.as_ref().map(crate::Error::again),
+            confirmed: self.confirmed.clone(),
+            ..*self
         }
     }
 

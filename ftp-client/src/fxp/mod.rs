@@ -23,6 +23,7 @@
 //! `CPSV`). With other servers, send the data unencrypted:
 //! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
+mod begin;
 mod error;
 mod pair;
 mod protection;
@@ -39,10 +40,12 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
-use crate::file::evidence::{self, Asked, Known, Step, decide};
+use crate::event::{Event, Observer};
 use crate::security::TlsError;
 use crate::trace;
-use pair::{Failure, Pair};
+use pair::Pair;
+
+pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
 
 /// The server that listens for the data connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -190,6 +193,31 @@ pub fn transfer(
     target_path: impl AsRef<[u8]>,
     options: Options,
 ) -> Result<Report, Error> {
+    let paths = [source_path.as_ref(), target_path.as_ref()];
+    copy([source, target], paths, options, &mut Recalling { memory: None, start: None, on: &() })
+}
+
+/// What a copy of a job with memory needs and leaves.
+pub(crate) struct Recalling<'a> {
+    /// What earlier attempts did; `None` without a job, or if the job is attempted only once.
+    pub(crate) memory: Option<&'a mut CopyMemory>,
+    /// Where the copy begins, once that is decided.
+    pub(crate) start: Option<CopyStart>,
+    /// Receives [`Event::FromZero`] and [`Event::Begun`].
+    pub(crate) on: &'a dyn Observer,
+}
+
+/// Copies as [`transfer`] does, and decides from `recalling` too where to begin.
+///
+/// # Errors
+///
+/// Returns the errors of [`transfer`].
+pub(crate) fn copy(
+    [source, target]: [&mut Client; 2],
+    [source_path, target_path]: [&[u8]; 2],
+    options: Options,
+    recalling: &mut Recalling<'_>,
+) -> Result<Report, Error> {
     let started = Instant::now();
     let direction = match options.direction {
         Direction::Auto => Direction::TargetListens,
@@ -200,41 +228,48 @@ pub fn transfer(
     let of_target = failed(Side::Target);
 
     let given = match options.resume {
-        Resume::From(offset) => offset,
-        Resume::No | Resume::Find | Resume::Trust => 0,
+        Resume::From(offset) => Some(offset),
+        Resume::No | Resume::Find | Resume::Trust => None,
     };
     let marker = |offset: u64| {
         let marker = RestartMarker::parse(offset.to_string().as_bytes());
         marker.map_err(crate::Error::Argument).map_err(of_source)
     };
-    marker(given)?;
-    let retrieve = line(source_path.as_ref(), Command::Retr).map_err(of_source)?;
-    let store = line(target_path.as_ref(), Command::Stor).map_err(of_target)?;
+    marker(given.unwrap_or(0))?;
+    let retrieve = line(source_path, Command::Retr).map_err(of_source)?;
+    let store = line(target_path, Command::Stor).map_err(of_target)?;
     trace::note(format_args!("commands to the source, then to the target:"));
-    let from = prepare(source, source_path.as_ref()).map_err(of_source)?;
-    let to = prepare(target, target_path.as_ref()).map_err(of_target)?;
-
-    let offset = match options.resume {
-        Resume::No | Resume::From(_) => given,
-        Resume::Find | Resume::Trust => {
-            let mut source = RemoteFile { client: source, path: from.as_bytes() };
-            let mut target = RemoteFile { client: target, path: to.as_bytes() };
-            let found = find_offset(&mut source, &mut target, options.resume);
-            match found.map_err(|(side, error)| failed(side)(error))? {
-                Found::Offset(offset) => offset,
-                Found::Whole(size) => {
-                    let duration = started.elapsed();
-                    return Ok(Report { offset: size, size: Some(size), moved: None, duration });
-                }
-            }
-        }
-    };
-    let marker = marker(offset)?;
+    let from = prepare(source, source_path).map_err(of_source)?;
+    let to = prepare(target, target_path).map_err(of_target)?;
 
     let mut source = RemoteFile { client: source, path: from.as_bytes() };
     let mut target = RemoteFile { client: target, path: to.as_bytes() };
-    let plan = Plan { marker, retrieve, store, options };
-    let (moved, size) = plan.run(&mut source, &mut target)?;
+    let memory = recalling.memory.as_deref_mut();
+    let start = match given {
+        Some(offset) => CopyStart { offset, ..CopyStart::default() },
+        None => begin::find(&mut source, &mut target, options.resume, memory, recalling.on)
+            .map_err(|(side, error)| failed(side)(error))?,
+    };
+    recalling.start = Some(start);
+    if let Some(why) = start.why {
+        trace::note(format_args!("nothing proves the target's bytes: starting at byte 0"));
+        recalling.on.event(Event::FromZero { target: target_path, why });
+    }
+    let CopyStart { offset, size, .. } = start;
+    let begun = Event::Begun { source: source_path, target: target_path, at: offset, total: size };
+    recalling.on.event(begun);
+    if start.is_whole {
+        let duration = started.elapsed();
+        return Ok(Report { offset, size: Some(offset), moved: None, duration });
+    }
+    let plan = Plan { marker: marker(offset)?, retrieve, store, options };
+    let copied = plan.run(&mut source, &mut target);
+    if let Some(memory) = &mut recalling.memory {
+        let has_begun =
+            copied.as_ref().map_or_else(|error| error.has_begun(Side::Target), |_| true);
+        memory.note(start, has_begun);
+    }
+    let (moved, size) = copied?;
     let duration = started.elapsed();
     Ok(Report { offset, size, moved: Some(moved), duration })
 }
@@ -333,103 +368,6 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     // The clients cannot know whether the servers compress in the same way.
     client.put_mode_in_force(TransferMode::Stream)?;
     Ok(path)
-}
-
-/// The result of [`Resume::Find`].
-enum Found {
-    /// The target has the whole file, of this size.
-    Whole(u64),
-    Offset(u64),
-}
-
-fn find_offset(
-    source: &mut RemoteFile<'_>,
-    target: &mut RemoteFile<'_>,
-    resume: Resume,
-) -> Result<Found, Failure> {
-    let of_source = |error| (Side::Source, error);
-    let of_target = |error| (Side::Target, error);
-    let have = target.client.size(target.path).map_err(of_target)?;
-    let Some(have) = have.filter(|have| *have > 0) else { return Ok(Found::Offset(0)) };
-    let size = source.client.size(source.path).map_err(of_source)?;
-    let Some(size) = size.filter(|size| have <= *size) else { return Ok(Found::Offset(0)) };
-    let trusts = resume == Resume::Trust;
-    let mut known = Known {
-        have,
-        size: Some(size),
-        resume: if trusts { evidence::Resume::Trusted } else { evidence::Resume::Proven },
-        is_own: false,
-        record: None,
-        is_refuted: trusts && is_newer(source, target)?,
-        restarts: true,
-        digest: Asked::NotYet,
-    };
-    let mut step = decide(&known);
-    if step == Step::AskDigest && !trusts {
-        known.digest = compare_digests(source, target, (have, size))?;
-        step = decide(&known);
-    }
-    match step {
-        Step::Whole => Ok(Found::Whole(size)),
-        Step::Continue { kept, .. } if kept == size => {
-            match target.client.exists(target.path).map_err(of_target)? {
-                true => Ok(Found::Whole(size)),
-                // The size may belong to an interrupted upload whose file lacks its final name.
-                false => Ok(Found::Offset(kept)),
-            }
-        }
-        Step::Continue { kept, .. } => Ok(Found::Offset(kept)),
-        Step::FromZero(_) | Step::AskDigest => {
-            trace::note(format_args!("nothing proves the target's bytes: starting at byte 0"));
-            Ok(Found::Offset(0))
-        }
-    }
-}
-
-/// Returns whether the source's file is newer than the target's, as far as both servers say.
-fn is_newer(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Result<bool, Failure> {
-    let modified = source.client.modified(source.path).map_err(|error| (Side::Source, error))?;
-    let Some(modified) = modified else { return Ok(false) };
-    let written = target.client.modified(target.path).map_err(|error| (Side::Target, error))?;
-    Ok(written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()))
-}
-
-/// Compares the digest of the target's file, which has `have` bytes, with the digest of as many
-/// bytes of the source's file, which has `size` bytes.
-fn compare_digests(
-    source: &mut RemoteFile<'_>,
-    target: &mut RemoteFile<'_>,
-    (have, size): (u64, u64),
-) -> Result<Asked, Failure> {
-    let of_source = |error| (Side::Source, error);
-    let of_target = |error| (Side::Target, error);
-    let there = target.client.hash_algorithms().map_err(of_target)?;
-    let here = source.client.hash_algorithms().map_err(of_source)?;
-    let Some(algorithm) = there.into_iter().find(|algorithm| here.contains(algorithm)) else {
-        return Ok(Asked::NoAnswer);
-    };
-    if have < size && !source.client.can_hash_ranges().map_err(of_source)? {
-        return Ok(Asked::NoAnswer);
-    }
-    let first = match have < size {
-        true => source.client.hash_first(source.path, algorithm, have),
-        false => source.client.hash(source.path, Some(algorithm)),
-    };
-    let Some(first) = answered(first).map_err(of_source)? else { return Ok(Asked::NoAnswer) };
-    let whole = target.client.hash(target.path, Some(algorithm));
-    let Some(whole) = answered(whole).map_err(of_target)? else { return Ok(Asked::NoAnswer) };
-    Ok(if first == whole { Asked::Equal } else { Asked::Differs })
-}
-
-/// Returns `None` for a refusal, or a reply that means nothing.
-fn answered<T>(reply: Result<T, crate::Error>) -> Result<Option<T>, crate::Error> {
-    match reply {
-        Ok(answer) => Ok(Some(answer)),
-        Err(
-            crate::Error::Refused(..) | crate::Error::Unsupported(_) | crate::Error::Protocol(_),
-        ) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Returns the size of both files; `None` if a server does not report it. A failed query also

@@ -5,12 +5,13 @@
 use ftp_proto::{Entry, Modified, Precision};
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, UploadFault};
 use crate::listing::ListingForm;
+use crate::tree::path::{absolute, split};
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Relation {
+enum Relation {
     /// They are two files, or one is missing.
     Two,
     /// They are the same file.
@@ -19,14 +20,60 @@ pub enum Relation {
     Unknown,
 }
 
-/// Returns whether two sessions are with the same server: compares the addresses, or the names if a
-/// proxy hides the addresses.
-pub fn is_one_server(from: &Client, at: &Client) -> bool {
+/// Returns whether two sessions are with the same server: compares the addresses, or the hosts and
+/// ports that the caller named if a proxy hides the addresses.
+pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
-        _ => from.identity().zip(at.identity()).is_some_and(|(one, other)| {
-            one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
-        }),
+        _ => match (from.identity(), at.identity()) {
+            (Some(one), Some(other)) => {
+                one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Checks that a copy does not replace its own source: that `target`, and `stored` if the copy has
+/// a temporary path in the same directory, do not lead to the file at `source`. A temporary file
+/// with another name leaves the source whole, even if `target` leads to it through links.
+///
+/// # Errors
+///
+/// Returns [`UploadFault::OntoItself`], and the errors of [`compare`].
+pub(crate) fn check_apart(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+    stored: Option<&[u8]>,
+) -> Result<(), Error> {
+    if !share_server([from, at]) {
+        return Ok(());
+    }
+    let user = |client: &Client| client.identity().map(|login| login.user.clone());
+    // If a server does not report its current directory, the facts of the files must suffice.
+    if user(from) == user(at)
+        && let Some(names) = absolute(from, source)
+        && let Some(mut there) = absolute(at, target)
+    {
+        let mut is_same = there == names;
+        if let Some(stored) = stored {
+            there.pop();
+            there.push(split(stored).1.to_vec());
+            is_same |= there == names;
+        }
+        if is_same {
+            return Err(Error::Upload(UploadFault::OntoItself { is_certain: true }));
+        }
+    }
+    let written = match stored {
+        Some(stored) if split(stored).1 != split(source).1 => return Ok(()),
+        Some(stored) => stored,
+        None => target,
+    };
+    match compare([from, at], [source, written])? {
+        Relation::Two => Ok(()),
+        Relation::Same => Err(Error::Upload(UploadFault::OntoItself { is_certain: true })),
+        Relation::Unknown => Err(Error::Upload(UploadFault::OntoItself { is_certain: false })),
     }
 }
 
@@ -36,10 +83,7 @@ pub fn is_one_server(from: &Client, at: &Client) -> bool {
 /// # Errors
 ///
 /// Returns the same errors as [`Client::look`].
-pub fn compare(
-    [from, at]: [&mut Client; 2],
-    [source, target]: [&[u8]; 2],
-) -> Result<Relation, Error> {
+fn compare([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<Relation, Error> {
     let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(Relation::Two) };
     let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(Relation::Two) };
     Ok(relation(&here, &there))

@@ -45,6 +45,11 @@ impl Error {
             Self::Tree(fault) => return fault.recovery(),
             _ => {}
         }
+        if let Self::Fxp(error) = self
+            && let Some(last) = error.last()
+        {
+            return last.error.recovery();
+        }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {
             // The next one would be as long.

@@ -112,11 +112,6 @@ impl TreeFault {
         Self { kind: Some(kind), ..self }
     }
 
-    /// Sets the reason in words.
-    pub(crate) fn with_text(self, text: String) -> Self {
-        Self { text: Some(text), ..self }
-    }
-
     /// Marks the failure as one of a single object.
     pub(crate) fn of_one(self) -> Self {
         Self { ends_run: false, ..self }

@@ -527,7 +527,8 @@ fn run_across(
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
         let temporary = options.temporary.as_ref();
-        Copier::Across(Across { from, to, options: options.relay, temporary })
+        let resume = options.resume;
+        Copier::Across(Across { from, to, options: options.relay, resume, temporary })
     });
     Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
 }

@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Backoff, Client, Error, Event, FtpUrl, Pool, Retry, get};
+use ftp_client::{
+    Backoff, Canceller, Checksum, Client, Error, Event, FtpUrl, HashAlgorithm, Pool, Retry, get,
+};
 use ftp_server::{Fault, FaultStorage, MemoryStorage, Rights, Server, ServerConfig};
 use ftp_server::{StorageCall, StorageErrorKind};
 use ftp_tests::content::binary;
@@ -35,6 +37,8 @@ mod fxp;
 mod get_put;
 #[path = "../../examples/list.rs"]
 mod list;
+#[path = "../../examples/owned.rs"]
+mod owned;
 #[path = "../../examples/pool.rs"]
 mod pool;
 #[path = "../../examples/progress.rs"]
@@ -165,6 +169,31 @@ fn cancel_ends_a_download_that_takes_too_long() {
     });
     bench.server.root.write("a.bin", b"short");
     assert!(cancel::download(&url, Duration::from_secs(300)).unwrap());
+}
+
+#[test]
+fn owned_hashes_while_it_reads_and_is_cancelled_from_another_thread() {
+    let bench = Bench::with_a_file();
+    let mut file = owned::Hashed::open(&bench.url("a.bin"), Canceller::new().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    assert!(bytes == bench.content);
+    let mut checksum = Checksum::new(HashAlgorithm::Sha256).unwrap();
+    checksum.update(&bench.content);
+    assert_eq!(file.finish().unwrap(), checksum.finish());
+
+    // The rest would take minutes.
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 1_000);
+    let slow = Bench { server: OurServer::with(config), ..Bench::new() };
+    slow.server.root.write("a.bin", &slow.content);
+    let canceller = Canceller::new().unwrap();
+    let mut file = owned::Hashed::open(&slow.url("a.bin"), canceller.clone()).unwrap();
+    file.read_exact(&mut [0]).unwrap();
+    let other = thread::spawn(move || canceller.cancel());
+    let error = io::copy(&mut file, &mut io::sink()).map_err(Error::recover).unwrap_err();
+    assert!(matches!(error, Ok(Error::Cancelled)), "{error:?}");
+    assert!(file.finish().is_err());
+    other.join().unwrap();
 }
 
 #[test]

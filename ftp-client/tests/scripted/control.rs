@@ -1,10 +1,13 @@
 //! The control connection: greeting, login, commands, and misplaced replies.
 
 use std::io::Read;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, ParseErrorKind, Phase, RawCommand, Timeouts, Verb};
+use ftp_client::{
+    Client, Error, ErrorKind, Event, Existing, FileOptions, Get, LocalSource, ParseErrorKind,
+    Phase, Place, Put, RawCommand, Sink, Timeouts, Verb,
+};
 use ftp_tests::port::OwnPort;
 
 use crate::peer::{SHORT, SOON, Server, timeouts};
@@ -495,4 +498,60 @@ fn client_is_send_and_debug_hides_secrets() {
     let shown = format!("{:?}", Client::builder().account("secret"));
     assert!(!shown.contains("secret"), "{shown}");
     assert_eq!(Timeouts::default().final_reply, Duration::from_secs(300));
+}
+
+#[test]
+fn an_unreadable_time_is_not_taken_for_none() {
+    const YEAR_19123: &str = "213 191231114221320";
+    const ENTRY: &str = "250-so\r\n modify=20231114221320;type=file; a\r\n250 end";
+    for (time, entry, want) in [
+        ("213 20231114221320", None, Ok(1_700_000_000)),
+        (YEAR_19123, Some(ENTRY), Ok(1_700_000_000)),
+        ("502 what", Some(ENTRY), Ok(1_700_000_000)),
+        (YEAR_19123, Some("502 what"), Err("cannot be read: 213 191231114221320")),
+        ("502 what", Some("502 what"), Err("does not report the modification time")),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("MDTM a", time);
+            if let Some(entry) = entry {
+                peer.answer("MLST a", entry);
+            }
+        });
+        match (client.modification_time("a"), want) {
+            (Ok(time), want) => assert_eq!(Ok(time.unix_seconds()), want),
+            (Err(error), Ok(_)) => panic!("{error}"),
+            (Err(error), Err(words)) => {
+                assert!(error.to_string().contains(words), "{error}");
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+            }
+        }
+        server.end();
+    }
+    // An upload that depends on the time does not take the file for a missing one.
+    let here = tempfile::NamedTempFile::new().unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| peer.answer("MDTM a", YEAR_19123));
+    let options = FileOptions::new().existing(Existing::ReplaceOlder);
+    let mut put = Put::new(LocalSource::Path(here.path()), Place::at("a"), &options);
+    assert!(matches!(put.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
+    server.end();
+    // A download goes on, and says that it does not preserve the time.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("MDTM a", YEAR_19123);
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok (5 bytes)");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let (options, notes) = (FileOptions::new().preserve(true), Mutex::new(Vec::new()));
+    let on = |event: Event<'_>| {
+        if let Event::Note { text, .. } = event {
+            notes.lock().unwrap().push(text.to_owned());
+        }
+    };
+    let mut bytes = Vec::new();
+    let mut get = Get::new(Place::at("a"), Sink::Stream(&mut bytes), &options);
+    get.attempt(&mut client, &on).unwrap();
+    let notes = notes.into_inner().unwrap();
+    assert!(matches!(&notes[..], [one] if one.contains("191231114221320")), "{notes:?}");
+    server.end();
 }

@@ -2,6 +2,7 @@
 //! the final state of both control connections.
 
 mod failures;
+mod relay;
 
 use std::net::TcpListener;
 use std::sync::mpsc;

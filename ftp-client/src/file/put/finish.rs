@@ -1,68 +1,19 @@
 //! What follows the last byte of an upload: size, digest, name, times, and the rename.
 
-use ftp_proto::{Reply, RepresentationType, Severity, TimeVal};
+use ftp_proto::{Reply, RepresentationType, TimeVal};
 
 use super::sending::is_doubtful;
 use super::start::Start;
-use super::{BeforeRename, Job, Opened, StoreAs};
+use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
 use crate::file::options::Verify;
-use crate::file::verify::{check_size, compare_digest};
+use crate::file::publish::{BeforeRename, Renaming, ServerFacts, check_stored_size, set_time};
+use crate::file::verify::compare_digest;
 use crate::file::{Done, Verified};
-
-/// A complete upload that lacks its final name.
-#[derive(Debug)]
-pub(super) struct Stored {
-    done: Done,
-    /// The facts of the temporary file and of the target before the first rename, if they were
-    /// asked for.
-    before: Option<[Option<ServerFacts>; 2]>,
-    /// Whether the server may have renamed the file.
-    is_tried: bool,
-    /// Whether an attempt to rename it failed.
-    is_later: bool,
-    /// Whether a misplaced reply came after the confirmation, which then counts no more.
-    is_doubtful: bool,
-}
-
-impl Stored {
-    pub(super) const fn new(done: Done) -> Self {
-        Self { done, before: None, is_tried: false, is_later: false, is_doubtful: false }
-    }
-}
-
-/// What the server says about a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ServerFacts {
-    size: Option<u64>,
-    modified: Option<TimeVal>,
-    unique: Option<Vec<u8>>,
-}
-
-impl ServerFacts {
-    /// Returns the facts of the file at `path`, or `None` if the server shows no such file.
-    fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
-        if client.features()?.has("MLST") {
-            let Some(entry) = client.stat(path)? else { return Ok(None) };
-            let modified = entry.modified.map(|modified| modified.time);
-            return Ok(Some(Self { size: entry.size, modified, unique: entry.unique }));
-        }
-        let size = client.size(path)?;
-        let modified = client.modified(path)?;
-        let is_there = size.is_some() || modified.is_some();
-        Ok(is_there.then_some(Self { size, modified, unique: None }))
-    }
-
-    /// Returns whether a file with these facts can be told from others: by its identifier, or by
-    /// size and time.
-    const fn is_telling(&self) -> bool {
-        self.unique.is_some() || self.size.is_some() && self.modified.is_some()
-    }
-}
 
 impl Job<'_> {
     /// Verifies the upload after the last byte, and sets its time.
@@ -89,7 +40,7 @@ impl Job<'_> {
         };
         let size = start.before + done.bytes;
         if self.verifies_size() {
-            done.verified = Self::check_size(client, &path, size, verify)?;
+            done.verified = check_stored_size(client, &path, size, verify)?;
             if done.verified == Verified::No {
                 let text = "the server confirms the upload, but does not report its size";
                 on.event(Event::Note { target: &path, text });
@@ -97,7 +48,7 @@ impl Job<'_> {
         } else if start.offset > 0 {
             // Some servers accept REST, but truncate the file; others start a new one. The size of
             // a resumed upload is checked even if nothing else is.
-            Self::check_size(client, &path, size, Verify::IfKnown)?;
+            check_stored_size(client, &path, size, Verify::IfKnown)?;
         }
         if done.verified == Verified::No
             && self.options.verify != Verify::None
@@ -111,22 +62,6 @@ impl Job<'_> {
             self.set_time(client, &path, source)?;
         }
         Ok(())
-    }
-
-    /// Compares the size that the server reports with that of the upload.
-    fn check_size(
-        client: &mut Client,
-        path: &[u8],
-        size: u64,
-        verify: Verify,
-    ) -> Result<Verified, Error> {
-        check_size(client, path, size, verify).map_err(|error| match error {
-            // After an upload, the bytes are those that the server has.
-            Error::Incomplete { bytes, announced: Some(there) } => {
-                Error::Incomplete { bytes: there, announced: Some(bytes) }
-            }
-            error => error,
-        })
     }
 
     /// Compares the digest, if it is asked for, or if bytes of an earlier attempt were kept.
@@ -188,14 +123,7 @@ impl Job<'_> {
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
             return Err(Error::Upload(UploadFault::NoTime));
         };
-        match client.set_modified(path, time) {
-            Ok(_) => Ok(()),
-            Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
-                let cause = Box::new(Error::Refused(verb, reply));
-                Err(Error::Upload(UploadFault::NotTimed(cause)))
-            }
-            Err(error) => Err(error),
-        }
+        set_time(client, path, time)
     }
 
     /// Returns the facts of a file that a moved source replaces, if only a change of them can show
@@ -254,96 +182,17 @@ impl Job<'_> {
         self.place.set_name(temporary);
         let from = self.place.path().to_vec();
         self.place.set_name(own);
-        let to = self.place.path().to_vec();
-        let Some(mut stored) = self.past.stored.take() else {
-            return Err(Error::Upload(UploadFault::Spent));
+        let renaming = Renaming {
+            from: &from,
+            to: self.place.path(),
+            repeats: self.repeats,
+            keeps: self.options.resume != Resume::Own || self.options.moves,
+            verify: self.verifies_size().then_some(self.options.verify),
         };
-        if stored.is_later && stored.done.verified == Verified::No && self.verifies_size() {
-            // The connection may have ended before the size was known.
-            let verify = self.options.verify;
-            stored.done.verified = Self::check_size(client, &from, stored.done.size, verify)?;
+        let done = renaming.run(client, &mut self.past.stored, before_rename);
+        if let Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) = &done {
+            self.past.is_final = true;
         }
-        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verified::No {
-            return Ok(None);
-        }
-        if stored.is_tried {
-            // The reply to a rename was lost. Whether it happened, only the facts can tell.
-            let now = [ServerFacts::ask(client, &from)?, ServerFacts::ask(client, &to)?];
-            if is_renamed(stored.before.as_ref(), &now) {
-                return Ok(Some(stored.done));
-            }
-            let is_there = matches!((&now, &stored.before),
-                ([Some(now), _], Some([Some(before), _])) if now == before);
-            if !is_there {
-                self.past.is_final = true;
-                return Err(Error::Upload(UploadFault::PerhapsRenamed { temporary: from }));
-            }
-        } else if self.repeats && stored.before.is_none() {
-            stored.before =
-                Some([ServerFacts::ask(client, &from)?, ServerFacts::ask(client, &to)?]);
-        }
-        let noted = before_rename(client, &from);
-        let begun = noted.and_then(|()| client.rename_from(&from, &to));
-        let is_begun = begun.is_ok();
-        let error = match begun.and_then(|command| client.rename_to(&command)) {
-            Ok(()) => return Ok(Some(stored.done)),
-            Err(error) => error,
-        };
-        let is_refused = matches!(error, Error::Refused(..));
-        let keeps = self.options.resume != Resume::Own || self.options.moves;
-        let removed = is_refused && !keeps && client.delete(&from).is_ok();
-        if !removed {
-            stored.is_tried |= is_begun && !is_refused;
-            stored.is_later = true;
-            if error.is_out_of_step() && stored.done.verified != Verified::Hash {
-                stored.is_doubtful = true;
-                stored.done.verified = Verified::No;
-            }
-            self.past.stored = Some(stored);
-        }
-        let cause = Box::new(error);
-        Err(Error::Upload(UploadFault::NotRenamed { temporary: from, cause, removed }))
-    }
-}
-
-/// Returns whether the facts of the temporary file and of the target, `before` and `now`, show that
-/// the one became the other.
-fn is_renamed(before: Option<&[Option<ServerFacts>; 2]>, now: &[Option<ServerFacts>; 2]) -> bool {
-    match (before, now) {
-        (Some([Some(source), target]), [None, Some(now)]) => {
-            source.is_telling() && now == source && target.as_ref() != Some(source)
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rename_with_a_lost_reply_is_proved_by_facts_that_moved() {
-        let facts = |size: u64, day: Option<u8>| {
-            let modified = day.and_then(|day| TimeVal::new(2026, 11, day, 12, 0, 0));
-            Some(ServerFacts { size: Some(size), modified, unique: None })
-        };
-        let new = facts(5, Some(1));
-        for (before, now, want) in [
-            ([new.clone(), None], [None, new.clone()], true),
-            ([new.clone(), facts(4, Some(1))], [None, new.clone()], true),
-            ([new.clone(), facts(5, Some(2))], [None, new.clone()], true),
-            // The target looked like this before.
-            ([new.clone(), new.clone()], [None, new.clone()], false),
-            // The temporary file is still there, or the target is another file.
-            ([new.clone(), None], [new.clone(), new.clone()], false),
-            ([new.clone(), None], [None, facts(5, Some(3))], false),
-            ([new.clone(), None], [None, None], false),
-            // A size alone tells nothing.
-            ([facts(5, None), None], [None, facts(5, None)], false),
-            ([None, None], [None, new.clone()], false),
-        ] {
-            assert_eq!(is_renamed(Some(&before), &now), want, "{before:?} {now:?}");
-        }
-        assert!(!is_renamed(None, &[None, new]));
+        done
     }
 }

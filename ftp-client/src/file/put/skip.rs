@@ -33,7 +33,7 @@ impl Job<'_> {
         here: &LocalFacts,
     ) -> Result<Option<&'static str>, Error> {
         let path = self.place.path();
-        let Some(time) = client.modified(path)? else {
+        let Some(time) = client.readable_time(path)? else {
             let features = client.features()?;
             if features.has("MDTM") || !client.exists(path)? && features.has("SIZE") {
                 // The file is missing.

@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ftp_proto::{Pathname, RepresentationType, Severity};
+use ftp_proto::{Pathname, RepresentationType};
 
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
@@ -16,12 +15,6 @@ use crate::event::{Event, Observer};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, decide};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::verify::compare_first;
-
-/// The first pause before a server that still receives an upload (450) is asked for the size again.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The content of the file that shows whether two directories are one.
 const PROBE: &[u8] = b"ftp-cli compares directories";
@@ -84,7 +77,7 @@ impl Job<'_> {
             StoreAs::Final | StoreAs::Under(_) => is_file && (self.looks() || self.options.moves),
         };
         match is_needed {
-            true => self.size_at_rest(client, on),
+            true => client.size_at_rest(self.place.path(), on),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
             }
@@ -220,32 +213,6 @@ impl Job<'_> {
     fn is_older(&self, client: &mut Client, path: &[u8], here: &LocalFacts) -> Result<bool, Error> {
         let there = client.modified(path)?;
         Ok(there.is_some_and(|there| there.unix_seconds() < here.modified_seconds()))
-    }
-
-    /// Returns the size of the server's file. While another upload to it runs (450), waits and asks
-    /// again, at most as long as for a final reply.
-    fn size_at_rest(&self, client: &mut Client, on: &dyn Observer) -> Result<Option<u64>, Error> {
-        let path = self.place.path();
-        let limit = client.config.timeouts.final_reply;
-        let deadline = client.control.deadline(limit, Phase::FinalReply);
-        let mut pause = PAUSE;
-        loop {
-            let error = match client.size(path) {
-                Err(error) => error,
-                size => return size,
-            };
-            let is_busy = matches!(&error, Error::Refused(_, reply)
-                if reply.code().severity() == Severity::Transient);
-            let left = deadline.remaining().unwrap_or_default();
-            if !is_busy || left < pause || !client.control.waiter().pause(pause)? {
-                return Err(error);
-            }
-            if pause == PAUSE {
-                let text = "the server still receives an upload of this file: waiting";
-                on.event(Event::Note { target: path, text });
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
     }
 
     /// Compares the last `compare` of the first `kept` bytes of the server's file with those of the

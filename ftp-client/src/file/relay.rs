@@ -1,0 +1,408 @@
+//! `Relay`: copies one file from server to server, with memory across attempts.
+//!
+//! An attempt decides from evidence where the copy begins, before a server sends a byte; lets the
+//! servers transfer; then verifies the result and gives it its name. Another attempt, also over
+//! other connections, resumes only bytes that this job copied, or that digests of both servers
+//! prove.
+
+use std::fmt;
+
+use ftp_proto::{AddressRule, TimeVal, Verb};
+
+use super::evidence::{self, Why};
+use super::options::{FileOptions, Verify};
+use super::publish::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
+use super::put::TemporaryName;
+use super::verify::compare_digest;
+use super::{Done, Verified};
+use crate::client::Client;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Phase, UploadFault};
+use crate::event::{Event, Observer};
+use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
+use crate::url_path::{Entered, Place};
+
+/// The copy of one file from server to server: a job that can be attempted several times.
+///
+/// Of the options, a copy uses [`resume`](FileOptions::resume), [`verify`](FileOptions::verify) and
+/// [`preserve`](FileOptions::preserve). The data is always of type image and replaces an existing
+/// target. [`fxp`] tells what the servers must allow.
+///
+/// ```no_run
+/// use ftp_client::{Client, FileOptions, Place, Relay, Resume, TemporaryName};
+///
+/// let mut source = Client::builder().connect("one.example.org")?;
+/// let mut target = Client::builder().connect("two.example.org")?;
+/// source.login("me", "secret")?;
+/// target.login("other", "password")?;
+/// let options = FileOptions::new().resume(Resume::Proven).preserve(true);
+/// let mut job = Relay::new(Place::at("pub/a.iso"), Place::at("in/a.iso"), &options)
+///     .under(Some(TemporaryName::standard()));
+/// let done = job.attempt(&mut source, &mut target, &())?;
+/// println!("{} bytes, {} of them were there", done.size, done.resumed);
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[must_use = "nothing happens until attempt is called"]
+pub struct Relay<'a> {
+    /// The places on new connections.
+    origins: [Place; 2],
+    /// The places on the connections of the last attempt.
+    from: Place,
+    to: Place,
+    under: Option<TemporaryName>,
+    direction: Direction,
+    address: AddressRule,
+    is_apart: bool,
+    repeats: bool,
+    options: &'a FileOptions,
+    past: RelayPast,
+}
+
+/// What the earlier attempts did.
+#[derive(Default)]
+struct RelayPast {
+    memory: CopyMemory,
+    /// Whether the target's bytes may be wrong, so that only byte 0 is left.
+    from_start: bool,
+    /// Whether no further attempt may follow.
+    is_final: bool,
+    report: Option<fxp::Report>,
+    /// The copy that only lacks its final name.
+    stored: Option<Stored>,
+}
+
+impl fmt::Debug for Relay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Relay<'a> {
+    /// Returns the copy of the file at `from` on one server to `to` on another, or on the same.
+    pub fn new(from: Place, to: Place, options: &'a FileOptions) -> Self {
+        Self {
+            origins: [from.clone(), to.clone()],
+            from,
+            to,
+            under: None,
+            direction: Direction::default(),
+            address: AddressRule::default(),
+            is_apart: false,
+            repeats: false,
+            options,
+            past: RelayPast::default(),
+        }
+    }
+
+    /// Sets the temporary name of the target until the copy is complete and verified (default:
+    /// none).
+    pub fn under(mut self, name: Option<TemporaryName>) -> Self {
+        self.under = name;
+        self
+    }
+
+    /// Sets which server listens for the data connection (default: [`Direction::Auto`]).
+    pub const fn direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// Sets the host to which one server must connect (default: [`AddressRule::Peer`]); see
+    /// [`fxp::Options::address`].
+    pub const fn address(mut self, rule: AddressRule) -> Self {
+        self.address = rule;
+        self
+    }
+
+    /// Sets whether the caller knows that source and target are two files (default: no). Otherwise
+    /// the first attempt compares paths and facts if both are on one server.
+    pub const fn apart(mut self, on: bool) -> Self {
+        self.is_apart = on;
+        self
+    }
+
+    /// Sets whether a later attempt may use what an earlier one did: resume its bytes, and find out
+    /// whether it renamed the file (default: no). Each attempt then begins with questions for the
+    /// size and time of the source's file and the size of the target's file. Bytes are resumed only
+    /// if the source reports a time.
+    pub const fn repeats(mut self, on: bool) -> Self {
+        self.repeats = on;
+        self
+    }
+
+    /// Returns the report of the last transfer that both servers confirmed, if there was one.
+    #[must_use]
+    pub const fn report(&self) -> Option<&fxp::Report> {
+        self.past.report.as_ref()
+    }
+
+    /// Returns whether no further attempt can succeed: the reply to a rename was lost, and nothing
+    /// shows whether it happened.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        self.past.is_final
+    }
+
+    /// Copies the file, or what is missing of it.
+    ///
+    /// A later call, also with other clients that are logged in as the same users, is another
+    /// attempt. After an [integrity](ErrorKind::Integrity) failure it begins at byte 0.
+    ///
+    /// If no server reports the size of the file, [`Done::size`] and [`Done::bytes`] are 0, and
+    /// [`report`](Self::report) has no size.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Fxp`] with the replies of both servers if the copy fails.
+    /// - [`Error::Mismatch`] if the servers compute different digests; `here` is the source's.
+    /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify)
+    ///   needs.
+    /// - [`Error::Upload`] if source and target are one file, and for failures of the rename or of
+    ///   the modification time.
+    pub fn attempt(
+        &mut self,
+        source: &mut Client,
+        target: &mut Client,
+        on: &dyn Observer,
+    ) -> Result<Done, Error> {
+        self.attempt_noting(source, target, on, &mut |_, _| Ok(()))
+    }
+
+    /// Attempts the copy as [`attempt`](Self::attempt) does, and calls `before_rename` with the
+    /// target's client and the temporary path once the copy is complete under its temporary name
+    /// and before it gets its final name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`attempt`](Self::attempt); [`UploadFault::NotRenamed`] with the error
+    /// of `before_rename`.
+    pub fn attempt_noting(
+        &mut self,
+        source: &mut Client,
+        target: &mut Client,
+        on: &dyn Observer,
+        before_rename: &mut BeforeRename<'_>,
+    ) -> Result<Done, Error> {
+        if self.past.is_final {
+            return Err(Error::Upload(UploadFault::Spent));
+        }
+        let [from, to] = &self.origins;
+        if !source.has_moved() {
+            self.from = from.clone();
+        }
+        if !target.has_moved() {
+            self.to = to.clone();
+        }
+        let own = self.to.name().to_vec();
+        let done = self.run([source, target], &own, on, before_rename);
+        self.to.set_name(&own);
+        match &done {
+            Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) => self.past.is_final = true,
+            Err(error) if error.kind() == ErrorKind::Integrity => self.start_over(),
+            Err(_) => {}
+            Ok(done) => on.event(Event::Done {
+                source: self.from.path(),
+                target: self.to.path(),
+                bytes: done.bytes,
+                verified: done.verified,
+            }),
+        }
+        done
+    }
+
+    /// Lets what follows begin at byte 0.
+    fn start_over(&mut self) {
+        self.past.from_start = true;
+        self.past.stored = None;
+        self.past.memory = CopyMemory::default();
+    }
+
+    /// Copies, if necessary under the temporary name of `own`, and publishes.
+    fn run(
+        &mut self,
+        [source, target]: [&mut Client; 2],
+        own: &[u8],
+        on: &dyn Observer,
+        before_rename: &mut BeforeRename<'_>,
+    ) -> Result<Done, Error> {
+        let temporary = self.under.as_ref().map(|name| name.of(own));
+        if !self.is_apart {
+            let stored = temporary.as_ref().map(|name| {
+                let mut stored = self.to.clone();
+                stored.set_name(name);
+                stored.path().to_vec()
+            });
+            let paths = [self.from.path(), self.to.path()];
+            let clients = [&mut *source, &mut *target];
+            fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
+            self.is_apart = true;
+        }
+        let Some(temporary) = temporary else { return self.copy([source, target], on) };
+        loop {
+            self.to.set_name(&temporary);
+            if self.past.stored.is_none() {
+                let done = self.copy([&mut *source, &mut *target], on)?;
+                self.past.stored = Some(Stored::new(done));
+            }
+            let from = self.to.path().to_vec();
+            self.to.set_name(own);
+            let renaming = Renaming {
+                from: &from,
+                to: self.to.path(),
+                repeats: self.repeats,
+                keeps: self.options.resume != evidence::Resume::Own,
+                verify: None,
+            };
+            let stored = &mut self.past.stored;
+            if let Some(done) = renaming.run(target, stored, before_rename)? {
+                return Ok(done);
+            }
+            // The bytes that are there are of no use.
+            self.start_over();
+        }
+    }
+
+    /// Copies to the current path, verifies the result, and sets its time.
+    fn copy(
+        &mut self,
+        [source, target]: [&mut Client; 2],
+        on: &dyn Observer,
+    ) -> Result<Done, Error> {
+        let mut time = None;
+        loop {
+            let (report, start) = self.transfer([&mut *source, &mut *target], on, &mut time)?;
+            let paths = [self.from.path(), self.to.path()];
+            let clients = [&mut *source, &mut *target];
+            let verified = match verify(clients, paths, self.options.verify, on, &report, start) {
+                Err(Error::Mismatch { .. }) if report.offset > 0 => {
+                    // The kept bytes were wrong after all.
+                    on.event(Event::FromZero { target: self.to.path(), why: Why::Refuted });
+                    self.start_over();
+                    continue;
+                }
+                verified => verified?,
+            };
+            if let Some(time) = time {
+                set_time(target, self.to.path(), time)?;
+            }
+            let bytes = report.moved.as_ref().and(report.size).unwrap_or(report.offset);
+            let bytes = bytes.saturating_sub(report.offset);
+            let moved = Done::moved(bytes, report.offset, report.duration);
+            let size = report.size.unwrap_or(0);
+            self.past.report = Some(report);
+            return Ok(Done { size, verified, ..moved });
+        }
+    }
+
+    /// Lets the servers transfer the file. If a server refuses the whole path, enters the
+    /// directories of the path one by one and tries again (RFC 1738 §3.2.2). If a server cannot
+    /// resume, tries again from byte 0.
+    fn transfer(
+        &mut self,
+        [source, target]: [&mut Client; 2],
+        on: &dyn Observer,
+        time: &mut Option<TimeVal>,
+    ) -> Result<(fxp::Report, CopyStart), Error> {
+        loop {
+            let options = fxp::Options {
+                direction: self.direction,
+                resume: self.resume(),
+                address: self.address,
+                compare_sizes: self.options.verify != Verify::None,
+            };
+            if self.options.preserve {
+                let paths = (self.from.path(), self.to.path());
+                *time = time_to_preserve(source, paths, on)?;
+            }
+            let memory = self.repeats.then_some(&mut self.past.memory);
+            let mut recalling = Recalling { memory, start: None, on };
+            let paths = [self.from.path(), self.to.path()];
+            let clients = [&mut *source, &mut *target];
+            let error = match fxp::copy(clients, paths, options, &mut recalling) {
+                Ok(report) => return Ok((report, recalling.start.unwrap_or_default())),
+                Err(error) => error,
+            };
+            let is_resumed = recalling.start.is_some_and(|start| start.offset > 0);
+            let Some(last) = error.last() else { return Err(Error::Fxp(error)) };
+            // If this error closed a connection, another attempt would only hide the cause.
+            let is_refusal = matches!(last.error, Error::Refused(..));
+            if !is_refusal || source.make_ready().and(target.make_ready()).is_err() {
+                return Err(Error::Fxp(error));
+            }
+            let is_undone = !error.has_begun(Side::Target);
+            if is_resumed && is_undone && last.error.refuses_restart() {
+                on.event(Event::FromZero { target: self.to.path(), why: Why::NoRestart });
+                self.start_over();
+                continue;
+            }
+            let (client, place) = match last.side {
+                Side::Source => (&mut *source, &mut self.from),
+                Side::Target => (&mut *target, &mut self.to),
+            };
+            let is_of_path = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
+            if !is_of_path || !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
+                return Err(Error::Fxp(error));
+            }
+        }
+    }
+
+    const fn resume(&self) -> Resume {
+        match self.options.resume {
+            _ if self.past.from_start => Resume::No,
+            evidence::Resume::Own => Resume::No,
+            evidence::Resume::Proven => Resume::Find,
+            evidence::Resume::Trusted => Resume::Trust,
+        }
+    }
+}
+
+/// Verifies a copy as `verify` demands. A copy with kept bytes is compared whole if both servers
+/// offer a digest, unless a digest has proved the whole file already.
+fn verify(
+    [source, target]: [&mut Client; 2],
+    [from, to]: [&[u8]; 2],
+    verify: Verify,
+    on: &dyn Observer,
+    report: &fxp::Report,
+    start: CopyStart,
+) -> Result<Verified, Error> {
+    let size = if report.size.is_some() { Verified::Size } else { Verified::No };
+    let demands = match verify {
+        Verify::Size if report.size.is_none() => {
+            return Err(Error::Unsupported("a server does not report the size of its file"));
+        }
+        Verify::Digest => true,
+        Verify::IfKnown if report.offset > 0 && !(start.is_whole && start.is_digested) => false,
+        _ => return Ok(size),
+    };
+    let here = match of_source(source, target, from) {
+        Ok(Some(here)) => here,
+        Ok(None) if demands => {
+            return Err(Error::Unsupported("the servers offer no digest in common"));
+        }
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+        Err(error) if demands || error.is_out_of_step() => return Err(error),
+        // Both servers confirmed the copy; a source that cannot be asked does not change that.
+        Ok(None) | Err(_) => return Ok(size),
+    };
+    on.event(Event::Comparing { target: to, bytes: report.size.unwrap_or(report.offset) });
+    match compare_digest(target, to, here)?.proves(demands)? {
+        true => Ok(Verified::Hash),
+        false => Ok(size),
+    }
+}
+
+/// Returns the source's digest of its file, by an algorithm that the target offers too.
+fn of_source(
+    source: &mut Client,
+    target: &mut Client,
+    path: &[u8],
+) -> Result<Option<Digest>, Error> {
+    match fxp::common_algorithm(source, target).map_err(|(_, error)| error)? {
+        Some(algorithm) => source.hash(path, Some(algorithm)).map(Some),
+        None => Ok(None),
+    }
+}

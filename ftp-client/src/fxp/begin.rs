@@ -1,0 +1,302 @@
+//! Where a copy begins: after the bytes of the target that are proved to be the beginning of the
+//! source's file, otherwise at byte 0.
+//!
+//! Two things prove: the bytes came from earlier attempts of the same job, and the source's file
+//! has not changed since (own); or both servers compute the same digest of them. Sizes and times of
+//! the two files prove nothing. The client never sees the data, so it cannot compare an overlap.
+
+use ftp_proto::TimeVal;
+
+use super::pair::Failure;
+use super::{RemoteFile, Resume, Side};
+use crate::client::Client;
+use crate::digest::HashAlgorithm;
+use crate::error::Error;
+use crate::event::Observer;
+use crate::file::evidence::{self, Asked, Known, Step, Why, decide};
+
+/// The size and time of the source's file. A time that is not known is no version: another file
+/// could have the same size.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Version {
+    size: u64,
+    time: TimeVal,
+}
+
+/// What the attempts of a job know about the bytes of its target.
+#[derive(Debug, Default)]
+pub(crate) struct CopyMemory {
+    /// The source's file when the current attempt began.
+    now: Option<Version>,
+    /// The source's file whose bytes the target received.
+    sent: Option<Version>,
+    /// The size of the target's file when an attempt last began at byte 0. A server may keep that
+    /// file until the new one is complete.
+    replaced: Option<u64>,
+    /// The size of the target's file when the current attempt began.
+    have: Option<u64>,
+}
+
+impl CopyMemory {
+    /// Returns whether the target's file of `have` bytes consists of bytes of earlier attempts.
+    fn owns(&self, have: u64) -> bool {
+        self.sent.is_some() && self.sent == self.now && self.replaced != Some(have)
+    }
+
+    /// Records the end of an attempt. `has_begun` tells whether the target began to store.
+    pub(super) const fn note(&mut self, start: CopyStart, has_begun: bool) {
+        if !has_begun {
+            return;
+        }
+        if start.offset == 0 {
+            self.replaced = self.have;
+        }
+        self.sent = self.now;
+    }
+}
+
+/// Where a copy begins.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct CopyStart {
+    /// The number of bytes that the target keeps.
+    pub(crate) offset: u64,
+    /// The size of the source's file, if it was asked for.
+    pub(crate) size: Option<u64>,
+    /// Whether the target has the whole file, so that nothing is copied.
+    pub(crate) is_whole: bool,
+    /// Whether a digest proved the kept bytes.
+    pub(crate) is_digested: bool,
+    /// Why the copy begins at byte 0, although bytes exist that could have been kept.
+    pub(crate) why: Option<Why>,
+}
+
+/// Decides where a copy begins. Without a memory, [`Resume::No`] asks for nothing; with one, a
+/// server that refuses to answer only makes a resume impossible.
+pub(super) fn find(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    resume: Resume,
+    mut memory: Option<&mut CopyMemory>,
+    on: &dyn Observer,
+) -> Result<CopyStart, Failure> {
+    let of_source = |error| (Side::Source, error);
+    let of_target = |error| (Side::Target, error);
+    if resume == Resume::No && memory.is_none() {
+        return Ok(CopyStart::default());
+    }
+    let have = match &memory {
+        // The server may not have noticed yet that the earlier attempt has ended.
+        Some(memory) if memory.sent.is_some() => target.client.size_at_rest(target.path, on),
+        _ => target.client.size(target.path),
+    };
+    let is_asked = resume != Resume::No;
+    let have = told(have, is_asked).map_err(of_target)?;
+    let mut size = None;
+    if let Some(memory) = &mut memory {
+        size = told(source.client.size(source.path), is_asked).map_err(of_source)?;
+        let time = told(source.client.modified(source.path), is_asked).map_err(of_source)?;
+        memory.now = size.zip(time).map(|(size, time)| Version { size, time });
+        memory.have = have;
+    }
+    let start = CopyStart { size, ..CopyStart::default() };
+    let Some(have) = have.filter(|have| *have > 0) else { return Ok(start) };
+    let is_own = memory.as_ref().is_some_and(|memory| memory.owns(have));
+    if resume == Resume::No && !is_own {
+        let is_known = memory.is_some_and(|memory| memory.sent.is_some());
+        return Ok(CopyStart { why: is_known.then_some(Why::NoRecord), ..start });
+    }
+    if memory.is_none() {
+        size = source.client.size(source.path).map_err(of_source)?;
+    }
+    let start = CopyStart { size, ..start };
+    let Some(size) = size else { return Ok(CopyStart { why: Some(Why::NoRecord), ..start }) };
+    let trusts = resume == Resume::Trust;
+    let mut known = Known {
+        have,
+        size: Some(size),
+        resume: match resume {
+            Resume::Trust => evidence::Resume::Trusted,
+            Resume::Find => evidence::Resume::Proven,
+            Resume::No | Resume::From(_) => evidence::Resume::Own,
+        },
+        is_own,
+        record: None,
+        is_refuted: trusts && !is_own && have <= size && is_newer(source, target)?,
+        restarts: true,
+        digest: Asked::NotYet,
+    };
+    let step = judge(&mut known, || compare_digests(source, target, (have, size)))?;
+    let is_digested = known.digest == Asked::Equal;
+    let (offset, is_whole, why) = match step {
+        // A digest proves that the file exists. A size may belong to an interrupted upload whose
+        // file lacks its final name.
+        Step::Whole if is_digested => (size, true, None),
+        Step::Whole => (size, target.client.exists(target.path).map_err(of_target)?, None),
+        Step::Continue { kept, .. } if kept == size => {
+            (kept, target.client.exists(target.path).map_err(of_target)?, None)
+        }
+        Step::Continue { kept, .. } => (kept, false, None),
+        Step::FromZero(why) => (0, false, Some(why)),
+        Step::AskDigest => (0, false, Some(Why::NoRecord)),
+    };
+    Ok(CopyStart { offset, is_whole, is_digested, why, ..start })
+}
+
+/// Decides from which byte a copy begins. `ask` compares the digests, if that is of use.
+fn judge<E>(known: &mut Known, ask: impl FnOnce() -> Result<Asked, E>) -> Result<Step, E> {
+    let step = decide(known);
+    if step != Step::AskDigest {
+        return Ok(step);
+    }
+    known.digest = match known.resume {
+        // The caller renounced proofs, but the source's file is newer than the target's.
+        evidence::Resume::Trusted => Asked::NoAnswer,
+        _ => ask()?,
+    };
+    Ok(decide(known))
+}
+
+/// Returns whether the source's file is newer than the target's, as far as both servers say.
+fn is_newer(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Result<bool, Failure> {
+    let modified = source.client.modified(source.path).map_err(|error| (Side::Source, error))?;
+    let Some(modified) = modified else { return Ok(false) };
+    let written = target.client.modified(target.path).map_err(|error| (Side::Target, error))?;
+    Ok(written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()))
+}
+
+/// Returns the first algorithm of the target that the source offers too.
+pub(crate) fn common_algorithm(
+    source: &mut Client,
+    target: &mut Client,
+) -> Result<Option<HashAlgorithm>, Failure> {
+    let there = target.hash_algorithms().map_err(|error| (Side::Target, error))?;
+    let here = source.hash_algorithms().map_err(|error| (Side::Source, error))?;
+    Ok(there.into_iter().find(|algorithm| here.contains(algorithm)))
+}
+
+/// Compares the digest of the target's file, which has `have` bytes, with the digest of as many
+/// bytes of the source's file, which has `size` bytes.
+fn compare_digests(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    (have, size): (u64, u64),
+) -> Result<Asked, Failure> {
+    let of_source = |error| (Side::Source, error);
+    let of_target = |error| (Side::Target, error);
+    let Some(algorithm) = common_algorithm(source.client, target.client)? else {
+        return Ok(Asked::NoAnswer);
+    };
+    if have < size && !source.client.can_hash_ranges().map_err(of_source)? {
+        return Ok(Asked::NoAnswer);
+    }
+    let first = match have < size {
+        true => source.client.hash_first(source.path, algorithm, have),
+        false => source.client.hash(source.path, Some(algorithm)),
+    };
+    let Some(first) = answered(first).map_err(of_source)? else { return Ok(Asked::NoAnswer) };
+    let whole = target.client.hash(target.path, Some(algorithm));
+    let Some(whole) = answered(whole).map_err(of_target)? else { return Ok(Asked::NoAnswer) };
+    Ok(if first == whole { Asked::Equal } else { Asked::Differs })
+}
+
+/// Returns `None` for a refusal too, unless the caller asked to resume.
+fn told<T>(answer: Result<Option<T>, Error>, is_asked: bool) -> Result<Option<T>, Error> {
+    if is_asked { answer } else { answered(answer).map(Option::flatten) }
+}
+
+/// Returns `None` for a refusal, or a reply that means nothing.
+fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
+    match reply {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::Refused(..) | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evidence::Resume::{Own, Proven, Trusted};
+
+    /// The byte at which each copy of a file of 9 bytes begins. Only own bytes and equal digests
+    /// are kept, unless the caller trusts whatever exists.
+    #[test]
+    fn a_copy_keeps_only_own_bytes_and_bytes_with_an_equal_digest() {
+        use Asked::{Differs, Equal, NoAnswer};
+        // The caller's wish, the target's size, whether its bytes are own, whether the source's
+        // file is newer, the answer to the question for digests: the first byte to copy.
+        for (resume, have, is_own, is_newer, digest, want) in [
+            // A job that resumes only its own bytes never asks for a digest.
+            (Own, 0, false, false, Equal, 0),
+            (Own, 7, true, false, Differs, 7),
+            (Own, 9, true, false, Differs, 9),
+            (Own, 10, true, false, Equal, 0),
+            (Own, 7, false, false, Equal, 0),
+            (Own, 9, false, false, Equal, 0),
+            // A shorter file, perhaps of another program.
+            (Proven, 7, false, false, Equal, 7),
+            (Proven, 7, false, false, Differs, 0),
+            (Proven, 7, false, false, NoAnswer, 0),
+            // Equally long, perhaps of another program.
+            (Proven, 9, false, false, Equal, 9),
+            (Proven, 9, false, false, Differs, 0),
+            (Proven, 9, false, false, NoAnswer, 0),
+            // Longer: not the beginning of the source's file.
+            (Proven, 10, false, false, Equal, 0),
+            (Proven, 7, true, false, NoAnswer, 7),
+            (Proven, 9, true, false, NoAnswer, 9),
+            (Proven, 10, true, false, NoAnswer, 0),
+            // The caller trusts the bytes that exist: only sizes and times refute.
+            (Trusted, 7, false, false, NoAnswer, 7),
+            (Trusted, 9, false, false, NoAnswer, 9),
+            (Trusted, 10, false, false, NoAnswer, 0),
+            (Trusted, 7, false, true, Equal, 0),
+            (Trusted, 9, false, true, Equal, 0),
+        ] {
+            let mut known = Known {
+                have,
+                size: Some(9),
+                resume,
+                is_own,
+                record: None,
+                is_refuted: is_newer,
+                restarts: true,
+                digest: Asked::NotYet,
+            };
+            let step = judge(&mut known, || Ok::<_, Error>(digest)).unwrap();
+            let begins = match step {
+                Step::Whole => 9,
+                Step::Continue { kept, .. } => kept,
+                Step::FromZero(_) => 0,
+                Step::AskDigest => panic!("asked twice"),
+            };
+            assert_eq!(begins, want, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_own_while_the_source_stays_the_same() {
+        let version = |size, day| {
+            let time = TimeVal::new(2026, 11, day, 12, 0, 0)?;
+            Some(Version { size, time })
+        };
+        // The source's file before and after, the size that the target had before, whether the
+        // target began: whether 7 bytes at the target are own.
+        for (before, after, had, has_begun, want) in [
+            (version(9, 1), version(9, 1), None, true, true),
+            (version(9, 1), version(9, 1), Some(5), true, true),
+            // The target may still have the old file.
+            (version(9, 1), version(9, 1), Some(7), true, false),
+            (version(9, 1), version(9, 1), None, false, false),
+            (version(9, 1), version(9, 2), None, true, false),
+            (version(9, 1), version(8, 1), None, true, false),
+            // Without a time, another file of that size looks the same.
+            (None, None, None, true, false),
+        ] {
+            let mut memory = CopyMemory { now: before, have: had, ..CopyMemory::default() };
+            memory.note(CopyStart::default(), has_begun);
+            memory.now = after;
+            assert_eq!(memory.owns(7), want, "{before:?} {after:?} {had:?} {has_begun}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! `Relay`: the copy as a job with memory.
+
+use std::sync::Mutex;
+
+use ftp_client::fxp::Direction;
+use ftp_client::{
+    Client, Done, Error, ErrorKind, Event, FileOptions, Place, Relay, Resume, TemporaryName,
+    UploadFault, Verified, Verify,
+};
+use ftp_tests::site::OurServer;
+
+use super::{BEGUN, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
+
+const SENT: &str = "s< 226 sent\n t< 226 there\n";
+const CUT: &str = "s< 426 cut\n t< 426 cut\n";
+const REST: &str = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
+const SIZES: &str = "s> SIZE a\n s< 213 9\n t> SIZE b\n t< 213 9\n";
+const NO_DIGEST: &str = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
+const XCRC: &str =
+    "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n s> FEAT\n s< 211-so\n s<  XCRC\n s< 211 end\n";
+
+/// A target of `there` bytes (empty: none) and a source of 9 bytes with a time.
+fn facts(there: &str, time: &str) -> String {
+    let size = if there.is_empty() { "550 none".to_owned() } else { format!("213 {there}") };
+    format!("t> SIZE b\n t< {size}\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< {time}\n")
+}
+
+const TIME: &str = "213 20260101000000";
+
+fn job(options: &FileOptions) -> Relay<'_> {
+    Relay::new(Place::at("a"), Place::at("b"), options).direction(Direction::TargetListens)
+}
+
+/// One attempt over new connections, and what it said.
+#[track_caller]
+fn attempt(job: &mut Relay<'_>, script: &str, then: [Then; 2]) -> (Result<Done, Error>, String) {
+    let mut meeting = Meeting::new(script, then);
+    let said = Mutex::new(String::new());
+    let on = |event: Event<'_>| match event {
+        Event::Begun { at, .. } => said.lock().unwrap().push_str(&format!("at {at} ")),
+        Event::FromZero { why, .. } => said.lock().unwrap().push_str(&format!("{why:?} ")),
+        Event::Done { bytes, .. } => said.lock().unwrap().push_str(&format!("done {bytes}")),
+        _ => {}
+    };
+    let done = job.attempt(&mut meeting.source, &mut meeting.target, &on);
+    meeting.end(script, then);
+    (done, said.into_inner().unwrap())
+}
+
+#[test]
+fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
+    let options = FileOptions::new();
+    let copy = |rest: &str, kept: u64| {
+        let digests = if kept > 0 { NO_DIGEST } else { "" };
+        [TARGET_LISTENS, rest, BEGUN, SENT, SIZES, digests].concat()
+    };
+    let other = "213 20260101000001";
+    for (before, first, after, second, kept, want) in [
+        ("", TIME, "7", TIME, 7, "at 7 done 2"),
+        ("5", TIME, "7", TIME, 7, "at 7 done 2"),
+        // The target may still have the file that the copy replaces.
+        ("7", TIME, "7", TIME, 0, "NoRecord at 0 done 9"),
+        // The source's file is another one, or may be.
+        ("", TIME, "7", other, 0, "NoRecord at 0 done 9"),
+        ("", "502 what", "7", "502 what", 0, "at 0 done 9"),
+        // Another program stored a longer file.
+        ("", TIME, "10", TIME, 0, "AnotherVersion at 0 done 9"),
+        ("", TIME, "", TIME, 0, "at 0 done 9"),
+    ] {
+        let mut job = job(&options).repeats(true);
+        let script = [TYPES, &facts(before, first), TARGET_LISTENS, BEGUN, CUT].concat();
+        let (done, _) = attempt(&mut job, &script, [Usable, Usable]);
+        assert_eq!(done.unwrap_err().kind(), ErrorKind::Temporary);
+        let rest = if kept > 0 { REST } else { "" };
+        let script = [TYPES, &facts(after, second), &copy(rest, kept)].concat();
+        let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+        let done = done.unwrap_or_else(|error| panic!("{error}\n{script}"));
+        assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept), "{script}");
+        assert_eq!(job.report().unwrap().size, Some(9));
+    }
+    // The target waits until it has noticed the end of the first attempt. A server that does not
+    // answer questions for the sake of a resume still gets the copy.
+    let mut job = job(&options).repeats(true);
+    let refuses = "t> SIZE b\n t< 450 busy\n s> SIZE a\n s< 450 busy\n s> MDTM a\n s< 530 no\n";
+    let script = [TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
+    attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+    let script = [TYPES, &facts("7", TIME), TARGET_LISTENS, BEGUN, CUT].concat();
+    attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+    let busy = "t> SIZE b\n t< 450 still receiving\n";
+    let script = [TYPES, busy, &facts("6", TIME), &copy(&REST.replace('7', "6"), 6)].concat();
+    assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().resumed, 6);
+    // A job that is attempted once asks for nothing before, and a second attempt keeps nothing.
+    let mut once = self::job(&options);
+    let script = [TYPES, TARGET_LISTENS, BEGUN, CUT].concat();
+    attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
+    let script = [TYPES, &copy("", 0)].concat();
+    assert_eq!(attempt(&mut once, &script, [Usable, Usable]).0.unwrap().resumed, 0);
+}
+
+#[test]
+fn own_bytes_can_be_the_whole_file() {
+    let options = FileOptions::new();
+    for (shown, rest) in [
+        ("t> MDTM b\n t< 213 20260102000000\n", None),
+        // The file lacks its name until a transfer without data completes it.
+        ("t> MDTM b\n t< 550 none\n t> MLST b\n t< 550 none\n", Some("9")),
+    ] {
+        let mut job = job(&options).repeats(true);
+        let lost = "s< 226 sent\n t!\n";
+        let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
+        let (done, _) = attempt(&mut job, &script, [Usable, Then::Closed]);
+        assert_eq!(done.unwrap_err().kind(), ErrorKind::Network);
+        let more = match rest {
+            Some(_) => {
+                let rest = REST.replace('7', "9");
+                [TARGET_LISTENS, &rest, BEGUN, SENT, SIZES].concat()
+            }
+            None => String::new(),
+        };
+        let script = [TYPES, &facts("9", TIME), shown, &more, NO_DIGEST].concat();
+        let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+        let done = done.unwrap();
+        assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));
+        assert_eq!(job.report().unwrap().moved.is_some(), rest.is_some());
+    }
+}
+
+#[test]
+fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
+    let options = FileOptions::new().resume(Resume::Trusted);
+    let trusted = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< 502 what\n";
+    let copy = [TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+    // A server refuses REST, or the command after it. A restart that no transfer used is taken
+    // back.
+    for (refused, reset) in [
+        ("s> REST 7\n s< 502 no\n", ""),
+        ("s> REST 7\n s< 350 ok\n t> REST 7\n t< 501 no\n", "s> REST 0\n s< 350 ok\n"),
+        (
+            "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n s> RETR a\n s< 554 no\n",
+            "t> REST 0\n t< 350 ok\n",
+        ),
+    ] {
+        let copy = [TARGET_LISTENS, reset, BEGUN, SENT, SIZES].concat();
+        let script = [TYPES, trusted, TARGET_LISTENS, refused, &copy].concat();
+        let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
+        assert_eq!(done.unwrap().resumed, 0);
+        assert_eq!(said, "at 7 NoRestart at 0 done 9");
+    }
+    // The digests of the whole files differ.
+    let differ = "s> XCRC a\n s< 250 CBF43926\n t> XCRC b\n t< 250 00000000\n";
+    let resumed = [TARGET_LISTENS, REST, BEGUN, SENT, SIZES, XCRC, differ].concat();
+    let script = [TYPES, trusted, &resumed, &copy].concat();
+    let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
+    assert_eq!(
+        (done.unwrap().verified, said.as_str()),
+        (Verified::Size, "at 7 Refuted at 0 done 9")
+    );
+    // Not with `Verify::None`.
+    let options = options.verify(Verify::None);
+    let script = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
+    let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verified::No, "at 7 done 0"));
+}
+
+#[test]
+fn a_copy_is_verified_as_demanded() {
+    let moved = [TYPES, TARGET_LISTENS, BEGUN, SENT].concat();
+    let equal = "s> XCRC a\n s< 250 CBF43926\n t> XCRC b\n t< 250 CBF43926\n";
+    let differ = equal.replacen("CBF43926\n t>", "00000000\n t>", 1);
+    let unknown = "s> SIZE a\n s< 502 what\n";
+    for (verify, script, want) in [
+        (Verify::IfKnown, SIZES.to_owned(), Ok(Verified::Size)),
+        (Verify::IfKnown, unknown.to_owned(), Ok(Verified::No)),
+        (Verify::None, String::new(), Ok(Verified::No)),
+        (Verify::Size, SIZES.to_owned(), Ok(Verified::Size)),
+        (Verify::Size, unknown.to_owned(), Err(ErrorKind::Unsupported)),
+        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verified::Hash)),
+        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verified::Hash)),
+        (Verify::Digest, [SIZES, XCRC, &differ].concat(), Err(ErrorKind::Integrity)),
+        (Verify::Digest, [SIZES, NO_DIGEST].concat(), Err(ErrorKind::Unsupported)),
+    ] {
+        let options = FileOptions::new().verify(verify);
+        let mut job = job(&options);
+        let (done, _) = attempt(&mut job, &format!("{moved}{script}"), [Usable, Usable]);
+        let done = done.map_err(|error| error.kind());
+        assert_eq!(done.as_ref().map(|done| done.verified), want.as_ref().copied(), "{script}");
+        if let Ok(done) = done {
+            let size = job.report().unwrap().size;
+            assert_eq!((done.size, done.bytes), (size.unwrap_or(0), size.unwrap_or(0)));
+        }
+    }
+}
+
+#[test]
+fn a_copy_gets_its_time_and_then_its_name() {
+    let options = FileOptions::new().preserve(true);
+    let begun = BEGUN.replace("STOR b", "STOR in/.in.b");
+    let sizes = SIZES.replace("SIZE b", "SIZE in/.in.b");
+    let script = [
+        "s> MDTM a\n s< 213 20260101000000\n",
+        TYPES,
+        TARGET_LISTENS,
+        &begun,
+        SENT,
+        &sizes,
+        "t> MFMT 20260101000000 in/.in.b\n t< 213 ok\n",
+        "t> NOOP\n t< 200 ok\n t> RNFR in/.in.b\n t< 350 ok\n t> RNTO in/b\n t< 250 ok\n",
+    ]
+    .concat();
+    let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
+        .under(Some(TemporaryName::standard()))
+        .direction(Direction::TargetListens);
+    let mut meeting = Meeting::new(&script, [Usable, Usable]);
+    let mut noted = Vec::new();
+    let done =
+        job.attempt_noting(&mut meeting.source, &mut meeting.target, &(), &mut |client, path| {
+            noted.push(path.to_vec());
+            client.noop()
+        });
+    assert_eq!((done.unwrap().size, noted), (9, vec![b"in/.in.b".to_vec()]));
+    meeting.end(&script, [Usable, Usable]);
+}
+
+#[test]
+fn a_copy_does_not_replace_its_own_source() {
+    let ours = OurServer::start();
+    ours.root.mkdir("d");
+    std::os::unix::fs::symlink("d", ours.root.join("alias")).unwrap();
+    let connect = || {
+        let mut client = Client::builder().connect(&ours.address.to_string()).unwrap();
+        client.login(ours.user, ours.password).unwrap();
+        client
+    };
+    let options = FileOptions::new();
+    for (from, to, is_under, is_same) in [
+        ("d/a", "d/a", false, true),
+        ("d/a", "./d/a", true, true),
+        ("d/a", "alias/a", false, true),
+        // A temporary file leaves the source whole, unless it is the source.
+        ("d/a", "alias/a", true, false),
+        ("d/.in.a", "d/a", true, true),
+        ("d/.in.a", "alias/a", true, true),
+        ("d/a", "e/b", false, false),
+        ("d/.in.a", "e/a", true, false),
+    ] {
+        for name in [from, "e/b"] {
+            ours.root.write(name, b"content");
+        }
+        let mut job = Relay::new(Place::at(from), Place::at(to), &options)
+            .under(is_under.then(TemporaryName::standard));
+        match job.attempt(&mut connect(), &mut connect(), &()) {
+            Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
+            Err(Error::Upload(UploadFault::OntoItself { is_certain: true })) => {
+                assert!(is_same, "{from} {to}");
+            }
+            Err(error) => panic!("{from} {to}: {error}"),
+        }
+        assert_eq!(ours.root.read(from), b"content", "{from} {to}");
+    }
+}
+
+#[test]
+fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
+    let options = FileOptions::new();
+    let named = |text: &str| text.replace("STOR b", "STOR .in.b").replace("SIZE b", "SIZE .in.b");
+    let [begun, sizes, known] = [BEGUN, SIZES, &facts("", TIME)].map(named);
+    let before = "t> FEAT\n t< 502 what\n t> SIZE .in.b\n t< 213 9\n t> MDTM .in.b\n \
+                  t< 213 20260102000000\n t> SIZE b\n t< 213 5\n t> MDTM b\n t< 550 no\n";
+    let lost = "t> RNFR .in.b\n t< 350 ok\n t> RNTO b\n t!\n";
+    let first = [TYPES, &known, TARGET_LISTENS, &begun, SENT, &sizes, before, lost].concat();
+    let gone = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n t> SIZE .in.b\n t< 550 no\n \
+                t> MDTM .in.b\n t< 550 no\n";
+    let there = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000000\n";
+    let other = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000009\n";
+    for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
+        let mut job = job(&options).repeats(true).under(Some(TemporaryName::standard()));
+        let (done, _) = attempt(&mut job, &first, [Usable, Then::Closed]);
+        assert!(matches!(done, Err(Error::Upload(UploadFault::NotRenamed { removed: false, .. }))));
+        let (done, said) = attempt(&mut job, &now, [Usable, Usable]);
+        match is_done {
+            true => assert_eq!((done.unwrap().size, said.as_str()), (9, "done 9")),
+            false => {
+                let fault = UploadFault::PerhapsRenamed { temporary: b".in.b".to_vec() };
+                assert_eq!(done.unwrap_err().to_string(), fault.to_string());
+                assert!(job.is_final());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_path_is_entered_at_its_server() {
+    let options = FileOptions::new();
+    let [from, to] = ["ftp://h/x/a", "ftp://h/y/b"].map(|url| Place::of(&url.parse().unwrap()));
+    let script = [
+        TYPES,
+        TARGET_LISTENS,
+        "s> RETR x/a\n s< 550 none\n s> CWD x\n s< 250 ok\n",
+        TARGET_LISTENS,
+        "s> RETR a\n s< 150 go\n t> STOR y/b\n t< 550 none\n",
+        super::RELEASED,
+        "s< 426 cut\n t> CWD y\n t< 250 ok\n",
+        TARGET_LISTENS,
+        BEGUN,
+        SENT,
+        SIZES,
+    ]
+    .concat();
+    let mut job = Relay::new(from, to, &options).direction(Direction::TargetListens);
+    assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().size, 9);
+}
