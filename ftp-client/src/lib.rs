@@ -251,14 +251,11 @@ pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
-    AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, ListingCut, Phase, ProxyError,
-    ProxyFault, UploadFault,
+    AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
+    Phase, ProxyError, ProxyFault, UploadFault,
 };
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::begin::Memory;
 #[cfg(unix)]
 pub use file::begin::{Left, Sink};
 #[cfg(unix)]
@@ -281,8 +278,12 @@ pub use file::partial::{PartialFile, Salvage};
 #[doc(hidden)]
 pub use file::pieces::remove_pieces;
 #[cfg(unix)]
+pub use file::names::RemoteTargets;
+#[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 pub use file::retry::Retry;
+#[cfg(unix)]
+pub use file::selection::Selection;
 #[cfg(unix)]
 pub use file::targets::Targets;
 pub use file::{Done, Verified};

@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Data,
     /// The server or this library lacks the requested feature, or other settings exclude it.
     Unsupported,
+    /// Nothing was done, because another job is moving the same local file.
+    Limit,
     /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,
 }
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::Integrity => "integrity",
             Self::Data => "data",
             Self::Unsupported => "unsupported",
+            Self::Limit => "limit",
             Self::Cancelled => "cancelled",
         }
     }
@@ -119,6 +122,8 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
             Self::Upload(fault) => fault.kind(),
+            Self::Download(fault) => fault.kind(),
+            Self::Move(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) => ErrorKind::Unsupported,

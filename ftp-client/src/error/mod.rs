@@ -3,17 +3,20 @@
 mod busy;
 mod dial;
 mod kind;
+mod moving;
 mod proxy;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
+pub use moving::{DownloadFault, MoveFault};
 pub use proxy::{ProxyError, ProxyFault};
 pub use upload::UploadFault;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use ftp_proto::NetworkProtocol;
 use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, HostReason};
@@ -141,6 +144,12 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// The download of a whole file failed.
+    #[error("{0}")]
+    Download(#[source] DownloadFault),
+    /// A move failed: a transfer that removes its source.
+    #[error("{0}")]
+    Move(#[source] MoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -179,7 +188,9 @@ impl Error {
             Self::Argument(_)
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
-            | Self::UnknownListing { .. } => false,
+            | Self::UnknownListing { .. }
+            | Self::Download(_) => false,
+            Self::Move(fault) => fault.cause().is_some_and(Self::affects_others),
             _ => true,
         }
     }
@@ -208,6 +219,7 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Move(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
@@ -231,6 +243,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
+            | Self::Download(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -269,10 +282,8 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
-            Self::Upload(fault) => match fault.cause() {
-                Some(cause) => cause.reply(),
-                None => None,
-            },
+            Self::Upload(fault) => fault.cause()?.reply(),
+            Self::Move(fault) => fault.cause()?.reply(),
             _ => None,
         }
     }
@@ -331,6 +342,8 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Download(fault) => Self::Download(fault.clone()),
+            Self::Move(fault) => Self::Move(fault.again()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
@@ -374,6 +387,11 @@ impl fmt::Display for System<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |system| write!(f, " (SYST: {})", Escaped(system)))
     }
+}
+
+/// Shows a local path.
+fn named_path(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_encoded_bytes())
 }
 
 fn io_again(error: &io::Error) -> io::Error {

@@ -16,6 +16,10 @@ mod growing;
 pub(crate) mod journal;
 #[cfg(unix)]
 pub(crate) mod local;
+#[cfg(unix)]
+mod moving;
+#[cfg(unix)]
+pub(crate) mod names;
 pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
@@ -34,6 +38,10 @@ pub(crate) mod record;
 pub(crate) mod retry;
 #[cfg(unix)]
 pub(crate) mod segments;
+#[cfg(unix)]
+pub(crate) mod selection;
+#[cfg(unix)]
+mod take;
 #[cfg(unix)]
 pub(crate) mod targets;
 #[cfg(unix)]

@@ -63,6 +63,6 @@ impl<'a> FileUpload<'a> {
         client: &mut Client,
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
-        self.0.attempt_with(client, &(), watch, &mut |_, _| Ok(()))
+        self.0.attempt_with(client, &(), watch)
     }
 }

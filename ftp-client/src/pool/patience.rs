@@ -43,6 +43,11 @@ impl Error {
         if let Self::Dial(error) = self {
             return error.recovery();
         }
+        if let Self::Move(fault) = self
+            && let Some(recovery) = fault.recovery()
+        {
+            return recovery;
+        }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {
             // The next one would be as long.

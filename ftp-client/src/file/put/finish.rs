@@ -11,6 +11,7 @@ use crate::event::{Event, Observer};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
 use crate::file::options::Verify;
+use crate::file::origin::ServerFacts;
 use crate::file::verify::{check_size, compare_digest};
 use crate::file::{Done, Verified};
 
@@ -32,35 +33,6 @@ pub(super) struct Stored {
 impl Stored {
     pub(super) const fn new(done: Done) -> Self {
         Self { done, before: None, is_tried: false, is_later: false, is_doubtful: false }
-    }
-}
-
-/// What the server says about a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ServerFacts {
-    size: Option<u64>,
-    modified: Option<TimeVal>,
-    unique: Option<Vec<u8>>,
-}
-
-impl ServerFacts {
-    /// Returns the facts of the file at `path`, or `None` if the server shows no such file.
-    fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
-        if client.features()?.has("MLST") {
-            let Some(entry) = client.stat(path)? else { return Ok(None) };
-            let modified = entry.modified.map(|modified| modified.time);
-            return Ok(Some(Self { size: entry.size, modified, unique: entry.unique }));
-        }
-        let size = client.size(path)?;
-        let modified = client.modified(path)?;
-        let is_there = size.is_some() || modified.is_some();
-        Ok(is_there.then_some(Self { size, modified, unique: None }))
-    }
-
-    /// Returns whether a file with these facts can be told from others: by its identifier, or by
-    /// size and time.
-    const fn is_telling(&self) -> bool {
-        self.unique.is_some() || self.size.is_some() && self.modified.is_some()
     }
 }
 
@@ -242,6 +214,12 @@ impl Job<'_> {
         }
     }
 
+    /// Returns whether another attempt may have to tell whether the server has renamed the file. The
+    /// journal of a move tells that too.
+    const fn may_follow(&self) -> bool {
+        self.repeats || self.options.retried && !self.options.moves
+    }
+
     /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
     /// server has all of it, so that it must be sent again.
     pub(super) fn publish(
@@ -278,7 +256,7 @@ impl Job<'_> {
                 self.past.is_final = true;
                 return Err(Error::Upload(UploadFault::PerhapsRenamed { temporary: from }));
             }
-        } else if self.repeats && stored.before.is_none() {
+        } else if self.may_follow() && stored.before.is_none() {
             stored.before =
                 Some([ServerFacts::ask(client, &from)?, ServerFacts::ask(client, &to)?]);
         }
