@@ -267,6 +267,8 @@ pub use file::get::Get;
 #[cfg(unix)]
 #[doc(hidden)]
 pub use file::local::{Committed, LocalFile};
+#[cfg(unix)]
+pub use file::names::RemoteTargets;
 pub use file::options::{Existing, FileOptions, Verify};
 #[cfg(unix)]
 #[doc(hidden)]
@@ -277,8 +279,6 @@ pub use file::partial::{PartialFile, Salvage};
 #[cfg(unix)]
 #[doc(hidden)]
 pub use file::pieces::remove_pieces;
-#[cfg(unix)]
-pub use file::names::RemoteTargets;
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 pub use file::retry::Retry;

@@ -216,8 +216,16 @@ impl<'a> Get<'a> {
             let mut checksum = algorithm.and_then(Checksum::new);
             let Self { place, to, options, targets, like, listed, is_repeated, past, .. } = self;
             let (listed, is_repeated) = (*listed, *is_repeated);
-            let mut fetch =
-                Fetch { place, options, targets: *targets, like: *like, listed, time, is_repeated, past };
+            let mut fetch = Fetch {
+                place,
+                options,
+                targets: *targets,
+                like: *like,
+                listed,
+                time,
+                is_repeated,
+                past,
+            };
             let done = match taken {
                 Some(path) => {
                     // The file is private from its first byte if the one that it replaces is.
@@ -242,7 +250,6 @@ impl<'a> Get<'a> {
             }
         }
     }
-
 }
 
 impl Fetch<'_> {

@@ -93,8 +93,9 @@ impl Done {
         Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
     }
 
-    /// Returns the result for a file that the options exclude.
-    pub(crate) fn skipped(why: &'static str) -> Self {
+    /// Returns the result for a file that the options exclude for this reason.
+    #[must_use]
+    pub fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
     }
 }

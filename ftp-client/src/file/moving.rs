@@ -303,7 +303,8 @@ mod tests {
         assert_eq!(read, record);
         assert_eq!((read.number("size"), read.number("modified")), (Some(5_u64), Some(-1_i64)));
         assert_eq!((read.text("temp"), read.text("unique")), (Some("a b"), None));
-        let bytes = MoveRecord::default().with("x", &hex(b"\x00\xff a")).with("y", "f").with("z", "xy");
+        let bytes =
+            MoveRecord::default().with("x", &hex(b"\x00\xff a")).with("y", "f").with("z", "xy");
         assert_eq!(bytes.bytes("x").as_deref(), Some(&b"\x00\xff a"[..]));
         assert_eq!((bytes.bytes("y"), bytes.bytes("z"), bytes.bytes("w")), (None, None, None));
         let whole = bytes.clone().with_part("here", &record);

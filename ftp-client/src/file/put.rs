@@ -220,7 +220,10 @@ impl<'a> Put<'a> {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), Past::default());
         let (name, targets) = (None, None);
-        Self { from, job: Job { origin, place, store, options, repeats: false, name, targets, past } }
+        Self {
+            from,
+            job: Job { origin, place, store, options, repeats: false, name, targets, past },
+        }
     }
 
     /// Sets the name and the user of the server's file, which identify the journal of an interrupted

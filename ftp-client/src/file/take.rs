@@ -16,8 +16,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::get::Get;
 use super::begin::named_once;
+use super::get::Get;
 use super::growing::named;
 use super::journal::LocalFacts;
 use super::local::{parent, rename};
