@@ -168,9 +168,7 @@ fn failure_of(
 fn faulty(fault: &UploadFault, error: &Error) -> Failure {
     let item = |message: String| Failure { fatal: false, message, ..Failure::from(error) };
     match fault {
-        UploadFault::Longer { .. } => {
-            item(format!("{fault}; to replace it, omit --continue")).never_retried()
-        }
+        UploadFault::Longer { .. } => item(format!("{fault}; to replace it, omit --continue")),
         UploadFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
         UploadFault::SameFile => item(format!("{fault}; use --temp if they are not")),
         UploadFault::NoName => item(format!("--verify: {fault}")),
@@ -195,9 +193,6 @@ fn faulty(fault: &UploadFault, error: &Error) -> Failure {
             }
             Failure { message, ..failure }
         }
-        UploadFault::OtherName(_)
-        | UploadFault::PerhapsRenamed { .. }
-        | UploadFault::PerhapsSameName(_) => item(fault.to_string()).never_retried(),
         _ => item(fault.to_string()),
     }
 }

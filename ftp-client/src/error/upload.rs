@@ -5,6 +5,7 @@ use std::fmt;
 use ftp_proto::{Escaped, Reply};
 
 use super::{Error, ErrorKind};
+use crate::pool::patience::Recovery;
 
 /// Why the upload of a whole file failed, beyond the failures of its commands. `Display` explains
 /// it.
@@ -83,6 +84,18 @@ impl UploadFault {
             Self::NotTimed(cause) if cause.kind() == ErrorKind::Refused => ErrorKind::Unsupported,
             Self::NoTime | Self::Spent => ErrorKind::Local,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),
+        }
+    }
+
+    /// Returns what another attempt can do, if the kind does not tell.
+    pub(crate) const fn recovery(&self) -> Option<Recovery> {
+        match self {
+            Self::Longer { .. }
+            | Self::Appended(_)
+            | Self::OtherName(_)
+            | Self::PerhapsRenamed { .. }
+            | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
+            _ => None,
         }
     }
 

@@ -43,9 +43,12 @@ impl Error {
         if let Self::Dial(error) = self {
             return error.recovery();
         }
-        if let Self::Move(fault) = self
-            && let Some(recovery) = fault.recovery()
-        {
+        let known = match self {
+            Self::Upload(fault) => fault.recovery(),
+            Self::Move(fault) => fault.recovery(),
+            _ => None,
+        };
+        if let Some(recovery) = known {
             return recovery;
         }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);

@@ -217,7 +217,7 @@ impl Job<'_> {
     /// Returns whether another attempt may have to tell whether the server has renamed the file. The
     /// journal of a move tells that too.
     const fn may_follow(&self) -> bool {
-        self.repeats || self.options.retried && !self.options.moves
+        self.repeats || self.options.retried && !self.options.moves && !self.past.is_final
     }
 
     /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
