@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use ftp_tests::at_once;
+use ftp_tests::at_once::at_once;
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;

@@ -296,6 +296,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let journal = MoveJournal::of(&root.path().join("a"), &named("ftp://h/a", "u"));
         assert_eq!(journal.read().unwrap(), None);
+        // The first 64 bits of the SHA-256 of `a`, `ftp://h/a` and `u`, with NUL between them: later
+        // versions must find the journal of this one.
+        let name = journal.path.file_name().unwrap();
+        assert_eq!(name, ".9276df115171ec3d.ftp-cli-journal");
+        assert!(journal.taken().ends_with(".9276df115171ec3d.ftp-cli-taken"));
         let record = MoveRecord::default().with("size", &5).with_if("modified", Some(&-1_i64));
         let record = record.with_if("unique", None::<&str>).with("temp", "a b");
         journal.write(&record).unwrap();

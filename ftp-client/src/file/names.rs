@@ -19,6 +19,9 @@ use crate::url_path::{Entered, Place};
 /// cache.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// A directory, and the fold of a name in it.
+type FoldedPath = (Vec<u8>, Vec<u8>);
+
 /// The targets on the server of one run, shared by its jobs (see [`Put::among`](crate::Put::among)).
 ///
 /// A server without case, one that normalizes names, or one that cuts them short takes two names for
@@ -52,7 +55,7 @@ pub struct RemoteTargets {
     /// The number of targets in each directory.
     directories: HashMap<Vec<u8>, usize>,
     /// Targets with equal fold, by their directory and this fold: the names that were written.
-    twins: HashMap<(Vec<u8>, Vec<u8>), Mutex<Vec<Vec<u8>>>>,
+    twins: HashMap<FoldedPath, Mutex<Vec<Vec<u8>>>>,
     moved: Mutex<Vec<MovedTarget>>,
 }
 
@@ -90,7 +93,7 @@ impl RemoteTargets {
     #[must_use]
     pub fn new(places: impl IntoIterator<Item = Place>) -> Self {
         let mut this = Self::default();
-        let mut folds: HashMap<(Vec<u8>, Vec<u8>), usize> = HashMap::new();
+        let mut folds: HashMap<FoldedPath, usize> = HashMap::new();
         for place in places {
             let (directory, name) = whole(&place);
             *this.directories.entry(directory.clone()).or_default() += 1;

@@ -87,8 +87,8 @@ impl ServerFacts {
         Ok(is_there.then_some(Self { size, modified, unique: None }))
     }
 
-    /// Returns the size and the time as `SIZE` and `MDTM` report them, and the identifier. Journals
-    /// outlive a session, and another server version may list other facts in `MLST`.
+    /// Returns the size and the time as `SIZE` and `MDTM` report them, and the identifier. A journal
+    /// is compared with the facts of another run, so each fact always comes from the same command.
     pub(crate) fn ask_each(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         let entry = match client.features()?.has("MLST") {
             true => client.stat(path)?,

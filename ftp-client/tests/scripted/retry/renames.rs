@@ -28,9 +28,8 @@ fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
 /// Uploads `hello` as `.in.a`, and loses the reply to `RNTO`.
 fn upload(peer: &mut Peer, before: [Said; 2]) {
     peer.answer("TYPE I", "200 ok");
-    let mut data = opened(peer, "STOR .in.a");
     let mut bytes = Vec::new();
-    data.read_to_end(&mut bytes).unwrap();
+    opened(peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     peer.reply("226 done");
     peer.answer("SIZE .in.a", FIVE);
