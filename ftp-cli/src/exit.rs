@@ -95,7 +95,6 @@ impl Exit {
             (Some(kind), _) => kind.as_str(),
             (None, Self::Success) => "ok",
             (None, Self::Partial) => "partial",
-            (None, Self::Limit) => "limit",
             (None, _) => "internal",
         }
     }
@@ -103,7 +102,7 @@ impl Exit {
     /// Returns the library's kind of failure with this code, if it has one.
     const fn of_library(self) -> Option<ErrorKind> {
         Some(match self {
-            Self::Success | Self::Internal | Self::Partial | Self::Limit => return None,
+            Self::Success | Self::Internal | Self::Partial => return None,
             Self::Usage => ErrorKind::Usage,
             Self::Local => ErrorKind::Local,
             Self::Network => ErrorKind::Network,
@@ -116,6 +115,7 @@ impl Exit {
             Self::Integrity => ErrorKind::Integrity,
             Self::Data => ErrorKind::Data,
             Self::Unsupported => ErrorKind::Unsupported,
+            Self::Limit => ErrorKind::Limit,
             Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
                 ErrorKind::Cancelled
             }
@@ -138,6 +138,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Integrity => Self::Integrity,
             ErrorKind::Data => Self::Data,
             ErrorKind::Unsupported => Self::Unsupported,
+            ErrorKind::Limit => Self::Limit,
             // A signal ended the run; the signal thread knows which signal.
             ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Internal,

@@ -253,14 +253,11 @@ pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
-    AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, ListingCut, Phase, ProxyError,
-    ProxyFault, RemoveFault, UploadFault,
+    AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
+    Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
 };
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::begin::Memory;
 #[cfg(unix)]
 pub use file::begin::{Left, Sink};
 #[cfg(unix)]
@@ -272,6 +269,8 @@ pub use file::get::Get;
 #[cfg(unix)]
 #[doc(hidden)]
 pub use file::local::{Committed, LocalFile};
+#[cfg(unix)]
+pub use file::names::RemoteTargets;
 pub use file::options::{Existing, FileOptions, Verify};
 #[cfg(unix)]
 #[doc(hidden)]
@@ -287,6 +286,8 @@ pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 #[cfg(unix)]
 pub use file::relay::Relay;
 pub use file::retry::Retry;
+#[cfg(unix)]
+pub use file::selection::Selection;
 #[cfg(unix)]
 pub use file::targets::Targets;
 pub use file::{Done, Verified};

@@ -1,16 +1,16 @@
 //! `put LOCAL... URL`: uploads files, and fails unless the server confirms them; `put -r` uploads a
 //! tree.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{LocalSource, NotLent, Place, Put};
+use ftp_client::{Done, LocalSource, NotLent, Place, Put, RemoteTargets};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -29,11 +29,11 @@ use crate::options::urls;
 use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Context, Done};
-use crate::transfer::give::give;
+use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::source::Interruptible;
 use crate::transfer::upload::{local, upload};
+use crate::transfer::verify::not_moved;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
@@ -95,11 +95,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
+    let targets = RemoteTargets::new(items.iter().map(|item| item.place(&url)));
+    let waiting = Mutex::default();
+    let spare = Mutex::default();
     // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
-    jobs::run(settings.jobs, items.len(), || Putter {
+    let hire = |sessions| Putter {
         items: &items,
-        sessions: sessions.another(),
+        sessions,
         context: &context,
         tally: &tally,
         input: &input,
@@ -107,8 +110,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         representation,
         place: None,
         escapes,
+        targets: &targets,
+        waiting: &waiting,
+        spare: &spare,
         last: None,
-    });
+    };
+    jobs::run(settings.jobs, items.len(), || hire(sessions.another()));
+    let spare = lock(&spare).take();
+    hire(spare.unwrap_or_else(|| sessions.another())).remove_sources();
     drop(context);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
@@ -148,6 +157,14 @@ impl PutItem<'_> {
     /// Returns the file and its target, for messages.
     fn shown_with(&self, url: &FtpUrl) -> String {
         format!("{} to {url}", self.shown())
+    }
+
+    /// Returns the target on a new connection.
+    fn place(&self, url: &FtpUrl) -> Place {
+        match url.is_directory() {
+            true => Place::inside(url, last(&self.path)),
+            false => Place::of(url),
+        }
     }
 
     /// Returns a function that adds the fields of the file to an event.
@@ -258,6 +275,9 @@ fn open_file(name: &OsStr) -> Result<File, Failure> {
     opened
 }
 
+/// Complete uploads whose sources are not removed yet: the number and the result, by local path.
+type Waiting = HashMap<PathBuf, (usize, Done)>;
+
 struct Putter<'a, 'b, 's> {
     items: &'a [PutItem<'a>],
     sessions: Sessions<'s>,
@@ -270,6 +290,10 @@ struct Putter<'a, 'b, 's> {
     place: Option<Place>,
     /// Whether standard output is a terminal.
     escapes: bool,
+    targets: &'a RemoteTargets,
+    waiting: &'a Mutex<Waiting>,
+    /// Connections of a worker that has ended, for the removal of sources.
+    spare: &'a Mutex<Option<Sessions<'s>>>,
     /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
@@ -277,6 +301,51 @@ struct Putter<'a, 'b, 's> {
 impl<'a> Putter<'a, '_, '_> {
     fn item(&self, number: usize) -> &'a PutItem<'a> {
         self.items.get(number).expect("the number belongs to an item")
+    }
+
+    /// Returns whether sources go only when the server shows all names: a server that takes two
+    /// names for one must not cost a source.
+    const fn waits(&self) -> bool {
+        self.context.settings.removes_source && self.items.len() > 1
+    }
+
+    fn report(&self, item: &PutItem<'_>, done: &Done) {
+        let fields = item.fields(self.url);
+        self.context.report(done, &item.shown(), &Escaped(&item.path), &fields);
+        lock(self.tally).done();
+    }
+
+    /// Removes the sources of complete moves.
+    fn remove_sources(mut self) {
+        let context = self.context;
+        let mut settled = Vec::new();
+        let sessions = &mut self.sessions;
+        let done = context.settings.retrying.run(&context.witness(), self.url, &|it| it, |_| {
+            if lock(self.waiting).is_empty() {
+                return Ok(());
+            }
+            let client = sessions.client(self.url)?;
+            let done = self.targets.finish(client, &mut |source, removed| {
+                settled.extend(lock(self.waiting).remove(source).map(|it| (it, removed)));
+            });
+            let done = done.map_err(Failure::from);
+            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(self.url);
+            }
+            done
+        });
+        for ((number, done), removed) in settled {
+            match removed {
+                Ok(()) => self.report(self.item(number), &done),
+                Err(error) => drop(self.failed(number, not_moved(&error))),
+            }
+        }
+        if let Err(failure) = done {
+            for (_, (number, _)) in std::mem::take(&mut *lock(self.waiting)) {
+                let _ = self.failed(number, failure.clone());
+            }
+        }
+        self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
 
     fn send(
@@ -305,20 +374,14 @@ impl<'a> Putter<'a, '_, '_> {
             (None, None) => LocalSource::Stream(&mut nothing),
         };
         let settings = context.settings;
-        let fresh = || {
-            let mut fresh = match url.is_directory() {
-                true => Place::inside(url, b""),
-                false => Place::of(url),
-            };
-            if url.is_directory() {
-                fresh.set_name(last(&item.path));
-            }
-            fresh
-        };
-        let options = settings.for_upload(*representation);
-        let mut put = Put::new(source, fresh(), &options)
+        let options = settings.of_file(*representation);
+        let mut put = Put::new(source, item.place(url), &options)
             .store_as(settings.store_as())
+            .among(self.targets)
             .repeats(settings.resume);
+        if settings.removes_source {
+            put = put.known_as(&target, sessions.user(url)?);
+        }
         let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
         let is_regular = metadata.as_ref().is_some_and(Metadata::is_file);
         if settings.removes_source && !is_regular {
@@ -327,10 +390,6 @@ impl<'a> Putter<'a, '_, '_> {
         let mut entered = place.take();
         let name = item.shown_with(url);
         let done = settings.retrying.run(&context.witness(), &name, fields, |_| {
-            let user = match settings.removes_source {
-                true => sessions.user(url)?,
-                false => Vec::new(),
-            };
             loop {
                 let (client, is_new) = sessions.client_as_it_is(url)?;
                 match entered.take() {
@@ -340,16 +399,11 @@ impl<'a> Putter<'a, '_, '_> {
                         }
                         put.set_place(entered);
                     }
-                    _ if is_new => put.set_place(fresh()),
+                    _ if is_new => put.set_place(item.place(url)),
                     _ => {}
                 }
                 let was_stored = put.is_stored();
-                let done = match file.filter(|_| settings.removes_source) {
-                    Some(file) => {
-                        give(context, client, &mut put, (file, path), (&target, &user), fields)
-                    }
-                    None => upload(context, client, &mut put, metadata.as_ref(), &target, fields),
-                };
+                let done = upload(context, client, &mut put, metadata.as_ref(), &target, fields);
                 if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                     sessions.drop_client(url);
                 }
@@ -385,9 +439,13 @@ impl Worker for Putter<'_, '_, '_> {
         let fields = item.fields(self.url);
         let done = self.send(item, &fields)?;
         self.last = None;
-        self.context.report(&done, &item.shown(), &Escaped(&item.path), &fields);
-        lock(self.tally).done();
-        if let Some(name) = &done.unique
+        if self.waits() && done.skipped.is_none() {
+            // The source goes when the server shows all names.
+            lock(self.waiting).insert(item.local.into(), (number, done));
+            return Ok(());
+        }
+        self.report(item, &done);
+        if let Some(name) = &done.name
             && !self.context.events.is_on()
         {
             let line = match self.escapes {
@@ -410,6 +468,11 @@ impl Worker for Putter<'_, '_, '_> {
     }
 
     fn end(self) {
+        if self.waits() && self.last.is_none() {
+            let spare = lock(self.spare).replace(self.sessions);
+            spare.into_iter().for_each(|sessions| sessions.quit(None));
+            return;
+        }
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
 }

@@ -2,13 +2,11 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::time::Duration;
 
-use ftp_client::{Memory, Place, Targets};
+use ftp_client::{Done, Get, Place, Targets};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::options::TransferOptions;
-use super::verify::Verified;
 use crate::connect::retry::RetryObserver;
 use crate::console::messages::Messages;
 use crate::console::output::Output;
@@ -22,11 +20,11 @@ use crate::report::json::Object;
 
 /// One attempt at a download.
 #[derive(Clone, Copy)]
-pub(crate) struct Attempt<'a> {
+pub(crate) struct Attempt<'a, 'j> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// What earlier attempts received.
-    pub(crate) memory: &'a RefCell<Memory>,
+    /// The job, which knows what earlier attempts received.
+    pub(crate) memory: &'a RefCell<Option<Get<'j>>>,
     /// Function that adds to each event of the transfer the fields that identify the transfer.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
@@ -107,15 +105,15 @@ impl<'a> Context<'a> {
         }
         let object = || {
             let object = fields(Object::event("done"));
-            let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
-            let object = match &done.unique {
+            let object = object.number("bytes", done.bytes).seconds("seconds", done.duration);
+            let object = match &done.name {
                 Some(name) => object.name("name", name),
                 None => object,
             };
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
-        let mut moved = display::transferred(done.bytes, done.time);
+        let mut moved = display::transferred(done.bytes, done.duration);
         if done.resumed > 0 {
             let before = display::size(done.resumed);
             moved.push_str(&format!(", resumed after {before}"));
@@ -139,30 +137,5 @@ impl<'a> RemoteFile<'a> {
     /// Returns the file that a URL names for the login `user`.
     pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType, user: Vec<u8>) -> Self {
         Self { place: Place::of(url), name: url, representation, user }
-    }
-}
-
-/// Result of one transfer.
-#[derive(Debug)]
-pub(crate) struct Done {
-    /// Transferred bytes, without those that an earlier attempt or run transferred.
-    pub(crate) bytes: u64,
-    /// Offset at which the transfer was resumed; 0 if it was not.
-    pub(crate) resumed: u64,
-    pub(crate) time: Duration,
-    pub(crate) verified: Verified,
-    /// The reason, if the file was skipped.
-    pub(crate) skipped: Option<&'static str>,
-    /// Name that the server chose (`--unique`), if reported.
-    pub(crate) unique: Option<Vec<u8>>,
-}
-
-impl Done {
-    pub(crate) const fn moved(bytes: u64, time: Duration) -> Self {
-        Self { bytes, resumed: 0, time, verified: Verified::None, skipped: None, unique: None }
-    }
-
-    pub(crate) fn skipped(why: &'static str) -> Self {
-        Self { skipped: Some(why), ..Self::moved(0, Duration::ZERO) }
     }
 }

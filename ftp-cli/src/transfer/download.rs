@@ -3,26 +3,21 @@
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Mutex;
-use std::time::SystemTime;
 
-use ftp_client::{Client, Error, Event, Get, Left, Observer, Sink, Why};
-use ftp_proto::{FtpUrl, TimeVal, Verb};
+use ftp_client::{Client, Done, DownloadFault, Error, Event, Get, Left, Observer, Sink, Why};
+use ftp_proto::{FtpUrl, Verb};
 
-use super::context::{Attempt, Context, Done, RemoteFile};
-use super::options::{TransferOptions, Verify};
-use super::take;
+use super::context::{Attempt, Context, RemoteFile};
+use super::options::Verify;
 use super::target::Target;
-use super::verify::{self, Verified};
+use super::verify;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::report::json::Object;
-use ftp_client::tree::path;
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///
@@ -30,150 +25,15 @@ use ftp_client::tree::path;
 ///
 /// Returns the failure. The target is then unchanged, except with `--continue`, `--in-place` or
 /// `--remove-source`, or if it is a stream.
-pub(crate) fn download(
-    context: &Context<'_>,
+pub(crate) fn download<'j>(
+    context: &'j Context<'_>,
     client: &mut Client,
     remote: &mut RemoteFile<'_>,
-    target: &Target,
-    attempt: Attempt<'_>,
+    target: &'j Target,
+    attempt: Attempt<'_, 'j>,
 ) -> Result<Done, Failure> {
-    if let Target::File(path) = target
-        && (context.settings.removes_source || context.settings.in_place)
-        && is_source(client, remote.place.path(), path)
-    {
-        // The download would empty the file that is being read, or remove the only copy.
-        let message = format!("source and {} may be the same file", shown_path(path));
-        return Err(Failure::item(Exit::Usage, message).context(remote.name));
-    }
-    match target {
-        // An interrupted move continues before any file is skipped.
-        Target::File(path) if context.settings.removes_source => {
-            take::take(context, client, remote, path, attempt)
-        }
-        target => match skipped(context, client, remote, target)? {
-            Some(done) => Ok(done),
-            None => plain(context, client, remote, target, attempt),
-        },
-    }
-}
-
-/// Returns whether the local file seems to be the server's: the server is on this computer, and both
-/// have the same size and time. A fact that is unknown proves nothing.
-fn is_source(client: &mut Client, path: &[u8], target: &Path) -> bool {
-    let Ok(here) = fs::metadata(target) else { return false };
-    let (Some(peer), Some(own)) = (client.peer_addr(), client.local_addr()) else { return false };
-    if here.len() == 0 || peer.ip() != own.ip() {
-        return false;
-    }
-    let time = |client: &mut Client| client.modified(path).ok().flatten();
-    client.size(path).ok().flatten() == Some(here.len())
-        && time(client).is_some_and(|time| time.unix_seconds() == here.mtime())
-}
-
-/// Returns the result for a file that the options exclude, or `None` for other files. The result
-/// depends on the server's facts about the file, and on the local file.
-///
-/// # Errors
-///
-/// Returns `Unsupported` if the server does not report a fact that an option needs, and `Refused`
-/// if the server lacks the file. Also returns the errors of the client.
-pub(crate) fn skipped(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &RemoteFile<'_>,
-    target: &Target,
-) -> Result<Option<Done>, Failure> {
-    if context.settings.no_clobber && exists(target) {
-        return Ok(Some(Done::skipped("exists")));
-    }
-    Ok(skips(context, client, remote, target)?.map(Done::skipped))
-}
-
-/// Returns the reason to skip a file, or `None` to download it. The reason depends on the server's
-/// facts about the file, and on the local file.
-fn skips(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &RemoteFile<'_>,
-    target: &Target,
-) -> Result<Option<&'static str>, Failure> {
-    let TransferOptions { newer, if_changed, selection, .. } = context.settings;
-    let here = match target {
-        Target::File(path) if *newer || *if_changed => fs::metadata(path).ok(),
-        _ => None,
-    };
-    let needs_time = selection.needs_time() || here.is_some();
-    if !needs_time && !selection.is_set() {
-        return Ok(None);
-    }
-    let named = |failure: Failure| failure.context(remote.name);
-    let path = remote.place.path();
-    let time = match needs_time {
-        true => Some(modified(client, path).map_err(named)?.unix_seconds()),
-        false => None,
-    };
-    let size = client.size(path).map_err(|error| named(error.into()))?;
-    if size.is_none() && selection.needs_size() {
-        return Err(named(unknown(client, path, "sizes")));
-    }
-    if let Some(why) = selection.refuses(size, time.map(|time| (time, time))) {
-        return Ok(Some(why));
-    }
-    let Some((here, time)) = here.zip(time) else { return Ok(None) };
-    Ok(match () {
-        () if *newer && here.mtime() >= time => Some("not newer on the server"),
-        () if *if_changed && here.mtime() == time && size == Some(here.len()) => Some("unchanged"),
-        () => None,
-    })
-}
-
-/// Returns the failure for a file that is missing, or for a fact that an option needs but the
-/// server does not report.
-fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
-    let (directory, _) = path::split(path);
-    let is_there = client.is_there(path);
-    let is_missing = match is_there {
-        // A refused listing proves nothing. If the server does not enter the directory either, the
-        // file counts as missing.
-        Ok(None) if !directory.is_empty() => client
-            .can_enter(directory)
-            .map_or_else(|error| if error.is_no() { Ok(true) } else { Err(error) }, |()| Ok(false)),
-        is_there => is_there.map(|is_there| is_there == Some(false)),
-    };
-    match is_missing {
-        Ok(true) => Failure::item(Exit::Refused, "there is no such file on the server"),
-        Ok(false) => {
-            let message = format!("the server does not report {facts}");
-            Failure::item(Exit::Unsupported, message)
-        }
-        Err(error) => error.into(),
-    }
-}
-
-/// Returns the modification time of a file.
-fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Failure> {
-    if let Some(time) = client.modified(path)? {
-        return Ok(time);
-    }
-    let entry = client.stat(path)?;
-    let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
-    time.map_or_else(|| Err(unknown(client, path, "modification times")), Ok)
-}
-
-/// Downloads a file, whatever the target holds.
-///
-/// # Errors
-///
-/// Returns the same failures as [`download`].
-pub(super) fn plain(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    target: &Target,
-    attempt: Attempt<'_>,
-) -> Result<Done, Failure> {
-    let done = fetch(context, client, remote, (target, None), attempt);
-    done.map_err(|failure| failure.context(remote.name))
+    run(context, remote, target, attempt, |job, show| job.attempt(client, show))
+        .map_err(|failure| failure.context(remote.name))
 }
 
 /// `--segments`: downloads a file over several connections.
@@ -181,124 +41,68 @@ pub(super) fn plain(
 /// # Errors
 ///
 /// Returns the same failures as [`download`].
-pub(crate) fn in_segments(
-    context: &Context<'_>,
+pub(crate) fn in_segments<'j>(
+    context: &'j Context<'_>,
     sessions: &mut Sessions<'_>,
     url: &FtpUrl,
-    (remote, target): (&mut RemoteFile<'_>, &Target),
-    attempt: Attempt<'_>,
+    (remote, target): (&RemoteFile<'_>, &'j Target),
+    attempt: Attempt<'_, 'j>,
 ) -> Result<Done, Failure> {
-    if let Some(done) = skipped(context, sessions.client(url)?, remote, target)? {
-        return Ok(done);
-    }
-    let time = ask_first(context, sessions.client(url)?, remote)?;
     let pool = sessions.pool_of(url)?;
     let most = context.settings.segments;
-    run(context, remote, (target, None), time, attempt, |job, show| {
-        job.attempt_over(&pool, most, show)
-    })
-}
-
-/// Downloads a file that gets the permissions of the file at `like`.
-///
-/// # Errors
-///
-/// Returns the same failures as [`download`].
-pub(super) fn fetch(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &mut RemoteFile<'_>,
-    into: (&Target, Option<&Path>),
-    attempt: Attempt<'_>,
-) -> Result<Done, Failure> {
-    let time = ask_first(context, client, remote)?;
-    run(context, remote, into, time, attempt, |job, show| job.attempt(client, show))
-}
-
-/// Fails early if the server offers no digest for `--verify hash`, or no time for `--preserve`.
-/// Returns the time.
-fn ask_first(
-    context: &Context<'_>,
-    client: &mut Client,
-    remote: &RemoteFile<'_>,
-) -> Result<Option<TimeVal>, Failure> {
-    if context.settings.verify == Verify::Hash {
-        verify::checksum(client)?;
-    }
-    match context.settings.preserve {
-        true => time_of(client, remote.place.path()).map(Some),
-        false => Ok(None),
-    }
+    run(context, remote, target, attempt, |job, show| job.attempt_over(&pool, most, show))
 }
 
 /// Runs `download` with the job for the file.
-fn run(
-    context: &Context<'_>,
-    remote: &mut RemoteFile<'_>,
-    (target, like): (&Target, Option<&Path>),
-    time: Option<TimeVal>,
-    attempt: Attempt<'_>,
-    download: impl FnOnce(&mut Get<'_>, &dyn Observer) -> Result<ftp_client::Done, Error>,
+fn run<'j>(
+    context: &'j Context<'_>,
+    remote: &RemoteFile<'_>,
+    target: &'j Target,
+    attempt: Attempt<'_, 'j>,
+    download: impl FnOnce(&mut Get<'_>, &dyn Observer) -> Result<Done, Error>,
 ) -> Result<Done, Failure> {
-    let settings = context.settings;
-    let options = settings.of_file(remote.representation);
-    let mut output = context.output.clone();
-    let mut direct;
-    let sink = match target {
-        Target::Output => Sink::Stream(&mut output),
-        Target::Direct(path) => {
-            let file = OpenOptions::new().write(true).open(path);
-            direct = DirectFile(file.map_err(|error| Failure::local(shown_path(path), &error))?);
-            Sink::Stream(&mut direct)
-        }
-        Target::File(path) if settings.in_place => Sink::InPlace(path),
-        Target::File(path) => Sink::Path(path),
-    };
-    let memory = attempt.memory.take();
-    let mut job = Get::new(remote.place.clone(), sink, &options)
-        .modified(time.map(SystemTime::from))
-        .remembering(memory);
-    // With `like`, the caller gives the file its final name.
-    job = match like {
-        Some(path) => job.like(path),
-        None => job.among(&context.targets),
-    };
-    if attempt.from_start {
-        job.start_over();
-    }
     let (fields, name, meter) = (attempt.fields, remote.name, Mutex::new(None));
     let show = DownloadDisplay { context, fields, name, target, meter };
-    let done = download(&mut job, &show);
-    drop(show);
-    let left = job.left().clone();
-    remote.place = job.place().clone();
-    attempt.memory.replace(job.into_memory());
-    let done = done.map_err(|error| failure_of(context, target, error, &left))?;
-    Ok(Done {
-        bytes: done.bytes,
-        resumed: done.resumed,
-        time: done.duration,
-        verified: match done.verified {
-            ftp_client::Verified::Size => Verified::Size,
-            ftp_client::Verified::Hash => Verified::Hash,
-            _ => Verified::None,
-        },
-        skipped: done.skipped,
-        unique: None,
-    })
+    let attempted = |job: &mut Get<'_>| {
+        job.set_place(remote.place.clone());
+        if attempt.from_start {
+            job.start_over();
+        }
+        let done = download(job, &show);
+        done.map_err(|error| failure_of(context, target, error, job.left()))
+    };
+    match target {
+        Target::Output => {
+            let mut output = context.output.clone();
+            attempted(&mut job(context, remote, Sink::Stream(&mut output)))
+        }
+        Target::Direct(path) => {
+            let file = OpenOptions::new().write(true).open(path);
+            let file = file.map_err(|error| Failure::local(shown_path(path), &error))?;
+            let mut file = DirectFile(file);
+            attempted(&mut job(context, remote, Sink::Stream(&mut file)))
+        }
+        Target::File(path) => {
+            let sink = match context.settings.in_place {
+                true => Sink::InPlace(path),
+                false => Sink::Path(path),
+            };
+            let mut kept = attempt.memory.borrow_mut();
+            attempted(kept.get_or_insert_with(|| job(context, remote, sink)))
+        }
+    }
 }
 
-/// Returns the modification time of the file, for `--preserve`.
-fn time_of(client: &mut Client, path: &[u8]) -> Result<TimeVal, Failure> {
-    modified(client, path).map_err(|failure| match failure.exit {
-        Exit::Unsupported => failure.context("--preserve"),
-        _ => failure,
-    })
+/// Returns the job for a file.
+fn job<'j>(context: &'j Context<'_>, remote: &RemoteFile<'_>, sink: Sink<'j>) -> Get<'j> {
+    let options = context.settings.of_file(remote.representation);
+    let job = Get::new(remote.place.clone(), sink, &options).among(&context.targets);
+    job.known_as(remote.name.to_string(), remote.user.clone())
 }
 
 /// Returns the failure of a download, with a hint about the received bytes.
 fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left) -> Failure {
-    let verify = context.settings.verify;
+    let (verify, preserve) = (context.settings.verify, context.settings.preserve);
     let mut failure = match (error, target) {
         (Error::Local(error), Target::Output) => Failure::output(&error),
         (Error::Local(error), Target::Direct(path)) => Failure::local(shown_path(path), &error),
@@ -328,6 +132,10 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             let message = format!("--verify hash: {}", Failure::from(&error).message);
             Failure::item(Exit::Unsupported, message)
         }
+        (error @ Error::Download(DownloadFault::Unreported(_)), _) if preserve => {
+            Failure::from(error).context("--preserve")
+        }
+        (error @ Error::Move(_), _) => verify::not_moved(&error),
         (error @ Error::Mismatch { .. }, _) => Failure { fatal: false, ..Failure::from(&error) },
         (error, _) => error.into(),
     };

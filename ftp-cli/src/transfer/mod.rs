@@ -2,13 +2,10 @@
 
 pub(crate) mod context;
 pub(crate) mod download;
-pub(crate) mod give;
-mod journal;
 pub(crate) mod options;
 pub(crate) mod publish;
 pub(crate) mod selection;
 pub(crate) mod source;
-mod take;
 pub(crate) mod target;
 pub(crate) mod upload;
 pub(crate) mod verify;

@@ -133,36 +133,6 @@ impl TransferOptions {
 
     /// Returns the options of the library for one file.
     pub(crate) fn of_file(&self, representation: RepresentationType) -> FileOptions {
-        let resume = match (self.resume, self.verify) {
-            (false, _) => Resume::Own,
-            (true, Verify::None) => Resume::Trusted,
-            (true, _) => Resume::Proven,
-        };
-        FileOptions::new()
-            .representation(representation)
-            .resume(resume)
-            .existing(if self.no_clobber { Existing::Keep } else { Existing::Replace })
-            .verify(match self.verify {
-                Verify::BestEffort => ftp_client::Verify::IfKnown,
-                Verify::None => ftp_client::Verify::None,
-                Verify::Size => ftp_client::Verify::Size,
-                Verify::Hash => ftp_client::Verify::Digest,
-            })
-            .most_bytes(self.selection.max_size())
-            .rate_limit(self.rate_limit.clone())
-    }
-
-    /// Returns whether there is only one connection, and each download sends only `RETR`, and
-    /// possibly `SIZE` after it. Several such downloads can be requested at once.
-    pub(crate) fn only_retrieves(&self) -> bool {
-        let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
-        let verifies = matches!(self.verify, Verify::Hash);
-        let is_single = self.jobs == 1 && self.segments == 1;
-        is_single && !(asks || verifies || self.removes_source || self.no_clobber)
-    }
-
-    /// Returns the options of an upload for the library.
-    pub(crate) fn for_upload(&self, representation: RepresentationType) -> FileOptions {
         let existing = match () {
             () if self.no_clobber => Existing::Keep,
             () if self.newer => Existing::ReplaceOlder,
@@ -184,11 +154,28 @@ impl TransferOptions {
                 Verify::Size => ftp_client::Verify::Size,
                 Verify::Hash => ftp_client::Verify::Digest,
             })
+            .only(self.selection.0)
+            .most_bytes(self.selection.0.largest())
             .moves(self.removes_source)
+            .retried(self.retrying.is_on())
             .preserve(self.preserve)
             .creates_directories(self.create_directories)
             .rate_limit(self.rate_limit.clone())
             .journals(journals())
+    }
+
+    /// Returns the options of an upload.
+    pub(crate) fn for_upload(&self, representation: RepresentationType) -> FileOptions {
+        self.of_file(representation)
+    }
+
+    /// Returns whether there is only one connection, and each download sends only `RETR`, and
+    /// possibly `SIZE` after it. Several such downloads can be requested at once.
+    pub(crate) fn only_retrieves(&self) -> bool {
+        let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
+        let verifies = matches!(self.verify, Verify::Hash);
+        let is_single = self.jobs == 1 && self.segments == 1;
+        is_single && !(asks || verifies || self.removes_source || self.no_clobber)
     }
 
     /// Returns how the server stores an upload.

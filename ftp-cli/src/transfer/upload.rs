@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
 use ftp_client::{
-    Client, Error, Event, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
+    Client, Done, Error, Event, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
 };
 use ftp_proto::Escaped;
 
-use super::context::{Context, Done};
+use super::context::Context;
 use super::options::{TransferOptions, Verify};
-use super::verify::{Verified, wrong_size};
+use super::verify::{not_moved, wrong_size};
 use crate::console::progress::Meter;
 use crate::display;
 use crate::exit::{Exit, Failure};
@@ -25,15 +25,13 @@ const LONG: u64 = 64 << 20;
 /// Function that adds the fields of a transfer to its events.
 type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
 
-/// Called before the rename of a complete upload, with its temporary path.
-pub(super) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
-
 /// Attempts an upload. `name` is the server's file, for messages.
 ///
 /// # Errors
 ///
-/// Returns `Local` if the local file cannot be read, and `Unsupported` if the server lacks what an
-/// option needs. Also returns the failures of the transfer and of its verification.
+/// Returns `Local` if the local file cannot be read, `Unsupported` if the server lacks what an
+/// option needs, and `Limit` if another run is moving the file. Also returns the failures of the
+/// transfer, of its verification, and of the removal of the source.
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
@@ -42,56 +40,19 @@ pub(crate) fn upload(
     name: &str,
     fields: Fields<'_>,
 ) -> Result<Done, Failure> {
-    upload_noting(context, client, put, here, name, fields, &mut |_, _| Ok(()))
-}
-
-/// Attempts an upload, and calls `before_rename` when it is complete under its temporary name.
-///
-/// # Errors
-///
-/// Returns the failures of [`upload`].
-pub(super) fn upload_noting(
-    context: &Context<'_>,
-    client: &mut Client,
-    put: &mut Put<'_>,
-    here: Option<&Metadata>,
-    name: &str,
-    fields: Fields<'_>,
-    before_rename: &mut BeforeRename<'_>,
-) -> Result<Done, Failure> {
     let settings = context.settings;
-    if let Some(here) = here {
-        let time = (here.mtime(), here.mtime());
-        if let Some(why) = settings.selection.refuses(Some(here.len()), Some(time)) {
-            return Ok(Done::skipped(why));
-        }
-        if settings.resume && !here.is_file() {
-            return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
-        }
+    if settings.resume && here.is_some_and(|here| !here.is_file()) {
+        return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
     }
     let shown = Shown { context, name, fields, meter: Mutex::default() };
-    let done = put.attempt_noting(client, &shown, before_rename);
+    let done = put.attempt(client, &shown);
     drop(shown);
-    match done {
-        Ok(done) => Ok(Done {
-            bytes: done.bytes,
-            resumed: done.resumed,
-            time: done.duration,
-            verified: match done.verified {
-                ftp_client::Verified::Size => Verified::Size,
-                ftp_client::Verified::Hash => Verified::Hash,
-                _ => Verified::None,
-            },
-            skipped: done.skipped,
-            unique: done.name,
-        }),
-        Err(error) => {
-            let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
-            let failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
-            let failure = if put.is_final() { failure.never_retried() } else { failure };
-            Err(Failure { fatal: failure.fatal || put.left_directory(), ..failure })
-        }
-    }
+    done.map_err(|error| {
+        let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
+        let failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
+        let failure = if put.is_final() { failure.never_retried() } else { failure };
+        Failure { fatal: failure.fatal || put.left_directory(), ..failure }
+    })
 }
 
 /// Shows the events of one upload.
@@ -148,6 +109,7 @@ const fn reason(why: Why) -> (bool, &'static str) {
         Why::TailDiffers => (false, "the server's file ends in other bytes than the local file"),
         Why::Refuted => (false, "the server's file has another digest"),
         Why::NoRestart => (false, "the server cannot resume"),
+        Why::Vanished => (false, "the server no longer has the earlier upload"),
         _ => (true, "nothing proves that the server's file is a part of the local file"),
     }
 }
@@ -173,6 +135,7 @@ fn failure_of(
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
         Error::Upload(fault) => faulty(fault, error),
+        Error::Move(_) => not_moved(error),
         Error::Refused(Verb::Hash, _) if settings.verify == Verify::Hash => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
@@ -205,9 +168,7 @@ fn failure_of(
 fn faulty(fault: &UploadFault, error: &Error) -> Failure {
     let item = |message: String| Failure { fatal: false, message, ..Failure::from(error) };
     match fault {
-        UploadFault::Longer { .. } => {
-            item(format!("{fault}; to replace it, omit --continue")).never_retried()
-        }
+        UploadFault::Longer { .. } => item(format!("{fault}; to replace it, omit --continue")),
         UploadFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
         UploadFault::SameFile => item(format!("{fault}; use --temp if they are not")),
         UploadFault::NoName => item(format!("--verify: {fault}")),
@@ -231,9 +192,6 @@ fn faulty(fault: &UploadFault, error: &Error) -> Failure {
                 message.push_str("; the temporary file was removed");
             }
             Failure { message, ..failure }
-        }
-        UploadFault::OtherName(_) | UploadFault::PerhapsRenamed { .. } => {
-            item(fault.to_string()).never_retried()
         }
         _ => item(fault.to_string()),
     }

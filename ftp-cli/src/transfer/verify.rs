@@ -1,6 +1,6 @@
-//! Compares the sizes and digests of the local and the remote file to verify a transfer.
+//! The verification of a result, and the failures of moves.
 
-use ftp_client::{Checksum, Client};
+use ftp_client::{Client, Error, MoveFault};
 
 use crate::exit::{Exit, Failure};
 
@@ -22,17 +22,18 @@ impl Verified {
     }
 }
 
-/// Returns a new checksum for `--verify hash`, with the first algorithm that the server lists and
-/// this program supports.
-///
-/// # Errors
-///
-/// Returns `Unsupported` if there is no such algorithm, and the errors of the client.
-pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
-    Checksum::for_server(client)?.ok_or_else(|| {
-        let message = "--verify hash: the server offers no digest that this program supports";
-        Failure::item(Exit::Unsupported, message)
-    })
+/// Returns the failure of a move.
+pub(crate) fn not_moved(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    let message = match error {
+        Error::Move(MoveFault::Unreported(_)) => format!("--remove-source: {}", failure.message),
+        Error::Move(MoveFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
+        Error::Move(MoveFault::NotRemoved(cause)) => {
+            format!("downloaded, but not removed: {}", Failure::from(&**cause).message)
+        }
+        _ => return failure,
+    };
+    Failure { message, ..failure }
 }
 
 pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use ftp_tests::at_once::at_once;
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -321,4 +323,128 @@ fn a_moved_file_keeps_the_permissions_of_the_file_it_replaces_but_no_set_user_id
     run(&mut ftp(&get)).exited(0);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(here.read("f"), b"new and private");
+}
+
+/// Pairs of names of which some servers store only one, and two that eight characters do not tell
+/// apart.
+const PAIRS: [(&str, &str); 5] = [
+    ("A", "a"),
+    ("caf\u{e9}", "cafe\u{301}"),
+    ("v1", "v1."),
+    (".B", ".b"),
+    ("abcdefghi", "abcdefghj"),
+];
+
+/// Writes the files of all pairs, which end in `end`; all have the same size.
+fn write_pairs(here: &TempRoot, end: &str) -> Vec<&'static str> {
+    for (at, (one, other)) in PAIRS.iter().enumerate() {
+        here.write(one, format!("one {at}{end}").as_bytes());
+        here.write(other, format!("two {at}{end}").as_bytes());
+    }
+    PAIRS.iter().flat_map(|(one, other)| [*one, *other]).collect()
+}
+
+#[test]
+fn a_server_that_takes_two_names_for_one_costs_no_source() {
+    let refuse = ["MLSD", "LIST", "NLST"].map(|verb| (verb, "550 not shown")).to_vec();
+    let cannot_list =
+        ("no case, no lists", Kind { no_case: true, refuses: refuse, ..Kind::default() });
+    // A name that lacks is looked for again after 2 s.
+    at_once(10, Kind::folding().into_iter().chain([cannot_list]), |(what, kind)| {
+        for options in [&[][..], &["--temp"], &["-j", "4"], &["--temp", "-j", "4"]] {
+            let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+            server.mkdir("t");
+            let names = write_pairs(&here, "");
+            let mut put = ftp(&["put", "--remove-source"]);
+            let put = put.args(options).args(&names).arg(server.url("t/"));
+            let ran = run(put.current_dir(here.path()));
+            // At least one pair has one name.
+            assert_eq!(ran.code(), Some(12), "{what} {options:?}: {ran:?}");
+            let there: Vec<String> = server.files().into_iter().map(|it| it.1).collect();
+            for (at, (one, other)) in PAIRS.iter().enumerate() {
+                for (name, side) in [(one, "one"), (other, "two")] {
+                    let is_safe =
+                        here.join(name).exists() || there.contains(&format!("{side} {at}"));
+                    assert!(is_safe, "{what} {options:?} lost {name}: {ran:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn moves_of_similar_names_all_arrive_on_a_server_that_keeps_names() {
+    let late = Kind { lists_late: 1, ..Kind::default() };
+    let hides = Kind { no_mlsd: true, hides_dots: true, ..Kind::default() };
+    let lists = Kind { no_mlsd: true, ..Kind::default() };
+    at_once(4, [Kind::default(), lists, late, hides], |kind| {
+        let is_blind = kind.hides_dots;
+        for options in [&[][..], &["--temp"], &["-j", "4"]] {
+            let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+            server.mkdir("t");
+            // This server gives all files one time: only the size shows that a file is new.
+            for night in ["", " again"] {
+                let mut names = write_pairs(&here, night);
+                // Nothing shows whether hidden names are two.
+                names.retain(|name| !is_blind || !name.starts_with('.'));
+                let url = server.url("t/");
+                let mut put = ftp(&["put", "--remove-source"]);
+                let ran = run(put.args(options).args(&names).arg(url).current_dir(here.path()));
+                ran.exited(0);
+                for name in names {
+                    assert!(!here.join(name).exists(), "{kind:?} {options:?} {night} {name}");
+                    let content = server.read(&format!("t/{name}"));
+                    assert!(content.is_some(), "{kind:?} {options:?} {night} {name}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn of_two_uploads_to_one_file_the_second_is_not_sent() {
+    let kind = Kind { no_case: true, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    here.write("README", b"one");
+    here.write("Readme", b"two");
+    let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
+    failed(&ran, 12, "not uploaded: the server stores it as the same file as README");
+    assert_eq!(server.read("t/README").unwrap(), b"one");
+    // A server that does not tell gets both, and the failure says so.
+    let refuses = ["SIZE", "MDTM", "MLST", "CWD"].map(|verb| (verb, "502 what?")).to_vec();
+    let server = FoldingServer::start(Kind { refuses, ..Kind::default() });
+    server.mkdir("t");
+    let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
+    failed(&ran, 12, "perhaps the same file as README");
+    assert_eq!(server.files().len(), 2);
+}
+
+#[test]
+fn where_a_listing_is_refused_the_size_suffices_for_a_move() {
+    let refuses = ["MLSD", "LIST", "NLST"].map(|verb| (verb, "550 not shown")).to_vec();
+    let (here, server) =
+        (TempRoot::new(), FoldingServer::start(Kind { refuses, ..Kind::default() }));
+    server.mkdir("t");
+    here.write("a", b"one");
+    here.write("b", b"two!");
+    in_directory(&here, &["put", "--remove-source", "a", "b", &server.url("t/")]).exited(0);
+    assert_eq!((here.names().len(), server.files().len()), (0, 2));
+}
+
+#[test]
+fn a_name_that_the_server_cuts_short_keeps_its_source() {
+    let kind = Kind { cuts: Some(8), ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    here.write("abcdefghi", b"one");
+    here.write("short", b"two");
+    let put = ["put", "--temp", "--remove-source", "abcdefghi", "short", &server.url("t/")];
+    for _ in 0..2 {
+        here.write("short", b"two");
+        let ran = in_directory(&here, &put);
+        failed(&ran, 12, "not removed: the server does not list t/abcdefghi under this name");
+        assert_eq!(here.names(), [b"abcdefghi"]);
+        assert_eq!(server.read("t/short").unwrap(), b"two");
+    }
 }

@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Data,
     /// The server or this library lacks the requested feature, or other settings exclude it.
     Unsupported,
+    /// Nothing was done, because another job is moving the same local file.
+    Limit,
     /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,
 }
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::Integrity => "integrity",
             Self::Data => "data",
             Self::Unsupported => "unsupported",
+            Self::Limit => "limit",
             Self::Cancelled => "cancelled",
         }
     }
@@ -123,6 +126,8 @@ impl Error {
             Self::Fxp(error) => {
                 error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
+            Self::Download(fault) => fault.kind(),
+            Self::Move(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,

@@ -3,12 +3,14 @@
 mod busy;
 mod dial;
 mod kind;
+mod moving;
 mod proxy;
 mod remove;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
+pub use moving::{DownloadFault, MoveFault};
 pub use proxy::{ProxyError, ProxyFault};
 pub use remove::RemoveFault;
 pub use upload::UploadFault;
@@ -16,6 +18,7 @@ pub use upload::UploadFault;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use ftp_proto::NetworkProtocol;
 use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, HostReason};
@@ -154,6 +157,12 @@ pub enum Error {
     /// A copy from server to server failed.
     #[error("{0}")]
     Fxp(#[source] fxp::Error),
+    /// The download of a whole file failed.
+    #[error("{0}")]
+    Download(#[source] DownloadFault),
+    /// A move failed: a transfer that removes its source.
+    #[error("{0}")]
+    Move(#[source] MoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -197,9 +206,11 @@ impl Error {
             | Self::ListingCut(_)
             | Self::UnreadableTime(_)
             | Self::UnknownListing { .. }
+            | Self::Download(_)
             | Self::Changed
             | Self::Mismatch { .. } => false,
             Self::Upload(fault) => fault.cause().is_some_and(Self::affects_others),
+            Self::Move(fault) => fault.cause().is_some_and(Self::affects_others),
             Self::Tree(fault) => fault.ends_run(),
             Self::Remove(fault) => *fault == RemoveFault::TooMany,
             Self::Fxp(error) if !error.is_about_the_way() => {
@@ -234,6 +245,7 @@ impl Error {
             Self::Proxy(error) => error.fault.is_transient(),
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(error) => error.is_transient(),
+            Self::Move(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
@@ -260,6 +272,7 @@ impl Error {
             | Self::Local(_)
             | Self::Cancelled
             | Self::Remove(_)
+            | Self::Download(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -299,15 +312,10 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
-            Self::Upload(fault) => match fault.cause() {
-                Some(cause) => cause.reply(),
-                None => None,
-            },
-            Self::Tree(fault) => match fault.cause() {
-                Some(cause) => cause.reply(),
-                None => None,
-            },
-            Self::Fxp(error) => error.last().and_then(|last| last.error.reply()),
+            Self::Upload(fault) => fault.cause()?.reply(),
+            Self::Move(fault) => fault.cause()?.reply(),
+            Self::Tree(fault) => fault.cause()?.reply(),
+            Self::Fxp(error) => error.last()?.error.reply(),
             _ => None,
         }
     }
@@ -369,6 +377,8 @@ impl Error {
             Self::Upload(fault) => Self::Upload(fault.again()),
             Self::Remove(fault) => Self::Remove(*fault),
             Self::Fxp(error) => Self::Fxp(error.again()),
+            Self::Download(fault) => Self::Download(fault.clone()),
+            Self::Move(fault) => Self::Move(fault.again()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
@@ -413,6 +423,11 @@ impl fmt::Display for System<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |system| write!(f, " (SYST: {})", Escaped(system)))
     }
+}
+
+/// Shows a local path.
+fn named_path(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_encoded_bytes())
 }
 
 pub(crate) fn io_again(error: &io::Error) -> io::Error {

@@ -5,6 +5,7 @@ use std::fmt;
 use ftp_proto::{Escaped, Reply};
 
 use super::{Error, ErrorKind};
+use crate::pool::patience::Recovery;
 
 /// Why the upload of a whole file, or its copy to another server, failed, beyond the failures of its commands. `Display` explains
 /// it.
@@ -58,6 +59,12 @@ pub enum UploadFault {
         /// The path with the temporary name.
         temporary: Vec<u8>,
     },
+    /// The server takes the target for the same file as this other target of the run; nothing was
+    /// sent.
+    SameName(Vec<u8>),
+    /// The file was uploaded, but the server may take the target for the same file as this other
+    /// target of the run, which may be replaced.
+    PerhapsSameName(Vec<u8>),
     /// FTP has no form for the modification time of the local file.
     NoTime,
     /// The file was uploaded, but its modification time could not be set.
@@ -78,10 +85,23 @@ impl UploadFault {
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::SameFile | Self::OntoItself { .. } => ErrorKind::Usage,
+            Self::SameName(_) => ErrorKind::Refused,
             Self::NoName => ErrorKind::Unsupported,
             Self::NotTimed(cause) if cause.kind() == ErrorKind::Refused => ErrorKind::Unsupported,
             Self::NoTime | Self::Spent => ErrorKind::Local,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),
+        }
+    }
+
+    /// Returns what another attempt can do, if the kind does not tell.
+    pub(crate) const fn recovery(&self) -> Option<Recovery> {
+        match self {
+            Self::Longer { .. }
+            | Self::Appended(_)
+            | Self::OtherName(_)
+            | Self::PerhapsRenamed { .. }
+            | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
+            _ => None,
         }
     }
 
@@ -106,6 +126,8 @@ impl UploadFault {
             Self::PerhapsRenamed { temporary } => {
                 Self::PerhapsRenamed { temporary: temporary.clone() }
             }
+            Self::SameName(name) => Self::SameName(name.clone()),
+            Self::PerhapsSameName(name) => Self::PerhapsSameName(name.clone()),
             Self::NoTime => Self::NoTime,
             Self::NotTimed(cause) => Self::NotTimed(Box::new(cause.again())),
         }
@@ -153,6 +175,16 @@ impl fmt::Display for UploadFault {
                 f,
                 "uploaded as {}, which may have been renamed: the reply was lost",
                 Escaped(temporary)
+            ),
+            Self::SameName(name) => write!(
+                f,
+                "not uploaded: the server stores it as the same file as {}; rename one of them",
+                Escaped(name)
+            ),
+            Self::PerhapsSameName(name) => write!(
+                f,
+                "uploaded, but perhaps the same file as {} on the server, which does not tell",
+                Escaped(name)
             ),
             Self::NoTime => f.write_str("FTP cannot represent the local file's modification time"),
             Self::NotTimed(cause) => {

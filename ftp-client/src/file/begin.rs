@@ -65,10 +65,9 @@ pub enum Left {
     Stream,
 }
 
-/// What the earlier attempts of a job did, for a job that is built again.
+/// What the earlier attempts of a download did.
 #[derive(Debug, Default)]
-#[doc(hidden)]
-pub struct Memory {
+pub(super) struct Memory {
     /// The file with the received bytes, and the facts of the server's file when they came.
     pub(super) file: Option<(LocalFile, Origin)>,
     /// Whether the next attempt begins at byte 0 in any case.

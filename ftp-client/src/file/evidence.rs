@@ -44,6 +44,8 @@ pub enum Why {
     NoRestart,
     /// The digests differ.
     Refuted,
+    /// The server no longer has the upload of an interrupted move.
+    Vanished,
 }
 
 /// A record or a journal, compared with the facts of now.

@@ -9,14 +9,15 @@ use super::begin::{Left, Memory, Search, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
 use super::local::Committed;
+use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Verify};
-use super::publish::time_to_preserve;
 use super::receive::{Ended, Moved, Request};
+use super::selection::modified;
 use super::targets::Targets;
 use super::verify;
 use super::{Done, Verified};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind, MoveFault, Phase};
 use crate::event::{Event, Observer};
 use crate::transfer::Watch;
 use crate::url_path::Place;
@@ -43,29 +44,44 @@ use crate::url_path::Place;
 pub struct Get<'a> {
     pub(super) place: Place,
     pub(super) to: Sink<'a>,
-    pub(super) options: &'a FileOptions,
+    pub(super) options: FileOptions,
     pub(super) targets: Option<&'a Targets>,
     pub(super) like: Option<&'a Path>,
     listed: Option<u64>,
     pub(super) time: Option<SystemTime>,
     /// Whether the facts of the server's file are asked for, so that another attempt can resume.
     is_repeated: bool,
+    /// What identifies the journal of a move, if the session does not.
+    pub(super) name: Option<MovedName>,
     pub(super) past: Memory,
+}
+
+/// One download during an attempt.
+struct Fetch<'f> {
+    place: &'f mut Place,
+    options: &'f FileOptions,
+    targets: Option<&'f Targets>,
+    like: Option<&'f Path>,
+    listed: Option<u64>,
+    time: Option<SystemTime>,
+    is_repeated: bool,
+    past: &'f mut Memory,
 }
 
 impl<'a> Get<'a> {
     /// Returns the job that downloads the file at `from`.
-    pub fn new(from: Place, to: Sink<'a>, options: &'a FileOptions) -> Self {
+    pub fn new(from: Place, to: Sink<'a>, options: &FileOptions) -> Self {
         let past = Memory::default();
         Self {
             place: from,
             to,
-            options,
+            options: options.clone(),
             targets: None,
             like: None,
             listed: None,
             time: None,
             is_repeated: false,
+            name: None,
             past,
         }
     }
@@ -104,18 +120,17 @@ impl<'a> Get<'a> {
         self
     }
 
-    /// Lets the job go on where another one of the same file ended.
-    #[doc(hidden)]
-    pub fn remembering(mut self, memory: Memory) -> Self {
-        self.past = memory;
+    /// Sets the name and the user of the server's file, which identify the journal of an interrupted
+    /// [move](FileOptions::moves), beside the path of the target. `name` must also identify the
+    /// server (default: the server, user and path of the session).
+    pub fn known_as(mut self, name: impl Into<String>, user: impl Into<Vec<u8>>) -> Self {
+        self.name = Some(MovedName { name: name.into(), user: user.into() });
         self
     }
 
-    /// Returns what the attempts did.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn into_memory(self) -> Memory {
-        self.past
+    /// Sets the place on the connection of the next attempt.
+    pub fn set_place(&mut self, place: Place) {
+        self.place = place;
     }
 
     /// Lets the next attempt begin at byte 0, whatever exists.
@@ -136,7 +151,7 @@ impl<'a> Get<'a> {
         &self.past.left
     }
 
-    /// Downloads the file, or the bytes that are missing.
+    /// Downloads the file, or the bytes that are missing, unless the options skip it.
     ///
     /// The file counts as complete if the server confirmed it, and if the number of bytes is what
     /// `SIZE` or the 150 reply says; the first byte too many ends the transfer. If bytes were kept
@@ -151,6 +166,9 @@ impl<'a> Get<'a> {
     ///   server's file changed meanwhile.
     /// - With [`Verify::Digest`] or [`Verify::Size`], [`Error::Unsupported`] if the server cannot
     ///   be asked, and [`Error::Mismatch`] if the digests differ.
+    /// - [`Error::Download`] if the file is missing, if the server does not report a fact that an
+    ///   option needs, or if the source may be the target.
+    /// - [`Error::Move`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
         self.run(client, on, &mut watch)
@@ -164,19 +182,61 @@ impl<'a> Get<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         self.past.left = Left::Nothing;
+        self.check_apart(client)?;
+        match self.to {
+            // An interrupted move continues before any file is skipped.
+            Sink::Path(target) if self.options.moves => self.take(client, on, watch, target),
+            _ if self.options.moves => Err(Error::Move(MoveFault::NotRegular)),
+            _ => match self.skips(client)? {
+                Some(why) => Ok(Done::skipped(why)),
+                None => self.fetch(client, on, watch, None),
+            },
+        }
+    }
+
+    /// Downloads the file, whatever the target holds; to `taken` instead of the target, if given.
+    pub(super) fn fetch(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        taken: Option<&Path>,
+    ) -> Result<Done, Error> {
         client.set_representation(self.options.representation);
         let algorithm = match self.options.verify {
             Verify::Digest => Some(verify::checksum(client)?.algorithm()),
             _ => None,
         };
-        if self.options.preserve && self.time.is_none() {
-            let target = self.to.name();
-            let time = time_to_preserve(client, (self.place.path(), target), on)?;
-            self.time = time.map(SystemTime::from);
-        }
+        let time = match self.time {
+            None if self.options.preserve => Some(modified(client, self.place.path())?.into()),
+            time => time,
+        };
         loop {
             let mut checksum = algorithm.and_then(Checksum::new);
-            let done = self.once(client, on, watch, &mut checksum);
+            let Self { place, to, options, targets, like, listed, is_repeated, past, .. } = self;
+            let (listed, is_repeated) = (*listed, *is_repeated);
+            let mut fetch = Fetch {
+                place,
+                options,
+                targets: *targets,
+                like: *like,
+                listed,
+                time,
+                is_repeated,
+                past,
+            };
+            let done = match taken {
+                Some(path) => {
+                    // The file is private from its first byte if the one that it replaces is.
+                    fetch.like = match to {
+                        Sink::Path(target) | Sink::InPlace(target) => Some(target),
+                        Sink::Stream(_) => None,
+                    };
+                    fetch.targets = None;
+                    fetch.once(client, on, watch, &mut checksum, &mut Sink::Path(path))
+                }
+                None => fetch.once(client, on, watch, &mut checksum, to),
+            };
             match done {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => self.past.from_start = true,
@@ -189,7 +249,9 @@ impl<'a> Get<'a> {
             }
         }
     }
+}
 
+impl Fetch<'_> {
     /// Makes one request for the file; returns `None` if another one must begin at byte 0.
     fn once(
         &mut self,
@@ -197,8 +259,9 @@ impl<'a> Get<'a> {
         on: &dyn Observer,
         watch: &mut Watch<'_>,
         checksum: &mut Option<Checksum>,
+        to: &mut Sink<'_>,
     ) -> Result<Option<Done>, Error> {
-        let Self { place, to, options, targets, like, listed, time, is_repeated, past } = self;
+        let Self { place, options, targets, like, listed, time, is_repeated, past } = self;
         let targets = *targets;
         let target = to.name();
         let (is_repeated, like) = (*is_repeated, *like);

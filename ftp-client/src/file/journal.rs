@@ -31,10 +31,11 @@ const LONGEST: u64 = 64 << 10;
 /// kind (ctime).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LocalFacts {
-    inode: u64,
+    pub(super) inode: u64,
     pub(super) size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+    pub(super) changed: (i64, i64),
 }
 
 impl LocalFacts {
@@ -165,7 +166,8 @@ fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Formats bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -503,7 +503,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Gives a file its final name, replacing an existing file only if requested.
-fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     if replaces {
         return fs::rename(from, to);
     }

@@ -16,6 +16,10 @@ mod growing;
 pub(crate) mod journal;
 #[cfg(unix)]
 pub(crate) mod local;
+#[cfg(unix)]
+mod moving;
+#[cfg(unix)]
+pub(crate) mod names;
 pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
@@ -38,6 +42,10 @@ pub(crate) mod relay;
 pub(crate) mod retry;
 #[cfg(unix)]
 pub(crate) mod segments;
+#[cfg(unix)]
+pub(crate) mod selection;
+#[cfg(unix)]
+mod take;
 #[cfg(unix)]
 pub(crate) mod targets;
 #[cfg(unix)]
@@ -90,8 +98,9 @@ impl Done {
         Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
     }
 
-    /// Returns the result for a file that the options exclude.
-    pub(crate) fn skipped(why: &'static str) -> Self {
+    /// Returns the result for a file that the options exclude for this reason.
+    #[must_use]
+    pub fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ftp_proto::RepresentationType;
 
 use super::evidence::Resume;
+#[cfg(unix)]
+use super::selection::Selection;
 use crate::transfer::RateLimit;
 
 /// Options of whole-file transfers: plain data that any number of jobs can share.
@@ -19,9 +21,12 @@ pub struct FileOptions {
     pub(crate) existing: Existing,
     pub(crate) verify: Verify,
     pub(crate) moves: bool,
+    pub(crate) retried: bool,
     pub(crate) preserve: bool,
     pub(crate) creates_directories: bool,
     pub(crate) most_bytes: Option<u64>,
+    #[cfg(unix)]
+    pub(crate) selection: Selection,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) journals: Option<PathBuf>,
 }
@@ -64,9 +69,12 @@ impl Default for FileOptions {
             existing: Existing::Replace,
             verify: Verify::IfKnown,
             moves: false,
+            retried: false,
             preserve: false,
             creates_directories: false,
             most_bytes: None,
+            #[cfg(unix)]
+            selection: Selection::default(),
             rate_limit: None,
             journals: None,
         }
@@ -103,16 +111,29 @@ impl FileOptions {
         self
     }
 
-    /// Sets whether the caller removes the source after an upload (default: no).
+    /// Sets whether the source is removed once it is complete at the target (default: no).
     ///
-    /// The upload then fails unless the server reports its size, and unless its file is proved to be
-    /// the new one. The source itself stays: remove it after the upload. Downloads ignore this.
+    /// Both sides are locked by a file beside the local one, and a journal there lets the next run
+    /// continue after a crash: see [`Get`](crate::Get) and [`Put`](crate::Put). An upload keeps the
+    /// promise that no file is lost only with [`StoreAs::Under`](crate::StoreAs::Under). The transfer
+    /// fails, and the source stays, unless the server reports the size of its file, after a download
+    /// also the modification time or a digest, and after an upload proof that its file is the new
+    /// one.
     pub const fn moves(mut self, on: bool) -> Self {
         self.moves = on;
         self
     }
 
-    /// Sets whether the target gets the modification time of the source (default: no).
+    /// Sets whether the caller attempts a failed job again (default: no). An upload under a
+    /// [temporary name](crate::StoreAs::Under) then asks for the facts of both names before it is
+    /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
+    pub const fn retried(mut self, on: bool) -> Self {
+        self.retried = on;
+        self
+    }
+
+    /// Sets whether the target gets the modification time of the source (default: no). If that is
+    /// unknown, the transfer fails.
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self
@@ -127,6 +148,13 @@ impl FileOptions {
     /// Sets the largest number of bytes that a download may have; one more ends it (default: none).
     pub const fn most_bytes(mut self, most: Option<u64>) -> Self {
         self.most_bytes = most;
+        self
+    }
+
+    /// Sets which files are transferred, by size and age (default: all).
+    #[cfg(unix)]
+    pub const fn only(mut self, selection: Selection) -> Self {
+        self.selection = selection;
         self
     }
 

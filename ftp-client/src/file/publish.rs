@@ -4,6 +4,7 @@
 use ftp_proto::{Severity, TimeVal};
 
 use super::options::Verify;
+use super::origin::ServerFacts;
 use super::verify::check_size;
 use super::{Done, Verified};
 use crate::client::Client;
@@ -31,35 +32,6 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) const fn new(done: Done) -> Self {
         Self { done, before: None, is_tried: false, is_later: false, is_doubtful: false }
-    }
-}
-
-/// What the server says about a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ServerFacts {
-    size: Option<u64>,
-    modified: Option<TimeVal>,
-    unique: Option<Vec<u8>>,
-}
-
-impl ServerFacts {
-    /// Returns the facts of the file at `path`, or `None` if the server shows no such file.
-    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
-        if client.features()?.has("MLST") {
-            let Some(entry) = client.stat(path)? else { return Ok(None) };
-            let modified = entry.modified.map(|modified| modified.time);
-            return Ok(Some(Self { size: entry.size, modified, unique: entry.unique }));
-        }
-        let size = client.size(path)?;
-        let modified = client.modified(path)?;
-        let is_there = size.is_some() || modified.is_some();
-        Ok(is_there.then_some(Self { size, modified, unique: None }))
-    }
-
-    /// Returns whether a file with these facts can be told from others: by its identifier, or by
-    /// size and time.
-    const fn is_telling(&self) -> bool {
-        self.unique.is_some() || self.size.is_some() && self.modified.is_some()
     }
 }
 

@@ -5,6 +5,7 @@
 //! resumes only bytes that this job sent, or that a journal or a digest proves.
 
 mod finish;
+mod give;
 mod sending;
 mod skip;
 mod start;
@@ -18,6 +19,8 @@ use std::path::Path;
 use super::Done;
 use super::growing::named;
 use super::journal::LocalFacts;
+use super::moving::MovedName;
+use super::names::RemoteTargets;
 use super::options::FileOptions;
 use super::publish::{BeforeRename, Stored};
 use crate::client::Client;
@@ -121,6 +124,9 @@ struct Job<'a> {
     is_apart: bool,
     /// The path of the upload that follows.
     following: Option<Vec<u8>>,
+    /// What identifies the journal of a move, if the session does not.
+    name: Option<MovedName>,
+    targets: Option<&'a RemoteTargets>,
     past: Past,
 }
 
@@ -140,6 +146,8 @@ struct Past {
     from_start: bool,
     /// Whether the server gave no answer to the request for the last bytes before the resume point.
     is_mute: bool,
+    /// A name of the same run that the server may take for the same file.
+    perhaps_same: Option<Vec<u8>>,
     made_directories: bool,
     left_directory: bool,
     /// Whether no further attempt may follow.
@@ -213,10 +221,36 @@ impl<'a> Put<'a> {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), Past::default());
         let (repeats, is_apart, following) = (false, false, None);
-        Self {
-            from,
-            job: Job { origin, place, store, options, repeats, is_apart, following, past },
-        }
+        let (name, targets) = (None, None);
+        let job = Job {
+            origin,
+            place,
+            store,
+            options,
+            repeats,
+            is_apart,
+            following,
+            name,
+            targets,
+            past,
+        };
+        Self { from, job }
+    }
+
+    /// Sets the name and the user of the server's file, which identify the journal of an interrupted
+    /// [move](FileOptions::moves), beside the path of the local file. `name` must also identify the
+    /// server (default: the server, user and path of the session).
+    pub fn known_as(mut self, name: impl Into<String>, user: impl Into<Vec<u8>>) -> Self {
+        self.job.name = Some(MovedName { name: name.into(), user: user.into() });
+        self
+    }
+
+    /// Sets the targets of the run, so that this upload replaces none that the server takes for the
+    /// same file. The sources of several [moves](FileOptions::moves) to one directory then stay
+    /// until [`RemoteTargets::finish`].
+    pub const fn among(mut self, targets: &'a RemoteTargets) -> Self {
+        self.job.targets = Some(targets);
+        self
     }
 
     /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
@@ -284,20 +318,15 @@ impl<'a> Put<'a> {
     ///   it computes another digest.
     /// - [`Error::Unsupported`] if the server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Upload`] for the other failures of a whole upload.
+    /// - [`Error::Upload`] for the other failures of a whole upload, and [`Error::Move`] for those
+    ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         self.attempt_noting(client, on, &mut |_, _| Ok(()))
     }
 
     /// Attempts the upload as [`attempt`](Self::attempt) does, and calls `before_rename` with the
-    /// temporary path once the upload is complete under its temporary name and before it gets its
-    /// final name: a caller that removes the source notes there what it will need after a crash.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`attempt`](Self::attempt); [`UploadFault::NotRenamed`] with the error
-    /// of `before_rename`.
-    pub fn attempt_noting(
+    /// temporary path once the upload is complete under its temporary name, except in a move.
+    pub(crate) fn attempt_noting(
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
@@ -343,7 +372,10 @@ impl<'a> Put<'a> {
             LocalSource::Stream(stream) => Opened::Stream(*stream),
         };
         job.past.left_directory = false;
-        let done = job.run(client, on, watch, &mut source, before_rename);
+        let done = job.in_turn(client, |job, client| match job.options.moves {
+            true => job.give(client, on, watch, &source),
+            false => job.run(client, on, watch, &mut source, before_rename),
+        });
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
             job.past.from_start = true;
             job.past.stored = None;
@@ -353,6 +385,27 @@ impl<'a> Put<'a> {
 }
 
 impl Job<'_> {
+    /// Calls `upload` in the turn of the target, unless it would replace another one of the run.
+    fn in_turn(
+        &mut self,
+        client: &mut Client,
+        upload: impl FnOnce(&mut Self, &mut Client) -> Result<Done, Error>,
+    ) -> Result<Done, Error> {
+        let targets = self.targets.filter(|_| self.store != StoreAs::Unique);
+        let turn = targets.and_then(|targets| targets.turn(&self.origin));
+        let Some(mut turn) = turn else { return upload(self, client) };
+        // What this job has sent before would be found under both names.
+        if self.past.sent.is_none() && self.past.stored.is_none() {
+            self.past.perhaps_same = turn.check(client, &self.place, self.options.moves)?;
+        }
+        let done = upload(self, client)?;
+        turn.note(&self.origin);
+        match self.past.perhaps_same.take() {
+            Some(other) => Err(Error::Upload(UploadFault::PerhapsSameName(other))),
+            None => Ok(done),
+        }
+    }
+
     fn run(
         &mut self,
         client: &mut Client,

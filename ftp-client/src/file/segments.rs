@@ -70,7 +70,7 @@ impl Get<'_> {
     /// One connection downloads the whole file, as [`attempt`](Self::attempt) does, if the file is
     /// small, if its size or time is unknown, or if the server cannot begin at another byte than 0.
     /// An [`Event::Note`] tells the reason unless the file is small. The same holds for every target
-    /// but [`Sink::Path`], and for every type but image.
+    /// but [`Sink::Path`], for every type but image, and for [moves](FileOptions::moves).
     ///
     /// ```no_run
     /// use ftp_client::{Client, FileOptions, Get, Place, Pool, Sink};
@@ -98,8 +98,16 @@ impl Get<'_> {
         most: usize,
         on: &dyn Observer,
     ) -> Result<Done, Error> {
-        let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
+        if self.options.moves {
             return self.attempt(&mut *pool.take()?, on);
+        }
+        if let Some(why) = self.skips(&mut *pool.take()?)? {
+            return Ok(Done::skipped(why));
+        }
+        let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
+            let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
+            self.past.left = Left::Nothing;
+            return self.fetch(&mut *pool.take()?, on, &mut watch, None);
         };
         let target = file.target().to_owned();
         let preserved = origin.modified.filter(|_| self.options.preserve).map(SystemTime::from);
@@ -189,7 +197,7 @@ impl Get<'_> {
             pieces.discard().map_err(Error::Local)?;
         }
         self.past.file = None;
-        Ok(Ok(Segments { path, options: self.options, pieces, origin, size, on }))
+        Ok(Ok(Segments { path, options: &self.options, pieces, origin, size, on }))
     }
 }
 

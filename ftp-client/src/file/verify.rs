@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Returns [`Error::Unsupported`] if there is no such algorithm, and the errors of the client.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
     Checksum::for_server(client)?
-        .ok_or(Error::Unsupported("the server offers no digest that this program computes"))
+        .ok_or(Error::Unsupported("the server offers no digest that this program supports"))
 }
 
 /// Compares the number of bytes with the size that the server reports, as `verify` demands.

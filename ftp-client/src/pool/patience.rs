@@ -50,6 +50,14 @@ impl Error {
         {
             return last.error.recovery();
         }
+        let known = match self {
+            Self::Upload(fault) => fault.recovery(),
+            Self::Move(fault) => fault.recovery(),
+            _ => None,
+        };
+        if let Some(recovery) = known {
+            return recovery;
+        }
         let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         match self.kind() {
             // The next one would be as long.

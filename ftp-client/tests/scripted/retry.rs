@@ -1,5 +1,6 @@
 //! Transfers that are retried over connections that break.
 
+mod renames;
 mod uploads;
 
 use std::io::Write;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, NotLent, Phase, Place, Targets};
+use ftp_client::{Client, Done, NotLent, Phase, Place, Targets};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -29,7 +29,7 @@ use crate::remote::pattern;
 use crate::report::jobs::{self, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
+use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::Target;
@@ -301,7 +301,7 @@ impl<'a> Getter<'a, '_, '_> {
             let mut remote = RemoteFile::of(&item.url, item.representation, user);
             let attempt = Attempt { from_start, memory: &memory, fields };
             if context.settings.segments > 1 {
-                let file = (&mut remote, &item.target);
+                let file = (&remote, &item.target);
                 let done = in_segments(context, sessions, &item.url, file, attempt);
                 return done.map_err(|failure| with_hint(failure.context_unless_named(&item.url)));
             }

@@ -11,7 +11,8 @@ use crate::event::{Event, Observer};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
 use crate::file::options::Verify;
-use crate::file::publish::{BeforeRename, Renaming, ServerFacts, check_stored_size, set_time};
+use crate::file::origin::ServerFacts;
+use crate::file::publish::{BeforeRename, Renaming, check_stored_size, set_time};
 use crate::file::verify::compare_digest;
 use crate::file::{Done, Verified};
 
@@ -170,6 +171,12 @@ impl Job<'_> {
         }
     }
 
+    /// Returns whether another attempt may have to tell whether the server has renamed the file. The
+    /// journal of a move tells that too.
+    const fn may_follow(&self) -> bool {
+        self.repeats || self.options.retried && !self.options.moves && !self.past.is_final
+    }
+
     /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
     /// server has all of it, so that it must be sent again.
     pub(super) fn publish(
@@ -185,7 +192,7 @@ impl Job<'_> {
         let renaming = Renaming {
             from: &from,
             to: self.place.path(),
-            repeats: self.repeats,
+            repeats: self.may_follow(),
             keeps: self.options.resume != Resume::Own || self.options.moves,
             verify: self.verifies_size().then_some(self.options.verify),
         };

@@ -13,6 +13,11 @@ impl Job<'_> {
         client: &mut Client,
         here: Option<LocalFacts>,
     ) -> Result<Option<&'static str>, Error> {
+        let selection = self.options.selection;
+        let times = here.map(|here| (here.modified_seconds(), here.modified_seconds()));
+        if let Some(why) = selection.refuses(here.map(|here| here.size), times) {
+            return Ok(Some(why));
+        }
         let why = match (self.options.existing, here) {
             (Existing::Keep, _) if self.is_there(client)? => Some("exists"),
             (Existing::ReplaceOlder | Existing::ReplaceDifferent, Some(here)) => {

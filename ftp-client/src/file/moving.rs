@@ -1,10 +1,10 @@
-//! The journal of `--remove-source`: a small file next to the local file, from which the next run
-//! continues after a kill. It is written completely or not at all, and is on disk before the next
-//! step begins.
+//! The lock and the journal of a move, which removes its source: a small file next to the local file,
+//! from which the next run continues after a kill. It is written completely or not at all, and is on
+//! disk before the next step begins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,41 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::target::{parent, sync_directory};
-use crate::display::shown_path;
-use crate::exit::{Exit, Failure};
+use super::growing::named;
+use super::journal::{LocalFacts, hex};
+use super::local::parent;
+use super::origin::ServerFacts;
+use crate::client::Client;
+use crate::error::{Error, MoveFault};
+use crate::url_path::Place;
 
 /// The first line, which names the format of the lines after it.
 const FORM: &str = "ftp-cli journal 1";
 
+/// What identifies the server's file of a move, beside the path of the local file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct MovedName {
+    /// The name, which also identifies the server.
+    pub(super) name: String,
+    /// For another user, the same path can lead to another file.
+    pub(super) user: Vec<u8>,
+}
+
+impl MovedName {
+    /// Returns the name that the session gives the file.
+    pub(super) fn of(client: &Client, place: &Place) -> Self {
+        let (server, user) = match client.identity() {
+            Some(login) => (format!("{}:{}", login.host, login.port), login.user.clone()),
+            None => (String::new(), Vec::new()),
+        };
+        let path = place.whole();
+        Self { name: format!("{server}/{}", hex(&path)), user }
+    }
+}
+
 /// Paths of the files from which the next run continues an interrupted move.
-pub(super) struct Journal {
+#[derive(Debug)]
+pub(super) struct MoveJournal {
     path: PathBuf,
     directory: PathBuf,
     id: String,
@@ -29,9 +55,9 @@ pub(super) struct Journal {
 
 /// Facts in a journal, by name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Record(BTreeMap<String, String>);
+pub(super) struct MoveRecord(BTreeMap<String, String>);
 
-impl Record {
+impl MoveRecord {
     pub(super) fn with(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.0.insert(name.to_owned(), value.to_string());
         self
@@ -63,12 +89,35 @@ impl Record {
     }
 
     /// Returns the facts that identify a local file, even after a rename.
-    pub(super) fn of_file(metadata: &Metadata) -> Self {
+    pub(super) fn of_file(file: &LocalFacts) -> Self {
         Self::default()
-            .with("inode", &metadata.ino())
-            .with("size", &metadata.len())
-            .with("modified", &metadata.mtime())
-            .with("nanoseconds", &metadata.mtime_nsec())
+            .with("inode", &file.inode)
+            .with("size", &file.size)
+            .with("modified", &file.modified.0)
+            .with("nanoseconds", &file.modified.1)
+    }
+
+    /// Returns the facts that identify an unchanged local file under its name.
+    pub(super) fn of_unchanged(file: &LocalFacts) -> Self {
+        Self::of_file(file)
+            .with("changed", &file.changed.0)
+            .with("changed-nanoseconds", &file.changed.1)
+    }
+
+    /// Returns the facts of a server's file.
+    pub(super) fn of_server(facts: &ServerFacts) -> Self {
+        let seconds = facts.modified.map(|time| time.unix_seconds());
+        let unique = facts.unique.as_deref().map(hex);
+        Self::default()
+            .with_if("size", facts.size.as_ref())
+            .with_if("modified", seconds.as_ref())
+            .with_if("unique", unique.as_ref())
+    }
+
+    /// Returns whether the facts of a server's file prove that it is the recorded one. If the size or
+    /// the time is missing, they prove nothing.
+    pub(super) fn is_of(&self, facts: &ServerFacts) -> bool {
+        facts.size.is_some() && facts.modified.is_some() && Self::of_server(facts) == *self
     }
 
     /// Returns bytes that were written in hexadecimal.
@@ -111,28 +160,21 @@ impl Drop for MoveLock {
 ///
 /// # Errors
 ///
-/// Returns `Limit` if another run has the lock, and `Local` if the lock file cannot be created or
-/// locked.
-pub(super) fn hold(local: &Path) -> Result<MoveLock, Failure> {
+/// Returns [`MoveFault::Locked`] if another run has the lock, and [`Error::Local`] if the lock file
+/// cannot be created or locked.
+pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     let name = local.file_name().unwrap_or_default();
     let digest = Sha256::digest(name.as_encoded_bytes());
     let id = hex(digest.get(..8).unwrap_or_default());
-    // `mirror` recognises the lock file by this pattern, and skips it.
+    // Uploads of trees recognise the lock file by this pattern, and skip it.
     let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
-    let failed =
-        |error: &io::Error| Failure { fatal: false, ..Failure::local(shown_path(&path), error) };
+    let failed = |error: &io::Error| Error::Local(named(&path, error));
     loop {
         let opened = OpenOptions::new().create(true).append(true).open(&path);
         let file = opened.map_err(|error| failed(&error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let message = format!(
-                    "{}: another run is moving this file; try again later",
-                    shown_path(local)
-                );
-                return Err(Failure::item(Exit::Limit, message));
-            }
+            Err(Errno::WOULDBLOCK) => return Err(Error::Move(MoveFault::Locked(local.to_owned()))),
             Err(error) => return Err(failed(&error.into())),
         }
         let held = file.metadata().map_err(|error| failed(&error))?;
@@ -147,25 +189,41 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Failure> {
     }
 }
 
-/// Formats bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Syncs the entries of a directory to disk.
+///
+/// # Errors
+///
+/// Returns the system's error if the directory cannot be opened or synced.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // Some file systems cannot sync directories.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
-impl Journal {
-    /// Returns the journal for a move between the local file `local` and the file that `user` sees
-    /// as `remote`. `remote` must also identify the server.
-    pub(super) fn of(local: &Path, remote: &str, user: &[u8]) -> Self {
+/// Removes a file that may be missing.
+///
+/// # Errors
+///
+/// Returns [`Error::Local`] if it cannot be removed.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Local(named(path, &error))),
+        _ => Ok(()),
+    }
+}
+
+impl MoveJournal {
+    /// Returns the journal for a move between the local file `local` and the server's file.
+    pub(super) fn of(local: &Path, remote: &MovedName) -> Self {
         let name = local.file_name().unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update(name.as_encoded_bytes());
         hash.update([0]);
-        hash.update(remote.as_bytes());
+        hash.update(remote.name.as_bytes());
         hash.update([0]);
-        hash.update(user);
+        hash.update(&remote.user);
         let digest = hash.finalize();
         let id = hex(digest.get(..8).unwrap_or_default());
         let directory = parent(local).to_owned();
@@ -182,24 +240,28 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the journal cannot be read or is damaged.
-    pub(super) fn read(&self) -> Result<Option<Record>, Failure> {
+    /// Returns [`Error::Local`] if the journal cannot be read, and [`MoveFault::BadJournal`] if it
+    /// is damaged.
+    pub(super) fn read(&self) -> Result<Option<MoveRecord>, Error> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed(&error)),
+            Err(error) => return Err(Error::Local(named(&self.path, &error))),
         };
-        let damaged =
-            || self.failed(&io::Error::other("not a journal of this program; move it away"));
-        Record::parse(&text).map(Some).ok_or_else(damaged)
+        MoveRecord::parse(&text).map(Some).ok_or_else(|| self.damaged())
+    }
+
+    /// Returns the error of a journal that lacks what it must have.
+    pub(super) fn damaged(&self) -> Error {
+        Error::Move(MoveFault::BadJournal(self.path.clone()))
     }
 
     /// Writes the record. It is on disk when this method returns.
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be written.
-    pub(super) fn write(&self, record: &Record) -> Result<(), Failure> {
+    /// Returns [`Error::Local`] if it cannot be written.
+    pub(super) fn write(&self, record: &MoveRecord) -> Result<(), Error> {
         let mut text = format!("{FORM}\n");
         for (name, value) in &record.0 {
             let _ = writeln!(text, "{name} {value}");
@@ -210,23 +272,17 @@ impl Journal {
             file.sync_all()?;
             fs::rename(&new, &self.path)
         });
-        written.and_then(|()| sync_directory(&self.directory)).map_err(|error| self.failed(&error))
+        let synced = written.and_then(|()| sync_directory(&self.directory));
+        synced.map_err(|error| Error::Local(named(&self.path, &error)))
     }
 
     /// Removes the record: the move is over.
     ///
     /// # Errors
     ///
-    /// Returns `Local` if that fails.
-    pub(super) fn remove(&self) -> Result<(), Failure> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed(&error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn failed(&self, error: &io::Error) -> Failure {
-        Failure { fatal: false, ..Failure::local(shown_path(&self.path), error) }
+    /// Returns [`Error::Local`] if that fails.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        remove(&self.path)
     }
 }
 
@@ -236,25 +292,32 @@ mod tests {
 
     #[test]
     fn a_journal_round_trips_and_belongs_to_one_file_url_and_user() {
+        let named = |name: &str, user: &str| MovedName { name: name.into(), user: user.into() };
         let root = tempfile::tempdir().unwrap();
-        let journal = Journal::of(&root.path().join("a"), "ftp://h/a", b"u");
+        let journal = MoveJournal::of(&root.path().join("a"), &named("ftp://h/a", "u"));
         assert_eq!(journal.read().unwrap(), None);
-        let record = Record::default().with("size", &5).with_if("modified", Some(&-1_i64));
+        // The first 64 bits of the SHA-256 of `a`, `ftp://h/a` and `u`, with NUL between them: later
+        // versions must find the journal of this one.
+        let name = journal.path.file_name().unwrap();
+        assert_eq!(name, ".9276df115171ec3d.ftp-cli-journal");
+        assert!(journal.taken().ends_with(".9276df115171ec3d.ftp-cli-taken"));
+        let record = MoveRecord::default().with("size", &5).with_if("modified", Some(&-1_i64));
         let record = record.with_if("unique", None::<&str>).with("temp", "a b");
         journal.write(&record).unwrap();
         let read = journal.read().unwrap().unwrap();
         assert_eq!(read, record);
         assert_eq!((read.number("size"), read.number("modified")), (Some(5_u64), Some(-1_i64)));
         assert_eq!((read.text("temp"), read.text("unique")), (Some("a b"), None));
-        let bytes = Record::default().with("x", &hex(b"\x00\xff a")).with("y", "f").with("z", "xy");
+        let bytes =
+            MoveRecord::default().with("x", &hex(b"\x00\xff a")).with("y", "f").with("z", "xy");
         assert_eq!(bytes.bytes("x").as_deref(), Some(&b"\x00\xff a"[..]));
         assert_eq!((bytes.bytes("y"), bytes.bytes("z"), bytes.bytes("w")), (None, None, None));
         let whole = bytes.clone().with_part("here", &record);
-        assert_eq!((whole.part("here"), whole.part("her")), (record, Record::default()));
+        assert_eq!((whole.part("here"), whole.part("her")), (record, MoveRecord::default()));
         for (name, remote, user) in
             [("b", "ftp://h/a", "u"), ("a", "ftp://g/a", "u"), ("a", "ftp://h/a", "v")]
         {
-            let other = Journal::of(&root.path().join(name), remote, user.as_bytes());
+            let other = MoveJournal::of(&root.path().join(name), &named(remote, user));
             assert_eq!(other.read().unwrap(), None, "{name} {remote} {user}");
         }
         journal.remove().unwrap();
@@ -269,7 +332,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let held = hold(&root.path().join("a")).unwrap();
         let refused = hold(&root.path().join("a")).map(drop).unwrap_err();
-        assert_eq!(refused.exit, Exit::Limit);
+        assert!(matches!(refused, Error::Move(MoveFault::Locked(_))), "{refused}");
         drop(hold(&root.path().join("b")).unwrap());
         drop(held);
         drop(hold(&root.path().join("a")).unwrap());

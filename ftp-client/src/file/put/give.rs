@@ -1,0 +1,186 @@
+//! The upload that removes its source.
+//!
+//! Under a temporary name ([`StoreAs::Under`]), no file is lost, even if the program is killed at any
+//! moment. A lock excludes other runs during these steps:
+//!
+//! 1. The file is uploaded under its temporary name, and verified.
+//! 2. The facts about the local file and the server's file, and the temporary name, are written to
+//!    the journal.
+//! 3. The server renames the file, and then "renamed" is written to the journal. After a kill in
+//!    between, the next run looks for a file of the same size and time under both names. If it
+//!    finds none, it uploads the file again.
+//! 4. The local file is removed if it still matches the journal, and then the journal is removed.
+//!
+//! If the run writes several names of one directory, step 4 waits until
+//! [`RemoteTargets::finish`](crate::RemoteTargets::finish) has seen all of them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Job, Opened, StoreAs};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, MoveFault, UploadFault};
+use crate::event::{Event, Observer};
+use crate::file::evidence::Why;
+use crate::file::growing::named;
+use crate::file::journal::{LocalFacts, hex};
+use crate::file::local::parent;
+use crate::file::moving::{MoveJournal, MoveRecord, MovedName, hold, sync_directory};
+use crate::file::names::MovedSource;
+use crate::file::origin::ServerFacts;
+use crate::file::{Done, Verified};
+use crate::transfer::Watch;
+use crate::url_path::Place;
+
+impl Job<'_> {
+    /// Uploads a regular file and removes it here.
+    pub(super) fn give(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        source: &Opened<'_>,
+    ) -> Result<Done, Error> {
+        let Opened::Regular { file, path: local, .. } = *source else {
+            return Err(Error::Move(MoveFault::NotRegular));
+        };
+        let _lock = hold(local)?;
+        let mut source = opened(file, local)?;
+        let Opened::Regular { facts: here, .. } = source else {
+            return Err(Error::Move(MoveFault::NotRegular));
+        };
+        let StoreAs::Under(temporary) = self.store.clone() else {
+            let done = self.run(client, on, watch, &mut source, &mut |_, _| Ok(()))?;
+            if done.skipped.is_none() {
+                self.remove(&done, MovedSource::new(local, here, None))?;
+            }
+            return Ok(done);
+        };
+        let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
+        let journal = MoveJournal::of(local, &name);
+        if let Some(record) = journal.read()? {
+            let is_same = record.part("here") == MoveRecord::of_unchanged(&here);
+            let is_renamed = self.is_renamed(client, &journal, record)?;
+            if is_renamed && is_same {
+                let done = Done::moved(0, here.size, Duration::ZERO);
+                let done = Done { verified: Verified::Size, resumed: 0, ..done };
+                self.remove(&done, MovedSource::new(local, here, Some(journal)))?;
+                return Ok(done);
+            }
+            journal.remove()?;
+            if is_same {
+                let (target, why) = (self.place.path(), Why::Vanished);
+                on.event(Event::FromZero { target, why });
+            }
+        }
+        let temporary = temporary.of(self.place.name());
+        let mut begun = None;
+        let done = self
+            .run(client, on, watch, &mut source, &mut |client, path| {
+                let there = ServerFacts::ask_each(client, path)?;
+                let record = MoveRecord::default()
+                    .with_part("here", &MoveRecord::of_unchanged(&here))
+                    .with_part("there", &MoveRecord::of_server(&there))
+                    .with("temporary", &hex(&temporary));
+                journal.write(&record)?;
+                begun = Some(record);
+                Ok(())
+            })
+            .inspect_err(|error| {
+                // The refusal is certain and nothing is published, so the next run starts from the
+                // beginning.
+                if error.kind() == ErrorKind::Refused {
+                    let _ = journal.remove();
+                }
+            })?;
+        if let Some(record) = begun.filter(|_| !self.waits()) {
+            journal.write(&record.with("renamed", "yes"))?;
+        }
+        if done.skipped.is_none() {
+            self.remove(&done, MovedSource::new(local, here, Some(journal)))?;
+        }
+        Ok(done)
+    }
+
+    /// Returns whether other names in the same directory must be seen before the source goes.
+    fn waits(&self) -> bool {
+        self.targets.is_some_and(|targets| targets.are_several(&self.origin))
+    }
+
+    /// Removes the source of a complete upload, now or when its name has been seen on the server.
+    fn remove(&self, done: &Done, source: MovedSource) -> Result<(), Error> {
+        // The server confirmed at least the size.
+        if done.verified == Verified::No {
+            return Err(Error::Move(MoveFault::NoSize));
+        }
+        if self.past.perhaps_same.is_some() {
+            return Ok(());
+        }
+        match self.targets.filter(|_| self.waits()) {
+            Some(targets) => targets.remove_later(&self.origin, source),
+            None => source.remove()?,
+        }
+        Ok(())
+    }
+
+    /// Gives the file of an interrupted move its final name, if necessary. Returns whether the file
+    /// provably has this name: a file with the final or the temporary name may be another sender's.
+    fn is_renamed(
+        &self,
+        client: &mut Client,
+        journal: &MoveJournal,
+        record: MoveRecord,
+    ) -> Result<bool, Error> {
+        if record.text("renamed").is_some() {
+            return Ok(true);
+        }
+        let Some(temporary) = record.bytes("temporary") else { return Err(journal.damaged()) };
+        let there = record.part("there");
+        let path_of = |name: &[u8]| {
+            let mut place: Place = self.place.clone();
+            place.set_name(name);
+            place.path().to_vec()
+        };
+        let (from, to) = (path_of(&temporary), path_of(self.place.name()));
+        if there.is_of(&ServerFacts::ask_each(client, &from)?) {
+            client.rename(&from, &to).map_err(|cause| {
+                let cause = Box::new(cause);
+                Error::Upload(UploadFault::NotRenamed { temporary: from, cause, removed: false })
+            })?;
+        } else if !there.is_of(&ServerFacts::ask_each(client, &to)?) {
+            return Ok(false);
+        }
+        if !self.waits() {
+            // With this record, the next run need not ask the server again.
+            journal.write(&record.with("renamed", "yes"))?;
+        }
+        Ok(true)
+    }
+}
+
+/// Returns the source as it is under the lock: another run may have moved the open file before.
+fn opened<'s>(file: &'s File, local: &'s Path) -> Result<Opened<'s>, Error> {
+    let failed = |error| Error::Local(named(local, &error));
+    let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
+    match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
+        true => Opened::of(file, local),
+        false => Err(Error::Move(MoveFault::OtherSource)),
+    }
+}
+
+impl MovedSource {
+    /// Removes the local file if it is still the file that was uploaded, and then its journal.
+    pub(in crate::file) fn remove(&self) -> Result<(), Error> {
+        let failed = |path: &Path, error| Error::Local(named(path, &error));
+        let now = fs::metadata(&self.local).map_err(|error| failed(&self.local, error))?;
+        if LocalFacts::of(&now) != self.facts {
+            return Err(Error::Move(MoveFault::SourceChanged));
+        }
+        fs::remove_file(&self.local).map_err(|error| failed(&self.local, error))?;
+        let directory = parent(&self.local);
+        sync_directory(directory).map_err(|error| failed(directory, error))?;
+        self.journal.as_ref().map_or(Ok(()), MoveJournal::remove)
+    }
+}

@@ -1,0 +1,235 @@
+//! The download that removes its source.
+//!
+//! No file is lost if the program is killed, whatever the moment. A lock excludes other runs during
+//! these steps:
+//!
+//! 1. The complete file gets the name TAKEN, next to its target. The journal records the facts of
+//!    this file and of the server's file.
+//! 2. TAKEN is renamed to the target, and then "published" is written to the journal. After a kill
+//!    between the two, the next run recognises the target by its recorded facts. If another program
+//!    has moved the target away meanwhile, the file is downloaded again.
+//! 3. The server's file is removed, if it still matches the journal.
+//! 4. The journal is removed.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::begin::named_once;
+use super::get::Get;
+use super::growing::named;
+use super::journal::LocalFacts;
+use super::local::{parent, rename};
+use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove, sync_directory};
+use super::options::Existing;
+use super::origin::ServerFacts;
+use super::{Done, Verified};
+use crate::client::Client;
+use crate::error::{Error, MoveFault};
+use crate::event::Observer;
+use crate::listing::ListingForm;
+use crate::transfer::Watch;
+
+/// Age of a file, in seconds by this computer's clock, from which any later change gives it a
+/// different modification time. It allows for a server's clock that is a few seconds slow, and for
+/// times in whole seconds.
+const SETTLED: i64 = 10;
+
+/// Pause after which the clocks of a server and of its file system show a later time.
+const TICK: Duration = Duration::from_secs(2);
+
+/// Number of changes to a very new file after which its download is given up.
+const CHANGES: usize = 5;
+
+impl Get<'_> {
+    /// Downloads a file to `target`, and removes it from the server.
+    pub(super) fn take(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        target: &Path,
+    ) -> Result<Done, Error> {
+        let _lock = hold(target)?;
+        let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.place));
+        let journal = MoveJournal::of(target, &name);
+        if let Some(record) = journal.read()?
+            && let Some(done) = self.go_on(client, target, &journal, record)?
+        {
+            return Ok(done);
+        }
+        if let Some(why) = self.skips(client)? {
+            return Ok(Done::skipped(why));
+        }
+        let taken = journal.taken();
+        // A TAKEN file without a journal may differ from the server's file.
+        remove(&taken)?;
+        let before = self.settled(client)?;
+        let done = self.fetch(client, on, watch, Some(&taken))?;
+        let copy = copy_at(&taken)?;
+        let length = copy.as_ref().map_or(0, |copy| copy.size);
+        let there = match self.prove(client, &before, length, done.verified) {
+            Ok(facts) => MoveRecord::of_server(&facts),
+            Err(error) => {
+                remove(&taken)?;
+                return Err(error);
+            }
+        };
+        let here = copy.as_ref().map(MoveRecord::of_file).unwrap_or_default();
+        let record = MoveRecord::default().with_part("here", &here).with_part("there", &there);
+        journal.write(&record)?;
+        let published = self.publish(&taken, target);
+        if matches!(&published, Err(Error::Local(error)) if error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            // Nothing is lost: the server still has the file.
+            journal.remove()?;
+            remove(&taken)?;
+        }
+        if !published? {
+            return not_published(&journal);
+        }
+        journal.write(&record.with("published", "yes"))?;
+        self.delete(client, &there, &journal)?;
+        Ok(done)
+    }
+
+    /// Returns the facts of the server's file before its download. If the file is very new, waits
+    /// first, so that any later change gets a different time.
+    fn settled(&self, client: &mut Client) -> Result<ServerFacts, Error> {
+        let path = self.place.path();
+        let mut facts = ServerFacts::ask_each(client, path)?;
+        for _ in 0..CHANGES {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            let age = |modified: i64| now.saturating_sub(modified);
+            if facts.modified.is_none_or(|time| age(time.unix_seconds()) >= SETTLED) {
+                return Ok(facts);
+            }
+            client.control.waiter().sleep(TICK)?;
+            let later = ServerFacts::ask_each(client, path)?;
+            if later == facts {
+                return Ok(facts);
+            }
+            facts = later;
+        }
+        Err(Error::Move(MoveFault::Unsettled))
+    }
+
+    /// Verifies that the server's file did not change during the download, and that its size is
+    /// `length`, the size of the downloaded file. Returns its facts.
+    fn prove(
+        &self,
+        client: &mut Client,
+        before: &ServerFacts,
+        length: u64,
+        verified: Verified,
+    ) -> Result<ServerFacts, Error> {
+        let now = ServerFacts::ask_each(client, self.place.path())?;
+        let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
+        let fault = match now.size {
+            None => MoveFault::Unreported("size"),
+            Some(_) if verified == Verified::No => MoveFault::Unreported("size"),
+            Some(size) if size != length || !is_same => MoveFault::ChangedMeanwhile,
+            Some(_) if now.modified.is_none() && verified != Verified::Hash => {
+                MoveFault::Unreported("modification time")
+            }
+            Some(_) => return Ok(now),
+        };
+        Err(Error::Move(fault))
+    }
+
+    /// Continues an interrupted move, and returns its result. Returns `None` if the file must be
+    /// downloaded again, because it may not have been published, or because the server has a new
+    /// file.
+    fn go_on(
+        &self,
+        client: &mut Client,
+        target: &Path,
+        journal: &MoveJournal,
+        record: MoveRecord,
+    ) -> Result<Option<Done>, Error> {
+        let there = record.part("there");
+        if record.text("published").is_none() {
+            let (taken, copy) = (journal.taken(), Some(record.part("here")));
+            let record_at =
+                |path: &Path| Ok::<_, Error>(copy_at(path)?.as_ref().map(MoveRecord::of_file));
+            if record_at(&taken)? == copy {
+                if !self.publish(&taken, target)? {
+                    return not_published(journal).map(Some);
+                }
+            } else if record_at(target)? != copy {
+                journal.remove()?;
+                return Ok(None);
+            }
+            journal.write(&record.with("published", "yes"))?;
+        }
+        let path = self.place.path();
+        let facts = ServerFacts::ask_each(client, path)?;
+        let size = there.number("size").unwrap_or_default();
+        let moved = Done { resumed: 0, ..Done::moved(0, size, Duration::ZERO) };
+        let moved = Done { verified: Verified::Size, ..moved };
+        if there.is_of(&facts) {
+            self.delete(client, &there, journal)?;
+            return Ok(Some(moved));
+        }
+        let is_gone = facts.size.is_none()
+            && facts.modified.is_none()
+            && client.look(path, ListingForm::Auto)?.is_none();
+        journal.remove()?;
+        Ok(is_gone.then_some(moved))
+    }
+
+    /// Removes the server's file if it is still the recorded one.
+    fn delete(
+        &self,
+        client: &mut Client,
+        record: &MoveRecord,
+        journal: &MoveJournal,
+    ) -> Result<(), Error> {
+        let path = self.place.path();
+        let facts = ServerFacts::ask_each(client, path)?;
+        if MoveRecord::of_server(&facts) != *record {
+            journal.remove()?;
+            return Err(Error::Move(MoveFault::ServerChanged));
+        }
+        let deleted = client.delete(path);
+        deleted.map_err(|error| Error::Move(MoveFault::NotRemoved(Box::new(error))))?;
+        journal.remove()
+    }
+
+    /// Renames a complete file to its target; it has the permissions of a file that it replaces.
+    /// Returns `false` if the target exists and must not be replaced.
+    fn publish(&self, taken: &Path, target: &Path) -> Result<bool, Error> {
+        let replaces = self.options.existing != Existing::Keep;
+        let publish = || match rename(taken, target, replaces) {
+            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            renamed => renamed.map(|()| true),
+        };
+        let renamed = match self.targets {
+            Some(targets) => targets.publish(target, publish),
+            None => publish(),
+        };
+        if !renamed.map_err(|error| Error::Local(named_once(target, &error)))? {
+            return Ok(false);
+        }
+        let synced = sync_directory(parent(target));
+        synced.map(|()| true).map_err(|error| Error::Local(named(target, &error)))
+    }
+}
+
+/// Ends a move because the target must not be replaced.
+fn not_published(journal: &MoveJournal) -> Result<Done, Error> {
+    journal.remove()?;
+    remove(&journal.taken())?;
+    Ok(Done::skipped("now exists"))
+}
+
+/// Returns the facts of a local file, if there is one.
+fn copy_at(path: &Path) -> Result<Option<LocalFacts>, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(LocalFacts::of(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::Local(named(path, &error))),
+    }
+}

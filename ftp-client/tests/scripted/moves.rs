@@ -1,0 +1,166 @@
+//! Jobs that remove their source: what a program that embeds the library gets.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use ftp_client::{
+    Error, ErrorKind, FileOptions, Get, LocalSource, MoveFault, Place, Put, Sink, StoreAs,
+    TemporaryName, Verified,
+};
+
+use crate::peer::{Peer, Server};
+
+const THEN: &str = "213 20200101000000";
+
+/// Returns the names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Answers the questions about `name`, which has five bytes.
+fn about(peer: &mut Peer, name: &str) {
+    peer.answer(&format!("SIZE {name}"), "213 5");
+    peer.answer(&format!("MDTM {name}"), THEN);
+}
+
+fn take_in(peer: &mut Peer, name: &str) {
+    peer.epsv();
+    peer.answer(&format!("STOR {name}"), "150 ok");
+    let mut bytes = Vec::new();
+    peer.data().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"hello");
+    peer.reply("226 done");
+    peer.answer(&format!("SIZE {name}"), "213 5");
+}
+
+/// Downloads `a` to `a`, up to the removal.
+fn download(peer: &mut Peer) {
+    peer.answer("FEAT", "502 what");
+    peer.answer("TYPE I", "200 ok");
+    about(peer, "a");
+    peer.epsv();
+    peer.answer("RETR a", "150 Opening for a (5 bytes)");
+    peer.send_data(b"hello");
+    peer.reply("226 done");
+    // It has not changed, neither during the download nor until its removal.
+    about(peer, "a");
+    about(peer, "a");
+}
+
+#[test]
+fn a_download_removes_its_source_when_it_is_complete_here() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let own = path.clone();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        download(&mut peer);
+        assert_eq!(fs::read(&own).unwrap(), b"hello");
+        peer.answer("DELE a", "250 gone");
+    });
+    let options = FileOptions::new().moves(true);
+    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
+    let done = job.attempt(&mut client, &()).unwrap();
+    assert_eq!((done.bytes, done.verified), (5, Verified::Size));
+    assert_eq!(names(root.path()), ["a"]);
+    server.end();
+}
+
+#[test]
+fn a_job_continues_the_removal_that_another_one_could_not_make() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        download(&mut peer);
+        peer.answer("DELE a", "450 busy");
+        // The next job downloads nothing; the target could be the server's file.
+        about(&mut peer, "a");
+        about(&mut peer, "a");
+        about(&mut peer, "a");
+        peer.answer("DELE a", "250 gone");
+    });
+    let options = FileOptions::new().moves(true);
+    let get = || Get::new(Place::at("a"), Sink::Path(&path), &options);
+    let failed = get().attempt(&mut client, &()).unwrap_err();
+    assert!(matches!(failed, Error::Move(MoveFault::NotRemoved(_))), "{failed}");
+    assert!(failed.is_transient(), "{failed}");
+    assert_eq!(names(root.path()).len(), 2);
+    assert_eq!(get().attempt(&mut client, &()).unwrap().bytes, 0);
+    assert_eq!(names(root.path()), ["a"]);
+    server.end();
+}
+
+#[test]
+fn an_upload_removes_its_source_when_the_server_has_it() {
+    for is_temporary in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "hello").unwrap();
+        let own = path.clone();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            match is_temporary {
+                false => {
+                    peer.answer("SIZE a", "550 no such file");
+                    take_in(&mut peer, "a");
+                }
+                true => {
+                    peer.answer("SIZE .in.a", "550 no such file");
+                    take_in(&mut peer, ".in.a");
+                    peer.answer("FEAT", "502 what");
+                    about(&mut peer, ".in.a");
+                    peer.answer("RNFR .in.a", "350 go on");
+                    assert!(own.exists());
+                    peer.answer("RNTO a", "250 done");
+                }
+            }
+        });
+        let options = FileOptions::new().moves(true);
+        let store = match is_temporary {
+            true => StoreAs::Under(TemporaryName::standard()),
+            false => StoreAs::Final,
+        };
+        let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options).store_as(store);
+        assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verified::Size);
+        assert!(names(root.path()).is_empty());
+        server.end();
+    }
+}
+
+#[test]
+fn a_file_is_moved_by_one_job_at_a_time() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let own = path.clone();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        download(&mut peer);
+        // Another job cannot move the same file meanwhile.
+        let (other, mut another) = Server::logged_in(|_peer| {});
+        let options = FileOptions::new().moves(true);
+        let mut job = Put::new(LocalSource::Path(&own), Place::at("b"), &options);
+        let refused = job.attempt(&mut another, &()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Limit, "{refused}");
+        other.end();
+        peer.answer("DELE a", "250 gone");
+    });
+    let options = FileOptions::new().moves(true);
+    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
+    job.attempt(&mut client, &()).unwrap();
+    server.end();
+}
+
+#[test]
+fn only_a_file_with_a_path_is_moved() {
+    let (server, mut client) = Server::logged_in(|_peer| {});
+    let options = FileOptions::new().moves(true);
+    let mut sink = Vec::new();
+    let mut get = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
+    let refused = get.attempt(&mut client, &()).unwrap_err();
+    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    let mut source = &b"hello"[..];
+    let mut put = Put::new(LocalSource::Stream(&mut source), Place::at("a"), &options);
+    let refused = put.attempt(&mut client, &()).unwrap_err();
+    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    server.end();
+}

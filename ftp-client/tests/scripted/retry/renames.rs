@@ -1,0 +1,110 @@
+//! Uploads under a temporary name whose rename lost its reply: another attempt is done only if the
+//! server shows that the rename happened.
+
+use std::io::Read;
+
+use ftp_client::{
+    Done, Error, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName, UploadFault,
+};
+
+use super::{Local, Server, THEN, on, opened};
+use crate::peer::Peer;
+
+const FIVE: &str = "213 5";
+const NONE: &str = "550 no such file";
+const LATER: &str = "213 20260101000001";
+
+/// What the server says about the size and the time of a file.
+type Said = [&'static str; 2];
+
+/// Answers the questions for the temporary file and the target.
+fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
+    for (name, [size, time]) in [(".in.a", temporary), ("a", target)] {
+        peer.answer(&format!("SIZE {name}"), size);
+        peer.answer(&format!("MDTM {name}"), time);
+    }
+}
+
+/// Uploads `hello` as `.in.a`, and loses the reply to `RNTO`.
+fn upload(peer: &mut Peer, before: [Said; 2]) {
+    peer.answer("TYPE I", "200 ok");
+    let mut bytes = Vec::new();
+    opened(peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"hello");
+    peer.reply("226 done");
+    peer.answer("SIZE .in.a", FIVE);
+    peer.answer("FEAT", "502 what");
+    let [temporary, target] = before;
+    about_both(peer, temporary, target);
+    peer.answer("RNFR .in.a", "350 go on");
+    peer.expect("RNTO a");
+}
+
+/// Uploads a file, with as many attempts as the server has scripts.
+fn put(server: &Server) -> Result<Done, Error> {
+    let (local, options) = (Local::holding("hello"), FileOptions::new().retried(true));
+    let path = local.path("a");
+    let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options)
+        .store_as(StoreAs::Under(TemporaryName::standard()));
+    server.queue().run(|client| job.attempt(client, &()))
+}
+
+#[test]
+fn a_rename_that_lost_its_reply_is_done_only_if_the_facts_moved() {
+    let (new, none, other) = ([FIVE, THEN], [NONE, NONE], [FIVE, LATER]);
+    // Before the rename and after it: the temporary file, the target; and whether that proves it.
+    for (before, now, is_done) in [
+        ([new, none], [none, new], true),
+        ([new, other], [none, new], true),
+        ([new, ["213 4", THEN]], [none, new], true),
+        // The target had equal facts, or has other ones.
+        ([new, new], [none, new], false),
+        ([new, none], [none, other], false),
+        ([new, none], [none, none], false),
+        // Both names exist, but the temporary file is another one.
+        ([new, none], [other, new], false),
+        // A size alone tells nothing.
+        ([[FIVE, "500 what"], none], [none, [FIVE, "500 what"]], false),
+    ] {
+        let server = Server::start(vec![
+            on(move |mut peer| {
+                upload(&mut peer, before);
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                about_both(&mut peer, now[0], now[1]);
+            }),
+        ]);
+        let done = put(&server);
+        match is_done {
+            true => assert_eq!(done.unwrap().size, 5, "{before:?} {now:?}"),
+            false => assert!(
+                matches!(&done, Err(Error::Upload(UploadFault::PerhapsRenamed { .. }))),
+                "{before:?} {now:?} {done:?}"
+            ),
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn a_rename_that_did_not_happen_is_repeated() {
+    let server = Server::start(vec![
+        on(|mut peer| {
+            upload(&mut peer, [[FIVE, THEN], [NONE, NONE]]);
+            peer.close();
+        }),
+        on(|mut peer| {
+            peer.answer("FEAT", "502 what");
+            peer.answer("TYPE I", "200 ok");
+            about_both(&mut peer, [FIVE, THEN], [NONE, NONE]);
+            peer.answer("RNFR .in.a", "350 go on");
+            peer.answer("RNTO a", "250 done");
+        }),
+    ]);
+    let done = put(&server).unwrap();
+    assert_eq!((done.size, done.bytes), (5, 5));
+    server.end();
+}
