@@ -25,7 +25,6 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::options::{TransferOptions, Verify};
-use crate::transfer::publish::not_renamed;
 use crate::transfer::target::name_of;
 
 /// Options that apply only to trees.
@@ -238,9 +237,6 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
                 "{source}: {named} may be the same file: no difference in size or time is known; \
                  use --temp to copy it"
             ));
-        }
-        Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }) => {
-            not_renamed(temporary, cause, *removed)
         }
         Error::Upload(UploadFault::PerhapsRenamed { .. }) => failure.never_retried(),
         Error::Mismatch { .. } => Failure { fatal: false, ..failure },

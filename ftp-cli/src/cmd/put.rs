@@ -32,8 +32,7 @@ use crate::report::tally::Tally;
 use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::source::Interruptible;
-use crate::transfer::upload::{local, upload};
-use crate::transfer::verify::not_moved;
+use crate::transfer::upload::{local, not_moved, upload};
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];

@@ -11,7 +11,7 @@ use ftp_proto::{FtpUrl, Verb};
 use super::context::{Attempt, Context, RemoteFile};
 use super::options::Verify;
 use super::target::Target;
-use super::verify;
+use super::upload::{not_moved, wrong_size};
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
@@ -117,7 +117,7 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             Failure::item(Exit::Integrity, message).never_retried()
         }
         (Error::Incomplete { bytes, announced: Some(size) }, _) if *left == Left::Wrong => {
-            let mut failure = verify::wrong_size(bytes, size);
+            let mut failure = wrong_size(bytes, size);
             failure.message.push_str("; use --verify none for a growing file");
             failure
         }
@@ -135,7 +135,7 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         (error @ Error::Download(DownloadFault::Unreported(_)), _) if preserve => {
             Failure::from(error).context("--preserve")
         }
-        (error @ Error::Move(_), _) => verify::not_moved(&error),
+        (error @ Error::Move(_), _) => not_moved(&error),
         (error @ Error::Mismatch { .. }, _) => Failure { fatal: false, ..Failure::from(&error) },
         (error, _) => error.into(),
     };

@@ -3,9 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod download;
 pub(crate) mod options;
-pub(crate) mod publish;
 pub(crate) mod selection;
 pub(crate) mod source;
 pub(crate) mod target;
 pub(crate) mod upload;
-pub(crate) mod verify;

@@ -3,17 +3,13 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{
-    Client, Done, Error, Event, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
-};
+use ftp_client::{Client, Done, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why};
 use ftp_proto::Escaped;
 
 use super::context::Context;
 use super::options::{TransferOptions, Verify};
-use super::verify::{not_moved, wrong_size};
 use crate::console::progress::Meter;
 use crate::display;
 use crate::exit::{Exit, Failure};
@@ -179,24 +175,30 @@ fn faulty(fault: &UploadFault, error: &Error) -> Failure {
             let message = format!("{}; the number of appended bytes is unknown", failure.message);
             Failure { message, ..failure }.never_retried()
         }
-        UploadFault::NotRenamed { temporary, cause, removed } => {
-            let failure = Failure::from(&**cause);
-            let (name, why) = (Escaped(temporary), &failure.message);
-            let mut message = format!("uploaded as {name}, but not renamed: {why}");
-            if matches!(&**cause, Error::Refused(Verb::Rnto, reply)
-                if reply.code().severity() == Severity::Permanent)
-            {
-                message.push_str(super::publish::CURE);
-            }
-            if *removed {
-                message.push_str("; the temporary file was removed");
-            }
-            Failure { message, ..failure }
-        }
+        UploadFault::NotRenamed { .. } => error.into(),
         _ => item(fault.to_string()),
     }
 }
 
 pub(crate) fn local(error: &io::Error) -> Failure {
     Failure::item(Exit::Local, error.to_string())
+}
+
+/// Returns the failure of a move.
+pub(crate) fn not_moved(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    let message = match error {
+        Error::Move(MoveFault::Unreported(_)) => format!("--remove-source: {}", failure.message),
+        Error::Move(MoveFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
+        Error::Move(MoveFault::NotRemoved(cause)) => {
+            format!("downloaded, but not removed: {}", Failure::from(&**cause).message)
+        }
+        _ => return failure,
+    };
+    Failure { message, ..failure }
+}
+
+pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
+    let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
+    Failure::item(Exit::Integrity, message)
 }

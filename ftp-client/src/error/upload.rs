@@ -94,8 +94,9 @@ impl UploadFault {
     }
 
     /// Returns what another attempt can do, if the kind does not tell.
-    pub(crate) const fn recovery(&self) -> Option<Recovery> {
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
         match self {
+            Self::NotRenamed { cause, .. } => Some(cause.recovery()),
             Self::Longer { .. }
             | Self::Appended(_)
             | Self::OtherName(_)

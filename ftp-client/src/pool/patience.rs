@@ -40,17 +40,10 @@ impl Error {
     /// ```
     #[must_use]
     pub fn recovery(&self) -> Recovery {
-        match self {
-            Self::Dial(error) => return error.recovery(),
-            Self::Tree(fault) => return fault.recovery(),
-            _ => {}
-        }
-        if let Self::Fxp(error) = self
-            && let Some(last) = error.last()
-        {
-            return last.error.recovery();
-        }
         let known = match self {
+            Self::Dial(error) => Some(error.recovery()),
+            Self::Tree(fault) => Some(fault.recovery()),
+            Self::Fxp(error) => error.last().map(|last| last.error.recovery()),
             Self::Upload(fault) => fault.recovery(),
             Self::Move(fault) => fault.recovery(),
             _ => None,
