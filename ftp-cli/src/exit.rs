@@ -5,10 +5,12 @@ use std::io;
 use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
+use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, TlsError, fxp,
+    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, RemoveFault,
+    TlsError, UploadFault, fxp,
 };
-use ftp_proto::{FtpUrl, Severity};
+use ftp_proto::{FtpUrl, Severity, Verb};
 
 /// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -247,6 +249,19 @@ impl Failure {
         }
     }
 
+    /// Adds the last refusal of an earlier attempt to a failure without a reply: some servers report
+    /// a full disk and disconnect. Keeps the exit code, which says why the last attempt failed.
+    pub(crate) fn after_refusal(self, refusal: Option<String>) -> Self {
+        let repeats = self.code.is_none() && !self.is_signal();
+        match refusal.filter(|_| repeats) {
+            Some(refusal) => {
+                let message = format!("{}; an earlier attempt failed: {refusal}", self.message);
+                Self { message, ..self }
+            }
+            None => self,
+        }
+    }
+
     /// Returns whether a signal ends the run, so that no other failure matters.
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self.exit, Exit::HungUp | Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
@@ -314,6 +329,9 @@ impl From<&Error> for Failure {
         {
             return failure.clone();
         }
+        if let Error::Tree(fault) = error {
+            return Self::from(&**fault);
+        }
         if let Error::Fxp(error) = error {
             return Self::from(error);
         }
@@ -326,6 +344,39 @@ impl From<&Error> for Failure {
         let fatal = error.affects_others();
         let recovery = error.recovery();
         Self { fatal, code, phase, recovery, ..Self::new(exit, message_of(error)) }
+    }
+}
+
+/// Converts the failure of a step of a tree, whose settings are options here.
+impl From<&TreeFault> for Failure {
+    fn from(fault: &TreeFault) -> Self {
+        let mut failure = match (fault.text(), fault.cause()) {
+            (None, Some(Error::Local(error))) => Self::new(Exit::Local, error.to_string()),
+            (None, Some(error)) => Self::from(error),
+            (text, cause) => {
+                let code = cause.and_then(Error::reply).map(|reply| reply.code().value());
+                let exit = Exit::from(fault.kind());
+                Self { code, ..Self::new(exit, text.unwrap_or_default()) }
+            }
+        };
+        if fault.cause().is_some_and(|cause| cause.kind() != fault.kind()) {
+            failure.exit = Exit::from(fault.kind());
+        }
+        let (before, hint) = match fault.setting() {
+            Some(Setting::Backup) => ("--backup-dir: ", ""),
+            Some(Setting::Compare) => ("--compare hash: ", ""),
+            Some(Setting::Deletions) => ("", "; see --ignore-errors"),
+            Some(Setting::Moves) => ("--remove-source: ", ""),
+            Some(Setting::Parents) => ("", "; use --create-dirs to create directories"),
+            Some(Setting::Permissions) => ("--perms: ", ""),
+            Some(Setting::Source) => ("", "; use ftp-cli get, or fxp without -r"),
+            Some(Setting::Temporary) => ("--temp: ", ""),
+            _ => ("", ""),
+        };
+        let (objects, after) = (fault.objects(), fault.after());
+        let message = format!("{before}{objects}{}{after}{hint}", failure.message);
+        let (fatal, recovery) = (fault.ends_run(), fault.recovery());
+        Self { message, fatal, recovery, ..failure }
     }
 }
 
@@ -387,11 +438,22 @@ fn advice(error: &Error) -> &'static str {
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
         }
+        Error::Upload(UploadFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
+            "; if the server never replaces a file by a rename, remove the old file first, or omit --temp"
+        }
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
+        Error::Remove(RemoveFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Remove(RemoveFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
+}
+
+/// Returns whether the server refuses the new name of a file for good.
+fn is_refused_name(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::Rnto, reply)
+        if reply.code().severity() == Severity::Permanent)
 }
 
 /// Returns whether another host could be tried.
@@ -407,7 +469,7 @@ const fn is_of_proxy(attempt: &DataAttempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_proto::{ParseError, Pathname, Reply, ReplyCode, Verb};
+    use ftp_proto::{ParseError, Pathname, Reply, ReplyCode};
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "because")

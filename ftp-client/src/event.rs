@@ -70,6 +70,52 @@ pub enum Event<'a> {
         /// The text: a sentence without a full stop.
         text: &'a str,
     },
+    /// What happens to one object of a tree.
+    Of {
+        /// The path of the object, from the top of the tree.
+        path: &'a [u8],
+        /// The event of the object, such as [`Begun`](Self::Begun) or [`Done`](Self::Done).
+        event: &'a Self,
+    },
+    /// A directory was created at the target of a tree.
+    Made {
+        /// The path of the directory, from the top of the tree.
+        path: &'a [u8],
+    },
+    /// A symbolic link was created at the target of a tree.
+    Linked {
+        /// The path of the link, from the top of the tree.
+        path: &'a [u8],
+    },
+    /// The permission bits of an object were set, which was otherwise equal.
+    ModeSet {
+        /// The path of the object, from the top of the tree.
+        path: &'a [u8],
+    },
+    /// An object was removed.
+    Removed {
+        /// The path of the object, from the top of the tree.
+        path: &'a [u8],
+    },
+    /// A file of the source was removed, since the target has it.
+    SourceRemoved {
+        /// The path of the file, from the top of the tree.
+        path: &'a [u8],
+    },
+    /// A step failed.
+    Failed {
+        /// The path of the object, from the top of the tree.
+        path: &'a [u8],
+        /// The failure.
+        why: &'a Error,
+    },
+    /// Objects of a tree are not removed, because the target may lack something of the source.
+    Withheld {
+        /// The first failure, which is the reason.
+        first: &'a str,
+        /// Whether objects are removed in directories that the failures do not affect.
+        ignores_errors: bool,
+    },
 }
 
 /// A receiver of events. It can be called from several threads at once.

@@ -254,7 +254,7 @@ pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
     AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, ListingCut, Phase, ProxyError,
-    ProxyFault, UploadFault,
+    ProxyFault, RemoveFault, UploadFault,
 };
 pub use event::{Event, Observer};
 pub use file::backoff::Backoff;

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 sessions.drop_client(url);
             }
             // If lines were printed, a retry would print them again.
-            let is_silent = lister.shown == 0;
+            let is_silent = !lister.has_shown();
             let listed = listed.map_err(|failure| failure.context_unless_named(url));
             listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
         });
@@ -141,8 +141,6 @@ pub(super) struct Lister {
     left_out: Option<Failure>,
     /// Entries that are sorted at the end.
     held: Vec<(Vec<u8>, Entry)>,
-    /// The memory of `held`.
-    budget: Budget,
     /// URL of the directory that is being listed, if there are several.
     source: Option<String>,
 }
@@ -155,8 +153,8 @@ impl Lister {
         events: Events,
     ) -> Self {
         let (pattern, left_out, source) = (None, None, None);
-        let (held, budget) = (Vec::new(), Budget::default());
-        Self { how, pattern, lines, messages, events, shown: 0, left_out, held, budget, source }
+        let held = Vec::new();
+        Self { how, pattern, lines, messages, events, shown: 0, left_out, held, source }
     }
 
     /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
@@ -212,7 +210,9 @@ impl Lister {
             return Err(refused);
         }
         match client.look(path, ListingForm::Auto)? {
-            Some(entry) if !entry.is_dir() => self.entry(path::split(path).1, &entry),
+            Some(entry) if !entry.is_dir() => {
+                self.entry(path::split(path).1, &entry, &mut Budget::default())
+            }
             _ => Err(refused),
         }
     }
@@ -225,7 +225,6 @@ impl Lister {
     /// reports entries that were left out.
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
         self.held.clear();
-        self.budget = Budget::default();
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
@@ -242,6 +241,12 @@ impl Lister {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Returns whether a part of the current listing was shown, so that another attempt would show it
+    /// again.
+    pub(super) const fn has_shown(&self) -> bool {
+        self.shown > 0
     }
 
     /// Prints the entries that were held for sorting, and reports the outcome of the listing.
@@ -286,13 +291,18 @@ impl Lister {
         let entries = client.list_with(directory, list)?;
         let form = entries.form();
         let mut is_empty = true;
+        let mut budget = Budget::default();
         for listed in entries {
             is_empty = false;
             let printed = match listed {
-                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
+                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => {
+                    self.name(&entry, &mut budget)
+                }
                 // If the path names a file, the server may prepend the directory to its name.
-                Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => self.name(&entry),
-                Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
+                Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => {
+                    self.name(&entry, &mut budget)
+                }
+                Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry, &mut budget),
                 // Shown unchanged, because users may understand the line.
                 Ok(Listed::Unparsed(line))
                     if form == ListingForm::List
@@ -328,7 +338,8 @@ impl Lister {
     ) -> Result<Result<(), Failure>, Error> {
         let options = WalkOptions { list: self.how.list, ..WalkOptions::default() };
         let mut is_first = true;
-        for walked in client.walk(directory, options) {
+        let mut walk = client.walk(directory, options);
+        while let Some(walked) = walk.next() {
             let walked = match walked {
                 Ok(walked) => walked,
                 Err(error) if is_first => return Err(error),
@@ -343,7 +354,8 @@ impl Lister {
                         [] => below,
                         _ => below.strip_prefix(b"/").unwrap_or(below),
                     };
-                    self.entry(below, &entry)
+                    // Names that are held for sorting count together with those of the walk.
+                    self.entry(below, &entry, walk.budget())
                 }
                 Walked::Skipped { why: Skipped::Loop, .. } => Ok(()),
                 Walked::Skipped { directory, why } => {
@@ -363,15 +375,16 @@ impl Lister {
     }
 
     /// Lists a name without the directory that some servers prepend. Skips `.` and `..`.
-    fn name(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn name(&mut self, entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
         let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(&entry.name).to_vec().as_slice() {
             b"." | b".." => Ok(()),
-            name => self.entry(name, entry),
+            name => self.entry(name, entry, budget),
         }
     }
 
-    fn entry(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
+    /// Shows an entry, or holds it for sorting, which `budget` counts.
+    fn entry(&mut self, name: &[u8], entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
         if let Some(pattern) = &self.pattern
             && !pattern.matches(path::split(name).1)
         {
@@ -384,7 +397,7 @@ impl Lister {
         let mut entry = entry.clone();
         entry.name = Vec::new();
         let weight = Budget::weight_of_name(name) + Budget::weight_of(&entry);
-        if self.budget.hold(weight).is_err() {
+        if budget.hold(weight).is_err() {
             let most = Budget::BYTES >> 20;
             let message = format!(
                 "the names need more than {most} MiB of memory for sorting; use --sort none"
@@ -448,7 +461,7 @@ mod tests {
             let mut lister =
                 Lister::new(LsOptions::default(), lines_out, messages, Events::default());
             for line in lines {
-                lister.name(&Entry::new(line)).unwrap();
+                lister.name(&Entry::new(line), &mut Budget::default()).unwrap();
             }
             lister.lines.flush().unwrap();
             assert_eq!(kept.bytes(), want);

@@ -31,40 +31,9 @@ pub(super) fn make(
     parents: bool,
     repeat: &mut Repeat,
 ) -> Result<Outcome, Error> {
-    let made = Outcome::Done("made");
-    let attempt = match parents {
-        // An existing directory is not a failure.
-        true => client.mkdir(path),
-        false => repeat.mkdir(client, path),
+    let is_new = match parents {
+        true => client.make_directories(path)?,
+        false => repeat.mkdir(client, path).map(|_| true)?,
     };
-    let refusal = match attempt {
-        Ok(_) => return Ok(made),
-        Err(error) if parents && error.is_no() => error,
-        Err(error) => return Err(error),
-    };
-    // The reply does not show whether the directory exists or a parent is missing.
-    if client.is_directory(path)? {
-        return Ok(Outcome::Skipped("exists already"));
-    }
-    let mut first = None;
-    for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
-        let parent = path.get(..at).unwrap_or_default();
-        match client.mkdir(parent) {
-            Ok(_) => {}
-            Err(error) if error.is_no() => {
-                if first.is_none() && !client.is_directory(parent)? {
-                    first = Some(error);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    match client.mkdir(path) {
-        Ok(_) => Ok(made),
-        // The directory exists now: another client created it, or the loop did because `path` ends
-        // in `/`.
-        Err(_) if client.is_directory(path)? => Ok(made),
-        Err(error) if error.is_no() => Err(first.unwrap_or(refusal)),
-        Err(error) => Err(error),
-    }
+    Ok(if is_new { Outcome::Done("made") } else { Outcome::Skipped("exists already") })
 }

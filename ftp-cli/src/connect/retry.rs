@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Backoff, Canceller, Patience, Upcoming};
+use ftp_client::{Backoff, Canceller, Patience, Repeat, Upcoming};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::messages::Messages;
@@ -64,6 +64,11 @@ impl Retrying {
         self.more > 0
     }
 
+    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
+    pub(crate) fn memory(self) -> Repeat {
+        if self.is_on() { Repeat::new() } else { Repeat::single() }
+    }
+
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. The argument
     /// of `attempt` tells whether to start from byte 0. It is `true` after an integrity failure,
     /// because the bytes at the target may be wrong. An integrity failure is retried once. `name`
@@ -82,29 +87,38 @@ impl Retrying {
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut refusal = None;
-        let patience = Patience::new().attempts(self.more.saturating_add(1));
-        let patience = patience.backoff(self.backoff()).scattered(false);
-        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
-        let patience = patience.canceller(witness.canceller.cloned()).overall(left);
         let mut announce = |next: &Upcoming<'_, Failure>| {
             if next.why.code.is_some() {
                 refusal = Some(next.why.message.clone());
             }
-            self.announce(next, witness, name, fields);
+            self.announce((next.attempt, next.why, next.pause), witness, name, fields);
         };
         let mut has_reconnected = false;
-        let done = patience.run(&mut announce, |now| match attempt(now.from_start()) {
-            Err(failure)
-                if failure.recovery == Recovery::Reconnect
-                    && !has_reconnected
-                    && witness.messages.replies().may_reconnect() =>
-            {
-                has_reconnected = true;
-                attempt(now.from_start())
+        let done = self.patience(witness.canceller).run(&mut announce, |now| {
+            match attempt(now.from_start()) {
+                Err(failure)
+                    if failure.recovery == Recovery::Reconnect
+                        && !has_reconnected
+                        && witness.messages.replies().may_reconnect() =>
+                {
+                    has_reconnected = true;
+                    attempt(now.from_start())
+                }
+                done => done,
             }
-            done => done,
         });
-        done.map_err(|failure| with_refusal(failure, refusal))
+        done.map_err(|failure| failure.after_refusal(refusal))
+    }
+
+    /// Returns the attempts, their pauses, and what ends them.
+    pub(crate) fn patience(self, canceller: Option<&Canceller>) -> Patience {
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        Patience::new()
+            .attempts(self.more.saturating_add(1))
+            .backoff(self.backoff())
+            .scattered(false)
+            .canceller(canceller.cloned())
+            .overall(left)
     }
 
     /// Returns the pauses before retries.
@@ -112,15 +126,14 @@ impl Retrying {
         self.delay.map_or_else(Backoff::default, |delay| Backoff { first: delay, longest: delay })
     }
 
-    /// Reports the next attempt.
-    fn announce(
+    /// Reports the next attempt: its number, the failure before it, and the pause.
+    pub(crate) fn announce(
         self,
-        next: &Upcoming<'_, Failure>,
+        (attempt, why, pause): (u32, &Failure, Duration),
         witness: &RetryObserver<'_>,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
     ) {
-        let Upcoming { attempt, why, pause, .. } = *next;
         if !witness.quiet {
             let all = u64::from(self.more) + 1;
             let time = values::show(pause);
@@ -146,19 +159,6 @@ pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
             canceller.iter().map(|canceller| PollFd::new(*canceller, PollFlags::IN)).collect();
         // An interrupted wait is repeated.
         let _ = poll(&mut watched, limit.as_ref());
-    }
-}
-
-/// Adds the last refusal of an earlier attempt to a failure without a reply. Keeps the exit code,
-/// which says why the last attempt failed.
-fn with_refusal(failure: Failure, refusal: Option<String>) -> Failure {
-    let repeats = failure.code.is_none() && !failure.is_signal();
-    match refusal.filter(|_| repeats) {
-        Some(refusal) => {
-            let message = format!("{}; an earlier attempt failed: {refusal}", failure.message);
-            Failure { message, ..failure }
-        }
-        None => failure,
     }
 }
 

@@ -132,9 +132,33 @@ impl<'a> Sessions<'a> {
     /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
         let is_new = self.connect(url, true).map_err(NotLent::into_failure)?;
+        Ok((self.opened(url), is_new))
+    }
+
+    /// Returns the client in its current directory. Calls `enter` on a new connection, and drops
+    /// the connection if that fails: later commands must not run in another directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client_as_it_is`](Self::client_as_it_is), and that of `enter`.
+    pub(crate) fn client_entered(
+        &mut self,
+        url: &FtpUrl,
+        enter: impl FnOnce(&mut Client) -> Result<(), Failure>,
+    ) -> Result<&mut Client, Failure> {
+        let (client, is_new) = self.client_as_it_is(url)?;
+        if is_new && let Err(failure) = enter(client) {
+            self.drop_client(url);
+            return Err(failure);
+        }
+        Ok(self.opened(url))
+    }
+
+    /// Returns the client of a connection that was found or made.
+    fn opened(&mut self, url: &FtpUrl) -> &mut Client {
         let client = self.open.iter_mut().find(|(open, _)| open.is_of(url));
         let (_, client) = client.expect("the connection was found or made");
-        Ok((client, is_new))
+        client
     }
 
     /// Ensures a connection to the server of `url`, unless the server accepts no more than other

@@ -57,19 +57,19 @@ impl Order {
     }
 
     /// Sorts named entries. Entries without the fact to sort by come last, and equal entries are
-    /// sorted by name, before `reverse` applies.
+    /// sorted by name, before `reverse` applies. Sorts in place: a stable sort would need more memory.
     pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
         match self.key {
             Key::Server => {}
-            Key::Name => entries.sort_by(|(one, _), (other, _)| one.cmp(other)),
+            Key::Name => entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other)),
             // The keys borrow: copies of the names would double the memory.
             Key::Time => {
                 let time = |entry: &Entry| Reverse(entry.modified.map(|modified| modified.time));
-                entries.sort_by(|(one, first), (other, second)| {
+                entries.sort_unstable_by(|(one, first), (other, second)| {
                     (time(first), one).cmp(&(time(second), other))
                 });
             }
-            Key::Size => entries.sort_by(|(one, first), (other, second)| {
+            Key::Size => entries.sort_unstable_by(|(one, first), (other, second)| {
                 (Reverse(first.size), one).cmp(&(Reverse(second.size), other))
             }),
         }

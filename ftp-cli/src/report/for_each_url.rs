@@ -104,7 +104,7 @@ pub(crate) fn for_each_url(
             continue;
         }
         let fields = |object: Object| object.text("source", &url.to_string());
-        let mut repeat = if retrying.is_on() { Repeat::new() } else { Repeat::single() };
+        let mut repeat = retrying.memory();
         let outcome = retrying.run(&witness, url, &fields, |_| {
             let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
             if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {

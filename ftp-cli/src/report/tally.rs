@@ -39,6 +39,11 @@ impl<'a> Tally<'a> {
         self.done += 1;
     }
 
+    /// Sets the number of items that were done, or skipped on purpose.
+    pub(crate) const fn done_of(&mut self, done: usize) {
+        self.done = done;
+    }
+
     /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if no
     /// other item can succeed.
     pub(crate) fn failed(

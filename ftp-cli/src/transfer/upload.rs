@@ -239,14 +239,6 @@ fn faulty(fault: &UploadFault, error: &Error) -> Failure {
     }
 }
 
-/// Returns whether a file is unchanged since `before`, by size and times. No program can set the
-/// time of the last change of any kind (ctime).
-pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
-    let version =
-        |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec());
-    version(before) == version(now)
-}
-
 pub(crate) fn local(error: &io::Error) -> Failure {
     Failure::item(Exit::Local, error.to_string())
 }

@@ -2,8 +2,6 @@
 
 use ftp_client::{Checksum, Client};
 
-use super::options::Verify;
-use crate::display::shown;
 use crate::exit::{Exit, Failure};
 
 /// Verification of a transfer, beyond the server's confirmation.
@@ -35,42 +33,6 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
         let message = "--verify hash: the server offers no digest that this program supports";
         Failure::item(Exit::Unsupported, message)
     })
-}
-
-/// Compares the size of the file at `path` with `bytes`, as `verify` requests.
-///
-/// # Errors
-///
-/// Returns `Integrity` if the size differs. If `verify` is `Size`, also returns `Unsupported` if
-/// the server does not report the size, and the client's errors.
-pub(crate) fn check_size(
-    client: &mut Client,
-    path: &[u8],
-    bytes: u64,
-    verify: Verify,
-) -> Result<Verified, Failure> {
-    if verify == Verify::None {
-        return Ok(Verified::None);
-    }
-    let size = match (verify, client.size(path)) {
-        (_, Ok(Some(size))) => Some(size),
-        // Another reply has come, so the confirmation counts no more.
-        (_, Err(error)) if error.is_out_of_step() => return Err(error.into()),
-        // The server confirmed the transfer; a failure of SIZE does not change that.
-        (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
-        (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
-        (Verify::Size, Err(error)) => return Err(error.into()),
-    };
-    match size {
-        Some(size) if size != bytes => Err(wrong_size(bytes, size)),
-        Some(_) => Ok(Verified::Size),
-        None if verify == Verify::Size => {
-            let path = shown(path);
-            let message = format!("--verify size: the server does not report the size of {path}");
-            Err(Failure::item(Exit::Unsupported, message))
-        }
-        None => Ok(Verified::None),
-    }
 }
 
 pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {

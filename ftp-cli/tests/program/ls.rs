@@ -1,5 +1,8 @@
 //! `ls`: names and long listings.
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use ftp_tests::process::run;
 use ftp_tests::site::OurServer;
 use ftp_tests::terminal::Terminal;
@@ -328,4 +331,57 @@ fn a_total_in_another_language_is_not_an_entry() {
     let peer = Peer::start(&[("LIST", Act::Send("150 list", lines, "226 done"))]);
     let json = run(&mut ftp(&["ls", "--json", &peer.url("")])).succeeded();
     assert!(String::from_utf8_lossy(&json).starts_with(r#"{"v":1,"event":"entry","name":"a""#));
+}
+
+#[test]
+fn the_names_of_hostile_listings_take_bounded_memory() {
+    let lines = |kind: &str, count: usize| -> Vec<u8> {
+        let line = |at: usize| format!("type={kind};size=5;modify=20200102030405; n{at}\r\n");
+        (0..count).map(line).collect::<String>().into_bytes()
+    };
+    // Listings that nearly take the memory for one tree, or more.
+    let cases: [(&[&str], &str, usize, &[i32]); 7] = [
+        (&["ls", "-t"], "file", 350_000, &[0]),
+        (&["ls", "-S", "-r"], "file", 500_000, &[11]),
+        (&["ls", "-R"], "dir", 250_000, &[11, 12]),
+        (&["ls", "-R"], "dir", 370_000, &[11]),
+        (&["ls", "-R", "-t"], "file", 350_000, &[11]),
+        (&["ls", "-R", "-S"], "dir", 150_000, &[11, 12]),
+        // The peer hangs up when a listing is aborted.
+        (&["rm", "-r"], "dir", 150_000, &[4, 11, 12]),
+    ];
+    for (command, kind, count, want) in cases {
+        let list = lines(kind, count);
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-features\r\n MLST type*;size*;modify*;\r\n211 end")),
+            ("PWD", Act::Say("257 \"/\"")),
+            ("MLST", Act::Say("250-it\r\n type=dir; t\r\n250 end")),
+            ("MLSD", Act::Send("150 list", list, "226 done")),
+            ("LIST", Act::Send("150 list", Vec::new(), "226 done")),
+            ("DELE", Act::Say("550 is a directory")),
+            ("RMD", Act::Say("550 not empty")),
+        ]);
+        let mut ftp = ftp(command);
+        ftp.arg(peer.url("t")).stdout(Stdio::null()).stderr(Stdio::null());
+        let (code, peak) = peak_of(&mut ftp);
+        assert!(want.contains(&code.unwrap_or(-1)), "{command:?} {kind} {count}: {code:?}");
+        assert!((1..150 << 10).contains(&peak), "{command:?} {kind} {count}: {peak} KiB");
+    }
+}
+
+/// Returns the exit code of a program, and its largest resident memory in KiB.
+fn peak_of(program: &mut Command) -> (Option<i32>, u64) {
+    let mut child = program.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        peak = peak.max(now.unwrap_or(0_u64));
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status.code(), peak);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_tests::process::run;
+use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
 
 use crate::ftp;
@@ -140,6 +140,10 @@ fn serve(mut control: &TcpStream, odd: Odd, world: &Mutex<World>) -> std::io::Re
                 let is_there = now.files.contains(&path);
                 renamed = path;
                 done(is_there, "350 go on")
+            }
+            "SITE" => {
+                let name = argument.rsplit(' ').next().unwrap_or_default();
+                done(now.files.contains(&format!("{cwd}{name}")), "200 set")
             }
             "RNTO" => {
                 let is_done = now.files.remove(&renamed) && now.files.insert(path);
@@ -431,6 +435,78 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
             }
         }
     }
+}
+
+#[test]
+fn a_batch_repeats_commands_whose_reply_was_lost() {
+    // The lines, what is lost, the exit code and words with --retry, and the files afterwards.
+    let files = ["/a", "/b", "/d/a", "/d/b"];
+    for (lines, loses, exit, words, gone, come) in [
+        ("rm a", "DELE", 0, "", "/a", ""),
+        ("rm none", "", 8, "DELE refused: 550", "", ""),
+        ("rm -r e", "RMD", 0, "", "", ""),
+        ("rmdir e", "RMD", 0, "", "", ""),
+        ("mkdir m", "MKD", 8, "perhaps made by this run", "", ""),
+        ("mkdir -p m/n", "MKD", 0, "", "", ""),
+        ("mv a c", "RNTO", 0, "", "/a", "/c"),
+        ("mv a c", "RNFR", 0, "", "/a", "/c"),
+        // Both had the same size and time before.
+        ("mv a b", "RNTO", 8, "may have been renamed by this run", "/a", ""),
+        ("chmod 600 a", "SITE", 0, "", "", ""),
+        ("stat a", "MDTM", 0, "", "", ""),
+        // The new connection is in the directory where the lost one was.
+        ("cd d\nrm a", "CWD", 0, "", "/d/a", ""),
+        ("cd d\nrm a", "DELE", 0, "", "/d/a", ""),
+        ("cd d\nmv a c", "RNTO", 0, "", "/d/a", "/d/c"),
+        ("cd none\nrm a", "", 8, "CWD refused: 550", "", ""),
+    ] {
+        for retry in [true, false] {
+            let server = Server::start(Odd { loses, ..PLAIN });
+            server.world.lock().unwrap().directories.insert("/e".to_owned());
+            let mut ftp = ftp(&["batch", &server.url("")]);
+            if retry {
+                ftp.args(["--retry", "1", "--retry-delay", "0s"]);
+            }
+            let ran = run_with(&mut ftp, format!("{lines}\n").as_bytes(), LIMIT);
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            let world = server.world.lock().unwrap();
+            let case = format!("{lines:?} {loses} {retry}: {ran:?} {world:?}");
+            if retry || loses.is_empty() {
+                assert_eq!(ran.code(), Some(exit), "{case}");
+                assert!(said.contains(words), "{case}");
+                let mut want: Vec<_> = files.into_iter().filter(|file| *file != gone).collect();
+                want.extend(Some(come).filter(|come| !come.is_empty()));
+                want.sort_unstable();
+                assert!(world.files.iter().eq(&want), "{case}");
+            } else {
+                assert!(matches!(ran.code(), Some(4 | 8 | 12)), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_waits_for_its_server_as_often_as_retry_says() {
+    let full = || vec![("PASS", Act::Say("421 too many users"))];
+    let peer = Peer::start_several(vec![full(), full(), vec![("DELE", Act::Say("250 gone"))]]);
+    let ran = run_with(
+        ftp(&["batch", "--retry", "2", "--retry-delay", "0s"]).arg(peer.url("")),
+        b"rm a\n",
+        LIMIT,
+    );
+    ran.exited(0);
+    assert!(peer.seen().contains("DELE a"), "{}", peer.seen());
+    // A directory that cannot be entered again: nothing runs elsewhere.
+    let first = vec![("DELE", Act::Say("421 bye")), ("CWD", Act::Say("250 in"))];
+    let second = || vec![("CWD", Act::Say("450 busy")), ("DELE", Act::Say("250 gone"))];
+    let peer = Peer::start_several(vec![first, second(), second(), second()]);
+    let ran = run_with(
+        ftp(&["batch", "--retry", "1", "--retry-delay", "0s"]).arg(peer.url("")),
+        b"cd d\nrm a\nrm b\n",
+        LIMIT,
+    );
+    ran.exited(12);
+    assert_eq!(peer.seen().matches("DELE").count(), 1, "{}", peer.seen());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
 use super::{Client, is_unknown};
 use crate::error::Error;
 use crate::trace;
+use crate::tree::path::without_slash;
 
 impl Client {
     /// Returns the current directory (`PWD`).
@@ -89,6 +90,60 @@ impl Client {
         Ok(Pathname::parse_quoted(reply.text()).ok())
     }
 
+    /// Creates the directory at `path`, and its parents that are missing. Returns `false` if the
+    /// directory exists already.
+    ///
+    /// A refused `MKD` does not tell whether the directory exists or its parent is missing. Whether
+    /// a directory exists is asked with `MLST` or `CWD`, and never decided by a listing: vsftpd
+    /// confirms the listing of a missing directory. A directory that is not proved to exist is
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal for the first directory that is missing in the end, and the errors of
+    /// [`mkdir`](Self::mkdir) and [`stat`](Self::stat).
+    pub fn make_directories(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let path = without_slash(path.as_ref());
+        let refusal = match self.mkdir(path) {
+            Ok(_) => return Ok(true),
+            Err(error) if is_about_the_directory(&error) => error,
+            Err(error) => return Err(error),
+        };
+        if self.shows_directory(path)? == Some(true) {
+            return Ok(false);
+        }
+        if !refusal.is_no() {
+            return Err(refusal);
+        }
+        let mut first = None;
+        for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let parent = match path.get(..at) {
+                None | Some([] | [.., b'/']) => continue,
+                Some(parent) => parent,
+            };
+            match self.mkdir(parent) {
+                Ok(_) => {}
+                Err(error) if is_about_the_directory(&error) => {
+                    // The rest is tried all the same: some servers refuse to show what exists.
+                    if first.is_none() && self.shows_directory(parent)? != Some(true) {
+                        first = Some(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match self.mkdir(path) {
+            Ok(_) => Ok(true),
+            Err(error) if is_about_the_directory(&error) => match self.shows_directory(path)? {
+                // Another client created it.
+                Some(true) => Ok(true),
+                _ if error.is_no() => Err(first.unwrap_or(refusal)),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes an empty directory (`RMD`).
     ///
     /// # Errors
@@ -129,4 +184,9 @@ impl Client {
             _ => Err(Error::Refused(verb, reply)),
         }
     }
+}
+
+/// Returns whether a refused `MKD` may mean that the directory exists: some servers answer 4yz then.
+fn is_about_the_directory(error: &Error) -> bool {
+    matches!(error, Error::Refused(_, reply) if reply.code() != ReplyCode::NOT_LOGGED_IN)
 }

@@ -3,8 +3,8 @@
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
 
 use crate::client::Client;
-use crate::error::Error;
-use crate::listing::{ListOptions, Listed, ListingForm};
+use crate::error::{Error, ListingCut};
+use crate::listing::{ListOptions, Listed, ListingForm, MOST_OBJECTS};
 use crate::tree::path::split;
 
 impl Client {
@@ -78,20 +78,31 @@ impl Client {
     /// Returns 4xx and 530 replies, and errors of the connection.
     pub fn is_directory(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
         let path = path.as_ref();
-        if self.features()?.has("MLST")
-            && let Some(entry) = self.stat(path)?
-            && !entry.is_link()
-        {
-            return Ok(entry.is_dir());
-        }
-        // A link may lead to a directory: entering it shows that.
-        if let Some(is_entered) = self.visits(path)? {
-            return Ok(is_entered);
+        if let Some(is_directory) = self.shows_directory(path)? {
+            return Ok(is_directory);
         }
         match self.look(path, ListingForm::List) {
             Err(Error::ListingCut(_)) => Ok(false),
             found => Ok(found?.is_some_and(|entry| entry.is_dir())),
         }
+    }
+
+    /// Returns whether `path` is a directory: by `MLST`, else by entering it, and never by a listing.
+    /// Returns `None` if the server answers neither question.
+    ///
+    /// # Errors
+    ///
+    /// Returns 4xx and 530 replies, and errors of the connection.
+    pub(crate) fn shows_directory(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
+        if self.features()?.has("MLST")
+            && let Some(entry) = self.stat(path)?
+            && entry.kind.is_some()
+            && !entry.is_link()
+        {
+            return Ok(Some(entry.is_dir()));
+        }
+        // A link may lead to a directory: entering it shows that.
+        self.visits(path)
     }
 
     /// Returns whether the server enters the directory at `path`, and comes back. Returns `None`,
@@ -133,8 +144,12 @@ fn in_listing(
         entries => entries?,
     };
     let mut found = None;
-    for listed in entries {
+    for (number, listed) in entries.enumerate() {
         match listed {
+            Ok(_) if number >= MOST_OBJECTS => {
+                return found
+                    .map_or(Err(Error::ListingCut(ListingCut::TooLong)), |found| Ok(Some(found)));
+            }
             Ok(Listed::Entry(entry)) if found.is_none() && entry.name == name => {
                 found = Some(entry);
             }

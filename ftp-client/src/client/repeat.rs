@@ -343,7 +343,10 @@ fn can_enter(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     };
     match (client.cwd(path), here) {
         (Ok(()), Some(here)) => client.cwd(here.as_bytes()).map(|()| true),
-        (Ok(()), None) => Ok(true),
+        (Ok(()), None) => {
+            client.control.close();
+            Ok(true)
+        }
         (Err(Error::Refused(..)), _) => Ok(false),
         (Err(error), _) => Err(error),
     }

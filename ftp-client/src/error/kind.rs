@@ -124,8 +124,11 @@ impl Error {
                 error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
             Self::Dial(error) => error.kind(),
+            Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,
+            Self::Remove(_) | Self::Unsupported(_) | Self::UnreadableTime(_) => {
+                ErrorKind::Unsupported
+            }
         }
     }
 

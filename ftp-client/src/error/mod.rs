@@ -5,11 +5,13 @@ mod dial;
 pub(crate) mod fxp;
 pub(crate) mod kind;
 mod proxy;
+mod remove;
 mod upload;
 
 pub use dial::DialError;
 pub use kind::ErrorKind;
 pub use proxy::{ProxyError, ProxyFault};
+pub use remove::RemoveFault;
 pub use upload::UploadFault;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 use crate::digest::Digest;
 use crate::pool::patience::Recovery;
 use crate::security::TlsError;
+use crate::tree::TreeFault;
 
 /// Why a client call failed. Each variant shows who must act.
 ///
@@ -145,6 +148,9 @@ pub enum Error {
     /// The upload of a whole file failed.
     #[error("{0}")]
     Upload(#[source] UploadFault),
+    /// A removal kept an object, although the server did not refuse to remove it.
+    #[error("{0}")]
+    Remove(#[source] RemoveFault),
     /// A copy from server to server failed.
     #[error("{0}")]
     Fxp(#[source] fxp::Error),
@@ -159,6 +165,9 @@ pub enum Error {
         /// The first line.
         line: Vec<u8>,
     },
+    /// A step of a tree failed.
+    #[error("{0}")]
+    Tree(#[source] Box<TreeFault>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed.
     #[error("{0}")]
     Dial(#[source] DialError),
@@ -187,7 +196,12 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
             | Self::UnreadableTime(_)
-            | Self::UnknownListing { .. } => false,
+            | Self::UnknownListing { .. }
+            | Self::Changed
+            | Self::Mismatch { .. } => false,
+            Self::Upload(fault) => fault.cause().is_some_and(Self::affects_others),
+            Self::Tree(fault) => fault.ends_run(),
+            Self::Remove(fault) => *fault == RemoveFault::TooMany,
             Self::Fxp(error) if !error.is_about_the_way() => {
                 error.last().is_none_or(|last| last.error.affects_others())
             }
@@ -221,6 +235,7 @@ impl Error {
             Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(error) => error.is_transient(),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
+            Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -244,6 +259,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
+            | Self::Remove(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -284,6 +300,10 @@ impl Error {
                 Some(reply)
             }
             Self::Upload(fault) => match fault.cause() {
+                Some(cause) => cause.reply(),
+                None => None,
+            },
+            Self::Tree(fault) => match fault.cause() {
                 Some(cause) => cause.reply(),
                 None => None,
             },
@@ -347,11 +367,13 @@ impl Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Upload(fault) => Self::Upload(fault.again()),
+            Self::Remove(fault) => Self::Remove(*fault),
             Self::Fxp(error) => Self::Fxp(error.again()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
             Self::Dial(error) => Self::Dial(error.clone()),
+            Self::Tree(fault) => Self::Tree(Box::new(fault.copy())),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }
@@ -393,7 +415,7 @@ impl fmt::Display for System<'_> {
     }
 }
 
-fn io_again(error: &io::Error) -> io::Error {
+pub(crate) fn io_again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),

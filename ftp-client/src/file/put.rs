@@ -117,6 +117,10 @@ struct Job<'a> {
     options: &'a FileOptions,
     /// Whether a later attempt may use the bytes of an earlier one.
     repeats: bool,
+    /// Whether the server's file is known to be another one than the source.
+    is_apart: bool,
+    /// The path of the upload that follows.
+    following: Option<Vec<u8>>,
     past: Past,
 }
 
@@ -208,7 +212,11 @@ impl<'a> Put<'a> {
     pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), Past::default());
-        Self { from, job: Job { origin, place, store, options, repeats: false, past } }
+        let (repeats, is_apart, following) = (false, false, None);
+        Self {
+            from,
+            job: Job { origin, place, store, options, repeats, is_apart, following, past },
+        }
     }
 
     /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
@@ -222,6 +230,18 @@ impl<'a> Put<'a> {
     /// attempt then begins with a question for the size of the server's file.
     pub const fn repeats(mut self, on: bool) -> Self {
         self.job.repeats = on;
+        self
+    }
+
+    /// Skips the check that the server's file is not the source itself, which the caller has made.
+    pub(crate) const fn apart(mut self) -> Self {
+        self.job.is_apart = true;
+        self
+    }
+
+    /// Sets the path of the upload that follows ([`Upload::plan_next`](crate::Upload::plan_next)).
+    pub(crate) fn following(mut self, path: Option<Vec<u8>>) -> Self {
+        self.job.following = path;
         self
     }
 

@@ -2,7 +2,7 @@
 //! example through links. Copying such a file onto itself would destroy it: most servers truncate a
 //! file when they receive `STOR`, before they have read it for the copy.
 
-use ftp_proto::{Entry, FtpUrl, Modified, Precision};
+use ftp_proto::{Entry, Modified, Precision};
 
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
@@ -11,7 +11,7 @@ use crate::tree::path::{absolute, split};
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Relation {
+enum Relation {
     /// They are two files, or one is missing.
     Two,
     /// They are the same file.
@@ -32,11 +32,6 @@ pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
             _ => false,
         },
     }
-}
-
-/// Returns whether two sessions are with the same server, as the URLs or the addresses tell.
-pub fn is_one_server(clients: [&Client; 2], _: [&FtpUrl; 2]) -> bool {
-    share_server(clients)
 }
 
 /// Checks that a copy does not replace its own source: that `target`, and `stored` if the copy has
@@ -88,10 +83,7 @@ pub(crate) fn check_apart(
 /// # Errors
 ///
 /// Returns the same errors as [`Client::look`].
-pub fn compare(
-    [from, at]: [&mut Client; 2],
-    [source, target]: [&[u8]; 2],
-) -> Result<Relation, Error> {
+fn compare([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<Relation, Error> {
     let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(Relation::Two) };
     let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(Relation::Two) };
     Ok(relation(&here, &there))

@@ -13,6 +13,10 @@ pub use entries::{Entries, ListLimits, Listed, Listing};
 pub use lines::Lines;
 pub use walk::{Skipped, Walk, WalkOptions, Walked};
 
+/// The largest number of objects in a tree, and of lines in a listing that is not held in memory: a
+/// server can invent objects.
+pub(crate) const MOST_OBJECTS: usize = 10_000_000;
+
 /// The command that lists a directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum ListingForm {

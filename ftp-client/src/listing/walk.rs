@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use ftp_proto::{Entry, Escaped, Role};
+use ftp_proto::{Entry, EntryKind, Escaped, Role};
 
 use super::budget::too_long;
-use super::{Budget, ListLimits, ListOptions, Listing};
+use super::{Budget, ListLimits, ListOptions, Listing, ListingForm};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
@@ -25,7 +25,8 @@ pub struct WalkOptions {
     /// time; a walk that exceeds them fails.
     ///
     /// All entries of a directory are held in memory while they are returned, and the names of its
-    /// subdirectories until these were walked.
+    /// subdirectories until these were walked. A caller that holds names too counts them in the same
+    /// [`Budget`](Walk::budget).
     pub limits: ListLimits,
 }
 
@@ -93,8 +94,9 @@ impl fmt::Display for Skipped {
 
 /// A walk through a directory tree: an iterator over everything below a directory.
 ///
-/// The entries of a directory come first, then those of its subdirectories. Symbolic links are
-/// returned but not followed. If a server shows a link to a directory as a directory, the walk
+/// The entries of a directory come first, then those of its subdirectories. If a listing does not
+/// tell the type of an object, the walk asks whether it is a directory (`MLST`, `CWD`). Symbolic
+/// links are returned but not followed. If a server shows a link to a directory as a directory, the walk
 /// follows it up to the depth limit. If the server sends unique identifiers, the walk leaves out a
 /// link to a directory that contains the link. Everything left out is returned as
 /// [`Walked::Skipped`], with the reason.
@@ -110,8 +112,13 @@ pub struct Walk<'a> {
     options: WalkOptions,
     /// Items to return before the next entry.
     ready: VecDeque<Walked>,
-    /// Entries of the current directory that were not returned yet.
+    /// Lines and entries of the current directory that were not returned yet.
+    unparsed: std::vec::IntoIter<Vec<u8>>,
     entries: std::vec::IntoIter<Entry>,
+    /// The bytes of memory that the listing of the current directory takes.
+    listed: usize,
+    /// Whether to ask for the type of an object that the listing does not tell.
+    asks: bool,
     /// The directories from the first to the current one. Initially the list holds only a virtual
     /// directory, whose single entry is the first directory.
     open: Vec<Open>,
@@ -156,8 +163,25 @@ impl<'a> Walk<'a> {
         let open = vec![Open { path: Vec::new(), unique: None, directories, held: 0 }];
         let left = options.limits.entries;
         let budget = Budget::new(options.limits.bytes);
-        let entries = Vec::new().into_iter();
-        Self { client, options, ready: VecDeque::new(), entries, open, left, budget, cut: None }
+        Self {
+            client,
+            options,
+            ready: VecDeque::new(),
+            unparsed: Vec::new().into_iter(),
+            entries: Vec::new().into_iter(),
+            listed: 0,
+            asks: false,
+            open,
+            left,
+            budget,
+            cut: None,
+        }
+    }
+
+    /// Returns the count of the memory that the walk holds, in which the caller can count the names
+    /// that it keeps: both then share [`WalkOptions::limits`].
+    pub const fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
     }
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
@@ -166,10 +190,16 @@ impl<'a> Walk<'a> {
                 self.left = self.left.checked_sub(1).ok_or_else(too_long)?;
                 return Ok(Some(walked));
             }
+            if let Some(line) = self.unparsed.next() {
+                let directory = self.open.last().map_or_else(Vec::new, |open| open.path.clone());
+                self.skip(&directory, Skipped::Unparsed(line));
+                continue;
+            }
             if let Some(entry) = self.entries.next() {
                 self.give(entry)?;
                 continue;
             }
+            self.forget_listing();
             let Some(open) = self.open.last_mut() else {
                 return match self.cut.take() {
                     Some(why) => Err(Error::ListingCut(why)),
@@ -196,7 +226,8 @@ impl<'a> Walk<'a> {
             Ok(mut entries) => entries.gather_with(limits, true),
             Err(error) => (Listing::default(), Err(error)),
         };
-        let Listing { entries, unparsed, .. } = listing;
+        let listed = listing.weight();
+        let Listing { entries, unparsed, form, .. } = listing;
         match ended {
             Ok(()) => {}
             // The limits are those of the whole tree, so the next directory cannot be listed.
@@ -222,18 +253,29 @@ impl<'a> Walk<'a> {
             self.skip(&path, Skipped::Loop);
             return Ok(());
         }
-        for line in unparsed {
-            self.skip(&path, Skipped::Unparsed(line));
-        }
         let held = Budget::weight_of_name(&path);
         self.budget.hold(held)?;
+        self.budget.hold(listed)?;
+        self.listed = listed;
         self.open.push(Open { path, unique, directories: VecDeque::new(), held });
-        self.entries = entries.into_iter();
+        (self.unparsed, self.entries) = (unparsed.into_iter(), entries.into_iter());
+        // `NLST` shows only names: to ask for each would be slow.
+        self.asks = form != ListingForm::Nlst;
         Ok(())
     }
 
+    /// Frees the listing of the current directory, all of which was returned.
+    fn forget_listing(&mut self) {
+        (self.unparsed, self.entries) = (Vec::new().into_iter(), Vec::new().into_iter());
+        self.budget.release(std::mem::take(&mut self.listed));
+    }
+
     /// Queues an entry of the current directory, and remembers a subdirectory to enter.
-    fn give(&mut self, entry: Entry) -> Result<(), Error> {
+    fn give(&mut self, mut entry: Entry) -> Result<(), Error> {
+        // Its own fields are free from now on, unlike its place in the list.
+        let fields = Budget::weight_of(&entry).saturating_sub(size_of::<Entry>());
+        self.budget.release(fields);
+        self.listed = self.listed.saturating_sub(fields);
         let Some(open) = self.open.last().filter(|_| entry.role == Role::Member) else {
             return Ok(());
         };
@@ -245,6 +287,9 @@ impl<'a> Walk<'a> {
         let path = join(&open.path, &entry.name);
         // The virtual directory does not count.
         let depth = self.open.len() - 2;
+        if entry.kind.is_none() && self.asks && self.is_directory(&path)? {
+            entry.kind = Some(EntryKind::Directory);
+        }
         let below = Below { name: entry.name.clone(), unique: entry.unique.clone() };
         let is_dir = entry.is_dir();
         self.ready.push_back(Walked::Entry { path: path.clone(), depth, entry });
@@ -264,6 +309,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Asks whether an object of unknown type is a directory.
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, Error> {
+        match self.client.shows_directory(path) {
+            // The refusal is about this object, or its name cannot be sent.
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            shown => Ok(shown? == Some(true)),
+        }
+    }
+
     /// Returns whether the directory with this identifier is being walked.
     fn is_open(&self, unique: Option<&[u8]>) -> bool {
         unique.is_some() && self.open.iter().any(|open| open.unique.as_deref() == unique)
@@ -281,7 +335,7 @@ impl Iterator for Walk<'_> {
         let item = self.step().transpose();
         if matches!(item, Some(Err(_))) {
             self.ready.clear();
-            self.entries = Vec::new().into_iter();
+            self.forget_listing();
             self.open.clear();
             self.cut = None;
         }

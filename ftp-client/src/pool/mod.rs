@@ -82,6 +82,8 @@ struct State<E> {
     any_directory: bool,
     /// Number of connections that replaced one whose replies were out of step.
     reconnects: u32,
+    /// The error of a `QUIT` that showed a reply that was never read.
+    unread: Option<Error>,
 }
 
 impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
@@ -93,6 +95,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
             waiting: 0,
             any_directory: false,
             reconnects: 0,
+            unread: None,
         };
         let shared =
             Shared { dial: Box::new(dial), state: Mutex::new(state), changed: Condvar::new() };
@@ -256,19 +259,36 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         self.shared.lock().admission.shut(None);
     }
 
+    /// Returns whether one more connection may replace one whose replies were out of step, and
+    /// counts it.
+    pub(crate) fn may_reconnect(&self) -> bool {
+        self.shared.may_reconnect()
+    }
+
+    /// Notes the end of a session, for [`quit`](Self::quit).
+    pub(crate) fn note_end(&self, ended: &Result<(), Error>) {
+        if let Err(error) = ended
+            && error.is_out_of_step()
+        {
+            self.shared.lock().unread.get_or_insert_with(|| error.again());
+        }
+    }
+
     /// Ends the sessions of all idle connections with `QUIT`.
     ///
     /// # Errors
     ///
-    /// Returns the first error of [`Client::quit`].
+    /// Returns the first error of [`Client::quit`], also of a session that ended earlier with a
+    /// reply that was never read.
     pub fn quit(&self) -> Result<(), Error> {
         let idle = std::mem::take(&mut self.shared.lock().idle);
+        let unread = self.shared.lock().unread.take().map_or(Ok(()), Err);
         let quit = |client: Client| {
             let ended = client.quit();
             self.shared.lost();
             ended
         };
-        idle.into_iter().map(quit).fold(Ok(()), Result::and)
+        idle.into_iter().map(quit).fold(unread, Result::and)
     }
 
     /// Calls `work` with a connection until it succeeds or no attempt may follow. Also returns the

@@ -40,8 +40,10 @@ impl Error {
     /// ```
     #[must_use]
     pub fn recovery(&self) -> Recovery {
-        if let Self::Dial(error) = self {
-            return error.recovery();
+        match self {
+            Self::Dial(error) => return error.recovery(),
+            Self::Tree(fault) => return fault.recovery(),
+            _ => {}
         }
         if let Self::Fxp(error) = self
             && let Some(last) = error.last()

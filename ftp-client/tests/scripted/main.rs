@@ -12,6 +12,7 @@ mod control;
 mod copying;
 mod data_connections;
 mod deflate;
+mod directories;
 mod downloads;
 mod evidence;
 mod files;

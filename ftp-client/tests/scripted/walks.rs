@@ -1,7 +1,8 @@
 //! Whole trees.
 
 use ftp_client::{
-    Client, Error, ListLimits, ListOptions, ListingCut, ListingForm, Skipped, WalkOptions, Walked,
+    Budget, Client, Entry, Error, ListLimits, ListOptions, ListingCut, ListingForm, Skipped,
+    WalkOptions, Walked,
 };
 
 use crate::peer::{Peer, Server};
@@ -274,4 +275,81 @@ fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
     assert!(walked.next().is_none());
     assert_eq!(paths, [".d", "e", ".d/one", ".d/two", "e/three"]);
     server.end();
+}
+
+#[test]
+fn a_walk_asks_what_an_object_of_unknown_type_is() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "211-have\r\n MLST size*;\r\n211 end");
+        mlsd(
+            &mut peer,
+            "",
+            "size=1; d\nsize=1; f\nsize=1; x\r\ntype=file; g\nsize=1; m\nsize=1; t\n",
+        );
+        // Neither the listing nor MLST tells the type: CWD does.
+        peer.answer("MLST d", "250-it\r\n size=1; d\r\n250 end");
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD d", "250 in");
+        peer.answer("CWD /", "250 back");
+        peer.answer("MLST f", "250-it\r\n type=file; f\r\n250 end");
+        peer.answer("MLST m", "250-it\r\n type=dir; m\r\n250 end");
+        // What the server does not want to tell is no directory, and ends nothing.
+        peer.answer("MLST t", "450 busy");
+        mlsd(&mut peer, "d", "size=1; below\n");
+        peer.answer("MLST d/below", "550 what");
+        peer.answer("PWD", "500 what");
+        peer.answer("XPWD", "500 what");
+        mlsd(&mut peer, "m", "");
+        peer.answer("NOOP", "200 ok");
+    });
+    let walked: Vec<_> = client.walk("", WalkOptions::default()).map(Result::unwrap).collect();
+    let shown: Vec<_> = walked
+        .iter()
+        .filter_map(|walked| match walked {
+            Walked::Entry { path, entry, .. } => {
+                Some((String::from_utf8_lossy(path).into_owned(), entry.is_dir()))
+            }
+            _ => None,
+        })
+        .collect();
+    let want = [("d", true), ("f", false), ("x\r", false), ("g", false), ("m", true), ("t", false)];
+    let want = want.into_iter().chain([("d/below", false)]);
+    assert!(shown.iter().map(|(path, is_dir)| (path.as_str(), *is_dir)).eq(want), "{shown:?}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn one_number_bounds_the_names_of_a_walk_and_of_its_caller_hc_14() {
+    let lines: String = (0..100).map(|at| format!("type=dir; {at}\n")).collect();
+    let weight = 100 * Budget::weight_of(&Entry::new("10"));
+    // The bytes for the walk, those that the caller holds, and whether that is too much.
+    for (bytes, held, want) in [
+        (3 * weight, 0, None),
+        (3 * weight, 2 * weight, Some(99)),
+        // The listing fits, but not together with the subdirectories to be walked.
+        (weight + 1_000, 0, Some(99)),
+        (weight / 2, 0, Some(0)),
+    ] {
+        let lines = lines.clone();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            mlsd(&mut peer, "", &lines);
+            peer.drain();
+        });
+        let limits = ListLimits { bytes, ..ListLimits::default() };
+        let mut walk = client.walk("", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+        walk.budget().hold(held).unwrap();
+        let mut ended = None;
+        for seen in 0..100 {
+            if let Err(error) = walk.next().unwrap() {
+                assert!(matches!(error, Error::ListingCut(ListingCut::TooLong)), "{error}");
+                ended = Some(seen);
+                break;
+            }
+        }
+        assert_eq!(ended.is_some(), want.is_some(), "{bytes} {held}");
+        assert!(ended <= want, "{bytes} {held}: {ended:?}");
+        drop(client);
+        server.end();
+    }
 }

@@ -73,6 +73,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         is_full: false,
         failed_cd: None,
         returns: None,
+        strays: false,
     };
     let mut count = Count::new(options.has("stop-on-error"));
     match script {

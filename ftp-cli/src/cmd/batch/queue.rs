@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -11,10 +12,11 @@ use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
 use super::count::report_failure;
 use super::line::{self, Order};
+use crate::connect::retry::RetryObserver;
 use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
 use crate::display::shown;
-use crate::exit::{Exit, Failure, Recovery};
+use crate::exit::{Exit, Failure};
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
@@ -23,7 +25,7 @@ use crate::transfer::download::download;
 use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, upload};
-use ftp_client::tree::path;
+use ftp_client::tree::{RemoveOptions, path};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -43,10 +45,12 @@ pub(super) struct Queue<'a> {
     pub(super) failed_cd: Option<usize>,
     /// Whether the server reports the current directory; `None` until it is asked.
     pub(super) returns: Option<bool>,
+    /// Whether the current line may leave the session in any directory.
+    pub(super) strays: bool,
 }
 
 /// Action of a line on each of its paths.
-type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Outcome, Failure> + 'a;
+type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8], &mut Repeat) -> Result<Outcome, Failure> + 'a;
 
 impl<'a> Queue<'a> {
     /// Runs a line. Returns a fatal failure only if the connection cannot be restored, or after a
@@ -56,24 +60,15 @@ impl<'a> Queue<'a> {
             let message = format!("skipped: the cd command failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
         }
-        if let Err(failure) = self.client() {
-            return Err(Failure { fatal: true, ..failure });
-        }
+        let (url, fields) = (self.url, |object: Object| object.number("line", number as u64));
+        self.strays = false;
+        self.retried(url, &fields, |queue, _| queue.client().map(drop))
+            .map_err(|failure| Failure { fatal: true, ..failure })?;
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());
         }
-        let done = match order {
-            Order::Cd(_) | Order::Mv { .. } | Order::Ls { .. } => {
-                self.in_step(|queue| queue.order(number, order))
-            }
-            // These repeat single paths or files.
-            _ => self.order(number, order),
-        };
-        if order.may_enter() && self.returns == Some(false) {
-            // The session may be in any directory now. A new connection enters the recorded
-            // directories.
-            self.sessions.drop_client(self.url);
-        }
+        self.strays = order.may_enter() && self.returns == Some(false);
+        let done = self.order(number, order);
         let Err(failure) = &done else { return done };
         if failure.fatal && !failure.is_signal() {
             let is_full =
@@ -90,22 +85,28 @@ impl<'a> Queue<'a> {
         })
     }
 
-    /// Runs `act`, and repeats it once over a new connection if replies were out of step before it
-    /// had an effect.
-    fn in_step<T>(
+    /// Runs `act` with the retries that `--retry` sets, like the command of the same name. `act` gets
+    /// the memory of its earlier attempts; `name` and `fields` are those of [`Retrying::run`](crate::connect::retry::Retrying::run).
+    fn retried<T>(
         &mut self,
-        mut act: impl FnMut(&mut Self) -> Result<T, Failure>,
+        name: &dyn Display,
+        fields: &dyn Fn(Object) -> Object,
+        mut act: impl FnMut(&mut Self, &mut Repeat) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        match act(self) {
-            Err(failure)
-                if failure.recovery == Recovery::Reconnect
-                    && self.reporter.messages.replies().may_reconnect() =>
-            {
+        let retrying = self.context.settings.retrying;
+        let mut repeat = retrying.memory();
+        let Reporter { messages, events, .. } = &self.reporter;
+        let (messages, events) = (&messages.clone(), &events.clone());
+        let (cleanup, quiet) = (self.context.cleanup, self.context.quiet);
+        let witness = RetryObserver { messages, events, canceller: cleanup.canceller(), quiet };
+        retrying.run(&witness, name, fields, |_| {
+            let done = act(self, &mut repeat);
+            if self.strays || done.as_ref().is_err_and(Failure::is_end_of_connection) {
+                // A new connection enters the recorded directories.
                 self.sessions.drop_client(self.url);
-                act(self)
             }
-            done => done,
-        }
+            done
+        })
     }
 
     /// Returns the client, as [`connected`] does.
@@ -132,35 +133,39 @@ impl<'a> Queue<'a> {
                     recursive: *recursive,
                     ..ls::LsOptions::default()
                 };
-                self.ls(how, path)
+                self.ls(number, how, path)
             }
-            Order::Stat(paths) => self.each(number, paths, &mut Self::stat),
+            Order::Stat(paths) => self.each(number, paths, &mut |queue, path, _| queue.stat(path)),
             Order::Rm { recursive, force, paths } => {
-                self.each(number, paths, &mut |queue, path| {
+                self.each(number, paths, &mut |queue, path, repeat| {
                     is_named(path)?;
-                    let as_directory = path.ends_with(b"/");
-                    let how =
-                        rm::RemovalOptions { recursive: *recursive, force: *force, as_directory };
+                    let how = RemoveOptions {
+                        recursive: *recursive,
+                        ignore_missing: *force,
+                        is_directory: path.ends_with(b"/"),
+                    };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                     let (url, place) = (queue.url, Place::at(path));
-                    rm::remove(client, url, place, how, &queue.reporter, &mut Repeat::single())
+                    rm::remove(client, url, place, how, &queue.reporter, repeat)
                 })
             }
-            Order::Mkdir { parents, paths } => self.each(number, paths, &mut |queue, path| {
-                Ok(mkdir::make(queue.client()?, path, *parents, &mut Repeat::single())?)
-            }),
-            Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path| {
+            Order::Mkdir { parents, paths } => {
+                self.each(number, paths, &mut |queue, path, repeat| {
+                    Ok(mkdir::make(queue.client()?, path, *parents, repeat)?)
+                })
+            }
+            Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path, repeat| {
                 is_named(path)?;
-                queue.client()?.rmdir(path)?;
+                repeat.rmdir(queue.client()?, path)?;
                 Ok(Outcome::Done("removed"))
             }),
             Order::Mv { from, to } => {
                 let from = std::slice::from_ref(from);
-                self.each(number, from, &mut |queue, from| queue.mv(from, to))
+                self.each(number, from, &mut |queue, from, repeat| queue.mv(from, to, repeat))
             }
             Order::Chmod { mode, paths } => {
                 let mode = chmod::Mode::read(mode)?;
-                self.each(number, paths, &mut |queue, path| mode.put(queue.client()?, path))
+                self.each(number, paths, &mut |queue, path, _| mode.put(queue.client()?, path))
             }
             Order::Cd(path) => self.cd(number, path),
             Order::Ascii if self.counts_bytes() => {
@@ -180,11 +185,17 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn ls(&mut self, how: ls::LsOptions, path: &[u8]) -> Result<(), Failure> {
+    fn ls(&mut self, number: usize, how: ls::LsOptions, path: &[u8]) -> Result<(), Failure> {
         let lines = ResultLines::new(self.context.output.clone(), self.terminal);
         let Reporter { messages, events, .. } = &self.reporter;
         let mut lister = ls::Lister::new(how, lines, messages.clone(), events.clone());
-        let listed = lister.list(self.client()?, &mut Place::at(path));
+        let listed = self.retried(&shown(path), &fields_of(number, path), |queue, _| {
+            let listed = lister.list(queue.client()?, &mut Place::at(path));
+            listed.map_err(|failure| match lister.has_shown() {
+                true => failure.never_retried(),
+                false => failure,
+            })
+        });
         let listed = listed.map_err(|failure| failure.context(shown(path)));
         lister.finish(listed, &shown(path))
     }
@@ -202,19 +213,22 @@ impl<'a> Queue<'a> {
         Ok(Outcome::Reported)
     }
 
-    fn mv(&mut self, from: &[u8], to: &[u8]) -> Result<Outcome, Failure> {
+    fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome, Failure> {
         let to = match to {
             [.., b'/'] => path::join(to, path::split(from).1),
             to => to.to_vec(),
         };
-        self.client()?.rename(from, &to)?;
+        repeat.rename(self.client()?, from, &to)?;
         Ok(Outcome::Done("moved"))
     }
 
     fn cd(&mut self, number: usize, path: &[u8]) -> Result<(), Failure> {
-        if let Err(error) = self.client()?.cwd(path) {
+        let entered = self.retried(&shown(path), &fields_of(number, path), |queue, _| {
+            Ok(queue.client()?.cwd(path)?)
+        });
+        if let Err(failure) = entered {
             self.failed_cd = Some(number);
-            return Err(Failure::from(error).context(shown(path)));
+            return Err(failure.context(shown(path)));
         }
         self.went_to(path);
         Ok(())
@@ -257,8 +271,9 @@ impl<'a> Queue<'a> {
         let mut last = Ok(());
         for path in paths {
             let name = shown(path);
-            let event = || Object::event("done").name("name", path).number("line", number as u64);
-            let done = self.in_step(|queue| act(queue, path));
+            let fields = fields_of(number, path);
+            let event = || fields(Object::event("done"));
+            let done = self.retried(&name, &fields, |queue, repeat| act(queue, path, repeat));
             match done {
                 Ok(outcome) => self.reporter.report(outcome, name, event),
                 Err(failure) => {
@@ -351,6 +366,11 @@ impl<'a> Queue<'a> {
     }
 }
 
+/// Returns a function that adds to an event the fields of a line about one path.
+fn fields_of(number: usize, path: &[u8]) -> impl Fn(Object) -> Object + '_ {
+    move |object| object.name("name", path).number("line", number as u64)
+}
+
 /// Returns the client. On a new connection, first enters the directory of the URL, then each of
 /// `entered`.
 fn connected<'c>(
@@ -358,16 +378,15 @@ fn connected<'c>(
     url: &FtpUrl,
     entered: &[Vec<u8>],
 ) -> Result<&'c mut Client, Failure> {
-    let (client, is_new) = sessions.client_as_it_is(url)?;
-    if is_new {
+    sessions.client_entered(url, |client| {
         let first = Some(url.path()).filter(|path| !path.is_empty());
         for directory in first.into_iter().chain(entered.iter().map(Vec::as_slice)) {
             client.cwd(directory).map_err(|error| {
                 Failure::from(error).context(format_args!("{url}: {}", Escaped(directory)))
             })?;
         }
-    }
-    Ok(client)
+        Ok(())
+    })
 }
 
 /// Drops an unusable connection, so that the next attempt opens a new one.

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 
-use super::entry::TreeEntry;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::transfer::selection::Selection;
@@ -54,20 +54,18 @@ impl Filter {
         let unmet = self.globs.iter().filter(|glob| !glob.is_met.load(Ordering::Relaxed));
         unmet.map(|glob| glob.text.as_str())
     }
+}
 
-    /// Returns whether the selection needs the modification times of files.
-    pub(super) const fn needs_time(&self) -> bool {
+impl Choice for Filter {
+    fn needs_time(&self) -> bool {
         self.selection.needs_time()
     }
 
-    /// Returns whether the size or the age of a file excludes the file.
-    pub(super) fn is_outside(&self, item: &TreeEntry) -> bool {
-        let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
-        self.selection.refuses(item.size, times).is_some()
+    fn takes_file(&self, size: Option<u64>, times: Option<(i64, i64)>) -> bool {
+        self.selection.refuses(size, times).is_none()
     }
 
-    /// Returns whether the object at `path`, relative to the top of the tree, is selected.
-    pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
+    fn takes(&self, path: &[u8], is_directory: bool) -> bool {
         let mut last = None;
         // Every pattern is tried, to find the patterns that match nothing.
         for glob in self.globs.iter().filter(|glob| glob.matches(path, is_directory)) {

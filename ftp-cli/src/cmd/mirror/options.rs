@@ -2,50 +2,36 @@
 
 use std::ffi::{OsStr, OsString};
 
-use ftp_client::{ListOptions, ListingForm};
+use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
+use ftp_client::{ListingForm, Resume, fxp};
 
 use super::filter::Filter;
+use crate::console::signals::Cleanup;
 use crate::exit::Failure;
 use crate::options::{Options, values};
-use crate::transfer::options::TransferOptions;
-
-/// Facts by which files of the same name are compared, besides their size.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Comparison {
-    Size,
-    Time,
-    Hash,
-}
-
-/// Treatment of symbolic links of the source.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum LinkChoice {
-    /// The target gets the same links.
-    Keep,
-    /// The target gets copies of the objects that the links lead to.
-    Follow,
-    Skip,
-}
+use crate::transfer::options::{TransferOptions, Verify, journals};
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
-    pub(super) list: ListOptions,
-    pub(super) comparison: Comparison,
+    listing: ListingForm,
+    comparison: Compare,
     pub(super) deletes: bool,
     /// `--ignore-errors`.
     pub(super) ignores_errors: bool,
-    pub(super) max_delete: Option<usize>,
+    max_delete: Option<usize>,
     pub(super) is_dry: bool,
-    pub(super) links: LinkChoice,
+    links: LinkChoice,
     /// `--perms`.
-    pub(super) perms: bool,
+    perms: bool,
     /// `--backup-dir`.
-    pub(super) backup: Option<OsString>,
+    backup: Option<OsString>,
     /// `--stats`.
     pub(super) stats: bool,
     /// Number of ports of `--active-ports`; `usize::MAX` without that option.
-    pub(super) active_ports: usize,
+    active_ports: usize,
+    /// `--reuse-data`.
+    reuses_data: bool,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
@@ -73,14 +59,13 @@ impl MirrorOptions {
         if options.has("ignore-errors") && !deletes {
             return Err(Failure::usage("--ignore-errors needs --delete"));
         }
-        let modes =
-            [("size", Comparison::Size), ("time", Comparison::Time), ("hash", Comparison::Hash)];
+        let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
         let comparison = match options.last_of(&["size-only", "compare"]) {
-            Some("size-only") => Comparison::Size,
-            _ => named.unwrap_or(Comparison::Time),
+            Some("size-only") => Compare::Size,
+            _ => named.unwrap_or(Compare::Time),
         };
-        if options.has("remove-source") && comparison == Comparison::Size {
+        if options.has("remove-source") && comparison == Compare::Size {
             return Err(Failure::usage("--remove-source needs --compare time or --compare hash"));
         }
         if options.has("remove-source") && deletes {
@@ -105,7 +90,7 @@ impl MirrorOptions {
         }
         Ok(Self {
             filter: Filter::from_options(options)?,
-            list: ListOptions { all: true, form: form.unwrap_or_default() },
+            listing: form.unwrap_or_default(),
             comparison,
             deletes,
             ignores_errors: options.has("ignore-errors"),
@@ -116,7 +101,62 @@ impl MirrorOptions {
             backup,
             stats: options.has("stats"),
             active_ports,
+            reuses_data: options.has("reuse-data"),
             transfer: TransferOptions::from_options(options)?,
         })
+    }
+
+    /// Checks the options of a mirror to a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for options that FTP cannot carry out, or that contradict each other.
+    pub(super) fn check_upload(&self) -> Result<(), Failure> {
+        if self.links == LinkChoice::Keep {
+            let message =
+                "FTP cannot create symbolic links on a server; use --links follow or --links skip";
+            return Err(Failure::usage(message));
+        }
+        if self.backup.is_some() && self.transfer.resume {
+            let message = "--backup-dir and --continue exclude each other for uploads";
+            return Err(Failure::usage(message));
+        }
+        Ok(())
+    }
+
+    /// Returns the options of the library; `relay` has those of a copy between two servers.
+    pub(super) fn for_library(
+        &self,
+        cleanup: &Cleanup,
+        relay: Option<fxp::Options>,
+    ) -> SyncOptions<'_> {
+        let transfer = &self.transfer;
+        let resume = match (transfer.resume, transfer.verify) {
+            (false, _) => Resume::Own,
+            (true, Verify::None) => Resume::Trusted,
+            (true, _) => Resume::Proven,
+        };
+        SyncOptions::new()
+            .compare(self.comparison)
+            .deletes(self.deletes)
+            .most_deletions(self.max_delete)
+            .ignores_errors(self.ignores_errors)
+            .links(self.links)
+            .permissions(self.perms)
+            .moves(transfer.removes_source)
+            .resume(resume)
+            .is_dry(self.is_dry)
+            .creates_parents(transfer.create_directories)
+            .goes_ahead(self.reuses_data)
+            .temporary(transfer.temporary.clone())
+            .backup(self.backup.clone().map(Into::into))
+            .journals(journals())
+            .choice(&self.filter)
+            .listing(self.listing)
+            // In active mode, each job listens on a port of its own.
+            .jobs(transfer.jobs.min(self.active_ports))
+            .rate_limit(transfer.rate_limit.clone())
+            .relay(relay.unwrap_or_default())
+            .patience(transfer.retrying.patience(cleanup.canceller()))
     }
 }

@@ -3,26 +3,25 @@
 use std::io::Write;
 use std::time::Duration;
 
+use ftp_client::tree::{Action, PlannedStep, Summary, Sync};
+
 use super::Mirror;
-use super::execute::Totals;
-use super::plan::{Plan, PlannedLink};
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, counted, shown};
 use crate::exit::Failure;
 use crate::report::json::Object;
-use ftp_client::tree::path::join;
 
 impl Mirror<'_> {
     /// Reports each pattern that matches no name, and that no file is selected.
-    pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {
+    pub(super) fn warn_of_patterns(&self, sync: &Sync<'_>, stdio: &Stdio) {
         if self.options.is_quiet() {
             return;
         }
-        if plan.unselected > 0 && plan.copies.is_empty() && plan.same == 0 {
+        if sync.unselected() > 0 && sync.copies() == 0 && sync.same() == 0 {
             stdio.messages.say(format_args!(
                 "no file is selected: {} left out; if several patterns match, the last of them decides",
-                plan.unselected
+                sync.unselected()
             ));
         }
         for unmet in self.wanted.filter.unmet() {
@@ -31,22 +30,18 @@ impl Mirror<'_> {
     }
 
     /// Prints the plan: one line per object, in the order of execution.
-    pub(super) fn print(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
-        let made = plan.directories.iter().filter(|place| place.is_new);
-        let made = made.map(|place| ("make", place.path.clone(), None));
-        let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
-        let linked = |link: &PlannedLink| {
-            let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
-            ("link", join(place, &link.name), None)
-        };
-        let links = plan.links.iter().map(linked);
-        let modes = plan.modes.iter().map(|planned| ("chmod", planned.path.clone(), None));
-        let removals = plan.removed().map(|removal| ("delete", removal.path.clone(), None));
+    pub(super) fn print(&self, sync: &Sync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
         let mut text = Vec::new();
-        for (what, path, copy) in made.chain(copies).chain(links).chain(removals).chain(modes) {
+        for PlannedStep { action, path, size, why, .. } in sync.steps() {
+            let what = match action {
+                Action::Make => "make",
+                Action::Copy => "copy",
+                Action::Link => "link",
+                Action::Delete => "delete",
+                _ => "chmod",
+            };
             if self.events.is_on() {
-                let size = copy.and_then(|copy| copy.size);
-                let why = copy.map(|copy| copy.why.to_string());
+                let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     entry.text_if("why", why.as_deref()).number_if("size", size)
@@ -60,8 +55,8 @@ impl Mirror<'_> {
                 true => text.extend_from_slice(shown(&path).as_bytes()),
                 false => text.extend_from_slice(&path),
             }
-            if let Some(copy) = copy.filter(|_| self.is_talkative) {
-                let _ = write!(text, " ({})", copy.why);
+            if let Some(why) = why.filter(|_| self.is_talkative) {
+                let _ = write!(text, " ({why})");
             }
             text.push(b'\n');
         }
@@ -70,15 +65,15 @@ impl Mirror<'_> {
 
     /// Prints the totals: as a table with `--stats` or on a terminal, otherwise as one line with
     /// `--verbose` or if objects were removed. With `--json`, the line replaces the table.
-    pub(super) fn sum_up(&self, plan: &Plan, done: Totals, time: Duration, stdio: &Stdio) {
+    pub(super) fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
         if (self.wanted.stats || is_shown) && !self.events.is_on() {
-            for line in table(plan, done, time) {
+            for line in table(done, unselected, time) {
                 stdio.messages.say(line);
             }
             return;
         }
-        let Totals { copied, bytes, made, removed, sources, .. } = done;
+        let Summary { copied, bytes, made, removed, moved: sources, same, .. } = *done;
         let moved = display::transferred(bytes, time);
         let taken = match self.wanted.transfer.removes_source {
             true => format!(", {} removed", counted(sources, "source file")),
@@ -93,7 +88,7 @@ impl Mirror<'_> {
                 counted(copied, "file"),
                 counted(made, "directory"),
                 counted(removed, "object"),
-                counted(plan.same, "file"),
+                counted(same, "file"),
             ),
         );
     }
@@ -101,12 +96,14 @@ impl Mirror<'_> {
 
 /// Returns the lines of the table. Counts of 0 are omitted, except those of files copied, files
 /// unchanged and failures.
-fn table(plan: &Plan, done: Totals, time: Duration) -> Vec<String> {
-    let Totals { copied, bytes, made, removed, sources, links, modes, failed } = done;
+fn table(done: &Summary, unselected: usize, time: Duration) -> Vec<String> {
+    let Summary {
+        copied, bytes, made, removed, moved: sources, links, modes, failed, same, ..
+    } = *done;
     let rows = [
         ("files copied", copied, true),
-        ("files unchanged", plan.same, true),
-        ("files not selected", plan.unselected, false),
+        ("files unchanged", same, true),
+        ("files not selected", unselected, false),
         ("directories created", made, false),
         ("links created", links, false),
         ("permissions set", modes, false),
@@ -130,14 +127,14 @@ mod tests {
 
     #[test]
     fn the_summary_table_shows_all_totals() {
-        let plan = Plan { same: 12_000, ..Plan::default() };
-        let done = Totals { copied: 2, bytes: 1_048_576, removed: 1, ..Totals::default() };
+        let mut done = Summary::default();
+        (done.same, done.copied, done.bytes, done.removed) = (12_000, 2, 1_048_576, 1);
         let want = [
             "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
             "files unchanged          12000",
             "objects deleted              1",
             "failed                       0",
         ];
-        assert_eq!(table(&plan, done, Duration::from_millis(500)), want);
+        assert_eq!(table(&done, 0, Duration::from_millis(500)), want);
     }
 }

@@ -120,8 +120,9 @@ impl Board {
         path: &[u8],
         done: u64,
         total: Option<u64>,
-        fields: &'a (dyn Fn(Object) -> Object + Sync),
+        fields: impl Fn(Object) -> Object + Send + Sync + 'a,
     ) -> Meter<'a> {
+        let fields = Box::new(fields);
         self.events.emit(|| {
             let start = fields(Object::event("start")).number_if("size", total);
             start.number_if("offset", Some(done).filter(|done| *done > 0))
@@ -218,7 +219,7 @@ pub(crate) struct Meter<'a> {
     board: &'a Board,
     /// Name of the transfer, if it is shown.
     name: String,
-    fields: &'a (dyn Fn(Object) -> Object + Sync),
+    fields: Box<dyn Fn(Object) -> Object + Send + Sync + 'a>,
     done: u64,
     total: Option<u64>,
     /// Time of the last event.
@@ -351,7 +352,7 @@ mod tests {
         for files in [1, 2] {
             let board = Board::new(When::Always, &stdio, files, Some(4 * GIB));
             let fields = |object| object;
-            let mut meter = board.begin(b"file", GIB, Some(4 * GIB), &fields);
+            let mut meter = board.begin(b"file", GIB, Some(4 * GIB), fields);
             meter.add(1 << 20);
             let end = Instant::now() + Duration::from_millis(50);
             while Instant::now() < end {
@@ -374,7 +375,7 @@ mod tests {
         let board = Board::new(When::Always, &stdio, 1, None);
         let fields = |object| object;
         for (done, moved) in [(100, 50), (150, 10), (0, 30)] {
-            board.begin(b"file", done, Some(1_000), &fields).add(moved);
+            board.begin(b"file", done, Some(1_000), fields).add(moved);
             let state = board.state();
             assert_eq!(state.kept + state.moved, done + moved);
         }

@@ -38,7 +38,7 @@ fn permissions_round_trip_through_servers() {
         let ran = mirror(&["--perms"], shown(&source), &url);
         if name == "vsftpd" {
             // It refuses that to anonymous users.
-            return failed(&ran, 12, "--perms: the permissions were not set");
+            return failed(&ran, 12, "; the permissions were not set");
         }
         ran.exited(0);
         assert_eq!(modes(&site.root.join("t")), [0o640, 0o755, 0o604, 0o751], "{name}");
@@ -73,7 +73,8 @@ fn missing_chmod_support_or_permissions_are_reported() {
         ("SITE", Act::Say("502 no SITE")),
     ]);
     let ran = mirror(&["--perms"], shown(&here.join("up")), &peer.url("t"));
-    failed(&ran, 12, "502 no SITE; --perms: the permissions were not set");
+    failed(&ran, 12, "502 no SITE; the permissions were not set");
+    failed(&ran, 12, "--perms: t/");
     // It is asked once, and both files are there.
     assert_eq!(peer.seen().matches("SITE CHMOD").count(), 1, "{}", peer.seen());
     assert_eq!(peer.seen().matches("STOR").count(), 2, "{}", peer.seen());

@@ -229,6 +229,6 @@ fn a_replacement_that_the_server_refuses_to_rename_names_the_cure() {
     here.write("up/a", b"new!");
     let ran = mirror(&["--temp"], shown(&here.join("up")), &server.url("t"));
     failed(&ran, 8, "uploaded as t/.in.a, but not renamed");
-    failed(&ran, 8, "remove --temp");
+    failed(&ran, 8, "omit --temp");
     assert_eq!(server.read("t/a").unwrap(), b"old");
 }

@@ -19,6 +19,7 @@ use crate::file::journal::{LocalFacts, Sent};
 use crate::file::options::Verify;
 use crate::file::verify::checksum;
 use crate::transfer::{Report, Source, Upload, Watch};
+use crate::tree::path::split;
 use crate::url_path::{Entered, Place};
 
 /// Why the bytes were not sent.
@@ -228,7 +229,7 @@ impl Job<'_> {
         self.past.is_final = is_once;
         let total = source.facts().map(|facts| facts.size);
         let name = source.name();
-        let upload = begin(client, to).map_err(|error| {
+        let mut upload = begin(client, to).map_err(|error| {
             // The server did not act on the command.
             let is_undone = matches!(
                 error,
@@ -240,6 +241,9 @@ impl Job<'_> {
             self.past.is_final &= !is_undone;
             Unsent::NotBegun(error)
         })?;
+        if let Some(next) = self.following.take() {
+            upload.plan_next(next);
+        }
         self.past.extended |= to.mode == UploadMode::Append && to.offset > 0;
         if to.offset == 0 {
             self.past.sent = Some(0);
@@ -303,24 +307,24 @@ impl Job<'_> {
     }
 
     /// If the server refuses the name and directories may be created, creates the parent
-    /// directories, but only once. Ignores a refusal to create a directory, because the directory
-    /// may already exist. Returns whether any was created.
+    /// directories, but only once. Returns whether any was created.
     fn makes_directories(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
         let creates = self.options.creates_directories && is_about_the_name;
-        if !creates || std::mem::replace(&mut self.past.made_directories, true) {
+        if !creates || self.past.made_directories {
             return Ok(false);
         }
-        let path = self.place.path().to_vec();
-        let mut made = false;
-        for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
-            match client.mkdir(path.get(..at).unwrap_or_default()) {
-                Ok(_) => made = true,
-                Err(Error::Refused(..)) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let made = match split(self.place.path()).0 {
+            b"" | b"/" => false,
+            directory => match client.make_directories(directory) {
+                // The refusal of the upload says more.
+                Err(Error::Refused(..)) => false,
+                made => made?,
+            },
+        };
+        // After a lost reply, the next attempt asks again.
+        self.past.made_directories = true;
         Ok(made)
     }
 }

@@ -264,7 +264,11 @@ impl Job<'_> {
     /// names are equal, or the file has several names.
     fn may_be_itself(&self, client: &Client, source: &Opened<'_>) -> bool {
         let Opened::Regular { file, path, facts } = source else { return false };
-        if self.store != StoreAs::Final || facts.size == 0 || !is_this_computer(client) {
+        if self.is_apart
+            || self.store != StoreAs::Final
+            || facts.size == 0
+            || !is_this_computer(client)
+        {
             return false;
         }
         let there = self.place.path();

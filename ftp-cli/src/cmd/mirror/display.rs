@@ -1,0 +1,215 @@
+//! Turns the events of a mirror into messages, progress and events of `--json`.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use ftp_client::tree::Summary;
+use ftp_client::{Error, Event, FtpUrl, Observer};
+
+use super::Mirror;
+use crate::connect::retry::{RetryObserver, Retrying};
+use crate::console::progress::{Board, Meter};
+use crate::display::shown;
+use crate::exit::Failure;
+use crate::lock::lock;
+use crate::report::json::Object;
+use crate::report::tally::Tally;
+
+/// Returns the message about deletions that did not take place.
+pub(super) fn withheld(first: &str, ignores_errors: bool) -> String {
+    match ignores_errors {
+        true => format!("nothing deleted where objects failed; first failure: {first}"),
+        false => format!(
+            "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}; use --ignore-errors to delete in unaffected directories"
+        ),
+    }
+}
+
+/// Shows the retries of a plan.
+pub(super) struct PlanDisplay<'a> {
+    url: &'a FtpUrl,
+    retrying: Retrying,
+    observer: &'a RetryObserver<'a>,
+    refusal: Mutex<Option<String>>,
+}
+
+impl<'a> PlanDisplay<'a> {
+    pub(super) const fn new(
+        url: &'a FtpUrl,
+        retrying: Retrying,
+        observer: &'a RetryObserver<'a>,
+    ) -> Self {
+        Self { url, retrying, observer, refusal: Mutex::new(None) }
+    }
+
+    /// Returns the failure of the plan, with the last refusal of an earlier attempt.
+    pub(super) fn failure(&self, error: &Error) -> Failure {
+        Failure::from(error).after_refusal(lock(&self.refusal).take())
+    }
+}
+
+impl Observer for PlanDisplay<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Of { event: Event::Retry { attempt, why, pause }, .. } = event {
+            let why = Failure::from(*why);
+            if why.code.is_some() {
+                *lock(&self.refusal) = Some(why.message.clone());
+            }
+            let fields = |object: Object| object.text("source", &self.url.to_string());
+            self.retrying.announce((*attempt, &why, *pause), self.observer, self.url, &fields);
+        }
+    }
+}
+
+/// Functions from a path, relative to the top, to the names of the object on both sides.
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    pub(super) source: &'a (dyn Fn(&[u8]) -> Vec<u8> + Sync),
+    pub(super) target: &'a (dyn Fn(&[u8]) -> Vec<u8> + Sync),
+}
+
+impl Naming<'_> {
+    /// Adds the fields that identify an object.
+    fn add(&self, object: Object, path: &[u8]) -> Object {
+        object.name("source", &(self.source)(path)).name("target", &(self.target)(path))
+    }
+}
+
+/// Shows what a mirror does.
+pub(super) struct MirrorDisplay<'a> {
+    naming: Naming<'a>,
+    observer: &'a RetryObserver<'a>,
+    retrying: Retrying,
+    board: &'a Board,
+    /// Whether to print a line for each object.
+    each: bool,
+    tally: Mutex<Tally<'a>>,
+    /// Number of steps.
+    all: usize,
+    /// The running transfers, by path.
+    meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
+    /// The last refusals of attempts that were followed by others, by path.
+    refusals: Mutex<HashMap<Vec<u8>, String>>,
+}
+
+impl<'a> MirrorDisplay<'a> {
+    pub(super) fn new(
+        mirror: &Mirror<'_>,
+        naming: Naming<'a>,
+        board: &'a Board,
+        observer: &'a RetryObserver<'a>,
+        all: usize,
+    ) -> Self {
+        let RetryObserver { messages, events, .. } = observer;
+        let tally = Tally::new(all, "objects mirrored", messages, events);
+        Self {
+            naming,
+            observer,
+            retrying: mirror.wanted.transfer.retrying,
+            board,
+            each: mirror.options.is_verbose(),
+            tally: Mutex::new(tally),
+            all,
+            meters: Mutex::default(),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Returns the result of the run.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the only step, or a failure with the counts. Returns the failure that
+    /// ended the run before its first step.
+    pub(super) fn finish(
+        self,
+        summary: &Summary,
+        result: Result<(), Error>,
+    ) -> Result<(), Failure> {
+        let mut tally = self.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tally.done_of(self.all.saturating_sub(summary.failed + summary.not_tried));
+        match result {
+            Err(error) if tally.fatal().is_none() => Err(Failure::from(&error)),
+            _ => tally.finish(),
+        }
+    }
+
+    /// Reports one object that was changed.
+    fn changed(&self, path: &[u8], what: &str, bytes: u64) {
+        self.observer.events.done(
+            || {
+                let event = self.naming.add(Object::event("done"), path).text("action", what);
+                event.number("bytes", bytes)
+            },
+            bytes,
+        );
+        // Each removal is printed, with or without a terminal.
+        let is_said = self.each || what == "removed" && !self.observer.quiet;
+        self.observer.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
+    }
+
+    /// Shows an event of one object.
+    fn of(&self, path: &[u8], event: &Event<'_>) {
+        match event {
+            Event::Begun { at, total, .. } => {
+                let (naming, own) = (self.naming, path.to_vec());
+                let fields = move |object: Object| naming.add(object, &own);
+                // The meter of an earlier attempt ends before the next one begins.
+                lock(&self.meters).remove(path);
+                let meter = self.board.begin(path, *at, *total, fields);
+                lock(&self.meters).insert(path.to_vec(), meter);
+            }
+            Event::Moved { bytes } => {
+                if let Some(meter) = lock(&self.meters).get_mut(path) {
+                    meter.add(*bytes);
+                }
+            }
+            Event::Done { bytes, .. } => {
+                lock(&self.meters).remove(path);
+                self.changed(path, "copied", *bytes);
+            }
+            Event::Retry { attempt, why, pause } => {
+                let why = Failure::from(*why);
+                if why.code.is_some() {
+                    lock(&self.refusals).insert(path.to_vec(), why.message.clone());
+                }
+                let fields = |object: Object| self.naming.add(object, path);
+                let next = (*attempt, &why, *pause);
+                self.retrying.announce(next, self.observer, &shown(path), &fields);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Observer for MirrorDisplay<'_> {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Of { path, event } => self.of(path, event),
+            Event::Made { path } => self.changed(path, "made", 0),
+            Event::Linked { path } => self.changed(path, "linked", 0),
+            Event::ModeSet { path } => self.changed(path, "mode set", 0),
+            Event::Removed { path } => self.changed(path, "removed", 0),
+            Event::SourceRemoved { path } => self.changed(path, "source removed", 0),
+            Event::Failed { path, why } => {
+                lock(&self.meters).remove(path);
+                let refusal = lock(&self.refusals).remove(path);
+                let failure = Failure::from(why).after_refusal(refusal);
+                let fields = |error: Object| match path {
+                    // The message of a failure of the plan names its object.
+                    b"" => error,
+                    path => self.naming.add(error, path),
+                };
+                let _ = lock(&self.tally).failed(failure, fields);
+            }
+            Event::Withheld { first, ignores_errors } => {
+                self.observer.messages.say(withheld(first, ignores_errors));
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        !self.board.is_hidden()
+    }
+}

@@ -1,0 +1,82 @@
+//! Copies from server to server.
+
+use super::Copied;
+use super::remote_side::{RemoteSide, modified};
+use crate::client::Client;
+use crate::error::{Error, UploadFault};
+use crate::event::{Event, Observer};
+use crate::file::evidence::Resume;
+use crate::file::options::FileOptions;
+use crate::file::put::TemporaryName;
+use crate::file::relay::Relay;
+use crate::fxp;
+use crate::tree::compare::Difference;
+use crate::tree::entry::Stamp;
+use crate::tree::fault::TreeFault;
+use crate::tree::path::join;
+use crate::tree::plan::PlannedCopy;
+use crate::url_path::Place;
+
+pub(crate) struct Across<'a> {
+    pub(crate) from: RemoteSide<'a>,
+    pub(crate) to: RemoteSide<'a>,
+    pub(crate) options: fxp::Options,
+    pub(crate) resume: Resume,
+    pub(crate) temporary: Option<&'a TemporaryName>,
+}
+
+impl Across<'_> {
+    pub(super) fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        on: &dyn Observer,
+    ) -> Result<Copied, TreeFault> {
+        let below = join(path, &copy.name);
+        self.to.place.check(&below)?;
+        let source = join(self.from.place.top, &below);
+        let own = join(self.to.place.top, &below);
+        let from = self.from.hand.client()?;
+        let time = match copy.stamp.and_then(Stamp::exact) {
+            None if self.to.place.takes_times => modified(from, &source)?,
+            time => time,
+        };
+        let RemoteSide { hand, place } = &mut self.to;
+        let at = hand.client()?;
+        on.event(Event::Begun { source: &source, target: &own, at: 0, total: copy.size });
+        // Only a target of a different size can be a partial file to resume.
+        let is_other = copy.why == Difference::Size;
+        let resume = if is_other { self.resume } else { Resume::Own };
+        // Without resuming or a temporary file, STOR empties the target, which may be the source
+        // itself.
+        let may_be_source = copy.replaces() && !is_other && self.temporary.is_none();
+        let options = FileOptions::new().resume(resume);
+        let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
+            .under(self.temporary.cloned())
+            .direction(self.options.direction)
+            .address(self.options.address)
+            .apart(!may_be_source);
+        let mut unset = None;
+        let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+            unset = place.set_time_of_copy(client, there, time)?;
+            Ok(())
+        };
+        let copied = job.attempt_noting(from, at, on, &mut publish);
+        copied.map_err(|error| match error {
+            Error::Upload(UploadFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
+            Error::Upload(_) => TreeFault::from(error).about(&own),
+            error => TreeFault::from(error).about(&below),
+        })?;
+        let report = job.report();
+        if let Some(moved) = report.and_then(|report| report.moved.as_ref()) {
+            // The direction that worked for one file is used for the next.
+            self.options.direction = moved.direction;
+        }
+        let bytes = report.and_then(|report| report.size).or(copy.size).unwrap_or_default();
+        on.event(Event::Moved { bytes });
+        if self.temporary.is_none() {
+            unset = place.set_time_of_copy(at, &own, time)?;
+        }
+        Ok(Copied { unset, ..Copied::far(bytes) })
+    }
+}

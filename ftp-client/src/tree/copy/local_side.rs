@@ -1,0 +1,122 @@
+//! The local side of a synchronization.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+
+use crate::tree::entry::may_be_partial;
+use crate::tree::fault::TreeFault;
+use crate::tree::local::{Backup, Directory};
+use crate::tree::names::Relation;
+use crate::tree::path::{join, split};
+use crate::tree::plan::{OBJECTS, PlannedLink, Removal, Removed};
+
+/// A local tree.
+pub(crate) struct LocalSide<'a> {
+    top: &'a Directory,
+    /// The backup, if this is the target.
+    pub(crate) backup: Option<&'a Backup>,
+    /// The last used directory, with its path; it stays open while files in it are copied.
+    held: Option<(Vec<u8>, Directory)>,
+}
+
+impl<'a> LocalSide<'a> {
+    pub(crate) fn new(top: &'a Directory, backup: Option<&'a Backup>) -> Self {
+        Self { top, backup, held: None }
+    }
+
+    /// Creates a symbolic link in the directory at `path`.
+    pub(crate) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), TreeFault> {
+        let below = join(path, &link.name);
+        let here = |error: io::Error| TreeFault::local(&below, &error);
+        let backup = self.backup.filter(|_| link.replaces);
+        let directory = self.directory(path)?;
+        if let Some(backup) = backup {
+            backup.take(directory, path, &link.name).map_err(here)?;
+        }
+        let replaces = link.replaces && backup.is_none();
+        directory.link(&link.name, &link.link, replaces).map_err(here)
+    }
+
+    pub(crate) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
+        self.top.relation(listed, unlisted).map_err(|error| TreeFault::local(unlisted, &error))
+    }
+
+    pub(crate) fn names(&self, path: &[u8]) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        let items = self.top.below(path).and_then(|directory| directory.items(OBJECTS));
+        let items = items.map_err(|error| TreeFault::local(path, &error))?;
+        Ok(items.into_iter().map(|item| item.name).collect())
+    }
+
+    pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), TreeFault> {
+        let (above, name) = split(path);
+        let set = self.directory(above)?.set_mode(name, mode);
+        set.map_err(|error| TreeFault::local(path, &error))
+    }
+
+    pub(crate) fn directory(&mut self, path: &[u8]) -> Result<&Directory, TreeFault> {
+        if self.held.as_ref().is_none_or(|(held, _)| held != path) {
+            let directory = self.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
+            self.held = Some((path.to_vec(), directory));
+        }
+        let (_, directory) = self.held.as_ref().expect("the directory is open");
+        Ok(directory)
+    }
+
+    pub(crate) fn make(&self, path: &[u8]) -> Result<(), TreeFault> {
+        let (above, name) = split(path);
+        let made = self.top.below(above).and_then(|directory| directory.make(name));
+        made.map_err(|error| TreeFault::local(path, &error))
+    }
+
+    pub(crate) fn remove(&self, removal: &Removal) -> Result<bool, TreeFault> {
+        // Local directories are never opened through a link.
+        if matches!(removal.what, Removed::Below { .. }) {
+            return Ok(false);
+        }
+        let (path, name) = split(&removal.path);
+        let is_directory = removal.what == Removed::Directory;
+        let directory = self.top.below(path);
+        let gone = directory.and_then(|directory| {
+            // A run that began after the plan was made may be writing to the file.
+            let _held = match !is_directory && may_be_partial(name) {
+                true => directory.hold(name)?,
+                false => None,
+            };
+            match self.backup.filter(|_| !is_directory) {
+                Some(backup) => backup.take(&directory, path, name),
+                None => directory.remove(name, is_directory),
+            }
+        });
+        match gone {
+            // In the meantime, a copy may have renamed this partial file to its final name.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            gone => gone.map(|()| true).map_err(|error| TreeFault::local(&removal.path, &error)),
+        }
+    }
+}
+
+/// The facts that identify an unchanged local file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Modification time, in seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Time of the last change of any kind, in seconds and nanoseconds. No program can set it.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    pub(crate) fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Copies objects from one side to the other; each job has a [`Copier`].
+
+mod across;
+mod down;
+mod local_side;
+mod remote_backup;
+mod remote_side;
+mod together;
+mod up;
+
+pub(crate) use across::Across;
+pub(crate) use down::Down;
+pub(crate) use local_side::LocalSide;
+pub(crate) use remote_backup::{RemoteBackup, overlaps};
+pub(crate) use remote_side::{RemoteSide, RemoteTop};
+pub(crate) use together::copy_together;
+pub(crate) use up::{Ahead, Up};
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::ErrorKind as IoErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use self::local_side::Identity;
+use super::entry::PROBE;
+use super::fault::{Setting, TreeFault};
+use super::local::Directory;
+use super::names::Relation;
+use super::path::join;
+use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
+use crate::error::ErrorKind;
+use crate::event::Observer;
+use crate::file::checksum::Checksum;
+
+/// Result of a copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Transferred bytes; between servers, the size of the file.
+    pub(crate) bytes: u64,
+    /// Identity of the source's file, if it is local.
+    source: Option<Identity>,
+    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) due_time: Option<i64>,
+    /// The failure to set the time or the permissions of the complete copy.
+    pub(crate) unset: Option<TreeFault>,
+}
+
+impl Copied {
+    fn far(bytes: u64) -> Self {
+        Self { bytes, source: None, due_time: None, unset: None }
+    }
+}
+
+/// The names in a directory, and whether the server may hide names that begin with a dot.
+type NamesShown = (HashSet<Vec<u8>>, bool);
+
+/// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
+pub(crate) enum Copier<'a> {
+    Down(Down<'a>),
+    Up(Up<'a>),
+    Across(Across<'a>),
+}
+
+impl Copier<'_> {
+    /// Creates a directory at the target.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure; it is fatal if no other object should be tried.
+    pub(crate) fn make(&mut self, path: &[u8]) -> Result<(), TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => to.make(path),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.make(path),
+        }
+    }
+
+    /// Copies a file into the directory at `path`, reporting its events to `on`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        on: &dyn Observer,
+    ) -> Result<Copied, TreeFault> {
+        match self {
+            Self::Down(down) => down.copy(path, copy, on).map(Copied::far),
+            Self::Up(up) => up.copy(path, copy, on),
+            Self::Across(across) => across.copy(path, copy, on),
+        }
+    }
+
+    /// Asks the target whether `unlisted`, which is about to be written, is the object `listed`,
+    /// both in the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn relation(
+        &mut self,
+        path: &[u8],
+        listed: &[u8],
+        unlisted: &[u8],
+    ) -> Result<Relation, TreeFault> {
+        let (listed, unlisted) = (join(path, listed), join(path, unlisted));
+        match self {
+            Self::Down(Down { to, .. }) => to.relation(&listed, &unlisted),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                to.relation(&listed, &unlisted)
+            }
+        }
+    }
+
+    /// Returns the temporary name of an upload, if it has one.
+    pub(crate) fn temporary(&self, name: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Down(_) => None,
+            Self::Up(Up { temporary, .. }) | Self::Across(Across { temporary, .. }) => {
+                temporary.map(|temporary| temporary.of(name))
+            }
+        }
+    }
+
+    /// Lists a directory of the target again. Returns its names, and whether the server may hide
+    /// names that begin with a dot; or `None` if the directory cannot be listed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn names(&mut self, path: &[u8]) -> Result<Option<NamesShown>, TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => to.names(path).map(|names| Some((names, false))),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path),
+        }
+    }
+
+    /// Announces the copies from `number` on. With `--reuse-data`, the client requests several
+    /// downloads at once, and each upload before the previous upload is confirmed.
+    pub(crate) fn plan(&mut self, plan: &Plan, number: usize) {
+        match self {
+            Self::Down(down) => down.plan(plan, number),
+            Self::Up(up) => up.plan(plan, number + 1),
+            Self::Across(_) => {}
+        }
+    }
+
+    /// Returns whether the server already waits for the next copy, so that no other command should
+    /// be sent.
+    pub(crate) fn has_next(&self) -> bool {
+        matches!(self, Self::Up(up) if up.ahead.is_requested)
+    }
+
+    /// Announces the next calls of [`set_time`](Self::set_time), in the order of `times`.
+    pub(crate) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
+        if let Self::Up(Up { to, .. }) = self {
+            to.plan_times(times);
+        }
+    }
+
+    /// Sets the modification time of the copy at `path` of the target, in seconds since
+    /// 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), TreeFault> {
+        match self {
+            Self::Up(Up { to, .. }) => to.set_time(path, seconds),
+            // Downloads and copies between servers have already set the time.
+            Self::Down(_) | Self::Across(_) => Ok(()),
+        }
+    }
+
+    /// Creates a symbolic link in the directory at `path` of the target.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the target is on a server, because FTP has no command for links. Also
+    /// returns the same failures as [`make`](Self::make).
+    pub(crate) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => to.link(path, link),
+            Self::Up(_) | Self::Across(_) => Err(TreeFault::new(
+                ErrorKind::Usage,
+                "FTP cannot create symbolic links on a server",
+            )),
+        }
+    }
+
+    /// Sets the permission bits of the object at `path` of the target. Returns whether they were
+    /// set. If the server cannot set them, the first call fails, and later calls return `false`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => to.set_mode(path, mode).map(|()| true),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.set_mode(path, mode),
+        }
+    }
+
+    /// Removes an object from the target, or checks an object before its removal. Returns whether
+    /// the object was removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(crate) fn remove(&mut self, removal: &Removal) -> Result<bool, TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => to.remove(removal),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal),
+        }
+    }
+
+    /// Removes a file from the directory at `path` of the source, if the target provably has the
+    /// same file. `copied` describes the copy that this run made; `None` means that the planner
+    /// found the two files equal.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Integrity` if the files differ, and `Unsupported` if the server does not report
+    /// enough for a proof. Returns `Usage` if both sides are servers. Also returns the same
+    /// failures as [`make`](Self::make).
+    pub(crate) fn remove_source(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        copied: Option<&Copied>,
+    ) -> Result<(), TreeFault> {
+        match self {
+            Self::Down(down) => down.remove_source(path, copy, copied),
+            Self::Up(up) => up.remove_source(path, copy, copied),
+            Self::Across(_) => Err(no_local_side()),
+        }
+    }
+
+    /// Returns whether the directory at `path` is the same on both sides. For this, creates a file
+    /// on the local side, looks for it on the server, and removes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the server does not report whether a file exists, and `Usage` if
+    /// both sides are servers. Also returns the same failures as [`make`](Self::make).
+    pub(crate) fn is_same_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let (near, far) = match self {
+            Self::Down(Down { from, to, .. }) => (to, from),
+            Self::Up(Up { from, to, .. }) => (from, to),
+            Self::Across(_) => return Err(no_local_side()),
+        };
+        let directory = near.directory(path)?;
+        let (name, _held) =
+            create_probe(directory).map_err(|error| TreeFault::local(path, &error))?;
+        let found = far.has(path, &name);
+        let removed = directory.remove(&name, false);
+        removed.map_err(|error| TreeFault::local(path, &error))?;
+        found
+    }
+
+    /// Returns whether files are written under their own names to a server that cannot set times.
+    /// If so, an upload of a tree onto itself would truncate its files.
+    pub(crate) fn writes_in_place(&self) -> bool {
+        match self {
+            Self::Up(Up { to, temporary, .. }) => !to.place.takes_times && temporary.is_none(),
+            // A download replaces a file only when it is complete, and copies between servers
+            // compare each file.
+            Self::Down(_) | Self::Across(_) => false,
+        }
+    }
+
+    /// Returns whether only the time of a source file shows that it has changed. If so, a later
+    /// change within the same second goes unnoticed.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    pub(crate) fn relies_on_times(&mut self) -> Result<bool, TreeFault> {
+        match self {
+            Self::Down(Down { from, .. }) => {
+                Ok(Checksum::for_server(from.hand.client()?)?.is_none())
+            }
+            Self::Up(_) | Self::Across(_) => Ok(false),
+        }
+    }
+
+    /// Connects, unless there is a connection already.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure to connect.
+    pub(crate) fn connect(&mut self) -> Result<(), TreeFault> {
+        match self {
+            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
+                far.hand.client().map(drop)
+            }
+            Self::Across(Across { from, to, .. }) => {
+                from.hand.client()?;
+                to.hand.client().map(drop)
+            }
+        }
+    }
+
+    /// Returns whether one more connection may replace one whose replies were out of step.
+    pub(crate) fn may_reconnect(&self) -> bool {
+        match self {
+            Self::Down(Down { from: far, .. })
+            | Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. }) => far.hand.may_reconnect(),
+        }
+    }
+
+    /// Drops connections that may have failed.
+    pub(crate) fn disconnect(&mut self) {
+        match self {
+            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
+                far.hand.drop_client();
+            }
+            Self::Across(Across { from, to, .. }) => {
+                from.hand.drop_client();
+                to.hand.drop_client();
+            }
+        }
+    }
+
+    /// Sends QUIT.
+    pub(crate) fn quit(self, failure: Option<&TreeFault>) {
+        match self {
+            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
+                far.hand.end(failure);
+            }
+            Self::Across(Across { from, to, .. }) => {
+                from.hand.end(failure);
+                to.hand.end(failure);
+            }
+        }
+    }
+}
+
+fn no_local_side() -> TreeFault {
+    TreeFault::new(ErrorKind::Usage, "one side must be local").of(Setting::Moves)
+}
+
+/// Creates an empty file, and returns its name and the locked file. The name does not begin with a
+/// dot, because some servers hide such names.
+fn create_probe(directory: &Directory) -> std::io::Result<(Vec<u8>, File)> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
+        match directory.create(&name) {
+            Ok(file) => return Ok((name, file)),
+            // An earlier process with the same id left this file.
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

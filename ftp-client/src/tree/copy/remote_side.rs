@@ -1,0 +1,350 @@
+//! The remote side of a synchronization.
+
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+
+use ftp_proto::{Permissions, TimeVal};
+
+use super::remote_backup::RemoteBackup;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::file::checksum::Checksum;
+use crate::file::options::Verify;
+use crate::file::verify::check_size;
+use crate::listing::{ListLimits, ListOptions};
+use crate::pool::patience::Recovery;
+use crate::tree::encoding::{Names, is_text};
+use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::hand::Hand;
+use crate::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
+use crate::tree::names::Relation;
+use crate::tree::path::join;
+use crate::tree::plan::{Removal, Removed};
+use crate::tree::scan::relation;
+
+/// A tree on a server, and one worker's connection to it.
+pub(crate) struct RemoteSide<'a> {
+    pub(crate) hand: Hand<'a>,
+    pub(crate) place: RemoteTop<'a>,
+}
+
+/// What is known of a tree on a server.
+#[derive(Clone)]
+pub(crate) struct RemoteTop<'a> {
+    pub(crate) top: &'a [u8],
+    /// Whether the server can set modification times.
+    pub(crate) takes_times: bool,
+    /// The server's treatment of names that are not UTF-8.
+    pub(crate) names: Names,
+    /// The kind of listings.
+    pub(crate) list: ListOptions,
+    /// The backup, if this is the target.
+    pub(crate) backup: Option<&'a RemoteBackup>,
+    /// Whether the server lacks `SITE CHMOD`. Each job reports this once.
+    pub(crate) lacks_modes: bool,
+}
+
+impl<'a> RemoteTop<'a> {
+    /// Returns a tree with the settings of a source.
+    pub(crate) const fn source(top: &'a [u8], list: ListOptions) -> Self {
+        let (takes_times, lacks_modes) = (false, false);
+        Self { top, takes_times, names: Names::UNKNOWN, list, backup: None, lacks_modes }
+    }
+
+    /// Rejects a name that the server would change.
+    pub(super) fn check(&self, path: &[u8]) -> Result<(), TreeFault> {
+        if self.names != Names::Changed || is_text(path) {
+            return Ok(());
+        }
+        let why = "not copied: the server changes names that are not UTF-8";
+        Err(TreeFault::item(ErrorKind::Refused, why).about(path))
+    }
+
+    /// Sets time and permissions of the complete upload `there`. Returns the failure to set one of
+    /// them, without which the file is complete.
+    pub(super) fn finish(
+        &mut self,
+        client: &mut Client,
+        there: &[u8],
+        mode: Option<u16>,
+        here: &Metadata,
+    ) -> Result<Option<TreeFault>, TreeFault> {
+        let unset = match mode.map_or(Ok(true), |mode| self.set_mode(client, there, mode)) {
+            // The file is complete without its permissions.
+            Err(fault) if !fault.ends_run() => Some(fault),
+            set => set.map(|_| None)?,
+        };
+        let untimed = self.set_time_of_copy(client, there, Some(here.mtime()))?;
+        Ok(unset.or(untimed))
+    }
+
+    /// Sets the permission bits of the object at `path`, and returns whether they were set. If the
+    /// server lacks the command, the first call fails, and later calls return `false`.
+    pub(super) fn set_mode(
+        &mut self,
+        client: &mut Client,
+        path: &[u8],
+        mode: u16,
+    ) -> Result<bool, TreeFault> {
+        if self.lacks_modes {
+            return Ok(false);
+        }
+        let fault = match client.chmod(path, Permissions::new(mode)) {
+            Ok(()) => return Ok(true),
+            Err(error) => TreeFault::from(error).about(path),
+        };
+        self.lacks_modes = fault.is_unknown_command();
+        let fault = match self.lacks_modes {
+            true => fault.with_kind(ErrorKind::Unsupported),
+            false => fault,
+        };
+        // An object without its permissions is complete, and needs no second copy.
+        let fault = if fault.ends_run() { fault } else { fault.never_retried() };
+        Err(fault.then("the permissions were not set").of(Setting::Permissions))
+    }
+
+    /// Sets the modification time of a complete copy. Returns the server's refusal, unless a retry
+    /// may help.
+    pub(super) fn set_time_of_copy(
+        &self,
+        client: &mut Client,
+        path: &[u8],
+        seconds: Option<i64>,
+    ) -> Result<Option<TreeFault>, TreeFault> {
+        match self.set_time(client, path, seconds) {
+            Err(fault) if !fault.ends_run() && fault.recovery() != Recovery::TryAgain => {
+                Ok(Some(fault))
+            }
+            set => set.map(|()| None),
+        }
+    }
+
+    /// Sets the modification time of a copy.
+    pub(super) fn set_time(
+        &self,
+        client: &mut Client,
+        path: &[u8],
+        seconds: Option<i64>,
+    ) -> Result<(), TreeFault> {
+        let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
+        let Some(time) = time else { return Ok(()) };
+        client.set_modified(path, time).map(drop).map_err(|error| {
+            TreeFault::from(error).about(path).then("copied, but without its modification time")
+        })
+    }
+}
+
+impl<'a> RemoteSide<'a> {
+    /// Returns the side of one worker; `hand` is its connection.
+    pub(crate) const fn new(mut hand: Hand<'a>, place: RemoteTop<'a>) -> Self {
+        if let Names::Kept { doubles } = place.names {
+            hand.doubles = doubles;
+        }
+        Self { hand, place }
+    }
+
+    pub(super) fn make(&mut self, path: &[u8]) -> Result<(), TreeFault> {
+        self.place.check(path)?;
+        let path = join(self.place.top, path);
+        let made = self.hand.client()?.mkdir(&path);
+        made.map(drop).map_err(|error| TreeFault::from(error).about(&path))
+    }
+
+    pub(super) fn remove(&mut self, removal: &Removal) -> Result<bool, TreeFault> {
+        let Self { hand, place } = self;
+        let client = hand.client()?;
+        if removal.what == Removed::Entry && place.backup.is_some() {
+            return place.back_up(client, &removal.path).map(|_| true);
+        }
+        let path = join(place.top, &removal.path);
+        let gone = match removal.what {
+            Removed::Directory => client.rmdir(&path),
+            Removed::Entry => client.delete(&path),
+            Removed::Below { proof } => return look_before(client, &path, proof),
+        };
+        gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
+    }
+
+    pub(super) fn relation(
+        &mut self,
+        listed: &[u8],
+        unlisted: &[u8],
+    ) -> Result<Relation, TreeFault> {
+        let (listed, unlisted) = (join(self.place.top, listed), join(self.place.top, unlisted));
+        relation(self.hand.client()?, &listed, &unlisted)
+    }
+
+    /// Returns the names in a directory, and whether the server may hide names that begin with a
+    /// dot. Returns `None` if the server refuses the listing.
+    pub(super) fn names_in(&mut self, path: &[u8]) -> Result<Option<super::NamesShown>, TreeFault> {
+        let (path, options) = (join(self.place.top, path), self.place.list);
+        let listed = self.hand.client()?.list_directory(&path, options);
+        match listed.and_then(|entries| entries.gather(ListLimits::default())) {
+            Ok(listing) => {
+                let names = listing.entries.into_iter().map(|entry| entry.name).collect();
+                Ok(Some((names, !listing.shows_hidden)))
+            }
+            Err(Error::Refused(..)) => Ok(None),
+            // Without the rest of the names, nothing is confirmed.
+            Err(Error::ListingCut(_)) => Ok(Some((HashSet::new(), false))),
+            Err(error) => Err(TreeFault::from(error).about(&path)),
+        }
+    }
+
+    /// Returns whether the directory at `path` has an object called `name`.
+    pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, TreeFault> {
+        let path = join(self.place.top, &join(path, name));
+        match self.hand.client()?.is_there(&path) {
+            Ok(Some(is_there)) => Ok(is_there),
+            Ok(None) => Err(unproved(
+                &path,
+                "cannot check whether both sides are the same directory: the server does not report whether a file exists; no file was copied or removed",
+            )),
+            Err(error) => Err(TreeFault::from(error).about(&path)),
+        }
+    }
+
+    /// Sets the permission bits of the object at `path` below the top.
+    pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, TreeFault> {
+        let Self { hand, place } = self;
+        let path = join(place.top, path);
+        place.set_mode(hand.client()?, &path, mode)
+    }
+
+    /// Announces the next calls of [`set_time`](Self::set_time), for paths relative to the top.
+    pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
+        let top = self.place.top;
+        let times = times.iter().filter_map(|(path, seconds)| {
+            TimeVal::from_unix_seconds(*seconds).map(|time| (join(top, path), time))
+        });
+        // If there is no connection, the calls themselves report the failure.
+        let _ = self.hand.client().map(|client| client.plan_times(times));
+    }
+
+    /// Sets the modification time of the copy at `path` below the top.
+    pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), TreeFault> {
+        let Self { hand, place } = self;
+        let path = join(place.top, path);
+        place.set_time(hand.client()?, &path, Some(seconds))
+    }
+}
+
+/// Ensures that a listed directory is not a symbolic link to a directory. Returns whether the
+/// object was removed. If the server implements `DELE` with `unlink`, `DELE` removes a link but
+/// not a directory. `RMD` removes an empty directory; for a link, many servers reply that it is
+/// not a directory. Unless `proof` is [`Proof::Directory`], the reply to `RMD` must say that
+/// the directory is not empty.
+fn look_before(client: &mut Client, path: &[u8], proof: Proof) -> Result<bool, TreeFault> {
+    match client.delete(path) {
+        Err(Error::Refused(..)) => {}
+        gone => return gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path)),
+    }
+    match client.rmdir(path) {
+        Err(error @ Error::Refused(..)) => {
+            if says(&error, NO_DIRECTORY) || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
+            {
+                let why = "not deleted: it may be a symbolic link";
+                return Err(TreeFault::item(ErrorKind::Refused, why).about(path));
+            }
+            Ok(false)
+        }
+        gone => gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path)),
+    }
+}
+
+/// Verifies that the server's file at `path` has the size of a local file. If `compares_time` is
+/// set and the server reports the time, verifies the time too.
+pub(super) fn prove_same(
+    client: &mut Client,
+    path: &[u8],
+    here: &Metadata,
+    compares_time: bool,
+) -> Result<(), TreeFault> {
+    prove_size(client, path, here.len())?;
+    let time = if compares_time { modified(client, path)? } else { None };
+    match time.is_none_or(|time| time == here.mtime()) {
+        true => Ok(()),
+        false => Err(differs(path)),
+    }
+}
+
+/// Verifies that the server's file at `path` still has the `listed` time, and has the size and time
+/// of a local file.
+pub(super) fn prove_unchanged(
+    client: &mut Client,
+    path: &[u8],
+    here: &Metadata,
+    listed: Option<i64>,
+) -> Result<(), TreeFault> {
+    prove_size(client, path, here.len())?;
+    let (Some(listed), Some(now)) = (listed, modified(client, path)?) else {
+        return Err(unproved(
+            path,
+            "source not removed: the server does not report the modification time",
+        ));
+    };
+    match now == listed && now == here.mtime() {
+        true => Ok(()),
+        false => Err(differs(path)),
+    }
+}
+
+/// Verifies that the server's file at `path` has the content of a local file.
+pub(super) fn prove_content(
+    client: &mut Client,
+    path: &[u8],
+    (file, length): (&File, u64),
+) -> Result<(), TreeFault> {
+    let Some(mut checksum) = Checksum::for_server(client)? else {
+        let why = "source not removed: the server offers no digest that this program supports";
+        return Err(unproved(path, why));
+    };
+    prove_size(client, path, length)?;
+    let digested = checksum.update_from(file, length);
+    digested.map_err(|error| TreeFault::local(path, &error))?;
+    match client.compare_hash(path, &checksum.finish()) {
+        Ok(()) => Ok(()),
+        Err(Error::Mismatch { .. }) => Err(differs(path)),
+        Err(error) => Err(TreeFault::from(error).about(path)),
+    }
+}
+
+fn prove_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), TreeFault> {
+    match client.size(path).map_err(|error| TreeFault::from(error).about(path))? {
+        Some(size) if size == bytes => Ok(()),
+        Some(_) => Err(differs(path)),
+        None => Err(unproved(path, "source not removed: the server does not report the size")),
+    }
+}
+
+fn differs(path: &[u8]) -> TreeFault {
+    let text = "source not removed: the two files differ";
+    TreeFault::item(ErrorKind::Integrity, text).about(path).never_retried()
+}
+
+fn unproved(path: &[u8], text: &str) -> TreeFault {
+    TreeFault::item(ErrorKind::Unsupported, text).about(path)
+}
+
+/// Verifies that the server's file has `bytes` bytes, if the server reports the size. A 226 reply
+/// alone does not prove that the file is complete. `get` and `put` use the same rule.
+pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), TreeFault> {
+    check_size(client, path, bytes, Verify::IfKnown).map(drop).map_err(|error| match error {
+        Error::Incomplete { bytes, announced: Some(size) } => {
+            let text = format!("size mismatch: {bytes} bytes here, {size} on the server");
+            TreeFault::item(ErrorKind::Integrity, text).about(path)
+        }
+        error => TreeFault::from(error).about(path),
+    })
+}
+
+/// Returns the modification time of a remote file in seconds since 1970-01-01T00:00:00Z, if the
+/// server reports it.
+pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, TreeFault> {
+    match client.modified(path) {
+        Ok(time) => Ok(time.map(|time| time.unix_seconds())),
+        Err(Error::Refused(..)) => Ok(None),
+        Err(error) => Err(TreeFault::from(error).about(path)),
+    }
+}

@@ -1,0 +1,266 @@
+//! Copies from this computer to a server.
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Copied;
+use super::local_side::{Identity, LocalSide};
+use super::remote_side::{RemoteSide, prove_content, prove_same};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, UploadFault};
+use crate::event::Observer;
+use crate::file::evidence::Resume;
+use crate::file::options::FileOptions;
+use crate::file::put::{LocalSource, Put, StoreAs, TemporaryName};
+use crate::transfer::RateLimit;
+use crate::tree::encoding::is_text;
+use crate::tree::entry::MODE;
+use crate::tree::fault::{TreeFault, shown};
+use crate::tree::hand::Hand;
+use crate::tree::path::join;
+use crate::tree::plan::{Plan, PlannedCopy};
+use crate::url_path::Place;
+
+pub(crate) struct Up<'a> {
+    pub(crate) from: LocalSide<'a>,
+    pub(crate) to: RemoteSide<'a>,
+    pub(crate) resume: Resume,
+    /// The path of the local tree, for journals.
+    pub(crate) local: &'a Path,
+    pub(crate) journals: Option<PathBuf>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) temporary: Option<&'a TemporaryName>,
+    pub(crate) ahead: Box<Ahead>,
+}
+
+/// The upload that is requested before the current one is confirmed.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    is_on: bool,
+    /// Directory and name of the copy that follows the current one.
+    following: Option<(Vec<u8>, Vec<u8>)>,
+    /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
+    /// old target as soon as it receives the request.
+    opened: Option<Opened>,
+    /// Whether the server already waits for that copy.
+    pub(super) is_requested: bool,
+}
+
+impl Ahead {
+    /// Returns a state without a following copy. With `is_on`, uploads are requested ahead.
+    pub(crate) fn new(is_on: bool) -> Self {
+        Self { is_on, ..Self::default() }
+    }
+}
+
+/// An open local file.
+struct Opened {
+    /// Path from the top.
+    below: Vec<u8>,
+    file: File,
+    before: Metadata,
+}
+
+/// Largest number of consecutive uploads that are requested ahead. Their times are set after the
+/// last upload is confirmed. If an upload failed after its time was set, the old file would have
+/// the time of the new file, and look like a copy.
+const ROW: usize = 32;
+
+/// Largest size, in bytes, of a file after which the next upload is requested ahead, and which is
+/// sent again rather than resumed. After an interruption, the next run sends every file again whose
+/// time was not set, so only small files may wait for their times.
+const SMALL: u64 = 64 * 1_024;
+
+impl Up<'_> {
+    /// Announces the copy `next`, which follows the current one.
+    pub(super) fn plan(&mut self, plan: &Plan, next: usize) {
+        let goes_ahead = self.ahead.is_on && !next.is_multiple_of(ROW);
+        let copy = plan.apart().get(next).filter(|_| goes_ahead);
+        self.ahead.following = copy.and_then(|copy| {
+            let place = plan.directories.get(copy.place)?;
+            Some((place.path.clone(), copy.name.clone()))
+        });
+    }
+
+    /// Opens the file of the following copy. Returns `None` if the copy cannot be requested ahead.
+    fn open_following(&mut self, path: &[u8], name: &[u8]) -> Option<Opened> {
+        // The copy itself reports a failure.
+        self.to.place.check(&join(path, name)).ok()?;
+        self.open(path, name).ok()
+    }
+
+    fn open(&mut self, path: &[u8], name: &[u8]) -> Result<Opened, TreeFault> {
+        let below = join(path, name);
+        let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
+        let file = self.from.directory(path)?.read(name).map_err(here)?;
+        let before = file.metadata().map_err(here)?;
+        Ok(Opened { below, file, before })
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        on: &dyn Observer,
+    ) -> Result<Copied, TreeFault> {
+        let below = join(path, &copy.name);
+        self.to.place.check(&below)?;
+        self.ahead.is_requested = false;
+        let Opened { file, before, .. } = match self.ahead.opened.take() {
+            Some(opened) if opened.below == below => opened,
+            _ => self.open(path, &copy.name)?,
+        };
+        let resumes = self.temporary.is_none() && before.len() > SMALL;
+        let resume = if resumes { self.resume } else { Resume::Own };
+        let sent = match self.send(&below, copy, (&file, &before), resume, on) {
+            // What the server has cannot be the beginning.
+            Err(Error::Upload(UploadFault::Longer { .. })) => {
+                self.send(&below, copy, (&file, &before), Resume::Own, on)
+            }
+            sent => sent,
+        };
+        let target = join(self.to.place.top, &below);
+        let sent = sent.map_err(|error| self.failure(error, &below))?;
+        let client = self.to.hand.client()?;
+        self.ahead.is_requested = client.has_planned_upload();
+        let source = Some(Identity::of(&before));
+        if self.ahead.is_requested {
+            let due_time = self.to.place.takes_times.then(|| before.mtime());
+            return Ok(Copied { bytes: sent.bytes, source, due_time, unset: None });
+        }
+        let unset = match sent.is_finished {
+            true => sent.unset,
+            false => self.to.place.finish(client, &target, mode_of(copy, &before), &before)?,
+        };
+        Ok(Copied { bytes: sent.bytes, source, due_time: None, unset })
+    }
+
+    /// Uploads the file at `below`. With a temporary name, it is finished before it is renamed.
+    fn send(
+        &mut self,
+        below: &[u8],
+        copy: &PlannedCopy,
+        (file, before): (&File, &Metadata),
+        resume: Resume,
+        on: &dyn Observer,
+    ) -> Result<Sent, Error> {
+        // A name that is not UTF-8 is asked for after its upload.
+        let is_small = before.len() <= SMALL && is_text(below);
+        let following = self.ahead.following.take().filter(|_| is_small);
+        self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
+        let next = self.ahead.opened.as_ref().map(|next| join(self.to.place.top, &next.below));
+        let target = join(self.to.place.top, below);
+        let local = self.local.join(OsStr::from_bytes(below));
+        let options = FileOptions::new()
+            .resume(resume)
+            .rate_limit(self.rate_limit.clone())
+            .journals(self.journals.clone());
+        let store = self.temporary.map_or(StoreAs::Final, |name| StoreAs::Under(name.clone()));
+        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
+            .store_as(store)
+            .apart()
+            .following(next);
+        let RemoteSide { hand, place } = &mut self.to;
+        let (mut kept, mut unset, mut is_finished) = (None, None, false);
+        let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+            unset = place.finish(client, there, mode_of(copy, before), before)?;
+            kept = place.back_up_replaced(client, below, copy.replaces())?;
+            is_finished = true;
+            Ok(())
+        };
+        let sent = put.attempt_noting(hand.client()?, on, &mut publish);
+        let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
+        Ok(Sent { bytes: sent.bytes, unset, is_finished })
+    }
+
+    /// Returns the failure of an upload.
+    fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
+        let target = join(self.to.place.top, below);
+        let there = self.temporary.map_or_else(|| target.clone(), |name| name.of(&target));
+        let is_settled = self.to.hand.is_settled();
+        match error {
+            Error::Local(_) => TreeFault::from(error).of_one().ending(!is_settled).about(&there),
+            Error::Incomplete { bytes, announced: Some(here) } => {
+                let text = format!("size mismatch: {here} bytes here, {bytes} on the server");
+                TreeFault::item(ErrorKind::Integrity, text).about(&there)
+            }
+            // The target does not get the source's time, so the next run considers the file changed
+            // and sends it again.
+            Error::Upload(UploadFault::LocalChanged) => TreeFault::from(error).about(below),
+            Error::Upload(UploadFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
+            error => TreeFault::from(error).about(&there),
+        }
+    }
+
+    pub(super) fn remove_source(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        copied: Option<&Copied>,
+    ) -> Result<(), TreeFault> {
+        let below = join(path, &copy.name);
+        let there = join(self.to.place.top, &below);
+        let here = |error: &io::Error| TreeFault::local(&below, error).of_one();
+        let directory = self.from.directory(path)?;
+        let file = directory.read(&copy.name).map_err(|error| here(&error))?;
+        let found = file.metadata().map_err(|error| here(&error))?;
+        let (before, length) = (Identity::of(&found), found.len());
+        match copied.and_then(|copied| copied.source) {
+            Some(sent) if sent != before => return Err(changed(&below)),
+            Some(_) => {
+                let takes_times = self.to.place.takes_times;
+                prove_same(self.to.hand.client()?, &there, &found, takes_times)?;
+            }
+            None => {
+                let client = self.to.hand.client()?;
+                prove_content(client, &there, (&file, length))?;
+            }
+        }
+        // The proof can take a long time. Meanwhile, another file may have taken the name.
+        let directory = self.from.directory(path)?;
+        let now = directory.read(&copy.name).and_then(|file| file.metadata());
+        if Identity::of(&now.map_err(|error| here(&error))?) != before {
+            return Err(changed(&below));
+        }
+        let removed = directory.remove(&copy.name, false);
+        removed.map_err(|error| here(&error))
+    }
+}
+
+/// The result of one upload.
+struct Sent {
+    bytes: u64,
+    /// The failure to set the time or the permissions of the complete copy.
+    unset: Option<TreeFault>,
+    /// Whether the upload has its time and permissions already.
+    is_finished: bool,
+}
+
+/// Moves the old file back from the backup, after its replacement could not be published.
+fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Error) -> Error {
+    let Some(kept) = kept else { return error };
+    let Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }) = error else {
+        return error;
+    };
+    let cause = TreeFault::from(*cause);
+    let mut is_restored = || hand.client().is_ok_and(|client| client.rename(&kept, target).is_ok());
+    let cause = match !cause.ends_run() && is_restored() {
+        true => cause.then("the old file was moved back"),
+        false => cause.then(&format!("the old file is now {}", shown(&kept))),
+    };
+    Error::Upload(UploadFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
+}
+
+/// Returns the permission bits of a local file, if they are copied.
+fn mode_of(copy: &PlannedCopy, file: &Metadata) -> Option<u16> {
+    copy.mode.map(|_| u16::try_from(file.mode() & u32::from(MODE)).unwrap_or_default())
+}
+
+fn changed(path: &[u8]) -> TreeFault {
+    let text = "source not removed: it changed after the upload";
+    TreeFault::item(ErrorKind::Integrity, text).about(path).never_retried()
+}

@@ -1,0 +1,174 @@
+//! Writes names that the target may take for one in turn, and confirms new names by a second
+//! listing before anything is removed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Copier, DirectoryState, OfPath, Run, with_retries};
+use crate::error::ErrorKind;
+use crate::tree::fault::{TreeFault, shown};
+use crate::tree::names::{Relation, Shown, fold};
+use crate::tree::path::{join, split};
+
+/// Pause after which a directory that lacks new names is listed once more: some servers list from a
+/// cache.
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl Run<'_> {
+    /// Remembers a name that the target did not list before.
+    pub(crate) fn note_written(&mut self, directory: &[u8], name: &[u8]) {
+        if !self.notes_names {
+            return;
+        }
+        self.written.entry(directory.to_vec()).or_default().push(name.to_vec());
+    }
+
+    /// Records that the target does not tell whether a name that was written is another object's.
+    pub(crate) fn note_unclear(&mut self, place: usize, path: &[u8], failure: TreeFault) {
+        self.fail_apart(place, path, failure, DirectoryState::Failed);
+    }
+
+    /// Checks that writing `name` replaces none of `twins` that this run has written, or that the
+    /// target has. Returns the failure to report if the target does not tell.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` if the target stores both as one object.
+    pub(crate) fn check_twins(
+        &self,
+        copier: &mut Copier<'_>,
+        directory: &[u8],
+        name: &[u8],
+        twins: &[Vec<u8>],
+    ) -> Result<Option<TreeFault>, TreeFault> {
+        let path = join(directory, name);
+        let mut unclear = None;
+        // The temporary name is written first.
+        let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
+        for own in names {
+            let folded = fold(&own);
+            for twin in twins.iter().filter(|twin| fold(twin) == folded && **twin != own) {
+                let relation = with_retries(copier, self.reporter, &path, |copier| {
+                    copier.relation(directory, twin, &own)
+                })?;
+                // A twin that was not written cannot be replaced.
+                let is_written =
+                    self.written.get(directory).is_some_and(|written| written.contains(twin));
+                match relation {
+                    Relation::Two => {}
+                    Relation::One => {
+                        let why = "not copied: DST stores it as the same file as";
+                        let message =
+                            format!("{}: {why} {}; rename one of them", shown(&path), shown(twin));
+                        return Err(TreeFault::item(ErrorKind::Refused, message));
+                    }
+                    Relation::Unclear if !is_written => {}
+                    Relation::Unclear => {
+                        let message = format!(
+                            "{}: may be the same file as {} in DST, which does not tell",
+                            shown(&path),
+                            shown(twin)
+                        );
+                        unclear = Some(TreeFault::item(ErrorKind::Integrity, message));
+                    }
+                }
+            }
+        }
+        Ok(unclear)
+    }
+
+    /// Makes the copies with twins, in turn.
+    pub(crate) fn copy_twins(&mut self, copier: &mut Copier<'_>) {
+        let (plan, reporter) = (self.plan, self.reporter);
+        for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            if self.is_over() || self.state(copy.place) == DirectoryState::Missing {
+                continue;
+            }
+            let path = plan.path_of(copy);
+            let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
+                |unclear| {
+                    let copied = with_retries(copier, reporter, &path, |copier| {
+                        let on = OfPath { on: reporter.on, path: &path };
+                        copier.copy(&place.path, copy, &on)
+                    })?;
+                    unclear
+                        .into_iter()
+                        .for_each(|failure| self.note_unclear(copy.place, &path, failure));
+                    Ok(copied)
+                },
+            );
+            self.count_copy(number, copied);
+        }
+    }
+
+    /// Lists again each directory that got new names, if something there is to be removed from
+    /// either side. Reports new names that the listing lacks.
+    pub(crate) fn confirm_names(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        let mut left: Vec<(usize, Vec<Vec<u8>>)> = Vec::new();
+        let removes: HashSet<usize> = plan.removals.iter().map(|removal| removal.place).collect();
+        for (at, place) in plan.directories.iter().enumerate() {
+            if (plan.moves || removes.contains(&at))
+                && let Some(names) = self.written.get(&place.path)
+            {
+                left.push((at, names.clone()));
+            }
+        }
+        for is_last in [false, true] {
+            if left.is_empty() || self.is_over() {
+                return;
+            }
+            if is_last {
+                self.reporter.pause(AGAIN);
+            }
+            let mut lacking = Vec::new();
+            for (at, names) in left {
+                let missing = self.missing(copier, at, &names);
+                if !missing.is_empty() {
+                    lacking.push((at, missing));
+                }
+            }
+            left = lacking;
+        }
+        for (at, missing) in left {
+            self.unconfirmed.insert(at);
+            let path = plan.directories.get(at).map_or(&[][..], |place| &place.path);
+            let what = if plan.moves { "no source removed there" } else { "nothing deleted there" };
+            for name in missing {
+                let path = join(path, &name);
+                let message = format!(
+                    "{}: written, but DST does not list it under this name; {what}",
+                    shown(&path)
+                );
+                let failure = TreeFault::item(ErrorKind::Integrity, message);
+                self.fail_apart(at, &path, failure, DirectoryState::Failed);
+            }
+        }
+    }
+
+    /// Returns the names that a new listing of a directory does not confirm.
+    fn missing(&mut self, copier: &mut Copier<'_>, at: usize, names: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let plan = self.plan;
+        let Some(place) = plan.directories.get(at) else { return Vec::new() };
+        let path = place.path.as_slice();
+        let listed = with_retries(copier, self.reporter, path, |copier| copier.names(path));
+        let (listed, hides_dots) = match listed {
+            Ok(Some(listed)) => listed,
+            // In a directory that cannot be listed, nothing is deleted, and the size of each file
+            // has been compared.
+            Ok(None) => return Vec::new(),
+            Err(failure) => {
+                self.fail_apart(at, path, failure, DirectoryState::Failed);
+                self.unconfirmed.insert(at);
+                return Vec::new();
+            }
+        };
+        let removed = plan.removals.iter().filter(|removal| removal.place == at);
+        let removed = removed.map(|removal| split(&removal.path));
+        let extras = removed.filter(|(above, _)| *above == path).map(|(_, name)| fold(name));
+        let extras = extras.collect();
+        let shown = Shown { names: &listed, hides_dots, extras: &extras };
+        names.iter().filter(|name| !shown.confirms(name)).cloned().collect()
+    }
+}

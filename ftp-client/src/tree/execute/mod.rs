@@ -1,0 +1,701 @@
+//! Executes a plan: directories first, then copies in parallel jobs, links, removals and
+//! permissions. Files of the source are removed last.
+
+mod confirm;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::causes::Causes;
+use super::compare::Difference;
+use super::copy::{Copied, Copier, copy_together};
+use super::fault::{Setting, TreeFault};
+use super::path::{join, split};
+use super::plan::{Plan, PlannedCopy, PlannedMode, Removed};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Observer};
+use crate::file::Verified;
+use crate::pool::patience::{Patience, Recovery};
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Number of copied files.
+    pub copied: usize,
+    /// Number of transferred bytes.
+    pub bytes: u64,
+    /// Number of directories that were created.
+    pub made: usize,
+    /// Number of objects that were removed from the target.
+    pub removed: usize,
+    /// Number of files that were removed from the source.
+    pub moved: usize,
+    /// Number of symbolic links that were created.
+    pub links: usize,
+    /// Number of objects of which only the permissions were set.
+    pub modes: usize,
+    /// Number of files and links that were equal on both sides.
+    pub same: usize,
+    /// Number of steps that failed.
+    pub failed: usize,
+    /// Number of steps that were not tried.
+    pub not_tried: usize,
+}
+
+/// The receiver of the events of a run, and its patience.
+pub(crate) struct Reporter<'a> {
+    pub(crate) on: &'a dyn Observer,
+    pub(crate) patience: &'a Patience,
+}
+
+impl Reporter<'_> {
+    fn copied(&self, path: &[u8], bytes: u64) {
+        let event = Event::Done { source: path, target: path, bytes, verified: Verified::No };
+        self.on.event(Event::Of { path, event: &event });
+    }
+
+    /// Reports that `causes` hold back removals.
+    fn withheld(&self, plan: &Plan, causes: &Causes) {
+        let first = causes.first().unwrap_or_default();
+        self.on.event(Event::Withheld { first, ignores_errors: plan.ignores_errors });
+    }
+
+    /// Waits, unless the run is cancelled.
+    fn pause(&self, length: Duration) {
+        // The next command reports a cancel.
+        let _ = self.patience.limits().waiter().sleep(length);
+    }
+
+    /// Runs one action on the object at `path`, with retries of transient failures.
+    pub(crate) fn persist<T>(
+        &self,
+        path: &[u8],
+        may_reconnect: &mut dyn FnMut() -> bool,
+        mut act: impl FnMut() -> Result<T, TreeFault>,
+    ) -> Result<T, TreeFault> {
+        let mut has_reconnected = false;
+        let mut announce = |next: &crate::pool::patience::Upcoming<'_, TreeFault>| {
+            let why = Error::from(next.why.copy());
+            let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
+            self.on.event(Event::Of { path, event: &retry });
+        };
+        self.patience.run(&mut announce, |_| match act() {
+            Err(fault)
+                if fault.recovery() == Recovery::Reconnect
+                    && !has_reconnected
+                    && may_reconnect() =>
+            {
+                has_reconnected = true;
+                act()
+            }
+            done => done,
+        })
+    }
+}
+
+/// Adds the path of one object to its events.
+pub(crate) struct OfPath<'a> {
+    pub(crate) on: &'a dyn Observer,
+    pub(crate) path: &'a [u8],
+}
+
+impl Observer for OfPath<'_> {
+    fn event(&self, event: Event<'_>) {
+        // A copy is done once its times are set, which the run reports.
+        if !matches!(event, Event::Done { .. }) {
+            self.on.event(Event::Of { path: self.path, event: &event });
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        self.on.wants_bytes()
+    }
+}
+
+/// State of a directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DirectoryState {
+    Fine,
+    /// An object in the directory failed.
+    Failed,
+    /// The directory is missing: no step in it can be done.
+    Missing,
+}
+
+/// Pause after which any change to a file also changes its modification time. FAT stores only even
+/// seconds.
+const TICK: Duration = Duration::from_millis(2_100);
+
+/// Verifies that no file is moved to itself, and ensures that later changes to the sources can be
+/// detected.
+///
+/// # Errors
+///
+/// Returns `Usage` if a directory is the same on both sides, because the move would delete its
+/// files. Also returns the failures of the checks.
+fn prepare_moves(
+    plan: &Plan,
+    copier: &mut Copier<'_>,
+    reporter: &Reporter<'_>,
+) -> Result<(), TreeFault> {
+    let moved: HashSet<usize> =
+        plan.copies.iter().chain(&plan.equal).map(|copy| copy.place).collect();
+    for (at, place) in plan.directories.iter().enumerate() {
+        if place.is_new || !moved.contains(&at) {
+            continue;
+        }
+        let path = place.path.as_slice();
+        if with_retries(copier, reporter, path, |copier| copier.is_same_directory(path))? {
+            let text = "source and target are the same directory; no file was copied or removed";
+            let fault = TreeFault::new(ErrorKind::Usage, text).of(Setting::Moves);
+            return Err(fault.about(if path.is_empty() { b"." } else { path }));
+        }
+    }
+    if !plan.copies.is_empty()
+        && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
+    {
+        // The listing already has the times. A file that changes after this pause, for example
+        // during its download, gets a different time, whichever clock sets it.
+        reporter.pause(TICK);
+    }
+    Ok(())
+}
+
+/// Verifies that no file is uploaded onto itself: most servers empty a file when its upload begins.
+/// If the server sets times, the files of a tree that is mirrored onto itself count as equal, and
+/// are not uploaded.
+///
+/// # Errors
+///
+/// Returns `Usage` if a directory is the same on both sides. Also returns the failures of the
+/// checks.
+fn prepare_copies(
+    plan: &Plan,
+    copier: &mut Copier<'_>,
+    reporter: &Reporter<'_>,
+) -> Result<(), TreeFault> {
+    if !copier.writes_in_place() {
+        return Ok(());
+    }
+    let of_equal_size = |copy: &&PlannedCopy| copy.replaces() && copy.why != Difference::Size;
+    let mut checked = None;
+    for copy in plan.copies.iter().filter(of_equal_size) {
+        let Some(place) = plan.directories.get(copy.place) else { continue };
+        if checked.replace(copy.place) == Some(copy.place) {
+            continue;
+        }
+        let path = place.path.as_slice();
+        match with_retries(copier, reporter, path, |copier| copier.is_same_directory(path)) {
+            Ok(true) => {
+                let text = "source and target are the same directory; no file was copied";
+                let fault = TreeFault::new(ErrorKind::Usage, text);
+                return Err(fault.about(if path.is_empty() { b"." } else { path }));
+            }
+            Ok(false) => {}
+            // A read-only source is not an error, nor is a server that does not report whether a
+            // file exists.
+            Err(fault) if [ErrorKind::Local, ErrorKind::Unsupported].contains(&fault.kind()) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk.
+/// If the plan has copies, it is called once: at the end, but before any source is removed.
+///
+/// Removes only what the causes of the plan and of the run permit. After a fatal failure, removes
+/// nothing at all.
+pub(crate) fn act(
+    plan: &Plan,
+    jobs: &mut [Copier<'_>],
+    reporter: &Reporter<'_>,
+    sync: &dyn Fn() -> Result<(), TreeFault>,
+) -> (Summary, Result<(), TreeFault>) {
+    if let Some(first) = jobs.first_mut() {
+        let checked = match plan.moves {
+            true => prepare_moves(plan, first, reporter),
+            false => prepare_copies(plan, first, reporter),
+        };
+        if let Err(failure) = checked {
+            return (Summary::default(), Err(failure));
+        }
+    }
+    let new = plan.directories.iter().filter(|place| place.is_new).count();
+    let steps = new + plan.copies.len() + plan.links.len() + plan.modes.len();
+    let all = plan.same + steps + plan.removed().count() + plan.failures.len();
+    let states = plan.directories.iter().map(|place| match place.has_failed {
+        true => DirectoryState::Failed,
+        false => DirectoryState::Fine,
+    });
+    let states = states.collect();
+    let done = Summary { same: plan.same, ..Summary::default() };
+    let causes = plan.causes.clone();
+    let (copied, written, unconfirmed) = (Vec::new(), HashMap::new(), HashSet::new());
+    let has_twins = plan.apart().len() < plan.copies.len()
+        || plan.directories.iter().any(|place| !place.twins.is_empty());
+    let notes_names = has_twins || plan.moves || !plan.removals.is_empty();
+    let mut run = Run {
+        plan,
+        reporter,
+        steps_done: plan.same,
+        ended: None,
+        done,
+        states,
+        causes,
+        copied,
+        written,
+        notes_names,
+        unconfirmed,
+    };
+    for fault in &plan.failures {
+        run.report(b"", fault.copy());
+    }
+    if let Some(first) = jobs.first_mut() {
+        run.make_directories(first);
+    }
+    run = copy_all(run, jobs);
+    if let Some(first) = jobs.first_mut() {
+        run.copy_twins(first);
+        run.make_links(first);
+        run.confirm_names(first);
+        run.remove_all(first);
+        run.set_modes(first);
+    }
+    let synced = if plan.copies.is_empty() { Ok(()) } else { sync() };
+    if let (Some(first), true, Ok(())) = (jobs.first_mut(), plan.moves, &synced) {
+        run.remove_sources(first);
+    }
+    let Run { mut done, steps_done, ended, .. } = run;
+    done.not_tried = all.saturating_sub(steps_done + done.failed);
+    (done, ended.map_or(synced, Err))
+}
+
+/// Progress of a plan.
+struct Run<'a> {
+    plan: &'a Plan,
+    reporter: &'a Reporter<'a>,
+    /// Number of steps that were done, or were not necessary.
+    steps_done: usize,
+    /// The failure after which nothing more is tried.
+    ended: Option<TreeFault>,
+    done: Summary,
+    /// States of the plan's directories.
+    states: Vec<DirectoryState>,
+    /// The failures after which nothing is deleted.
+    causes: Causes,
+    /// With `--remove-source`, the copies of this run, with their numbers in the plan.
+    copied: Vec<(usize, Copied)>,
+    /// Names that this run wrote and the target did not list before, by the path of their
+    /// directory, as far as they must be confirmed or have twins.
+    written: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    /// Whether those names are needed.
+    notes_names: bool,
+    /// Directories that do not show all of those names: nothing is deleted there, and no source of
+    /// theirs is removed.
+    unconfirmed: HashSet<usize>,
+}
+
+impl<'a> Run<'a> {
+    fn state(&self, place: usize) -> DirectoryState {
+        self.states.get(place).copied().unwrap_or(DirectoryState::Missing)
+    }
+
+    /// Records a failure that leaves something of the source without its copy.
+    fn fail(&mut self, place: usize, path: &[u8], failure: TreeFault, state: DirectoryState) {
+        if let Some(place) = self.plan.directories.get(place) {
+            self.causes.add(&place.path, &failure.to_string());
+        }
+        self.fail_apart(place, path, failure, state);
+    }
+
+    /// Records a failure that holds back no deletions.
+    fn fail_apart(&mut self, place: usize, path: &[u8], failure: TreeFault, state: DirectoryState) {
+        self.report(path, failure);
+        if let Some(known) = self.states.get_mut(place) {
+            *known = state;
+        }
+    }
+
+    /// Counts and reports a failure.
+    fn report(&mut self, path: &[u8], fault: TreeFault) {
+        self.done.failed += 1;
+        let why = Error::from(fault.copy());
+        self.reporter.on.event(Event::Failed { path, why: &why });
+        if fault.ends_run() {
+            self.ended.get_or_insert(fault);
+        }
+    }
+
+    const fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    fn make_directories(&mut self, copier: &mut Copier<'_>) {
+        let mut missing: Vec<&[u8]> = Vec::new();
+        for (at, place) in self.plan.directories.iter().enumerate() {
+            let path = place.path.as_slice();
+            if missing.iter().any(|missing| is_below(path, missing)) {
+                if let Some(state) = self.states.get_mut(at) {
+                    *state = DirectoryState::Missing;
+                }
+            } else if place.is_new && !self.is_over() {
+                let (above, name) = split(path);
+                let made =
+                    self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
+                        with_retries(copier, self.reporter, path, |copier| copier.make(path))?;
+                        unclear
+                            .into_iter()
+                            .for_each(|failure| self.note_unclear(at, path, failure));
+                        Ok(())
+                    });
+                match made {
+                    Ok(()) => {
+                        self.steps_done += 1;
+                        self.done.made += 1;
+                        self.note_written(above, name);
+                        self.reporter.on.event(Event::Made { path });
+                    }
+                    Err(failure) => {
+                        self.fail(at, path, failure, DirectoryState::Missing);
+                        missing.push(path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts and reports the copy with this number.
+    fn count_copy(&mut self, number: usize, copied: Result<Copied, TreeFault>) {
+        let plan = self.plan;
+        let Some(copy) = plan.copies.get(number) else { return };
+        let path = plan.path_of(copy);
+        match copied {
+            Ok(mut copied) => {
+                if !copy.replaces() {
+                    let place = plan.directories.get(copy.place).map(|place| place.path.as_slice());
+                    self.note_written(place.unwrap_or_default(), &copy.name);
+                }
+                let unset = copied.unset.take();
+                self.done.copied += 1;
+                self.done.bytes += copied.bytes;
+                self.reporter.copied(&path, copied.bytes);
+                match unset {
+                    // The content is complete, but the source stays.
+                    Some(failure) => {
+                        self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
+                    }
+                    None => {
+                        self.steps_done += 1;
+                        if plan.moves {
+                            self.copied.push((number, copied));
+                        }
+                    }
+                }
+            }
+            Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
+        }
+    }
+
+    fn make_links(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        for link in &plan.links {
+            let Some(place) = plan.directories.get(link.place) else { continue };
+            if self.is_over() || self.state(link.place) == DirectoryState::Missing {
+                continue;
+            }
+            let path = join(&place.path, &link.name);
+            match with_retries(copier, self.reporter, &path, |copier| {
+                copier.link(&place.path, link)
+            }) {
+                Ok(()) => {
+                    self.steps_done += 1;
+                    self.done.links += 1;
+                    if !link.replaces {
+                        self.note_written(&place.path, &link.name);
+                    }
+                    self.reporter.on.event(Event::Linked { path: &path });
+                }
+                Err(failure) => self.fail(link.place, &path, failure, DirectoryState::Failed),
+            }
+        }
+    }
+
+    /// Sets the permissions that no copy has set.
+    fn set_modes(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        for PlannedMode { place, path, mode } in &plan.modes {
+            let is_ready = match self.is_directory(*place, path) {
+                // The next run must be able to create missing objects in the directory.
+                true => self.is_complete(*place),
+                false => self.state(*place) != DirectoryState::Missing,
+            };
+            if self.is_over() || !is_ready {
+                continue;
+            }
+            match with_retries(copier, self.reporter, path, |copier| copier.set_mode(path, *mode)) {
+                Ok(true) => {
+                    self.steps_done += 1;
+                    self.done.modes += 1;
+                    self.reporter.on.event(Event::ModeSet { path });
+                }
+                // The object counts as not tried.
+                Ok(false) => {}
+                // Only the permissions are missing; the content is complete.
+                Err(failure) => self.fail_apart(*place, path, failure, self.state(*place)),
+            }
+        }
+    }
+
+    /// Returns whether `path` is the directory `place` itself, not a file in it.
+    fn is_directory(&self, place: usize, path: &[u8]) -> bool {
+        self.plan.directories.get(place).is_some_and(|place| place.path == path)
+    }
+
+    /// Returns whether nothing has failed in the directory `place`, or below it.
+    fn is_complete(&self, place: usize) -> bool {
+        let Some(top) = self.plan.directories.get(place) else { return false };
+        // The plan lists a directory before everything below it.
+        let below = self.plan.directories.iter().zip(&self.states).skip(place);
+        below
+            .take_while(|(place, _)| is_below(&place.path, &top.path))
+            .all(|(_, state)| *state == DirectoryState::Fine)
+    }
+
+    /// Removes the source files that were copied, or that were equal to the target's files.
+    fn remove_sources(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        let copied = std::mem::take(&mut self.copied);
+        let copied = copied.iter().filter_map(|(number, copied)| {
+            plan.copies.get(*number).map(|copy| (copy, Some(copied)))
+        });
+        for (copy, copied) in plan.equal.iter().map(|copy| (copy, None)).chain(copied) {
+            if self.is_over() {
+                return;
+            }
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            if self.unconfirmed.contains(&copy.place) {
+                continue;
+            }
+            let path = plan.path_of(copy);
+            let removed = with_retries(copier, self.reporter, &path, |copier| {
+                copier.remove_source(&place.path, copy, copied)
+            });
+            match removed {
+                Ok(()) => {
+                    self.done.moved += 1;
+                    self.reporter.on.event(Event::SourceRemoved { path: &path });
+                }
+                Err(failure) => {
+                    self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
+                }
+            }
+        }
+    }
+
+    fn remove_all(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        // The last listed directory that turned out to be a link or empty, and was removed.
+        let mut gone: Option<&[u8]> = None;
+        // The last object that could not be removed.
+        let mut kept: Option<&[u8]> = None;
+        let mut is_withheld = false;
+        for removal in &plan.removals {
+            if self.is_over() {
+                return;
+            }
+            let place = plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
+            // The object counts as not tried.
+            if !self.causes.permit(place, plan.ignores_errors) {
+                is_withheld = true;
+                continue;
+            }
+            let is_near =
+                |kept: &[u8]| is_below(kept, &removal.path) || is_below(&removal.path, kept);
+            if self.unconfirmed.contains(&removal.place) || kept.is_some_and(is_near) {
+                continue;
+            }
+            let is_counted = !matches!(removal.what, Removed::Below { .. });
+            if gone.is_some_and(|gone| is_below(&removal.path, gone)) {
+                self.steps_done += usize::from(is_counted);
+                continue;
+            }
+            let path = &removal.path;
+            match with_retries(copier, self.reporter, path, |copier| copier.remove(removal)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    match is_counted {
+                        true => self.steps_done += 1,
+                        // The object was a link or an empty directory; the step that removes the
+                        // object itself counts it.
+                        false => gone = Some(&removal.path),
+                    }
+                    self.done.removed += 1;
+                    self.reporter.on.event(Event::Removed { path: &removal.path });
+                }
+                // Its parent directories cannot be removed either.
+                Err(failure) => {
+                    self.fail_apart(removal.place, path, failure, self.state(removal.place));
+                    kept = Some(path);
+                }
+            }
+        }
+        if is_withheld {
+            self.reporter.withheld(plan, &self.causes);
+        }
+    }
+}
+
+/// Returns whether `path` is `directory`, or is below it.
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
+/// large file could keep a single connection busy after all other files are done. Returns the
+/// numbers of the copies that need no further attempt.
+fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
+    let (plan, reporter) = (run.plan, run.reporter);
+    let mut settled = HashSet::new();
+    for number in plan.large.iter().copied() {
+        let Some(copy) = plan.copies.get(number) else { continue };
+        let Some(place) = plan.directories.get(copy.place) else { continue };
+        if run.is_over() || run.state(copy.place) == DirectoryState::Missing {
+            continue;
+        }
+        let path = plan.path_of(copy);
+        let on = OfPath { on: reporter.on, path: &path };
+        let copied =
+            reporter.persist(&path, &mut || false, || copy_together(jobs, &place.path, copy, &on));
+        if let Some(copied) = copied.transpose() {
+            run.count_copy(number, copied);
+            settled.insert(number);
+        }
+    }
+    settled
+}
+
+fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
+    let plan = run.plan;
+    let reporter = run.reporter;
+    let settled = &copy_large(&mut run, jobs);
+    let next = AtomicUsize::new(0);
+    let is_over = AtomicBool::new(run.is_over());
+    let run = Mutex::new(run);
+    // The first job is connected already. If the server refuses more connections, the other jobs
+    // end before they take any work.
+    let is_alone = jobs.len() == 1;
+    let work = &|copier: &mut Copier<'_>, is_first: bool| {
+        let mut row = Vec::new();
+        // Whether the connection has made a copy. A server may close it after a number of files.
+        let mut is_proven = false;
+        while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(copy) = plan.apart().get(number) else { break };
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            // Without its directory, the copy counts as not tried.
+            let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
+            if is_missing || settled.contains(&number) {
+                continue;
+            }
+            let path = plan.path_of(copy);
+            // A copy that will not be tried must not be announced.
+            let following = plan.apart().get(number + 1).map(|next| lock(&run).state(next.place));
+            if is_alone && following != Some(DirectoryState::Missing) {
+                copier.plan(plan, number);
+            }
+            let copied = with_retries(copier, reporter, &path, |copier| {
+                let on = OfPath { on: reporter.on, path: &path };
+                match copier.copy(&place.path, copy, &on) {
+                    Err(failure) if failure.kind() == ErrorKind::Network && is_proven => {
+                        is_proven = false;
+                        copier.disconnect();
+                        copier.copy(&place.path, copy, &on)
+                    }
+                    copied => copied,
+                }
+            });
+            is_proven |= copied.is_ok();
+            match copied {
+                Ok(copied) => row.push((number, copied)),
+                Err(failure) => lock(&run).count_copy(number, Err(failure)),
+            }
+            if !copier.has_next() {
+                complete(&mut row, copier, &run);
+            }
+            if lock(&run).is_over() {
+                is_over.store(true, Ordering::Relaxed);
+            }
+        }
+        complete(&mut row, copier, &run);
+    };
+    if let [only] = jobs {
+        work(only, true);
+    } else {
+        std::thread::scope(|threads| {
+            for (number, job) in jobs.iter_mut().enumerate() {
+                threads.spawn(move || work(job, number == 0));
+            }
+        });
+    }
+    run.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the missing times of consecutive copies, and counts the copies.
+fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
+    let Run { plan, reporter, .. } = *lock(run);
+    let path_of = |number: usize| plan.copies.get(number).map(|copy| plan.path_of(copy));
+    let due: Vec<_> =
+        row.iter().filter_map(|(number, copied)| path_of(*number).zip(copied.due_time)).collect();
+    if !due.is_empty() && !lock(run).is_over() {
+        copier.plan_times(&due);
+    }
+    for (number, copied) in row.drain(..) {
+        let mut set = Ok(());
+        if let Some((path, time)) = path_of(number).zip(copied.due_time) {
+            // If the run is over, the time stays unset, and the next run copies the file again.
+            if lock(run).is_over() {
+                continue;
+            }
+            set = with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time));
+        }
+        let counted = match set {
+            Err(failure) if !failure.ends_run() => {
+                let mut copied = copied;
+                copied.unset = Some(failure);
+                Ok(copied)
+            }
+            set => set.map(|()| copied),
+        };
+        lock(run).count_copy(number, counted);
+    }
+}
+
+/// Runs one action on the object at `path`, with retries of transient failures if requested.
+fn with_retries<T>(
+    copier: &mut Copier<'_>,
+    reporter: &Reporter<'_>,
+    path: &[u8],
+    mut act: impl FnMut(&mut Copier<'_>) -> Result<T, TreeFault>,
+) -> Result<T, TreeFault> {
+    let copier = RefCell::new(copier);
+    let mut may_reconnect = || copier.borrow().may_reconnect();
+    reporter.persist(path, &mut may_reconnect, || {
+        let mut copier = copier.borrow_mut();
+        act(&mut copier).inspect_err(|fault| {
+            if fault.ends_run() && fault.kind() != ErrorKind::Cancelled {
+                // The old connection cannot be used for the next attempt.
+                copier.disconnect();
+            }
+        })
+    })
+}
+
+fn lock<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! A worker's connection to a server, taken from the pool of that server.
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::pool::{Lent, NotLent, Pool};
+
+use super::fault::TreeFault;
+
+/// The connection of one worker: none before the first use, and a new one after a loss.
+pub(crate) struct Hand<'p> {
+    pool: &'p Pool<'p>,
+    lent: Option<Box<Lent<'p>>>,
+    /// Whether the server needs a doubled byte 0xFF, if that is known.
+    pub(crate) doubles: Option<bool>,
+}
+
+impl<'p> Hand<'p> {
+    pub(crate) const fn new(pool: &'p Pool<'p>) -> Self {
+        Self { pool, lent: None, doubles: None }
+    }
+
+    /// Returns a client that is ready for the next command, in the login directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the pool. Also returns an error if the open connection shows that an
+    /// earlier command may have failed, or after too many reconnects.
+    pub(crate) fn client(&mut self) -> Result<&mut Client, TreeFault> {
+        if let Some(mut lent) = self.lent.take() {
+            let ready = lent.make_ready();
+            match ready {
+                Ok(()) if !lent.has_moved() => return Ok(&mut *self.lent.insert(lent)),
+                // Paths are relative to the login directory.
+                Ok(()) => self.pool.note_end(&lent.end()),
+                Err(error) => {
+                    lent.discard();
+                    let is_in_doubt = match error {
+                        // Something was confirmed that may have failed.
+                        Error::Unexpected(..) => true,
+                        Error::Desynchronised => !self.pool.may_reconnect(),
+                        _ => false,
+                    };
+                    if is_in_doubt {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        self.pool.reopen();
+        let lent = self.pool.try_take().map_err(NotLent::into_failure)?;
+        let mut lent = Box::new(lent);
+        if let Some(doubles) = self.doubles {
+            lent.double_telnet_byte(doubles);
+        }
+        Ok(&mut *self.lent.insert(lent))
+    }
+
+    /// Returns whether no reply is outstanding on the open connection.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.is_settled())
+    }
+
+    /// Closes the connection, which may have failed, without `QUIT`.
+    pub(crate) fn drop_client(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.discard();
+        }
+    }
+
+    /// Gives the connection back, and returns its pool.
+    pub(crate) fn give_back(&mut self) -> &'p Pool<'p> {
+        self.lent = None;
+        self.pool
+    }
+
+    /// Returns whether one more connection may replace one whose replies were out of step.
+    pub(crate) fn may_reconnect(&self) -> bool {
+        self.pool.may_reconnect()
+    }
+
+    /// Ends the session after the work: with `QUIT`, also after a cancel, whose running transfer is
+    /// aborted. After another failure that ended the run, closing the connection is enough.
+    pub(crate) fn end(self, failure: Option<&TreeFault>) {
+        let Some(lent) = self.lent else { return };
+        match failure.is_none_or(|failure| failure.kind() == ErrorKind::Cancelled) {
+            true => self.pool.note_end(&lent.end()),
+            false => lent.discard(),
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! The local side: a tree below an open directory. Paths are opened part by part, and through a
+//! symbolic link only in a source with `--links follow`. So neither a server nor a local user who
+//! changes the tree can make a mirror leave the tree (CVE-2014-4877).
+
+mod backup;
+mod links;
+
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ftp_proto::TimeVal;
+use rustix::fs::flock;
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps,
+};
+use rustix::io::Errno;
+
+pub(crate) use backup::Backup;
+
+use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
+use super::names::{Answer, Relation, relation};
+use super::path::split;
+use crate::error::Error;
+use crate::file::origin::Origin;
+use crate::file::partial::{PartialFile, Salvage};
+
+/// Number of temporary files of this process, used for their names.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Reason to keep a temporary file.
+const IN_USE: &str = "another program may be writing to it";
+
+/// A time that FAT cannot store.
+pub(crate) const ODD_TIME: i64 = 1_000_000_001;
+
+/// Flags for opening a directory.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    descriptor: OwnedFd,
+    /// Whether symbolic links in the directory are followed (`--links follow`).
+    follows: bool,
+}
+
+impl Directory {
+    /// Opens the directory that the user named, through symbolic links if necessary.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let descriptor = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
+        Ok(Self { descriptor, follows: false })
+    }
+
+    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
+    /// them.
+    pub(crate) fn following(self, follows: bool) -> Self {
+        Self { follows, ..self }
+    }
+
+    /// Returns the flags for opening objects in this directory.
+    fn of_objects(&self) -> OFlags {
+        if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
+    }
+
+    /// Opens a directory in this one.
+    fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        let flags = DIRECTORY.union(self.of_objects());
+        let descriptor = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
+        Ok(Self { descriptor, follows: self.follows })
+    }
+
+    /// Opens the directory at `path`, relative to this directory. `path` consists of names
+    /// separated by `/`. If `path` is empty, opens this directory itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
+    /// symbolic link.
+    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
+        let mut directory =
+            Self { descriptor: self.descriptor.try_clone()?, follows: self.follows };
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            directory = directory.enter(name)?;
+        }
+        Ok(directory)
+    }
+
+    /// Returns the entries of this directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
+    /// `QuotaExceeded` if the directory has more than `limit` objects.
+    pub(crate) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
+        let mut items = Vec::new();
+        for entry in Dir::read_from(&self.descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if items.len() >= limit {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            match self.stat(name) {
+                Ok(stat) => items.push(self.entry(name, &stat)),
+                // The object was removed in the meantime.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+
+    fn stat(&self, name: &CStr) -> io::Result<Stat> {
+        if self.follows
+            && let Ok(stat) = rustix::fs::statat(&self.descriptor, name, AtFlags::empty())
+        {
+            return Ok(stat);
+        }
+        Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Returns the status of the object with this name, if the object exists.
+    fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.descriptor, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns whether `unlisted` is the object `listed`. Both are paths in one directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> io::Result<Relation> {
+        let (above, name) = split(unlisted);
+        let directory = self.below(above)?;
+        let answer = |name: &[u8]| match directory.found(name)? {
+            Some(_) => Ok::<_, io::Error>(Answer::There),
+            None => Ok(Answer::Absent),
+        };
+        let relation = relation(answer(split(listed).1)?, answer(name)?);
+        // Inodes prove nothing: on exFAT through FUSE, each spelling has its own. But a listing
+        // shows every object once.
+        if relation == Relation::One && directory.lists(name)? {
+            return Ok(Relation::Two);
+        }
+        Ok(relation)
+    }
+
+    /// Returns whether a listing shows exactly this name.
+    fn lists(&self, name: &[u8]) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.descriptor)? {
+            if entry?.file_name().to_bytes() == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Creates a directory in this one. Accepts an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.descriptor, os(name)?, Mode::from_raw_mode(0o777)) {
+            Err(Errno::EXIST) => self.enter(name).map(drop),
+            made => Ok(made?),
+        }
+    }
+
+    /// Creates an empty file, which is locked until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, such as `EEXIST` if the name exists.
+    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let made =
+            rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
+        let file = File::from(made?);
+        // The lock keeps other runs from removing the file as a leftover, as in `Draft::new`.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        Ok(file)
+    }
+
+    /// Opens a regular file in this directory for reading.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and an error for anything but a regular file.
+    pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
+        // With `NONBLOCK`, opening a FIFO does not wait for a writer.
+        let flags = OFlags::RDONLY | self.of_objects() | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file =
+            File::from(rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("is no longer a regular file")),
+        }
+    }
+
+    /// Removes an object. A directory must be empty. If the object is a symbolic link, removes the
+    /// link itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
+    }
+
+    /// Locks a temporary file until the result is dropped, so that no other run writes to it.
+    /// Returns `None` if the object is missing or not a regular file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the file cannot be locked, because another program has the lock or
+    /// the file system has no locks. Also returns the system's errors.
+    pub(crate) fn hold(&self, name: &[u8]) -> io::Result<Option<File>> {
+        let is_file = |stat: Stat| TreeEntry::local(name, &stat).kind == ObjectKind::File;
+        if !self.found(name)?.is_some_and(is_file) {
+            return Ok(None);
+        }
+        let name = os(name)?;
+        let open = |access| {
+            let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())
+        };
+        // Some network file systems lock only files that are open for writing.
+        let opened = match open(OFlags::WRONLY) {
+            Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
+            opened => opened,
+        };
+        let file = match opened {
+            Ok(file) => File::from(file),
+            // In the meantime, another run may have renamed or removed the file.
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(_) => Err(io::Error::new(ErrorKind::WouldBlock, IN_USE)),
+        }
+    }
+
+    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
+    /// file was removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn clear(&self, name: &[u8]) -> io::Result<bool> {
+        match self.hold(name) {
+            Ok(Some(_held)) => self.remove(name, false).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns whether the file system stores only even seconds, like FAT, by testing it with a
+    /// temporary file.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn is_coarse(&self) -> io::Result<bool> {
+        let draft = Draft::new(self)?;
+        set_times(draft.partial.file(), ODD_TIME)?;
+        Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
+    }
+
+    /// Returns a path that leads to this directory while it is open, even if it is moved and its
+    /// old name is reused. Returns `None` without `/proc`.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own = rustix::fs::fstat(&self.descriptor).ok()?;
+        let found = fs::metadata(&path).ok().map(id)?;
+        (found == (own.st_dev, own.st_ino)).then_some(path)
+    }
+
+    /// Returns whether an earlier run kept the first bytes of a file for [`Draft::part`].
+    pub(crate) fn has_part(&self, name: &[u8]) -> bool {
+        self.found(&part_of(name)).is_ok_and(|part| part.is_some())
+    }
+
+    /// Syncs everything written to this file system to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.descriptor)?)
+    }
+}
+
+/// A file without its final name. A draft that is dropped before [`commit`](Self::commit) is kept
+/// for resuming if it is not empty and `keeps` is set. Otherwise, it is removed.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    directory: &'a Directory,
+    partial: PartialFile,
+    name: Vec<u8>,
+    is_done: bool,
+    /// Modification time of the remote file, if the draft is kept as a part of that file.
+    keeps: Option<i64>,
+}
+
+impl<'a> Draft<'a> {
+    /// Creates an empty draft in a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn new(directory: &'a Directory) -> io::Result<Self> {
+        loop {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let process = std::process::id();
+            let mut name = TEMPORARY.to_vec();
+            name.extend_from_slice(format!("{process:x}-{number:x}.tmp").as_bytes());
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // The umask applies.
+            let mode = Mode::from_raw_mode(0o666);
+            match rustix::fs::openat(&directory.descriptor, os(&name)?, flags, mode) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    // The lock shows that a process still writes to the file. On a file system
+                    // without locks, no file counts as a leftover.
+                    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    if locked == Err(Errno::WOULDBLOCK) {
+                        // Another run took the file for a leftover, and is removing it.
+                        continue;
+                    }
+                    let partial = PartialFile::new(file, 0);
+                    return Ok(Self { directory, partial, name, is_done: false, keeps: None });
+                }
+                // An earlier process with the same id left this file.
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Opens the partial file of `name` from an earlier run, or creates an empty one. A partial
+    /// file is resumed by the rule of `get --continue`: it must be the beginning of the file that
+    /// the server describes in `now`. The description is not stored in an extended attribute.
+    /// Instead, the partial file gets the remote file's time, like all files of a mirror, because
+    /// every file system stores times.
+    ///
+    /// Without a time, the file starts empty: with the many files of a mirror, a size alone proves
+    /// too little.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn part(directory: &'a Directory, name: &[u8], now: Origin) -> io::Result<Self> {
+        let part = part_of(name);
+        let keeps = now.modified.map(|time| time.unix_seconds());
+        if part.len() > 255 || keeps.is_none() {
+            return Self::new(directory);
+        }
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(
+            &directory.descriptor,
+            os(&part)?,
+            flags,
+            Mode::from_raw_mode(0o666),
+        )?;
+        let file = File::from(file);
+        // If two processes resumed one file, each would take the other's data for its own.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Self::new(directory);
+        }
+        let metadata = file.metadata()?;
+        // Another run may have removed the file before it was locked here.
+        if !metadata.is_file() || metadata.nlink() != 1 {
+            return Self::new(directory);
+        }
+        let known = Origin::new(None, TimeVal::from_unix_seconds(metadata.mtime()));
+        let is_beginning = now.continues(Some(known), metadata.len(), None);
+        let offset = if is_beginning { metadata.len() } else { 0 };
+        let partial = PartialFile::new(file, offset);
+        let mut draft = Self { directory, partial, name: part, is_done: false, keeps };
+        if !is_beginning {
+            draft.empty()?;
+        }
+        Ok(draft)
+    }
+
+    /// Opens a complete file of this process that still has a temporary name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn complete(directory: &'a Directory, name: &[u8]) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&directory.descriptor, os(name)?, flags, Mode::empty())?;
+        let file = File::from(file);
+        // The lock keeps other runs from removing the file as a leftover, as in `new`.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let partial = PartialFile::new(file, 0);
+        Ok(Self { directory, partial, name: name.to_vec(), is_done: false, keeps: None })
+    }
+
+    /// Returns the number of bytes that an earlier run kept.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.partial.offset()
+    }
+
+    /// Truncates the file to zero bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn empty(&mut self) -> io::Result<()> {
+        self.partial.start_over();
+        self.partial.begun().map(drop)
+    }
+
+    /// Removes bytes that may be wrong, after the download of the last `rest` bytes failed with
+    /// `error`.
+    pub(crate) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
+        self.partial.salvage(error, rest)
+    }
+
+    /// Renames the file to its final name, and sets its time to `modified`, in seconds since
+    /// 1970-01-01T00:00:00Z. With `replaces`, replaces a regular file of that name. The new file
+    /// gets the permissions of the old file, unless `mode` sets others.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors. Returns `AlreadyExists` if the name belongs to anything but a
+    /// regular file, since a server's names never replace other objects of the user. Without
+    /// `replaces`, also returns `AlreadyExists` for a regular file: it was not listed, or its name
+    /// differs only in case on a case-insensitive file system.
+    pub(crate) fn commit(
+        mut self,
+        name: &[u8],
+        replaces: bool,
+        modified: Option<i64>,
+        mode: Option<u16>,
+    ) -> io::Result<()> {
+        if let Some(seconds) = modified {
+            set_times(self.partial.file(), seconds)?;
+        }
+        if let Some(mode) = mode {
+            rustix::fs::fchmod(self.partial.file(), bits(mode))?;
+        }
+        let directory = &self.directory.descriptor;
+        let from = os(&self.name)?;
+        let to = os(name)?;
+        let renamed = match replaces {
+            true => Err(Errno::INVAL),
+            false => {
+                let only_if_free = RenameFlags::NOREPLACE;
+                rustix::fs::renameat_with(directory, from, directory, to, only_if_free)
+            }
+        };
+        match renamed {
+            // The call was skipped for `replaces`, or the file system does not support
+            // `RENAME_NOREPLACE`.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if let Some(old) = self.directory.found(name)? {
+                    if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
+                        return Err(ErrorKind::AlreadyExists.into());
+                    }
+                    if mode.is_none() {
+                        // Omits the set-user-ID and set-group-ID bits, which would run a changed
+                        // program as another user.
+                        rustix::fs::fchmod(
+                            self.partial.file(),
+                            Mode::from_raw_mode(old.st_mode & 0o777),
+                        )?;
+                    }
+                }
+                rustix::fs::renameat(directory, from, directory, to)?;
+            }
+            renamed => renamed?,
+        }
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+impl Write for Draft<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.partial.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        if let Some(modified) = self.keeps
+            && self.partial.file().metadata().is_ok_and(|metadata| metadata.len() > 0)
+            && set_times(self.partial.file(), modified).is_ok()
+        {
+            return;
+        }
+        let _ = self.directory.remove(&self.name, false);
+    }
+}
+
+/// Returns the name under which the partial file of the file `name` is kept.
+fn part_of(name: &[u8]) -> Vec<u8> {
+    [TEMPORARY, b"part-", name].concat()
+}
+
+fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+}
+
+/// Returns permission bits for system calls.
+fn bits(mode: u16) -> Mode {
+    Mode::from_raw_mode(u32::from(mode & MODE))
+}
+
+/// Returns a name for system calls.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` for a name that would escape the directory. Such names are rejected
+/// earlier; this is the last line of defence.
+fn os(name: &[u8]) -> io::Result<&OsStr> {
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    Ok(OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests;

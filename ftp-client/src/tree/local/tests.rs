@@ -1,0 +1,211 @@
+//! Tests of the local side.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use ftp_tests::wait::{at_last, wait_until};
+
+use super::*;
+use crate::tree::entry::is_temporary;
+
+fn scene() -> (tempfile::TempDir, Directory) {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("tree/d")).unwrap();
+    fs::create_dir(root.path().join("outside")).unwrap();
+    fs::write(root.path().join("outside/f"), "outside").unwrap();
+    let tree = Directory::open(&root.path().join("tree")).unwrap();
+    (root, tree)
+}
+
+#[test]
+fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
+    let (root, tree) = scene();
+    symlink("../outside", root.path().join("tree/l")).unwrap();
+    symlink("../outside/f", root.path().join("tree/f")).unwrap();
+    assert!(tree.below(b"l").is_err());
+    assert!(tree.below(b"l/x").is_err());
+    assert!(tree.make(b"l").is_err());
+    assert!(tree.read(b"f").is_err());
+    let mut draft = Draft::new(&tree).unwrap();
+    draft.write_all(b"theirs").unwrap();
+    assert_eq!(draft.commit(b"f", true, None, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
+
+    // The directory was checked, then replaced by a link before the write.
+    let held = tree.below(b"d").unwrap();
+    fs::rename(root.path().join("tree/d"), root.path().join("tree/e")).unwrap();
+    symlink("../outside", root.path().join("tree/d")).unwrap();
+    assert!(tree.below(b"d").is_err());
+    Draft::new(&held).unwrap().commit(b"new", false, None, None).unwrap();
+    assert!(root.path().join("tree/e/new").exists());
+    assert_eq!(fs::read_dir(root.path().join("outside")).unwrap().count(), 1);
+
+    // Only the link itself is removed.
+    tree.remove(b"l", false).unwrap();
+    assert!(root.path().join("outside/f").exists());
+}
+
+#[test]
+fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
+    let (_root, tree) = scene();
+    for name in [&b""[..], b".", b"..", b"../outside/f", b"/etc/passwd", b"d/x", b"a\0b"] {
+        let shown = name.escape_ascii();
+        assert!(tree.read(name).is_err(), "{shown}");
+        assert!(tree.make(name).is_err(), "{shown}");
+        assert!(tree.remove(name, false).is_err(), "{shown}");
+        assert!(tree.remove(name, true).is_err(), "{shown}");
+        assert!(Draft::new(&tree).unwrap().commit(name, false, None, None).is_err(), "{shown}");
+    }
+    assert!(tree.below(b"../outside").is_err());
+    assert_eq!(tree.items(10).unwrap().len(), 1);
+}
+
+#[test]
+fn only_temporary_files_of_a_killed_run_are_removed() {
+    let (root, tree) = scene();
+    let draft = Draft::new(&tree).unwrap();
+    let held = draft.name.clone();
+    assert!(is_temporary(&held));
+    assert!(!tree.clear(&held).unwrap(), "somebody writes to it");
+    // The state after a process was killed: no descriptor is open.
+    let left = b".ftp-cli-1f-0.tmp";
+    fs::write(root.path().join("tree/.ftp-cli-1f-0.tmp"), "half").unwrap();
+    symlink("../outside/f", root.path().join("tree/.ftp-cli-2f-0.tmp")).unwrap();
+    assert!(tree.clear(left).unwrap());
+    assert!(!tree.clear(left).unwrap(), "it is gone");
+    assert!(!tree.clear(b".ftp-cli-2f-0.tmp").unwrap(), "it is a link");
+    assert!(root.path().join("outside/f").exists());
+    for name in [
+        &b"f.tmp"[..],
+        b".ftp-cli-part-f",
+        b".ftp-cli-part-f.tmp",
+        b".ftp-cli-Ab3xYz",
+        b".ftp-cli-1-2-3.tmp",
+        b".ftp-cli--2.tmp",
+        b".ftp-cli-.tmp",
+        b".ftp-cli-1-2",
+    ] {
+        assert!(!is_temporary(name), "{}", name.escape_ascii());
+    }
+}
+
+#[test]
+fn a_file_is_replaced_completely_or_not_at_all_cl_53() {
+    let (root, tree) = scene();
+    let path = root.path().join("tree/f");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4640)).unwrap();
+    let mut draft = Draft::new(&tree).unwrap();
+    draft.write_all(b"half").unwrap();
+    drop(draft);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    let mut draft = Draft::new(&tree).unwrap();
+    draft.write_all(b"whole").unwrap();
+    draft.commit(b"f", true, Some(1_000_000_000), None).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"whole");
+    // An unexpected file stays.
+    let draft = Draft::new(&tree).unwrap();
+    assert_eq!(draft.commit(b"f", false, None, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o640, 1_000_000_000));
+    assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
+}
+
+/// Returns the description of a nine-byte file with this modification time.
+fn at(seconds: i64) -> Origin {
+    Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
+}
+
+#[test]
+fn a_partial_file_is_resumed_only_for_the_same_file() {
+    let (root, tree) = scene();
+    let part = root.path().join("tree/.ftp-cli-part-f");
+    let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
+    assert_eq!(draft.offset(), 0);
+    draft.write_all(b"abc").unwrap();
+    // A second process cannot resume the part at the same time.
+    assert_eq!(Draft::part(&tree, b"f", at(1_000_000_000)).unwrap().offset(), 0);
+    drop(draft);
+    assert_eq!(fs::read(&part).unwrap(), b"abc");
+    let part_with = |offset| {
+        let open = || Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
+        at_last("the part is not locked", || Some(open()).filter(|draft| draft.offset() == offset))
+    };
+    let mut draft = part_with(3);
+    draft.write_all(b"def").unwrap();
+    drop(draft);
+    // The server sent the beginning again.
+    let mut draft = part_with(6);
+    draft.write_all(b"abc").unwrap();
+    assert_eq!(draft.salvage(&Error::Closed, Some(3)), Salvage::Kept);
+    drop(draft);
+    assert_eq!(fs::read(&part).unwrap(), b"abcdef");
+    // A file with another time is a different file; an empty part is not kept for resuming.
+    wait_until("the part is removed", || {
+        assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
+        !part.exists()
+    });
+    let mut draft = Draft::part(&tree, b"f", at(1_000_000_001)).unwrap();
+    draft.write_all(b"whole").unwrap();
+    draft.commit(b"f", false, Some(1_000_000_001), None).unwrap();
+    assert!(!part.exists());
+    assert_eq!(fs::read(root.path().join("tree/f")).unwrap(), b"whole");
+    // A planted link is not followed either.
+    symlink("../outside/f", &part).unwrap();
+    assert!(Draft::part(&tree, b"f", at(1)).is_err());
+    fs::remove_file(&part).unwrap();
+    fs::hard_link(root.path().join("outside/f"), &part).unwrap();
+    drop(Draft::part(&tree, b"f", at(1)).unwrap());
+    assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
+}
+
+#[test]
+fn only_regular_files_are_read_and_fifos_do_not_block() {
+    let (root, tree) = scene();
+    let fifo = root.path().join("tree/p");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(tree.read(b"p").is_err());
+    assert!(tree.read(b"d").is_err());
+    assert!(Draft::new(&tree).unwrap().commit(b"p", true, None, None).is_err());
+    let kinds = |items: Vec<TreeEntry>| {
+        let mut kinds: Vec<_> = items.into_iter().map(|item| (item.name, item.kind)).collect();
+        kinds.sort_by(|one, other| one.0.cmp(&other.0));
+        kinds
+    };
+    let want = [(b"d".to_vec(), ObjectKind::Directory), (b"p".to_vec(), ObjectKind::Special)];
+    assert_eq!(kinds(tree.items(2).unwrap()), want);
+    assert_eq!(tree.items(1).unwrap_err().kind(), ErrorKind::QuotaExceeded);
+}
+
+#[test]
+fn a_directory_keeps_its_setgid_bit_when_its_mode_changes() {
+    let (root, tree) = scene();
+    let path = |name: &str| root.path().join(name);
+    fs::write(path("tree/f"), "x").unwrap();
+    for (name, want) in [("d", 0o2751), ("f", 0o751)] {
+        let full = path(&format!("tree/{name}"));
+        fs::set_permissions(&full, fs::Permissions::from_mode(0o2770)).unwrap();
+        tree.set_mode(name.as_bytes(), 0o751).unwrap();
+        assert_eq!(fs::metadata(&full).unwrap().mode() & 0o7777, want, "{name}");
+    }
+    symlink("../outside/f", path("tree/l")).unwrap();
+    assert!(tree.set_mode(b"l", 0o777).is_err());
+}
+
+#[test]
+fn names_that_a_listing_shows_apart_are_two_objects() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "a").unwrap();
+    fs::hard_link(root.path().join("a"), root.path().join("b")).unwrap();
+    let top = Directory::open(root.path()).unwrap();
+    for (listed, unlisted, want) in [
+        ("a", "A", Relation::Two),
+        // A hard link that appeared after the listing.
+        ("a", "b", Relation::Two),
+        ("gone", "a", Relation::Unclear),
+        ("gone", "new", Relation::Unclear),
+    ] {
+        let found = top.relation(listed.as_bytes(), unlisted.as_bytes()).unwrap();
+        assert_eq!(found, want, "{listed} {unlisted}");
+    }
+}

@@ -1,0 +1,263 @@
+//! What a caller can say about the synchronization of two trees.
+
+use std::path::PathBuf;
+
+use crate::file::evidence::Resume;
+use crate::file::put::TemporaryName;
+use crate::fxp;
+use crate::listing::{ListOptions, ListingForm};
+use crate::pool::patience::Patience;
+use crate::transfer::RateLimit;
+
+/// The facts by which files of the same name and size are compared.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Compare {
+    /// The modification time. If the target cannot set times, its file must be newer.
+    #[default]
+    Time,
+    /// Nothing else: files of equal size count as equal.
+    Size,
+    /// The digest. A server that computes none is a failure.
+    Digest,
+}
+
+/// The treatment of symbolic links of the source.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LinkChoice {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// The target gets the same links. FTP cannot create links on a server.
+    Keep,
+    /// The target gets copies of the objects that the links lead to.
+    Follow,
+}
+
+/// Which objects of a tree take part. Paths are relative to the top of the tree. `()` takes all.
+pub trait Choice: Sync {
+    /// Returns whether an object takes part. Directories that do not are not entered.
+    fn takes(&self, _path: &[u8], _is_directory: bool) -> bool {
+        true
+    }
+
+    /// Returns whether [`takes_file`](Self::takes_file) needs the modification time of files.
+    fn needs_time(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a file of this size in bytes, with a modification time in this range of
+    /// seconds since 1970-01-01T00:00:00Z, takes part. An unknown fact is `None`.
+    fn takes_file(&self, _size: Option<u64>, _times: Option<(i64, i64)>) -> bool {
+        true
+    }
+}
+
+impl Choice for () {}
+
+/// Options of [`Sync`](super::Sync).
+///
+/// By default all files are copied that differ in size or time, nothing is deleted, links are left
+/// out, and nothing is retried.
+#[derive(Clone)]
+#[must_use]
+pub struct SyncOptions<'a> {
+    pub(crate) compare: Compare,
+    pub(crate) deletes: bool,
+    pub(crate) most_deletions: Option<usize>,
+    pub(crate) ignores_errors: bool,
+    pub(crate) links: LinkChoice,
+    pub(crate) permissions: bool,
+    pub(crate) moves: bool,
+    pub(crate) resume: Resume,
+    pub(crate) is_dry: bool,
+    pub(crate) creates_parents: bool,
+    pub(crate) goes_ahead: bool,
+    pub(crate) temporary: Option<TemporaryName>,
+    pub(crate) backup: Option<PathBuf>,
+    pub(crate) journals: Option<PathBuf>,
+    pub(crate) choice: &'a dyn Choice,
+    pub(crate) list: ListOptions,
+    pub(crate) jobs: usize,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) relay: fxp::Options,
+    pub(crate) patience: Patience,
+}
+
+impl Default for SyncOptions<'_> {
+    fn default() -> Self {
+        Self {
+            compare: Compare::Time,
+            deletes: false,
+            most_deletions: None,
+            ignores_errors: false,
+            links: LinkChoice::Skip,
+            permissions: false,
+            moves: false,
+            resume: Resume::Own,
+            is_dry: false,
+            creates_parents: false,
+            goes_ahead: false,
+            temporary: None,
+            backup: None,
+            journals: None,
+            choice: &(),
+            list: ListOptions { all: true, form: ListingForm::Auto },
+            jobs: 1,
+            rate_limit: None,
+            relay: fxp::Options::default(),
+            patience: Patience::new().attempts(1),
+        }
+    }
+}
+
+impl<'a> SyncOptions<'a> {
+    /// Returns the default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how files are compared (default: [`Compare::Time`]).
+    pub const fn compare(mut self, compare: Compare) -> Self {
+        self.compare = compare;
+        self
+    }
+
+    /// Sets whether objects that only the target has are deleted (default: no).
+    ///
+    /// Deletions come last. If an object of the source may be missing in the target, nothing is
+    /// deleted.
+    pub const fn deletes(mut self, on: bool) -> Self {
+        self.deletes = on;
+        self
+    }
+
+    /// Sets the largest number of deletions; a plan with more is refused (default: none). A source
+    /// without files deletes only if there is such a number.
+    pub const fn most_deletions(mut self, most: Option<usize>) -> Self {
+        self.most_deletions = most;
+        self
+    }
+
+    /// Sets whether deletions take place, despite failures elsewhere, in directories in which, above
+    /// which and below which nothing failed (default: no).
+    pub const fn ignores_errors(mut self, on: bool) -> Self {
+        self.ignores_errors = on;
+        self
+    }
+
+    /// Sets the treatment of symbolic links (default: [`LinkChoice::Skip`]).
+    pub const fn links(mut self, links: LinkChoice) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Sets whether the target gets the permission bits of the source (default: no).
+    pub const fn permissions(mut self, on: bool) -> Self {
+        self.permissions = on;
+        self
+    }
+
+    /// Sets whether files of the source are removed once the target provably has them (default:
+    /// no). One side must be local.
+    pub const fn moves(mut self, on: bool) -> Self {
+        self.moves = on;
+        self
+    }
+
+    /// Sets what may be resumed (default: [`Resume::Own`], which resumes nothing in a new run).
+    pub const fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Sets whether nothing may be written, not even a test file (default: no). Then only the
+    /// [plan](super::Sync::steps) is of use.
+    pub const fn is_dry(mut self, on: bool) -> Self {
+        self.is_dry = on;
+        self
+    }
+
+    /// Sets whether missing parents of the target's top are created (default: no).
+    pub const fn creates_parents(mut self, on: bool) -> Self {
+        self.creates_parents = on;
+        self
+    }
+
+    /// Sets whether an upload over one connection is requested before the previous one is confirmed
+    /// (default: no). It needs [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data).
+    pub const fn goes_ahead(mut self, on: bool) -> Self {
+        self.goes_ahead = on;
+        self
+    }
+
+    /// Sets the temporary name of uploads (default: none).
+    pub fn temporary(mut self, name: Option<TemporaryName>) -> Self {
+        self.temporary = name;
+        self
+    }
+
+    /// Sets the directory of the target's side that keeps replaced and deleted files (default:
+    /// none). It and the target must not contain each other. On a server, uploads then get
+    /// temporary names.
+    pub fn backup(mut self, directory: Option<PathBuf>) -> Self {
+        self.backup = directory;
+        self
+    }
+
+    /// Sets the directory for journals, as [`FileOptions::journals`](crate::FileOptions::journals)
+    /// does.
+    pub fn journals(mut self, directory: Option<PathBuf>) -> Self {
+        self.journals = directory;
+        self
+    }
+
+    /// Sets which objects take part (default: all).
+    pub const fn choice(mut self, choice: &'a dyn Choice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// Sets the form of listings (default: [`ListingForm::Auto`]).
+    pub const fn listing(mut self, form: ListingForm) -> Self {
+        self.list.form = form;
+        self
+    }
+
+    /// Sets the largest number of copies at the same time, each over a connection of the pool
+    /// (default: 1; 0 counts as 1).
+    pub const fn jobs(mut self, most: usize) -> Self {
+        self.jobs = most;
+        self
+    }
+
+    /// Sets a limit of bytes per second for all copies together (default: none).
+    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
+        self.rate_limit = limit;
+        self
+    }
+
+    /// Sets how copies between two servers are made.
+    pub const fn relay(mut self, options: fxp::Options) -> Self {
+        self.relay = options;
+        self
+    }
+
+    /// Sets the attempts and pauses after transient failures, and what ends them (default: one
+    /// attempt).
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+impl std::fmt::Debug for SyncOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncOptions")
+            .field("compare", &self.compare)
+            .field("deletes", &self.deletes)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,772 @@
+//! Plans a mirror by listing both trees before any change. So `--dry-run` can show the plan,
+//! `--max-delete` is checked before any removal, and the progress display knows the total.
+
+mod large;
+mod links;
+mod removals;
+mod same;
+mod spellings;
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+use self::spellings::{Spelling, Spellings};
+use super::causes::Causes;
+use super::compare::{Difference, Rule};
+use super::entry::{
+    self, Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary,
+    is_unfinished,
+};
+use super::fault::{Setting, TreeFault, shown};
+use super::links::Proof;
+use super::options::SyncOptions;
+use super::path::{join, split};
+use super::scan::{Contents, Links, Scan};
+use crate::error::ErrorKind;
+use crate::listing::{Budget, ListLimits};
+
+/// Largest depth of a tree: a server can list an endless tree.
+const DEPTH: usize = 128;
+
+/// Largest number of objects in both trees, unless a lower limit is requested.
+pub(crate) const OBJECTS: usize = 1_000_000;
+
+/// What decides a plan.
+pub(crate) struct PlanOptions<'a> {
+    pub(crate) options: &'a SyncOptions<'a>,
+    pub(crate) rule: Rule,
+    /// Largest number of objects in both trees.
+    pub(crate) objects: usize,
+}
+
+/// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the
+/// source are removed last.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// All directories of the source that are mirrored, parents first. The first is the top.
+    pub(crate) directories: Vec<PlannedDirectory>,
+    pub(crate) copies: Vec<PlannedCopy>,
+    /// Numbers of the copies that all connections download together.
+    pub(crate) large: Vec<usize>,
+    /// Symbolic links to create.
+    pub(crate) links: Vec<PlannedLink>,
+    /// Permission bits of directories, and of files that are otherwise equal.
+    pub(crate) modes: Vec<PlannedMode>,
+    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
+    /// directory itself.
+    pub(crate) removals: Vec<Removal>,
+    /// Temporary files at the target; some may be leftovers of killed runs.
+    pub(crate) temporary: Vec<Vec<u8>>,
+    /// Steps that cannot be done.
+    pub(crate) failures: Vec<TreeFault>,
+    /// The failures after which nothing is deleted.
+    pub(crate) causes: Causes,
+    /// Whether [`SyncOptions::ignores_errors`] limits the causes to their directories.
+    pub(crate) ignores_errors: bool,
+    /// Whether the causes hold back removals.
+    pub(crate) is_withheld: bool,
+    /// Messages about names that the target spells in another way.
+    pub(crate) spelled: Vec<String>,
+    /// Number of the first copy with [`twins`](PlannedCopy::twins): those are the last ones, and
+    /// one job makes them in turn.
+    pub(crate) first_twin: usize,
+    /// Messages about objects that are left out on purpose, and about limits of the comparison.
+    pub(crate) left_out: Vec<String>,
+    /// Number of files and links that are equal on both sides.
+    pub(crate) same: usize,
+    /// Whether the source has no files at all, selected or not.
+    pub(crate) has_empty_source: bool,
+    /// Number of files of the source that the options exclude.
+    pub(crate) unselected: usize,
+    /// With `--remove-source`, the files that are equal on both sides.
+    pub(crate) equal: Vec<PlannedCopy>,
+    /// Whether files of the source are removed once the target has them.
+    pub(crate) moves: bool,
+    /// Total size of all copies in bytes, as far as sizes are known.
+    pub(crate) bytes: u64,
+}
+
+/// A directory to mirror.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedDirectory {
+    /// Path from the top; the path of the top itself is empty.
+    pub(crate) path: Vec<u8>,
+    /// Whether the target lacks the directory.
+    pub(crate) is_new: bool,
+    /// Whether a step in the directory is impossible.
+    pub(crate) has_failed: bool,
+    /// Names in the parent directory that the target may take for this directory's name.
+    pub(crate) twins: Vec<Vec<u8>>,
+}
+
+/// A file to copy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedCopy {
+    /// Index of the file's directory in the plan.
+    pub(crate) place: usize,
+    pub(crate) name: Vec<u8>,
+    pub(crate) size: Option<u64>,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) why: Difference,
+    /// With `--perms`, the permission bits of the source, if known.
+    pub(crate) mode: Option<u16>,
+    /// Whether the target does not list the name, but has the file under another spelling.
+    pub(crate) is_spelled: bool,
+    /// Other names of this run in the directory that the target may take for the file's name, or
+    /// for its temporary name.
+    pub(crate) twins: Vec<Vec<u8>>,
+}
+
+/// A symbolic link to create.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedLink {
+    /// Index of the link's directory in the plan.
+    pub(crate) place: usize,
+    pub(crate) name: Vec<u8>,
+    /// Target of the link.
+    pub(crate) link: Vec<u8>,
+    /// Whether an existing link of that name is replaced.
+    pub(crate) replaces: bool,
+}
+
+/// Permission bits to set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedMode {
+    /// Index of the directory whose state decides whether the bits are set.
+    pub(crate) place: usize,
+    /// Path from the top.
+    pub(crate) path: Vec<u8>,
+    pub(crate) mode: u16,
+}
+
+impl PlannedCopy {
+    /// Returns the copy of a file in the directory `place`.
+    fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
+        let TreeEntry { name, size, stamp, mode, .. } = item;
+        let (is_spelled, twins) = (false, Vec::new());
+        Self { place, name, size, stamp, why, mode, is_spelled, twins }
+    }
+
+    /// Returns whether the target already has a file of the same name.
+    pub(crate) fn replaces(&self) -> bool {
+        self.why != Difference::New
+    }
+}
+
+/// An object to remove from the target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Removal {
+    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
+    /// anything in that directory fails, the object stays.
+    pub(crate) place: usize,
+    /// Path from the top.
+    pub(crate) path: Vec<u8>,
+    pub(crate) what: Removed,
+}
+
+/// An object to remove, or a check before a removal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Removed {
+    /// A file or a link.
+    Entry,
+    /// A directory; its entries are removed first.
+    Directory,
+    /// No removal, but a check that this is a directory, before its entries are removed. Servers
+    /// list links to directories as directories, and the target of a link must never be touched.
+    Below {
+        /// Whether listings prove that the object is a directory.
+        proof: Proof,
+    },
+}
+
+impl Plan {
+    /// Lists both trees and plans the mirror.
+    ///
+    /// # Errors
+    ///
+    /// Returns failures that end the run, such as a lost connection, an unreadable source, too many
+    /// objects, or a temporary name that exists already.
+    pub(crate) fn make(
+        source: &mut dyn Scan,
+        target: &mut dyn Scan,
+        top_is_new: bool,
+        wish: &PlanOptions<'_>,
+    ) -> Result<Self, TreeFault> {
+        let top = source.identity();
+        let mut planner = Planner {
+            source,
+            target,
+            wish,
+            plan: Self {
+                moves: wish.options.moves,
+                ignores_errors: wish.options.ignores_errors,
+                ..Self::default()
+            },
+            seen: 0,
+            budget: Budget::default(),
+            weighed: Weighed::default(),
+            above: top.into_iter().collect(),
+            listings: Vec::new(),
+            is_link: false,
+            links: HashMap::new(),
+            clock: None,
+            refused: Vec::new(),
+            coarse: None,
+            lacks_modes: false,
+        };
+        planner.enter(&[], top_is_new, Vec::new())?;
+        planner.check_modes();
+        let mut plan = planner.plan;
+        plan.withhold();
+        // Stable: the order of all other copies stays.
+        plan.copies.sort_by_key(|copy| !copy.twins.is_empty());
+        plan.first_twin = plan.copies.partition_point(|copy| copy.twins.is_empty());
+        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && plan.unselected == 0;
+        Ok(plan)
+    }
+
+    /// Removes the removals that the causes do not permit. Reports this once, with the first cause.
+    fn withhold(&mut self) {
+        let Self { directories, causes, ignores_errors, removals, .. } = self;
+        let before = removals.len();
+        removals.retain(|removal| {
+            let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
+            causes.permit(place, *ignores_errors)
+        });
+        if before == removals.len() {
+            return;
+        }
+        match self.failures.is_empty() {
+            true => {
+                let first = self.causes.first().unwrap_or_default();
+                let text = format!("nothing deleted; first failure: {first}");
+                let fault = TreeFault::item(ErrorKind::Integrity, text);
+                self.failures.push(fault.of(Setting::Deletions));
+            }
+            false => self.is_withheld = true,
+        }
+    }
+
+    /// Returns the copies without twins, which jobs can make in parallel.
+    pub(crate) fn apart(&self) -> &[PlannedCopy] {
+        self.copies.get(..self.first_twin).unwrap_or(&self.copies)
+    }
+
+    /// Returns the objects to remove.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
+        self.removals.iter().filter(|removal| !matches!(removal.what, Removed::Below { .. }))
+    }
+
+    /// Returns the path of a copy, from the top.
+    pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
+        let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
+        join(place, &copy.name)
+    }
+}
+
+struct Planner<'a> {
+    source: &'a mut dyn Scan,
+    target: &'a mut dyn Scan,
+    wish: &'a PlanOptions<'a>,
+    plan: Plan,
+    /// Number of objects seen.
+    seen: usize,
+    /// The memory of the directories that are being compared, and of the plan.
+    budget: Budget,
+    /// Numbers of the plan's steps of each kind that are counted in the budget.
+    weighed: Weighed,
+    /// Unique identifiers of the directories from the top to the current one.
+    above: Vec<Vec<u8>>,
+    /// Hashes of the listings of those directories, to notice a link that leads to one of them.
+    listings: Vec<u64>,
+    /// Whether a link on a server leads to the current directory, or to one above it.
+    is_link: bool,
+    /// Links of the target, by directory.
+    links: HashMap<Vec<u8>, Rc<Links>>,
+    /// Clock of the target, once known.
+    clock: Option<Clock>,
+    /// Directories in which the target's clock could not be measured.
+    refused: Vec<Vec<u8>>,
+    /// A directory of the target, and whether it stores only even seconds.
+    coarse: Option<(Vec<u8>, bool)>,
+    /// With `--perms`, whether permissions are missing in a listing.
+    lacks_modes: bool,
+}
+
+/// Numbers of the plan's steps and messages.
+#[derive(Clone, Copy, Default)]
+struct Weighed {
+    directories: usize,
+    copies: usize,
+    equal: usize,
+    links: usize,
+    modes: usize,
+    removals: usize,
+    messages: usize,
+    left_out: usize,
+}
+
+/// A subdirectory of the source's current directory.
+struct Subdirectory {
+    name: Vec<u8>,
+    /// Whether the target lacks the subdirectory.
+    is_new: bool,
+    /// Unique identifier, if known.
+    unique: Option<Vec<u8>>,
+    /// Permission bits to set.
+    mode: Option<u16>,
+    /// As [`PlannedDirectory::twins`].
+    twins: Vec<Vec<u8>>,
+    /// Whether a link on a server leads to the directory.
+    is_link: bool,
+}
+
+impl Planner<'_> {
+    /// Plans a directory and everything below it.
+    fn enter(&mut self, path: &[u8], is_new: bool, twins: Vec<Vec<u8>>) -> Result<(), TreeFault> {
+        let contents = match self.read_source(path) {
+            Ok(contents) => contents,
+            Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
+            Err(failure) => {
+                // The content is unknown, so nothing in the directory is changed.
+                self.plan.causes.add(path, &failure.to_string());
+                self.plan.failures.push(failure);
+                return Ok(());
+            }
+        };
+        if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
+            // Mirroring a missing source must not succeed.
+            let message = "the listing is empty, so the directory may be missing";
+            return Err(TreeFault::new(ErrorKind::Refused, message));
+        }
+        let listing = hash_of(&contents.items);
+        if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
+            let failure =
+                TreeFault::item(ErrorKind::Protocol, format!("{}: contains itself", shown(path)));
+            self.plan.causes.add(path, &failure.to_string());
+            self.plan.failures.push(failure);
+            return Ok(());
+        }
+        let there = match is_new {
+            true => Contents::default(),
+            false => match self.read_target(path)? {
+                Some(there) => there,
+                None => return Ok(()),
+            },
+        };
+        let place = self.plan.directories.len();
+        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false, twins };
+        self.plan.directories.push(planned);
+
+        let held = weight(&contents.items) + weight(&there.items);
+        self.hold(held)?;
+        if self.target.is_local() {
+            let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
+            let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
+            self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
+        }
+        let subdirectories = self.plan_items(path, place, contents, there)?;
+        self.weigh()?;
+        self.listings.push(listing);
+        for subdirectory in subdirectories {
+            self.enter_below(path, place, subdirectory)?;
+        }
+        self.listings.pop();
+        self.budget.release(held);
+        Ok(())
+    }
+
+    /// Plans the entries of one directory on both sides. Returns the directory's subdirectories.
+    fn plan_items(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        contents: Contents,
+        there: Contents,
+    ) -> Result<Vec<Subdirectory>, TreeFault> {
+        if let Some(doubt) = &contents.doubt {
+            self.doubt(path, doubt);
+        }
+        let is_empty = contents.items.is_empty();
+        let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
+        let mut targets: HashMap<Vec<u8>, TreeEntry> =
+            there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
+        let names_there: HashSet<Vec<u8>> = match self.wish.options.temporary {
+            Some(_) => targets.keys().cloned().collect(),
+            None => HashSet::new(),
+        };
+        let first = self.plan.copies.len();
+        let mut subdirectories = Vec::new();
+        let mut spellings =
+            Spellings::new(&contents.items, &targets, self.wish.options.temporary.as_ref());
+        for item in contents.items {
+            if let Err(why) = check_name(&item.name) {
+                // The real name of this object is unknown, so any object of the target may be its
+                // copy.
+                self.fail(place, &join(path, &item.name), ErrorKind::Protocol, why);
+                continue;
+            }
+            let subdirectory = self.plan_item(path, place, item, &mut targets, &mut spellings)?;
+            subdirectories.extend(subdirectory);
+        }
+        spellings.mark_twins(self.plan.copies.get_mut(first..).unwrap_or_default());
+        spellings.mark_directories(&mut subdirectories);
+        self.check_temporary(path, first, &names, &names_there)?;
+        if self.wish.options.deletes {
+            // Pieces are removed by the run that completes their file or does not need them.
+            let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
+            targets.retain(|name, _| !names.contains(name) && !is_piece(name));
+            let mut extra: Vec<TreeEntry> = targets.into_values().collect();
+            if contents.hides {
+                self.keep_hidden(path, &mut extra);
+            }
+            self.remove_extra(path, place, extra, there.doubt, is_empty)?;
+        }
+        Ok(subdirectories)
+    }
+
+    /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
+    /// target, a name of the default pattern may exist: it counts as an interrupted upload.
+    fn check_temporary(
+        &self,
+        path: &[u8],
+        first: usize,
+        names: &HashSet<Vec<u8>>,
+        names_there: &HashSet<Vec<u8>>,
+    ) -> Result<(), TreeFault> {
+        let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
+        let replaces = temporary.of(b"x") == b".in.x";
+        for copy in self.plan.copies.iter().skip(first) {
+            let name = temporary.of(&copy.name);
+            let place = match () {
+                () if names.contains(&name) => "the source",
+                () if names_there.contains(&name) && !replaces => "the target",
+                () => continue,
+            };
+            let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
+            let text = format!(
+                "{name} is the temporary name of {copy}, but exists in {place}; nothing was copied; choose another pattern, or remove {name}"
+            );
+            return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
+        }
+        Ok(())
+    }
+
+    /// Plans one object of the source. Returns the object if it is a directory.
+    fn plan_item(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        item: TreeEntry,
+        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+        spellings: &mut Spellings<'_>,
+    ) -> Result<Option<Subdirectory>, TreeFault> {
+        let mut item = item;
+        let is_link = item.kind == ObjectKind::Link;
+        let its_path = join(path, &item.name);
+        if is_unfinished(&item.name) {
+            self.leave_out(&its_path, "a temporary file of this program");
+            return Ok(None);
+        }
+        if is_link {
+            self.follow(&its_path, &mut item)?;
+        }
+        let is_file = item.kind == ObjectKind::File;
+        let is_chosen =
+            self.wish.options.choice.takes(&its_path, item.kind == ObjectKind::Directory);
+        // To detect changes of a moved file, its time must be known before the download.
+        let needs_time = self.wish.options.choice.needs_time()
+            || self.wish.options.moves && !self.source.is_local();
+        if is_chosen && is_file && needs_time {
+            same::ask(&mut *self.source, &its_path, &mut item)?;
+        }
+        if !is_chosen || is_file && !self.takes_file(&item) {
+            self.plan.unselected += usize::from(is_file);
+            return Ok(None);
+        }
+        let spelling = match self.is_written(&item) {
+            true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
+            false => Spelling::Own,
+        };
+        let name_there = match spelling {
+            Spelling::Own => item.name.clone(),
+            Spelling::Other(name) => name,
+            Spelling::Taken => return Ok(None),
+        };
+        let temporary = self.wish.options.temporary.as_ref();
+        if let Some(temporary) = temporary.filter(|_| item.kind == ObjectKind::File) {
+            let temporary = temporary.of(&item.name);
+            if self.meets(path, place, &temporary, &item.name, spellings)? {
+                targets.remove(&name_there);
+                return Ok(None);
+            }
+        }
+        let is_spelled = name_there != item.name;
+        let other = targets.get(&name_there);
+        let kind_there = other.map(|other| other.kind);
+        let mode = self.wanted_mode(&item, other);
+        match (item.kind, kind_there) {
+            (ObjectKind::File, None) => self.copy(place, item, Difference::New),
+            (ObjectKind::File, Some(ObjectKind::File)) => {
+                if let Some(other) = targets.remove(&name_there) {
+                    let before = self.plan.copies.len();
+                    self.compare_both(place, its_path, mode, [item, other])?;
+                    let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
+                    copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
+                }
+            }
+            (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
+                let is_new = kind_there.is_none();
+                if is_spelled {
+                    targets.remove(&name_there);
+                }
+                let (name, unique, twins) = (item.name, item.unique, Vec::new());
+                return Ok(Some(Subdirectory { name, is_new, unique, mode, twins, is_link }));
+            }
+            (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
+                // What the target has there is not an extra.
+                targets.remove(&name_there);
+                let exit = self.side_of_target();
+                self.fail(
+                    place,
+                    &its_path,
+                    exit,
+                    "the target has an object of another type with this name",
+                );
+            }
+            (ObjectKind::Link, _) => {
+                self.plan_link(place, &its_path, item, &name_there, targets);
+            }
+            (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
+            (ObjectKind::Unknown, _) => {
+                self.fail(
+                    place,
+                    &its_path,
+                    ErrorKind::Protocol,
+                    "the listing does not show its type",
+                );
+            }
+        }
+        Ok(None)
+    }
+
+    /// Plans a subdirectory, unless the tree is too deep or contains itself.
+    fn enter_below(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        subdirectory: Subdirectory,
+    ) -> Result<(), TreeFault> {
+        let Subdirectory { name, is_new, unique, mode, twins, is_link } = subdirectory;
+        self.weigh()?;
+        let below = join(path, &name);
+        if self.above.len() >= DEPTH {
+            self.fail(place, &below, ErrorKind::Protocol, "is too deep");
+            return Ok(());
+        }
+        if unique.is_some() && self.above.iter().any(|above| Some(above) == unique.as_ref()) {
+            self.fail(place, &below, ErrorKind::Protocol, "contains itself");
+            return Ok(());
+        }
+        self.above.push(unique.unwrap_or_default());
+        let inside = self.plan.directories.len();
+        let is_outer_link = self.is_link;
+        self.is_link |= is_link;
+        self.enter(&below, is_new, twins)?;
+        self.is_link = is_outer_link;
+        self.above.pop();
+        if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
+            // The mode is set after all other steps in the directory, because it may forbid further
+            // changes there.
+            self.plan.modes.push(PlannedMode { place: inside, path: below, mode });
+        }
+        Ok(())
+    }
+
+    fn read_source(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
+        let contents = self.source.list(path, self.limits())?;
+        self.count(contents)
+    }
+
+    /// Returns the content of a target directory, or `None` if too little is known to change
+    /// anything there.
+    fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, TreeFault> {
+        let contents = self.target.list(path, self.limits());
+        match contents {
+            Ok(contents) => self.count(contents).map(Some),
+            Err(failure) if failure.ends_run() => Err(failure),
+            // The listing is incomplete, so not all names in the directory are known.
+            Err(failure) if failure.kind() == ErrorKind::Integrity => match path.is_empty() {
+                true => Err(failure),
+                false => {
+                    self.plan.causes.add(path, &failure.to_string());
+                    self.plan.failures.push(failure);
+                    Ok(None)
+                }
+            },
+            // The directory counts as empty: all files are copied again, and nothing is removed.
+            Err(failure) => {
+                let doubt = Some(failure.to_string());
+                let what = "all files in this directory are copied, changed or not";
+                self.plan.left_out.push(format!("{failure}: {what}"));
+                Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
+            }
+        }
+    }
+
+    /// Returns the limits of the next listing.
+    fn limits(&self) -> ListLimits {
+        self.budget.limits(self.wish.objects - self.seen)
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), TreeFault> {
+        self.budget.hold(bytes).map_err(|_| too_many())
+    }
+
+    /// Counts the memory of the steps and messages that the plan got since the last call.
+    fn weigh(&mut self) -> Result<(), TreeFault> {
+        let plan = &self.plan;
+        let name = |name: &[u8]| Budget::weight_of_name(name);
+        let Weighed { directories, copies, equal, links, modes, removals, messages, left_out } =
+            self.weighed;
+        let copy = |copy: &PlannedCopy| {
+            let twins = copy.twins.iter().map(|twin| name(twin)).sum::<usize>();
+            size_of::<PlannedCopy>() + name(&copy.name) + twins
+        };
+        let bytes = plan
+            .directories
+            .iter()
+            .skip(directories)
+            .map(|place| size_of::<PlannedDirectory>() + name(&place.path))
+            .chain(plan.copies.iter().skip(copies).map(copy))
+            .chain(plan.equal.iter().skip(equal).map(copy))
+            .chain(
+                plan.links.iter().skip(links).map(|link| 2 * name(&link.name) + name(&link.link)),
+            )
+            .chain(plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)))
+            .chain(plan.removals.iter().skip(removals).map(|removal| 2 * name(&removal.path)))
+            .chain(
+                plan.failures
+                    .iter()
+                    .skip(messages)
+                    .map(|failure| size_of::<TreeFault>() + name(failure.to_string().as_bytes())),
+            )
+            .chain(plan.left_out.iter().skip(left_out).map(|message| name(message.as_bytes())))
+            .sum();
+        self.weighed = Weighed {
+            directories: plan.directories.len(),
+            copies: plan.copies.len(),
+            equal: plan.equal.len(),
+            links: plan.links.len(),
+            modes: plan.modes.len(),
+            removals: plan.removals.len(),
+            messages: plan.failures.len(),
+            left_out: plan.left_out.len(),
+        };
+        self.hold(bytes)
+    }
+
+    fn count(&mut self, mut contents: Contents) -> Result<Contents, TreeFault> {
+        self.seen += contents.items.len();
+        if self.seen >= self.wish.objects {
+            return Err(too_many());
+        }
+        entry::sort(&mut contents.items);
+        Ok(contents)
+    }
+
+    fn copy(&mut self, place: usize, item: TreeEntry, why: Difference) {
+        self.plan.bytes = self.plan.bytes.saturating_add(item.size.unwrap_or_default());
+        let copy = PlannedCopy::of(place, item, why);
+        let mode = copy.mode.filter(|_| self.wish.options.permissions);
+        self.plan.copies.push(PlannedCopy { mode, ..copy });
+    }
+
+    /// Returns the reason why a directory of the target may be reached through a link, if any.
+    /// Nothing is removed from such a directory.
+    fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, TreeFault> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
+        for end in ends {
+            let (above, name) = split(path.get(..end).unwrap_or_default());
+            let may_be_link = match self.links(above) {
+                // If listings prove nothing, the source's directory of the same name counts as
+                // proof.
+                Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
+                Err(failure) if failure.ends_run() => return Err(failure),
+                Err(failure) => return Ok(Some(failure.to_string())),
+            };
+            if may_be_link {
+                let above = name_of(path.get(..end).unwrap_or_default());
+                return Ok(Some(format!("{above} may be a symbolic link")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn side_of_target(&self) -> ErrorKind {
+        if self.target.is_local() { ErrorKind::Local } else { ErrorKind::Refused }
+    }
+
+    fn fail(&mut self, place: usize, path: &[u8], exit: ErrorKind, why: &str) {
+        self.fail_with(place, TreeFault::item(exit, format!("{}: {why}", shown(path))));
+    }
+
+    /// Records a failure that leaves something of the source without its copy.
+    fn fail_with(&mut self, place: usize, failure: TreeFault) {
+        if let Some(place) = self.plan.directories.get_mut(place) {
+            place.has_failed = true;
+            self.plan.causes.add(&place.path, &failure.to_string());
+        }
+        self.plan.failures.push(failure);
+    }
+
+    /// Records a failure to delete an object of the target.
+    fn keep(&mut self, path: &[u8], exit: ErrorKind, why: &str) {
+        self.plan.failures.push(TreeFault::item(exit, format!("{}: {why}", shown(path))));
+    }
+
+    /// Records a reason why the source may have unlisted objects.
+    fn doubt(&mut self, path: &[u8], doubt: &str) {
+        self.plan.causes.add(path, &format!("{}: {doubt}", name_of(path)));
+    }
+
+    /// Returns whether the size and the age of a file are within the limits.
+    fn takes_file(&self, item: &TreeEntry) -> bool {
+        let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
+        self.wish.options.choice.takes_file(item.size, times)
+    }
+
+    fn leave_out(&mut self, path: &[u8], what: &str) {
+        self.plan.left_out.push(format!("{}: skipped: {what}", shown(path)));
+    }
+}
+
+/// Returns a hash of a listing: of names, sizes and times.
+fn hash_of(items: &[TreeEntry]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for item in items {
+        let stamp = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
+        (&item.name, item.size, stamp).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn name_of(path: &[u8]) -> String {
+    if path.is_empty() { "the top directory".to_owned() } else { shown(path) }
+}
+
+fn too_many() -> TreeFault {
+    let message = "too many objects for memory; mirror the directories one by one";
+    TreeFault::new(ErrorKind::Integrity, message).never_retried()
+}
+
+/// Returns the memory of entries while they are compared: each name is held twice.
+fn weight(items: &[TreeEntry]) -> usize {
+    let weights = items.iter().map(|item| item.weight() + Budget::weight_of_name(&item.name));
+    weights.sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Plans removals from the target: `--delete`.
+
+use std::rc::Rc;
+
+use super::{DEPTH, Planner, Removal, Removed, name_of, weight};
+use crate::error::ErrorKind;
+use crate::listing::Budget;
+use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
+use crate::tree::fault::{TreeFault, shown};
+use crate::tree::links::Proof;
+use crate::tree::path::join;
+use crate::tree::scan::Links;
+
+impl Planner<'_> {
+    /// Keeps objects of the target that the source may have but does not list.
+    pub(crate) fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
+        let choice = self.wish.options.choice;
+        let is_hidden = |item: &mut TreeEntry| {
+            item.name.first() == Some(&b'.')
+                && !entry::is_unfinished(&item.name)
+                && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
+        };
+        for item in extra.extract_if(.., is_hidden) {
+            let path = shown(&join(path, &item.name));
+            let what = "not deleted: the source may hide names that begin with a dot";
+            self.plan.left_out.push(format!("{path}: {what}"));
+        }
+    }
+
+    /// Plans the removal of objects that only the target has.
+    pub(crate) fn remove_extra(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut extra: Vec<TreeEntry>,
+        doubt: Option<String>,
+        source_is_empty: bool,
+    ) -> Result<(), TreeFault> {
+        extra.retain(|item| {
+            let path = join(path, &item.name);
+            self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
+        });
+        if extra.is_empty() {
+            return Ok(());
+        }
+        if source_is_empty && !self.source.is_empty(path)? {
+            self.doubt(path, "the listing of the source is empty, so the source may be missing");
+        }
+        let doubt = match doubt {
+            None => self.doubt_on_the_way(path)?,
+            doubt => doubt,
+        };
+        if let Some(doubt) = doubt {
+            let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
+            self.plan.failures.push(TreeFault::item(ErrorKind::Protocol, message));
+            return Ok(());
+        }
+        self.remove_all(path, place, extra, 1).map(drop)
+    }
+
+    /// Plans the removal of several objects. Returns whether all of them can be removed.
+    fn remove_all(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut items: Vec<TreeEntry>,
+        depth: usize,
+    ) -> Result<bool, TreeFault> {
+        entry::sort(&mut items);
+        let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
+            true => self.links(path),
+            false => Ok(Rc::new(Links::marked())),
+        };
+        let links = match links {
+            Ok(links) => links,
+            Err(failure) if failure.ends_run() => return Err(failure),
+            Err(failure) => {
+                self.plan.failures.push(failure);
+                return Ok(false);
+            }
+        };
+        let mut all_go = true;
+        for item in items {
+            all_go &= self.remove_item(path, place, &item, &links, depth)?;
+        }
+        Ok(all_go)
+    }
+
+    /// Plans the removal of one object in the directory at `path`. Returns whether the object can
+    /// be removed.
+    fn remove_item(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        item: &TreeEntry,
+        links: &Links,
+        depth: usize,
+    ) -> Result<bool, TreeFault> {
+        let its_path = join(path, &item.name);
+        let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
+        let choice = self.wish.options.choice;
+        if !choice.takes(&its_path, kind == ObjectKind::Directory)
+            || kind == ObjectKind::File && !self.takes_file(item)
+        {
+            return Ok(false);
+        }
+        if let Some(why) = self.target.needed(&its_path, item) {
+            self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
+            return Ok(false);
+        }
+        if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
+            self.keep(&its_path, self.side_of_target(), why);
+            return Ok(false);
+        }
+        let what = match kind {
+            ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
+                self.keep(&its_path, self.side_of_target(), "is too deep");
+                return Ok(false);
+            }
+            ObjectKind::Directory
+                if !self.remove_below(place, &its_path, links.proof, depth)? =>
+            {
+                return Ok(false);
+            }
+            ObjectKind::Directory => Removed::Directory,
+            ObjectKind::Unknown => {
+                let why = "the listing does not show its type";
+                self.keep(&its_path, self.side_of_target(), why);
+                return Ok(false);
+            }
+            ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
+        };
+        self.plan.removals.push(Removal { place, path: its_path, what });
+        Ok(true)
+    }
+
+    /// Plans the removal of everything in a directory. Returns whether all of it can be removed.
+    fn remove_below(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        proof: Proof,
+        depth: usize,
+    ) -> Result<bool, TreeFault> {
+        let below = match self.target.list(path, self.limits()) {
+            Ok(contents) => self.count(contents)?,
+            Err(failure) if failure.ends_run() => return Err(failure),
+            Err(failure) => {
+                self.plan.failures.push(failure);
+                return Ok(false);
+            }
+        };
+        if let Some(doubt) = below.doubt {
+            self.keep(path, self.side_of_target(), &doubt);
+            return Ok(false);
+        }
+        let what = Removed::Below { proof };
+        self.plan.removals.push(Removal { place, path: path.to_vec(), what });
+        let held = weight(&below.items);
+        self.hold(held)?;
+        self.weigh()?;
+        let all_go = self.remove_all(path, place, below.items, depth + 1)?;
+        self.budget.release(held);
+        Ok(all_go)
+    }
+
+    /// Returns the links in a directory of the target, which is listed only once.
+    pub(crate) fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, TreeFault> {
+        if let Some(links) = self.links.get(path) {
+            return Ok(Rc::clone(links));
+        }
+        let links = Rc::new(self.target.links(path)?);
+        let names = links.names.iter().map(|name| Budget::weight_of_name(name)).sum::<usize>();
+        self.hold(names + 2 * Budget::weight_of_name(path))?;
+        self.links.insert(path.to_vec(), Rc::clone(&links));
+        Ok(links)
+    }
+}
+
+/// Checks that an object of this name can be removed.
+fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
+    match check_name(name) {
+        // Local names can contain characters that FTP does not allow.
+        Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
+            Ok(())
+        }
+        checked => checked,
+    }
+}

@@ -1,0 +1,229 @@
+//! Compares files of both sides by times or digests, and measures the target's clock for this.
+
+use super::{PlannedCopy, Planner, name_of};
+use crate::error::ErrorKind;
+use crate::tree::compare::{Difference, Rule, Verdict, compare};
+use crate::tree::entry::{Clock, Stamp, TreeEntry};
+use crate::tree::fault::TreeFault;
+use crate::tree::path::split;
+use crate::tree::scan::Scan;
+
+/// Number of directories in which measuring the target's clock is tried before giving up.
+const REFUSALS: usize = 4;
+
+/// A file that both sides have.
+struct Pair {
+    /// The entry of the source.
+    item: TreeEntry,
+    /// The entry of the target.
+    other: TreeEntry,
+    /// The clocks of source and target.
+    clocks: [Clock; 2],
+    rule: Rule,
+}
+
+impl Pair {
+    fn verdict(&self) -> Verdict {
+        let [item, other] = self.by_clocks();
+        compare(&item, &other, self.rule)
+    }
+
+    fn by_clocks(&self) -> [TreeEntry; 2] {
+        let [of_source, of_target] = self.clocks;
+        [self.item.by(of_source), self.other.by(of_target)]
+    }
+}
+
+impl Planner<'_> {
+    /// Compares a file that both sides have, and plans a copy if the rule requires one.
+    ///
+    /// # Errors
+    ///
+    /// Returns failures that end the plan. Other failures are recorded in the plan.
+    pub(crate) fn compare(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        item: TreeEntry,
+        other: TreeEntry,
+    ) -> Result<(), TreeFault> {
+        let rule = self.wish.rule;
+        let goes_by_clocks = rule == Rule::NotBefore && item.size == other.size;
+        let clocks = match goes_by_clocks {
+            true => [self.clock_of_source(), self.clock(path)?],
+            false => [Clock::OURS; 2],
+        };
+        let mut pair = Pair { item, other, clocks, rule };
+        let Some(mut verdict) = self.judge(place, path, &mut pair)? else { return Ok(()) };
+        if verdict == Verdict::Differs(Difference::Time)
+            && rule == Rule::SameTime
+            && is_rounded(&pair.item, &pair.other)
+            && self.is_coarse(path)?
+        {
+            verdict = Verdict::Same;
+        }
+        self.plan_verdict(place, pair, verdict)
+    }
+
+    /// Returns the verdict on a pair. Requests digests or exact times if the listings are not
+    /// enough. Returns `None` if the digests cannot be compared, after recording a failure of the
+    /// file.
+    fn judge(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        pair: &mut Pair,
+    ) -> Result<Option<Verdict>, TreeFault> {
+        let rule = pair.rule;
+        let verdict = pair.verdict();
+        // Equal times are not enough proof to remove the source.
+        let is_doubtful =
+            self.wish.options.moves && rule == Rule::SameTime && verdict == Verdict::Same;
+        if rule == Rule::SameHash && verdict == Verdict::Unclear
+            || is_doubtful && self.offers_digest()?
+        {
+            return match self.has_same_content(path) {
+                Ok(true) => Ok(Some(Verdict::Same)),
+                Ok(false) => Ok(Some(Verdict::Differs(Difference::Content))),
+                Err(failure) if failure.ends_run() => Err(failure),
+                Err(failure) => {
+                    self.fail_with(place, failure);
+                    Ok(None)
+                }
+            };
+        }
+        if verdict != Verdict::Unclear {
+            return Ok(Some(verdict));
+        }
+        // If a file may be the same, asking for its time is cheaper than copying it.
+        ask(&mut *self.source, path, &mut pair.item)?;
+        ask(&mut *self.target, path, &mut pair.other)?;
+        Ok(Some(pair.verdict()))
+    }
+
+    /// Counts a pair as the same, or plans its copy.
+    fn plan_verdict(
+        &mut self,
+        place: usize,
+        pair: Pair,
+        verdict: Verdict,
+    ) -> Result<(), TreeFault> {
+        match verdict {
+            // If no digest was compared, only a new copy is enough proof.
+            Verdict::Same
+                if self.wish.options.moves
+                    && (pair.rule == Rule::NotBefore || !self.offers_digest()?) =>
+            {
+                self.copy(place, pair.item, Difference::Doubt);
+            }
+            Verdict::Same => {
+                self.plan.same += 1;
+                if self.wish.options.moves {
+                    self.plan.equal.push(PlannedCopy::of(place, pair.item, Difference::Doubt));
+                }
+            }
+            Verdict::Differs(why) => self.copy(place, pair.item, why),
+            Verdict::Unclear => self.copy(place, pair.item, Difference::Doubt),
+        }
+        Ok(())
+    }
+
+    /// Returns whether the server can compute digests.
+    fn offers_digest(&mut self) -> Result<bool, TreeFault> {
+        let far = if self.source.is_local() { &mut *self.target } else { &mut *self.source };
+        match far.checksum() {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.kind() == ErrorKind::Unsupported => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Returns whether both sides have the same content at `path`, compared by digest.
+    fn has_same_content(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let (here, there) = match self.source.is_local() {
+            true => (&mut *self.source, &mut *self.target),
+            false => (&mut *self.target, &mut *self.source),
+        };
+        let checksum = there.checksum()?;
+        let digest = here.digest(path, checksum)?;
+        there.has_digest(path, &digest)
+    }
+
+    /// Returns the source's clock. The clock is not measured, because nothing is written to the
+    /// source.
+    fn clock_of_source(&self) -> Clock {
+        if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
+    }
+
+    /// Returns the target's clock, which is measured once. Without the measurement, a server that
+    /// reports another time zone would hide changes for hours.
+    fn clock(&mut self, path: &[u8]) -> Result<Clock, TreeFault> {
+        if let Some(clock) = self.clock {
+            return Ok(clock);
+        }
+        let (directory, _) = split(path);
+        if self.wish.options.is_dry {
+            let note = "a dry run does not measure the server's clock; if the clocks differ, the list of copies may be wrong";
+            self.plan.left_out.push(note.to_owned());
+            return Ok(*self.clock.insert(Clock::OURS));
+        }
+        if self.refused.len() == REFUSALS || self.refused.iter().any(|at| at == directory) {
+            return Ok(Clock::UNKNOWN);
+        }
+        if let Some(clock) = self.target.clock(directory)? {
+            self.plan.left_out.extend(difference(clock));
+            return Ok(*self.clock.insert(clock));
+        }
+        if self.refused.is_empty() {
+            self.plan.left_out.push(format!(
+                "{}: cannot measure the server's clock, so files that changed less than 14 hours before their last copy are copied again",
+                name_of(directory)
+            ));
+        }
+        self.refused.push(directory.to_vec());
+        Ok(Clock::UNKNOWN)
+    }
+
+    /// Returns whether the target stores only even seconds in the directory of `path`.
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let (directory, _) = split(path);
+        if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
+            return Ok(*is_coarse);
+        }
+        let is_coarse = !self.wish.options.is_dry && self.target.is_coarse(directory)?;
+        self.coarse = Some((directory.to_vec(), is_coarse));
+        Ok(is_coarse)
+    }
+}
+
+/// Returns whether the target's time is the source's time, rounded by FAT to an adjacent even
+/// second.
+fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
+    let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
+    exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {
+        of_target % 2 == 0 && of_source.abs_diff(of_target) == 1
+    })
+}
+
+/// Returns a message if the server's clock differs from the local clock by a minute or more.
+fn difference(clock: Clock) -> Option<String> {
+    let between = i64::midpoint(clock.least, clock.most);
+    let seconds = between.abs();
+    let way = if between > 0 { "fast" } else { "slow" };
+    (seconds >= 60).then(|| {
+        let hours = seconds / 3_600;
+        let minutes = seconds / 60 % 60;
+        let seconds = seconds % 60;
+        format!("the server's clock is {hours}:{minutes:02}:{seconds:02} {way}; times are adjusted")
+    })
+}
+
+/// Asks for the modification time of a file, unless it is known to the second.
+pub(crate) fn ask(side: &mut dyn Scan, path: &[u8], item: &mut TreeEntry) -> Result<(), TreeFault> {
+    if item.stamp.and_then(Stamp::exact).is_none()
+        && let Some(time) = side.modified(path)?
+    {
+        item.stamp = Some(Stamp::at(time));
+    }
+    Ok(())
+}

@@ -1,0 +1,425 @@
+//! Tests plans for mirrors of two trees that are written as text.
+
+use super::*;
+
+/// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
+/// an object of unknown type.
+struct Tree {
+    paths: Vec<&'static str>,
+    doubt: Option<(&'static str, &'static str)>,
+    refused: Option<&'static str>,
+    is_local: bool,
+    is_empty: bool,
+    asked: Vec<String>,
+    links: Vec<&'static str>,
+    proof: Proof,
+    hides: bool,
+    /// The directory whose listing is not proven complete.
+    cut: Option<&'static str>,
+    clock: Option<Clock>,
+    is_coarse: bool,
+}
+
+fn tree(paths: &[&'static str], is_local: bool) -> Tree {
+    let paths = paths.to_vec();
+    let doubt = None;
+    let refused = None;
+    let is_empty = true;
+    let asked = Vec::new();
+    let links = Vec::new();
+    let proof = Proof::Directory;
+    let hides = false;
+    let cut = None;
+    let clock = Some(Clock::OURS);
+    let is_coarse = false;
+    Tree {
+        paths,
+        doubt,
+        refused,
+        is_local,
+        is_empty,
+        asked,
+        links,
+        proof,
+        hides,
+        cut,
+        clock,
+        is_coarse,
+    }
+}
+
+impl Scan for Tree {
+    fn list(&mut self, path: &[u8], _limits: ListLimits) -> Result<Contents, TreeFault> {
+        let path = std::str::from_utf8(path).unwrap();
+        if self.refused == Some(path) {
+            return Err(TreeFault::item(ErrorKind::Refused, format!("{path}: 550 no")));
+        }
+        if self.cut == Some(path) {
+            return Err(TreeFault::item(ErrorKind::Integrity, format!("{path}: cut")));
+        }
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let below = self.paths.iter().filter_map(|item| item.strip_prefix(&prefix));
+        let here = below.filter(|item| {
+            let name = item.strip_suffix('/').unwrap_or(item);
+            !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
+        });
+        let items = here.map(|text| {
+            let (name, size, stamp, kind) = match text.split_once('=') {
+                Some((name, facts)) => {
+                    let (size, time) = facts.split_once('@').unwrap();
+                    let time = time.parse().ok().map(Stamp::at);
+                    (name, size.parse().ok(), time, ObjectKind::File)
+                }
+                None if text.ends_with('/') => {
+                    (text.trim_end_matches('/'), None, None, ObjectKind::Directory)
+                }
+                None if text.ends_with('>') => {
+                    (text.trim_end_matches('>'), None, None, ObjectKind::Link)
+                }
+                None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
+            };
+            let name = name.as_bytes().to_vec();
+            let changed = None;
+            let unique = None;
+            TreeEntry { name, kind, size, stamp, changed, unique, mode: None, target: None }
+        });
+        let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
+        Ok(Contents { items: items.collect(), doubt, hides: self.hides })
+    }
+
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault> {
+        self.asked.push(String::from_utf8(path.to_vec()).unwrap());
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(self.is_empty)
+    }
+
+    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault> {
+        if self.is_local {
+            return Ok(Links::marked());
+        }
+        let listed =
+            self.list(path, ListLimits::default())?.items.into_iter().map(|item| item.name);
+        let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
+        Ok(Links { names: listed.filter(|name| is_link(name)).collect(), proof: self.proof })
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, TreeFault> {
+        self.asked.push(format!("clock {}", String::from_utf8_lossy(path)));
+        Ok(self.clock)
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        self.asked.push(format!("coarse {}", String::from_utf8_lossy(path)));
+        Ok(self.is_coarse)
+    }
+}
+
+/// Plans with these options and rule, and a limit on the number of objects.
+fn make_by(
+    source: &mut dyn Scan,
+    target: &mut Tree,
+    is_new: bool,
+    (options, rule, objects): (&SyncOptions<'_>, Rule, usize),
+) -> Result<Plan, TreeFault> {
+    Plan::make(source, target, is_new, &PlanOptions { options, rule, objects })
+}
+
+fn make(source: &mut Tree, target: &mut Tree) -> Plan {
+    let options = SyncOptions::new().deletes(true);
+    make_by(source, target, false, (&options, Rule::SameTime, 5_000)).unwrap()
+}
+
+/// Returns a plan in words: the objects to create, copy and remove, and the number of impossible
+/// steps.
+fn summary(plan: &Plan) -> String {
+    let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+    let made = plan.directories.iter().filter(|place| place.is_new);
+    let made = made.map(|place| format!("+{}/", text(&place.path)));
+    let copies = plan.copies.iter().map(|copy| text(&plan.path_of(copy)));
+    let gone = |removal: &Removal| format!("-{}", text(&removal.path));
+    let removals = plan.removed().map(gone);
+    let mut words: Vec<String> = made.chain(copies).chain(removals).collect();
+    words.extend((!plan.failures.is_empty()).then(|| format!("!{}", plan.failures.len())));
+    words.join(" ")
+}
+
+#[test]
+fn a_plan_contains_only_the_differences() {
+    for (source, target, want) in [
+        (&["a=1@5", "d/", "d/b=2@6"][..], &[][..], "+d/ a d/b"),
+        (&["a=1@5", "d/", "d/b=2@6"], &["a=1@5", "d/", "d/b=2@6"], ""),
+        (&["a=1@5", "b=1@5", "c=1@5"], &["a=2@5", "b=1@6", "c=1@5"], "a b"),
+        (&["a=1@x"], &["a=1@5"], "a"),
+        // Objects that the source lacks are removed, the content of a directory before the
+        // directory.
+        (&["a=1@5"], &["a=1@5", "b=1@5", "d/", "d/e/", "d/e/f=1@1"], "-b -d/e/f -d/e -d"),
+        // A link is removed as a link; an object of unknown type stays.
+        (&["a=1@5"], &["a=1@5", "l>"], "-l"),
+        (&["a=1@5"], &["a=1@5", "b=1@1", "?x"], "-b !1"),
+        // No object replaces one of another kind; the existing object stays, and so do all extras.
+        (&["a=1@5"], &["a/", "b=1@1"], "!1"),
+        (&["d/", "d/x=1@1"], &["d=1@1", "b=1@1"], "!1"),
+        (&["a=1@5"], &["a>"], "!1"),
+        // An object that the source skips still counts as existing there.
+        (&["l>", "a=1@5"], &["l=1@1", "a=1@5"], ""),
+        // Names that lead out of the tree: nothing is removed.
+        (&["../x=1@1", "a=1@5"], &["b=1@1"], "a !1"),
+        (&["..=1@1"], &["b=1@1"], "!1"),
+        (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "!1"),
+        (&["?x"], &["b=1@1"], "!1"),
+    ] {
+        let mut source = tree(source, false);
+        let mut target = tree(target, true);
+        let plan = make(&mut source, &mut target);
+        let shown = format!("{:?} {:?}", source.paths, target.paths);
+        assert_eq!(summary(&plan), want, "{shown}");
+    }
+}
+
+#[test]
+fn nothing_is_removed_based_on_an_uncertain_listing() {
+    let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.doubt = Some(("d", "a line that is not understood"));
+    assert_eq!(summary(&make(&mut source, &mut all())), "!1");
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.refused = Some("d");
+    assert_eq!(summary(&make(&mut source, &mut all())), "!1");
+    // An empty listing may be that of a missing directory.
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.is_empty = false;
+    assert_eq!(summary(&make(&mut source, &mut all())), "!1");
+    let mut source = tree(&["a=1@5", "d/"], false);
+    assert_eq!(summary(&make(&mut source, &mut all())), "-d/b");
+    // Objects that are uncertain in the target's listing stay, and so do all directories above
+    // them.
+    let mut source = tree(&["a=1@5"], true);
+    let mut target = all();
+    (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
+    assert_eq!(summary(&make(&mut source, &mut target)), "!1");
+    let mut source = tree(&["a=1@5"], true);
+    let mut target = all();
+    (target.is_local, target.refused) = (false, Some("d"));
+    assert_eq!(summary(&make(&mut source, &mut target)), "!1");
+}
+
+#[test]
+fn a_link_listed_as_a_directory_is_not_followed_hc_08() {
+    let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
+    target.links.push("l");
+    let plan = make(&mut tree(&[], true), &mut target);
+    assert_eq!(summary(&plan), "-b -l");
+    assert!(plan.removals.iter().all(|removal| removal.what == Removed::Entry));
+}
+
+#[test]
+fn nothing_is_removed_inside_a_directory_that_may_be_a_link_hc_08() {
+    let all = ["l/", "l/precious=1@1", "l/d/", "l/d/precious=1@1", "r/", "r/old=1@1"];
+    for (links, proof, want) in [
+        (&[][..], Proof::Directory, "-l/precious -l/d/precious -r/old"),
+        (&["l"], Proof::Directory, "-r/old !2"),
+        // The only evidence is a directory of the same name at the source.
+        (&[], Proof::None, "-l/precious -l/d/precious -r/old"),
+        // More directories are listed than can exist: any of them may be a link.
+        (&[], Proof::TooMany, "!3"),
+    ] {
+        let mut source = tree(&["l/", "l/d/", "r/"], true);
+        let mut target = tree(&all, false);
+        (target.links, target.proof) = (links.to_vec(), proof);
+        let plan = make(&mut source, &mut target);
+        assert_eq!(summary(&plan), want, "{links:?} {proof:?}");
+    }
+}
+
+#[test]
+fn only_a_possibly_unchanged_file_needs_a_query() {
+    let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
+    let mut target = tree(&["a=1@5", "b=1@5"], true);
+    let plan = make(&mut source, &mut target);
+    assert_eq!(summary(&plan), "a b c");
+    assert_eq!(source.asked, ["a"]);
+    assert_eq!(plan.copies[0].why, Difference::Doubt);
+}
+
+/// A server that lists a directory inside itself, without end.
+struct Endless {
+    width: usize,
+    unique: Option<&'static [u8]>,
+}
+
+impl Scan for Endless {
+    fn list(&mut self, _path: &[u8], _limits: ListLimits) -> Result<Contents, TreeFault> {
+        let item = |number: usize| TreeEntry {
+            name: format!("d{number}").into_bytes(),
+            kind: ObjectKind::Directory,
+            size: None,
+            stamp: None,
+            changed: None,
+            unique: self.unique.map(<[u8]>::to_vec),
+            mode: None,
+            target: None,
+        };
+        let items = (0..self.width).map(item).collect();
+        Ok(Contents { items, doubt: None, hides: false })
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, TreeFault> {
+        Ok(None)
+    }
+
+    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(true)
+    }
+
+    fn links(&mut self, _path: &[u8]) -> Result<Links, TreeFault> {
+        Ok(Links::marked())
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn an_endless_tree_is_cut_off_hc_14() {
+    let mut target = tree(&[], true);
+    let options = SyncOptions::new().deletes(true);
+    let mut plan = |width, unique| {
+        let mut source = Endless { width, unique };
+        make_by(&mut source, &mut target, true, (&options, Rule::SameTime, 5_000))
+    };
+    let deep = plan(1, None).unwrap();
+    assert_eq!((deep.directories.len(), deep.failures.len()), (DEPTH + 1, 1));
+    let known = plan(3, Some(b"same")).unwrap();
+    assert_eq!((known.directories.len(), known.failures.len()), (4, 9));
+    assert_eq!(plan(100, None).unwrap_err().kind(), ErrorKind::Integrity);
+}
+
+#[test]
+fn files_that_the_source_may_hide_are_not_removed() {
+    const THERE: [&str; 4] = ["a=1@5", ".b=1@5", "c=1@5", ".ftp-cli-part-x=1@5"];
+    for (hides, is_local, want) in [
+        (false, true, "-.b -.ftp-cli-part-x -c"),
+        (true, true, "-.ftp-cli-part-x -c"),
+        (true, false, "-.ftp-cli-part-x -c"),
+    ] {
+        let mut source = Tree { hides, ..tree(&["a=1@5"], !is_local) };
+        let plan = make(&mut source, &mut tree(&THERE, is_local));
+        assert_eq!(summary(&plan), want, "{hides} {is_local}");
+    }
+}
+
+#[test]
+fn a_target_with_a_truncated_listing_is_left_unchanged() {
+    let paths = ["d/", "d/a=1@5"];
+    let mut source = tree(&paths, true);
+    let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
+    assert_eq!(summary(&make(&mut source, &mut target)), "!1");
+    let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
+    let options = SyncOptions::new().deletes(true);
+    let wish = (&options, Rule::SameTime, 5_000);
+    let failure = make_by(&mut source, &mut target, false, wish).unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Integrity);
+}
+
+fn by_clock(
+    clock: Option<Clock>,
+    source: &[&'static str],
+    target: &[&'static str],
+) -> (Plan, String) {
+    let mut source = tree(source, true);
+    let mut target = tree(target, false);
+    target.clock = clock;
+    let wish = (&SyncOptions::new(), Rule::NotBefore, 5_000);
+    let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+    let text = summary(&plan);
+    (plan, text)
+}
+
+#[test]
+fn a_fast_target_clock_does_not_hide_a_change() {
+    let ahead = Some(Clock { least: 32_399, most: 32_401 });
+    // Stored at 1,000 local time, with the source changed after or before that; both sizes are
+    // equal.
+    let there = &["a=5@33400", "b=5@33400"];
+    let (plan, text) = by_clock(ahead, &["a=5@2000", "b=5@900"], there);
+    assert_eq!((text.as_str(), plan.same), ("a", 1));
+    assert_eq!(plan.left_out.len(), 1, "{:?}", plan.left_out);
+    assert!(plan.left_out[0].contains("is 9:00:00 fast"), "{:?}", plan.left_out);
+    // Without a measured clock, the time may be in any zone.
+    let (plan, text) = by_clock(None, &["a=5@2000", "b=5@900"], &["a=5@33400", "b=5@80000"]);
+    assert_eq!((text.as_str(), plan.same), ("a", 1));
+    let (plan, text) = by_clock(Some(Clock::OURS), &["a=5@900"], &["a=5@1000"]);
+    assert_eq!((text.as_str(), plan.same, plan.left_out.len()), ("", 1, 0));
+}
+
+#[test]
+fn an_unknown_source_clock_hides_no_change() {
+    // Copied at 10,000. The source changed at 20,000, which its server reports as 2,000.
+    let mut source = tree(&["a=5@2000"], false);
+    let mut target = tree(&["a=5@10000"], false);
+    let options = SyncOptions::new();
+    let wish = (&options, Rule::NotBefore, 9);
+    let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+    assert_eq!(summary(&plan), "a");
+    // Half a day later, the order is certain in every time zone.
+    let mut target = tree(&["a=5@46000"], false);
+    let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+    assert_eq!((summary(&plan).as_str(), plan.same), ("", 1));
+}
+
+#[test]
+fn an_unmeasurable_clock_is_tried_in_few_directories() {
+    let mut source = tree(&["a=5@900", "b=5@900"], true);
+    let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
+    let options = SyncOptions::new();
+    let wish = (&options, Rule::NotBefore, 99);
+    let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+    let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
+    assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
+    let note = "the top directory: cannot measure the server's clock";
+    assert!(plan.left_out[0].starts_with(note), "{:?}", plan.left_out);
+}
+
+#[test]
+fn the_clock_is_measured_once_and_only_if_it_matters() {
+    let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
+    let mut source = tree(&["a=5@900", "b=5@900", "c=2@3"], true);
+    let mut asked = |rule, is_dry| {
+        let options = SyncOptions::new().is_dry(is_dry);
+        target.asked.clear();
+        let plan = make_by(&mut source, &mut target, false, (&options, rule, 9)).unwrap();
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("clock")).count();
+        (asked, plan.left_out.len())
+    };
+    assert_eq!(asked(Rule::NotBefore, false), (1, 0));
+    assert_eq!(asked(Rule::NotBefore, true), (0, 1));
+    assert_eq!(asked(Rule::SameTime, false), (0, 0));
+    assert_eq!(asked(Rule::SizeOnly, false), (0, 0));
+}
+
+#[test]
+fn times_rounded_by_fat_count_as_unchanged() {
+    let source = ["a=5@101", "b=5@101", "c=5@101", "d=5@100", "e=5@103"];
+    let target = ["a=5@100", "b=5@102", "c=5@99", "d=5@101", "e=5@100"];
+    for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {
+        let mut source = tree(&source, false);
+        let mut target = tree(&target, true);
+        target.is_coarse = is_coarse;
+        let plan = make(&mut source, &mut target);
+        assert_eq!(summary(&plan), want);
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("coarse")).count();
+        assert_eq!(asked, 1, "once for a directory");
+    }
+}

@@ -1,0 +1,367 @@
+//! Removes an object, and with it a whole tree.
+//!
+//! FTP has no command to remove a tree, and servers differ in how they list symbolic links. Some
+//! list a link to a directory as a directory. The target of a link must never be touched, so each
+//! "directory" must pass these checks before anything in it is removed:
+//!
+//! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
+//! - `DELE` is refused: on servers that implement it with `unlink`, `DELE` removes a link but not a
+//!   directory;
+//! - `RMD` is refused, and the reply does not say that the object is not a directory;
+//! - the server's reply says that the directory is not empty, or the link count of the parent
+//!   allows all listed directories. (A directory has two links, and one more per subdirectory; some
+//!   servers and file systems always report 1 or 2.)
+//!
+//! If the server's replies give no reason and its listings no usable link counts, nothing proves
+//! that a directory is not a link. Such a directory stays. Examples are aioftp with a link in the
+//! login directory, and any directory on Btrfs. In these cases the caller decides:
+//! [`RemoveOptions::is_directory`].
+
+use std::collections::{HashMap, HashSet};
+
+use ftp_proto::{Entry, EntryKind, Verb};
+
+use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
+use super::path::{join, split, without_slash};
+use crate::client::Client;
+use crate::client::repeat::Repeat;
+use crate::error::{Error, ListingCut, RemoveFault};
+use crate::event::{Event, Observer};
+use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
+use crate::url_path::{Entered, Place};
+
+/// Options of a removal.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RemoveOptions {
+    /// Whether to remove a directory with its content (default: false).
+    pub recursive: bool,
+    /// Whether a missing object is no error (default: false).
+    pub ignore_missing: bool,
+    /// Whether the caller knows that the object is a directory, not a link to one (default: false).
+    /// The server's listings can still contradict that.
+    pub is_directory: bool,
+}
+
+/// What [`remove`] has done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RemoveReport {
+    /// The object was removed with one command. No event reports it.
+    Single,
+    /// The object was a directory, and each object in it, and itself, has had its event.
+    Tree {
+        /// The number of objects that were removed.
+        removed: u64,
+        /// The number of objects that were not.
+        failed: u64,
+    },
+    /// There is no object, and the options allow that.
+    Missing,
+}
+
+/// Removes the object at `place`, and with [`RemoveOptions::recursive`] everything below it.
+///
+/// Symbolic links are removed, but not followed: a listed directory that may be a link is kept. In
+/// a tree, each object has its event, [`Event::Removed`] or [`Event::Failed`], and a failure does
+/// not end the removal of the others.
+///
+/// `repeat` remembers a command whose reply was lost: use one value for all attempts to remove one
+/// object.
+///
+/// ```no_run
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// use ftp_client::tree::{RemoveOptions, remove};
+/// use ftp_client::{Event, Place, Repeat};
+///
+/// let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+/// let show = |event: Event<'_>| {
+///     if let Event::Failed { path, why } = event {
+///         eprintln!("{}: {why}", String::from_utf8_lossy(path));
+///     }
+/// };
+/// let done = remove(&mut client, Place::at("old"), options, &mut Repeat::new(), &show)?;
+/// println!("{done:?}");
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns the server's refusal to remove the object itself, [`Error::ListingCut`] if the names of
+/// the tree need more memory than [`Budget::BYTES`], [`Error::Remove`] of
+/// [`RemoveFault::TooMany`], and errors that concern more than one object, such as those of the
+/// connection. A part of the tree may have been removed by then.
+pub fn remove(
+    client: &mut Client,
+    mut place: Place,
+    options: RemoveOptions,
+    repeat: &mut Repeat,
+    on: &dyn Observer,
+) -> Result<RemoveReport, Error> {
+    loop {
+        let path = without_slash(place.path()).to_vec();
+        let error = match repeat.delete(client, &path) {
+            Ok(()) => return Ok(RemoveReport::Single),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
+        };
+        if options.recursive
+            && let Some(seen) = tree_at(client, &path)?
+        {
+            let (left, budget) = (MOST_OBJECTS, Budget::default());
+            let mut tree = Tree { client, repeat, on, left, budget, removed: 0, failed: 0 };
+            let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
+            tree.directory(&path, Seen { proof, ..seen })?;
+            return Ok(RemoveReport::Tree { removed: tree.removed, failed: tree.failed });
+        }
+        match place.enter(client, &error)? {
+            Entered::There => {}
+            _ if options.ignore_missing && client.look(&path, ListingForm::Auto)?.is_none() => {
+                // An unlisted directory exists if it can be entered.
+                return match client.can_enter(&path) {
+                    Ok(()) => Err(error),
+                    Err(refused) if refused.is_no() => Ok(RemoveReport::Missing),
+                    Err(error) => Err(error),
+                };
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Largest depth of a tree: a server can invent directories.
+const DEPTH: usize = 128;
+
+/// Facts about a directory from listings.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Depth below the first directory.
+    depth: usize,
+    /// Link count, if reported.
+    links: Option<u64>,
+    proof: Proof,
+}
+
+/// Returns what listings show about the directory at `path`. Returns `None` if it is not a
+/// directory, or if the server shows it as a link.
+fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
+    let (directory, name) = split(path);
+    let found = client.look(path, ListingForm::Auto)?;
+    if !found.is_some_and(|entry| entry.is_dir()) {
+        return Ok(None);
+    }
+    let Some(beside) = by_list(client, directory)? else {
+        return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
+    };
+    let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
+    // Two listings are never held at a time.
+    let (itself, listed) = (beside.itself, named(beside.entries, name));
+    let itself = match (itself, split(directory)) {
+        (Some(itself), _) => Some(itself),
+        // The root directory and the login directory have no known parent.
+        (None, (_, b"")) => None,
+        (None, (above, name)) => {
+            by_list(client, above)?.and_then(|above| named(above.entries, name))
+        }
+    };
+    let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
+    Ok(match listed {
+        Some(listed) if listed.is_link() => None,
+        listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof }),
+    })
+}
+
+fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
+    entries.into_iter().find(|entry| entry.name == name)
+}
+
+/// A tree that is being removed.
+struct Tree<'a> {
+    client: &'a mut Client,
+    repeat: &'a mut Repeat,
+    on: &'a dyn Observer,
+    /// Number of objects that may still be listed.
+    left: usize,
+    /// The memory that the listings of the directories on the way take.
+    budget: Budget,
+    removed: u64,
+    failed: u64,
+}
+
+/// What `LIST` shows about objects that may be directories according to `MLSD`, by name.
+type ListedLinks<'n> = HashMap<&'n [u8], LinkFacts>;
+
+struct LinkFacts {
+    is_link: bool,
+    links: Option<u64>,
+}
+
+/// Bytes of memory that one of them takes at most.
+const LINK_FACTS: usize = 100;
+
+impl Tree<'_> {
+    /// Removes a directory and its content. Returns whether the directory was removed; an error
+    /// ends the removal of the whole tree.
+    fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Error> {
+        let Seen { depth, links, proof } = seen;
+        // An empty directory needs no listing.
+        let refused = match self.repeat.rmdir(self.client, path) {
+            Ok(()) => return Ok(self.gone(path)),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
+        };
+        match proof {
+            _ if says(&refused, NO_DIRECTORY) => {
+                return self.keep(path, RemoveFault::ShownAsDirectory);
+            }
+            Proof::Directory => {}
+            _ if says(&refused, NOT_EMPTY) => {}
+            Proof::TooMany => return self.keep(path, RemoveFault::ShownAsDirectory),
+            Proof::None => return self.keep(path, RemoveFault::MayBeLink),
+        }
+        if depth >= DEPTH {
+            return self.keep(path, RemoveFault::TooDeep);
+        }
+        let mut form = ListingForm::Auto;
+        loop {
+            let limits = self.budget.limits(self.left);
+            let listing = match list(self.client, path, form, limits)? {
+                Ok(listing) => listing,
+                Err(error) => return self.fail(path, error),
+            };
+            let held = listing.weight();
+            self.budget.hold(held)?;
+            let is_empty = self.contents(path, &listing, depth, links)?;
+            self.budget.release(held);
+            if !is_empty {
+                // The reason is reported already.
+                return Ok(false);
+            }
+            match self.repeat.rmdir(self.client, path) {
+                Ok(()) => return Ok(self.gone(path)),
+                // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD.
+                Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {
+                    form = ListingForm::List;
+                }
+                Err(error) => return self.fail(path, error),
+            }
+        }
+    }
+
+    /// Removes the content of a directory. Returns whether all listed entries were removed.
+    fn contents(
+        &mut self,
+        path: &[u8],
+        listing: &Listing,
+        depth: usize,
+        links: Option<u64>,
+    ) -> Result<bool, Error> {
+        let listed = match self.links(path, listing) {
+            Ok(listed) => listed,
+            Err(error) => return self.fail(path, error),
+        };
+        let held = listed.len() * LINK_FACTS;
+        self.budget.hold(held)?;
+        let is_link = |entry: &Entry| listed.get(&*entry.name).is_some_and(|listed| listed.is_link);
+        let directories = listing.entries.iter().filter(|entry| entry.is_dir());
+        let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
+        let mut all_gone = true;
+        let mut seen = HashSet::new();
+        // A name that is listed twice is one object.
+        for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
+            self.left = self.left.checked_sub(1).ok_or(Error::Remove(RemoveFault::TooMany))?;
+            let path = join(path, &entry.name);
+            all_gone &= if !entry.is_safe_name() {
+                self.keep(&path, RemoveFault::UnsafeName)?
+            } else if is_link(entry) || !may_be_directory(entry) {
+                self.entry(&path, None)?
+            } else {
+                let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
+                self.entry(&path, Some(Seen { depth: depth + 1, links, proof }))?
+            };
+        }
+        self.budget.release(held);
+        Ok(all_gone)
+    }
+
+    /// Removes a listed entry, which may be a directory.
+    fn entry(&mut self, path: &[u8], directory: Option<Seen>) -> Result<bool, Error> {
+        let error = match self.client.delete(path) {
+            Ok(()) => return Ok(self.gone(path)),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
+        };
+        match directory {
+            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, RemoveFault::ShownAsDirectory),
+            Some(seen) => self.directory(path, seen),
+            None => self.fail(path, error),
+        }
+    }
+
+    /// Returns what `LIST` shows about the objects of `listing` that may be directories. Asks nothing
+    /// if there are none, or if `listing` is itself from `LIST`.
+    fn links<'n>(&mut self, path: &[u8], listing: &'n Listing) -> Result<ListedLinks<'n>, Error> {
+        let mut listed = HashMap::new();
+        if listing.form != ListingForm::List {
+            let directories = listing.entries.iter().filter(|entry| may_be_directory(entry));
+            let facts = |entry: &Entry| LinkFacts { is_link: false, links: entry.links };
+            listed.extend(directories.map(|entry| (&*entry.name, facts(entry))));
+        }
+        if listed.is_empty() {
+            return Ok(listed);
+        }
+        let options = ListOptions { all: true, form: ListingForm::List };
+        let entries = match self.client.list_directory(path, options) {
+            Err(error) if error.is_no() => return Ok(listed),
+            entries => entries?,
+        };
+        for (number, item) in entries.enumerate() {
+            match item {
+                Ok(_) if number >= self.left => return Err(Error::ListingCut(ListingCut::TooLong)),
+                Ok(Listed::Entry(entry)) => {
+                    if let Some(facts) = listed.get_mut(&*entry.name) {
+                        facts.is_link |= entry.is_link();
+                        facts.links = entry.links;
+                    }
+                }
+                Ok(Listed::Unparsed(_)) => {}
+                // Some servers refuse a listing only at its end.
+                Err(error) if error.is_no() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listed)
+    }
+
+    fn gone(&mut self, path: &[u8]) -> bool {
+        self.removed += 1;
+        self.on.event(Event::Removed { path });
+        true
+    }
+
+    /// Reports that an object was kept.
+    fn keep(&mut self, path: &[u8], why: RemoveFault) -> Result<bool, Error> {
+        self.fail(path, Error::Remove(why))
+    }
+
+    /// Reports that an object could not be removed. Returns an error that concerns others too,
+    /// instead of reporting it.
+    fn fail(&mut self, path: &[u8], error: Error) -> Result<bool, Error> {
+        if error.affects_others() {
+            return Err(error);
+        }
+        self.failed += 1;
+        self.on.event(Event::Failed { path, why: &error });
+        Ok(false)
+    }
+}
+
+/// Returns whether a listing shows an object as a directory, or does not tell what it is.
+fn may_be_directory(entry: &Entry) -> bool {
+    matches!(entry.kind, None | Some(EntryKind::Directory))
+}
+
+/// Returns whether the server refused the removal, permanently or temporarily: some servers reply
+/// 4xx where others reply 5xx. A 530 reply does not count, because the login is missing.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
+}

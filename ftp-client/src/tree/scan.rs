@@ -1,0 +1,582 @@
+//! Lists the two sides of a mirror for a plan.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use ftp_proto::{Escaped, Fact};
+
+use super::entry::{self, Clock, ObjectKind, TreeEntry};
+use super::fault::{Setting, TreeFault};
+use super::links::{Proof, by_list};
+use super::local::Directory;
+use super::look::look;
+use super::names::Relation;
+use super::path::{join, split};
+use super::plan::OBJECTS;
+use super::probe;
+use crate::client::Client;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind};
+use crate::file::checksum::Checksum;
+use crate::listing::{Budget, ListLimits, ListOptions, ListingForm};
+
+/// Largest number of times that a directory is listed if it shows more subdirectories than its link
+/// count allows.
+const LOOKS: usize = 3;
+
+/// Content of a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) items: Vec<TreeEntry>,
+    /// Reason why an unlisted object may exist.
+    pub(crate) doubt: Option<String>,
+    /// Whether the directory may contain unlisted names that begin with a dot.
+    pub(crate) hides: bool,
+}
+
+impl Contents {
+    /// Returns whether this may be the listing of a file at `path` instead of a directory.
+    pub(crate) fn may_be_of_file(&self, path: &[u8]) -> bool {
+        let is_it = |item: &TreeEntry| {
+            item.kind == ObjectKind::File && split(&item.name).1 == split(path).1
+        };
+        matches!(self.items.as_slice(), [only] if is_it(only))
+    }
+}
+
+/// Links among the directories of a listing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Links {
+    /// Names of links.
+    pub(crate) names: HashSet<Vec<u8>>,
+    /// Evidence that the other listed directories are real directories, if there is any.
+    pub(crate) proof: Proof,
+}
+
+impl Links {
+    /// Returns the value for a listing that marks links itself.
+    pub(crate) fn marked() -> Self {
+        Self { names: HashSet::new(), proof: Proof::Directory }
+    }
+}
+
+/// A tree to list. Paths are relative to its top; the path of the top itself is empty.
+pub(crate) trait Scan {
+    /// Returns the content of a directory. Fails if the directory exceeds the limits.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if the directory cannot be read completely. A failure that is not fatal
+    /// concerns only this directory.
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault>;
+
+    /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
+    /// `None` if the time is available only from the listing.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault>;
+
+    /// Returns the size of the file at `path` on a server, following links. Returns `None` if the
+    /// server reports no size, as for a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn size(&mut self, _path: &[u8]) -> Result<Option<u64>, TreeFault> {
+        Ok(None)
+    }
+
+    /// Returns whether the link at `path` on a server leads to a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn is_directory(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
+
+    /// Returns whether `unlisted`, which is about to be written, is the object `listed`. Both are
+    /// paths in one directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn relation(&mut self, _listed: &[u8], _unlisted: &[u8]) -> Result<Relation, TreeFault> {
+        Ok(Relation::Two)
+    }
+
+    /// Returns the unique identifier of the top if a link in this tree may lead to the top.
+    fn identity(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Returns whether a directory without listed entries exists and is empty.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
+
+    /// Returns the links among the listed directories: a server may list links as their targets.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if the directory cannot be listed.
+    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault>;
+
+    /// Returns whether the objects of this tree are local files.
+    fn is_local(&self) -> bool;
+
+    /// Returns the reason to keep an object that the other side lacks, for example because another
+    /// run may need the object. Returns `None` if the object may be removed.
+    fn needed(&mut self, _path: &[u8], _item: &TreeEntry) -> Option<String> {
+        None
+    }
+
+    /// Measures the clock of this side with a test file in a directory. Returns `None` if the clock
+    /// cannot be measured in this directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn clock(&mut self, _path: &[u8]) -> Result<Option<Clock>, TreeFault> {
+        Ok(Some(Clock::OURS))
+    }
+
+    /// Returns whether a directory stores only even seconds, like FAT, measured with a test file.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
+
+    /// Returns an empty digest of an algorithm that the server offers.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the server offers no supported algorithm. Also returns errors that
+    /// end the connection.
+    fn checksum(&mut self) -> Result<Checksum, TreeFault> {
+        Err(without_digest())
+    }
+
+    /// Returns the digest of a local file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read.
+    fn digest(&mut self, _path: &[u8], _checksum: Checksum) -> Result<Digest, TreeFault> {
+        Err(without_digest())
+    }
+
+    /// Returns whether the file at `path` on the server has this digest.
+    ///
+    /// # Errors
+    ///
+    /// Returns the server's refusal, and errors that end the connection.
+    fn has_digest(&mut self, _path: &[u8], _digest: &Digest) -> Result<bool, TreeFault> {
+        Err(without_digest())
+    }
+}
+
+fn without_digest() -> TreeFault {
+    let text = "the server offers no digest that this program supports";
+    TreeFault::new(ErrorKind::Unsupported, text).of(Setting::Compare)
+}
+
+/// A local tree; `None` if it is missing.
+pub(crate) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
+
+impl Scan for LocalTree<'_> {
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
+        let Some(top) = self.0 else { return Ok(Contents::default()) };
+        let items = top.below(path).and_then(|directory| directory.items(limits.entries));
+        let items = items.map_err(|error| TreeFault::local(path, &error))?;
+        Ok(Contents { items, doubt: None, hides: false })
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, TreeFault> {
+        Ok(None)
+    }
+
+    fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
+        match self.0 {
+            Some(top) => {
+                top.relation(listed, unlisted).map_err(|error| TreeFault::local(unlisted, &error))
+            }
+            None => Ok(Relation::Two),
+        }
+    }
+
+    fn identity(&mut self) -> Option<Vec<u8>> {
+        self.0.and_then(Directory::identity)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(true)
+    }
+
+    fn links(&mut self, _path: &[u8]) -> Result<Links, TreeFault> {
+        Ok(Links::marked())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn needed(&mut self, path: &[u8], item: &TreeEntry) -> Option<String> {
+        if entry::is_of_move(&item.name) {
+            return Some(OF_MOVE.to_owned());
+        }
+        if item.kind != ObjectKind::File || !entry::may_be_partial(&item.name) {
+            return None;
+        }
+        let (above, name) = split(path);
+        let directory = self.0?.below(above);
+        directory.and_then(|directory| directory.hold(name)).err().map(|error| error.to_string())
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let directory = self.0.and_then(|top| top.below(path).ok());
+        // An unwritable directory does not matter, because nothing is copied into it.
+        Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
+    }
+
+    fn digest(&mut self, path: &[u8], mut checksum: Checksum) -> Result<Digest, TreeFault> {
+        let here = |error: io::Error| TreeFault::local(path, &error);
+        let top = self.0.ok_or_else(|| here(io::ErrorKind::NotFound.into()))?;
+        let (above, name) = split(path);
+        let file = top.below(above).and_then(|directory| directory.read(name)).map_err(here)?;
+        let length = file.metadata().map_err(here)?.len();
+        checksum.update_from(&file, length).map_err(here)?;
+        Ok(checksum.finish())
+    }
+}
+
+/// Reason to keep the files of an interrupted move: one of them may be the only copy.
+const OF_MOVE: &str = "it belongs to an interrupted move";
+
+/// A tree on a server.
+pub(crate) struct RemoteTree<'a> {
+    pub(crate) client: &'a mut Client,
+    /// Path of the top; empty for the login directory.
+    pub(crate) top: &'a [u8],
+    pub(crate) options: ListOptions,
+    /// Content of the top, if it was listed already.
+    pub(crate) first: Option<Contents>,
+    /// Link counts of listed directories by path; `None` for a listing without counts.
+    counts: HashMap<Vec<u8>, Option<u64>>,
+}
+
+impl<'a> RemoteTree<'a> {
+    pub(crate) fn new(client: &'a mut Client, top: &'a [u8], options: ListOptions) -> Self {
+        Self { client, top, options, first: None, counts: HashMap::new() }
+    }
+
+    fn named(&self, path: &[u8]) -> Vec<u8> {
+        join(self.top, path)
+    }
+
+    /// Returns whether the top is a file: servers report no size for a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    pub(crate) fn is_file(&mut self) -> Result<bool, TreeFault> {
+        let refused = |error| match error {
+            Error::Refused(..) | Error::Argument(_) => Ok(false),
+            error => Err(TreeFault::from(error)),
+        };
+        match self.client.stat(self.top) {
+            Ok(Some(entry)) if entry.kind.is_some() => Ok(entry.is_file()),
+            Ok(_) => self.client.size(self.top).map(|size| size.is_some()).or_else(refused),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Collects a listing, within limits on entries and memory.
+    fn gather(
+        &mut self,
+        path: &[u8],
+        options: ListOptions,
+        limits: ListLimits,
+    ) -> Result<crate::listing::Listing, TreeFault> {
+        let path = self.named(path);
+        let listing = self.client.list_directory(&path, options);
+        listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
+    }
+
+    /// Returns the link count of a directory, from the listing of its parent.
+    fn count_of(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
+        let (above, name) = split(path);
+        if let Some(count) = self.counts.get(path) {
+            return Ok(*count);
+        }
+        // The root directory and the login directory have no known parent.
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let above = self.by_list(above)?.map(|listing| listing.entries);
+        let itself = above.into_iter().flatten().find(|entry| entry.name == name);
+        let count = itself.and_then(|entry| entry.links);
+        self.counts.insert(path.to_vec(), count);
+        Ok(count)
+    }
+
+    fn by_list(&mut self, path: &[u8]) -> Result<Option<crate::listing::Listing>, TreeFault> {
+        by_list(self.client, path).map_err(|error| about(path, error))
+    }
+}
+
+impl Scan for RemoteTree<'_> {
+    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
+        if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
+            return Ok(contents);
+        }
+        let listing = self.gather(path, self.options, limits)?;
+        if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
+            return Err(self.client.unreadable_listing(line).into());
+        }
+        let doubt = if let Some(line) = listing.unparsed.first() {
+            Some(format!("cannot parse a line of its listing: {}", Escaped(line)))
+        } else if listing.form != ListingForm::Mlsd && self.named(path).iter().any(is_special) {
+            // The listing may show matches of a pattern instead of the directory.
+            Some("its path has characters that servers may take for a pattern".to_owned())
+        } else {
+            None
+        };
+        let hides = !listing.shows_hidden;
+        // With a duplicate name, two files would have the same path.
+        let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
+        entry::sort(&mut items);
+        items.dedup_by(|other, one| other.name == one.name);
+        Ok(Contents { items, doubt, hides })
+    }
+
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault> {
+        let path = self.named(path);
+        match self.client.modified(&path) {
+            Ok(time) => Ok(time.map(|time| time.unix_seconds())),
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn size(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
+        let path = self.named(path);
+        match self.client.size(&path) {
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            size => size.map_err(TreeFault::from),
+        }
+    }
+
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        match self.client.can_enter(self.named(path)) {
+            Ok(()) => Ok(true),
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
+        let (listed, unlisted) = (self.named(listed), self.named(unlisted));
+        relation(self.client, &listed, &unlisted)
+    }
+
+    /// If a directory is missing or unreadable, some servers send an empty listing without an
+    /// error. Most of these servers also omit `.` and `..` in that case.
+    fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        let refused = |error| match error {
+            Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
+            error => Err(TreeFault::from(error)),
+        };
+        if self.options.form != ListingForm::List {
+            match self.client.stat(&path) {
+                Ok(Some(entry)) => {
+                    return Ok(entry.is_dir());
+                }
+                Ok(None) => {}
+                Err(error) => return refused(error),
+            }
+        }
+        let options = ListOptions { all: true, form: ListingForm::List };
+        let lines = match self.client.list_lines(&path, options) {
+            Ok(lines) => lines,
+            Err(error) => return refused(error),
+        };
+        let mut found = false;
+        for line in lines {
+            match line {
+                Ok(line) => found |= line.ends_with(b" .") || line.ends_with(b" .."),
+                Err(error) => return refused(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks `LIST` for links, because some servers show links in `LIST`, but their targets in
+    /// `MLSD`.
+    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault> {
+        let path = self.named(path);
+        let mut looks = 1;
+        loop {
+            let known = self.count_of(&path)?;
+            let Some(listed) = self.by_list(&path)? else {
+                return Ok(Links { names: HashSet::new(), proof: Proof::None });
+            };
+            let directories = || listed.entries.iter().filter(|entry| entry.is_dir());
+            let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
+            let proof = Proof::by_count(directories().count(), count);
+            if proof == Proof::TooMany && looks < LOOKS {
+                // A subdirectory may have been created after the link count was read, so the
+                // directory is listed again.
+                looks += 1;
+                self.counts.remove(&path);
+                if listed.itself.is_some() || self.count_of(&path)? != known {
+                    continue;
+                }
+            }
+            for entry in directories() {
+                self.counts.insert(join(&path, &entry.name), entry.links);
+            }
+            let links = listed.entries.iter().filter(|entry| entry.is_link());
+            let names = links.map(|entry| entry.name.clone()).collect();
+            return Ok(Links { names, proof });
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Temporary files are kept: the server does not tell whether a program is writing to them.
+    fn needed(&mut self, _path: &[u8], item: &TreeEntry) -> Option<String> {
+        match entry::is_unfinished(&item.name) {
+            true if entry::is_of_move(&item.name) => Some(OF_MOVE.to_owned()),
+            true => Some("it may be a temporary file of another run".to_owned()),
+            false => None,
+        }
+    }
+
+    fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, TreeFault> {
+        let path = self.named(path);
+        probe::clock(self.client, &path)
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        probe::is_coarse(self.client, &path)
+    }
+
+    fn checksum(&mut self) -> Result<Checksum, TreeFault> {
+        Checksum::for_server(self.client)?.ok_or_else(without_digest)
+    }
+
+    fn has_digest(&mut self, path: &[u8], digest: &Digest) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        match self.client.compare_hash(&path, digest) {
+            Ok(()) => Ok(true),
+            Err(Error::Mismatch { .. }) => Ok(false),
+            Err(error) => Err(about(&path, error)),
+        }
+    }
+}
+
+/// Asks a server whether two paths lead to one object. A refusal to answer proves nothing.
+pub(crate) fn relation(
+    client: &mut Client,
+    listed: &[u8],
+    unlisted: &[u8],
+) -> Result<Relation, TreeFault> {
+    match look(client, listed, unlisted) {
+        Err(Error::Refused(..) | Error::Argument(_)) => Ok(Relation::Unclear),
+        relation => relation.map_err(TreeFault::from),
+    }
+}
+
+/// Returns the failure of a listing: a refusal or an incomplete listing concerns only that
+/// directory.
+fn about(path: &[u8], error: Error) -> TreeFault {
+    let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
+    let fault = TreeFault::from(error);
+    let fault = if alone { fault.of_one() } else { fault.ending(true) };
+    if path.is_empty() { fault.in_words("login directory") } else { fault.about(path) }
+}
+
+/// Returns whether servers that list with `ls` take the byte for a part of a pattern.
+const fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
+}
+
+/// Asks for permissions in listings, if the server sends them only on request (`OPTS MLST`).
+///
+/// # Errors
+///
+/// Returns errors that end the connection.
+pub(crate) fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
+    // In FEAT, an asterisk follows each fact that the server sends by default.
+    if !client.features()?.has_with("MLST", "UNIX.mode") {
+        return Ok(());
+    }
+    let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
+    match client.select_facts(&facts) {
+        Ok(_) | Err(Error::Refused(..)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lists the top of the source, which must be a directory.
+///
+/// # Errors
+///
+/// Returns `Refused` if the top is a file. Also returns the failures of the listing.
+pub(crate) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), TreeFault> {
+    match source.list(&[], Budget::default().limits(OBJECTS)) {
+        Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
+        Ok(contents) => {
+            source.first = Some(contents);
+            return Ok(());
+        }
+        Err(failure) if failure.is_refusal() && source.is_file()? => {}
+        Err(failure) => return Err(failure),
+    }
+    let message = "is a file, not a directory";
+    Err(TreeFault::new(ErrorKind::Refused, message).of(Setting::Source))
+}
+
+/// Properties of a remote target, found before its tree is listed.
+pub(crate) struct TargetSeen {
+    /// Whether the top must be created.
+    pub(crate) is_new: bool,
+    /// Whether `is_new` is certain.
+    pub(crate) is_sure: bool,
+    /// Whether the server claims to set modification times.
+    pub(crate) takes_times: bool,
+}
+
+/// Examines the top of a target.
+///
+/// # Errors
+///
+/// Returns the failures of the listing. A refused listing is not a failure: it means that the top
+/// is missing.
+pub(crate) fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, TreeFault> {
+    let features = target.client.features()?;
+    let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
+    let seen = |is_new, is_sure| TargetSeen { is_new, is_sure, takes_times };
+    if target.top.is_empty() || target.top == b"/" {
+        return Ok(seen(false, true));
+    }
+    match target.list(&[], Budget::default().limits(OBJECTS)) {
+        Ok(contents) => {
+            let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
+            target.first = Some(contents);
+            Ok(seen(!is_there, is_there))
+        }
+        Err(failure) if failure.is_refusal() => Ok(seen(true, true)),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,647 @@
+//! `Sync`: the synchronization of two trees, planned before anything is changed.
+
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
+
+use super::compare::{Difference, Rule};
+use super::copy::{
+    Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, overlaps,
+};
+use super::encoding::learn_names;
+use super::execute::{Reporter, Summary, act};
+use super::fault::{Setting, TreeFault};
+use super::hand::Hand;
+use super::local::{Backup, Directory};
+use super::options::{Compare, LinkChoice, SyncOptions};
+use super::path::{join, split, without_slash};
+use super::plan::{OBJECTS, Plan, PlanOptions};
+use super::scan::{LocalTree, RemoteTree, TargetSeen, ask_for_modes, look_at, look_for};
+use crate::error::{Error, ErrorKind};
+use crate::event::Observer;
+use crate::file::evidence::Resume;
+use crate::file::put::TemporaryName;
+use crate::pool::Pool;
+
+/// One end of a synchronization: a directory of this computer or of a server.
+#[derive(Clone, Debug)]
+pub struct TreeSide<'p>(SideKind<'p>);
+
+#[derive(Clone, Debug)]
+enum SideKind<'p> {
+    Local(PathBuf),
+    Remote { pool: &'p Pool<'p>, top: Vec<u8> },
+}
+
+impl<'p> TreeSide<'p> {
+    /// Returns the directory at `path` of this computer.
+    #[must_use]
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self(SideKind::Local(path.into()))
+    }
+
+    /// Returns the directory at `path` of the server of `pool`; empty for the login directory.
+    ///
+    /// All connections of the pool must be logged in as the same user.
+    #[must_use]
+    pub fn remote(pool: &'p Pool<'p>, path: impl AsRef<[u8]>) -> Self {
+        let top = without_slash(path.as_ref()).to_vec();
+        Self(SideKind::Remote { pool, top })
+    }
+}
+
+/// What happens to an object of a [plan](Sync::steps).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// A directory is created.
+    Make,
+    /// A file is copied.
+    Copy,
+    /// A symbolic link is created.
+    Link,
+    /// An object of the target is removed.
+    Delete,
+    /// Permission bits are set.
+    SetMode,
+}
+
+/// One step of a [plan](Sync::steps).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlannedStep {
+    /// What happens.
+    pub action: Action,
+    /// The path of the object, from the top; empty for the top itself.
+    pub path: Vec<u8>,
+    /// The size of a copied file in bytes, if it is known.
+    pub size: Option<u64>,
+    /// The reason for a copy.
+    pub why: Option<Difference>,
+}
+
+/// Why a plan is refused: it would delete more than the options allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Excess {
+    /// More objects would be deleted than [`SyncOptions::most_deletions`] allows.
+    TooMany {
+        /// The number of objects.
+        planned: usize,
+        /// The largest number that is allowed.
+        most: usize,
+    },
+    /// The source has no files, so it may be the wrong one, and there is no such limit.
+    EmptySource {
+        /// The number of objects that would be deleted.
+        planned: usize,
+    },
+}
+
+/// A planned synchronization of two trees.
+///
+/// Both trees are listed first. Then directories are created, files copied, and links created;
+/// objects that only the target has are deleted last, and only if nothing of the source can be
+/// missing. Files of the source are removed (see [`SyncOptions::moves`]) after the target has been
+/// listed again.
+///
+/// ```no_run
+/// use ftp_client::tree::{Sync, SyncOptions, TreeSide};
+/// use ftp_client::{Client, Event, Pool};
+///
+/// let dial = || {
+///     let mut client = Client::builder().connect("ftp.example.org")?;
+///     client.login("me", "secret")?;
+///     Ok(client)
+/// };
+/// let pool = Pool::new(dial).size(4);
+/// let (site, www) = (TreeSide::local("site"), TreeSide::remote(&pool, "www"));
+/// let show = |event: Event<'_>| println!("{event:?}");
+/// let options = SyncOptions::new().deletes(true).jobs(4);
+/// let (summary, result) = Sync::plan(&site, &www, &options, &show)?.run(&show);
+/// println!("{} files copied, {} failed", summary.copied, summary.failed);
+/// result?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[must_use = "nothing happens until run is called"]
+pub struct Sync<'s> {
+    options: SyncOptions<'s>,
+    plan: Plan,
+    ends: Ends<'s>,
+}
+
+/// Both sides after they were listed.
+enum Ends<'s> {
+    Down {
+        from: Far<'s>,
+        here: &'s Path,
+        found: Option<Directory>,
+    },
+    Up {
+        ground: Directory,
+        here: &'s Path,
+        to: Far<'s>,
+        seen: TargetSeen,
+        backup: Option<RemoteBackup>,
+    },
+    Across {
+        from: Far<'s>,
+        to: Far<'s>,
+        seen: TargetSeen,
+    },
+}
+
+/// A tree on a server, and the connection that listed it.
+struct Far<'s> {
+    hand: Hand<'s>,
+    pool: &'s Pool<'s>,
+    top: &'s [u8],
+}
+
+impl<'s> Far<'s> {
+    const fn new(pool: &'s Pool<'s>, top: &'s [u8]) -> Self {
+        Self { hand: Hand::new(pool), pool, top }
+    }
+
+    /// Returns a connection for each of `jobs` workers.
+    fn hands(self, jobs: usize) -> impl Iterator<Item = Hand<'s>> {
+        let pool = self.pool;
+        std::iter::once(self.hand).chain((1..jobs).map(move |_| Hand::new(pool)))
+    }
+}
+
+impl<'s> Sync<'s> {
+    /// Lists both trees, and plans what makes `target` equal to `source`. One side at least must be
+    /// on a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns failures that make the whole plan impossible, such as a source that cannot be read, a
+    /// lost connection, or more names than fit into 100 MiB. Single objects that cannot be
+    /// synchronized are [failures](Self::failures) of the plan.
+    pub fn plan(
+        source: &'s TreeSide<'s>,
+        target: &'s TreeSide<'s>,
+        options: &SyncOptions<'s>,
+        on: &dyn Observer,
+    ) -> Result<Self, Error> {
+        let options = options.clone();
+        let reporter = Reporter { on, patience: &options.patience };
+        let planned = match (&source.0, &target.0) {
+            (SideKind::Remote { pool, top }, SideKind::Local(here)) => {
+                plan_down(Far::new(pool, top), here, &options, &reporter)
+            }
+            (SideKind::Local(here), SideKind::Remote { pool, top }) => {
+                plan_up(here, Far::new(pool, top), &options, &reporter)
+            }
+            (SideKind::Remote { pool, top }, SideKind::Remote { pool: to, top: top_to }) => {
+                plan_across(Far::new(pool, top), Far::new(to, top_to), &options, &reporter)
+            }
+            (SideKind::Local(_), SideKind::Local(_)) => {
+                return Err(Error::Unsupported("two local directories"));
+            }
+        };
+        let (plan, ends) = planned?;
+        let mut options = options;
+        if options.backup.is_some() && !matches!(ends, Ends::Down { .. }) {
+            // The old file stays until the new one is complete.
+            options.temporary.get_or_insert_with(TemporaryName::standard);
+        }
+        Ok(Self { options, plan, ends })
+    }
+
+    /// Returns the steps, in the order in which they are carried out.
+    pub fn steps(&self) -> impl Iterator<Item = PlannedStep> + '_ {
+        let plan = &self.plan;
+        let step = |action, path| PlannedStep { action, path, size: None, why: None };
+        let made = plan.directories.iter().filter(|place| place.is_new);
+        let made = made.map(move |place| step(Action::Make, place.path.clone()));
+        let copies = plan.copies.iter().map(|copy| PlannedStep {
+            action: Action::Copy,
+            path: plan.path_of(copy),
+            size: copy.size,
+            why: Some(copy.why),
+        });
+        let links = plan.links.iter().map(move |link| {
+            let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
+            step(Action::Link, join(place, &link.name))
+        });
+        let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
+        let removed = plan.removed().map(move |removal| step(Action::Delete, removal.path.clone()));
+        made.chain(copies).chain(links).chain(removed).chain(modes)
+    }
+
+    /// Returns the objects that cannot be synchronized.
+    pub fn failures(&self) -> impl Iterator<Item = &TreeFault> {
+        self.plan.failures.iter()
+    }
+
+    /// Returns the first of the [failures](Self::failures) that hold back deletions: all of them, or
+    /// with [`SyncOptions::ignores_errors`] some.
+    #[must_use]
+    pub fn withheld(&self) -> Option<&str> {
+        self.plan.causes.first().filter(|_| self.plan.is_withheld)
+    }
+
+    /// Returns messages about objects that are left out on purpose, and about limits of the
+    /// comparison.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.plan.left_out.iter().map(String::as_str)
+    }
+
+    /// Returns messages about names that the target spells in another way.
+    pub fn spellings(&self) -> impl Iterator<Item = &str> {
+        self.plan.spelled.iter().map(String::as_str)
+    }
+
+    /// Returns the number of files to copy.
+    #[must_use]
+    pub const fn copies(&self) -> usize {
+        self.plan.copies.len()
+    }
+
+    /// Returns the total size of all copies in bytes, as far as sizes are known.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.plan.bytes
+    }
+
+    /// Returns the number of files and links that are equal on both sides.
+    #[must_use]
+    pub const fn same(&self) -> usize {
+        self.plan.same
+    }
+
+    /// Returns the number of files of the source that the [choice](SyncOptions::choice) leaves out.
+    #[must_use]
+    pub const fn unselected(&self) -> usize {
+        self.plan.unselected
+    }
+
+    /// Returns whether the target exists already.
+    #[must_use]
+    pub const fn target_exists(&self) -> bool {
+        match &self.ends {
+            Ends::Down { found, .. } => found.is_some(),
+            Ends::Up { seen, .. } | Ends::Across { seen, .. } => !seen.is_new,
+        }
+    }
+
+    /// Returns why [`run`](Self::run) would refuse the plan, if it would.
+    #[must_use]
+    pub fn excess(&self) -> Option<Excess> {
+        let planned = self.plan.removed().count();
+        match self.options.most_deletions {
+            Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
+            None if self.plan.has_empty_source && planned > 0 => {
+                Some(Excess::EmptySource { planned })
+            }
+            _ => None,
+        }
+    }
+
+    /// Carries out the plan. Returns what was done, and the failure that ended the run early, if
+    /// there was one. Failures of single objects are only counted, and reported as
+    /// [`Event::Failed`](crate::Event::Failed).
+    pub fn run(self, on: &dyn Observer) -> (Summary, Result<(), Error>) {
+        if let Some(excess) = self.excess() {
+            let text = match excess {
+                Excess::TooMany { .. } => "nothing was done: too many objects would be deleted",
+                Excess::EmptySource { .. } => "nothing was done: the source has no files",
+            };
+            let fault = TreeFault::new(ErrorKind::Usage, text);
+            return (Summary::default(), Err(fault.into()));
+        }
+        let Self { options, plan, ends } = self;
+        let reporter = Reporter { on, patience: &options.patience };
+        let done = match ends {
+            Ends::Down { from, here, found } => {
+                run_down(from, here, found, &options, plan, &reporter)
+            }
+            Ends::Up { ground, here, to, seen, backup } => {
+                run_up((&ground, here), to, &seen, backup.as_ref(), &options, plan, &reporter)
+            }
+            Ends::Across { from, to, seen } => {
+                run_across(from, to, &seen, &options, plan, &reporter)
+            }
+        };
+        match done {
+            Ok((summary, ended)) => (summary, ended.map_err(Error::from)),
+            Err(fault) => (Summary::default(), Err(fault.into())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Sync<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sync").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+type Planned<'s> = Result<(Plan, Ends<'s>), TreeFault>;
+type Finished = Result<(Summary, Result<(), TreeFault>), TreeFault>;
+
+fn plan_down<'s>(
+    mut from: Far<'s>,
+    here: &'s Path,
+    options: &SyncOptions<'_>,
+    reporter: &Reporter<'_>,
+) -> Planned<'s> {
+    check_local_backup(options, here)?;
+    if options.temporary.is_some() {
+        let text = "temporary names apply only to uploads";
+        return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
+    }
+    let found = match Directory::open(here) {
+        Ok(ground) => Some(ground),
+        Err(error) if error.kind() == IoErrorKind::NotFound => None,
+        Err(error) => return Err(local(here, &error)),
+    };
+    let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
+    let pool = from.pool;
+    let plan = reporter.persist(b"", &mut || pool.may_reconnect(), || {
+        let client = from.hand.client()?;
+        if options.permissions {
+            ask_for_modes(client)?;
+        }
+        let mut source = RemoteTree::new(client, from.top, options.list);
+        look_at(&mut source)?;
+        let mut target = LocalTree(found.as_ref());
+        Plan::make(&mut source, &mut target, found.is_none(), &wish)
+    })?;
+    Ok((plan, Ends::Down { from, here, found }))
+}
+
+fn plan_up<'s>(
+    here: &'s Path,
+    mut to: Far<'s>,
+    options: &SyncOptions<'_>,
+    reporter: &Reporter<'_>,
+) -> Planned<'s> {
+    if options.links == LinkChoice::Keep {
+        let text = "FTP cannot create symbolic links on a server";
+        return Err(TreeFault::new(ErrorKind::Usage, text));
+    }
+    let backup = options
+        .backup
+        .as_ref()
+        .map(|backup| RemoteBackup::new(without_slash(backup.as_os_str().as_bytes())));
+    if backup.is_some() && options.resume != Resume::Own {
+        let text = "a backup on a server and resumed uploads exclude each other";
+        return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Backup));
+    }
+    let ground = Directory::open(here)
+        .map_err(|error| local(here, &error))?
+        .following(options.links == LinkChoice::Follow);
+    let pool = to.pool;
+    let (plan, seen) = reporter.persist(b"", &mut || pool.may_reconnect(), || {
+        let client = to.hand.client()?;
+        if let Some(backup) = &backup {
+            backup.check_apart(client, to.top)?;
+        }
+        if options.permissions {
+            ask_for_modes(client)?;
+        }
+        let mut target = RemoteTree::new(client, to.top, options.list);
+        let seen = look_for(&mut target)?;
+        let rule = rule(options, seen.takes_times);
+        let wish = PlanOptions { options, rule, objects: OBJECTS };
+        let mut source = LocalTree(Some(&ground));
+        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+        Ok((plan, seen))
+    })?;
+    Ok((plan, Ends::Up { ground, here, to, seen, backup }))
+}
+
+fn plan_across<'s>(
+    mut from: Far<'s>,
+    mut to: Far<'s>,
+    options: &SyncOptions<'_>,
+    reporter: &Reporter<'_>,
+) -> Planned<'s> {
+    let pool = from.pool;
+    let (plan, seen) = reporter.persist(b"", &mut || pool.may_reconnect(), || {
+        let client = to.hand.client()?;
+        let mut target = RemoteTree::new(client, to.top, options.list);
+        let seen = look_for(&mut target)?;
+        let client = from.hand.client()?;
+        let mut source = RemoteTree::new(client, from.top, options.list);
+        look_at(&mut source)?;
+        let rule = rule(options, seen.takes_times);
+        let wish = PlanOptions { options, rule, objects: OBJECTS };
+        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+        Ok((plan, seen))
+    })?;
+    Ok((plan, Ends::Across { from, to, seen }))
+}
+
+const fn rule(options: &SyncOptions<'_>, takes_times: bool) -> Rule {
+    match options.compare {
+        Compare::Size => Rule::SizeOnly,
+        Compare::Digest => Rule::SameHash,
+        Compare::Time if takes_times => Rule::SameTime,
+        Compare::Time => Rule::NotBefore,
+    }
+}
+
+fn run_down(
+    from: Far<'_>,
+    here: &Path,
+    found: Option<Directory>,
+    options: &SyncOptions<'_>,
+    mut plan: Plan,
+    reporter: &Reporter<'_>,
+) -> Finished {
+    let ground = match found {
+        Some(ground) => ground,
+        None => {
+            make_here(here, options)?;
+            Directory::open(here).map_err(|error| local(here, &error))?
+        }
+    };
+    if let Some(first) = plan.directories.first_mut() {
+        first.is_new = false;
+    }
+    plan.large = plan.large_files(options.jobs);
+    clear(&ground, plan.leftovers());
+    let backup = open_backup(options, here)?;
+    let jobs = jobs(options, &plan);
+    let top = from.top;
+    let copiers = from.hands(jobs).map(|hand| {
+        let from = RemoteSide::new(hand, RemoteTop::source(top, options.list));
+        let resumes = options.resume != Resume::Own;
+        let rate_limit = options.rate_limit.clone();
+        let to = LocalSide::new(&ground, backup.as_ref());
+        Copier::Down(Down { from, to, resumes, rate_limit })
+    });
+    // Files whose content is only in memory would be lost in a power failure. One sync for all is
+    // fast enough even for thousands of small files.
+    let sync = || ground.sync().map_err(|error| local(here, &error));
+    Ok(finish(copiers.collect(), &plan, reporter, &sync))
+}
+
+fn run_up(
+    (ground, here): (&Directory, &Path),
+    mut to: Far<'_>,
+    seen: &TargetSeen,
+    backup: Option<&RemoteBackup>,
+    options: &SyncOptions<'_>,
+    mut plan: Plan,
+    reporter: &Reporter<'_>,
+) -> Finished {
+    make_top(&mut plan, &mut to, seen, options)?;
+    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let temporary = options.temporary.as_ref();
+    // With a temporary name, permissions or a resume, other commands come between two uploads.
+    let is_plain = temporary.is_none() && !options.permissions && options.resume == Resume::Own;
+    let goes_ahead = is_plain && options.goes_ahead;
+    let source = RemoteTop::source(to.top, options.list);
+    let top = RemoteTop { takes_times: seen.takes_times, names, backup, ..source };
+    let jobs = jobs(options, &plan);
+    let copiers = to.hands(jobs).map(|hand| {
+        let to = RemoteSide::new(hand, top.clone());
+        let (from, ahead) = (LocalSide::new(ground, None), Box::new(Ahead::new(goes_ahead)));
+        let (resume, local) = (options.resume, here);
+        let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
+        Copier::Up(Up { from, to, resume, local, journals, rate_limit, temporary, ahead })
+    });
+    Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
+}
+
+fn run_across(
+    from: Far<'_>,
+    mut to: Far<'_>,
+    seen: &TargetSeen,
+    options: &SyncOptions<'_>,
+    mut plan: Plan,
+    reporter: &Reporter<'_>,
+) -> Finished {
+    make_top(&mut plan, &mut to, seen, options)?;
+    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let jobs = jobs(options, &plan);
+    let of_source = RemoteTop::source(from.top, options.list);
+    let of_target = RemoteTop::source(to.top, options.list);
+    let of_target = RemoteTop { takes_times: seen.takes_times, names, ..of_target };
+    let copiers = from.hands(jobs).zip(to.hands(jobs)).map(|(from, to)| {
+        let from = RemoteSide::new(from, of_source.clone());
+        let to = RemoteSide::new(to, of_target.clone());
+        let temporary = options.temporary.as_ref();
+        let resume = options.resume;
+        Copier::Across(Across { from, to, options: options.relay, resume, temporary })
+    });
+    Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
+}
+
+/// Carries out the plan, and ends the sessions.
+fn finish(
+    mut copiers: Vec<Copier<'_>>,
+    plan: &Plan,
+    reporter: &Reporter<'_>,
+    sync: &dyn Fn() -> Result<(), TreeFault>,
+) -> (Summary, Result<(), TreeFault>) {
+    let (summary, ended) = act(plan, &mut copiers, reporter, sync);
+    for copier in copiers {
+        copier.quit(ended.as_ref().err());
+    }
+    (summary, ended)
+}
+
+/// Returns the number of workers: there are no more than copies, unless all connections download
+/// one file together.
+fn jobs(options: &SyncOptions<'_>, plan: &Plan) -> usize {
+    // A server that cuts names short may store two temporary names as one file, which shows only
+    // later. One upload at a time then still gives each name its own content.
+    let is_careful = plan.moves && options.temporary.is_some();
+    let all = options.jobs.max(1);
+    match plan.large.is_empty() {
+        _ if is_careful => 1,
+        true => all.min(plan.copies.len()).max(1),
+        false => all,
+    }
+}
+
+/// Creates the top directory of the target if it is missing, and its parents if requested.
+fn make_top(
+    plan: &mut Plan,
+    to: &mut Far<'_>,
+    seen: &TargetSeen,
+    options: &SyncOptions<'_>,
+) -> Result<(), TreeFault> {
+    let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) else {
+        return Ok(());
+    };
+    first.is_new = false;
+    let top = to.top;
+    let client = to.hand.client()?;
+    let made = match options.creates_parents {
+        true => client.make_directories(top).map(drop),
+        false => client.mkdir(top).map(drop),
+    };
+    match made {
+        Ok(()) => Ok(()),
+        // The top may exist, although the server did not show it as a directory.
+        Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
+        Err(error) => {
+            let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
+            let fault = TreeFault::from(error).ending(true);
+            let lacks_parents = may_help && !split(top).0.is_empty();
+            Err(if lacks_parents { fault.of(Setting::Parents) } else { fault })
+        }
+    }
+}
+
+/// Creates the local top, and its parents if requested.
+fn make_here(here: &Path, options: &SyncOptions<'_>) -> Result<(), TreeFault> {
+    let made = match options.creates_parents {
+        true => fs::create_dir_all(here),
+        false => fs::create_dir(here),
+    };
+    made.map_err(|error| {
+        let fault = local(here, &error);
+        match error.kind() {
+            IoErrorKind::NotFound => fault.of(Setting::Parents),
+            _ => fault,
+        }
+    })
+}
+
+/// Removes leftovers of killed runs. Ignores failures.
+fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
+    for path in leftovers {
+        let (above, name) = split(path);
+        let _ = ground.below(above).and_then(|directory| directory.clear(name));
+    }
+}
+
+/// Checks by path that neither the local backup nor the tree contains the other.
+fn check_local_backup(options: &SyncOptions<'_>, here: &Path) -> Result<(), TreeFault> {
+    let Some(backup) = &options.backup else { return Ok(()) };
+    let full = |path: &Path| {
+        let path = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        fs::canonicalize(&path).unwrap_or(path)
+    };
+    are_apart(&full(backup), &full(here))
+}
+
+/// Opens the local backup, and creates it if it is missing.
+fn open_backup(options: &SyncOptions<'_>, here: &Path) -> Result<Option<Backup>, TreeFault> {
+    let Some(backup) = &options.backup else { return Ok(None) };
+    let failed = |error| local(backup, &error);
+    fs::create_dir_all(backup).map_err(failed)?;
+    let real = fs::canonicalize(backup).map_err(failed)?;
+    let tree = fs::canonicalize(here).map_err(|error| local(here, &error))?;
+    are_apart(&real, &tree)?;
+    Directory::open(backup).map(Backup).map(Some).map_err(failed)
+}
+
+fn are_apart(one: &Path, other: &Path) -> Result<(), TreeFault> {
+    match one.starts_with(other) || other.starts_with(one) {
+        true => Err(overlaps()),
+        false => Ok(()),
+    }
+}
+
+fn local(path: &Path, error: &std::io::Error) -> TreeFault {
+    TreeFault::local(path.as_os_str().as_bytes(), error).ending(true)
+}
