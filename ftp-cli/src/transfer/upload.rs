@@ -5,7 +5,10 @@ use std::fs::Metadata;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Done, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why};
+use ftp_client::{
+    Client, Done, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb,
+    Why,
+};
 use ftp_proto::Escaped;
 
 use super::context::Context;

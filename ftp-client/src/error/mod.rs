@@ -2,7 +2,8 @@
 
 mod busy;
 mod dial;
-mod kind;
+pub(crate) mod fxp;
+pub(crate) mod kind;
 mod moving;
 mod proxy;
 mod remove;
@@ -25,7 +26,6 @@ use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, Escaped, Ho
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
-use crate::fxp;
 use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 use crate::tree::TreeFault;

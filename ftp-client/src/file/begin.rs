@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use ftp_proto::{BlockFault, DeflateFault};
 
 use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
-use super::growing::named;
+use super::growing::{named, named_again};
 use super::local::{Committed, LocalFile};
 use super::options::{Existing, FileOptions};
 use super::origin::Origin;
@@ -167,6 +167,7 @@ impl Start<'_> {
         time: Option<SystemTime>,
         replaces: bool,
         targets: Option<&Targets>,
+        in_tree: Option<&InTree<'_>>,
     ) -> Result<Committed, Error> {
         match self.target {
             Writing::Stream(stream) => {
@@ -186,9 +187,11 @@ impl Start<'_> {
                 if let Some(time) = time {
                     file.set_modified(time).map_err(failed)?;
                 }
-                match targets {
-                    None => file.commit(replaces),
-                    Some(targets) => {
+                match (targets, in_tree) {
+                    (_, Some(in_tree)) => (in_tree.before)(file.file())
+                        .and_then(|()| file.commit_synced(replaces, false)),
+                    (None, None) => file.commit(replaces),
+                    (Some(targets), None) => {
                         // The disk is the slow part: jobs need not wait for each other here.
                         file.file().sync_all().map_err(failed)?;
                         targets.publish(&target, || file.commit(replaces))
@@ -204,7 +207,7 @@ impl Start<'_> {
 pub(super) fn named_once(path: &Path, error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(_) => named(path, error),
-        None => io::Error::new(error.kind(), error.to_string()),
+        None => named_again(error),
     }
 }
 
@@ -264,12 +267,23 @@ impl std::fmt::Debug for Sink<'_> {
     }
 }
 
+/// What is different for a file of a tree. The tree is synced to disk as a whole, at the end.
+pub(crate) struct InTree<'a> {
+    /// The path from which the names of partial files are derived: hidden ones.
+    pub(crate) parts: PathBuf,
+    /// Whether the modification time is asked for together with the file (`MDTM`, `RETR`).
+    pub(crate) asks_time: bool,
+    /// Called with the complete file before it gets its name.
+    pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
+}
+
 /// The search for bytes that need not be received again.
 pub(super) struct Search<'s> {
     pub(super) place: &'s Place,
     pub(super) options: &'s FileOptions,
     pub(super) targets: Option<&'s Targets>,
     pub(super) like: Option<&'s Path>,
+    pub(super) in_tree: Option<&'s InTree<'s>>,
     pub(super) is_repeated: bool,
     pub(super) past: &'s mut Memory,
     pub(super) on: &'s dyn Observer,
@@ -349,7 +363,10 @@ impl Search<'_> {
         let keeps = self.options.existing == Existing::Keep;
         let (part_path, part) = match in_place {
             true => (target.to_owned(), None),
-            false => part::find(target, self.targets).map_err(here)?,
+            false => {
+                let named = self.in_tree.map_or(target, |in_tree| &in_tree.parts);
+                part::find(named, self.targets).map_err(here)?
+            }
         };
         let local = match keeps && !in_place {
             true => None,

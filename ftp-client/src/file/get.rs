@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::RepresentationType;
 
-use super::begin::{Left, Memory, Search, Sink, Start, Writing};
+use super::begin::{InTree, Left, Memory, Search, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
 use super::local::Committed;
@@ -53,6 +53,7 @@ pub struct Get<'a> {
     is_repeated: bool,
     /// What identifies the journal of a move, if the session does not.
     pub(super) name: Option<MovedName>,
+    pub(super) in_tree: Option<InTree<'a>>,
     pub(super) past: Memory,
 }
 
@@ -62,6 +63,7 @@ struct Fetch<'f> {
     options: &'f FileOptions,
     targets: Option<&'f Targets>,
     like: Option<&'f Path>,
+    in_tree: Option<&'f InTree<'f>>,
     listed: Option<u64>,
     time: Option<SystemTime>,
     is_repeated: bool,
@@ -82,6 +84,7 @@ impl<'a> Get<'a> {
             time: None,
             is_repeated: false,
             name: None,
+            in_tree: None,
             past,
         }
     }
@@ -125,6 +128,12 @@ impl<'a> Get<'a> {
     /// server (default: the server, user and path of the session).
     pub fn known_as(mut self, name: impl Into<String>, user: impl Into<Vec<u8>>) -> Self {
         self.name = Some(MovedName { name: name.into(), user: user.into() });
+        self
+    }
+
+    /// Makes this the download of a file of a tree.
+    pub(crate) fn in_tree(mut self, in_tree: InTree<'a>) -> Self {
+        self.in_tree = Some(in_tree);
         self
     }
 
@@ -214,12 +223,14 @@ impl<'a> Get<'a> {
         loop {
             let mut checksum = algorithm.and_then(Checksum::new);
             let Self { place, to, options, targets, like, listed, is_repeated, past, .. } = self;
+            let in_tree = self.in_tree.as_ref();
             let (listed, is_repeated) = (*listed, *is_repeated);
             let mut fetch = Fetch {
                 place,
                 options,
                 targets: *targets,
                 like: *like,
+                in_tree,
                 listed,
                 time,
                 is_repeated,
@@ -261,11 +272,12 @@ impl Fetch<'_> {
         checksum: &mut Option<Checksum>,
         to: &mut Sink<'_>,
     ) -> Result<Option<Done>, Error> {
-        let Self { place, options, targets, like, listed, time, is_repeated, past } = self;
+        let Self { place, options, targets, like, in_tree, listed, time, is_repeated, past } = self;
+        let in_tree = *in_tree;
         let targets = *targets;
         let target = to.name();
         let (is_repeated, like) = (*is_repeated, *like);
-        let mut search = Search { place, options, targets, like, is_repeated, past, on };
+        let mut search = Search { place, options, targets, like, in_tree, is_repeated, past, on };
         let mut start = search.start(client, to)?;
         past.from_start = false;
         if let (Some(checksum), Some(file)) = (checksum.as_mut(), start.file()) {
@@ -273,10 +285,15 @@ impl Fetch<'_> {
             kept.map_err(|error| start.failed_here(&error))?;
         }
         let moved = match start.is_whole {
-            true => Moved { bytes: 0, duration: Duration::ZERO, is_known: start.origin.is_some() },
+            true => {
+                let is_known = start.origin.is_some();
+                Moved { bytes: 0, duration: Duration::ZERO, is_known, modified: None }
+            }
             false => {
+                let asks_time = in_tree.is_some_and(|in_tree| in_tree.asks_time);
+                let listed = *listed;
                 let mut request =
-                    Request { place, options, listed: *listed, past, on, watch, checksum };
+                    Request { place, options, listed, past, on, watch, checksum, asks_time };
                 match request.run(client, &mut start) {
                     Ok(Ended::Complete(moved)) => moved,
                     Ok(Ended::FromZero(why)) => {
@@ -318,7 +335,10 @@ impl Fetch<'_> {
         };
         let (kept, source) = (start.kept, path);
         let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
-        if start.publish(*time, options.existing != Existing::Keep, targets)? == Committed::Exists {
+        let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
+        let known = known.filter(|_| in_tree.is_some()).map(SystemTime::from);
+        let replaces = options.existing != Existing::Keep;
+        if start.publish(time.or(known), replaces, targets, in_tree)? == Committed::Exists {
             return Ok(Some(Done::skipped("now exists")));
         }
         on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });

@@ -1,6 +1,7 @@
 //! A local file that one download at a time extends. A download from byte 0 empties the local file
 //! when the first byte arrives.
 
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 
 use super::partial::PartialFile;
 use super::record::{Record, remove_sidecar};
+use crate::error::io_again;
 
 /// A locked local file that a download extends.
 #[derive(Debug)]
@@ -105,10 +107,37 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     matches!((here, there), (Ok(here), Ok(there)) if here == there)
 }
 
+/// The error of a local file, with its path.
+#[derive(Debug)]
+struct NamedError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for NamedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped(self.path.as_os_str().as_bytes()), self.error)
+    }
+}
+
+impl std::error::Error for NamedError {}
+
 /// Adds the file's name to an error.
-pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
-    let path = Escaped(path.as_os_str().as_bytes());
-    io::Error::new(error.kind(), format!("{path}: {error}"))
+pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
+    let named = NamedError { path: path.to_owned(), error: io_again(error) };
+    io::Error::new(error.kind(), named)
+}
+
+/// Returns a copy of an error that has a path already, or needs none.
+pub(super) fn named_again(error: &io::Error) -> io::Error {
+    let named_error = error.get_ref().and_then(|error| error.downcast_ref::<NamedError>());
+    named_error.map_or_else(|| io_again(error), |inner| named(&inner.path, &inner.error))
+}
+
+/// Returns the error without the file's name, for a caller that knows another one.
+pub(crate) fn unnamed(error: &io::Error) -> io::Error {
+    let named = error.get_ref().and_then(|error| error.downcast_ref::<NamedError>());
+    named.map_or_else(|| io_again(error), |named| unnamed(&named.error))
 }
 
 #[cfg(test)]

@@ -438,14 +438,24 @@ impl LocalFile {
     ///
     /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
-    pub fn commit(mut self, replaces: bool) -> io::Result<Committed> {
+    pub fn commit(self, replaces: bool) -> io::Result<Committed> {
+        self.commit_synced(replaces, true)
+    }
+
+    /// Gives the file its name as [`commit`](Self::commit) does, and syncs it only with `syncs`.
+    pub(super) fn commit_synced(mut self, replaces: bool, syncs: bool) -> io::Result<Committed> {
+        let sync = |file: &File| if syncs { file.sync_all() } else { Ok(()) };
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.keep();
-                growing.partial.begun().map(drop).and_then(|()| complete(growing))
+                growing.partial.begun().map(drop)?;
+                complete(growing);
+                sync(growing.partial.file())
             }
             Kind::Part(Part { growing, target }) => {
-                growing.partial.begun().map(drop).and_then(|()| complete(growing)).and_then(|()| {
+                growing.partial.begun().map(drop)?;
+                complete(growing);
+                sync(growing.partial.file()).and_then(|()| {
                     if growing.path.exists() && !is_at(growing.partial.file(), &growing.path) {
                         let message = "another program replaced it during the download";
                         return Err(named(&growing.path, &io::Error::other(message)));
@@ -454,7 +464,7 @@ impl LocalFile {
                 })
             }
             Kind::Replacing(temporary) => {
-                temporary.file.sync_all().and_then(|()| temporary.publish(replaces))
+                sync(&temporary.file).and_then(|()| temporary.publish(replaces))
             }
         };
         match done {
@@ -467,15 +477,14 @@ impl LocalFile {
     }
 }
 
-/// Turns the record of a partial file into that of a complete one, and syncs the file to disk.
-fn complete(growing: &Growing) -> io::Result<()> {
+/// Turns the record of a partial file into that of a complete one.
+fn complete(growing: &Growing) {
     let file = growing.partial.file();
     remove_sidecar(&growing.path);
     match growing.partial.record() {
         Some(record) => record.complete(file),
         None => Record::remove(file, &growing.path),
     }
-    file.sync_all()
 }
 
 impl Write for LocalFile {

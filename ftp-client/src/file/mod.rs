@@ -11,7 +11,7 @@ pub(crate) mod evidence;
 #[cfg(unix)]
 pub(crate) mod get;
 #[cfg(unix)]
-mod growing;
+pub(crate) mod growing;
 #[cfg(unix)]
 pub(crate) mod journal;
 #[cfg(unix)]

@@ -43,15 +43,21 @@ pub(super) struct OpenPiece {
 }
 
 impl Pieces {
-    /// Returns the pieces of the file at `target`; `record` describes the server's file. If
+    /// Returns the pieces of the file at `target`, whose names are derived from that of `named`;
+    /// `record` describes the server's file. If
     /// `NAME.part` or a file named like a piece belongs to another program, or if `NAME.part` is
     /// one of `targets`, other names are used.
     ///
     /// # Errors
     ///
     /// Returns the system's error if the directory cannot be read.
-    pub(super) fn of(target: &Path, targets: Option<&Targets>, record: Record) -> io::Result<Self> {
-        let first = find_first(target, targets)?;
+    pub(super) fn of(
+        target: &Path,
+        named: &Path,
+        targets: Option<&Targets>,
+        record: Record,
+    ) -> io::Result<Self> {
+        let first = find_first(named, targets)?;
         Ok(Self { target: target.to_owned(), first, record })
     }
 
@@ -296,7 +302,7 @@ mod tests {
 
     fn pieces(target: &Path, seconds: i64) -> Pieces {
         let origin = Origin::new(Some(10), TimeVal::from_unix_seconds(seconds));
-        Pieces::of(target, None, Record::of_test(origin)).unwrap()
+        Pieces::of(target, target, None, Record::of_test(origin)).unwrap()
     }
 
     fn put(pieces: &Pieces, start: u64, bytes: &[u8]) {

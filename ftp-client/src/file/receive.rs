@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ftp_proto::RepresentationType;
+use ftp_proto::{RepresentationType, TimeVal};
 
 use super::begin::{Left, Memory, Start, Writing};
 use super::checksum::Checksum;
@@ -26,6 +26,8 @@ pub(super) struct Request<'r, 'w> {
     pub(super) on: &'r dyn Observer,
     pub(super) watch: &'r mut Watch<'w>,
     pub(super) checksum: &'r mut Option<Checksum>,
+    /// Whether the modification time is asked for together with the file.
+    pub(super) asks_time: bool,
 }
 
 /// How a request ended.
@@ -41,6 +43,8 @@ pub(super) struct Moved {
     pub(super) duration: Duration,
     /// Whether the server has told the size before the transfer.
     pub(super) is_known: bool,
+    /// The modification time, if it was asked for together with the file.
+    pub(super) modified: Option<TimeVal>,
 }
 
 impl Request<'_, '_> {
@@ -53,7 +57,7 @@ impl Request<'_, '_> {
         let size = start.origin.and_then(|origin| origin.size);
         let (path, received) = loop {
             let path = self.place.path().to_vec();
-            let error = match client.retrieve_from(&path, from) {
+            let error = match self.begin(client, &path, from) {
                 Ok(download) => break (path.clone(), self.receive(download, &path, start)),
                 Err(error) => error,
             };
@@ -78,7 +82,12 @@ impl Request<'_, '_> {
             let now = client.size_afterwards(&path)?;
             if now == Some(bytes) && bytes < all {
                 let duration = Duration::ZERO;
-                return Ok(Ended::Complete(Moved { bytes: written, duration, is_known: true }));
+                return Ok(Ended::Complete(Moved {
+                    bytes: written,
+                    duration,
+                    is_known: true,
+                    modified: None,
+                }));
             }
             if now.is_some_and(|now| now > all)
                 && let Writing::File(file) = &mut start.target
@@ -97,6 +106,18 @@ impl Request<'_, '_> {
         Err(Error::Incomplete { bytes, announced: Some(all) })
     }
 
+    fn begin<'c>(
+        &self,
+        client: &'c mut Client,
+        path: &[u8],
+        from: u64,
+    ) -> Result<Download<&'c mut Client>, Error> {
+        match self.asks_time && from == 0 {
+            true => client.retrieve_with_time(path),
+            false => client.retrieve_from(path, from),
+        }
+    }
+
     fn is_image(&self) -> bool {
         self.options.representation == RepresentationType::Image
     }
@@ -111,6 +132,7 @@ impl Request<'_, '_> {
         let from = start.kept - start.compare;
         let size = start.origin.and_then(|origin| origin.size);
         let announced = download.announced();
+        let modified = download.modified();
         // With an offset, some servers announce the size of the rest, and some that of the whole
         // file.
         let total = size.or(announced.filter(|_| from == 0)).or(self.listed);
@@ -154,7 +176,8 @@ impl Request<'_, '_> {
             }
             Ok(report) => {
                 let is_known = announced.is_some() && self.is_image() || size.is_some();
-                let moved = Moved { bytes: written, duration: report.duration, is_known };
+                let duration = report.duration;
+                let moved = Moved { bytes: written, duration, is_known, modified };
                 return Ok(Received::All(moved));
             }
             Err(_) if is_other => return Ok(Received::Others),

@@ -113,7 +113,8 @@ impl Get<'_> {
         let preserved = origin.modified.filter(|_| self.options.preserve).map(SystemTime::from);
         let replaces = self.options.existing != Existing::Keep;
         let start = Start::at_0(Writing::File(file));
-        let committed = start.publish(self.time.or(preserved), replaces, self.targets)?;
+        let time = self.time.or(preserved);
+        let committed = start.publish(time, replaces, self.targets, self.in_tree.as_ref())?;
         if committed == Committed::Exists {
             return Ok(Done::skipped("now exists"));
         }
@@ -166,6 +167,11 @@ impl Get<'_> {
         }
     }
 
+    /// Returns the path from which the names of partial files are derived.
+    fn parts_of<'t>(&'t self, target: &'t Path) -> &'t Path {
+        self.in_tree.as_ref().map_or(target, |in_tree| &in_tree.parts)
+    }
+
     /// Prepares the download in ranges, or returns why a single connection must be used. Without a
     /// reason, the file is small, or may be missing.
     fn segments<'s>(
@@ -192,7 +198,8 @@ impl Get<'_> {
         let Some(record) = Record::new(SourceId::ask(client, path)?, origin) else {
             return Ok(Err(Some("nothing identifies the server's file")));
         };
-        let pieces = Pieces::of(target, self.targets, record).map_err(Error::Local)?;
+        let pieces = Pieces::of(target, self.parts_of(target), self.targets, record)
+            .map_err(Error::Local)?;
         if std::mem::take(&mut self.past.from_start) {
             pieces.discard().map_err(Error::Local)?;
         }

@@ -156,7 +156,7 @@ fn is_like(client: &mut Client, path: &[u8], here: &Metadata) -> bool {
 /// Returns [`DownloadFault::Missing`] or [`DownloadFault::Unreported`] if there is none, and the
 /// errors of the client.
 pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
-    if let Some(time) = client.modified(path)? {
+    if let Some(time) = client.readable_time(path)? {
         return Ok(time);
     }
     let entry = client.stat(path)?;

@@ -24,14 +24,13 @@
 //! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod begin;
-mod error;
 mod pair;
 mod protection;
 #[doc(hidden)]
 pub mod same_file;
 mod way;
 
-pub use error::{Attempt, Error, Side};
+pub use crate::error::fxp::{Attempt, Direction, Error, Side};
 
 use std::time::{Duration, Instant};
 
@@ -46,34 +45,6 @@ use crate::trace;
 use pair::Pair;
 
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
-
-/// The server that listens for the data connection.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Direction {
-    /// The target listens; if the servers cannot open a data connection that way, the source
-    /// listens.
-    #[default]
-    Auto,
-    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). If the data is
-    /// unencrypted, the source's first reply arrives before the target opens its file. That reply
-    /// shows whether the source can read its own file.
-    TargetListens,
-    /// The source listens and the target connects to it. The source can then send 150 only after
-    /// the target has received `STOR`. If the source cannot read its file, the target's file stays
-    /// unchanged only if the source refuses `RETR` promptly.
-    SourceListens,
-}
-
-impl Direction {
-    /// Returns the directions to try, none of which is `Auto`.
-    const fn in_order(self) -> &'static [Self] {
-        match self {
-            Self::Auto => &[Self::TargetListens, Self::SourceListens],
-            Self::TargetListens => &[Self::TargetListens],
-            Self::SourceListens => &[Self::SourceListens],
-        }
-    }
-}
 
 /// The offset at which a copy begins.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

@@ -25,7 +25,6 @@ pub(crate) use end::{accepted, confirm};
 pub(crate) use plan::{FLIGHT, Plan};
 pub use rate_limit::RateLimit;
 pub(crate) use reuse::Kept;
-pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 
 use std::borrow::{Borrow, BorrowMut};

@@ -18,6 +18,7 @@ use super::setup::prepare;
 use super::{abort, secure};
 use crate::client::Client;
 use crate::control::secure::{Demand, Secured};
+use crate::error::kind::may_demand_session;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::tls::Session;
@@ -29,17 +30,12 @@ const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
 
-/// Returns whether a reply may be a server's refusal of a data connection without resumption.
-pub(crate) fn is_demand(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 425 | 426 | 522 | 534)
-}
-
 /// Returns whether a transfer was probably refused because its data connection resumed no session.
 /// No data of such a transfer has moved.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)
-        && matches!(error, Error::Refused(_, reply) if is_demand(reply))
+        && matches!(error, Error::Refused(_, reply) if may_demand_session(reply))
 }
 
 /// Finds out whether a server that has resumed sessions so far refuses a data connection with a
@@ -65,7 +61,7 @@ pub(super) fn look(
     loop {
         let waited = match control.poll_reply()? {
             Some((Progress::Final, reply)) => {
-                if is_demand(&reply) {
+                if may_demand_session(&reply) {
                     secured.demand = Demand::Made;
                 }
                 accepted(verb, &reply)?;

@@ -470,10 +470,9 @@ fn run_down(
     let top = from.top;
     let copiers = from.hands(jobs).map(|hand| {
         let from = RemoteSide::new(hand, RemoteTop::source(top, options.list));
-        let resumes = options.resume != Resume::Own;
-        let rate_limit = options.rate_limit.clone();
-        let to = LocalSide::new(&ground, backup.as_ref());
-        Copier::Down(Down { from, to, resumes, rate_limit })
+        let (resume, rate_limit) = (options.resume, options.rate_limit.clone());
+        let to = LocalSide::new(&ground, here, backup.as_ref());
+        Copier::Down(Down { from, to, resume, rate_limit })
     });
     // Files whose content is only in memory would be lost in a power failure. One sync for all is
     // fast enough even for thousands of small files.
@@ -501,7 +500,7 @@ fn run_up(
     let jobs = jobs(options, &plan);
     let copiers = to.hands(jobs).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
-        let (from, ahead) = (LocalSide::new(ground, None), Box::new(Ahead::new(goes_ahead)));
+        let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(goes_ahead)));
         let (resume, local) = (options.resume, here);
         let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
         Copier::Up(Up { from, to, resume, local, journals, rate_limit, temporary, ahead })

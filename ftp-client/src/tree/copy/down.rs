@@ -1,30 +1,36 @@
 //! Copies from a server to this computer.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use ftp_proto::TimeVal;
-
+use super::Copied;
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, modified, prove, prove_content, prove_unchanged};
-use crate::client::Client;
-use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Observer};
+use super::remote_side::{RemoteSide, prove_content, prove_unchanged};
+use crate::error::Error;
+use crate::event::Observer;
+use crate::file::Done;
+use crate::file::begin::{InTree, Left, Sink};
 use crate::file::checksum::Checksum;
-use crate::file::origin::Origin;
-use crate::file::partial::Salvage;
-use crate::transfer::{Download, RateLimit, Watch};
-use crate::tree::copy::Copied;
+use crate::file::evidence::Resume;
+use crate::file::get::Get;
+use crate::file::growing::unnamed;
+use crate::file::options::{Existing, FileOptions};
+use crate::transfer::RateLimit;
 use crate::tree::entry::Stamp;
-use crate::tree::fault::TreeFault;
-use crate::tree::local::{Backup, Directory, Draft};
+use crate::tree::fault::{TreeFault, shown};
+use crate::tree::local::{Backup, Directory, part_of};
 use crate::tree::path::join;
 use crate::tree::plan::{Plan, PlannedCopy};
+use crate::url_path::Place;
 
 pub(crate) struct Down<'a> {
     pub(crate) from: RemoteSide<'a>,
     pub(crate) to: LocalSide<'a>,
-    /// Whether partial downloads are kept and resumed.
-    pub(crate) resumes: bool,
+    pub(crate) resume: Resume,
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
@@ -34,8 +40,8 @@ const NAMED: usize = 512;
 const FEW: usize = 128;
 
 impl Down<'_> {
-    pub(crate) fn plan(&mut self, plan: &Plan, number: usize) {
-        let Down { from, resumes: false, .. } = self else { return };
+    pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
+        let Down { from, resume: Resume::Own, .. } = self else { return };
         let top = from.place.top;
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.hand.client() else { return };
@@ -48,57 +54,22 @@ impl Down<'_> {
         }
     }
 
-    pub(crate) fn copy(
+    pub(super) fn copy(
         &mut self,
         path: &[u8],
         copy: &PlannedCopy,
         on: &dyn Observer,
     ) -> Result<u64, TreeFault> {
-        let below = join(path, &copy.name);
-        let there = join(self.from.place.top, &below);
+        let there = join(self.from.place.top, &join(path, &copy.name));
         let backup = self.to.backup;
-        let directory = self.to.directory(path)?;
+        let (directory, inside) = self.to.directory_and_path(path)?;
+        let parts = part_of(&copy.name);
+        let target = CopyTarget { directory, inside, backup, path, copy, parts };
         let client = self.from.hand.client()?;
-        // The time is requested before the data: if the file changes during the download, the next
-        // run copies it again.
-        let listed = listed_time(copy);
-        let known = match listed {
-            None if self.resumes => modified(client, &there)?,
-            listed => listed,
-        };
-        let here = |error: io::Error| TreeFault::local(&below, &error);
-        let now = Origin::new(copy.size, known.and_then(TimeVal::from_unix_seconds));
-        let draft = match self.resumes {
-            true => Draft::part(directory, &copy.name, now),
-            false => Draft::new(directory),
-        };
-        let mut draft = draft.map_err(here)?;
-        let asks_time = listed.is_none() && !self.resumes;
-        on.event(Event::Begun {
-            source: &there,
-            target: &below,
-            at: draft.offset(),
-            total: copy.size,
-        });
-        let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
-        let mut watch = Watch::new().rate_limit(self.rate_limit.clone()).meter(&mut meter);
-        let received = receive_rest(client, &there, &mut draft, copy.size, asks_time, &mut watch);
-        let Received { bytes, size: all, is_announced, modified } =
-            received.map_err(|error| match error {
-                Error::Local(error) => TreeFault::local(b"the local file", &error)
-                    .ending(!client.is_settled())
-                    .about(&there),
-                error => TreeFault::from(error).about(&there),
-            })?;
-        match copy.size {
-            _ if is_announced => {}
-            Some(size) if size != all => check_length(client, &there, all, copy.size)?,
-            Some(_) => {}
-            None => prove(client, &there, all)?,
-        }
-        let published = publish(draft, (directory, path), backup, copy, known.or(modified));
-        published.map_err(|error| TreeFault::local(&below, &error))?;
-        Ok(bytes)
+        let done = target.fetch(&there, self.resume, self.rate_limit.as_ref(), |job| {
+            job.attempt(client, on).map_err(|error| (error, client.is_settled()))
+        })?;
+        Ok(done.bytes)
     }
 
     pub(crate) fn remove_source(
@@ -125,105 +96,88 @@ impl Down<'_> {
     }
 }
 
-/// Gives a complete file its modification time and its final name in the directory at `path`. With
-/// `backup`, a replaced file is kept there.
-pub(crate) fn publish(
-    draft: Draft<'_>,
-    (directory, path): (&Directory, &[u8]),
-    backup: Option<&Backup>,
-    copy: &PlannedCopy,
-    modified: Option<i64>,
-) -> io::Result<()> {
-    if let Some(backup) = backup.filter(|_| copy.replaces()) {
-        backup.keep(directory, path, &copy.name)?;
+/// The local file of a copy.
+pub(super) struct CopyTarget<'a> {
+    pub(super) directory: &'a Directory,
+    /// A path that leads to the directory.
+    pub(super) inside: &'a Path,
+    pub(super) backup: Option<&'a Backup>,
+    /// The path of the directory from the top.
+    pub(super) path: &'a [u8],
+    pub(super) copy: &'a PlannedCopy,
+    /// The name from which the names of partial files are derived.
+    pub(super) parts: Vec<u8>,
+}
+
+impl CopyTarget<'_> {
+    /// Downloads the file at `there` of the server. `attempt` runs the job, and returns an error
+    /// with whether the connection is settled.
+    pub(super) fn fetch(
+        &self,
+        there: &[u8],
+        resume: Resume,
+        rate_limit: Option<&RateLimit>,
+        attempt: impl FnOnce(&mut Get<'_>) -> Result<Done, (Error, bool)>,
+    ) -> Result<Done, TreeFault> {
+        let Self { directory, inside, backup, path, copy, .. } = *self;
+        let below = join(path, &copy.name);
+        // The plan refuses such names; this is the last line of defence.
+        directory.check_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
+        let before = |file: &File| -> io::Result<()> {
+            directory.prepare(file, &copy.name, copy.mode)?;
+            match backup.filter(|_| copy.replaces()) {
+                Some(backup) => backup.keep(directory, path, &copy.name),
+                None => Ok(()),
+            }
+        };
+        let existing = if copy.replaces() { Existing::Replace } else { Existing::Keep };
+        let options =
+            FileOptions::new().resume(resume).existing(existing).rate_limit(rate_limit.cloned());
+        let target = inside.join(OsStr::from_bytes(&copy.name));
+        let parts = inside.join(OsStr::from_bytes(&self.parts));
+        // The time is requested before the data: if the file changes during the download, the next
+        // run copies it again.
+        let known = listed_time(copy);
+        let asks_time = known.is_none();
+        let mut job = Get::new(Place::at(there), Sink::Path(&target), &options)
+            .listed(copy.size)
+            .modified(known.map(system_time))
+            .in_tree(InTree { parts, asks_time, before: &before });
+        let done = attempt(&mut job).map_err(|(error, is_settled)| {
+            let fault = match error {
+                Error::Local(error) => {
+                    TreeFault::local(&below, &unnamed(&error)).ending(!is_settled)
+                }
+                error => TreeFault::from(error).about(there),
+            };
+            match job.left() {
+                Left::Ranges(_) => {
+                    let parts = join(path, &self.parts);
+                    let hint = "run the same command again to resume from the ranges in";
+                    fault.then(&format!("{hint} {}.part*", shown(&parts)))
+                }
+                _ => fault,
+            }
+        })?;
+        match done.skipped {
+            None => Ok(done),
+            // It was not listed, or its name differs only in case on a disk without case.
+            Some(_) => Err(TreeFault::local(&below, &io::ErrorKind::AlreadyExists.into())),
+        }
     }
-    draft.commit(&copy.name, copy.replaces(), modified, copy.mode)
 }
 
 /// Returns the listed modification time of a file, if that time is exact.
-pub(crate) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
+pub(super) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
     copy.stamp.and_then(Stamp::exact)
 }
 
-/// Result of a download.
-struct Received {
-    bytes: u64,
-    /// Size of the file, including the bytes that were kept.
-    size: u64,
-    /// Whether the server reported that size.
-    is_announced: bool,
-    /// Modification time of the file, if it was requested.
-    modified: Option<i64>,
-}
-
-/// Downloads the missing part of the file at `path` into `draft`; `size` is the file's listed size.
-/// If the download starts from byte 0 and `asks_time` is set, also asks for the file's time.
-fn receive_rest(
-    client: &mut Client,
-    path: &[u8],
-    draft: &mut Draft<'_>,
-    size: Option<u64>,
-    asks_time: bool,
-    watch: &mut Watch<'_>,
-) -> Result<Received, Error> {
-    loop {
-        let kept = draft.offset();
-        let rest = size.map(|size| size.saturating_sub(kept)).filter(|_| kept > 0);
-        if rest == Some(0) {
-            return Ok(Received { bytes: 0, size: kept, is_announced: true, modified: None });
-        }
-        let download = match kept {
-            0 if asks_time => client.retrieve_with_time(path)?,
-            0 => client.retrieve(path)?,
-            kept => client.retrieve_rest(path, kept, None)?,
-        };
-        let offset = download.offset();
-        if offset != kept {
-            draft.empty().map_err(Error::Local)?;
-        }
-        let is_announced = download.announced().is_some();
-        let modified = download.modified().map(|time| time.unix_seconds());
-        let error = match received(download, draft, watch) {
-            Ok(bytes) => {
-                return Ok(Received { bytes, size: offset + bytes, is_announced, modified });
-            }
-            Err(error) => error,
-        };
-        match draft.salvage(&error, rest) {
-            Salvage::Kept => return Err(error),
-            Salvage::Wrong => {
-                draft.empty().map_err(Error::Local)?;
-                return Err(error);
-            }
-            Salvage::SentFromStart => draft.empty().map_err(Error::Local)?,
-        }
-    }
-}
-
-/// Receives a download until the server confirms that it is complete.
-fn received(
-    download: Download<&mut Client>,
-    draft: &mut Draft<'_>,
-    watch: &mut Watch<'_>,
-) -> Result<u64, Error> {
-    Ok(download.copy_to_watched(draft, watch)?.bytes)
-}
-
-/// Compares the received `bytes` with the current size of the file. They differ from its listed
-/// size: the file may have grown, or the transfer may be incomplete.
-fn check_length(
-    client: &mut Client,
-    path: &[u8],
-    bytes: u64,
-    listed: Option<u64>,
-) -> Result<(), TreeFault> {
-    match client.size(path) {
-        Ok(Some(size)) if size == bytes => Ok(()),
-        Ok(size) => {
-            let size = size.or(listed).unwrap_or_default();
-            let text = format!("received {bytes} bytes of {size}");
-            Err(TreeFault::item(ErrorKind::Integrity, text).about(path))
-        }
-        Err(error) => Err(TreeFault::from(error).about(path)),
-    }
+/// Converts a number of seconds since 1970-01-01T00:00:00Z.
+fn system_time(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = match seconds < 0 {
+        true => SystemTime::UNIX_EPOCH.checked_sub(distance),
+        false => SystemTime::UNIX_EPOCH.checked_add(distance),
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }

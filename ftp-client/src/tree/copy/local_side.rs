@@ -1,9 +1,12 @@
 //! The local side of a synchronization.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::tree::entry::may_be_partial;
 use crate::tree::fault::TreeFault;
@@ -17,13 +20,16 @@ pub(crate) struct LocalSide<'a> {
     top: &'a Directory,
     /// The backup, if this is the target.
     pub(crate) backup: Option<&'a Backup>,
-    /// The last used directory, with its path; it stays open while files in it are copied.
-    held: Option<(Vec<u8>, Directory)>,
+    /// The path of the tree as the caller wrote it.
+    here: &'a Path,
+    /// The last used directory, with its path from the top, and a path that leads to it; it stays
+    /// open while files in it are copied.
+    held: Option<(Vec<u8>, Directory, PathBuf)>,
 }
 
 impl<'a> LocalSide<'a> {
-    pub(crate) fn new(top: &'a Directory, backup: Option<&'a Backup>) -> Self {
-        Self { top, backup, held: None }
+    pub(crate) fn new(top: &'a Directory, here: &'a Path, backup: Option<&'a Backup>) -> Self {
+        Self { top, backup, here, held: None }
     }
 
     /// Creates a symbolic link in the directory at `path`.
@@ -56,12 +62,23 @@ impl<'a> LocalSide<'a> {
     }
 
     pub(crate) fn directory(&mut self, path: &[u8]) -> Result<&Directory, TreeFault> {
-        if self.held.as_ref().is_none_or(|(held, _)| held != path) {
+        self.directory_and_path(path).map(|(directory, _)| directory)
+    }
+
+    /// Returns the directory at `path`, and a path that leads to it: through the open directory, so
+    /// that it cannot lead out of the tree. Without `/proc` it is the path by names.
+    pub(crate) fn directory_and_path(
+        &mut self,
+        path: &[u8],
+    ) -> Result<(&Directory, &Path), TreeFault> {
+        if self.held.as_ref().is_none_or(|(held, ..)| held != path) {
             let directory = self.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
-            self.held = Some((path.to_vec(), directory));
+            let by_name = || self.here.join(OsStr::from_bytes(path));
+            let inside = directory.path().unwrap_or_else(by_name);
+            self.held = Some((path.to_vec(), directory, inside));
         }
-        let (_, directory) = self.held.as_ref().expect("the directory is open");
-        Ok(directory)
+        let (_, directory, inside) = self.held.as_ref().expect("the directory is open");
+        Ok((directory, inside))
     }
 
     pub(crate) fn make(&self, path: &[u8]) -> Result<(), TreeFault> {

@@ -10,8 +10,6 @@ use super::remote_backup::RemoteBackup;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::file::checksum::Checksum;
-use crate::file::options::Verify;
-use crate::file::verify::check_size;
 use crate::listing::{ListLimits, ListOptions};
 use crate::pool::patience::Recovery;
 use crate::tree::encoding::{Names, is_text};
@@ -325,18 +323,6 @@ fn differs(path: &[u8]) -> TreeFault {
 
 fn unproved(path: &[u8], text: &str) -> TreeFault {
     TreeFault::item(ErrorKind::Unsupported, text).about(path)
-}
-
-/// Verifies that the server's file has `bytes` bytes, if the server reports the size. A 226 reply
-/// alone does not prove that the file is complete. `get` and `put` use the same rule.
-pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), TreeFault> {
-    check_size(client, path, bytes, Verify::IfKnown).map(drop).map_err(|error| match error {
-        Error::Incomplete { bytes, announced: Some(size) } => {
-            let text = format!("size mismatch: {bytes} bytes here, {size} on the server");
-            TreeFault::item(ErrorKind::Integrity, text).about(path)
-        }
-        error => TreeFault::from(error).about(path),
-    })
 }
 
 /// Returns the modification time of a remote file in seconds since 1970-01-01T00:00:00Z, if the

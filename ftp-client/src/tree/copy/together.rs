@@ -2,32 +2,19 @@
 //! [`Get::attempt_over`] does.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 
-use super::down::{Down, listed_time, publish};
+use super::down::{CopyTarget, Down};
 use super::{Copied, Copier};
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::event::Observer;
-use crate::file::begin::{Left, Sink};
-use crate::file::get::Get;
-use crate::file::options::FileOptions;
+use crate::file::evidence::Resume;
 use crate::file::pieces::remove_pieces;
-use crate::pool::Pool;
 use crate::pool::patience::Recovery;
-use crate::transfer::RateLimit;
 use crate::tree::entry::name_of_pieces;
-use crate::tree::fault::{TreeFault, shown};
-use crate::tree::local::{Directory, Draft};
-use crate::tree::path::{join, split};
+use crate::tree::fault::TreeFault;
+use crate::tree::path::join;
 use crate::tree::plan::PlannedCopy;
-use crate::url_path::Place;
-
-/// Longest result of [`name_of_pieces`] in bytes: a name has at most 255 bytes, and pieces add
-/// `.part.segment-` and a position.
-const LONGEST: usize = 255 - 14 - 20;
 
 /// Copies a file into the directory at `path` over the connections of all `jobs`. Returns `None` if
 /// the file needs a single connection instead.
@@ -46,13 +33,12 @@ pub(crate) fn copy_together(
         Copier::Down(down) => Some(down),
         Copier::Up(_) | Copier::Across(_) => None,
     });
-    let Some(Down { from, to, resumes, rate_limit }) = sides.next() else { return Ok(None) };
-    let below = join(path, &copy.name);
-    let there = join(from.place.top, &below);
+    let Some(Down { from, to, resume, rate_limit }) = sides.next() else { return Ok(None) };
+    let there = join(from.place.top, &join(path, &copy.name));
     let backup = to.backup;
-    let directory = to.directory(path)?;
+    let (directory, inside) = to.directory_and_path(path)?;
     // If a download over a single connection left a partial file, a single connection resumes it.
-    if *resumes && directory.has_part(&copy.name) {
+    if *resume != Resume::Own && directory.has_part(&copy.name) {
         return Ok(None);
     }
     let mut count = 1;
@@ -61,72 +47,22 @@ pub(crate) fn copy_together(
         count += 1;
     }
     let pool = from.hand.give_back();
-    let rate_limit = rate_limit.clone();
-    let file = LargeFile { there: &there, below: &below, name: &copy.name, directory, rate_limit };
-    let Some((bytes, modified)) = file.gather((pool, count), on)? else { return Ok(None) };
-    let here = |error: io::Error| TreeFault::local(&below, &error);
-    let draft = Draft::complete(directory, &name_of_pieces(&copy.name)).map_err(here)?;
-    let modified = listed_time(copy).or(Some(modified));
-    publish(draft, (directory, path), backup, copy, modified).map_err(here)?;
-    Ok(Some(Copied::far(bytes)))
-}
-
-/// A file that several connections download.
-struct LargeFile<'a> {
-    /// Path on the server.
-    there: &'a [u8],
-    /// Path from the top.
-    below: &'a [u8],
-    name: &'a [u8],
-    directory: &'a Directory,
-    rate_limit: Option<RateLimit>,
-}
-
-impl LargeFile<'_> {
-    /// Downloads the file in ranges. Returns the received bytes and the time of the file, or `None`
-    /// if the file needs a single connection instead.
-    fn gather(
-        &self,
-        (pool, count): (&Pool<'_>, usize),
-        on: &dyn Observer,
-    ) -> Result<Option<(u64, i64)>, TreeFault> {
-        let name = name_of_pieces(self.name);
-        // Pieces are opened by path. This path, through the open directory, cannot lead out of the
-        // tree.
-        let Some(inside) = self.directory.path().filter(|_| name.len() <= LONGEST) else {
-            return Ok(None);
-        };
-        let target = inside.join(OsStr::from_bytes(&name));
-        let options = FileOptions::new().preserve(true).rate_limit(self.rate_limit.clone());
-        let mut job = Get::new(Place::at(self.there), Sink::Path(&target), &options);
-        let done = job.attempt_over(pool, count, on);
-        let fault = match done {
-            Ok(done) => {
-                let found = fs::metadata(&target);
-                let found = found.map_err(|error| TreeFault::local(self.below, &error))?;
-                return Ok(Some((done.bytes, found.mtime())));
-            }
-            // The text names the path of a piece through the open directory.
-            Err(Error::Local(error)) => TreeFault::local(self.below, &error.kind().into()),
-            Err(error) => TreeFault::from(error).about(self.there),
-        };
-        let is_due = is_due_to_ranges(&fault);
-        if !is_due {
-            return Err(match job.left() {
-                Left::Ranges(_) => {
-                    let (above, _) = split(self.below);
-                    let part = shown(&join(above, &name)) + ".part";
-                    let hint = "run the same command again to resume from the ranges in";
-                    fault.then(&format!("{hint} {part}*"))
-                }
-                _ => fault,
-            });
-        }
-        // A single connection starts from byte 0. The next run removes any remaining pieces.
-        let _ = remove_pieces(&target);
-        let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
-        Ok(None)
+    let parts = name_of_pieces(&copy.name);
+    let target = CopyTarget { directory, inside, backup, path, copy, parts };
+    let done = target.fetch(&there, Resume::Own, rate_limit.as_ref(), |job| {
+        job.attempt_over(pool, count, on).map_err(|error| (error, true))
+    });
+    let fault = match done {
+        Ok(done) => return Ok(Some(Copied::far(done.bytes))),
+        Err(fault) => fault,
+    };
+    if !is_due_to_ranges(&fault) {
+        return Err(fault);
     }
+    // A single connection starts from byte 0. The next run removes any remaining pieces.
+    let _ = remove_pieces(&inside.join(OsStr::from_bytes(&target.parts)));
+    let _ = directory.clear(&[&target.parts, b".part".as_slice()].concat());
+    Ok(None)
 }
 
 /// Returns whether a single connection may succeed where ranges failed, for example because another

@@ -7,18 +7,15 @@ mod links;
 
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ftp_proto::TimeVal;
 use rustix::fs::flock;
-use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 pub(crate) use backup::Backup;
@@ -26,9 +23,6 @@ pub(crate) use backup::Backup;
 use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, relation};
 use super::path::split;
-use crate::error::Error;
-use crate::file::origin::Origin;
-use crate::file::partial::{PartialFile, Salvage};
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -282,9 +276,13 @@ impl Directory {
     ///
     /// Returns the system's errors.
     pub(crate) fn is_coarse(&self) -> io::Result<bool> {
-        let draft = Draft::new(self)?;
-        set_times(draft.partial.file(), ODD_TIME)?;
-        Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let numbers = format!("{:x}-{number:x}.tmp", std::process::id());
+        let name = [TEMPORARY, numbers.as_bytes()].concat();
+        let file = self.create(&name)?;
+        let time = set_times(&file, ODD_TIME).and_then(|()| Ok(file.metadata()?.mtime()));
+        self.remove(&name, false)?;
+        Ok(time? != ODD_TIME)
     }
 
     /// Returns a path that leads to this directory while it is open, even if it is moved and its
@@ -297,9 +295,39 @@ impl Directory {
         (found == (own.st_dev, own.st_ino)).then_some(path)
     }
 
-    /// Returns whether an earlier run kept the first bytes of a file for [`Draft::part`].
+    /// Returns whether an earlier run kept the first bytes of a file, under [`part_of`] its name.
     pub(crate) fn has_part(&self, name: &[u8]) -> bool {
-        self.found(&part_of(name)).is_ok_and(|part| part.is_some())
+        let part = [&part_of(name), b".part".as_slice()].concat();
+        self.found(&part).is_ok_and(|part| part.is_some())
+    }
+
+    /// Checks that a name cannot lead out of the directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` for such a name.
+    #[expect(clippy::unused_self, reason = "a name is one of a directory")]
+    pub(crate) fn check_name(&self, name: &[u8]) -> io::Result<()> {
+        os(name).map(drop)
+    }
+
+    /// Prepares the complete `file` for the name `name`: checks that it replaces nothing but a
+    /// regular file, and sets the permission bits `mode`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and `AlreadyExists` if the name belongs to anything but a
+    /// regular file, since a server's names never replace other objects of the user.
+    pub(crate) fn prepare(&self, file: &File, name: &[u8], mode: Option<u16>) -> io::Result<()> {
+        if let Some(old) = self.found(name)?
+            && TreeEntry::local(name, &old).kind != ObjectKind::File
+        {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        match mode {
+            Some(mode) => Ok(rustix::fs::fchmod(file, bits(mode))?),
+            None => Ok(()),
+        }
     }
 
     /// Syncs everything written to this file system to the disk.
@@ -312,223 +340,8 @@ impl Directory {
     }
 }
 
-/// A file without its final name. A draft that is dropped before [`commit`](Self::commit) is kept
-/// for resuming if it is not empty and `keeps` is set. Otherwise, it is removed.
-#[derive(Debug)]
-pub(crate) struct Draft<'a> {
-    directory: &'a Directory,
-    partial: PartialFile,
-    name: Vec<u8>,
-    is_done: bool,
-    /// Modification time of the remote file, if the draft is kept as a part of that file.
-    keeps: Option<i64>,
-}
-
-impl<'a> Draft<'a> {
-    /// Creates an empty draft in a directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn new(directory: &'a Directory) -> io::Result<Self> {
-        loop {
-            let number = MADE.fetch_add(1, Ordering::Relaxed);
-            let process = std::process::id();
-            let mut name = TEMPORARY.to_vec();
-            name.extend_from_slice(format!("{process:x}-{number:x}.tmp").as_bytes());
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            // The umask applies.
-            let mode = Mode::from_raw_mode(0o666);
-            match rustix::fs::openat(&directory.descriptor, os(&name)?, flags, mode) {
-                Ok(file) => {
-                    let file = File::from(file);
-                    // The lock shows that a process still writes to the file. On a file system
-                    // without locks, no file counts as a leftover.
-                    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-                    if locked == Err(Errno::WOULDBLOCK) {
-                        // Another run took the file for a leftover, and is removing it.
-                        continue;
-                    }
-                    let partial = PartialFile::new(file, 0);
-                    return Ok(Self { directory, partial, name, is_done: false, keeps: None });
-                }
-                // An earlier process with the same id left this file.
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Opens the partial file of `name` from an earlier run, or creates an empty one. A partial
-    /// file is resumed by the rule of `get --continue`: it must be the beginning of the file that
-    /// the server describes in `now`. The description is not stored in an extended attribute.
-    /// Instead, the partial file gets the remote file's time, like all files of a mirror, because
-    /// every file system stores times.
-    ///
-    /// Without a time, the file starts empty: with the many files of a mirror, a size alone proves
-    /// too little.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn part(directory: &'a Directory, name: &[u8], now: Origin) -> io::Result<Self> {
-        let part = part_of(name);
-        let keeps = now.modified.map(|time| time.unix_seconds());
-        if part.len() > 255 || keeps.is_none() {
-            return Self::new(directory);
-        }
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
-        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(
-            &directory.descriptor,
-            os(&part)?,
-            flags,
-            Mode::from_raw_mode(0o666),
-        )?;
-        let file = File::from(file);
-        // If two processes resumed one file, each would take the other's data for its own.
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Self::new(directory);
-        }
-        let metadata = file.metadata()?;
-        // Another run may have removed the file before it was locked here.
-        if !metadata.is_file() || metadata.nlink() != 1 {
-            return Self::new(directory);
-        }
-        let known = Origin::new(None, TimeVal::from_unix_seconds(metadata.mtime()));
-        let is_beginning = now.continues(Some(known), metadata.len(), None);
-        let offset = if is_beginning { metadata.len() } else { 0 };
-        let partial = PartialFile::new(file, offset);
-        let mut draft = Self { directory, partial, name: part, is_done: false, keeps };
-        if !is_beginning {
-            draft.empty()?;
-        }
-        Ok(draft)
-    }
-
-    /// Opens a complete file of this process that still has a temporary name.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn complete(directory: &'a Directory, name: &[u8]) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&directory.descriptor, os(name)?, flags, Mode::empty())?;
-        let file = File::from(file);
-        // The lock keeps other runs from removing the file as a leftover, as in `new`.
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let partial = PartialFile::new(file, 0);
-        Ok(Self { directory, partial, name: name.to_vec(), is_done: false, keeps: None })
-    }
-
-    /// Returns the number of bytes that an earlier run kept.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.partial.offset()
-    }
-
-    /// Truncates the file to zero bytes.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn empty(&mut self) -> io::Result<()> {
-        self.partial.start_over();
-        self.partial.begun().map(drop)
-    }
-
-    /// Removes bytes that may be wrong, after the download of the last `rest` bytes failed with
-    /// `error`.
-    pub(crate) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
-        self.partial.salvage(error, rest)
-    }
-
-    /// Renames the file to its final name, and sets its time to `modified`, in seconds since
-    /// 1970-01-01T00:00:00Z. With `replaces`, replaces a regular file of that name. The new file
-    /// gets the permissions of the old file, unless `mode` sets others.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors. Returns `AlreadyExists` if the name belongs to anything but a
-    /// regular file, since a server's names never replace other objects of the user. Without
-    /// `replaces`, also returns `AlreadyExists` for a regular file: it was not listed, or its name
-    /// differs only in case on a case-insensitive file system.
-    pub(crate) fn commit(
-        mut self,
-        name: &[u8],
-        replaces: bool,
-        modified: Option<i64>,
-        mode: Option<u16>,
-    ) -> io::Result<()> {
-        if let Some(seconds) = modified {
-            set_times(self.partial.file(), seconds)?;
-        }
-        if let Some(mode) = mode {
-            rustix::fs::fchmod(self.partial.file(), bits(mode))?;
-        }
-        let directory = &self.directory.descriptor;
-        let from = os(&self.name)?;
-        let to = os(name)?;
-        let renamed = match replaces {
-            true => Err(Errno::INVAL),
-            false => {
-                let only_if_free = RenameFlags::NOREPLACE;
-                rustix::fs::renameat_with(directory, from, directory, to, only_if_free)
-            }
-        };
-        match renamed {
-            // The call was skipped for `replaces`, or the file system does not support
-            // `RENAME_NOREPLACE`.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                if let Some(old) = self.directory.found(name)? {
-                    if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
-                        return Err(ErrorKind::AlreadyExists.into());
-                    }
-                    if mode.is_none() {
-                        // Omits the set-user-ID and set-group-ID bits, which would run a changed
-                        // program as another user.
-                        rustix::fs::fchmod(
-                            self.partial.file(),
-                            Mode::from_raw_mode(old.st_mode & 0o777),
-                        )?;
-                    }
-                }
-                rustix::fs::renameat(directory, from, directory, to)?;
-            }
-            renamed => renamed?,
-        }
-        self.is_done = true;
-        Ok(())
-    }
-}
-
-impl Write for Draft<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.partial.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        if let Some(modified) = self.keeps
-            && self.partial.file().metadata().is_ok_and(|metadata| metadata.len() > 0)
-            && set_times(self.partial.file(), modified).is_ok()
-        {
-            return;
-        }
-        let _ = self.directory.remove(&self.name, false);
-    }
-}
-
-/// Returns the name under which the partial file of the file `name` is kept.
-fn part_of(name: &[u8]) -> Vec<u8> {
+/// Returns the name from which the name of the partial file of `name` is derived.
+pub(crate) fn part_of(name: &[u8]) -> Vec<u8> {
     [TEMPORARY, b"part-", name].concat()
 }
 

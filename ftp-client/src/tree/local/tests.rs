@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use ftp_tests::wait::{at_last, wait_until};
-
 use super::*;
 use crate::tree::entry::is_temporary;
 
@@ -26,9 +24,9 @@ fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
     assert!(tree.below(b"l/x").is_err());
     assert!(tree.make(b"l").is_err());
     assert!(tree.read(b"f").is_err());
-    let mut draft = Draft::new(&tree).unwrap();
-    draft.write_all(b"theirs").unwrap();
-    assert_eq!(draft.commit(b"f", true, None, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let new = tempfile::tempfile().unwrap();
+    let refused = tree.prepare(&new, b"f", None).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
 
     // The directory was checked, then replaced by a link before the write.
@@ -36,7 +34,7 @@ fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
     fs::rename(root.path().join("tree/d"), root.path().join("tree/e")).unwrap();
     symlink("../outside", root.path().join("tree/d")).unwrap();
     assert!(tree.below(b"d").is_err());
-    Draft::new(&held).unwrap().commit(b"new", false, None, None).unwrap();
+    fs::write(held.path().unwrap().join("new"), "new").unwrap();
     assert!(root.path().join("tree/e/new").exists());
     assert_eq!(fs::read_dir(root.path().join("outside")).unwrap().count(), 1);
 
@@ -54,7 +52,7 @@ fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
         assert!(tree.make(name).is_err(), "{shown}");
         assert!(tree.remove(name, false).is_err(), "{shown}");
         assert!(tree.remove(name, true).is_err(), "{shown}");
-        assert!(Draft::new(&tree).unwrap().commit(name, false, None, None).is_err(), "{shown}");
+        assert!(tree.prepare(&tempfile::tempfile().unwrap(), name, None).is_err(), "{shown}");
     }
     assert!(tree.below(b"../outside").is_err());
     assert_eq!(tree.items(10).unwrap().len(), 1);
@@ -63,10 +61,11 @@ fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
 #[test]
 fn only_temporary_files_of_a_killed_run_are_removed() {
     let (root, tree) = scene();
-    let draft = Draft::new(&tree).unwrap();
-    let held = draft.name.clone();
-    assert!(is_temporary(&held));
-    assert!(!tree.clear(&held).unwrap(), "somebody writes to it");
+    let held = b".ftp-cli-3f-0.tmp";
+    let file = tree.create(held).unwrap();
+    assert!(is_temporary(held));
+    assert!(!tree.clear(held).unwrap(), "somebody writes to it");
+    drop(file);
     // The state after a process was killed: no descriptor is open.
     let left = b".ftp-cli-1f-0.tmp";
     fs::write(root.path().join("tree/.ftp-cli-1f-0.tmp"), "half").unwrap();
@@ -90,83 +89,13 @@ fn only_temporary_files_of_a_killed_run_are_removed() {
 }
 
 #[test]
-fn a_file_is_replaced_completely_or_not_at_all_cl_53() {
-    let (root, tree) = scene();
-    let path = root.path().join("tree/f");
-    fs::write(&path, "old").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o4640)).unwrap();
-    let mut draft = Draft::new(&tree).unwrap();
-    draft.write_all(b"half").unwrap();
-    drop(draft);
-    assert_eq!(fs::read(&path).unwrap(), b"old");
-    let mut draft = Draft::new(&tree).unwrap();
-    draft.write_all(b"whole").unwrap();
-    draft.commit(b"f", true, Some(1_000_000_000), None).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"whole");
-    // An unexpected file stays.
-    let draft = Draft::new(&tree).unwrap();
-    assert_eq!(draft.commit(b"f", false, None, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    let metadata = fs::metadata(&path).unwrap();
-    assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o640, 1_000_000_000));
-    assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
-}
-
-/// Returns the description of a nine-byte file with this modification time.
-fn at(seconds: i64) -> Origin {
-    Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
-}
-
-#[test]
-fn a_partial_file_is_resumed_only_for_the_same_file() {
-    let (root, tree) = scene();
-    let part = root.path().join("tree/.ftp-cli-part-f");
-    let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
-    assert_eq!(draft.offset(), 0);
-    draft.write_all(b"abc").unwrap();
-    // A second process cannot resume the part at the same time.
-    assert_eq!(Draft::part(&tree, b"f", at(1_000_000_000)).unwrap().offset(), 0);
-    drop(draft);
-    assert_eq!(fs::read(&part).unwrap(), b"abc");
-    let part_with = |offset| {
-        let open = || Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
-        at_last("the part is not locked", || Some(open()).filter(|draft| draft.offset() == offset))
-    };
-    let mut draft = part_with(3);
-    draft.write_all(b"def").unwrap();
-    drop(draft);
-    // The server sent the beginning again.
-    let mut draft = part_with(6);
-    draft.write_all(b"abc").unwrap();
-    assert_eq!(draft.salvage(&Error::Closed, Some(3)), Salvage::Kept);
-    drop(draft);
-    assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-    // A file with another time is a different file; an empty part is not kept for resuming.
-    wait_until("the part is removed", || {
-        assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
-        !part.exists()
-    });
-    let mut draft = Draft::part(&tree, b"f", at(1_000_000_001)).unwrap();
-    draft.write_all(b"whole").unwrap();
-    draft.commit(b"f", false, Some(1_000_000_001), None).unwrap();
-    assert!(!part.exists());
-    assert_eq!(fs::read(root.path().join("tree/f")).unwrap(), b"whole");
-    // A planted link is not followed either.
-    symlink("../outside/f", &part).unwrap();
-    assert!(Draft::part(&tree, b"f", at(1)).is_err());
-    fs::remove_file(&part).unwrap();
-    fs::hard_link(root.path().join("outside/f"), &part).unwrap();
-    drop(Draft::part(&tree, b"f", at(1)).unwrap());
-    assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
-}
-
-#[test]
 fn only_regular_files_are_read_and_fifos_do_not_block() {
     let (root, tree) = scene();
     let fifo = root.path().join("tree/p");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(tree.read(b"p").is_err());
     assert!(tree.read(b"d").is_err());
-    assert!(Draft::new(&tree).unwrap().commit(b"p", true, None, None).is_err());
+    assert!(tree.prepare(&tempfile::tempfile().unwrap(), b"p", None).is_err());
     let kinds = |items: Vec<TreeEntry>| {
         let mut kinds: Vec<_> = items.into_iter().map(|item| (item.name, item.kind)).collect();
         kinds.sort_by(|one, other| one.0.cmp(&other.0));

@@ -4,8 +4,35 @@ use std::fmt;
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
-use super::Direction;
-use crate::transfer;
+use super::kind::may_demand_session;
+
+/// The server that listens for the data connection.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// The target listens; if the servers cannot open a data connection that way, the source
+    /// listens.
+    #[default]
+    Auto,
+    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). If the data is
+    /// unencrypted, the source's first reply arrives before the target opens its file. That reply
+    /// shows whether the source can read its own file.
+    TargetListens,
+    /// The source listens and the target connects to it. The source can then send 150 only after
+    /// the target has received `STOR`. If the source cannot read its file, the target's file stays
+    /// unchanged only if the source refuses `RETR` promptly.
+    SourceListens,
+}
+
+impl Direction {
+    /// Returns the directions to try, none of which is `Auto`.
+    pub(crate) const fn in_order(self) -> &'static [Self] {
+        match self {
+            Self::Auto => &[Self::TargetListens, Self::SourceListens],
+            Self::TargetListens => &[Self::TargetListens],
+            Self::SourceListens => &[Self::SourceListens],
+        }
+    }
+}
 
 /// One of the two servers of a copy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -36,7 +63,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(attempt: Attempt) -> Self {
+    pub(crate) fn new(attempt: Attempt) -> Self {
         Self { attempts: vec![attempt] }
     }
 
@@ -127,19 +154,19 @@ pub struct Attempt {
     /// The server that failed.
     pub side: Side,
     /// The error at the server that failed.
-    pub error: crate::Error,
+    pub error: super::Error,
     /// The error at the other server, if any: its own failure, or a failure to abort its transfer.
-    pub other: Option<crate::Error>,
+    pub other: Option<super::Error>,
     /// The other server's final reply, if that server confirmed the transfer.
     pub confirmed: Option<Reply>,
     /// Whether the servers had to use TLS between them.
     pub is_protected: bool,
     /// Whether `side` and the other server, in this order, had begun to transfer (sent 1xx).
-    pub(super) had_begun: (bool, bool),
+    pub(crate) had_begun: (bool, bool),
 }
 
 impl Attempt {
-    pub(super) const fn new(direction: Direction, side: Side, error: crate::Error) -> Self {
+    pub(crate) const fn new(direction: Direction, side: Side, error: super::Error) -> Self {
         Self {
             direction,
             side,
@@ -154,28 +181,28 @@ impl Attempt {
     fn again(&self) -> Self {
         Self {
             error: self.error.again(),
-            other: self.other.as_ref().map(crate::Error::again),
+            other: self.other.as_ref().map(super::Error::again),
             confirmed: self.confirmed.clone(),
             ..*self
         }
     }
 
     /// Returns whether no data connection could be opened. The other direction may then work.
-    pub(super) fn is_about_the_way(&self) -> bool {
+    pub(crate) fn is_about_the_way(&self) -> bool {
         match &self.error {
-            crate::Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
-            crate::Error::Refused(Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt, _) => true,
-            crate::Error::Refused(_, reply) => reply.code() == ReplyCode::NO_DATA_CONNECTION,
-            crate::Error::Unsupported(_) => true,
+            super::Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
+            super::Error::Refused(Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt, _) => true,
+            super::Error::Refused(_, reply) => reply.code() == ReplyCode::NO_DATA_CONNECTION,
+            super::Error::Unsupported(_) => true,
             _ => false,
         }
     }
 
     /// Returns whether a server may have failed because it does not trust the other's certificate.
     fn may_be_about_trust(&self) -> bool {
-        let has_left = |error: &crate::Error| match error {
-            crate::Error::Closed | crate::Error::Io(_) => true,
-            crate::Error::Refused(Verb::Retr | Verb::Stor, reply) => {
+        let has_left = |error: &super::Error| match error {
+            super::Error::Closed | super::Error::Io(_) => true,
+            super::Error::Refused(Verb::Retr | Verb::Stor, reply) => {
                 reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED
             }
             _ => false,
@@ -186,11 +213,11 @@ impl Attempt {
     /// Returns whether a server may have refused the transfer because the data connection resumed
     /// none of that server's TLS sessions.
     fn may_be_about_sessions(&self) -> bool {
-        let has_refused = |error: &crate::Error| {
+        let has_refused = |error: &super::Error| {
             matches!(
                 error,
-                crate::Error::Refused(Verb::Retr | Verb::Stor, reply)
-                    if transfer::is_demand_for_session(reply)
+                super::Error::Refused(Verb::Retr | Verb::Stor, reply)
+                    if may_demand_session(reply)
             )
         };
         self.is_protected
@@ -201,8 +228,8 @@ impl Attempt {
     /// not the client.
     fn may_be_about_third_hosts(&self) -> bool {
         match &self.error {
-            crate::Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
-            crate::Error::Refused(..) => self.is_about_the_way(),
+            super::Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
+            super::Error::Refused(..) => self.is_about_the_way(),
             _ => false,
         }
     }
@@ -234,11 +261,11 @@ impl fmt::Display for Attempt {
 fn say(
     f: &mut fmt::Formatter<'_>,
     side: Side,
-    error: &crate::Error,
+    error: &super::Error,
     had_begun: bool,
 ) -> fmt::Result {
     match error {
-        crate::Error::Refused(verb, reply) if had_begun => {
+        super::Error::Refused(verb, reply) if had_begun => {
             write!(f, "{side}: {verb} aborted: {reply}")
         }
         error => write!(f, "{side}: {error}"),
