@@ -119,6 +119,21 @@ impl Client {
         }
     }
 
+    /// Returns whether the server enters the directory at `path`, and comes back. If the server does
+    /// not report the way back, closes the connection: relative paths would have another meaning.
+    pub(crate) fn enters(&mut self, path: &[u8]) -> Result<bool, Error> {
+        if let Some(is_entered) = self.visits(path)? {
+            return Ok(is_entered);
+        }
+        match self.cwd(path) {
+            Err(error) if error.is_no() => Ok(false),
+            entered => entered.map(|()| {
+                self.control.close();
+                true
+            }),
+        }
+    }
+
     /// Returns the error of a listing without any line that can be parsed, which names the server's
     /// system (`SYST`) and the first `line`; or the error of the connection.
     pub fn unreadable_listing(&mut self, line: &[u8]) -> Error {

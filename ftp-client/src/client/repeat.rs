@@ -294,7 +294,7 @@ impl Repeat {
         };
         let is_there = match verb {
             Verb::Dele => client.is_there(path)?,
-            _ => Some(can_enter(client, path)?),
+            _ => Some(client.enters(path)?),
         };
         let shown = match is_there {
             Some(true) => Shown::There,
@@ -332,24 +332,6 @@ fn conclude(verdict: Verdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(),
 
 fn is_final(reply: &ftp_proto::Reply) -> bool {
     reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
-}
-
-/// Returns whether the server enters `path`. Returns to the previous directory, or closes the
-/// connection if it is not known.
-fn can_enter(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    let here = match client.pwd() {
-        Err(Error::Refused(..)) => None,
-        here => Some(here?),
-    };
-    match (client.cwd(path), here) {
-        (Ok(()), Some(here)) => client.cwd(here.as_bytes()).map(|()| true),
-        (Ok(()), None) => {
-            client.control.close();
-            Ok(true)
-        }
-        (Err(Error::Refused(..)), _) => Ok(false),
-        (Err(error), _) => Err(error),
-    }
 }
 
 /// Returns what the server tells about the object at `path`; `None` if nothing.

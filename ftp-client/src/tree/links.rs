@@ -74,7 +74,7 @@ pub fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>,
 /// # Errors
 ///
 /// Returns errors of the connection, and 4xx and 530 replies.
-pub fn list(
+pub(crate) fn list(
     client: &mut Client,
     directory: &[u8],
     form: ListingForm,

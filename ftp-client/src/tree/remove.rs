@@ -35,7 +35,7 @@ use crate::url_path::{Entered, Place};
 pub struct RemoveOptions {
     /// Whether to remove a directory with its content (default: false).
     pub recursive: bool,
-    /// Whether a missing object is no error (default: false).
+    /// Whether to succeed if there is no object (default: false).
     pub ignore_missing: bool,
     /// Whether the caller knows that the object is a directory, not a link to one (default: false).
     /// The server's listings can still contradict that.

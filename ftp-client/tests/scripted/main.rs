@@ -27,6 +27,7 @@ mod peer;
 mod pool;
 mod proxies;
 mod ranges;
+mod removals;
 mod retry;
 mod servers;
 mod step;

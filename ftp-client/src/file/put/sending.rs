@@ -307,7 +307,7 @@ impl Job<'_> {
     }
 
     /// If the server refuses the name and directories may be created, creates the parent
-    /// directories, but only once. Returns whether any was created.
+    /// directories, but only once. Returns whether the directory of the file exists now.
     fn makes_directories(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
@@ -315,17 +315,19 @@ impl Job<'_> {
         if !creates || self.past.made_directories {
             return Ok(false);
         }
-        let made = match split(self.place.path()).0 {
+        let is_there = match split(self.place.path()).0 {
             b"" | b"/" => false,
             directory => match client.make_directories(directory) {
+                // Another client, or another job, may have made it since.
+                Ok(_) => true,
                 // The refusal of the upload says more.
                 Err(Error::Refused(..)) => false,
-                made => made?,
+                Err(error) => return Err(error),
             },
         };
         // After a lost reply, the next attempt asks again.
         self.past.made_directories = true;
-        Ok(made)
+        Ok(is_there)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use ftp_client::Error;
+use ftp_client::{Error, FileOptions, Watch};
 
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
@@ -193,5 +193,68 @@ fn a_failing_source_aborts_the_upload_li_09() {
     let failed = queue.run(|client| client.store("a")?.copy_from(&mut source));
     assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
     queue.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn an_upload_whose_directory_was_made_without_a_reply_goes_on() {
+    // The second directory was not made before the connection broke.
+    let server = Server::start(vec![
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE x/y/a", "550 no such file");
+            peer.epsv();
+            peer.answer("STOR x/y/a", "550 no such directory");
+            peer.answer("MKD x/y", "550 no such directory");
+            peer.answer("FEAT", "502 what");
+            peer.answer("PWD", "257 \"/\"");
+            peer.answer("CWD x/y", "550 no such directory");
+            peer.expect("MKD x");
+            peer.close();
+        }),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE x/y/a", "550 no such file");
+            peer.epsv();
+            peer.answer("STOR x/y/a", "550 no such directory");
+            peer.answer("MKD x/y", "257 made");
+            let data = opened(&mut peer, "STOR x/y/a");
+            assert_eq!(read_all(data), b"hello, world");
+            peer.reply("226 done");
+            peer.answer("SIZE x/y/a", "213 12");
+            peer.drain();
+        }),
+    ]);
+    let options = FileOptions::new().creates_directories(true);
+    let (local, mut queue) = (Local::holding("hello, world"), server.queue());
+    let done = queue.upload_from(local.path("a"), "x/y/a", &options, &mut Watch::new()).unwrap();
+    assert_eq!((done.attempts, done.size), (2, 12));
+    drop(queue);
+    server.end();
+}
+
+#[test]
+fn a_directory_that_another_job_made_meanwhile_is_used() {
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE x/a", "550 no such file");
+        peer.epsv();
+        peer.answer("STOR x/a", "550 no such directory");
+        peer.answer("MKD x", "550 exists");
+        peer.answer("FEAT", "502 what");
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD x", "250 in");
+        peer.answer("CWD /", "250 back");
+        let data = opened(&mut peer, "STOR x/a");
+        assert_eq!(read_all(data), b"hello, world");
+        peer.reply("226 done");
+        peer.answer("SIZE x/a", "213 12");
+        peer.drain();
+    })]);
+    let options = FileOptions::new().creates_directories(true);
+    let (local, mut queue) = (Local::holding("hello, world"), server.queue());
+    let done = queue.upload_from(local.path("a"), "x/a", &options, &mut Watch::new()).unwrap();
+    assert_eq!(done.attempts, 1);
+    drop(queue);
     server.end();
 }

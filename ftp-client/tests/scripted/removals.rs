@@ -1,0 +1,314 @@
+//! Trees are removed, and nothing behind a link, whatever the server shows of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
+use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
+use ftp_client::{Client, Error, ErrorKind, Event, Place, RemoveFault, Repeat};
+
+use crate::peer::{Peer, Server};
+
+/// How a server of the model behaves.
+#[derive(Clone, Copy, Debug)]
+struct Habits {
+    has_mlsd: bool,
+    /// Whether `MLSD` and `LIST` show a link to a directory as a link, or as a directory.
+    mlsd_shows_links: bool,
+    list_shows_links: bool,
+    /// Whether the link count of a directory tells its subdirectories; otherwise it is 1.
+    counts: bool,
+    /// Whether `DELE` removes a link.
+    deletes_links: bool,
+    /// Whether `DELE` and `RMD` give the reason of a refusal.
+    gives_reasons: bool,
+    /// Whether `RMD` of a link speaks of what the link leads to.
+    follows_in_rmd: bool,
+}
+
+impl Habits {
+    /// Returns whether anything but the reply to `RMD` tells a link from a directory.
+    const fn shows_links(&self) -> bool {
+        self.list_shows_links || self.has_mlsd && self.mlsd_shows_links || self.deletes_links
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Node {
+    File,
+    Directory,
+    /// A link to `outside`.
+    Link,
+}
+
+type World = BTreeMap<String, Node>;
+
+fn world() -> World {
+    let nodes = [
+        ("outside", Node::Directory),
+        ("outside/keep", Node::File),
+        ("t", Node::Directory),
+        ("t/a", Node::File),
+        ("t/l", Node::Link),
+        ("t/sub", Node::Directory),
+        ("t/sub/b", Node::File),
+        ("t/sub/empty", Node::Directory),
+    ];
+    nodes.into_iter().map(|(path, node)| (path.to_owned(), node)).collect()
+}
+
+/// Returns where a path leads if links on the way are followed.
+fn resolved(world: &World, path: &str, follows_last: bool) -> String {
+    let mut at = String::new();
+    let names: Vec<_> = path.split('/').filter(|name| !name.is_empty()).collect();
+    for (number, name) in names.iter().enumerate() {
+        at = if at.is_empty() { (*name).to_owned() } else { format!("{at}/{name}") };
+        let is_followed = number + 1 < names.len() || follows_last;
+        if is_followed && world.get(&at) == Some(&Node::Link) {
+            at = "outside".to_owned();
+        }
+    }
+    at
+}
+
+/// Returns the names in a directory.
+fn inside<'w>(world: &'w World, directory: &str) -> Vec<(&'w str, Node)> {
+    let names = world.iter().filter_map(|(path, node)| {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (above == directory).then_some((name, *node))
+    });
+    names.collect()
+}
+
+fn serve(mut peer: Peer, habits: Habits, world: &Mutex<World>) {
+    let mut cwd = String::new();
+    let refusal = |reason: &str| match habits.gives_reasons {
+        true => format!("550 {reason}"),
+        false => "550 no".to_owned(),
+    };
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        let (verb, argument) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+        let argument = argument.strip_prefix("-a").unwrap_or(argument).trim();
+        let path = if argument.starts_with('/') { argument } else { &format!("{cwd}/{argument}") };
+        let mut world = world.lock().unwrap();
+        let (object, target) = (resolved(&world, path, false), resolved(&world, path, true));
+        match verb {
+            "" => return,
+            "NOOP" => return peer.reply("200 ok"),
+            "TYPE" => peer.reply("200 ok"),
+            "FEAT" if habits.has_mlsd => peer.reply("211-have\r\n MLST type*;\r\n211 end"),
+            "PWD" => peer.reply(&format!("257 \"/{cwd}\"")),
+            "EPSV" => {
+                let port = peer.listen();
+                peer.reply(&format!("229 here (|||{port}|)"));
+            }
+            "CWD" if target.is_empty() || world.get(&target) == Some(&Node::Directory) => {
+                cwd = target;
+                peer.reply("250 in");
+            }
+            "CWD" => peer.reply("550 no such directory"),
+            "MLST" => peer.reply(&format!("250-it\r\n type=dir; {argument}\r\n250 end")),
+            "MLSD" | "LIST" => {
+                let count = |directory: &str| match habits.counts {
+                    true => {
+                        let below = inside(&world, directory).into_iter();
+                        2 + below.filter(|(_, node)| *node == Node::Directory).count()
+                    }
+                    false => 1,
+                };
+                let mut lines = String::new();
+                if verb == "LIST" {
+                    writeln!(lines, "drwxr-xr-x {} u g 0 Jan 2 2020 .\r", count(&target)).unwrap();
+                }
+                for (name, node) in inside(&world, &target) {
+                    let is_shown = match verb {
+                        "MLSD" => habits.mlsd_shows_links,
+                        _ => habits.list_shows_links,
+                    };
+                    let its = resolved(&world, &format!("{target}/{name}"), true);
+                    let line = match (verb, node) {
+                        ("MLSD", Node::File) => format!("type=file; {name}"),
+                        ("MLSD", Node::Link) if is_shown => format!("type=OS.unix=symlink; {name}"),
+                        ("MLSD", _) => format!("type=dir; {name}"),
+                        (_, Node::File) => format!("-rw-r--r-- 1 u g 0 Jan 2 2020 {name}"),
+                        (_, Node::Link) if is_shown => {
+                            format!("lrwxrwxrwx 1 u g 0 Jan 2 2020 {name} -> ../outside")
+                        }
+                        _ => format!("drwxr-xr-x {} u g 0 Jan 2 2020 {name}", count(&its)),
+                    };
+                    writeln!(lines, "{line}\r").unwrap();
+                }
+                peer.reply("150 list");
+                peer.send_data(lines.as_bytes());
+                peer.reply("226 done");
+            }
+            "DELE" => match world.get(&object) {
+                Some(Node::File) => {
+                    world.remove(&object);
+                    peer.reply("250 gone");
+                }
+                Some(Node::Link) if habits.deletes_links => {
+                    world.remove(&object);
+                    peer.reply("250 gone");
+                }
+                _ => peer.reply(&refusal("Is a directory")),
+            },
+            "RMD" => match world.get(&object) {
+                Some(Node::Directory) if inside(&world, &object).is_empty() => {
+                    world.remove(&object);
+                    peer.reply("250 gone");
+                }
+                Some(Node::Directory) => peer.reply(&refusal("Directory not empty")),
+                Some(Node::Link) if habits.follows_in_rmd => {
+                    peer.reply(&refusal("Directory not empty"));
+                }
+                _ => peer.reply(&refusal("Not a directory")),
+            },
+            _ => peer.reply("502 what"),
+        }
+    }
+}
+
+#[test]
+fn a_tree_goes_and_what_a_link_leads_to_stays() {
+    let mut whole = 0;
+    for flags in 0..128_u8 {
+        let is = |bit: u8| flags & (1 << bit) != 0;
+        let habits = Habits {
+            has_mlsd: is(0),
+            mlsd_shows_links: is(1),
+            list_shows_links: is(2),
+            counts: is(3),
+            deletes_links: is(4),
+            gives_reasons: is(5),
+            follows_in_rmd: is(6),
+        };
+        if habits.follows_in_rmd && !habits.shows_links() {
+            // Nothing tells the link from a directory.
+            continue;
+        }
+        for is_directory in [false, true] {
+            let world = Arc::new(Mutex::new(world()));
+            let of_peer = Arc::clone(&world);
+            let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+            let events = Mutex::new((Vec::new(), Vec::new()));
+            let on = |event: Event<'_>| match event {
+                Event::Removed { path } => {
+                    events.lock().unwrap().0.push(String::from_utf8(path.to_vec()).unwrap());
+                }
+                Event::Failed { path, .. } => {
+                    events.lock().unwrap().1.push(String::from_utf8(path.to_vec()).unwrap());
+                }
+                other => panic!("{other:?}"),
+            };
+            let options =
+                RemoveOptions { recursive: true, is_directory, ..RemoveOptions::default() };
+            let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
+            client.noop().unwrap();
+            server.end();
+            let (gone, kept) = events.into_inner().unwrap();
+            let world = world.lock().unwrap();
+            let case = format!("{habits:?} {is_directory}: {done:?} {gone:?} {kept:?} {world:?}");
+            assert!(world.contains_key("outside/keep"), "{case}");
+            assert!(gone.iter().all(|path| !world.contains_key(path)), "{case}");
+            assert!(kept.iter().all(|path| world.contains_key(path)), "{case}");
+            let (removed, failed) = (gone.len() as u64, kept.len() as u64);
+            assert_eq!(done.unwrap(), RemoveReport::Tree { removed, failed }, "{case}");
+            assert_eq!(failed == 0, !world.contains_key("t"), "{case}");
+            // With a reason or a count for each directory, only a link can stay.
+            let is_link_removed = habits.deletes_links;
+            if habits.gives_reasons {
+                assert!(!world.contains_key("t/sub"), "{case}");
+                assert_eq!(is_link_removed, !world.contains_key("t"), "{case}");
+            }
+            whole += u32::from(failed == 0);
+        }
+    }
+    assert!(whole >= 32, "{whole}");
+}
+
+/// Removes `t` with these replies to `DELE t` and `RMD t`, of a server that shows a directory.
+fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, Vec<String>) {
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.answer("DELE t", dele);
+        peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
+        peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
+        peer.epsv();
+        peer.answer("LIST -a", "150 list");
+        peer.send_data(b"nothing that is known\r\n");
+        peer.reply("226 done");
+        // After a transfer, an answer that only PWD can have proves that replies are in step.
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("RMD t", rmd);
+        peer.answer("NOOP", "200 ok");
+    });
+    let whys = Mutex::new(Vec::new());
+    let on = |event: Event<'_>| {
+        if let Event::Failed { path: b"t", why } = event {
+            assert_eq!(why.kind(), ErrorKind::Unsupported);
+            assert!(matches!(
+                why,
+                Error::Remove(RemoveFault::MayBeLink | RemoveFault::ShownAsDirectory)
+            ));
+            whys.lock().unwrap().push(why.to_string());
+        }
+    };
+    let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+    let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
+    client.noop().unwrap();
+    server.end();
+    (done, whys.into_inner().unwrap())
+}
+
+#[test]
+fn reasons_to_keep_an_object_are_values() {
+    let tree = RemoveReport::Tree { removed: 0, failed: 1 };
+    let (done, whys) = kept("550 Is a directory", "550 no");
+    assert_eq!(done.unwrap(), tree);
+    assert_eq!(whys, ["it may be a symbolic link, so its content was kept"]);
+    let (done, whys) = kept("550 Is a directory", "550 ENOTDIR: Not a directory");
+    assert_eq!(done.unwrap(), tree);
+    assert!(whys.concat().contains("the server lists links as directories"), "{whys:?}");
+}
+
+#[test]
+fn a_missing_object_is_an_error_unless_it_may_be_missing() {
+    for (ignore_missing, enters, want) in [
+        (false, "550 no", None),
+        (true, "550 no", Some(RemoveReport::Missing)),
+        // It is not listed, but it can be entered.
+        (true, "250 in", None),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("DELE t", "550 no such file");
+            if ignore_missing {
+                peer.answer("FEAT", "502 what");
+                peer.epsv();
+                peer.answer("LIST", "150 list");
+                peer.send_data(b"-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n");
+                peer.reply("226 done");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE t", "550 no");
+                peer.answer("PWD", "257 \"/\"");
+                peer.answer("CWD t", enters);
+                if enters.starts_with('2') {
+                    peer.answer("CWD /", "250 back");
+                }
+            }
+            peer.answer("NOOP", "200 ok");
+        });
+        let options = RemoveOptions { ignore_missing, ..RemoveOptions::default() };
+        let done = remove(&mut client, Place::at("t/"), options, &mut Repeat::single(), &());
+        match want {
+            Some(report) => assert_eq!(done.unwrap(), report),
+            None => assert!(matches!(done, Err(Error::Refused(..))), "{done:?}"),
+        }
+        ended(client, server);
+    }
+}
+
+fn ended(mut client: Client, server: Server) {
+    client.noop().unwrap();
+    server.end();
+}
