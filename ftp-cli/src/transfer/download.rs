@@ -220,7 +220,7 @@ impl Observer for DownloadDisplay<'_> {
 }
 
 /// Returns the note that a download does not use the bytes of the file `name`.
-fn from_zero(name: &str, why: Why, is_target: bool) -> String {
+pub(crate) fn from_zero(name: &str, why: Why, is_target: bool) -> String {
     let why = match why {
         Why::NoRestart => return "the server cannot resume: downloading from the start".to_owned(),
         Why::AnotherSource => "may belong to another file",

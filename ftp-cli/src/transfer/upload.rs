@@ -19,7 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
-const LONG: u64 = 64 << 20;
+pub(crate) const LONG: u64 = 64 << 20;
 
 /// Function that adds the fields of a transfer to its events.
 type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
@@ -101,7 +101,7 @@ impl Observer for Shown<'_> {
 
 /// Returns why an upload begins at byte 0, and whether that is usual: a nightly upload with the same
 /// name finds the file of yesterday.
-const fn reason(why: Why) -> (bool, &'static str) {
+pub(crate) const fn reason(why: Why) -> (bool, &'static str) {
     match why {
         Why::AnotherSource => (true, "another program stored the server's file"),
         Why::AnotherVersion => (true, "the local file changed since its interrupted upload"),

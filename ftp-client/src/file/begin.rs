@@ -368,7 +368,8 @@ impl Search<'_> {
                 part::find(named, self.targets).map_err(here)?
             }
         };
-        let local = match keeps && !in_place {
+        // A tree compares the target itself before it plans the copy.
+        let local = match keeps && !in_place || self.in_tree.is_some() {
             true => None,
             false => FoundFile::at(target).map_err(here)?,
         };

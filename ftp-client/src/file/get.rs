@@ -308,6 +308,10 @@ impl Fetch<'_> {
             }
         };
         let path = place.path().to_vec();
+        let moved = Moved {
+            is_known: moved.is_known || *listed == Some(start.kept + moved.bytes),
+            ..moved
+        };
         let checked = check(client, &path, options, past, &start, &moved, checksum.take());
         let verified = match checked {
             Ok(verified) => verified,

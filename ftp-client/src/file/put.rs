@@ -122,6 +122,8 @@ struct Job<'a> {
     repeats: bool,
     /// Whether the server's file is known to be another one than the source.
     is_apart: bool,
+    /// Whether the upload must be proved to have replaced a file of the same size.
+    proves_new: bool,
     /// The path of the upload that follows.
     following: Option<Vec<u8>>,
     /// What identifies the journal of a move, if the session does not.
@@ -220,7 +222,7 @@ impl<'a> Put<'a> {
     pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), Past::default());
-        let (repeats, is_apart, following) = (false, false, None);
+        let (repeats, is_apart, proves_new, following) = (false, false, false, None);
         let (name, targets) = (None, None);
         let job = Job {
             origin,
@@ -229,6 +231,7 @@ impl<'a> Put<'a> {
             options,
             repeats,
             is_apart,
+            proves_new,
             following,
             name,
             targets,
@@ -270,6 +273,13 @@ impl<'a> Put<'a> {
     /// Skips the check that the server's file is not the source itself, which the caller has made.
     pub(crate) const fn apart(mut self) -> Self {
         self.job.is_apart = true;
+        self
+    }
+
+    /// Sets whether a file of the same size that the upload replaces must be proved to be the new
+    /// one, because the caller removes the source.
+    pub(crate) const fn proves_new(mut self, on: bool) -> Self {
+        self.job.proves_new = on;
         self
     }
 

@@ -501,9 +501,9 @@ fn run_up(
     let copiers = to.hands(jobs).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
         let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(goes_ahead)));
-        let (resume, local) = (options.resume, here);
+        let (resume, moves, local) = (options.resume, options.moves, here);
         let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
-        Copier::Up(Up { from, to, resume, local, journals, rate_limit, temporary, ahead })
+        Copier::Up(Up { from, to, resume, moves, local, journals, rate_limit, temporary, ahead })
     });
     Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
 }

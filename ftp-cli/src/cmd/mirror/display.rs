@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use ftp_client::tree::Summary;
-use ftp_client::{Error, Event, FtpUrl, Observer};
+use ftp_client::{Error, Event, FtpUrl, Observer, Why};
 
 use super::Mirror;
 use crate::connect::retry::{RetryObserver, Retrying};
 use crate::console::progress::{Board, Meter};
-use crate::display::shown;
+use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::lock::lock;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use crate::transfer::upload::LONG;
+use crate::transfer::{download, upload};
 
 /// Returns the message about deletions that did not take place.
 pub(super) fn withheld(first: &str, ignores_errors: bool) -> String {
@@ -83,6 +85,8 @@ pub(super) struct MirrorDisplay<'a> {
     board: &'a Board,
     /// Whether to print a line for each object.
     each: bool,
+    /// Whether the target is on a server.
+    is_upload: bool,
     tally: Mutex<Tally<'a>>,
     /// Number of steps.
     all: usize,
@@ -99,6 +103,7 @@ impl<'a> MirrorDisplay<'a> {
         board: &'a Board,
         observer: &'a RetryObserver<'a>,
         all: usize,
+        is_upload: bool,
     ) -> Self {
         let RetryObserver { messages, events, .. } = observer;
         let tally = Tally::new(all, "objects mirrored", messages, events);
@@ -108,6 +113,7 @@ impl<'a> MirrorDisplay<'a> {
             retrying: mirror.wanted.transfer.retrying,
             board,
             each: mirror.options.is_verbose(),
+            is_upload,
             tally: Mutex::new(tally),
             all,
             meters: Mutex::default(),
@@ -148,6 +154,29 @@ impl<'a> MirrorDisplay<'a> {
         self.observer.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
     }
 
+    /// Says why existing bytes of the target are not used.
+    fn from_zero(&self, path: &[u8], why: Why) {
+        match self.is_upload {
+            true => {
+                let (is_usual, why) = upload::reason(why);
+                // A nightly run with the same names meets the files of yesterday.
+                if !is_usual || self.each {
+                    self.say_unless_quiet(path, &format!("{why}: uploading from the start"));
+                }
+            }
+            false => {
+                let message = download::from_zero(&shown(path), why, false);
+                self.observer.messages.say_if(!self.observer.quiet, message);
+            }
+        }
+    }
+
+    fn say_unless_quiet(&self, path: &[u8], what: &str) {
+        self.observer
+            .messages
+            .say_if(!self.observer.quiet, format_args!("{}: {what}", shown(path)));
+    }
+
     /// Shows an event of one object.
     fn of(&self, path: &[u8], event: &Event<'_>) {
         match event {
@@ -167,6 +196,18 @@ impl<'a> MirrorDisplay<'a> {
             Event::Done { bytes, .. } => {
                 lock(&self.meters).remove(path);
                 self.changed(path, "copied", *bytes);
+            }
+            Event::FromZero { why, .. } => self.from_zero(path, *why),
+            Event::Comparing { bytes, .. } if *bytes >= LONG => {
+                let size = display::size(*bytes);
+                let what = format!("comparing the digests of {size} on both sides");
+                self.say_unless_quiet(path, &what);
+            }
+            Event::Note { text, .. } => {
+                self.observer.messages.say_if(self.each, format_args!("{}: {text}", shown(path)));
+                self.observer
+                    .events
+                    .emit(|| self.naming.add(Object::event("note"), path).text("message", text));
             }
             Event::Retry { attempt, why, pause } => {
                 let why = Failure::from(*why);

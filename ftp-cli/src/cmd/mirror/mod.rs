@@ -248,7 +248,10 @@ impl<'a> Mirror<'a> {
         let of_source = |path: &[u8]| source.named(path);
         let of_target = |path: &[u8]| target.named(path);
         let naming = Naming { source: &of_source, target: &of_target };
-        let display = MirrorDisplay::new(self, naming, &board, &observer, all);
+        let display = {
+            let is_upload = matches!(target, End::Remote(_));
+            MirrorDisplay::new(self, naming, &board, &observer, all, is_upload)
+        };
         let (summary, result) = sync.run(&display);
         let result = display.finish(&summary, result).map_err(|failure| match failure.reported {
             true => failure,

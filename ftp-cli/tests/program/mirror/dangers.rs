@@ -275,3 +275,30 @@ fn a_tree_is_not_uploaded_onto_itself() {
         assert_eq!(names, ["t", "t/a", "t/d", "t/d/b"].map(PathBuf::from), "{name}");
     });
 }
+
+#[test]
+fn a_source_stays_if_the_server_kept_an_old_file_of_the_same_size() {
+    let here = TempRoot::new();
+    let source = here.write("up/f", b"newer");
+    let listing = b"type=file;size=5;modify=20200101000000; f\r\n".to_vec();
+    for options in [&["--remove-source"][..], &["--remove-source", "--temp"]] {
+        // Temporary names are new, so they prove themselves; the final name must not be trusted.
+        let peer = Peer::start(&[
+            (
+                "FEAT",
+                Act::Say(
+                    "211-have\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MDTM\r\n MFMT\r\n211 end",
+                ),
+            ),
+            ("MLSD", Act::Send("150 list", listing.clone(), "226 done")),
+            ("MLST", Act::Say("250-it\r\n type=file;size=5;modify=20200101000000; f\r\n250 end")),
+            ("STOR", Act::Take("150 go", "226 done")),
+            ("SIZE", Act::Say("213 5")),
+            ("MDTM", Act::Say("213 20200101000000")),
+            ("MFMT", Act::Say("213 modify=20200101000000; f")),
+        ]);
+        let ran = mirror(options, shown(&here.join("up")), &peer.url("t"));
+        assert_ne!(ran.code(), Some(0), "{options:?} {ran:?}");
+        assert!(source.exists(), "{options:?} {ran:?}");
+    }
+}

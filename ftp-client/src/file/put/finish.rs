@@ -135,7 +135,7 @@ impl Job<'_> {
         source: &Opened<'_>,
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
-        match (self.options.moves, source.facts()) {
+        match (self.options.moves || self.proves_new, source.facts()) {
             (true, Some(here)) if have == Some(here.size) => {
                 ServerFacts::ask(client, self.place.path())
             }

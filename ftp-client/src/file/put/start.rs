@@ -74,7 +74,9 @@ impl Job<'_> {
         let is_needed = match self.store {
             StoreAs::Unique => false,
             StoreAs::Append => self.verifies_size(),
-            StoreAs::Final | StoreAs::Under(_) => is_file && (self.looks() || self.options.moves),
+            StoreAs::Final | StoreAs::Under(_) => {
+                is_file && (self.looks() || self.options.moves || self.proves_new)
+            }
         };
         match is_needed {
             true => client.size_at_rest(self.place.path(), on),

@@ -17,6 +17,7 @@ use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::{LocalSource, Put, StoreAs, TemporaryName};
 use crate::transfer::RateLimit;
+use crate::tree::compare::Difference;
 use crate::tree::encoding::is_text;
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
@@ -29,6 +30,8 @@ pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,
     pub(crate) to: RemoteSide<'a>,
     pub(crate) resume: Resume,
+    /// Whether the sources are removed after the copies.
+    pub(crate) moves: bool,
     /// The path of the local tree, for journals.
     pub(crate) local: &'a Path,
     pub(crate) journals: Option<PathBuf>,
@@ -163,6 +166,7 @@ impl Up<'_> {
         let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
             .store_as(store)
             .apart()
+            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
             .following(next);
         let RemoteSide { hand, place } = &mut self.to;
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
