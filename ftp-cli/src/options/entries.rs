@@ -173,10 +173,13 @@ If another run is moving the same file with --remove-source, the exit status is
 15. If put --remove-source is killed, run the same command again: no file is
 lost. With -r, --remove-source follows other rules: see ftp-cli help mirror.
 
+If the server takes the names of two files for one file, put uploads only the
+first, and the exit status is 12.
+
 With --remove-source and several files, the local files stay until the server
 lists all their names, because some servers take two names for one file or cut
-names short. A file whose name is missing stays, and put fails. If the server
-refuses to list the directory, the same size under the name suffices.
+names short. If a name is missing, all files stay, and the exit status is 12. If
+the server refuses to list the directory, the same sizes suffice.
 
 With --remove-source and --temp, but without -r, put records its progress in
 small hidden files next to the local file. After a kill, the next run continues

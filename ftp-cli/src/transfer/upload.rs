@@ -187,10 +187,12 @@ pub(crate) fn local(error: &io::Error) -> Failure {
     Failure::item(Exit::Local, error.to_string())
 }
 
-/// Returns the failure of a move.
+/// Returns the failure of a move, or of the removal of its source.
 pub(crate) fn not_moved(error: &Error) -> Failure {
     let failure = Failure::from(error);
     let message = match error {
+        Error::Local(error) => return local(error),
+        Error::Move(MoveFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
         Error::Move(MoveFault::Unreported(_)) => format!("--remove-source: {}", failure.message),
         Error::Move(MoveFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
         Error::Move(MoveFault::NotRemoved(cause)) => {

@@ -185,6 +185,17 @@ fn a_file_is_moved_by_one_run_at_a_time() {
     assert!(here.names().is_empty(), "{:?}", here.names());
 }
 
+#[test]
+fn an_upload_whose_rename_lost_its_reply_is_done_in_the_next_attempt() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("a", b"content");
+    let url = url(meddle(&server, "RNTO", 1, Meddling::DropReply), "a");
+    let put = ["put", "--temp", "--retry", "2", "--retry-delay", "10ms", "a", &url];
+    in_directory(&here, &put).exited(0);
+    assert_eq!(server.root.read("a"), b"content");
+    server.assert_only(&[b"a"]);
+}
+
 /// Returns the journal in a directory.
 fn journal(here: &Path) -> Option<std::path::PathBuf> {
     let mut paths = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path());
@@ -433,18 +444,20 @@ fn where_a_listing_is_refused_the_size_suffices_for_a_move() {
 }
 
 #[test]
-fn a_name_that_the_server_cuts_short_keeps_its_source() {
+fn a_name_that_the_server_cuts_short_keeps_all_sources_of_its_directory() {
     let kind = Kind { cuts: Some(8), ..Kind::default() };
-    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
-    server.mkdir("t");
-    here.write("abcdefghi", b"one");
-    here.write("short", b"two");
-    let put = ["put", "--temp", "--remove-source", "abcdefghi", "short", &server.url("t/")];
-    for _ in 0..2 {
-        here.write("short", b"two");
-        let ran = in_directory(&here, &put);
-        failed(&ran, 12, "not removed: the server does not list t/abcdefghi under this name");
-        assert_eq!(here.names(), [b"abcdefghi"]);
-        assert_eq!(server.read("t/short").unwrap(), b"two");
+    for options in [&[][..], &["--temp"]] {
+        for other in ["short", "abcdefgh"] {
+            let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+            server.mkdir("t");
+            here.write(other, b"two");
+            here.write("abcdefghi", b"three");
+            let url = server.url("t/");
+            let mut put = ftp(&["put", "--remove-source"]);
+            let put = put.args(options).args([other, "abcdefghi", &url]);
+            let ran = run(put.current_dir(here.path()));
+            failed(&ran, 12, "not removed: the server does not list t/abcdefgh");
+            assert_eq!((here.read(other), here.names().len()), (b"two".to_vec(), 2));
+        }
     }
 }

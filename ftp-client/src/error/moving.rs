@@ -42,8 +42,8 @@ pub enum MoveFault {
     /// The file was uploaded, but the server does not report its size, so the local file was not
     /// removed.
     NoSize,
-    /// The file was uploaded, but the server does not list it under this path, so the local file
-    /// was not removed.
+    /// The file was uploaded, but the server does not list this target of the same directory as it
+    /// was uploaded, so the local file was not removed.
     NotShown(Vec<u8>),
     /// The server does not report this fact, which shows that its file has not changed: `size` or
     /// `modification time`.
@@ -152,7 +152,7 @@ impl fmt::Display for MoveFault {
             ),
             Self::NotShown(path) => write!(
                 f,
-                "uploaded, but not removed: the server does not list {} under this name",
+                "uploaded, but not removed: the server does not list {} as it was uploaded",
                 Escaped(path)
             ),
             Self::Unreported(what) => {

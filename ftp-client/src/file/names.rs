@@ -107,9 +107,10 @@ impl RemoteTargets {
     /// Removes the sources of the completed moves that wait for their names, and calls `each` with
     /// the path of every source and the result.
     ///
-    /// A source is removed if a listing of the directory shows its target byte for byte. A name that
-    /// is missing is looked for once more after 2 s. If the server refuses the listing, it must
-    /// report the size of the file under that name. Call this after the last upload of the run.
+    /// A source is removed if a listing of the directory shows all its targets of this run byte for
+    /// byte: a file whose name the server changed may have replaced another one. If a name is
+    /// missing, the directory is listed once more after 2 s. If the server refuses the listing, it
+    /// must report the size of each file. Call this after the last upload of the run.
     ///
     /// # Errors
     ///
@@ -134,52 +135,72 @@ impl RemoteTargets {
         left: &mut Vec<MovedTarget>,
         each: &mut dyn FnMut(&Path, Result<(), Error>),
     ) -> Result<(), Error> {
+        let mut missing = HashMap::new();
         for is_last in [false, true] {
-            if left.is_empty() {
-                break;
-            }
-            if is_last && !client.control.waiter().pause(AGAIN)? {
+            if is_last && !missing.is_empty() && !client.control.waiter().pause(AGAIN)? {
                 return Err(Error::Timeout(Phase::Overall));
             }
-            let mut shown = HashMap::new();
-            let mut at = 0;
-            while let Some(target) = left.get(at) {
-                let (directory, name) = whole(&target.place);
-                let twins = (directory.clone(), fold(&name));
-                if !shown.contains_key(&directory) {
-                    let mut place = target.place.clone();
-                    let names = names_of(client, &mut place)?;
-                    shown.insert(directory.clone(), (names, place));
+            let directories: HashSet<Vec<u8>> = match is_last {
+                false => left.iter().map(|target| whole(&target.place).0).collect(),
+                true => missing.drain().map(|(directory, _)| directory).collect(),
+            };
+            for directory in directories {
+                if let Some(name) = self.missing(client, &directory, left)? {
+                    missing.insert(directory, name);
                 }
-                let is_shown = match shown.get_mut(&directory) {
-                    Some((Some((names, hides_dots)), _)) => {
-                        let extras = self.folds_in(&directory);
-                        let shown = Shown { names, hides_dots: *hides_dots, extras: &extras };
-                        shown.confirms(&name)
-                    }
-                    // A size does not tell two files of one spelling apart.
-                    Some((None, place)) if !self.twins.contains_key(&twins) => {
-                        place.set_name(target.place.name());
-                        client.size(place.path())? == Some(target.source.facts.size)
-                    }
-                    _ => false,
-                };
-                if !is_shown {
-                    at += 1;
-                    continue;
-                }
-                let source = left.remove(at).source;
-                let removed = hold(&source.local).and_then(|_lock| source.remove());
-                each(&source.local, removed);
             }
         }
         for MovedTarget { source, place } in left.drain(..) {
-            // The next run sends the file again: nothing proves what the server has.
-            let removed = source.journal.as_ref().map_or(Ok(()), MoveJournal::remove);
-            let fault = Error::Move(MoveFault::NotShown(place.whole()));
-            each(&source.local, removed.and(Err(fault)));
+            let removed = match missing.get(&whole(&place).0) {
+                None => hold(&source.local).and_then(|_lock| source.remove()),
+                // The next run sends the file again: nothing proves what the server has.
+                Some(name) => source
+                    .journal
+                    .as_ref()
+                    .map_or(Ok(()), MoveJournal::remove)
+                    .and_then(|()| Err(Error::Move(MoveFault::NotShown(name.clone())))),
+            };
+            each(&source.local, removed);
         }
         Ok(())
+    }
+
+    /// Lists a directory, and returns the path of a target in it that the server does not show as it
+    /// was uploaded.
+    fn missing(
+        &self,
+        client: &mut Client,
+        directory: &[u8],
+        left: &[MovedTarget],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let targets = || left.iter().filter(|target| whole(&target.place).0 == directory);
+        let Some(first) = targets().next() else { return Ok(None) };
+        let mut place = first.place.clone();
+        let listed = names_of(client, &mut place)?;
+        let extras = self.folds_in(directory);
+        for target in targets() {
+            let (_, name) = whole(&target.place);
+            place.set_name(target.place.name());
+            let size = Some(target.source.facts.size);
+            let is_shown = match &listed {
+                Some(ListedNames { names, sizes, hides_dots }) => {
+                    let shown = Shown { names, hides_dots: *hides_dots, extras: &extras };
+                    let listed = sizes.get(&name).copied();
+                    // An upload under a name that is cut short may have replaced this file. Some
+                    // servers list sizes in another form.
+                    shown.confirms(&name)
+                        && (listed.is_none()
+                            || listed == size
+                            || client.size(place.path())? == size)
+                }
+                // A size does not tell two files of one spelling apart.
+                None => !extras.contains(&fold(&name)) && client.size(place.path())? == size,
+            };
+            if !is_shown {
+                return Ok(Some(target.place.whole()));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns whether the directory of a target has several targets.
@@ -227,7 +248,7 @@ impl NameTurn<'_> {
             return Ok(None);
         }
         let listed = names_in(client, &directory)?.ok();
-        if listed.as_ref().is_some_and(|(names, _)| names.contains(&name)) {
+        if listed.as_ref().is_some_and(|listed| listed.names.contains(&name)) {
             return Ok(None);
         }
         let mut unclear = None;
@@ -260,8 +281,15 @@ fn whole(place: &Place) -> (Vec<u8>, Vec<u8>) {
     (directory.to_vec(), name.to_vec())
 }
 
-/// Names in a directory, and whether the server may hide names that begin with a dot.
-type ListedNames = (HashSet<Vec<u8>>, bool);
+/// The names in a directory.
+#[derive(Default)]
+struct ListedNames {
+    names: HashSet<Vec<u8>>,
+    /// The sizes of those whose size is listed.
+    sizes: HashMap<Vec<u8>, u64>,
+    /// Whether the server may hide names that begin with a dot.
+    hides_dots: bool,
+}
 
 /// Returns the names in the directory of `place`, entering it if necessary. Returns `None` if the
 /// server refuses the listing.
@@ -283,13 +311,15 @@ fn names_in(client: &mut Client, directory: &[u8]) -> Result<Result<ListedNames,
     let listed = client.list_directory(directory, options);
     match listed.and_then(|entries| entries.gather(ListLimits::default())) {
         Ok(listing) => {
+            let sizes = listing.entries.iter().map(|entry| Some((entry.name.clone(), entry.size?)));
+            let sizes = sizes.flatten().collect();
             let hides_dots = !listing.shows_hidden;
             let names = listing.entries.into_iter().map(|entry| entry.name).collect();
-            Ok(Ok((names, hides_dots)))
+            Ok(Ok(ListedNames { names, sizes, hides_dots }))
         }
         Err(error @ Error::Refused(..)) => Ok(Err(error)),
         // Without the rest of the names, nothing is confirmed.
-        Err(Error::ListingCut(_)) => Ok(Ok((HashSet::new(), false))),
+        Err(Error::ListingCut(_)) => Ok(Ok(ListedNames::default())),
         Err(error) => Err(error),
     }
 }

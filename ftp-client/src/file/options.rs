@@ -113,12 +113,13 @@ impl FileOptions {
 
     /// Sets whether the source is removed once it is complete at the target (default: no).
     ///
-    /// Both sides are locked by a file beside the local one, and a journal there lets the next run
-    /// continue after a crash: see [`Get`](crate::Get) and [`Put`](crate::Put). An upload keeps the
-    /// promise that no file is lost only with [`StoreAs::Under`](crate::StoreAs::Under). The transfer
-    /// fails, and the source stays, unless the server reports the size of its file, after a download
-    /// also the modification time or a digest, and after an upload proof that its file is the new
-    /// one.
+    /// No file is lost if the program is killed. A lock file beside the local file excludes other
+    /// moves of it, and a journal there lets the next run continue; only an upload without
+    /// [`StoreAs::Under`](crate::StoreAs::Under) is sent again.
+    ///
+    /// The transfer fails, and the source stays, unless the server reports the size of its file.
+    /// After a download, it must also report the modification time or a digest; after an upload,
+    /// the facts or a digest must show that its file is the new one.
     pub const fn moves(mut self, on: bool) -> Self {
         self.moves = on;
         self
