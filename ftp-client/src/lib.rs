@@ -267,20 +267,8 @@ pub use file::evidence::{Resume, Why};
 #[cfg(unix)]
 pub use file::get::Get;
 #[cfg(unix)]
-#[doc(hidden)]
-pub use file::local::{Committed, LocalFile};
-#[cfg(unix)]
 pub use file::names::RemoteTargets;
 pub use file::options::{Existing, FileOptions, Verify};
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::origin::Origin;
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::partial::{PartialFile, Salvage};
-#[cfg(unix)]
-#[doc(hidden)]
-pub use file::pieces::remove_pieces;
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 #[cfg(unix)]

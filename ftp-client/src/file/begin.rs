@@ -203,6 +203,15 @@ impl Start<'_> {
     }
 }
 
+/// Returns whether received data was corrupt, at an unknown position.
+pub(super) fn is_corrupt(error: &Error) -> bool {
+    match error {
+        Error::Compressed(fault) => *fault != DeflateFault::Truncated,
+        Error::Blocks(fault) => *fault != BlockFault::Truncated,
+        _ => false,
+    }
+}
+
 /// Adds a path to an error that may have one already.
 pub(super) fn named_once(path: &Path, error: &io::Error) -> io::Error {
     match error.raw_os_error() {
@@ -224,13 +233,7 @@ impl Memory {
             file.discard();
             return;
         }
-        let is_corrupt = match error {
-            Error::Compressed(fault) => *fault != DeflateFault::Truncated,
-            Error::Blocks(fault) => *fault != BlockFault::Truncated,
-            _ => false,
-        };
-        if is_corrupt {
-            // The data was corrupt at an unknown position.
+        if is_corrupt(error) {
             file.discard();
             return;
         }

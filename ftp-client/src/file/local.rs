@@ -16,9 +16,8 @@ use rustix::fs::{fchmod, flock, linkat, openat, renameat_with};
 use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
-use super::partial::{PartialFile, Salvage};
+use super::partial::PartialFile;
 use super::record::{Record, remove_sidecar};
-use crate::error::Error;
 
 /// The number of temporary names to try.
 const NAMES: usize = 16;
@@ -31,7 +30,7 @@ const NAMES: usize = 16;
 ///
 /// A file that replaces another takes over its permissions and, if allowed, its owner.
 #[derive(Debug)]
-pub struct LocalFile(Kind);
+pub(crate) struct LocalFile(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -215,7 +214,7 @@ impl Drop for Part {
 
 /// The result of giving a file its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// The file has its name.
     Done,
     /// Another file has the name and must not be replaced.
@@ -227,21 +226,16 @@ impl LocalFile {
     ///
     /// A program that was killed may leave such files; skip them when copying a directory. A file
     /// that is in use has an exclusive lock (`flock`), except on file systems without locks.
-    pub const TEMPORARY: &'static str = ".ftp-client-";
+    pub(crate) const TEMPORARY: &'static str = ".ftp-client-";
 
-    /// Creates a temporary file, to which [`commit`](Self::commit) gives the name `target`.
+    /// Creates a temporary file, to which [`commit`](Self::commit) gives the name `target`; it has
+    /// the permissions of the file at `like`.
     ///
     /// If it is dropped before [`commit`](Self::commit), nothing is left.
     ///
     /// # Errors
     ///
     /// Returns the system's error if no file can be created next to `target`.
-    pub fn replacing(target: &Path) -> io::Result<Self> {
-        Self::replacing_like(target, target)
-    }
-
-    /// Creates a file as [`replacing`](Self::replacing) does, with the permissions of the file at
-    /// `like`.
     pub(super) fn replacing_like(target: &Path, like: &Path) -> io::Result<Self> {
         Temporary::make(target, like).map(Kind::Replacing).map(Self)
     }
@@ -292,8 +286,7 @@ impl LocalFile {
 
     /// Returns the path of the file that holds the received bytes until [`commit`](Self::commit);
     /// `None` if it has no name yet.
-    #[must_use]
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Replacing(temporary) => temporary.path.as_deref(),
             Kind::Part(part) => Some(&part.growing.path),
@@ -302,8 +295,7 @@ impl LocalFile {
     }
 
     /// Returns the file, which is open for reading too, unless its permissions forbid that.
-    #[must_use]
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         match &self.0 {
             Kind::Replacing(temporary) => &temporary.file,
             Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => growing.partial.file(),
@@ -311,8 +303,7 @@ impl LocalFile {
     }
 
     /// Returns the final path.
-    #[must_use]
-    pub fn target(&self) -> &Path {
+    pub(crate) fn target(&self) -> &Path {
         match &self.0 {
             Kind::Replacing(temporary) => &temporary.target,
             Kind::Part(part) => &part.target,
@@ -322,8 +313,7 @@ impl LocalFile {
 
     /// Returns whether received bytes stay when the `LocalFile` is dropped. A later download can
     /// then resume.
-    #[must_use]
-    pub const fn is_kept(&self) -> bool {
+    pub(crate) const fn is_kept(&self) -> bool {
         !matches!(self.0, Kind::Replacing(_))
     }
 
@@ -332,7 +322,7 @@ impl LocalFile {
     /// # Errors
     ///
     /// Returns the system's error if the time cannot be set.
-    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+    pub(crate) fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.file().set_modified(time)
     }
 
@@ -410,16 +400,10 @@ impl LocalFile {
         }
     }
 
-    /// Removes bytes that may be wrong after a download of `rest` bytes failed with `error`, as
-    /// [`PartialFile::salvage`] does.
-    pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
-        self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
-    }
-
     /// Removes received bytes that are known to be wrong. Removes the partial or temporary file as a
     /// whole. After a download in place, removes only the bytes after the offset at which it
     /// resumed, and nothing if it started at byte 0.
-    pub fn discard(self) {
+    pub(crate) fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0
             && is_at(part.growing.partial.file(), &part.growing.path)
@@ -438,7 +422,7 @@ impl LocalFile {
     ///
     /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
-    pub fn commit(self, replaces: bool) -> io::Result<Committed> {
+    pub(crate) fn commit(self, replaces: bool) -> io::Result<Committed> {
         self.commit_synced(replaces, true)
     }
 
@@ -575,7 +559,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o4640)).unwrap();
 
-        let mut file = LocalFile::replacing(&path).unwrap();
+        let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"half").unwrap();
         // Only the owner can read it, from the first byte on.
         let mode = file.file().metadata().unwrap().permissions().mode();
@@ -584,7 +568,7 @@ mod tests {
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");
 
-        let mut file = LocalFile::replacing(&path).unwrap();
+        let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"whole").unwrap();
         file.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
@@ -705,14 +689,14 @@ mod tests {
     fn a_commit_without_overwrite_keeps_a_file_created_meanwhile() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
-        let mut file = LocalFile::replacing(&path).unwrap();
+        let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
         fs::write(&path, "another's").unwrap();
         assert_eq!(file.commit(false).unwrap(), Committed::Exists);
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"another's");
         fs::remove_file(&path).unwrap();
-        let mut file = LocalFile::replacing(&path).unwrap();
+        let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
         assert_eq!(file.commit(false).unwrap(), Committed::Done);
         assert_eq!(fs::read(&path).unwrap(), b"new");

@@ -1,8 +1,6 @@
 //! The size and time of a server's file, which show whether it changed. RFC 3659 §5.3 leaves it to
 //! the client to check that a file is the same.
 
-use std::time::SystemTime;
-
 use ftp_proto::TimeVal;
 
 use crate::client::Client;
@@ -10,18 +8,16 @@ use crate::error::Error;
 
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The size in bytes (`SIZE`).
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The modification time (`MDTM`).
-    pub modified: Option<TimeVal>,
+    pub(crate) modified: Option<TimeVal>,
 }
 
 impl Origin {
     /// Returns an origin known by other means, such as a listing.
-    #[must_use]
-    pub const fn new(size: Option<u64>, modified: Option<TimeVal>) -> Self {
+    pub(crate) const fn new(size: Option<u64>, modified: Option<TimeVal>) -> Self {
         Self { size, modified }
     }
 
@@ -31,7 +27,7 @@ impl Origin {
     ///
     /// Returns the errors of [`Client::size`] and [`Client::modified`]. If the server reports
     /// neither size nor time, that is not an error.
-    pub fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }
 
@@ -39,28 +35,13 @@ impl Origin {
     ///
     /// Returns `Some(false)` if the sizes or the times are known and differ. Otherwise returns
     /// `Some(true)` if both times are known, and `None` if they cannot be compared.
-    #[must_use]
-    pub fn is_still(self, now: Self) -> Option<bool> {
+    pub(crate) fn is_still(self, now: Self) -> Option<bool> {
         let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
         let same_time = self.modified.zip(now.modified).map(|(then, now)| then == now);
         match (same_size, same_time) {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (_, same_time) => same_time,
         }
-    }
-
-    /// Returns whether a local file of `length` bytes, last written at `written`, seems to be the
-    /// beginning of the server's file.
-    ///
-    /// The server's file must be long enough and [unchanged](Self::is_still) since the first byte
-    /// arrived; `known` is its size and time at that moment. If the times cannot be compared, the
-    /// modification time of the server's file must not be later than `written`.
-    #[must_use]
-    pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
-        self.size.is_some_and(|size| length <= size)
-            && known
-                .and_then(|known| known.is_still(self))
-                .unwrap_or_else(|| is_older(self.modified, written))
     }
 }
 
@@ -105,15 +86,6 @@ impl ServerFacts {
     }
 }
 
-/// Returns whether the server's file was not modified after the last byte arrived here. Also
-/// returns `true` if the time of the server's file is unknown.
-fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
-    let Some(there) = there else { return true };
-    let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
-    here.is_some_and(|here| there.unix_seconds() <= here)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,27 +110,6 @@ mod tests {
         ] {
             let is_still = origin(then.0, then.1).is_still(origin(now.0, now.1));
             assert_eq!(is_still, want, "{then:?} {now:?}");
-        }
-    }
-
-    #[test]
-    fn a_part_continues_only_the_same_file_and_is_not_longer_as_09() {
-        let now = origin(Some(9), Some(2024));
-        let before = Some(SystemTime::UNIX_EPOCH);
-        let after = Some(SystemTime::now());
-        for (now, known, length, written, want) in [
-            (now, Some(now), 9, before, true),
-            (now, Some(now), 10, after, false),
-            (now, Some(origin(Some(9), Some(2023))), 5, after, false),
-            (now, None, 5, after, true),
-            (now, None, 5, before, false),
-            (now, None, 5, None, false),
-            (now, Some(origin(Some(9), None)), 5, before, false),
-            (origin(Some(9), None), None, 5, before, true),
-            (origin(None, Some(2024)), Some(now), 5, after, false),
-        ] {
-            let continues = now.continues(known, length, written);
-            assert_eq!(continues, want, "{now:?} {known:?} {length} {written:?}");
         }
     }
 }

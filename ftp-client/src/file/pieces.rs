@@ -209,8 +209,7 @@ impl Pieces {
 /// # Errors
 ///
 /// Returns the system's error, and an error if another program is writing to a piece.
-#[doc(hidden)]
-pub fn remove_pieces(target: &Path) -> io::Result<()> {
+pub(crate) fn remove_pieces(target: &Path) -> io::Result<()> {
     remove_from(&find_first(target, None)?, 1)
 }
 

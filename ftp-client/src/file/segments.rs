@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::RepresentationType;
 
-use super::begin::{Left, Sink, Start, Writing, named_once};
+use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::Why;
 use super::get::Get;
@@ -446,10 +446,16 @@ impl Segments<'_> {
         if is_other {
             return Ok(Received::Others);
         }
-        if let Writing::File(mut file) = file {
-            // The piece keeps the beginning of its range.
-            let _ = file.salvage(&error, Some(length));
-            file.settle();
+        match file {
+            Writing::File(file) if is_corrupt(&error) => file.discard(),
+            Writing::File(mut file) => {
+                // The piece keeps the beginning of its range, unless the server sent too much.
+                if matches!(error, Error::Incomplete { bytes, .. } if bytes > length) {
+                    file.restore();
+                }
+                file.settle();
+            }
+            Writing::Stream(_) | Writing::Target(_) => {}
         }
         Err(error)
     }
