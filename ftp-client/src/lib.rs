@@ -88,6 +88,27 @@
 //! [`Pool`] has the same patience with several connections, for several threads. Where the server
 //! accepts fewer connections, it uses fewer.
 //!
+//! # Trees
+//!
+//! [`tree::TreeSync`] makes one directory tree equal to another: a local one and one on a server, in
+//! either direction, or two on servers. It lists both sides first, so the plan can be shown before
+//! anything changes.
+//!
+//! ```no_run
+//! use ftp_client::tree::{TreeSync, SyncOptions, TreeSide};
+//! use ftp_client::{Client, Pool};
+//!
+//! let pool = Pool::new(|| {
+//!     let mut client = Client::builder().connect("ftp.example.org")?;
+//!     client.login("me", "secret").map(|()| client)
+//! });
+//! let (photos, copy) = (TreeSide::remote(&pool, "photos"), TreeSide::local("photos"));
+//! let (summary, result) = TreeSync::plan(&photos, &copy, &SyncOptions::new(), &())?.run(&());
+//! println!("{} files copied, {} failed", summary.copied, summary.failed);
+//! result?;
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
+//!
 //! # Resuming a download
 //!
 //! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
@@ -205,6 +226,7 @@
 //! - `progress`: show the progress of an upload
 //! - `queue`: retry a queue of downloads, and show each attempt
 //! - `pool`: download over several connections
+//! - `sync`: make a directory of a server equal to a local one
 //! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
 //! - `client_test`: test a program that uploads files
 //!

@@ -63,4 +63,4 @@ pub use names::{Answer, Relation, Shown, fold, relation};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(unix)]
-pub use sync::{Action, Excess, PlannedStep, Sync, TreeSide};
+pub use sync::{Action, Excess, PlannedStep, TreeSide, TreeSync};

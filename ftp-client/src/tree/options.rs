@@ -56,7 +56,7 @@ pub trait Choice: Sync {
 
 impl Choice for () {}
 
-/// Options of [`Sync`](super::Sync).
+/// Options of [`TreeSync`](super::TreeSync).
 ///
 /// By default all files are copied that differ in size or time, nothing is deleted, links are left
 /// out, and nothing is retried.
@@ -173,7 +173,7 @@ impl<'a> SyncOptions<'a> {
     }
 
     /// Sets whether nothing may be written, not even a test file (default: no). Then only the
-    /// [plan](super::Sync::steps) is of use.
+    /// [plan](super::TreeSync::steps) is of use.
     pub const fn is_dry(mut self, on: bool) -> Self {
         self.is_dry = on;
         self

@@ -1,4 +1,4 @@
-//! `Sync`: the synchronization of two trees, planned before anything is changed.
+//! `TreeSync`: the synchronization of two trees, planned before anything is changed.
 
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
@@ -51,7 +51,7 @@ impl<'p> TreeSide<'p> {
     }
 }
 
-/// What happens to an object of a [plan](Sync::steps).
+/// What happens to an object of a [plan](TreeSync::steps).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
@@ -67,7 +67,7 @@ pub enum Action {
     SetMode,
 }
 
-/// One step of a [plan](Sync::steps).
+/// One step of a [plan](TreeSync::steps).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PlannedStep {
@@ -107,7 +107,7 @@ pub enum Excess {
 /// listed again.
 ///
 /// ```no_run
-/// use ftp_client::tree::{Sync, SyncOptions, TreeSide};
+/// use ftp_client::tree::{TreeSync, SyncOptions, TreeSide};
 /// use ftp_client::{Client, Event, Pool};
 ///
 /// let dial = || {
@@ -119,13 +119,13 @@ pub enum Excess {
 /// let (site, www) = (TreeSide::local("site"), TreeSide::remote(&pool, "www"));
 /// let show = |event: Event<'_>| println!("{event:?}");
 /// let options = SyncOptions::new().deletes(true).jobs(4);
-/// let (summary, result) = Sync::plan(&site, &www, &options, &show)?.run(&show);
+/// let (summary, result) = TreeSync::plan(&site, &www, &options, &show)?.run(&show);
 /// println!("{} files copied, {} failed", summary.copied, summary.failed);
 /// result?;
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
 #[must_use = "nothing happens until run is called"]
-pub struct Sync<'s> {
+pub struct TreeSync<'s> {
     options: SyncOptions<'s>,
     plan: Plan,
     ends: Ends<'s>,
@@ -171,7 +171,7 @@ impl<'s> Far<'s> {
     }
 }
 
-impl<'s> Sync<'s> {
+impl<'s> TreeSync<'s> {
     /// Lists both trees, and plans what makes `target` equal to `source`. One side at least must be
     /// on a server.
     ///
@@ -333,9 +333,9 @@ impl<'s> Sync<'s> {
     }
 }
 
-impl std::fmt::Debug for Sync<'_> {
+impl std::fmt::Debug for TreeSync<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sync").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("TreeSync").field("plan", &self.plan).finish_non_exhaustive()
     }
 }
 

@@ -49,6 +49,8 @@ mod proxy;
 mod queue;
 #[path = "../../examples/resume.rs"]
 mod resume;
+#[path = "../../examples/sync.rs"]
+mod sync;
 #[path = "../../examples/upload.rs"]
 mod upload;
 
@@ -269,6 +271,25 @@ fn queue_shows_why_and_when_the_next_attempt_follows() {
     queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();
     let said = said.lock().unwrap();
     assert!(matches!(&said[..], [only] if only.contains("attempt: 2") && only.contains("450")));
+}
+
+#[test]
+fn sync_makes_a_directory_of_a_server_equal_to_a_local_one() {
+    let bench = Bench::new();
+    bench.here.write("site/index.html", b"new");
+    bench.here.write("site/img/logo.png", &bench.content);
+    bench.server.root.write("www/index.html", b"old one");
+    bench.server.root.write("www/old/page.html", b"gone");
+    let url = bench.url("");
+    let pool = Pool::new(move || {
+        let mut client = Client::builder().connect(&format!("{}:{}", url.host(), url.port()))?;
+        client.login("anonymous", "tests@example.invalid").map(|()| client)
+    });
+    let done = sync::upload_site(&bench.local("site"), &pool.size(4), "www").unwrap();
+    assert_eq!((done.copied, done.removed, done.failed), (2, 2, 0));
+    assert_eq!(bench.server.root.read("www/index.html"), b"new");
+    assert_eq!(bench.server.root.read("www/img/logo.png"), bench.content);
+    assert!(!bench.server.root.join("www/old").exists());
 }
 
 #[test]

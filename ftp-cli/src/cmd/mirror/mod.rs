@@ -226,7 +226,7 @@ impl<'a> Mirror<'a> {
         let observer = self.observer(stdio);
         let retrying = self.wanted.transfer.retrying;
         let planning = PlanDisplay::new(url, retrying, &observer);
-        let sync = ftp_client::tree::Sync::plan(from, to, options, &planning);
+        let sync = ftp_client::tree::TreeSync::plan(from, to, options, &planning);
         let sync = sync.map_err(|error| planning.failure(&error).context_unless_named(url))?;
         // The system's `cp -r` creates a directory with the source's name in an existing target.
         let is_cp = self.options.synonym() == Some("cp");
@@ -276,7 +276,7 @@ impl<'a> Mirror<'a> {
     /// files. With `--dry-run`, returns `Partial` if objects cannot be mirrored.
     fn is_decided(
         &self,
-        sync: &ftp_client::tree::Sync<'_>,
+        sync: &ftp_client::tree::TreeSync<'_>,
         stdio: &mut Stdio,
     ) -> Result<bool, Failure> {
         match sync.excess() {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use ftp_client::tree::{Action, PlannedStep, Summary, Sync};
+use ftp_client::tree::{Action, PlannedStep, Summary, TreeSync};
 
 use super::Mirror;
 use crate::console::output;
@@ -14,7 +14,7 @@ use crate::report::json::Object;
 
 impl Mirror<'_> {
     /// Reports each pattern that matches no name, and that no file is selected.
-    pub(super) fn warn_of_patterns(&self, sync: &Sync<'_>, stdio: &Stdio) {
+    pub(super) fn warn_of_patterns(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
         if self.options.is_quiet() {
             return;
         }
@@ -30,7 +30,7 @@ impl Mirror<'_> {
     }
 
     /// Prints the plan: one line per object, in the order of execution.
-    pub(super) fn print(&self, sync: &Sync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
+    pub(super) fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
         let mut text = Vec::new();
         for PlannedStep { action, path, size, why, .. } in sync.steps() {
             let what = match action {
