@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// has expired, to find the age of files to transfer, and to sign requests.
 const READERS: [&str; 37] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
-    "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate/mod.rs",
     "ftp-cli/src/cmd/serve/check/users.rs",
     "ftp-cli/src/cmd/serve/control/show.rs",
@@ -29,12 +28,13 @@ const READERS: [&str; 37] = [
     "ftp-client/src/file/begin.rs",
     "ftp-client/src/file/get.rs",
     "ftp-client/src/file/local.rs",
-    "ftp-client/src/file/origin.rs",
     "ftp-client/src/file/segments.rs",
     "ftp-client/src/file/take.rs",
     "ftp-client/src/listing/entries.rs",
     "ftp-client/src/transfer/end.rs",
     "ftp-client/src/transfer/mod.rs",
+    "ftp-client/src/tree/copy/down.rs",
+    "ftp-client/src/tree/probe.rs",
     "ftp-proto/src/time_val.rs",
     "ftp-server/src/auth/mod.rs",
     "ftp-server/src/command/access.rs",

@@ -94,7 +94,10 @@ fn a_local_dot_file_is_kept_if_the_server_may_hide_names() {
     let ran = tool(&["mirror", "--delete", &peer.url("t"), &here(&local, "t")]);
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains(".env: not deleted: SRC may hide names that begin with a dot"), "{said}");
+    assert!(
+        said.contains(".env: not deleted: the source may hide names that begin with a dot"),
+        "{said}"
+    );
     assert_eq!(local.read("t/.env"), b"mine");
     assert!(!local.join("t/old").exists() && local.join("t/f").exists());
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::Observer;
 use crate::file::evidence::{self, Asked, Known, Step, Why, decide};
 
-/// The size and time of the source's file. A time that is not known is no version: another file
+/// The size and time of the source's file. Without a known time, there is no version: another file
 /// could have the same size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Version {

@@ -244,8 +244,8 @@ pub(crate) fn is_of_move(name: &[u8]) -> bool {
     })
 }
 
-/// Returns whether a name is that of a [`Draft`](super::local_tree::Draft) that is not kept for
-/// resuming.
+/// Returns whether a name is that of a temporary file that is not kept for resuming, such as a link
+/// that replaces another.
 pub(crate) fn is_temporary(name: &[u8]) -> bool {
     let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
     let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');

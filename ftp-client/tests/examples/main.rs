@@ -77,6 +77,15 @@ impl Bench {
         self.server.url(name).parse().unwrap()
     }
 
+    fn pool(&self) -> Pool<'static> {
+        let address = self.server.address.to_string();
+        let (user, password) = (self.server.user, self.server.password);
+        Pool::new(move || {
+            let mut client = Client::builder().connect(&address)?;
+            client.login(user, password).map(|()| client)
+        })
+    }
+
     fn local(&self, name: &str) -> String {
         self.here.join(name).to_str().unwrap().to_owned()
     }
@@ -280,12 +289,7 @@ fn sync_makes_a_directory_of_a_server_equal_to_a_local_one() {
     bench.here.write("site/img/logo.png", &bench.content);
     bench.server.root.write("www/index.html", b"old one");
     bench.server.root.write("www/old/page.html", b"gone");
-    let url = bench.url("");
-    let pool = Pool::new(move || {
-        let mut client = Client::builder().connect(&format!("{}:{}", url.host(), url.port()))?;
-        client.login("anonymous", "tests@example.invalid").map(|()| client)
-    });
-    let done = sync::upload_site(&bench.local("site"), &pool.size(4), "www").unwrap();
+    let done = sync::upload_site(&bench.local("site"), &bench.pool().size(4), "www").unwrap();
     assert_eq!((done.copied, done.removed, done.failed), (2, 2, 0));
     assert_eq!(bench.server.root.read("www/index.html"), b"new");
     assert_eq!(bench.server.root.read("www/img/logo.png"), bench.content);
@@ -303,13 +307,7 @@ fn pool_downloads_over_as_many_connections_as_the_server_accepts() {
         for name in &names {
             bench.server.root.write(name, name.as_bytes());
         }
-        let address = bench.server.address.to_string();
-        let (user, password) = (bench.server.user, bench.server.password);
-        let pool = Pool::new(move || {
-            let mut client = Client::builder().connect(&address)?;
-            client.login(user, password).map(|()| client)
-        });
-        pool::download(&pool.size(4), &names, bench.here.path()).unwrap();
+        pool::download(&bench.pool().size(4), &names, bench.here.path()).unwrap();
         for name in &names {
             assert_eq!(bench.here.read(name), name.as_bytes());
         }

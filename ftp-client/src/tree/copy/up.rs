@@ -127,6 +127,12 @@ impl Up<'_> {
             sent => sent,
         };
         let target = join(self.to.place.top, &below);
+        // A file that was opened ahead may have changed before its upload began.
+        let sent = sent.and_then(|sent| match file.metadata() {
+            Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
+            Ok(_) => Err(Error::Upload(UploadFault::LocalChanged)),
+            Err(error) => Err(Error::Local(error)),
+        });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
