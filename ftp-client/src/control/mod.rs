@@ -210,6 +210,12 @@ impl ControlConnection {
         self.is_in_doubt() && step::needs_proof(verb)
     }
 
+    /// Puts replies in doubt before another removal, unless a reply has proved that the server
+    /// answers removals once.
+    pub(crate) fn doubt_removals(&mut self) {
+        self.step.doubt_removals();
+    }
+
     /// Records that the login has succeeded. Some servers send a banner after it.
     pub(crate) const fn logged_in(&mut self) {
         self.step.log_in();
