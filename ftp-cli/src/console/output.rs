@@ -1,7 +1,9 @@
 //! Writes data and results to standard output from several threads.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
@@ -15,6 +17,20 @@ pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
 impl Output {
     pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Box::new(writer))))
+    }
+
+    /// Waits until no write is under way, for at most `limit`. Returns whether one still is then:
+    /// nothing reads what was written before.
+    pub(super) fn is_blocked_for(&self, limit: Duration) -> bool {
+        const STEP: Duration = Duration::from_millis(10);
+        let begun = Instant::now();
+        while matches!(self.0.try_lock(), Err(TryLockError::WouldBlock)) {
+            if begun.elapsed() >= limit {
+                return true;
+            }
+            thread::sleep(STEP);
+        }
+        false
     }
 
     fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {

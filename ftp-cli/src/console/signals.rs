@@ -74,6 +74,11 @@ impl EarlyEnd {
         }
     }
 
+    /// Returns whether the command can have created files or connections.
+    pub(super) fn has_begun(&self) -> bool {
+        self.cleanup.get().is_some()
+    }
+
     /// Cancels all transfers; once they are aborted, or have taken too long, ends the process.
     pub(super) fn end(&self, cause: Cause) {
         let cleanup = self.cleanup.get();

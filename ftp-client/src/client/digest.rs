@@ -158,7 +158,7 @@ impl Client {
         // If another range were in force, the digest would cover other bytes.
         self.put_range_in_force(range)?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
-        let deadline = self.control.deadline(limit, Phase::Reply);
+        let deadline = self.control.deadline(limit, Phase::Reply(None));
         self.control.send(command.verb(), &line, deadline)?;
         self.control.final_reply(deadline)
     }

@@ -147,7 +147,8 @@ impl Repeat {
         self.lost.is_some()
     }
 
-    /// Removes a file (`DELE`).
+    /// Removes a file (`DELE`). Before the second removal over a connection, asks for the current
+    /// directory (`PWD`): the answer shows whether the server answers a removal once.
     ///
     /// # Errors
     ///
@@ -155,6 +156,7 @@ impl Repeat {
     /// the server shows that no object is at `path`.
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
+        client.control.doubt_removals();
         let done = client.delete(path);
         self.settle(client, Verb::Dele, path, done)
     }
@@ -167,6 +169,7 @@ impl Repeat {
     /// the server refuses to enter the directory.
     pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
+        client.control.doubt_removals();
         let done = client.rmdir(path);
         self.settle(client, Verb::Rmd, path, done)
     }

@@ -125,7 +125,7 @@ impl ControlConnection {
     /// Fails after a cancel or after the deadline.
     pub(crate) fn go_on(&self, deadline: Deadline) -> Result<(), Error> {
         self.waiter.check()?;
-        deadline.remaining().map(drop)
+        self.named(deadline.remaining()).map(drop)
     }
 
     /// Fails as `go_on` does; after the deadline, also closes the connection. Use it while reading
@@ -151,7 +151,7 @@ impl ControlConnection {
 
     /// Returns the deadline for a command that is sent now.
     pub(crate) fn reply_deadline(&self) -> Deadline {
-        self.deadline(self.reply_limit, Phase::Reply)
+        self.deadline(self.reply_limit, Phase::Reply(None))
     }
 
     /// Returns whether the connection is open, as far as this client knows.
@@ -208,6 +208,12 @@ impl ControlConnection {
     /// before that is settled.
     pub(crate) fn needs_proof(&self, verb: Verb) -> bool {
         self.is_in_doubt() && step::needs_proof(verb)
+    }
+
+    /// Puts replies in doubt before another removal, unless a reply has proved that the server
+    /// answers removals once.
+    pub(crate) fn doubt_removals(&mut self) {
+        self.step.doubt_removals();
     }
 
     /// Records that the login has succeeded. Some servers send a banner after it.
@@ -275,7 +281,7 @@ impl ControlConnection {
     /// were out of step, unless the last one before can only have answered its own command.
     pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
-        let deadline = self.deadline(limit, Phase::Reply);
+        let deadline = self.deadline(limit, Phase::Reply(None));
         let is_proved = self.step.is_proved();
         let sent = self.send(Verb::Quit, b"QUIT\r\n", deadline);
         match sent.and_then(|()| self.final_reply(deadline)) {
@@ -398,8 +404,8 @@ impl ControlConnection {
             return Ok(());
         };
         let left = end.saturating_duration_since(Instant::now());
-        match self.wait(self.deadline(left, Phase::Reply)) {
-            Err(Error::Timeout(Phase::Reply)) => Ok(()),
+        match self.wait(self.deadline(left, Phase::Reply(None))) {
+            Err(Error::Timeout(Phase::Reply(_))) => Ok(()),
             result => result,
         }
     }
@@ -418,7 +424,7 @@ impl ControlConnection {
                     None if self.decoder.is_clear() => return Ok(()),
                     // The rest of a line that may be harmless.
                     None if self.step.may_lag() => {
-                        let patience = self.deadline(step::LAG, Phase::Reply);
+                        let patience = self.deadline(step::LAG, Phase::Reply(None));
                         reply = self.any_reply_in(patience)?;
                         if reply.is_none() {
                             self.close();
@@ -550,7 +556,7 @@ impl ControlConnection {
         // reported as ready too.
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![PollFd::new(control, PollFlags::IN), other];
-        self.waiter.wait(&mut fds, deadline)?;
+        self.named(self.waiter.wait(&mut fds, deadline))?;
         Ok(fds.get(1).is_some_and(|other| !other.revents().is_empty()))
     }
 
@@ -564,7 +570,7 @@ impl ControlConnection {
         }
         let mut fds = vec![PollFd::new(one, PollFlags::IN), PollFd::new(two, PollFlags::IN)];
         fds.extend(other.waiter.canceller().map(|it| PollFd::new(it, PollFlags::IN)));
-        self.waiter.wait(&mut fds, deadline)?;
+        self.named(self.waiter.wait(&mut fds, deadline))?;
         other.waiter.check()
     }
 
@@ -574,7 +580,15 @@ impl ControlConnection {
         if stream.has_unread() {
             return self.go_on(deadline);
         }
-        self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline)
+        self.named(self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline))
+    }
+
+    /// Adds the outstanding command to a timeout.
+    pub(crate) fn named<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| match error {
+            Error::Timeout(Phase::Reply(None)) => Error::Timeout(Phase::Reply(self.outstanding())),
+            error => error,
+        })
     }
 
     /// Takes a reply to the outstanding command. Returns `None` for an extra reply, which the

@@ -66,6 +66,10 @@ const QUESTIONS: &[Verb] = &[
 const UNPROVED: &[Verb] =
     &[Verb::Cdup, Verb::Comb, Verb::Cwd, Verb::Dele, Verb::Rmd, Verb::Rmda, Verb::Site, Verb::Smnt];
 
+/// Commands that remove something and succeed with a code that can answer any command. Some servers
+/// answer each of them twice, which one proof after the first of them shows.
+const REMOVALS: &[Verb] = &[Verb::Dele, Verb::Rmd, Verb::Rmda];
+
 /// Commands that change something on the server that outlasts the session.
 const CHANGES: &[Verb] = &[
     Verb::Appe,
@@ -103,6 +107,18 @@ enum Late {
     Banner,
 }
 
+/// Whether the server answers a removal once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Removals {
+    /// None was answered yet.
+    #[default]
+    None,
+    /// One was answered, and a second answer may follow.
+    Answered,
+    /// A code of [`OWN`] came after the answer.
+    Proved,
+}
+
 /// What the replies so far prove.
 #[derive(Debug, Default)]
 pub(super) struct Step {
@@ -113,6 +129,7 @@ pub(super) struct Step {
     is_proved: bool,
     /// Whether the server has sent an extra reply after a transfer.
     lags: bool,
+    removals: Removals,
     /// The upload whose confirmation is in doubt.
     upload: Option<Verb>,
     /// The last command that was answered.
@@ -134,6 +151,9 @@ impl Step {
                 }
                 if self.is_proved {
                     (self.late, self.is_in_doubt, self.upload) = (None, false, None);
+                    self.settle_removals();
+                } else if self.removals == Removals::None && REMOVALS.contains(&verb) {
+                    self.removals = Removals::Answered;
                 }
             }
             Reading::Late => self.note_late(),
@@ -225,6 +245,19 @@ impl Step {
     pub(super) const fn trust(&mut self) {
         (self.late, self.upload) = (None, None);
         self.is_in_doubt = false;
+        self.settle_removals();
+    }
+
+    const fn settle_removals(&mut self) {
+        if matches!(self.removals, Removals::Answered) {
+            self.removals = Removals::Proved;
+        }
+    }
+
+    /// Puts replies in doubt if a removal was answered, and nothing proves that it was answered
+    /// once.
+    pub(super) fn doubt_removals(&mut self) {
+        self.is_in_doubt |= self.removals == Removals::Answered;
     }
 
     /// Records that the login has succeeded.
@@ -404,6 +437,25 @@ mod tests {
                     "{verb} {value}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn one_proof_shows_whether_removals_are_answered_once() {
+        let mut step = Step::default();
+        step.doubt_removals();
+        assert!(!step.is_in_doubt());
+        assert_eq!(step.read(Verb::Dele, code(250), false), Reading::Answer);
+        assert!(!step.is_in_doubt());
+        step.doubt_removals();
+        assert!(step.is_in_doubt());
+        // The second answer to the removal is no answer to the question.
+        assert_eq!(step.read(Verb::Pwd, code(250), false), Reading::Foreign);
+        assert_eq!(step.read(Verb::Pwd, code(257), false), Reading::Answer);
+        for _ in 0..3 {
+            step.doubt_removals();
+            assert!(!step.is_in_doubt());
+            assert_eq!(step.read(Verb::Dele, code(550), false), Reading::Answer);
         }
     }
 

@@ -4,10 +4,9 @@
 use ftp_proto::{Reply, ReplyCode, Severity};
 
 /// Phrases, in lower case, of servers that have too many clients.
-const BUSY: [&[u8]; 12] = [
+const BUSY: [&[u8]; 11] = [
     // ProFTPD, MaxClients and its relatives: "Sorry, the maximum number of clients (2) from your
     // host are already connected."
-    b"maximum number",
     b"already connected",
     // vsftpd: "There are too many connected users, please try later." FileZilla Server: "Too many
     // users are connected, please try again later." IIS: "Too many users."
@@ -27,6 +26,11 @@ const BUSY: [&[u8]; 12] = [
     b"overloaded",
 ];
 
+/// What servers count, in lower case. With "maximum", or with "max" as a word, one of these says
+/// that there are too many: "maximum clients reached", "Max connections per user exceeded". Some of
+/// these texts come from administrators, who can set their own.
+const COUNTED: [&[u8]; 6] = [b"client", b"connection", b"user", b"session", b"login", b"host"];
+
 /// Phrases of refusals that further attempts make worse: too many wrong passwords.
 const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wrong", b"banned"];
 
@@ -35,13 +39,24 @@ const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wron
 pub(super) fn is_busy(reply: &Reply) -> bool {
     let code = reply.code();
     let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax(code);
-    let says = |phrases: &[&[u8]]| {
-        reply.lines().any(|line| {
-            let line = line.to_ascii_lowercase();
-            phrases.iter().any(|words| line.windows(words.len()).any(|part| part == *words))
-        })
-    };
-    is_refusal && says(&BUSY) && !says(&WRONG)
+    if !is_refusal {
+        return false;
+    }
+    let lines: Vec<_> = reply.lines().map(<[u8]>::to_ascii_lowercase).collect();
+    let says = |phrases: &[&[u8]]| lines.iter().any(|line| has(line, phrases));
+    let counts = || lines.iter().any(|line| names_maximum(line) && has(line, &COUNTED));
+    (says(&BUSY) || counts()) && !says(&WRONG)
+}
+
+/// Returns whether a line in lower case has one of the phrases.
+fn has(line: &[u8], phrases: &[&[u8]]) -> bool {
+    phrases.iter().any(|words| line.windows(words.len()).any(|part| part == *words))
+}
+
+/// Returns whether a line in lower case speaks of a maximum.
+fn names_maximum(line: &[u8]) -> bool {
+    line.split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|word| matches!(word, b"maximum" | b"max" | b"maximal"))
 }
 
 fn is_about_syntax(code: ReplyCode) -> bool {
@@ -92,6 +107,19 @@ mod tests {
             // IIS 10.
             (530, "Connection limit exceeded.", true),
             (534, "Maximum session limit reached.", true),
+            // Serv-U.
+            (530, "Sorry, maximum number of sessions per IP exceeded.", true),
+            (530, "Too many users logged in for this account. Try again later.", true),
+            // zFTPServer, appliances, and texts that administrators set.
+            (530, "maximum clients reached", true),
+            (530, "Maximum connections per user exceeded", true),
+            (530, "Max. sessions reached", true),
+            (530, "Too many connections", true),
+            (530, "Sorry, there are already 5 clients, which is the maximum.", true),
+            (530, "The maximum number of hosts for this user is reached.", true),
+            (530, "Maximum login attempts exceeded", false),
+            (530, "Maximum password age exceeded", false),
+            (530, "User maxine cannot log in.", false),
             (530, "User cannot log in.", false),
             (530, "Login incorrect.", false),
             (530, "Login authentication failed", false),

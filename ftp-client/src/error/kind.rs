@@ -81,7 +81,7 @@ impl Error {
     /// ```
     /// use ftp_client::{Error, ErrorKind, Phase};
     ///
-    /// assert_eq!(Error::Timeout(Phase::Reply).kind(), ErrorKind::Timeout);
+    /// assert_eq!(Error::Timeout(Phase::Reply(None)).kind(), ErrorKind::Timeout);
     /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

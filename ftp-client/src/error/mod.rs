@@ -650,8 +650,8 @@ pub enum Phase {
     Greeting,
     /// The TLS handshake, on either connection.
     Handshake,
-    /// Waiting for the reply to a command.
-    Reply,
+    /// Waiting for the reply to a command: to this one, if it is known.
+    Reply(Option<Verb>),
     /// Opening a data connection.
     DataConnect,
     /// Waiting for progress on the data connection, in either direction.
@@ -673,7 +673,7 @@ impl Phase {
             Self::Proxy => "proxy",
             Self::Greeting => "greeting",
             Self::Handshake => "handshake",
-            Self::Reply => "reply",
+            Self::Reply(_) => "reply",
             Self::DataConnect => "data-connect",
             Self::Stall => "stall",
             Self::FinalReply => "final-reply",
@@ -690,7 +690,8 @@ impl fmt::Display for Phase {
             Self::Proxy => "connecting to the server through the proxy",
             Self::Greeting => "waiting for the server's greeting",
             Self::Handshake => "during the TLS handshake",
-            Self::Reply => "waiting for a reply",
+            Self::Reply(Some(verb)) => return write!(f, "waiting for the reply to {verb}"),
+            Self::Reply(None) => "waiting for a reply",
             Self::DataConnect => "opening the data connection",
             Self::Stall => "moving data: the transfer stalled",
             Self::FinalReply => "waiting for the server to confirm the transfer",

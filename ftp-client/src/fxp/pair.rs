@@ -244,7 +244,7 @@ impl<'a> Pair<'a> {
         let mut patience = source.deadline;
         if !is_free {
             let limit = (*pace * TIMES).clamp(REFUSAL, LATE_REFUSAL);
-            patience = patience.or(Some(source.client.control.deadline(limit, Phase::Reply)));
+            patience = patience.or(Some(source.client.control.deadline(limit, Phase::Reply(None))));
         }
         while !source.has_begun && source.is_owing() {
             if source.take().map_err(of_source)? {
@@ -253,7 +253,7 @@ impl<'a> Pair<'a> {
             let control = &mut source.client.control;
             match control.wait_beside(&target.client.control, patience) {
                 Ok(()) => {}
-                Err(Error::Timeout(Phase::Reply))
+                Err(Error::Timeout(Phase::Reply(_)))
                     if !is_free && source.deadline.remaining().is_ok() =>
                 {
                     break;
@@ -307,10 +307,10 @@ impl<'a> Pair<'a> {
                 Ok(()) => {}
                 Err(Error::Timeout(_)) => {
                     for end in [&mut *source, &mut *target] {
-                        if end.is_owing()
-                            && let Err(error) = end.deadline.remaining()
-                        {
-                            end.client.control.close();
+                        let is_owing = end.is_owing();
+                        let control = &mut end.client.control;
+                        if is_owing && let Err(error) = control.named(end.deadline.remaining()) {
+                            control.close();
                             return Err((end.side, error));
                         }
                     }

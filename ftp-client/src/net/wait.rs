@@ -125,7 +125,7 @@ impl Waiter {
                     (Some(_), None) => return Err(Error::Cancelled),
                     (Some(cancelled), Some(leaving)) => {
                         let at = cancelled.max(leaving) + GOOD_BYE;
-                        deadline = deadline.or(Some(Deadline { at, phase: Phase::Reply }));
+                        deadline = deadline.or(Some(Deadline { at, phase: Phase::Reply(None) }));
                     }
                     (None, _) => {
                         fds.push(PollFd::new(canceller, PollFlags::IN));
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn the_earlier_deadline_counts() {
         let soon = Deadline::after(Duration::ZERO, Phase::Overall);
-        let late = Deadline::after(Duration::MAX, Phase::Reply);
+        let late = Deadline::after(Duration::MAX, Phase::Reply(None));
         assert!(late.remaining().is_ok());
         for deadline in [late.or(Some(soon)), soon.or(Some(late)), soon.or(None)] {
             assert!(matches!(deadline.remaining(), Err(Error::Timeout(Phase::Overall))));

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either is
 /// closed or has no outstanding replies. [`TransferAbort`] counts the replies.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
-    let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
+    let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply(None))));
     // A transfer that has already ended, as short downloads often have, needs no ABOR.
     while control.is_outstanding() && control.poll_reply()?.is_some() {
         // A server may send 1xx without end.
@@ -37,7 +37,7 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     loop {
         match abort.step() {
             AbortStep::AwaitReply => {
-                let patience = control.deadline(PATIENCE, Phase::Reply).or(Some(deadline));
+                let patience = control.deadline(PATIENCE, Phase::Reply(None)).or(Some(deadline));
                 match control.any_reply_in(patience)? {
                     Some(reply) => abort.reply(&reply),
                     None => {

@@ -116,7 +116,7 @@ impl Client {
         }
         self.close_kept();
         let deadline = self.control.reply_deadline();
-        let deadline = deadline.or(Some(self.control.deadline(LIMIT, Phase::Reply)));
+        let deadline = deadline.or(Some(self.control.deadline(LIMIT, Phase::Reply(None))));
         while self.control.is_outstanding() {
             self.control.final_reply(deadline)?;
         }

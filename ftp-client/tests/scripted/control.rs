@@ -109,7 +109,7 @@ fn a_reply_timeout_closes_the_connection() {
     });
     let mut client = server.connect(builder().timeouts(timeouts)).unwrap();
     let error = client.noop().unwrap_err();
-    assert_eq!(error.to_string(), "timed out waiting for a reply");
+    assert_eq!(error.to_string(), "timed out waiting for the reply to NOOP");
     assert!(matches!(client.noop(), Err(Error::Closed)));
     server.end();
 }
@@ -534,9 +534,10 @@ fn an_unreadable_time_is_not_taken_for_none() {
     let mut put = Put::new(LocalSource::Path(here.path()), Place::at("a"), &options);
     assert!(matches!(put.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
     server.end();
-    // A download that would preserve the time does not begin.
+    // A download whose time matters begins no transfer.
     let (server, mut client) = Server::logged_in(|mut peer| peer.answer("MDTM a", YEAR_19123));
-    let (options, mut bytes) = (FileOptions::new().preserve(true), Vec::new());
+    let options = FileOptions::new().preserve(true);
+    let mut bytes = Vec::new();
     let mut get = Get::new(Place::at("a"), Sink::Stream(&mut bytes), &options);
     assert!(matches!(get.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
     server.end();

@@ -521,7 +521,7 @@ fn an_unanswered_abort_closes_the_connection_cl_11() {
             peer.drain();
         });
         drop(client.retrieve("a").unwrap());
-        assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Reply))));
+        assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Reply(_)))));
         assert!(matches!(client.noop(), Err(Error::Closed)));
         server.end();
     });

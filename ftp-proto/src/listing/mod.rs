@@ -79,7 +79,13 @@ impl ListLine {
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
         match Facts::parse(line) {
-            Ok(facts) => Self::Entry(Entry::from(&facts)),
+            Ok(facts) => {
+                let mut entry = Entry::from(&facts);
+                if entry.is_dir() {
+                    drop_slash(&mut entry);
+                }
+                Self::Entry(entry)
+            }
             Err(_) if line.len() < 2 && is_blank(line) => Self::Skipped,
             _ => Self::Unparsed(line.to_vec()),
         }
@@ -89,9 +95,10 @@ impl ListLine {
     ///
     /// For `NLST dir`, some servers send `dir/name` and others `name`. Pass the argument of the
     /// command as `directory` (empty if it had none). If the line begins with `directory` and `/`,
-    /// both are removed; otherwise, a leading `./` is removed. A name can still contain `/`; it is
-    /// then [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be
-    /// distinguished from names.
+    /// both are removed; otherwise, a leading `./` is removed. A `/` at the end marks a directory and
+    /// is removed, too. A name can still contain `/`; it is then
+    /// [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be distinguished
+    /// from names.
     ///
     /// ```
     /// use ftp_proto::ListLine;
@@ -111,7 +118,11 @@ impl ListLine {
         };
         let given = Some(directory).filter(|directory| !directory.is_empty());
         let name = given.and_then(below).or_else(|| below(b"./")).unwrap_or(line);
-        Self::Entry(Entry::new(name))
+        let mut entry = Entry::new(name);
+        if drop_slash(&mut entry) {
+            entry.kind = Some(EntryKind::Directory);
+        }
+        Self::Entry(entry)
     }
 }
 
@@ -231,11 +242,13 @@ impl ListParser {
     }
 }
 
-/// Removes the `/` that some servers add to the names of directories, like `ls -p`.
-fn drop_slash(entry: &mut Entry) {
-    let Some(name) = entry.name.strip_suffix(b"/").filter(|name| !name.is_empty()) else { return };
-    let Entry { name, role, .. } = Entry::new(name);
+/// Removes the `/` that some servers add to the names of directories, like `ls -p`. Returns whether
+/// there was one.
+fn drop_slash(entry: &mut Entry) -> bool {
+    let name = entry.name.strip_suffix(b"/").filter(|name| !name.is_empty());
+    let Some(Entry { name, role, .. }) = name.map(Entry::new) else { return false };
     (entry.name, entry.role) = (name, role);
+    true
 }
 
 /// Returns whether `head` looks like one or more `fact=value;`.
@@ -428,6 +441,30 @@ mod tests {
             };
             assert_eq!(entry.name_lossy(), name, "{line}");
         }
+    }
+
+    #[test]
+    fn a_slash_after_the_name_of_a_directory_is_no_part_of_it_in_any_listing() {
+        use EntryKind::{Directory, File};
+        let names = |line: &str| ListLine::parse_name(line.as_bytes(), b"pub");
+        let facts = |line: &str| ListLine::parse_facts(line.as_bytes());
+        for (line, name, kind) in [
+            (names("sub/"), "sub", Some(Directory)),
+            (names("pub/sub/"), "sub", Some(Directory)),
+            (names("./sub/"), "sub", Some(Directory)),
+            (names("pub/"), "pub", Some(Directory)),
+            (names("sub"), "sub", None),
+            (names("a//"), "a/", Some(Directory)),
+            (names("/"), "/", None),
+            (facts("type=dir; sub/"), "sub", Some(Directory)),
+            (facts("type=file; x/"), "x/", Some(File)),
+            (facts("modify=20240101000000; x/"), "x/", None),
+        ] {
+            let ListLine::Entry(entry) = line else { panic!("{name}") };
+            assert_eq!((&*entry.name_lossy(), entry.kind), (name, kind));
+        }
+        let ListLine::Entry(entry) = facts("type=cdir; ./") else { panic!("no entry") };
+        assert_eq!(entry.role, Role::Itself);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn long_command(client: &mut Client) -> Result<LargeTransfer, Error> 
         Ok(()) => {
             Ok(LargeTransfer::Passed(format!("the server answers a command of {LONG} bytes")))
         }
-        Err(Error::Timeout(Phase::Reply)) => Ok(LargeTransfer::Stalled(format!(
+        Err(Error::Timeout(Phase::Reply(_))) => Ok(LargeTransfer::Stalled(format!(
             "the server answers a command of {SHORT} bytes, but not one of {LONG} bytes"
         ))),
         Err(error) => Err(error),

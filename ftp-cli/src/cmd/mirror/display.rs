@@ -155,7 +155,7 @@ impl<'a> MirrorDisplay<'a> {
     }
 
     /// Says why existing bytes of the target are not used.
-    fn from_zero(&self, path: &[u8], why: Why) {
+    fn begins_again(&self, path: &[u8], why: Why) {
         match self.is_upload {
             true => {
                 let (is_usual, why) = upload::reason(why);
@@ -165,7 +165,7 @@ impl<'a> MirrorDisplay<'a> {
                 }
             }
             false => {
-                let message = download::from_zero(&shown(path), why, false);
+                let message = download::begins_again(&shown(path), why, false);
                 self.observer.messages.say_if(!self.observer.quiet, message);
             }
         }
@@ -197,7 +197,7 @@ impl<'a> MirrorDisplay<'a> {
                 lock(&self.meters).remove(path);
                 self.changed(path, "copied", *bytes);
             }
-            Event::FromZero { why, .. } => self.from_zero(path, *why),
+            Event::FromZero { why, .. } => self.begins_again(path, *why),
             Event::Comparing { bytes, .. } if *bytes >= LONG => {
                 let size = display::size(*bytes);
                 let what = format!("comparing the digests of {size} on both sides");

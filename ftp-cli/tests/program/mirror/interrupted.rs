@@ -198,7 +198,7 @@ fn an_interrupted_download_keeps_the_old_file_and_all_others_hl_04() {
 fn an_interrupted_file_is_resumed_with_continue() {
     let (here, server) = (TempRoot::new(), OurServer::start());
     let target = here.join("mine");
-    let whole: Vec<u8> = (0..1_000_000_u32).map(|at| (at / 256 ^ at) as u8).collect();
+    let whole = binary(1_000_000, 7);
     let interrupted = || {
         let _ = fs::remove_dir_all(&target);
         server.root.write("t/f", &whole);

@@ -262,12 +262,12 @@ impl Job<'_> {
         Some(UploadJournal::of(local, UploadTarget { login, path }, directory))
     }
 
-    /// Returns whether the upload may replace its own source: the server is this computer, and the
+    /// Returns whether the upload may change its own source: the server is this computer, and the
     /// names are equal, or the file has several names.
     fn may_be_itself(&self, client: &Client, source: &Opened<'_>) -> bool {
         let Opened::Regular { file, path, facts } = source else { return false };
         if self.is_apart
-            || self.store != StoreAs::Final
+            || !matches!(self.store, StoreAs::Final | StoreAs::Append)
             || facts.size == 0
             || !is_this_computer(client)
         {
@@ -280,8 +280,8 @@ impl Job<'_> {
         links > 1 || is_named(path) || is_named(&real_path(path))
     }
 
-    /// Checks that the upload does not replace its own source: most servers empty the file at
-    /// `STOR`. `have` is the size of the server's file.
+    /// Checks that the upload does not change its own source: most servers empty the file at `STOR`,
+    /// and `APPE` would read what it writes. `have` is the size of the server's file.
     pub(super) fn check_apart(
         &self,
         client: &mut Client,

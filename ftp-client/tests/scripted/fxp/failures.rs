@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ftp_client::fxp::{Direction, Options, Side};
-use ftp_client::{Canceller, Error, Phase, Timeouts};
+use ftp_client::{Canceller, Error, Phase, Timeouts, Verb};
 use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};
@@ -161,9 +161,9 @@ fn a_hanging_server_is_closed_and_the_other_stopped_fx_07_cl_12() {
             Side::Target,
             target,
             [Usable, Closed],
-            Phase::Reply,
+            Phase::Reply(Some(Verb::Stor)),
         ),
-        (before, Side::Source, source, [Closed, Usable], Phase::Reply),
+        (before, Side::Source, source, [Closed, Usable], Phase::Reply(Some(Verb::Retr))),
         // Both have begun, and nothing more comes: only the overall limit ends that.
         (
             format!("{begun} t^\n t< 426 cut\n t< 226 ok"),
@@ -224,7 +224,7 @@ fn an_unanswered_abort_closes_the_connection_cl_11_cl_15() {
                 [Usable, Closed],
             )
         });
-        assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));
+        assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply(_)))));
     }
 }
 

@@ -170,7 +170,7 @@ fn is_command_answered(dial: &Dial<'_>, way: DataMethod) -> Result<bool, Failure
     let asked = dial.client(way).and_then(|mut inside| inside.it.quote(&command));
     match asked {
         Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(Error::Timeout(Phase::Reply)) => Ok(false),
+        Err(Error::Timeout(Phase::Reply(_))) => Ok(false),
         _ => Ok(true),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         Err(error @ Error::Tls(_)) => (TlsOutcome::Failed(error.to_string()), None),
         // The other errors concern the connection, not TLS.
         Err(error) if dial.tls.is_none() => (TlsOutcome::Unable(error.to_string()), None),
-        Err(error @ Error::Timeout(Phase::Reply)) => {
+        Err(error @ Error::Timeout(Phase::Reply(_))) => {
             (TlsOutcome::Unanswered(error.to_string()), None)
         }
         // The server accepted a connection a moment ago.
