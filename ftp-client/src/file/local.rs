@@ -1,7 +1,7 @@
 //! A local file that receives a download: it gets its name when it is complete.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
@@ -323,7 +323,7 @@ impl LocalFile {
     ///
     /// Returns the system's error if the time cannot be set.
     pub(crate) fn set_modified(&self, time: SystemTime) -> io::Result<()> {
-        self.file().set_modified(time)
+        set_modified(self.file(), time)
     }
 
     const fn partial(&self) -> Option<&PartialFile> {
@@ -485,6 +485,12 @@ impl Write for LocalFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Sets the modification time of a file. The access time is set too: with libfuse 2, many file
+/// systems ignore a change of only one time, and report success.
+pub(crate) fn set_modified(file: &File, time: SystemTime) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(time))
 }
 
 /// Returns the directory that contains `path`.

@@ -13,7 +13,7 @@ use super::evidence::{self, Why};
 use super::options::{FileOptions, Verify};
 use super::publish::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::put::TemporaryName;
-use super::verify::compare_digest;
+use super::verify::{compare_digest, is_doubtful};
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::digest::Digest;
@@ -370,6 +370,13 @@ fn verify(
     start: CopyStart,
 ) -> Result<Verified, Error> {
     let size = if report.size.is_some() { Verified::Size } else { Verified::No };
+    if let Some(moved) = report.moved.as_ref().filter(|_| size == Verified::No)
+        && verify != Verify::None
+        && let Some(reply) =
+            [&moved.target, &moved.source].into_iter().find(|reply| is_doubtful(reply))
+    {
+        return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+    }
     let demands = match verify {
         Verify::Size if report.size.is_none() => {
             return Err(Error::Unsupported("a server does not report the size of its file"));

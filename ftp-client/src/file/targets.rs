@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ftp_proto::Escaped;
 
 use super::growing::named;
+use crate::tree::local::Directory;
+use crate::tree::{Relation, fold};
 
 /// The local targets of one run, shared by its jobs.
 ///
@@ -20,8 +22,50 @@ use super::growing::named;
 #[derive(Debug, Default)]
 pub struct Targets {
     paths: HashSet<PathBuf>,
-    /// The files that the run has written: device and inode, and the path.
-    written: Mutex<HashMap<(u64, u64), PathBuf>>,
+    written: Mutex<Written>,
+}
+
+/// The files that a run has written.
+#[derive(Debug, Default)]
+struct Written {
+    /// Their paths, by device and inode.
+    inodes: HashMap<(u64, u64), PathBuf>,
+    /// The last path of each fold.
+    folds: HashMap<Vec<u8>, PathBuf>,
+}
+
+impl Written {
+    /// Returns the path under which the run has written the file at `target`.
+    fn other(&self, target: &Path) -> io::Result<Option<&PathBuf>> {
+        // A file with several hard links is several files.
+        let before = fs::symlink_metadata(target).ok().filter(|metadata| metadata.nlink() == 1);
+        let Some(before) = before else { return Ok(None) };
+        let inode = self.inodes.get(&inode(&before)).filter(|other| *other != target);
+        if inode.is_some() {
+            return Ok(inode);
+        }
+        // On exFAT through FUSE, each spelling has its own inode.
+        let Some(other) = self.folds.get(&folded(target)).filter(|other| *other != target) else {
+            return Ok(None);
+        };
+        let (Some(directory), Some(listed), Some(name)) =
+            (target.parent(), other.file_name(), target.file_name())
+        else {
+            return Ok(None);
+        };
+        let here = Path::new(".");
+        let directory = if directory == Path::new("") { here } else { directory };
+        let relation = Directory::open(directory)?.relation(listed.as_bytes(), name.as_bytes())?;
+        Ok((relation == Relation::One).then_some(other))
+    }
+}
+
+fn inode(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn folded(path: &Path) -> Vec<u8> {
+    fold(path.as_os_str().as_bytes())
 }
 
 impl Targets {
@@ -49,12 +93,7 @@ impl Targets {
         publish: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         let mut written = self.written();
-        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        // A file with several hard links is several files.
-        let before = fs::symlink_metadata(target).ok().filter(|metadata| metadata.nlink() == 1);
-        if let Some(other) = before.and_then(|before| written.get(&id(before)))
-            && other != target
-        {
+        if let Some(other) = written.other(target).map_err(|error| named(target, &error))? {
             let other = Escaped(other.as_os_str().as_bytes());
             let why = format!(
                 "the file system takes this name for {other}, which this run has written; \
@@ -64,12 +103,13 @@ impl Targets {
         }
         let published = publish()?;
         if let Ok(metadata) = fs::symlink_metadata(target) {
-            written.insert(id(metadata), target.to_owned());
+            written.inodes.insert(inode(&metadata), target.to_owned());
+            written.folds.insert(folded(target), target.to_owned());
         }
         Ok(published)
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<(u64, u64), PathBuf>> {
+    fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +132,10 @@ mod tests {
         let error = put(&other.join("f"), "second").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(one.join("f")).unwrap(), b"first again");
-        // What is not one file is replaced.
+        // What is not one file is replaced, and so is a name that differs only in case, if the
+        // directory shows both.
+        fs::write(one.join("F"), "old").unwrap();
+        put(&one.join("F"), "new").unwrap();
         put(&one.join("g"), "third").unwrap();
         fs::hard_link(one.join("f"), one.join("h")).unwrap();
         put(&one.join("h"), "fourth").unwrap();

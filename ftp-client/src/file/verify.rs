@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use ftp_proto::Severity;
+use ftp_proto::{Reply, Severity};
 
 use super::Verified;
 use super::checksum::Checksum;
@@ -166,4 +166,12 @@ fn compare(
             return Ok(Compared::NoAnswer(error));
         }
     }
+}
+
+/// Returns whether a confirmation speaks of a transfer that did not succeed.
+pub(super) fn is_doubtful(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    [&b"aborted"[..], b"incomplete", b"not complete", b"failed"]
+        .iter()
+        .any(|word| text.windows(word.len()).any(|part| part == *word))
 }

@@ -35,7 +35,7 @@ mod hand;
 #[doc(hidden)]
 pub mod links;
 #[cfg(unix)]
-mod local;
+pub(crate) mod local;
 mod look;
 mod names;
 #[cfg(unix)]

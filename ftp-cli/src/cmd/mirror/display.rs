@@ -165,7 +165,7 @@ impl<'a> MirrorDisplay<'a> {
                 }
             }
             false => {
-                let message = download::begins_again(&shown(path), why, false);
+                let message = download::from_zero(&shown(path), why, false);
                 self.observer.messages.say_if(!self.observer.quiet, message);
             }
         }

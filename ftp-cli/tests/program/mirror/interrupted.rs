@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use ftp_tests::content::binary;
 use ftp_tests::process::Running;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;

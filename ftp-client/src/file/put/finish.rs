@@ -2,7 +2,6 @@
 
 use ftp_proto::{Reply, RepresentationType, TimeVal};
 
-use super::sending::is_doubtful;
 use super::start::Start;
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
@@ -13,7 +12,7 @@ use crate::file::evidence::Resume;
 use crate::file::options::Verify;
 use crate::file::origin::ServerFacts;
 use crate::file::publish::{BeforeRename, Renaming, check_stored_size, set_time};
-use crate::file::verify::compare_digest;
+use crate::file::verify::{compare_digest, is_doubtful};
 use crate::file::{Done, Verified};
 
 impl Job<'_> {

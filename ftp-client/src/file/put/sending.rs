@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode, RepresentationType, Severity, Verb};
+use ftp_proto::{ReplyCode, RepresentationType, Severity, Verb};
 
 use super::start::{Start, UploadMode};
 use super::{Job, Opened, StoreAs};
@@ -347,14 +347,6 @@ fn begin<'c>(client: &'c mut Client, to: &Begin<'_>) -> Result<Upload<'c>, Error
         UploadMode::Append => client.append(to.wished),
         UploadMode::Unique => client.store_unique(to.wished),
     }
-}
-
-/// Returns whether a confirmation speaks of a transfer that did not succeed.
-pub(super) fn is_doubtful(reply: &Reply) -> bool {
-    let text = reply.text().to_ascii_lowercase();
-    [&b"aborted"[..], b"incomplete", b"not complete", b"failed"]
-        .iter()
-        .any(|word| text.windows(word.len()).any(|part| part == *word))
 }
 
 /// A stream that records whether it was read, and adds what was read to a digest.

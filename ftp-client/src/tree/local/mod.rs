@@ -8,14 +8,15 @@ mod links;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::flock;
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use backup::Backup;
@@ -23,6 +24,7 @@ pub(crate) use backup::Backup;
 use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, relation};
 use super::path::split;
+use crate::file::local::set_modified;
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -280,7 +282,8 @@ impl Directory {
         let numbers = format!("{:x}-{number:x}.tmp", std::process::id());
         let name = [TEMPORARY, numbers.as_bytes()].concat();
         let file = self.create(&name)?;
-        let time = set_times(&file, ODD_TIME).and_then(|()| Ok(file.metadata()?.mtime()));
+        let odd = SystemTime::UNIX_EPOCH + Duration::from_secs(ODD_TIME.unsigned_abs());
+        let time = set_modified(&file, odd).and_then(|()| Ok(file.metadata()?.mtime()));
         self.remove(&name, false)?;
         Ok(time? != ODD_TIME)
     }
@@ -343,11 +346,6 @@ impl Directory {
 /// Returns the name from which the name of the partial file of `name` is derived.
 pub(crate) fn part_of(name: &[u8]) -> Vec<u8> {
     [TEMPORARY, b"part-", name].concat()
-}
-
-fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
 /// Returns permission bits for system calls.

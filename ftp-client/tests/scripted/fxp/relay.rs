@@ -98,6 +98,23 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
 }
 
 #[test]
+fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
+    let options = FileOptions::new();
+    for replies in
+        ["s< 226 sent\n t< 226 Transfer aborted\n", "s< 226 File send incomplete\n t< 226 there\n"]
+    {
+        let unknown = "s> SIZE a\n s< 502 what\n";
+        let script = [TYPES, TARGET_LISTENS, BEGUN, replies, unknown].concat();
+        let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
+        let error = done.unwrap_err();
+        assert!(matches!(error, Error::Upload(UploadFault::Aborted(_))), "{error}");
+        let script = [TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
+        let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
+        assert_eq!(done.unwrap().verified, Verified::Size);
+    }
+}
+
+#[test]
 fn own_bytes_can_be_the_whole_file() {
     let options = FileOptions::new();
     for (shown, rest) in [

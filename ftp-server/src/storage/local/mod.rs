@@ -44,9 +44,7 @@ use std::sync::Arc;
 
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, utimensat,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, chmodat, utimensat};
 use rustix::io::retry_on_intr;
 
 use self::changeable::Changeable;
@@ -383,8 +381,9 @@ impl Storage for LocalStorage {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
-        let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps { last_access: unchanged, last_modification: modified };
+        // With libfuse 2, many file systems ignore a change of only one time, and report success.
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: modified };
         retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty()))
             .map_err(system)?;
         object.metadata_now()
