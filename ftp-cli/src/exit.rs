@@ -58,6 +58,9 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
+/// The hint after a failure because of a missing directory.
+pub(crate) const CREATE_DIRECTORIES: &str = "; use --create-dirs to create directories";
+
 /// The table that `help` prints.
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "success"),
@@ -368,7 +371,7 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Compare) => ("--compare hash: ", ""),
             Some(Setting::Deletions) => ("", "; see --ignore-errors"),
             Some(Setting::Moves) => ("--remove-source: ", ""),
-            Some(Setting::Parents) => ("", "; use --create-dirs to create directories"),
+            Some(Setting::Parents) => ("", CREATE_DIRECTORIES),
             Some(Setting::Permissions) => ("--perms: ", ""),
             Some(Setting::Source) => ("", "; use ftp-cli get, or fxp without -r"),
             Some(Setting::Temporary) => ("--temp: ", ""),

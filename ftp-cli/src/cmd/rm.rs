@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use ftp_client::tree::path::{self, join};
 use ftp_client::tree::{self, RemoveOptions, RemoveReport};
-use ftp_client::{Client, Event, Place, Repeat};
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_client::{Client, Error, Event, Place, Repeat};
+use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
 use crate::console::stdio::Stdio;
 use crate::display::counted;
@@ -138,6 +138,11 @@ impl Counts {
     }
 }
 
+/// Returns whether commands for this path can be sent.
+fn can_be_sent(path: &[u8]) -> bool {
+    Pathname::new(path).and_then(|path| Command::Dele(path).encode()).is_ok()
+}
+
 /// Removes the object at `place`.
 ///
 /// # Errors
@@ -163,7 +168,18 @@ pub(super) fn remove(
         Event::Failed { path, why } => lock(&counts).failed(url, path, why.into(), reporter),
         _ => {}
     };
-    match tree::remove(client, place, how, repeat, &on)? {
+    let top = place.path().to_vec();
+    let removed = match tree::remove(client, place, how, repeat, &on) {
+        // The names of the user can be sent, but not those that the server lists below them.
+        Err(Error::Argument(error)) if how.recursive && can_be_sent(&top) => {
+            let message = format!("not everything was removed: a path in it is not sent: {error}");
+            let failure = Failure::item(Exit::Unsupported, message);
+            lock(&counts).failed(url, &top, failure, reporter);
+            return std::mem::take(&mut *lock(&counts)).finish();
+        }
+        removed => removed?,
+    };
+    match removed {
         RemoveReport::Missing => Ok(Outcome::Skipped("does not exist")),
         RemoveReport::Tree { .. } => std::mem::take(&mut *lock(&counts)).finish(),
         _ => Ok(Outcome::Done("removed")),

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::display::{shown, shown_path};
-use crate::exit::Failure;
+use crate::exit::{CREATE_DIRECTORIES, Failure};
 
 /// Maximum number of symbolic links that Linux follows.
 const LINKS: usize = 40;
@@ -133,7 +133,7 @@ impl Target {
                     let parent = fs::metadata(parent(&path)).map_err(|error| {
                         let mut failure = fail(&error);
                         if error.kind() == ErrorKind::NotFound {
-                            failure.message.push_str("; use --create-dirs to create directories");
+                            failure.message.push_str(CREATE_DIRECTORIES);
                         }
                         failure
                     })?;

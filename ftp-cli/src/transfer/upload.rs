@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use ftp_client::tree::path::split;
 use ftp_client::{
     Client, Done, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb,
     Why,
@@ -15,7 +16,7 @@ use super::context::Context;
 use super::options::{TransferOptions, Verify};
 use crate::console::progress::Meter;
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
 use crate::report::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
@@ -48,10 +49,28 @@ pub(crate) fn upload(
     drop(shown);
     done.map_err(|error| {
         let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
-        let failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
+        let mut failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
+        if !settings.create_directories && lacks_directory(client, put, &error) {
+            failure.message.push_str(CREATE_DIRECTORIES);
+        }
         let failure = if put.is_final() { failure.never_retried() } else { failure };
         Failure { fatal: failure.fatal || put.left_directory(), ..failure }
     })
+}
+
+/// Returns whether the server refused an upload because its directory is missing. Asks only after a
+/// refusal that can mean this; without an answer, the refusal says enough.
+fn lacks_directory(client: &mut Client, put: &Put<'_>, error: &Error) -> bool {
+    let is_about_the_name = matches!(error, Error::Refused(Verb::Stor | Verb::Appe, reply)
+        if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
+    if !is_about_the_name || put.left_directory() {
+        // A directory of the path was refused after others were entered.
+        return is_about_the_name;
+    }
+    match split(put.place().path()).0 {
+        b"" | b"/" => false,
+        directory => client.is_directory(directory).is_ok_and(|is_there| !is_there),
+    }
 }
 
 /// Shows the events of one upload.

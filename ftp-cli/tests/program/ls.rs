@@ -290,6 +290,20 @@ fn a_directory_is_listed_without_an_argument_after_cwd() {
 }
 
 #[test]
+fn directories_that_a_server_marks_are_listed_without_the_mark() {
+    let facts = b"type=dir; sub/\r\ntype=file; a\r\n".to_vec();
+    let feat = ("FEAT", Act::Say("211-x\r\n MLST type*;\r\n211 end"));
+    for acts in [
+        vec![("NLST", Act::Send("150 names", b"sub/\r\na\r\n".to_vec(), "226 done"))],
+        vec![feat, ("MLSD", Act::Send("150 names", facts, "226 done"))],
+    ] {
+        let peer = Peer::start(&acts);
+        let listed = run(&mut ftp(&["ls", &peer.url("")])).succeeded();
+        assert_eq!(String::from_utf8(listed).unwrap(), "sub\na\n");
+    }
+}
+
+#[test]
 fn a_missing_name_that_nlst_repeats_is_not_listed() {
     let acts = |pwd| {
         [

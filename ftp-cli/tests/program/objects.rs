@@ -317,6 +317,44 @@ fn an_incompletely_removed_tree_exits_as_partial_li_06() {
 }
 
 #[test]
+fn a_path_that_is_too_long_for_a_command_fails_as_an_object() {
+    const FEAT: &str = "211-have\r\n MLST type*;size*;modify*;\r\n211 end";
+    // Each directory has one with another name.
+    let mut path = "t".to_owned();
+    let mut listings = Vec::new();
+    for level in 0..40 {
+        let name = format!("{level}{}", "n".repeat(240));
+        let facts = format!("type=file; a\r\ntype=dir; {name}\r\n").into_bytes();
+        let command: &'static str = format!("MLSD {path}").leak();
+        listings.push((command, Act::Send("150 list", facts, "226 done")));
+        path = format!("{path}/{name}");
+    }
+    // The first command that fits is answered.
+    listings.reverse();
+    for (dele, code, counts) in
+        [("550 no", 14, "0 objects removed"), ("250 gone", 12, "1 object removed")]
+    {
+        let mut acts = vec![
+            ("FEAT", Act::Say(FEAT)),
+            ("MLST", Act::Say("250-entry\r\n type=dir; t\r\n250 end")),
+            ("DELE t/a", Act::Say(dele)),
+            ("DELE", Act::Say("550 Is a directory")),
+            ("RMD", Act::Say("550 not empty")),
+        ];
+        acts.extend(listings.iter().cloned());
+        let peer = Peer::start(&acts);
+        let ran = run(&mut ftp(&["rm", "-r", &peer.url("t/")]));
+        failed(&ran, code, counts);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(said.contains("ftp-cli: t: not everything was removed"), "{said}");
+        assert!(said.contains("too long"), "{said}");
+    }
+    // A name that the user gives is invalid.
+    let peer = Peer::start(&[]);
+    failed(&run(&mut ftp(&["rm", "-r", &peer.url(&"x".repeat(9_000))])), 2, "too long");
+}
+
+#[test]
 fn a_refused_path_is_retried_after_cwd_cl_60() {
     for (arguments, refused, then) in [
         (&["rm"][..], ("DELE a/b", Act::Say("550 no")), ("DELE b", Act::Say("250 gone"))),

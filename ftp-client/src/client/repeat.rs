@@ -33,6 +33,8 @@ pub struct Repeat {
     /// Whether the facts before a renaming are not needed, since it is never repeated.
     is_single: bool,
     before: Option<BeforeRename>,
+    /// Whether a removal of this object was begun.
+    removes: bool,
 }
 
 /// What the server showed before the first attempt at a renaming.
@@ -147,8 +149,8 @@ impl Repeat {
         self.lost.is_some()
     }
 
-    /// Removes a file (`DELE`). Before the second removal over a connection, asks for the current
-    /// directory (`PWD`): the answer shows whether the server answers a removal once.
+    /// Removes a file (`DELE`). Before the second object is removed over a connection, asks for the
+    /// current directory (`PWD`): the answer shows whether the server answers a removal once.
     ///
     /// # Errors
     ///
@@ -156,12 +158,12 @@ impl Repeat {
     /// the server shows that no object is at `path`.
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
-        client.control.doubt_removals();
+        self.begin_removal(client);
         let done = client.delete(path);
         self.settle(client, Verb::Dele, path, done)
     }
 
-    /// Removes an empty directory (`RMD`).
+    /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).
     ///
     /// # Errors
     ///
@@ -169,9 +171,16 @@ impl Repeat {
     /// the server refuses to enter the directory.
     pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
-        client.control.doubt_removals();
+        self.begin_removal(client);
         let done = client.rmdir(path);
         self.settle(client, Verb::Rmd, path, done)
+    }
+
+    /// Puts replies in doubt, if those to the removal of another object are not counted yet.
+    fn begin_removal(&mut self, client: &mut Client) {
+        if !std::mem::replace(&mut self.removes, true) {
+            client.control.doubt_removals();
+        }
     }
 
     /// Creates a directory (`MKD`).

@@ -123,7 +123,9 @@ fn a_file_is_not_uploaded_onto_itself() {
     let server = OurServer::start();
     let local = server.root.write("f", b"content");
     let path = text(&local);
-    for options in [&[][..], &["-c"], &["--remove-source"]] {
+    for options in
+        [&[][..], &["-c"], &["--remove-source"], &["--append"], &["--append", "--verify", "none"]]
+    {
         let ran = run(ftp(&["put"]).args(options).args([&path, &server.url("f")]));
         failed(&ran, 2, "are the same file");
         assert_eq!(server.root.read("f"), b"content", "{options:?}");
@@ -170,6 +172,43 @@ fn a_refused_final_name_names_the_cure() {
     let peer = Peer::start(&[("STOR .in.x", Act::Say("550 no"))]);
     let ran = run(&mut ftp(&["put", "--temp", &file, &peer.url("x")]));
     failed(&ran, 8, ".in.x: STOR refused: 550 no");
+}
+
+#[test]
+fn a_missing_directory_names_the_option_that_creates_it() {
+    const HINT: &str = "; use --create-dirs to create directories";
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let file = text(&here.write("file", &ten(b'x')));
+    server.root.mkdir("there");
+    server.root.mkdir("there/x");
+    for (path, options, is_missing) in [
+        ("no/x", &[][..], true),
+        ("there/no/", &[], true),
+        ("no/such/x", &["--temp"], true),
+        ("no/such/x", &["--append"], true),
+        // The server refuses for another reason.
+        ("there/x", &[], false),
+        ("file/no/x", &["--create-dirs"], false),
+    ] {
+        server.root.write("file", b"");
+        let ran = run(ftp(&["put"]).args(options).arg(&file).arg(server.url(path)));
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.code(), Some(8), "{path} {said}");
+        assert_eq!(said.trim_end().ends_with(HINT), is_missing, "{path} {said}");
+    }
+    // A name that is not allowed: only the question tells that the directory exists.
+    for (refusal, is_missing) in [("250 here", false), ("550 none", true)] {
+        let peer = Peer::start(&[
+            ("STOR d/x", Act::Say("553 no")),
+            ("PWD", Act::Say("257 \"/\"")),
+            ("CWD d", Act::Say(refusal)),
+            ("CWD /", Act::Say("250 back")),
+        ]);
+        let ran = run(&mut ftp(&["put", &file, &peer.url("d/x")]));
+        failed(&ran, 8, "STOR refused: 553 no");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(said.trim_end().ends_with(HINT), is_missing, "{said}");
+    }
 }
 
 #[test]
