@@ -2,6 +2,7 @@
 //! the server has.
 //!
 //! `cargo run -p ftp-client --example sync -- site ftp.example.org me secret www`
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints its result")]
 
 use std::error::Error;
 
