@@ -17,7 +17,7 @@ use super::local::{Backup, Directory};
 use super::options::{Compare, LinkChoice, SyncOptions};
 use super::path::{join, split, without_slash};
 use super::plan::{OBJECTS, Plan, PlanOptions};
-use super::scan::{LocalTree, RemoteTree, TargetSeen, ask_for_modes, look_at, look_for};
+use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -361,12 +361,10 @@ fn plan_down<'s>(
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
     let pool = from.pool;
     let plan = reporter.persist(b"", &mut || pool.may_reconnect(), || {
-        let client = from.hand.client()?;
-        if options.permissions {
-            ask_for_modes(client)?;
-        }
-        let mut source = RemoteTree::new(client, from.top, options.list);
-        look_at(&mut source)?;
+        from.hand.client()?;
+        from.hand.shows_modes = options.permissions;
+        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+        look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
         Plan::make(&mut source, &mut target, found.is_none(), &wish)
     })?;
@@ -400,10 +398,8 @@ fn plan_up<'s>(
         if let Some(backup) = &backup {
             backup.check_apart(client, to.top)?;
         }
-        if options.permissions {
-            ask_for_modes(client)?;
-        }
-        let mut target = RemoteTree::new(client, to.top, options.list);
+        to.hand.shows_modes = options.permissions;
+        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
         let rule = rule(options, seen.takes_times);
         let wish = PlanOptions { options, rule, objects: OBJECTS };
@@ -422,12 +418,12 @@ fn plan_across<'s>(
 ) -> Planned<'s> {
     let pool = from.pool;
     let (plan, seen) = reporter.persist(b"", &mut || pool.may_reconnect(), || {
-        let client = to.hand.client()?;
-        let mut target = RemoteTree::new(client, to.top, options.list);
+        to.hand.client()?;
+        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
-        let client = from.hand.client()?;
-        let mut source = RemoteTree::new(client, from.top, options.list);
-        look_at(&mut source)?;
+        from.hand.client()?;
+        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+        look_at(&mut source, target.kept())?;
         let rule = rule(options, seen.takes_times);
         let wish = PlanOptions { options, rule, objects: OBJECTS };
         let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;

@@ -51,7 +51,7 @@ impl Copied {
     }
 }
 
-/// The names in a directory, and whether the server may hide names that begin with a dot.
+/// Names in a directory, and whether the server may hide names that begin with a dot.
 type NamesShown = (HashSet<Vec<u8>>, bool);
 
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
@@ -123,16 +123,20 @@ impl Copier<'_> {
         }
     }
 
-    /// Lists a directory of the target again. Returns its names, and whether the server may hide
+    /// Lists a directory of the target again. Returns those of its names that are wanted, and whether the server may hide
     /// names that begin with a dot; or `None` if the directory cannot be listed.
     ///
     /// # Errors
     ///
     /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn names(&mut self, path: &[u8]) -> Result<Option<NamesShown>, TreeFault> {
+    pub(crate) fn names(
+        &mut self,
+        path: &[u8],
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<Option<NamesShown>, TreeFault> {
         match self {
-            Self::Down(Down { to, .. }) => to.names(path).map(|names| Some((names, false))),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path),
+            Self::Down(Down { to, .. }) => to.names(path, wanted).map(|names| Some((names, false))),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path, wanted),
         }
     }
 

@@ -8,9 +8,9 @@ use ftp_proto::{Permissions, TimeVal};
 
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, ListingCut};
 use crate::file::checksum::Checksum;
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::{ListOptions, Listed, MOST_OBJECTS};
 use crate::pool::patience::Recovery;
 use crate::tree::encoding::{Names, is_text};
 use crate::tree::fault::{Setting, TreeFault};
@@ -173,16 +173,33 @@ impl<'a> RemoteSide<'a> {
         relation(self.hand.client()?, &listed, &unlisted)
     }
 
-    /// Returns the names in a directory, and whether the server may hide names that begin with a
-    /// dot. Returns `None` if the server refuses the listing.
-    pub(super) fn names_in(&mut self, path: &[u8]) -> Result<Option<super::NamesShown>, TreeFault> {
+    /// Returns the wanted names in a directory, and whether the server may hide names that begin
+    /// with a dot. Returns `None` if the server refuses the listing.
+    pub(super) fn names_in(
+        &mut self,
+        path: &[u8],
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<Option<super::NamesShown>, TreeFault> {
         let (path, options) = (join(self.place.top, path), self.place.list);
-        let listed = self.hand.client()?.list_directory(&path, options);
-        match listed.and_then(|entries| entries.gather(ListLimits::default())) {
-            Ok(listing) => {
-                let names = listing.entries.into_iter().map(|entry| entry.name).collect();
-                Ok(Some((names, !listing.shows_hidden)))
+        let client = self.hand.client()?;
+        let listed = client.list_directory(&path, options).and_then(|mut entries| {
+            let mut names = HashSet::new();
+            // Other names are not kept: the server may invent any number of them.
+            for (number, listed) in entries.by_ref().enumerate() {
+                match listed? {
+                    _ if number >= MOST_OBJECTS => {
+                        return Err(Error::ListingCut(ListingCut::TooLong));
+                    }
+                    Listed::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
+                        names.insert(entry.name);
+                    }
+                    Listed::Entry(_) | Listed::Unparsed(_) => {}
+                }
             }
+            Ok((names, !entries.shows_hidden()))
+        });
+        match listed {
+            Ok(shown) => Ok(Some(shown)),
             Err(Error::Refused(..)) => Ok(None),
             // Without the rest of the names, nothing is confirmed.
             Err(Error::ListingCut(_)) => Ok(Some((HashSet::new(), false))),

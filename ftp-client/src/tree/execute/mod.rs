@@ -292,7 +292,7 @@ struct Run<'a> {
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
     /// directory, as far as they must be confirmed or have twins.
-    written: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    written: HashMap<&'a [u8], Vec<&'a [u8]>>,
     /// Whether those names are needed.
     notes_names: bool,
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
@@ -337,7 +337,8 @@ impl<'a> Run<'a> {
 
     fn make_directories(&mut self, copier: &mut Copier<'_>) {
         let mut missing: Vec<&[u8]> = Vec::new();
-        for (at, place) in self.plan.directories.iter().enumerate() {
+        let plan = self.plan;
+        for (at, place) in plan.directories.iter().enumerate() {
             let path = place.path.as_slice();
             if missing.iter().any(|missing| is_below(path, missing)) {
                 if let Some(state) = self.states.get_mut(at) {
