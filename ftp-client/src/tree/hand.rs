@@ -4,6 +4,7 @@ use ftp_proto::Verb;
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
+use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 
 use super::fault::TreeFault;
@@ -81,8 +82,7 @@ impl<'p> Hand<'p> {
         mut act: impl FnMut(&mut Client) -> Result<T, TreeFault>,
     ) -> Result<T, TreeFault> {
         let mut asked = act(self.current()?);
-        if asked.as_ref().is_err_and(|failure| self.may_replace(failure)) {
-            self.drop_client();
+        if asked.as_ref().is_err_and(|failure| self.replaces(failure)) {
             asked = act(self.current()?);
         }
         self.is_proven = !asked.as_ref().is_err_and(is_loss);
@@ -101,10 +101,18 @@ impl<'p> Hand<'p> {
         Ok(lent)
     }
 
-    /// Returns whether this failure is the loss of a connection that had carried out something
-    /// before, so that a new connection may do more.
-    pub(crate) fn may_replace(&self, failure: &TreeFault) -> bool {
-        self.is_proven && is_loss(failure)
+    /// Returns whether something that may be repeated is to be tried once more on a new connection,
+    /// which is not an attempt: if this failure is the loss of a connection that had carried out
+    /// something before, or if its replies were out of step.
+    pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
+        let replaces = match failure.recovery() {
+            Recovery::Reconnect => self.pool.may_reconnect(),
+            _ => self.is_proven && is_loss(failure),
+        };
+        if replaces {
+            self.drop_client();
+        }
+        replaces
     }
 
     /// Returns the command whose reply was lost with the connection.
@@ -119,7 +127,6 @@ impl<'p> Hand<'p> {
 
     /// Closes the connection, which may have failed, without `QUIT`.
     pub(crate) fn drop_client(&mut self) {
-        self.is_proven = false;
         if let Some(lent) = self.lent.take() {
             lent.discard();
         }
@@ -129,11 +136,6 @@ impl<'p> Hand<'p> {
     pub(crate) fn give_back(&mut self) -> &'p Pool<'p> {
         self.lent = None;
         self.pool
-    }
-
-    /// Returns whether one more connection may replace one whose replies were out of step.
-    pub(crate) fn may_reconnect(&self) -> bool {
-        self.pool.may_reconnect()
     }
 
     /// Ends the session after the work: with `QUIT`, also after a cancel, whose running transfer is

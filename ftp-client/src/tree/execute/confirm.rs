@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Copier, DirectoryState, OfPath, Run, with_retries};
+use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{Relation, Shown, fold};
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
             let path = plan.path_of(copy);
             let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
                 |unclear| {
-                    let copied = with_retries(copier, reporter, &path, |copier| {
+                    let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
                         let on = OfPath { on: reporter.on, path: &path };
                         copier.copy(&place.path, copy, &on)
                     })?;
