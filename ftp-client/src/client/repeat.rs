@@ -5,7 +5,7 @@ use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Ver
 
 use super::Client;
 use crate::error::Error;
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::{ListOptions, Listed};
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -85,7 +85,20 @@ enum Lost {
     Delete,
     RemoveDirectory,
     MakeDirectory,
+    /// A directory of a tree, which may exist already.
+    MakeInTree,
     Rename,
+}
+
+impl Lost {
+    const fn verb(self) -> Verb {
+        match self {
+            Self::Delete => Verb::Dele,
+            Self::RemoveDirectory => Verb::Rmd,
+            Self::MakeDirectory | Self::MakeInTree => Verb::Mkd,
+            Self::Rename => Verb::Rnto,
+        }
+    }
 }
 
 /// What the server shows after it has refused the second command.
@@ -119,6 +132,7 @@ const VERDICTS: &[(Lost, Shown, Verdict)] = &[
     (Lost::RemoveDirectory, Shown::Gone, Verdict::Done),
     // A directory that serves as a lock must not have two owners.
     (Lost::MakeDirectory, Shown::There, Verdict::Uncertain(MADE)),
+    (Lost::MakeInTree, Shown::There, Verdict::Done),
     (Lost::Rename, Shown::Moved, Verdict::Done),
     (Lost::Rename, Shown::Unclear, Verdict::Uncertain(RENAMED)),
 ];
@@ -160,7 +174,7 @@ impl Repeat {
         let path = path.as_ref();
         self.begin_removal(client);
         let done = client.delete(path);
-        self.settle(client, Verb::Dele, path, done)
+        self.settle(client, Lost::Delete, path, done)
     }
 
     /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).
@@ -173,7 +187,7 @@ impl Repeat {
         let path = path.as_ref();
         self.begin_removal(client);
         let done = client.rmdir(path);
-        self.settle(client, Verb::Rmd, path, done)
+        self.settle(client, Lost::RemoveDirectory, path, done)
     }
 
     /// Puts replies in doubt, if those to the removal of another object are not counted yet.
@@ -197,7 +211,40 @@ impl Repeat {
         let path = path.as_ref();
         let mut made = None;
         let done = client.mkdir(path).map(|path| made = path);
-        self.settle(client, Verb::Mkd, path, done).map(|()| made)
+        self.settle(client, Lost::MakeDirectory, path, done).map(|()| made)
+    }
+
+    /// Creates a directory of a tree (`MKD`). After a lost reply, a refusal counts as success if the
+    /// server enters the directory: other files of the tree may go there all the same.
+    pub(crate) fn make_in_tree(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        let done = client.mkdir(path).map(drop);
+        self.settle(client, Lost::MakeInTree, path, done)
+    }
+
+    /// Remembers that the reply to `DELE` was lost.
+    pub(crate) fn lose_removal(&mut self, path: &[u8]) {
+        self.lost = Some((Verb::Dele, path.to_vec()));
+    }
+
+    /// Returns whether a file whose removal got no reply is gone. Asks nothing, and returns
+    /// `false`, if no reply was lost. If the file is there, it may be a new one: what proved that
+    /// it may be removed must be proved again.
+    pub(crate) fn was_removed(&mut self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+        Ok(self.has_lost(&[Verb::Dele], path) && client.is_there(path)? == Some(false))
+    }
+
+    /// Renames a file to a name that is known to be free, as [`rename`](Self::rename) does.
+    pub(crate) fn rename_to_free(
+        &mut self,
+        client: &mut Client,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(), Error> {
+        if self.before.is_none() && !self.is_single {
+            let source = facts_of(client, from)?.unwrap_or_default();
+            self.before = Some(BeforeRename { source, target: Target::Absent });
+        }
+        self.rename(client, from, to)
     }
 
     /// Renames a file or directory (`RNFR`, `RNTO`). Before the first attempt, asks for the size,
@@ -286,10 +333,11 @@ impl Repeat {
     fn settle(
         &mut self,
         client: &mut Client,
-        verb: Verb,
+        lost: Lost,
         path: &[u8],
         done: Result<(), Error>,
     ) -> Result<(), Error> {
+        let verb = lost.verb();
         // A tree is removed by both commands.
         let removals = &[Verb::Dele, Verb::Rmd];
         let related: &[Verb] = if removals.contains(&verb) { removals } else { &[Verb::Mkd] };
@@ -298,11 +346,6 @@ impl Repeat {
                 reply
             }
             done => return self.note(client, verb, path, done),
-        };
-        let lost = match verb {
-            Verb::Mkd => Lost::MakeDirectory,
-            Verb::Rmd => Lost::RemoveDirectory,
-            _ => Lost::Delete,
         };
         let is_there = match verb {
             Verb::Dele => client.is_there(path)?,
@@ -383,12 +426,18 @@ impl Client {
             [directory @ .., _] => directory,
         };
         let options = ListOptions { all: true, ..ListOptions::default() };
-        let listed = self
-            .list_directory(directory, options)
-            .and_then(|entries| entries.gather(ListLimits::default()));
+        // No name is kept: the directory can be larger than the memory.
+        let listed = self.list_directory(directory, options).and_then(|mut entries| {
+            entries.try_fold((false, true), |(is_listed, is_readable), listed| {
+                Ok(match listed? {
+                    Listed::Entry(entry) => (is_listed || entry.name == name, is_readable),
+                    Listed::Unparsed(_) => (is_listed, false),
+                })
+            })
+        });
         match listed {
-            Ok(listing) if listing.entries.iter().any(|entry| entry.name == name) => Ok(Some(true)),
-            Ok(listing) => Ok(listing.unparsed.is_empty().then_some(false)),
+            Ok((true, _)) => Ok(Some(true)),
+            Ok((false, is_readable)) => Ok(is_readable.then_some(false)),
             Err(Error::ListingCut(_)) => Ok(None),
             Err(Error::Refused(_, reply)) if is_final(&reply) => Ok(None),
             Err(error) => Err(error),
@@ -404,10 +453,17 @@ mod tests {
     fn each_lost_command_has_one_verdict_for_what_is_shown() {
         use Shown::{Gone, Moved, There, Unclear};
         use Verdict::{Done, Refused, Uncertain};
-        for lost in [Lost::Delete, Lost::RemoveDirectory, Lost::MakeDirectory, Lost::Rename] {
+        for lost in [
+            Lost::Delete,
+            Lost::RemoveDirectory,
+            Lost::MakeDirectory,
+            Lost::MakeInTree,
+            Lost::Rename,
+        ] {
             for shown in [There, Gone, Moved, Unclear] {
                 let want = match (lost, shown) {
                     (Lost::Delete | Lost::RemoveDirectory, Gone) | (Lost::Rename, Moved) => Done,
+                    (Lost::MakeInTree, There) => Done,
                     (Lost::MakeDirectory, There) => Uncertain(MADE),
                     (Lost::Rename, Unclear) => Uncertain(RENAMED),
                     _ => Refused,

@@ -220,6 +220,11 @@ impl Patience {
         self
     }
 
+    /// Returns whether more than one attempt is made.
+    pub(crate) const fn repeats(&self) -> bool {
+        self.attempts > 1
+    }
+
     pub(crate) fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }

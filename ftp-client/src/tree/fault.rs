@@ -6,6 +6,7 @@ use std::io;
 use ftp_proto::{Escaped, ReplyCode};
 
 use crate::error::{Error, ErrorKind};
+use crate::listing::Budget;
 use crate::pool::patience::{Attempted, Recovery};
 
 /// Why a step of a tree failed. `Display` names the object and the reason.
@@ -136,6 +137,16 @@ impl TreeFault {
             after: self.after.clone(),
             ..*self
         }
+    }
+
+    /// Returns the memory of the failure in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let reply = self.cause().and_then(Error::reply);
+        let lines = reply.into_iter().flat_map(|reply| reply.lines());
+        let lines = lines.map(Budget::weight_of_name).sum::<usize>();
+        let error = self.cause().map_or(0, |_| size_of::<Error>() + lines);
+        // A message names objects, which the error can name once more.
+        size_of::<Self>() + error + 2 * Budget::weight_of_name(self.to_string().as_bytes())
     }
 
     /// Returns the kind of the reason.

@@ -1,10 +1,14 @@
 //! A worker's connection to a server, taken from the pool of that server.
 
+use ftp_proto::Verb;
+
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
+use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 
 use super::fault::TreeFault;
+use super::scan::ask_for_modes;
 
 /// The connection of one worker: none before the first use, and a new one after a loss.
 pub(crate) struct Hand<'p> {
@@ -12,11 +16,18 @@ pub(crate) struct Hand<'p> {
     lent: Option<Box<Lent<'p>>>,
     /// Whether the server needs a doubled byte 0xFF, if that is known.
     pub(crate) doubles: Option<bool>,
+    /// Whether listings must show permissions.
+    pub(crate) shows_modes: bool,
+    /// Whether this was asked for on the open connection.
+    has_asked: bool,
+    /// Whether the open connection has carried out something since it was opened.
+    is_proven: bool,
 }
 
 impl<'p> Hand<'p> {
     pub(crate) const fn new(pool: &'p Pool<'p>) -> Self {
-        Self { pool, lent: None, doubles: None }
+        let (shows_modes, has_asked, is_proven) = (false, false, false);
+        Self { pool, lent: None, doubles: None, shows_modes, has_asked, is_proven }
     }
 
     /// Returns a client that is ready for the next command, in the login directory.
@@ -29,7 +40,10 @@ impl<'p> Hand<'p> {
         if let Some(mut lent) = self.lent.take() {
             let ready = lent.make_ready();
             match ready {
-                Ok(()) if !lent.has_moved() => return Ok(&mut *self.lent.insert(lent)),
+                Ok(()) if !lent.has_moved() => {
+                    self.is_proven = true;
+                    return Ok(&mut *self.lent.insert(lent));
+                }
                 // Paths are relative to the login directory.
                 Ok(()) => self.pool.note_end(&lent.end()),
                 Err(error) => {
@@ -46,6 +60,7 @@ impl<'p> Hand<'p> {
                 }
             }
         }
+        (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
         let lent = self.pool.try_take().map_err(NotLent::into_failure)?;
         let mut lent = Box::new(lent);
@@ -53,6 +68,56 @@ impl<'p> Hand<'p> {
             lent.double_telnet_byte(doubles);
         }
         Ok(&mut *self.lent.insert(lent))
+    }
+
+    /// Asks the server something that may be asked twice. If the connection is lost although it has
+    /// answered before, asks once more on a new one: some servers close a connection after a number
+    /// of commands.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the last question, or the errors of [`client`](Self::client).
+    pub(crate) fn ask<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Client) -> Result<T, TreeFault>,
+    ) -> Result<T, TreeFault> {
+        let mut asked = act(self.current()?);
+        if asked.as_ref().is_err_and(|failure| self.replaces(failure)) {
+            asked = act(self.current()?);
+        }
+        self.is_proven = !asked.as_ref().is_err_and(is_loss);
+        asked
+    }
+
+    /// Returns the open connection, or a new one.
+    fn current(&mut self) -> Result<&mut Client, TreeFault> {
+        if self.lent.is_none() {
+            self.client()?;
+        }
+        let lent = self.lent.as_deref_mut().expect("a connection is open");
+        if self.shows_modes && !std::mem::replace(&mut self.has_asked, true) {
+            ask_for_modes(lent)?;
+        }
+        Ok(lent)
+    }
+
+    /// Returns whether something that may be repeated is to be tried once more on a new connection,
+    /// which is not an attempt: if this failure is the loss of a connection that had carried out
+    /// something before, or if its replies were out of step.
+    pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
+        let replaces = match failure.recovery() {
+            Recovery::Reconnect => self.pool.may_reconnect(),
+            _ => self.is_proven && is_loss(failure),
+        };
+        if replaces {
+            self.drop_client();
+        }
+        replaces
+    }
+
+    /// Returns the command whose reply was lost with the connection.
+    pub(crate) fn unanswered(&self) -> Option<Verb> {
+        self.lent.as_ref().and_then(|lent| lent.control.unanswered())
     }
 
     /// Returns whether no reply is outstanding on the open connection.
@@ -73,11 +138,6 @@ impl<'p> Hand<'p> {
         self.pool
     }
 
-    /// Returns whether one more connection may replace one whose replies were out of step.
-    pub(crate) fn may_reconnect(&self) -> bool {
-        self.pool.may_reconnect()
-    }
-
     /// Ends the session after the work: with `QUIT`, also after a cancel, whose running transfer is
     /// aborted. After another failure that ended the run, closing the connection is enough.
     pub(crate) fn end(self, failure: Option<&TreeFault>) {
@@ -87,4 +147,9 @@ impl<'p> Hand<'p> {
             false => lent.discard(),
         }
     }
+}
+
+/// Returns whether the connection was lost.
+fn is_loss(failure: &TreeFault) -> bool {
+    failure.kind() == ErrorKind::Network
 }

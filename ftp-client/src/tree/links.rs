@@ -56,13 +56,17 @@ impl Proof {
     }
 }
 
-/// Returns the `LIST` listing of a directory, if the server sends one.
+/// Returns the `LIST` listing of a directory within limits, if the server sends one.
 ///
 /// # Errors
 ///
 /// Returns errors of the connection, 4xx and 530 replies, and an incomplete listing.
-pub fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
-    match list(client, directory, ListingForm::List, ListLimits::default())? {
+pub fn by_list(
+    client: &mut Client,
+    directory: &[u8],
+    limits: ListLimits,
+) -> Result<Option<Listing>, Error> {
+    match list(client, directory, ListingForm::List, limits)? {
         Err(error @ Error::ListingCut(_)) => Err(error),
         listed => Ok(listed.ok()),
     }

@@ -27,7 +27,7 @@ use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ListingCut, RemoveFault};
 use crate::event::{Event, Observer};
-use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
+use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::{Entered, Place};
 
 /// Options of a removal.
@@ -149,7 +149,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
     }
-    let Some(beside) = by_list(client, directory)? else {
+    let Some(beside) = by_list(client, directory, ListLimits::default())? else {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
@@ -159,9 +159,8 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
         (Some(itself), _) => Some(itself),
         // The root directory and the login directory have no known parent.
         (None, (_, b"")) => None,
-        (None, (above, name)) => {
-            by_list(client, above)?.and_then(|above| named(above.entries, name))
-        }
+        (None, (above, name)) => by_list(client, above, ListLimits::default())?
+            .and_then(|above| named(above.entries, name)),
     };
     let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
     Ok(match listed {

@@ -7,6 +7,7 @@ use ftp_proto::{Escaped, Fact};
 
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
 use super::fault::{Setting, TreeFault};
+use super::hand::Hand;
 use super::links::{Proof, by_list};
 use super::local::Directory;
 use super::look::look;
@@ -18,7 +19,7 @@ use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::file::checksum::Checksum;
-use crate::listing::{Budget, ListLimits, ListOptions, ListingForm};
+use crate::listing::{Budget, ListLimits, ListOptions, Listing, ListingForm};
 
 /// Largest number of times that a directory is listed if it shows more subdirectories than its link
 /// count allows.
@@ -35,6 +36,11 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
+    /// Returns the memory of the entries in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.items.iter().map(|item| item.weight() + Budget::weight_of_name(&[])).sum()
+    }
+
     /// Returns whether this may be the listing of a file at `path` instead of a directory.
     pub(crate) fn may_be_of_file(&self, path: &[u8]) -> bool {
         let is_it = |item: &TreeEntry| {
@@ -49,6 +55,8 @@ impl Contents {
 pub(crate) struct Links {
     /// Names of links.
     pub(crate) names: HashSet<Vec<u8>>,
+    /// Link counts of the directories; `None` for a listing without counts.
+    pub(crate) counts: HashMap<Vec<u8>, Option<u64>>,
     /// Evidence that the other listed directories are real directories, if there is any.
     pub(crate) proof: Proof,
 }
@@ -56,7 +64,12 @@ pub(crate) struct Links {
 impl Links {
     /// Returns the value for a listing that marks links itself.
     pub(crate) fn marked() -> Self {
-        Self { names: HashSet::new(), proof: Proof::Directory }
+        Self { proof: Proof::Directory, ..Self::unproved() }
+    }
+
+    /// Returns the value for a directory that cannot be listed.
+    fn unproved() -> Self {
+        Self { names: HashSet::new(), counts: HashMap::new(), proof: Proof::None }
     }
 }
 
@@ -120,11 +133,22 @@ pub(crate) trait Scan {
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
 
     /// Returns the links among the listed directories: a server may list links as their targets.
+    /// `count` is the link count of the directory itself, if the directory above it was listed.
     ///
     /// # Errors
     ///
     /// Returns a failure if the directory cannot be listed.
-    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault>;
+    fn links(
+        &mut self,
+        path: &[u8],
+        count: Option<Option<u64>>,
+        limits: ListLimits,
+    ) -> Result<Links, TreeFault>;
+
+    /// Returns the memory of a listing that is kept for [`list`](Self::list), in bytes.
+    fn kept(&self) -> usize {
+        0
+    }
 
     /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
@@ -192,7 +216,7 @@ pub(crate) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 impl Scan for LocalTree<'_> {
     fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
-        let items = top.below(path).and_then(|directory| directory.items(limits.entries));
+        let items = top.below(path).and_then(|directory| directory.items(limits));
         let items = items.map_err(|error| TreeFault::local(path, &error))?;
         Ok(Contents { items, doubt: None, hides: false })
     }
@@ -218,7 +242,12 @@ impl Scan for LocalTree<'_> {
         Ok(true)
     }
 
-    fn links(&mut self, _path: &[u8]) -> Result<Links, TreeFault> {
+    fn links(
+        &mut self,
+        _path: &[u8],
+        _count: Option<Option<u64>>,
+        _limits: ListLimits,
+    ) -> Result<Links, TreeFault> {
         Ok(Links::marked())
     }
 
@@ -259,20 +288,19 @@ impl Scan for LocalTree<'_> {
 const OF_MOVE: &str = "it belongs to an interrupted move";
 
 /// A tree on a server.
-pub(crate) struct RemoteTree<'a> {
-    pub(crate) client: &'a mut Client,
+pub(crate) struct RemoteTree<'a, 'p> {
+    /// The connection. It is replaced if the server closes it between two questions.
+    pub(crate) hand: &'a mut Hand<'p>,
     /// Path of the top; empty for the login directory.
     pub(crate) top: &'a [u8],
     pub(crate) options: ListOptions,
     /// Content of the top, if it was listed already.
     pub(crate) first: Option<Contents>,
-    /// Link counts of listed directories by path; `None` for a listing without counts.
-    counts: HashMap<Vec<u8>, Option<u64>>,
 }
 
-impl<'a> RemoteTree<'a> {
-    pub(crate) fn new(client: &'a mut Client, top: &'a [u8], options: ListOptions) -> Self {
-        Self { client, top, options, first: None, counts: HashMap::new() }
+impl<'a, 'p> RemoteTree<'a, 'p> {
+    pub(crate) const fn new(hand: &'a mut Hand<'p>, top: &'a [u8], options: ListOptions) -> Self {
+        Self { hand, top, options, first: None }
     }
 
     fn named(&self, path: &[u8]) -> Vec<u8> {
@@ -285,63 +313,51 @@ impl<'a> RemoteTree<'a> {
     ///
     /// Returns errors that end the connection.
     pub(crate) fn is_file(&mut self) -> Result<bool, TreeFault> {
+        let top = self.top;
         let refused = |error| match error {
             Error::Refused(..) | Error::Argument(_) => Ok(false),
             error => Err(TreeFault::from(error)),
         };
-        match self.client.stat(self.top) {
+        self.hand.ask(|client| match client.stat(top) {
             Ok(Some(entry)) if entry.kind.is_some() => Ok(entry.is_file()),
-            Ok(_) => self.client.size(self.top).map(|size| size.is_some()).or_else(refused),
+            Ok(_) => client.size(top).map(|size| size.is_some()).or_else(refused),
             Err(error) => refused(error),
-        }
-    }
-
-    /// Collects a listing, within limits on entries and memory.
-    fn gather(
-        &mut self,
-        path: &[u8],
-        options: ListOptions,
-        limits: ListLimits,
-    ) -> Result<crate::listing::Listing, TreeFault> {
-        let path = self.named(path);
-        let listing = self.client.list_directory(&path, options);
-        listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
+        })
     }
 
     /// Returns the link count of a directory, from the listing of its parent.
-    fn count_of(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
+    fn count_of(&mut self, path: &[u8], limits: ListLimits) -> Result<Option<u64>, TreeFault> {
         let (above, name) = split(path);
-        if let Some(count) = self.counts.get(path) {
-            return Ok(*count);
-        }
         // The root directory and the login directory have no known parent.
         if name.is_empty() {
             return Ok(None);
         }
-        let above = self.by_list(above)?.map(|listing| listing.entries);
+        let above = self.by_list(above, limits)?.map(|listing| listing.entries);
         let itself = above.into_iter().flatten().find(|entry| entry.name == name);
-        let count = itself.and_then(|entry| entry.links);
-        self.counts.insert(path.to_vec(), count);
-        Ok(count)
+        Ok(itself.and_then(|entry| entry.links))
     }
 
-    fn by_list(&mut self, path: &[u8]) -> Result<Option<crate::listing::Listing>, TreeFault> {
-        by_list(self.client, path).map_err(|error| about(path, error))
+    fn by_list(&mut self, path: &[u8], limits: ListLimits) -> Result<Option<Listing>, TreeFault> {
+        self.hand.ask(|client| by_list(client, path, limits).map_err(|error| about(path, error)))
     }
 }
 
-impl Scan for RemoteTree<'_> {
+impl Scan for RemoteTree<'_, '_> {
     fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
         if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
             return Ok(contents);
         }
-        let listing = self.gather(path, self.options, limits)?;
+        let (path, options) = (self.named(path), self.options);
+        let listing = self.hand.ask(|client| {
+            let listing = client.list_directory(&path, options);
+            listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
+        })?;
         if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
-            return Err(self.client.unreadable_listing(line).into());
+            return self.hand.ask(|client| Err(client.unreadable_listing(line).into()));
         }
         let doubt = if let Some(line) = listing.unparsed.first() {
             Some(format!("cannot parse a line of its listing: {}", Escaped(line)))
-        } else if listing.form != ListingForm::Mlsd && self.named(path).iter().any(is_special) {
+        } else if listing.form != ListingForm::Mlsd && path.iter().any(is_special) {
             // The listing may show matches of a pattern instead of the directory.
             Some("its path has characters that servers may take for a pattern".to_owned())
         } else {
@@ -352,99 +368,92 @@ impl Scan for RemoteTree<'_> {
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
+        // The entries of a listing are larger, and their memory was used again.
+        items.shrink_to_fit();
         Ok(Contents { items, doubt, hides })
+    }
+
+    fn kept(&self) -> usize {
+        self.first.as_ref().map_or(0, Contents::weight)
     }
 
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault> {
         let path = self.named(path);
-        match self.client.modified(&path) {
+        self.hand.ask(|client| match client.modified(&path) {
             Ok(time) => Ok(time.map(|time| time.unix_seconds())),
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
             Err(error) => Err(error.into()),
-        }
+        })
     }
 
     fn size(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
         let path = self.named(path);
-        match self.client.size(&path) {
+        self.hand.ask(|client| match client.size(&path) {
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
             size => size.map_err(TreeFault::from),
-        }
+        })
     }
 
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
-        match self.client.can_enter(self.named(path)) {
+        let path = self.named(path);
+        self.hand.ask(|client| match client.can_enter(&path) {
             Ok(()) => Ok(true),
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
             Err(error) => Err(error.into()),
-        }
+        })
     }
 
     fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
         let (listed, unlisted) = (self.named(listed), self.named(unlisted));
-        relation(self.client, &listed, &unlisted)
+        self.hand.ask(|client| relation(client, &listed, &unlisted))
     }
 
     /// If a directory is missing or unreadable, some servers send an empty listing without an
     /// error. Most of these servers also omit `.` and `..` in that case.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
-        let path = self.named(path);
-        let refused = |error| match error {
-            Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
-            error => Err(TreeFault::from(error)),
-        };
-        if self.options.form != ListingForm::List {
-            match self.client.stat(&path) {
-                Ok(Some(entry)) => {
-                    return Ok(entry.is_dir());
-                }
-                Ok(None) => {}
-                Err(error) => return refused(error),
-            }
-        }
-        let options = ListOptions { all: true, form: ListingForm::List };
-        let lines = match self.client.list_lines(&path, options) {
-            Ok(lines) => lines,
-            Err(error) => return refused(error),
-        };
-        let mut found = false;
-        for line in lines {
-            match line {
-                Ok(line) => found |= line.ends_with(b" .") || line.ends_with(b" .."),
-                Err(error) => return refused(error),
-            }
-        }
-        Ok(found)
+        let (path, form) = (self.named(path), self.options.form);
+        self.hand.ask(|client| is_empty(client, &path, form).map_err(TreeFault::from))
     }
 
     /// Asks `LIST` for links, because some servers show links in `LIST`, but their targets in
     /// `MLSD`.
-    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault> {
+    fn links(
+        &mut self,
+        path: &[u8],
+        count: Option<Option<u64>>,
+        limits: ListLimits,
+    ) -> Result<Links, TreeFault> {
         let path = self.named(path);
+        let mut known = match count {
+            Some(count) => count,
+            None => self.count_of(&path, limits)?,
+        };
         let mut looks = 1;
         loop {
-            let known = self.count_of(&path)?;
-            let Some(listed) = self.by_list(&path)? else {
-                return Ok(Links { names: HashSet::new(), proof: Proof::None });
-            };
-            let directories = || listed.entries.iter().filter(|entry| entry.is_dir());
-            let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
-            let proof = Proof::by_count(directories().count(), count);
+            let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
+            let count = listed.entries.iter().filter(|entry| entry.is_dir()).count();
+            let own = listed.itself.as_ref().map_or(known, |itself| itself.links);
+            let proof = Proof::by_count(count, own);
             if proof == Proof::TooMany && looks < LOOKS {
                 // A subdirectory may have been created after the link count was read, so the
                 // directory is listed again.
                 looks += 1;
-                self.counts.remove(&path);
-                if listed.itself.is_some() || self.count_of(&path)? != known {
+                let bytes = limits.bytes.saturating_sub(listed.weight());
+                let now = self.count_of(&path, ListLimits { bytes, ..limits })?;
+                let has_changed = std::mem::replace(&mut known, now) != now;
+                if listed.itself.is_some() || has_changed {
                     continue;
                 }
             }
-            for entry in directories() {
-                self.counts.insert(join(&path, &entry.name), entry.links);
+            let mut links = Links { proof, ..Links::unproved() };
+            for entry in listed.entries {
+                if entry.is_dir() {
+                    links.counts.insert(entry.name, entry.links);
+                } else if entry.is_link() {
+                    links.names.insert(entry.name);
+                }
             }
-            let links = listed.entries.iter().filter(|entry| entry.is_link());
-            let names = links.map(|entry| entry.name.clone()).collect();
-            return Ok(Links { names, proof });
+            return Ok(links);
         }
     }
 
@@ -463,26 +472,55 @@ impl Scan for RemoteTree<'_> {
 
     fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, TreeFault> {
         let path = self.named(path);
-        probe::clock(self.client, &path)
+        self.hand.ask(|client| probe::clock(client, &path))
     }
 
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
-        probe::is_coarse(self.client, &path)
+        self.hand.ask(|client| probe::is_coarse(client, &path))
     }
 
     fn checksum(&mut self) -> Result<Checksum, TreeFault> {
-        Checksum::for_server(self.client)?.ok_or_else(without_digest)
+        let checksum = self.hand.ask(|client| Ok(Checksum::for_server(client)?))?;
+        checksum.ok_or_else(without_digest)
     }
 
     fn has_digest(&mut self, path: &[u8], digest: &Digest) -> Result<bool, TreeFault> {
         let path = self.named(path);
-        match self.client.compare_hash(&path, digest) {
+        self.hand.ask(|client| match client.compare_hash(&path, digest) {
             Ok(()) => Ok(true),
             Err(Error::Mismatch { .. }) => Ok(false),
             Err(error) => Err(about(&path, error)),
+        })
+    }
+}
+
+/// Returns whether a directory without listed entries is proved to exist.
+fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool, Error> {
+    let refused = |error| match error {
+        Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
+        error => Err(error),
+    };
+    if form != ListingForm::List {
+        match client.stat(path) {
+            Ok(Some(entry)) => return Ok(entry.is_dir()),
+            Ok(None) => {}
+            Err(error) => return refused(error),
         }
     }
+    let options = ListOptions { all: true, form: ListingForm::List };
+    let lines = match client.list_lines(path, options) {
+        Ok(lines) => lines,
+        Err(error) => return refused(error),
+    };
+    let mut found = false;
+    for line in lines {
+        match line {
+            Ok(line) => found |= line.ends_with(b" .") || line.ends_with(b" .."),
+            Err(error) => return refused(error),
+        }
+    }
+    Ok(found)
 }
 
 /// Asks a server whether two paths lead to one object. A refusal to answer proves nothing.
@@ -532,9 +570,11 @@ pub(crate) fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
 ///
 /// # Errors
 ///
-/// Returns `Refused` if the top is a file. Also returns the failures of the listing.
-pub(crate) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), TreeFault> {
-    match source.list(&[], Budget::default().limits(OBJECTS)) {
+/// Returns `Refused` if the top is a file. Also returns the failures of the listing. `kept` is the
+/// memory of the target's top.
+pub(crate) fn look_at(source: &mut RemoteTree<'_, '_>, kept: usize) -> Result<(), TreeFault> {
+    let bytes = Budget::BYTES.saturating_sub(kept);
+    match source.list(&[], ListLimits { entries: OBJECTS, bytes }) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
         Ok(contents) => {
             source.first = Some(contents);
@@ -563,9 +603,11 @@ pub(crate) struct TargetSeen {
 ///
 /// Returns the failures of the listing. A refused listing is not a failure: it means that the top
 /// is missing.
-pub(crate) fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, TreeFault> {
-    let features = target.client.features()?;
-    let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
+pub(crate) fn look_for(target: &mut RemoteTree<'_, '_>) -> Result<TargetSeen, TreeFault> {
+    let takes_times = target.hand.ask(|client| {
+        let features = client.features()?;
+        Ok(features.has("MFMT") || features.has_with("SITE", "UTIME"))
+    })?;
     let seen = |is_new, is_sure| TargetSeen { is_new, is_sure, takes_times };
     if target.top.is_empty() || target.top == b"/" {
         return Ok(seen(false, true));

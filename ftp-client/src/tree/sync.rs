@@ -1,5 +1,6 @@
 //! `TreeSync`: the synchronization of two trees, planned before anything is changed.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -17,12 +18,13 @@ use super::local::{Backup, Directory};
 use super::options::{Compare, LinkChoice, SyncOptions};
 use super::path::{join, split, without_slash};
 use super::plan::{OBJECTS, Plan, PlanOptions};
-use super::scan::{LocalTree, RemoteTree, TargetSeen, ask_for_modes, look_at, look_for};
+use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::pool::Pool;
+use crate::pool::patience::Recovery;
 
 /// One end of a synchronization: a directory of this computer or of a server.
 #[derive(Clone, Debug)]
@@ -360,13 +362,11 @@ fn plan_down<'s>(
     };
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
     let pool = from.pool;
-    let plan = reporter.persist(b"", &mut || pool.may_reconnect(), || {
-        let client = from.hand.client()?;
-        if options.permissions {
-            ask_for_modes(client)?;
-        }
-        let mut source = RemoteTree::new(client, from.top, options.list);
-        look_at(&mut source)?;
+    let plan = reporter.persist(b"", &mut may_reconnect(pool), || {
+        from.hand.client()?;
+        from.hand.shows_modes = options.permissions;
+        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+        look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
         Plan::make(&mut source, &mut target, found.is_none(), &wish)
     })?;
@@ -383,10 +383,10 @@ fn plan_up<'s>(
         let text = "FTP cannot create symbolic links on a server";
         return Err(TreeFault::new(ErrorKind::Usage, text));
     }
-    let backup = options
-        .backup
-        .as_ref()
-        .map(|backup| RemoteBackup::new(without_slash(backup.as_os_str().as_bytes())));
+    let backup = options.backup.as_ref().map(|backup| {
+        let path = without_slash(backup.as_os_str().as_bytes());
+        RemoteBackup::new(path, options.patience.repeats())
+    });
     if backup.is_some() && options.resume != Resume::Own {
         let text = "a backup on a server and resumed uploads exclude each other";
         return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Backup));
@@ -395,15 +395,13 @@ fn plan_up<'s>(
         .map_err(|error| local(here, &error))?
         .following(options.links == LinkChoice::Follow);
     let pool = to.pool;
-    let (plan, seen) = reporter.persist(b"", &mut || pool.may_reconnect(), || {
+    let (plan, seen) = reporter.persist(b"", &mut may_reconnect(pool), || {
         let client = to.hand.client()?;
         if let Some(backup) = &backup {
             backup.check_apart(client, to.top)?;
         }
-        if options.permissions {
-            ask_for_modes(client)?;
-        }
-        let mut target = RemoteTree::new(client, to.top, options.list);
+        to.hand.shows_modes = options.permissions;
+        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
         let rule = rule(options, seen.takes_times);
         let wish = PlanOptions { options, rule, objects: OBJECTS };
@@ -421,13 +419,13 @@ fn plan_across<'s>(
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
     let pool = from.pool;
-    let (plan, seen) = reporter.persist(b"", &mut || pool.may_reconnect(), || {
-        let client = to.hand.client()?;
-        let mut target = RemoteTree::new(client, to.top, options.list);
+    let (plan, seen) = reporter.persist(b"", &mut may_reconnect(pool), || {
+        to.hand.client()?;
+        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
-        let client = from.hand.client()?;
-        let mut source = RemoteTree::new(client, from.top, options.list);
-        look_at(&mut source)?;
+        from.hand.client()?;
+        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+        look_at(&mut source, target.kept())?;
         let rule = rule(options, seen.takes_times);
         let wish = PlanOptions { options, rule, objects: OBJECTS };
         let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
@@ -489,7 +487,7 @@ fn run_up(
     mut plan: Plan,
     reporter: &Reporter<'_>,
 ) -> Finished {
-    make_top(&mut plan, &mut to, seen, options)?;
+    make_top(&mut plan, &mut to, seen, options, reporter)?;
     let names = learn_names(&mut to.hand, to.top, &plan)?;
     let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.
@@ -516,7 +514,7 @@ fn run_across(
     mut plan: Plan,
     reporter: &Reporter<'_>,
 ) -> Finished {
-    make_top(&mut plan, &mut to, seen, options)?;
+    make_top(&mut plan, &mut to, seen, options, reporter)?;
     let names = learn_names(&mut to.hand, to.top, &plan)?;
     let jobs = jobs(options, &plan);
     let of_source = RemoteTop::source(from.top, options.list);
@@ -566,28 +564,40 @@ fn make_top(
     to: &mut Far<'_>,
     seen: &TargetSeen,
     options: &SyncOptions<'_>,
+    reporter: &Reporter<'_>,
 ) -> Result<(), TreeFault> {
     let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) else {
         return Ok(());
     };
     first.is_new = false;
-    let top = to.top;
-    let client = to.hand.client()?;
-    let made = match options.creates_parents {
-        true => client.make_directories(top).map(drop),
-        false => client.mkdir(top).map(drop),
-    };
-    match made {
-        Ok(()) => Ok(()),
-        // The top may exist, although the server did not show it as a directory.
-        Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
-        Err(error) => {
-            let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
-            let fault = TreeFault::from(error).ending(true);
-            let lacks_parents = may_help && !split(top).0.is_empty();
-            Err(if lacks_parents { fault.of(Setting::Parents) } else { fault })
+    let Far { hand, top, .. } = to;
+    let (hand, mut repeat) = (RefCell::new(hand), reporter.memory());
+    let mut replaces = |fault: &TreeFault| hand.borrow_mut().replaces(fault);
+    reporter.persist(b"", &mut replaces, || {
+        let mut hand = hand.borrow_mut();
+        let client = hand.client()?;
+        let made = match options.creates_parents {
+            true => client.make_directories(&*top).map(drop),
+            false => repeat.make_in_tree(client, top),
+        };
+        match made {
+            Ok(()) => Ok(()),
+            // The top may exist, although the server did not show it as a directory.
+            Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
+            Err(error) => {
+                let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
+                let fault = TreeFault::from(error).ending(true);
+                let lacks_parents = may_help && !split(top).0.is_empty();
+                Err(if lacks_parents { fault.of(Setting::Parents) } else { fault })
+            }
         }
-    }
+    })
+}
+
+/// Returns what decides whether a plan is made again after replies were out of step. Each question
+/// of a plan has replaced a lost connection already.
+fn may_reconnect<'p>(pool: &'p Pool<'_>) -> impl Fn(&TreeFault) -> bool + 'p {
+    |fault| fault.recovery() == Recovery::Reconnect && pool.may_reconnect()
 }
 
 /// Creates the local top, and its parents if requested.

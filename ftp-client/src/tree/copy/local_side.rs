@@ -13,7 +13,7 @@ use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};
 use crate::tree::names::Relation;
 use crate::tree::path::{join, split};
-use crate::tree::plan::{OBJECTS, PlannedLink, Removal, Removed};
+use crate::tree::plan::{PlannedLink, Removal, Removed};
 
 /// A local tree.
 pub(crate) struct LocalSide<'a> {
@@ -49,10 +49,16 @@ impl<'a> LocalSide<'a> {
         self.top.relation(listed, unlisted).map_err(|error| TreeFault::local(unlisted, &error))
     }
 
-    pub(crate) fn names(&self, path: &[u8]) -> Result<HashSet<Vec<u8>>, TreeFault> {
-        let items = self.top.below(path).and_then(|directory| directory.items(OBJECTS));
-        let items = items.map_err(|error| TreeFault::local(path, &error))?;
-        Ok(items.into_iter().map(|item| item.name).collect())
+    pub(crate) fn names(
+        &self,
+        path: &[u8],
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        let names = self
+            .top
+            .below(path)
+            .and_then(|directory| directory.names(|name| wanted.contains(name)));
+        names.map_err(|error| TreeFault::local(path, &error))
     }
 
     pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), TreeFault> {

@@ -21,6 +21,8 @@ use std::fs::File;
 use std::io::ErrorKind as IoErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ftp_proto::Verb;
+
 use self::local_side::Identity;
 use super::entry::PROBE;
 use super::fault::{Setting, TreeFault};
@@ -28,6 +30,7 @@ use super::local::Directory;
 use super::names::Relation;
 use super::path::join;
 use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
+use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
 use crate::event::Observer;
 use crate::file::checksum::Checksum;
@@ -51,7 +54,7 @@ impl Copied {
     }
 }
 
-/// The names in a directory, and whether the server may hide names that begin with a dot.
+/// Names in a directory, and whether the server may hide names that begin with a dot.
 type NamesShown = (HashSet<Vec<u8>>, bool);
 
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
@@ -62,15 +65,15 @@ pub(crate) enum Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Creates a directory at the target.
+    /// Creates a directory at the target. `repeat` remembers earlier attempts.
     ///
     /// # Errors
     ///
     /// Returns the failure; it is fatal if no other object should be tried.
-    pub(crate) fn make(&mut self, path: &[u8]) -> Result<(), TreeFault> {
+    pub(crate) fn make(&mut self, path: &[u8], repeat: &mut Repeat) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.make(path),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.make(path),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.make(path, repeat),
         }
     }
 
@@ -123,16 +126,20 @@ impl Copier<'_> {
         }
     }
 
-    /// Lists a directory of the target again. Returns its names, and whether the server may hide
+    /// Lists a directory of the target again. Returns those of its names that are wanted, and whether the server may hide
     /// names that begin with a dot; or `None` if the directory cannot be listed.
     ///
     /// # Errors
     ///
     /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn names(&mut self, path: &[u8]) -> Result<Option<NamesShown>, TreeFault> {
+    pub(crate) fn names(
+        &mut self,
+        path: &[u8],
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<Option<NamesShown>, TreeFault> {
         match self {
-            Self::Down(Down { to, .. }) => to.names(path).map(|names| Some((names, false))),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path),
+            Self::Down(Down { to, .. }) => to.names(path, wanted).map(|names| Some((names, false))),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path, wanted),
         }
     }
 
@@ -203,21 +210,25 @@ impl Copier<'_> {
     }
 
     /// Removes an object from the target, or checks an object before its removal. Returns whether
-    /// the object was removed.
+    /// the object was removed. `repeat` remembers earlier attempts.
     ///
     /// # Errors
     ///
     /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn remove(&mut self, removal: &Removal) -> Result<bool, TreeFault> {
+    pub(crate) fn remove(
+        &mut self,
+        removal: &Removal,
+        repeat: &mut Repeat,
+    ) -> Result<bool, TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
         }
     }
 
     /// Removes a file from the directory at `path` of the source, if the target provably has the
     /// same file. `copied` describes the copy that this run made; `None` means that the planner
-    /// found the two files equal.
+    /// found the two files equal. `repeat` remembers earlier attempts.
     ///
     /// # Errors
     ///
@@ -229,9 +240,21 @@ impl Copier<'_> {
         path: &[u8],
         copy: &PlannedCopy,
         copied: Option<&Copied>,
+        repeat: &mut Repeat,
     ) -> Result<(), TreeFault> {
         match self {
-            Self::Down(down) => down.remove_source(path, copy, copied),
+            Self::Down(down) => {
+                let there = join(down.from.place.top, &join(path, &copy.name));
+                let gone = repeat.was_removed(down.from.hand.client()?, &there);
+                if gone.map_err(|error| TreeFault::from(error).about(&there))? {
+                    return Ok(());
+                }
+                let removed = down.remove_source(path, copy, copied);
+                if removed.is_err() && down.from.hand.unanswered() == Some(Verb::Dele) {
+                    repeat.lose_removal(&there);
+                }
+                removed
+            }
             Self::Up(up) => up.remove_source(path, copy, copied),
             Self::Across(_) => Err(no_local_side()),
         }
@@ -302,12 +325,13 @@ impl Copier<'_> {
         }
     }
 
-    /// Returns whether one more connection may replace one whose replies were out of step.
-    pub(crate) fn may_reconnect(&self) -> bool {
+    /// Returns whether an action on the target, or on a source on a server, is to be tried once more
+    /// on a new connection, as [`Hand::replaces`] decides.
+    pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
         match self {
             Self::Down(Down { from: far, .. })
             | Self::Up(Up { to: far, .. })
-            | Self::Across(Across { to: far, .. }) => far.hand.may_reconnect(),
+            | Self::Across(Across { to: far, .. }) => far.hand.replaces(failure),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::remote_side::RemoteTop;
 use crate::client::Client;
+use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::listing::{ListLimits, ListOptions};
 use crate::tree::fault::{Setting, TreeFault};
@@ -22,6 +23,10 @@ pub(crate) struct RemoteBackup {
     top: Vec<u8>,
     /// Directories of the backup that were listed, by any job.
     places: Mutex<HashMap<Vec<u8>, Listed>>,
+    /// Whether an object is moved again if the reply to the move was lost.
+    repeats: bool,
+    /// Objects of which that happened, each with its reserved path.
+    lost: Mutex<HashMap<Vec<u8>, (Vec<u8>, Repeat)>>,
 }
 
 /// Names in a directory of the backup.
@@ -57,8 +62,11 @@ fn numbered(name: &[u8], number: u64) -> Vec<u8> {
 }
 
 impl RemoteBackup {
-    pub(crate) fn new(top: &[u8]) -> Self {
-        Self { top: top.to_vec(), places: Mutex::default() }
+    /// Returns the backup at `top`. If it `repeats` a move, it first asks for the facts by which it
+    /// recognizes an object that was moved.
+    pub(crate) fn new(top: &[u8], repeats: bool) -> Self {
+        let (places, lost) = (Mutex::default(), Mutex::default());
+        Self { top: top.to_vec(), places, repeats, lost }
     }
 
     /// Verifies that neither the backup nor the tree at `tree` contains the other.
@@ -94,6 +102,23 @@ impl RemoteBackup {
         }
         let free = self.places().entry(place.clone()).or_default().reserve(name);
         Ok(join(&place, &free))
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (Vec<u8>, Repeat)>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves a path that is free according to the server, too: some servers list an unreadable
+    /// directory as empty.
+    fn reserve_free(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, TreeFault> {
+        for _ in 0..=LOOKS {
+            let kept = self.reserve(client, path)?;
+            if !client.exists(&kept).map_err(|error| TreeFault::from(error).about(&kept))? {
+                return Ok(kept);
+            }
+        }
+        let fault = TreeFault::item(ErrorKind::Refused, "no free name for it in the backup");
+        Err(fault.about(path).of(Setting::Backup))
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Listed>> {
@@ -137,26 +162,27 @@ impl RemoteTop<'_> {
     ) -> Result<Option<Vec<u8>>, TreeFault> {
         let Some(backup) = self.backup else { return Ok(None) };
         let own = join(self.top, path);
-        let mut kept = backup.reserve(client, path)?;
-        // Some servers list an unreadable directory as empty, so the name may be taken.
-        let mut looks = 0;
-        while client.exists(&kept).map_err(|error| TreeFault::from(error).about(&kept))? {
-            looks += 1;
-            if looks > LOOKS {
-                let fault =
-                    TreeFault::item(ErrorKind::Refused, "no free name for it in the backup");
-                return Err(fault.about(path).of(Setting::Backup));
+        let lost = backup.lost().remove(&own);
+        let (kept, mut repeat) = match lost {
+            Some(lost) => lost,
+            None => {
+                let repeat = if backup.repeats { Repeat::new() } else { Repeat::single() };
+                (backup.reserve_free(client, path)?, repeat)
             }
-            kept = backup.reserve(client, path)?;
-        }
-        match client.rename(&own, &kept) {
+        };
+        match repeat.rename_to_free(client, &own, &kept) {
             Ok(()) => Ok(Some(kept)),
-            // An earlier attempt may have moved the object, but its reply was lost.
             Err(error @ Error::Refused(..)) => match client.is_there(&own) {
+                // Another client has removed the object.
                 Ok(Some(false)) => Ok(None),
                 _ => Err(TreeFault::from(error).about(&own)),
             },
-            Err(error) => Err(TreeFault::from(error).about(&own)),
+            Err(error) => {
+                if repeat.is_uncertain() {
+                    backup.lost().insert(own.clone(), (kept, repeat));
+                }
+                Err(TreeFault::from(error).about(&own))
+            }
         }
     }
 
@@ -169,12 +195,11 @@ impl RemoteTop<'_> {
         path: &[u8],
         is_listed: bool,
     ) -> Result<Option<Vec<u8>>, TreeFault> {
-        if self.backup.is_none() {
-            return Ok(None);
-        }
+        let Some(backup) = self.backup else { return Ok(None) };
         let own = join(self.top, path);
+        let is_known = is_listed || backup.lost().contains_key(&own);
         let exists =
-            is_listed || client.exists(&own).map_err(|error| TreeFault::from(error).about(&own))?;
+            is_known || client.exists(&own).map_err(|error| TreeFault::from(error).about(&own))?;
         if exists { self.back_up(client, path) } else { Ok(None) }
     }
 }

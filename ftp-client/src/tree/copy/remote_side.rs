@@ -8,9 +8,10 @@ use ftp_proto::{Permissions, TimeVal};
 
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::client::repeat::Repeat;
+use crate::error::{Error, ErrorKind, ListingCut};
 use crate::file::checksum::Checksum;
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::{ListOptions, Listed, MOST_OBJECTS};
 use crate::pool::patience::Recovery;
 use crate::tree::encoding::{Names, is_text};
 use crate::tree::fault::{Setting, TreeFault};
@@ -142,14 +143,18 @@ impl<'a> RemoteSide<'a> {
         Self { hand, place }
     }
 
-    pub(super) fn make(&mut self, path: &[u8]) -> Result<(), TreeFault> {
+    pub(super) fn make(&mut self, path: &[u8], repeat: &mut Repeat) -> Result<(), TreeFault> {
         self.place.check(path)?;
         let path = join(self.place.top, path);
-        let made = self.hand.client()?.mkdir(&path);
-        made.map(drop).map_err(|error| TreeFault::from(error).about(&path))
+        let made = repeat.make_in_tree(self.hand.client()?, &path);
+        made.map_err(|error| TreeFault::from(error).about(&path))
     }
 
-    pub(super) fn remove(&mut self, removal: &Removal) -> Result<bool, TreeFault> {
+    pub(super) fn remove(
+        &mut self,
+        removal: &Removal,
+        repeat: &mut Repeat,
+    ) -> Result<bool, TreeFault> {
         let Self { hand, place } = self;
         let client = hand.client()?;
         if removal.what == Removed::Entry && place.backup.is_some() {
@@ -157,9 +162,9 @@ impl<'a> RemoteSide<'a> {
         }
         let path = join(place.top, &removal.path);
         let gone = match removal.what {
-            Removed::Directory => client.rmdir(&path),
-            Removed::Entry => client.delete(&path),
-            Removed::Below { proof } => return look_before(client, &path, proof),
+            Removed::Directory => repeat.rmdir(client, &path),
+            Removed::Entry => repeat.delete(client, &path),
+            Removed::Below { proof } => return look_before(client, &path, proof, repeat),
         };
         gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
     }
@@ -173,16 +178,33 @@ impl<'a> RemoteSide<'a> {
         relation(self.hand.client()?, &listed, &unlisted)
     }
 
-    /// Returns the names in a directory, and whether the server may hide names that begin with a
-    /// dot. Returns `None` if the server refuses the listing.
-    pub(super) fn names_in(&mut self, path: &[u8]) -> Result<Option<super::NamesShown>, TreeFault> {
+    /// Returns the wanted names in a directory, and whether the server may hide names that begin
+    /// with a dot. Returns `None` if the server refuses the listing.
+    pub(super) fn names_in(
+        &mut self,
+        path: &[u8],
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<Option<super::NamesShown>, TreeFault> {
         let (path, options) = (join(self.place.top, path), self.place.list);
-        let listed = self.hand.client()?.list_directory(&path, options);
-        match listed.and_then(|entries| entries.gather(ListLimits::default())) {
-            Ok(listing) => {
-                let names = listing.entries.into_iter().map(|entry| entry.name).collect();
-                Ok(Some((names, !listing.shows_hidden)))
+        let client = self.hand.client()?;
+        let listed = client.list_directory(&path, options).and_then(|mut entries| {
+            let mut names = HashSet::new();
+            // Other names are not kept: the server may invent any number of them.
+            for (number, listed) in entries.by_ref().enumerate() {
+                match listed? {
+                    _ if number >= MOST_OBJECTS => {
+                        return Err(Error::ListingCut(ListingCut::TooLong));
+                    }
+                    Listed::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
+                        names.insert(entry.name);
+                    }
+                    Listed::Entry(_) | Listed::Unparsed(_) => {}
+                }
             }
+            Ok((names, !entries.shows_hidden()))
+        });
+        match listed {
+            Ok(shown) => Ok(Some(shown)),
             Err(Error::Refused(..)) => Ok(None),
             // Without the rest of the names, nothing is confirmed.
             Err(Error::ListingCut(_)) => Ok(Some((HashSet::new(), false))),
@@ -233,12 +255,17 @@ impl<'a> RemoteSide<'a> {
 /// not a directory. `RMD` removes an empty directory; for a link, many servers reply that it is
 /// not a directory. Unless `proof` is [`Proof::Directory`], the reply to `RMD` must say that
 /// the directory is not empty.
-fn look_before(client: &mut Client, path: &[u8], proof: Proof) -> Result<bool, TreeFault> {
-    match client.delete(path) {
+fn look_before(
+    client: &mut Client,
+    path: &[u8],
+    proof: Proof,
+    repeat: &mut Repeat,
+) -> Result<bool, TreeFault> {
+    match repeat.delete(client, path) {
         Err(Error::Refused(..)) => {}
         gone => return gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path)),
     }
-    match client.rmdir(path) {
+    match repeat.rmdir(client, path) {
         Err(error @ Error::Refused(..)) => {
             if says(&error, NO_DIRECTORY) || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
             {

@@ -4,23 +4,24 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Copier, DirectoryState, OfPath, Run, with_retries};
+use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{Relation, Shown, fold};
 use crate::tree::path::{join, split};
+use crate::tree::plan::Twins;
 
 /// Pause after which a directory that lacks new names is listed once more: some servers list from a
 /// cache.
 const AGAIN: Duration = Duration::from_secs(2);
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
-    pub(crate) fn note_written(&mut self, directory: &[u8], name: &[u8]) {
+    pub(crate) fn note_written(&mut self, directory: &'a [u8], name: &'a [u8]) {
         if !self.notes_names {
             return;
         }
-        self.written.entry(directory.to_vec()).or_default().push(name.to_vec());
+        self.written.entry(directory).or_default().push(name);
     }
 
     /// Records that the target does not tell whether a name that was written is another object's.
@@ -39,7 +40,7 @@ impl Run<'_> {
         copier: &mut Copier<'_>,
         directory: &[u8],
         name: &[u8],
-        twins: &[Vec<u8>],
+        twins: &Twins,
     ) -> Result<Option<TreeFault>, TreeFault> {
         let path = join(directory, name);
         let mut unclear = None;
@@ -47,13 +48,14 @@ impl Run<'_> {
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
         for own in names {
             let folded = fold(&own);
-            for twin in twins.iter().filter(|twin| fold(twin) == folded && **twin != own) {
+            let is_twin = |twin: &&[u8]| ![name, &own].contains(twin) && fold(twin) == folded;
+            for twin in twins.iter().filter(is_twin) {
                 let relation = with_retries(copier, self.reporter, &path, |copier| {
                     copier.relation(directory, twin, &own)
                 })?;
                 // A twin that was not written cannot be replaced.
                 let is_written =
-                    self.written.get(directory).is_some_and(|written| written.contains(twin));
+                    self.written.get(directory).is_some_and(|written| written.contains(&twin));
                 match relation {
                     Relation::Two => {}
                     Relation::One => {
@@ -88,7 +90,7 @@ impl Run<'_> {
             let path = plan.path_of(copy);
             let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
                 |unclear| {
-                    let copied = with_retries(copier, reporter, &path, |copier| {
+                    let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
                         let on = OfPath { on: reporter.on, path: &path };
                         copier.copy(&place.path, copy, &on)
                     })?;
@@ -106,11 +108,11 @@ impl Run<'_> {
     /// either side. Reports new names that the listing lacks.
     pub(crate) fn confirm_names(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
-        let mut left: Vec<(usize, Vec<Vec<u8>>)> = Vec::new();
+        let mut left: Vec<(usize, Vec<&[u8]>)> = Vec::new();
         let removes: HashSet<usize> = plan.removals.iter().map(|removal| removal.place).collect();
         for (at, place) in plan.directories.iter().enumerate() {
             if (plan.moves || removes.contains(&at))
-                && let Some(names) = self.written.get(&place.path)
+                && let Some(names) = self.written.get(place.path.as_slice())
             {
                 left.push((at, names.clone()));
             }
@@ -136,7 +138,7 @@ impl Run<'_> {
             let path = plan.directories.get(at).map_or(&[][..], |place| &place.path);
             let what = if plan.moves { "no source removed there" } else { "nothing deleted there" };
             for name in missing {
-                let path = join(path, &name);
+                let path = join(path, name);
                 let message = format!(
                     "{}: written, but DST does not list it under this name; {what}",
                     shown(&path)
@@ -148,11 +150,13 @@ impl Run<'_> {
     }
 
     /// Returns the names that a new listing of a directory does not confirm.
-    fn missing(&mut self, copier: &mut Copier<'_>, at: usize, names: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    fn missing(&mut self, copier: &mut Copier<'_>, at: usize, names: &[&'a [u8]]) -> Vec<&'a [u8]> {
         let plan = self.plan;
         let Some(place) = plan.directories.get(at) else { return Vec::new() };
         let path = place.path.as_slice();
-        let listed = with_retries(copier, self.reporter, path, |copier| copier.names(path));
+        let wanted: HashSet<&[u8]> = names.iter().copied().collect();
+        let listed =
+            with_retries(copier, self.reporter, path, |copier| copier.names(path, &wanted));
         let (listed, hides_dots) = match listed {
             Ok(Some(listed)) => listed,
             // In a directory that cannot be listed, nothing is deleted, and the size of each file
@@ -169,6 +173,6 @@ impl Run<'_> {
         let extras = removed.filter(|(above, _)| *above == path).map(|(_, name)| fold(name));
         let extras = extras.collect();
         let shown = Shown { names: &listed, hides_dots, extras: &extras };
-        names.iter().filter(|name| !shown.confirms(name)).cloned().collect()
+        names.iter().copied().filter(|name| !shown.confirms(name)).collect()
     }
 }

@@ -15,6 +15,7 @@ use super::copy::{Copied, Copier, copy_together};
 use super::fault::{Setting, TreeFault};
 use super::path::{join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode, Removed};
+use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verified;
@@ -64,6 +65,11 @@ impl Reporter<'_> {
         self.on.event(Event::Withheld { first, ignores_errors: plan.ignores_errors });
     }
 
+    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
+    pub(crate) fn memory(&self) -> Repeat {
+        if self.patience.repeats() { Repeat::new() } else { Repeat::single() }
+    }
+
     /// Waits, unless the run is cancelled.
     fn pause(&self, length: Duration) {
         // The next command reports a cancel.
@@ -71,25 +77,24 @@ impl Reporter<'_> {
     }
 
     /// Runs one action on the object at `path`, with retries of transient failures.
+    ///
+    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
+    /// the action then has one more chance, which is not an attempt.
     pub(crate) fn persist<T>(
         &self,
         path: &[u8],
-        may_reconnect: &mut dyn FnMut() -> bool,
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
         mut act: impl FnMut() -> Result<T, TreeFault>,
     ) -> Result<T, TreeFault> {
-        let mut has_reconnected = false;
+        let mut is_replaced = false;
         let mut announce = |next: &crate::pool::patience::Upcoming<'_, TreeFault>| {
             let why = Error::from(next.why.copy());
             let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
             self.on.event(Event::Of { path, event: &retry });
         };
         self.patience.run(&mut announce, |_| match act() {
-            Err(fault)
-                if fault.recovery() == Recovery::Reconnect
-                    && !has_reconnected
-                    && may_reconnect() =>
-            {
-                has_reconnected = true;
+            Err(fault) if !is_replaced && replaces(&fault) => {
+                is_replaced = true;
                 act()
             }
             done => done,
@@ -292,7 +297,7 @@ struct Run<'a> {
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
     /// directory, as far as they must be confirmed or have twins.
-    written: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    written: HashMap<&'a [u8], Vec<&'a [u8]>>,
     /// Whether those names are needed.
     notes_names: bool,
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
@@ -337,7 +342,8 @@ impl<'a> Run<'a> {
 
     fn make_directories(&mut self, copier: &mut Copier<'_>) {
         let mut missing: Vec<&[u8]> = Vec::new();
-        for (at, place) in self.plan.directories.iter().enumerate() {
+        let plan = self.plan;
+        for (at, place) in plan.directories.iter().enumerate() {
             let path = place.path.as_slice();
             if missing.iter().any(|missing| is_below(path, missing)) {
                 if let Some(state) = self.states.get_mut(at) {
@@ -347,7 +353,10 @@ impl<'a> Run<'a> {
                 let (above, name) = split(path);
                 let made =
                     self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
-                        with_retries(copier, self.reporter, path, |copier| copier.make(path))?;
+                        let mut repeat = self.reporter.memory();
+                        with_retries(copier, self.reporter, path, |copier| {
+                            copier.make(path, &mut repeat)
+                        })?;
                         unclear
                             .into_iter()
                             .for_each(|failure| self.note_unclear(at, path, failure));
@@ -482,8 +491,9 @@ impl<'a> Run<'a> {
                 continue;
             }
             let path = plan.path_of(copy);
+            let mut repeat = self.reporter.memory();
             let removed = with_retries(copier, self.reporter, &path, |copier| {
-                copier.remove_source(&place.path, copy, copied)
+                copier.remove_source(&place.path, copy, copied, &mut repeat)
             });
             match removed {
                 Ok(()) => {
@@ -525,7 +535,11 @@ impl<'a> Run<'a> {
                 continue;
             }
             let path = &removal.path;
-            match with_retries(copier, self.reporter, path, |copier| copier.remove(removal)) {
+            let mut repeat = self.reporter.memory();
+            let done = with_retries(copier, self.reporter, path, |copier| {
+                copier.remove(removal, &mut repeat)
+            });
+            match done {
                 Ok(false) => {}
                 Ok(true) => {
                     match is_counted {
@@ -571,7 +585,7 @@ fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
         let path = plan.path_of(copy);
         let on = OfPath { on: reporter.on, path: &path };
         let copied =
-            reporter.persist(&path, &mut || false, || copy_together(jobs, &place.path, copy, &on));
+            reporter.persist(&path, &mut |_| false, || copy_together(jobs, &place.path, copy, &on));
         if let Some(copied) = copied.transpose() {
             run.count_copy(number, copied);
             settled.insert(number);
@@ -609,7 +623,7 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
             if is_alone && following != Some(DirectoryState::Missing) {
                 copier.plan(plan, number);
             }
-            let copied = with_retries(copier, reporter, &path, |copier| {
+            let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
                 let on = OfPath { on: reporter.on, path: &path };
                 match copier.copy(&place.path, copy, &on) {
                     Err(failure) if failure.kind() == ErrorKind::Network && is_proven => {
@@ -676,16 +690,28 @@ fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex
     }
 }
 
-/// Runs one action on the object at `path`, with retries of transient failures if requested.
+/// Runs one action on the object at `path`, which may be repeated, with retries of transient
+/// failures if requested.
 fn with_retries<T>(
     copier: &mut Copier<'_>,
     reporter: &Reporter<'_>,
     path: &[u8],
+    act: impl FnMut(&mut Copier<'_>) -> Result<T, TreeFault>,
+) -> Result<T, TreeFault> {
+    retried(copier, reporter, path, |copier, fault| copier.replaces(fault), act)
+}
+
+/// Runs one action with retries; `replaces` as for [`Reporter::persist`].
+fn retried<T>(
+    copier: &mut Copier<'_>,
+    reporter: &Reporter<'_>,
+    path: &[u8],
+    replaces: impl Fn(&mut Copier<'_>, &TreeFault) -> bool,
     mut act: impl FnMut(&mut Copier<'_>) -> Result<T, TreeFault>,
 ) -> Result<T, TreeFault> {
     let copier = RefCell::new(copier);
-    let mut may_reconnect = || copier.borrow().may_reconnect();
-    reporter.persist(path, &mut may_reconnect, || {
+    let mut replaces = |fault: &TreeFault| replaces(&mut copier.borrow_mut(), fault);
+    reporter.persist(path, &mut replaces, || {
         let mut copier = copier.borrow_mut();
         act(&mut copier).inspect_err(|fault| {
             if fault.ends_run() && fault.kind() != ErrorKind::Cancelled {
@@ -694,6 +720,12 @@ fn with_retries<T>(
             }
         })
     })
+}
+
+/// Returns whether replies were out of step, and a new connection replaces the old one. A copy has
+/// its own rule for a lost connection.
+fn is_out_of_step(copier: &mut Copier<'_>, fault: &TreeFault) -> bool {
+    fault.recovery() == Recovery::Reconnect && copier.replaces(fault)
 }
 
 fn lock<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {

@@ -5,6 +5,7 @@
 mod backup;
 mod links;
 
+use std::collections::HashSet;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -25,6 +26,7 @@ use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, relation};
 use super::path::split;
 use crate::file::local::set_modified;
+use crate::listing::{Budget, ListLimits};
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -97,16 +99,17 @@ impl Directory {
     /// # Errors
     ///
     /// Returns the system's errors, even if only part of the directory is unreadable. Returns
-    /// `QuotaExceeded` if the directory has more than `limit` objects.
-    pub(crate) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
-        let mut items = Vec::new();
+    /// `QuotaExceeded` if the directory exceeds `limits`.
+    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
+        let (mut items, mut held) = (Vec::new(), 0);
         for entry in Dir::read_from(&self.descriptor)? {
             let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            if items.len() >= limit {
+            held += size_of::<TreeEntry>() + Budget::weight_of_name(name.to_bytes());
+            if items.len() >= limits.entries || held > limits.bytes {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
             match self.stat(name) {
@@ -117,6 +120,23 @@ impl Directory {
             }
         }
         Ok(items)
+    }
+
+    /// Returns the names in this directory that `wants` accepts.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn names(&self, wants: impl Fn(&[u8]) -> bool) -> io::Result<HashSet<Vec<u8>>> {
+        let mut names = HashSet::new();
+        for entry in Dir::read_from(&self.descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if wants(name) {
+                names.insert(name.to_vec());
+            }
+        }
+        Ok(names)
     }
 
     fn stat(&self, name: &CStr) -> io::Result<Stat> {

@@ -37,7 +37,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PlannedDirectory;
+    use super::super::{PlannedDirectory, Twins};
     use super::*;
     use crate::tree::compare::Difference;
 
@@ -52,13 +52,13 @@ mod tests {
             why: Difference::New,
             mode: None,
             is_spelled: false,
-            twins: Vec::new(),
+            twins: Twins::default(),
         };
         let top = PlannedDirectory {
             path: b"d".to_vec(),
             is_new: false,
             has_failed: false,
-            twins: Vec::new(),
+            twins: Twins::default(),
         };
         let copies = sizes.iter().map(copy).collect();
         let bytes = sizes.iter().sum();

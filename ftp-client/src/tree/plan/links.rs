@@ -1,7 +1,6 @@
 //! Plans symbolic links and permission bits: `--links` and `--perms`.
 
-use std::collections::HashMap;
-
+use super::held::Targets;
 use super::{PlannedLink, PlannedMode, Planner};
 use crate::error::ErrorKind;
 use crate::tree::entry::{ObjectKind, TreeEntry};
@@ -37,7 +36,7 @@ impl Planner<'_> {
         path: &[u8],
         item: TreeEntry,
         name_there: &[u8],
-        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+        targets: &mut Targets,
     ) {
         match self.wish.options.links {
             LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),
@@ -55,7 +54,7 @@ impl Planner<'_> {
         if leads_out(path, &link) {
             return self.leave_out(path, "a symbolic link that points outside the tree");
         }
-        let other = targets.remove(name_there);
+        let other = targets.take(name_there);
         let replaces = other.is_some();
         match other {
             Some(other) if other.kind != ObjectKind::Link => {

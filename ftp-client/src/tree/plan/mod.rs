@@ -1,22 +1,24 @@
 //! Plans a mirror by listing both trees before any change. So `--dry-run` can show the plan,
 //! `--max-delete` is checked before any removal, and the progress display knows the total.
 
+mod held;
 mod large;
 mod links;
 mod removals;
 mod same;
 mod spellings;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+pub(crate) use self::held::Twins;
+use self::held::{Targets, Weighed, find};
 use self::spellings::{Spelling, Spellings};
 use super::causes::Causes;
 use super::compare::{Difference, Rule};
 use super::entry::{
-    self, Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary,
-    is_unfinished,
+    Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary, is_unfinished,
 };
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
@@ -24,7 +26,7 @@ use super::options::SyncOptions;
 use super::path::{join, split};
 use super::scan::{Contents, Links, Scan};
 use crate::error::ErrorKind;
-use crate::listing::{Budget, ListLimits};
+use crate::listing::Budget;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
@@ -97,7 +99,7 @@ pub(crate) struct PlannedDirectory {
     /// Whether a step in the directory is impossible.
     pub(crate) has_failed: bool,
     /// Names in the parent directory that the target may take for this directory's name.
-    pub(crate) twins: Vec<Vec<u8>>,
+    pub(crate) twins: Twins,
 }
 
 /// A file to copy.
@@ -115,7 +117,7 @@ pub(crate) struct PlannedCopy {
     pub(crate) is_spelled: bool,
     /// Other names of this run in the directory that the target may take for the file's name, or
     /// for its temporary name.
-    pub(crate) twins: Vec<Vec<u8>>,
+    pub(crate) twins: Twins,
 }
 
 /// A symbolic link to create.
@@ -144,7 +146,7 @@ impl PlannedCopy {
     /// Returns the copy of a file in the directory `place`.
     fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
         let TreeEntry { name, size, stamp, mode, .. } = item;
-        let (is_spelled, twins) = (false, Vec::new());
+        let (is_spelled, twins) = (false, Twins::default());
         Self { place, name, size, stamp, why, mode, is_spelled, twins }
     }
 
@@ -215,7 +217,7 @@ impl Plan {
             coarse: None,
             lacks_modes: false,
         };
-        planner.enter(&[], top_is_new, Vec::new())?;
+        planner.enter(&[], top_is_new, Twins::default())?;
         planner.check_modes();
         let mut plan = planner.plan;
         plan.withhold();
@@ -274,7 +276,6 @@ struct Planner<'a> {
     seen: usize,
     /// The memory of the directories that are being compared, and of the plan.
     budget: Budget,
-    /// Numbers of the plan's steps of each kind that are counted in the budget.
     weighed: Weighed,
     /// Unique identifiers of the directories from the top to the current one.
     above: Vec<Vec<u8>>,
@@ -294,19 +295,6 @@ struct Planner<'a> {
     lacks_modes: bool,
 }
 
-/// Numbers of the plan's steps and messages.
-#[derive(Clone, Copy, Default)]
-struct Weighed {
-    directories: usize,
-    copies: usize,
-    equal: usize,
-    links: usize,
-    modes: usize,
-    removals: usize,
-    messages: usize,
-    left_out: usize,
-}
-
 /// A subdirectory of the source's current directory.
 struct Subdirectory {
     name: Vec<u8>,
@@ -317,14 +305,14 @@ struct Subdirectory {
     /// Permission bits to set.
     mode: Option<u16>,
     /// As [`PlannedDirectory::twins`].
-    twins: Vec<Vec<u8>>,
+    twins: Twins,
     /// Whether a link on a server leads to the directory.
     is_link: bool,
 }
 
 impl Planner<'_> {
     /// Plans a directory and everything below it.
-    fn enter(&mut self, path: &[u8], is_new: bool, twins: Vec<Vec<u8>>) -> Result<(), TreeFault> {
+    fn enter(&mut self, path: &[u8], is_new: bool, twins: Twins) -> Result<(), TreeFault> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
             Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
@@ -348,19 +336,24 @@ impl Planner<'_> {
             self.plan.failures.push(failure);
             return Ok(());
         }
+        let of_source = contents.weight();
+        self.hold(of_source)?;
         let there = match is_new {
             true => Contents::default(),
             false => match self.read_target(path)? {
                 Some(there) => there,
-                None => return Ok(()),
+                None => {
+                    self.budget.release(of_source);
+                    return Ok(());
+                }
             },
         };
         let place = self.plan.directories.len();
         let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false, twins };
         self.plan.directories.push(planned);
 
-        let held = weight(&contents.items) + weight(&there.items);
-        self.hold(held)?;
+        let of_target = there.weight();
+        self.hold(of_target)?;
         if self.target.is_local() {
             let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
             let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
@@ -368,11 +361,15 @@ impl Planner<'_> {
         }
         let subdirectories = self.plan_items(path, place, contents, there)?;
         self.weigh()?;
+        self.budget.release(of_source + of_target);
+        let held = subdirectories.iter().map(Subdirectory::weight).sum();
+        self.hold(held)?;
         self.listings.push(listing);
         for subdirectory in subdirectories {
             self.enter_below(path, place, subdirectory)?;
         }
         self.listings.pop();
+        self.forget_links(path);
         self.budget.release(held);
         Ok(())
     }
@@ -385,41 +382,44 @@ impl Planner<'_> {
         contents: Contents,
         there: Contents,
     ) -> Result<Vec<Subdirectory>, TreeFault> {
-        if let Some(doubt) = &contents.doubt {
+        let Contents { items, doubt, hides } = contents;
+        if let Some(doubt) = &doubt {
             self.doubt(path, doubt);
         }
-        let is_empty = contents.items.is_empty();
-        let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
-        let mut targets: HashMap<Vec<u8>, TreeEntry> =
-            there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
-        let names_there: HashSet<Vec<u8>> = match self.wish.options.temporary {
-            Some(_) => targets.keys().cloned().collect(),
-            None => HashSet::new(),
-        };
+        let mut targets = Targets::new(there.items);
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
-        let mut spellings =
-            Spellings::new(&contents.items, &targets, self.wish.options.temporary.as_ref());
-        for item in contents.items {
+        let temporary = self.wish.options.temporary.as_ref();
+        let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
+        for item in &items {
             if let Err(why) = check_name(&item.name) {
                 // The real name of this object is unknown, so any object of the target may be its
                 // copy.
                 self.fail(place, &join(path, &item.name), ErrorKind::Protocol, why);
-                continue;
+            } else {
+                let item = item.clone();
+                let subdirectory =
+                    self.plan_item(path, place, item, &mut targets, &mut spellings)?;
+                subdirectories.extend(subdirectory);
             }
-            let subdirectory = self.plan_item(path, place, item, &mut targets, &mut spellings)?;
-            subdirectories.extend(subdirectory);
+            self.weigh()?;
         }
-        spellings.mark_twins(self.plan.copies.get_mut(first..).unwrap_or_default());
-        spellings.mark_directories(&mut subdirectories);
-        self.check_temporary(path, first, &names, &names_there)?;
+        let copies = self.plan.copies.get_mut(first..).unwrap_or_default();
+        let has_twins =
+            spellings.mark_twins(copies) | spellings.mark_directories(&mut subdirectories);
+        if !has_twins {
+            self.budget.release(spellings.held);
+        }
+        self.check_temporary(path, first, &items, &targets)?;
         if self.wish.options.deletes {
             // Pieces are removed by the run that completes their file or does not need them.
             let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
-            targets.retain(|name, _| !names.contains(name) && !is_piece(name));
-            let mut extra: Vec<TreeEntry> = targets.into_values().collect();
-            if contents.hides {
-                self.keep_hidden(path, &mut extra);
+            let mut extra = targets
+                .into_rest(|item| find(&items, &item.name).is_none() && !is_piece(&item.name));
+            let is_empty = items.is_empty();
+            drop(items);
+            if hides {
+                self.keep_hidden(path, &mut extra)?;
             }
             self.remove_extra(path, place, extra, there.doubt, is_empty)?;
         }
@@ -432,16 +432,16 @@ impl Planner<'_> {
         &self,
         path: &[u8],
         first: usize,
-        names: &HashSet<Vec<u8>>,
-        names_there: &HashSet<Vec<u8>>,
+        items: &[TreeEntry],
+        targets: &Targets,
     ) -> Result<(), TreeFault> {
         let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
         let replaces = temporary.of(b"x") == b".in.x";
         for copy in self.plan.copies.iter().skip(first) {
             let name = temporary.of(&copy.name);
             let place = match () {
-                () if names.contains(&name) => "the source",
-                () if names_there.contains(&name) && !replaces => "the target",
+                () if find(items, &name).is_some() => "the source",
+                () if targets.had(&name) && !replaces => "the target",
                 () => continue,
             };
             let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
@@ -459,7 +459,7 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         item: TreeEntry,
-        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+        targets: &mut Targets,
         spellings: &mut Spellings<'_>,
     ) -> Result<Option<Subdirectory>, TreeFault> {
         let mut item = item;
@@ -498,7 +498,7 @@ impl Planner<'_> {
         if let Some(temporary) = temporary.filter(|_| item.kind == ObjectKind::File) {
             let temporary = temporary.of(&item.name);
             if self.meets(path, place, &temporary, &item.name, spellings)? {
-                targets.remove(&name_there);
+                targets.take(&name_there);
                 return Ok(None);
             }
         }
@@ -509,7 +509,7 @@ impl Planner<'_> {
         match (item.kind, kind_there) {
             (ObjectKind::File, None) => self.copy(place, item, Difference::New),
             (ObjectKind::File, Some(ObjectKind::File)) => {
-                if let Some(other) = targets.remove(&name_there) {
+                if let Some(other) = targets.take(&name_there) {
                     let before = self.plan.copies.len();
                     self.compare_both(place, its_path, mode, [item, other])?;
                     let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
@@ -519,14 +519,14 @@ impl Planner<'_> {
             (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
                 let is_new = kind_there.is_none();
                 if is_spelled {
-                    targets.remove(&name_there);
+                    targets.take(&name_there);
                 }
-                let (name, unique, twins) = (item.name, item.unique, Vec::new());
+                let (name, unique, twins) = (item.name, item.unique, Twins::default());
                 return Ok(Some(Subdirectory { name, is_new, unique, mode, twins, is_link }));
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 // What the target has there is not an extra.
-                targets.remove(&name_there);
+                targets.take(&name_there);
                 let exit = self.side_of_target();
                 self.fail(
                     place,
@@ -585,7 +585,7 @@ impl Planner<'_> {
     }
 
     fn read_source(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
-        let contents = self.source.list(path, self.limits())?;
+        let contents = self.source.list(path, self.limits());
         self.count(contents)
     }
 
@@ -593,8 +593,8 @@ impl Planner<'_> {
     /// anything there.
     fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, TreeFault> {
         let contents = self.target.list(path, self.limits());
-        match contents {
-            Ok(contents) => self.count(contents).map(Some),
+        match self.count(contents) {
+            Ok(contents) => Ok(Some(contents)),
             Err(failure) if failure.ends_run() => Err(failure),
             // The listing is incomplete, so not all names in the directory are known.
             Err(failure) if failure.kind() == ErrorKind::Integrity => match path.is_empty() {
@@ -613,67 +613,6 @@ impl Planner<'_> {
                 Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }
         }
-    }
-
-    /// Returns the limits of the next listing.
-    fn limits(&self) -> ListLimits {
-        self.budget.limits(self.wish.objects - self.seen)
-    }
-
-    fn hold(&mut self, bytes: usize) -> Result<(), TreeFault> {
-        self.budget.hold(bytes).map_err(|_| too_many())
-    }
-
-    /// Counts the memory of the steps and messages that the plan got since the last call.
-    fn weigh(&mut self) -> Result<(), TreeFault> {
-        let plan = &self.plan;
-        let name = |name: &[u8]| Budget::weight_of_name(name);
-        let Weighed { directories, copies, equal, links, modes, removals, messages, left_out } =
-            self.weighed;
-        let copy = |copy: &PlannedCopy| {
-            let twins = copy.twins.iter().map(|twin| name(twin)).sum::<usize>();
-            size_of::<PlannedCopy>() + name(&copy.name) + twins
-        };
-        let bytes = plan
-            .directories
-            .iter()
-            .skip(directories)
-            .map(|place| size_of::<PlannedDirectory>() + name(&place.path))
-            .chain(plan.copies.iter().skip(copies).map(copy))
-            .chain(plan.equal.iter().skip(equal).map(copy))
-            .chain(
-                plan.links.iter().skip(links).map(|link| 2 * name(&link.name) + name(&link.link)),
-            )
-            .chain(plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)))
-            .chain(plan.removals.iter().skip(removals).map(|removal| 2 * name(&removal.path)))
-            .chain(
-                plan.failures
-                    .iter()
-                    .skip(messages)
-                    .map(|failure| size_of::<TreeFault>() + name(failure.to_string().as_bytes())),
-            )
-            .chain(plan.left_out.iter().skip(left_out).map(|message| name(message.as_bytes())))
-            .sum();
-        self.weighed = Weighed {
-            directories: plan.directories.len(),
-            copies: plan.copies.len(),
-            equal: plan.equal.len(),
-            links: plan.links.len(),
-            modes: plan.modes.len(),
-            removals: plan.removals.len(),
-            messages: plan.failures.len(),
-            left_out: plan.left_out.len(),
-        };
-        self.hold(bytes)
-    }
-
-    fn count(&mut self, mut contents: Contents) -> Result<Contents, TreeFault> {
-        self.seen += contents.items.len();
-        if self.seen >= self.wish.objects {
-            return Err(too_many());
-        }
-        entry::sort(&mut contents.items);
-        Ok(contents)
     }
 
     fn copy(&mut self, place: usize, item: TreeEntry, why: Difference) {
@@ -755,17 +694,6 @@ fn hash_of(items: &[TreeEntry]) -> u64 {
 
 fn name_of(path: &[u8]) -> String {
     if path.is_empty() { "the top directory".to_owned() } else { shown(path) }
-}
-
-fn too_many() -> TreeFault {
-    let message = "too many objects for memory; mirror the directories one by one";
-    TreeFault::new(ErrorKind::Integrity, message).never_retried()
-}
-
-/// Returns the memory of entries while they are compared: each name is held twice.
-fn weight(items: &[TreeEntry]) -> usize {
-    let weights = items.iter().map(|item| item.weight() + Budget::weight_of_name(&item.name));
-    weights.sum()
 }
 
 #[cfg(test)]

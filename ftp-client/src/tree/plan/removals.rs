@@ -2,18 +2,23 @@
 
 use std::rc::Rc;
 
-use super::{DEPTH, Planner, Removal, Removed, name_of, weight};
+use super::held::within;
+use super::{DEPTH, Planner, Removal, Removed, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::links::Proof;
-use crate::tree::path::join;
+use crate::tree::path::{join, split};
 use crate::tree::scan::Links;
 
 impl Planner<'_> {
     /// Keeps objects of the target that the source may have but does not list.
-    pub(crate) fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
+    pub(crate) fn keep_hidden(
+        &mut self,
+        path: &[u8],
+        extra: &mut Vec<TreeEntry>,
+    ) -> Result<(), TreeFault> {
         let choice = self.wish.options.choice;
         let is_hidden = |item: &mut TreeEntry| {
             item.name.first() == Some(&b'.')
@@ -24,7 +29,9 @@ impl Planner<'_> {
             let path = shown(&join(path, &item.name));
             let what = "not deleted: the source may hide names that begin with a dot";
             self.plan.left_out.push(format!("{path}: {what}"));
+            self.weigh()?;
         }
+        Ok(())
     }
 
     /// Plans the removal of objects that only the target has.
@@ -82,6 +89,7 @@ impl Planner<'_> {
         let mut all_go = true;
         for item in items {
             all_go &= self.remove_item(path, place, &item, &links, depth)?;
+            self.weigh()?;
         }
         Ok(all_go)
     }
@@ -142,24 +150,26 @@ impl Planner<'_> {
         proof: Proof,
         depth: usize,
     ) -> Result<bool, TreeFault> {
-        let below = match self.target.list(path, self.limits()) {
-            Ok(contents) => self.count(contents)?,
+        let below = self.target.list(path, self.limits());
+        let below = match self.count(below) {
+            Ok(contents) => contents,
             Err(failure) if failure.ends_run() => return Err(failure),
             Err(failure) => {
                 self.plan.failures.push(failure);
                 return Ok(false);
             }
         };
-        if let Some(doubt) = below.doubt {
-            self.keep(path, self.side_of_target(), &doubt);
+        if let Some(doubt) = &below.doubt {
+            self.keep(path, self.side_of_target(), doubt);
             return Ok(false);
         }
         let what = Removed::Below { proof };
         self.plan.removals.push(Removal { place, path: path.to_vec(), what });
-        let held = weight(&below.items);
+        let held = below.weight();
         self.hold(held)?;
         self.weigh()?;
         let all_go = self.remove_all(path, place, below.items, depth + 1)?;
+        self.forget_links(path);
         self.budget.release(held);
         Ok(all_go)
     }
@@ -169,9 +179,11 @@ impl Planner<'_> {
         if let Some(links) = self.links.get(path) {
             return Ok(Rc::clone(links));
         }
-        let links = Rc::new(self.target.links(path)?);
-        let names = links.names.iter().map(|name| Budget::weight_of_name(name)).sum::<usize>();
-        self.hold(names + 2 * Budget::weight_of_name(path))?;
+        let (above, name) = split(path);
+        let above = self.links.get(above).filter(|_| !name.is_empty());
+        let count = above.and_then(|above| above.counts.get(name).copied());
+        let links = Rc::new(within(self.target.links(path, count, self.limits()))?);
+        self.hold(links.weight() + Budget::weight_of_name(path))?;
         self.links.insert(path.to_vec(), Rc::clone(&links));
         Ok(links)
     }

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
+use super::held::{Targets, Twins, find, too_many};
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
+use crate::listing::Budget;
 use crate::tree::entry::{ObjectKind, TreeEntry};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{Relation, fold};
@@ -22,76 +25,98 @@ pub(crate) enum Spelling {
     Taken,
 }
 
+/// Names of equal [`fold`].
+type Alike = Arc<Vec<Vec<u8>>>;
+
 /// Names of one directory that may be one object with another name there, by their [`fold`].
 pub(crate) struct Spellings<'a> {
     /// Names of the source.
-    sources: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    sources: HashMap<Vec<u8>, Alike>,
     /// Names that the target lists.
-    listed: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    listed: HashMap<Vec<u8>, Alike>,
     /// Listed names that are the spelling of a source's name.
     taken: HashSet<Vec<u8>>,
     temporary: Option<&'a TemporaryName>,
+    /// The bytes of memory that the names take in the budget.
+    pub(crate) held: usize,
 }
 
 impl<'a> Spellings<'a> {
+    /// Finds the names in sorted entries.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure that ends the plan if the names do not fit into `budget`.
     pub(crate) fn new(
         sources: &[TreeEntry],
-        targets: &HashMap<Vec<u8>, TreeEntry>,
+        targets: &Targets,
         temporary: Option<&'a TemporaryName>,
-    ) -> Self {
+        budget: &mut Budget,
+    ) -> Result<Self, TreeFault> {
         // Most names fold like no other. To save memory, only the rest is kept.
         let state = RandomState::new();
         let hash = |name: &[u8]| state.hash_one(fold(name));
-        let own: HashSet<&[u8]> = sources.iter().map(|item| item.name.as_slice()).collect();
-        let only_listed = || targets.keys().filter(|name| !own.contains(name.as_slice()));
-        let mut seen: HashMap<u64, u8> = HashMap::new();
-        let all = own.iter().copied().chain(only_listed().map(Vec::as_slice));
-        for hash in all.map(hash) {
-            let count = seen.entry(hash).or_default();
-            *count = count.saturating_add(1);
-        }
+        let only_listed = targets.names().filter(|name| find(sources, name).is_none());
+        let all = sources.iter().map(|item| item.name.as_slice()).chain(only_listed);
+        let mut seen: Vec<u64> = all.map(hash).collect();
         if let Some(temporary) = temporary {
-            for item in sources {
-                seen.entry(hash(&temporary.of(&item.name))).and_modify(|count| *count = u8::MAX);
-            }
+            seen.extend(sources.iter().map(|item| hash(&temporary.of(&item.name))));
         }
-        let may_meet = |name: &&[u8]| seen.get(&hash(name)).is_some_and(|count| *count > 1);
-        let (mut of_sources, mut of_targets) = (HashMap::new(), HashMap::new());
-        let keep = |known: &mut HashMap<Vec<u8>, Vec<Vec<u8>>>, name: &[u8]| {
-            known.entry(fold(name)).or_default().push(name.to_vec());
+        seen.sort_unstable();
+        let may_meet = |name: &&[u8]| {
+            let hash = hash(name);
+            let first = seen.partition_point(|seen| *seen < hash);
+            seen.get(first + 1) == Some(&hash)
         };
-        own.iter().copied().filter(may_meet).for_each(|name| keep(&mut of_sources, name));
-        let listed = targets.keys().map(Vec::as_slice);
-        listed.filter(may_meet).for_each(|name| keep(&mut of_targets, name));
-        Self { sources: of_sources, listed: of_targets, taken: HashSet::new(), temporary }
+        let mut held = 0;
+        let mut keep = |known: &mut HashMap<Vec<u8>, Alike>, name: &[u8]| {
+            // The name may be the first one of its fold, and the spelling of another one.
+            let bytes = 6 * Budget::weight_of_name(name);
+            budget.hold(bytes).map_err(|_| too_many())?;
+            held += bytes;
+            Arc::make_mut(known.entry(fold(name)).or_default()).push(name.to_vec());
+            Ok::<(), TreeFault>(())
+        };
+        let (mut of_sources, mut of_targets) = (HashMap::new(), HashMap::new());
+        let names = sources.iter().map(|item| item.name.as_slice());
+        names.filter(may_meet).try_for_each(|name| keep(&mut of_sources, name))?;
+        targets.names().filter(may_meet).try_for_each(|name| keep(&mut of_targets, name))?;
+        let taken = HashSet::new();
+        Ok(Self { sources: of_sources, listed: of_targets, taken, temporary, held })
     }
 
-    /// Returns the names of this run and of the target that may be the same object as `name`.
-    fn others(&self, name: &[u8], own: &[u8]) -> Vec<Vec<u8>> {
-        let folded = fold(name);
-        let sources = self.sources.get(&folded).into_iter().flatten();
-        sources.filter(|other| *other != name && *other != own).cloned().collect()
-    }
-
-    /// Sets the twins of the copies of this directory.
-    pub(crate) fn mark_twins(&self, copies: &mut [PlannedCopy]) {
+    /// Sets the twins of the copies of this directory. Returns whether there are any.
+    pub(crate) fn mark_twins(&self, copies: &mut [PlannedCopy]) -> bool {
+        let mut has_twins = false;
         for copy in copies {
-            let mut twins = match copy.replaces() {
-                // A listed name is not another listed name.
-                true => Vec::new(),
-                false => self.others(&copy.name, &copy.name),
-            };
-            if let Some(temporary) = self.temporary {
-                twins.extend(self.others(&temporary.of(&copy.name), &copy.name));
+            let mut twins = Twins::default();
+            // A listed name is not another listed name.
+            if !copy.replaces() {
+                self.add_twins(&mut twins, &copy.name, &copy.name);
             }
+            if let Some(temporary) = self.temporary {
+                self.add_twins(&mut twins, &temporary.of(&copy.name), &copy.name);
+            }
+            has_twins |= !twins.is_empty();
             copy.twins = twins;
         }
+        has_twins
     }
 
-    /// Sets the twins of new subdirectories.
-    pub(crate) fn mark_directories(&self, subdirectories: &mut [Subdirectory]) {
+    /// Sets the twins of new subdirectories. Returns whether there are any.
+    pub(crate) fn mark_directories(&self, subdirectories: &mut [Subdirectory]) -> bool {
+        let mut has_twins = false;
         for directory in subdirectories.iter_mut().filter(|directory| directory.is_new) {
-            directory.twins = self.others(&directory.name, &directory.name);
+            self.add_twins(&mut directory.twins, &directory.name, &directory.name);
+            has_twins |= !directory.twins.is_empty();
+        }
+        has_twins
+    }
+
+    /// Adds the names of this run that may be the same object as `name`, other than `own`.
+    fn add_twins(&self, twins: &mut Twins, name: &[u8], own: &[u8]) {
+        if let Some(names) = self.sources.get(&fold(name)) {
+            twins.add(names, &[name, own]);
         }
     }
 }
@@ -117,10 +142,10 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         (name, kind): (&[u8], ObjectKind),
-        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+        targets: &mut Targets,
         spellings: &mut Spellings<'_>,
     ) -> Result<Spelling, TreeFault> {
-        if targets.contains_key(name) {
+        if targets.get(name).is_some() {
             return Ok(Spelling::Own);
         }
         let own = fold(name);
@@ -128,7 +153,7 @@ impl Planner<'_> {
         let there = if self.target.is_local() { "the disk" } else { "the server" };
         let its_path = join(path, name);
         let mut found = Vec::new();
-        for other in &known {
+        for other in known.iter() {
             let relation = self.target.relation(&join(path, other), &its_path)?;
             if relation != Relation::Two {
                 found.push((other, relation));
@@ -149,7 +174,7 @@ impl Planner<'_> {
                     );
                     self.fail(place, &its_path, self.side_of_target(), &why);
                     if !is_source(other) {
-                        targets.remove(*other);
+                        targets.take(other);
                     }
                     return Ok(Spelling::Taken);
                 }
@@ -166,8 +191,9 @@ impl Planner<'_> {
                         shown(other),
                     );
                     self.plan.failures.push(TreeFault::item(ErrorKind::Integrity, message));
+                    self.weigh()?;
                     if !is_source(other) {
-                        targets.remove(*other);
+                        targets.take(other);
                     }
                 }
                 Ok(Spelling::Own)
@@ -185,7 +211,8 @@ impl Planner<'_> {
         name: &[u8],
         spellings: &Spellings<'_>,
     ) -> Result<bool, TreeFault> {
-        let known = spellings.listed.get(&fold(temporary)).into_iter().flatten();
+        let known =
+            spellings.listed.get(&fold(temporary)).into_iter().flat_map(|names| names.iter());
         for other in known.filter(|other| *other != temporary) {
             let relation = self.target.relation(&join(path, other), &join(path, temporary))?;
             if relation != Relation::Two {

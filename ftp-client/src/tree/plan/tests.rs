@@ -1,6 +1,7 @@
 //! Tests plans for mirrors of two trees that are written as text.
 
 use super::*;
+use crate::listing::ListLimits;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
 /// an object of unknown type.
@@ -96,14 +97,20 @@ impl Scan for Tree {
         Ok(self.is_empty)
     }
 
-    fn links(&mut self, path: &[u8]) -> Result<Links, TreeFault> {
+    fn links(
+        &mut self,
+        path: &[u8],
+        _count: Option<Option<u64>>,
+        _limits: ListLimits,
+    ) -> Result<Links, TreeFault> {
         if self.is_local {
             return Ok(Links::marked());
         }
         let listed =
             self.list(path, ListLimits::default())?.items.into_iter().map(|item| item.name);
         let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
-        Ok(Links { names: listed.filter(|name| is_link(name)).collect(), proof: self.proof })
+        let names = listed.filter(|name| is_link(name)).collect();
+        Ok(Links { names, proof: self.proof, ..Links::marked() })
     }
 
     fn is_local(&self) -> bool {
@@ -282,7 +289,12 @@ impl Scan for Endless {
         Ok(true)
     }
 
-    fn links(&mut self, _path: &[u8]) -> Result<Links, TreeFault> {
+    fn links(
+        &mut self,
+        _path: &[u8],
+        _count: Option<Option<u64>>,
+        _limits: ListLimits,
+    ) -> Result<Links, TreeFault> {
         Ok(Links::marked())
     }
 

@@ -1,0 +1,217 @@
+//! What a plan holds in memory: all of it is counted, since a server can invent names without end.
+
+use std::sync::Arc;
+
+use super::{PlannedCopy, PlannedDirectory, Planner, Subdirectory};
+use crate::error::{Error, ErrorKind, ListingCut};
+use crate::listing::{Budget, ListLimits};
+use crate::tree::copy::Copied;
+use crate::tree::entry::{self, TreeEntry};
+use crate::tree::fault::TreeFault;
+use crate::tree::scan::{Contents, Links};
+
+/// Numbers of the plan's steps and messages that are counted in the budget.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Weighed {
+    directories: usize,
+    copies: usize,
+    equal: usize,
+    links: usize,
+    modes: usize,
+    removals: usize,
+    temporary: usize,
+    failures: usize,
+    messages: [usize; 2],
+}
+
+impl Planner<'_> {
+    /// Returns the limits of the next listing.
+    pub(super) fn limits(&self) -> ListLimits {
+        let left = self.budget.left();
+        let kept = self.source.kept() + self.target.kept();
+        ListLimits { entries: self.wish.objects - self.seen, bytes: left.saturating_sub(kept) }
+    }
+
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), TreeFault> {
+        self.budget.hold(bytes).map_err(|_| too_many())
+    }
+
+    /// Counts and sorts the entries of a listing.
+    pub(super) fn count(
+        &mut self,
+        listed: Result<Contents, TreeFault>,
+    ) -> Result<Contents, TreeFault> {
+        let mut contents = within(listed)?;
+        self.seen += contents.items.len();
+        if self.seen >= self.wish.objects {
+            return Err(too_many());
+        }
+        entry::sort(&mut contents.items);
+        Ok(contents)
+    }
+
+    /// Counts the memory of the steps and messages that the plan got since the last call.
+    pub(super) fn weigh(&mut self) -> Result<(), TreeFault> {
+        let plan = &self.plan;
+        let name = |name: &[u8]| Budget::weight_of_name(name);
+        let Weighed { directories, copies, equal, links, modes, removals, temporary, .. } =
+            self.weighed;
+        let (failures, [left_out, spelled]) = (self.weighed.failures, self.weighed.messages);
+        // The result of a copy is kept until its source is removed.
+        let result = if plan.moves { size_of::<(usize, Copied)>() } else { 0 };
+        let copy = |copy: &PlannedCopy| {
+            size_of::<PlannedCopy>() + name(&copy.name) + result + copy.twins.weight()
+        };
+        // Names that are written are remembered by their address.
+        let directory = |place: &PlannedDirectory| {
+            size_of::<PlannedDirectory>() + 2 * name(&[]) + name(&place.path) + place.twins.weight()
+        };
+        let messages = |messages: &[String], from: usize| {
+            messages.iter().skip(from).map(|text| name(text.as_bytes())).sum::<usize>()
+        };
+        let bytes = plan.directories.iter().skip(directories).map(directory).sum::<usize>()
+            + plan.copies.iter().skip(copies).map(copy).sum::<usize>()
+            + plan.equal.iter().skip(equal).map(copy).sum::<usize>()
+            + plan
+                .links
+                .iter()
+                .skip(links)
+                .map(|link| 2 * name(&link.name) + name(&link.link))
+                .sum::<usize>()
+            + plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)).sum::<usize>()
+            + plan.removals.iter().skip(removals).map(|gone| 2 * name(&gone.path)).sum::<usize>()
+            + plan.temporary.iter().skip(temporary).map(|path| name(path)).sum::<usize>()
+            + plan.failures.iter().skip(failures).map(TreeFault::weight).sum::<usize>()
+            + messages(&plan.left_out, left_out)
+            + messages(&plan.spelled, spelled);
+        self.weighed = Weighed {
+            directories: plan.directories.len(),
+            copies: plan.copies.len(),
+            equal: plan.equal.len(),
+            links: plan.links.len(),
+            modes: plan.modes.len(),
+            removals: plan.removals.len(),
+            temporary: plan.temporary.len(),
+            failures: plan.failures.len(),
+            messages: [plan.left_out.len(), plan.spelled.len()],
+        };
+        self.hold(bytes)
+    }
+
+    /// Frees the links of a directory, to which nothing returns.
+    pub(super) fn forget_links(&mut self, path: &[u8]) {
+        if let Some(links) = self.links.remove(path) {
+            self.budget.release(links.weight() + Budget::weight_of_name(path));
+        }
+    }
+}
+
+/// Ends the plan if a listing did not fit into the memory that is left: the next one would not fit
+/// either.
+pub(super) fn within<T>(listed: Result<T, TreeFault>) -> Result<T, TreeFault> {
+    listed.map_err(|fault| match fault.cause() {
+        Some(Error::ListingCut(ListingCut::TooLong)) => too_many(),
+        _ => fault,
+    })
+}
+
+pub(super) fn too_many() -> TreeFault {
+    let message = "too many objects for memory; mirror the directories one by one";
+    TreeFault::new(ErrorKind::Integrity, message).never_retried()
+}
+
+impl Subdirectory {
+    /// Returns the memory of the value.
+    pub(super) fn weight(&self) -> usize {
+        let unique = self.unique.as_deref().map_or(0, Budget::weight_of_name);
+        size_of::<Self>() + Budget::weight_of_name(&self.name) + unique + self.twins.weight()
+    }
+}
+
+impl Links {
+    /// Returns the memory of the names.
+    pub(super) fn weight(&self) -> usize {
+        let slot = |name: &Vec<u8>| 2 * size_of::<(Vec<u8>, u64)>() + Budget::weight_of_name(name);
+        self.names.iter().map(slot).chain(self.counts.keys().map(slot)).sum()
+    }
+}
+
+/// The entries of a directory of the target, by name; those that no step may remove are taken out.
+pub(crate) struct Targets {
+    /// All entries, sorted by name.
+    items: Vec<TreeEntry>,
+    is_taken: Vec<bool>,
+}
+
+impl Targets {
+    /// Returns the entries, which must be sorted.
+    pub(super) fn new(items: Vec<TreeEntry>) -> Self {
+        let is_taken = vec![false; items.len()];
+        Self { items, is_taken }
+    }
+
+    /// Returns the names of all entries.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.items.iter().map(|item| item.name.as_slice())
+    }
+
+    /// Returns whether the target has the name, taken out or not.
+    pub(super) fn had(&self, name: &[u8]) -> bool {
+        find(&self.items, name).is_some()
+    }
+
+    /// Returns an entry that was not taken out.
+    pub(super) fn get(&self, name: &[u8]) -> Option<&TreeEntry> {
+        let at = find(&self.items, name)?;
+        self.items.get(at).filter(|_| self.is_taken.get(at) == Some(&false))
+    }
+
+    /// Takes out an entry.
+    pub(super) fn take(&mut self, name: &[u8]) -> Option<TreeEntry> {
+        let taken = self.get(name).cloned()?;
+        if let Some(is_taken) = find(&self.items, name).and_then(|at| self.is_taken.get_mut(at)) {
+            *is_taken = true;
+        }
+        Some(taken)
+    }
+
+    /// Returns the entries that were not taken out, and that `keeps` accepts.
+    pub(super) fn into_rest(self, keeps: impl Fn(&TreeEntry) -> bool) -> Vec<TreeEntry> {
+        let Self { mut items, is_taken } = self;
+        let mut taken = is_taken.into_iter();
+        items.retain(|item| taken.next() == Some(false) && keeps(item));
+        items
+    }
+}
+
+/// Returns the place of a name in sorted entries.
+pub(super) fn find(items: &[TreeEntry], name: &[u8]) -> Option<usize> {
+    items.binary_search_by(|item| item.name.as_slice().cmp(name)).ok()
+}
+
+/// Names in one directory that the target may take for a name. All names of equal fold share one
+/// list, which includes the name itself: many names could otherwise take memory by their square.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Twins(Vec<Arc<Vec<Vec<u8>>>>);
+
+impl Twins {
+    /// Adds a list, unless it has no name but `own`s.
+    pub(super) fn add(&mut self, names: &Arc<Vec<Vec<u8>>>, own: &[&[u8]]) {
+        if names.iter().any(|name| !own.contains(&name.as_slice())) {
+            self.0.push(Arc::clone(names));
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().flat_map(|names| names.iter()).map(Vec::as_slice)
+    }
+
+    /// Returns the memory of the value without the lists.
+    fn weight(&self) -> usize {
+        self.0.len() * 2 * size_of::<Arc<Vec<Vec<u8>>>>()
+    }
+}
