@@ -1,18 +1,21 @@
 //! Shows progress on standard error: bytes, total, rate, time left.
+//!
+//! indicatif's own terminal pads each line with spaces to the window's width. If the window becomes
+//! narrower, these lines wrap, and the wrapped parts are never cleared. So the progress line is
+//! shortened to the width of the terminal, and drawn without padding.
 
-mod line;
-mod screen;
-
-use std::fmt::{self, Write};
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use indicatif::{
+    HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    TermLike,
+};
+use rustix::termios::tcgetwinsize;
 
-use self::line::{Line, figures};
-use self::screen::Screen;
-use super::messages::Messages;
+use super::output::Messages;
 use super::stdio::Stdio;
 use crate::display::{self, shown};
 use crate::exit::Failure;
@@ -172,7 +175,7 @@ impl Board {
             // indicatif calls this to draw the bar, while the state is unlocked.
             let state = Arc::clone(&self.state);
             let is_terminal = self.messages.is_terminal();
-            let draw = move |progress: &ProgressState, out: &mut dyn Write| {
+            let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
                 let (line, kept, total) = {
                     let state = lock(&state);
                     (state.line.clone(), state.kept, state.total)
@@ -339,6 +342,160 @@ impl TermLike for PlainLines {
     }
 }
 
+/// Mark for omitted text.
+const ELLIPSIS: char = '\u{2026}';
+
+/// Parts of a line; the name is separate, since it is shortened first.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    head: String,
+    name: String,
+    tail: String,
+}
+
+impl Line {
+    /// Appends `figures` to the line.
+    fn with(mut self, figures: &str) -> Self {
+        self.tail.push_str(figures);
+        self
+    }
+
+    /// Returns the line, shortened to fewer than `columns` columns: first the name, to at least one
+    /// letter, then the end of the line.
+    fn fitting(self, columns: usize) -> String {
+        let Self { head, name, tail } = self;
+        let room = columns.saturating_sub(1);
+        let beside = width(&head) + width(&tail);
+        let name = shortened(&name, room.saturating_sub(beside).max(2));
+        shortened(&format!("{head}{name}{tail}"), room)
+    }
+}
+
+/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time. `kept` is
+/// the number of bytes that were transferred before this run, which `progress` does not count.
+fn figures(progress: &ProgressState, kept: u64, total: Option<u64>) -> String {
+    let done = kept + progress.pos();
+    let speed = progress.per_sec();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and a rate is never negative"
+    )]
+    let rate = HumanBytes(speed as u64);
+    let bytes = HumanBytes(done);
+    match total {
+        Some(total) => {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let left = total.saturating_sub(done) as f64 / speed;
+            // Without a rate, nothing is known.
+            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
+            format!("{bytes} of {}  {rate}/s  {left:#} left", HumanBytes(total))
+        }
+        None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
+    }
+}
+
+/// Returns the largest possible width of a text in columns. Counts two columns for East Asian
+/// letters, and also for narrower characters from U+1100 except the ellipsis.
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+const fn columns(char: char) -> usize {
+    if (char as u32) < 0x1100 || char == ELLIPSIS { 1 } else { 2 }
+}
+
+/// Returns as much of the beginning as fits, with a mark if text is omitted.
+fn shortened(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let (mut left, mut short) = (room.saturating_sub(1), String::new());
+    for char in text.chars() {
+        let Some(rest) = left.checked_sub(columns(char)) else { break };
+        short.push(char);
+        left = rest;
+    }
+    if room > 0 {
+        short.push(ELLIPSIS);
+    }
+    short
+}
+
+/// Standard error, with the current size of its window.
+#[derive(Debug, Default)]
+struct Screen {
+    /// Drawn text that is not written yet.
+    drawn: Mutex<String>,
+}
+
+impl Screen {
+    fn draw(&self, text: &str) {
+        lock(&self.drawn).push_str(text);
+    }
+
+    fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
+        if by > 0 {
+            self.draw(&format!("\x1b[{by}{to}"));
+        }
+        Ok(())
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        if columns == 0 { 80 } else { columns }
+    }
+
+    fn height(&self) -> u16 {
+        let rows = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_row);
+        if rows == 0 { 24 } else { rows }
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'A')
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'B')
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'C')
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'D')
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.draw(line);
+        self.draw("\n");
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // Text that consists only of spaces is padding.
+        if text.bytes().any(|byte| byte != b' ') {
+            self.draw(text);
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.draw("\r\x1b[2K");
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let drawn = std::mem::take(&mut *lock(&self.drawn));
+        let mut stderr = io::stderr().lock();
+        stderr.write_all(drawn.as_bytes())?;
+        stderr.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,6 +535,31 @@ mod tests {
             board.begin(b"file", done, Some(1_000), fields).add(moved);
             let state = board.state();
             assert_eq!(state.kept + state.moved, done + moved);
+        }
+    }
+
+    #[test]
+    fn a_line_fits_and_the_name_is_shortened_first_li_04() {
+        let line = |name: &str| Line {
+            head: "[1/2] ".to_owned(),
+            name: name.to_owned(),
+            tail: "  1 of 2".to_owned(),
+        };
+        for (name, columns, want) in [
+            ("abcdef", usize::MAX, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 21, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 20, "[1/2] abcd\u{2026}  1 of 2"),
+            ("abcdef", 17, "[1/2] a\u{2026}  1 of 2"),
+            ("abcdef", 12, "[1/2] a\u{2026}  \u{2026}"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 21, "[1/2] \u{6f22}\u{5b57}\u{6f22}  1 of 2"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 20, "[1/2] \u{6f22}\u{5b57}\u{2026}  1 of 2"),
+            ("abcdef", 2, "\u{2026}"),
+            ("abcdef", 1, ""),
+            ("abcdef", 0, ""),
+        ] {
+            let shown = line(name).fitting(columns);
+            assert_eq!(shown, want, "{name} in {columns}");
+            assert!(width(&shown) < columns.max(1), "{shown:?} in {columns}");
         }
     }
 }
