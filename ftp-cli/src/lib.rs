@@ -24,15 +24,15 @@ mod options;
 mod random;
 mod remote;
 mod report;
-mod run_lock;
 mod transfer;
+
+pub use cmd::doctor::library::{Diagnosis, Finding, Problem, Undiagnosed, diagnose};
+pub use console::stdio::Stdio;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use cmd::doctor::library::{Diagnosis, Finding, Problem, Undiagnosed, diagnose};
-use console::hidden::Hidden;
-pub use console::stdio::Stdio;
+use crate::console::output::Hidden;
 use exit::{Exit, Failure};
 use options::{Command, Options};
 use report::events::Events;
@@ -48,7 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         let configured = config_file::apply(command, &mut options);
         stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
         configured?;
-        console::watchdog::start(command, &options, &stdio)?;
+        console::signals::start_watchdog(command, &options, &stdio)?;
         if let Some(path) = options.value("log-file") {
             stdio.messages.log_to(path)?;
         }
@@ -96,7 +96,7 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
     }
     match command {
         Some(command) => {
-            let _held = run_lock::hold(options)?;
+            let _held = lock::hold(options)?;
             cmd::run(command, options, stdio)
         }
         None => Err(Failure::usage("missing command; ftp-cli --help lists the commands")),

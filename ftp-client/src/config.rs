@@ -6,9 +6,9 @@ use std::time::Duration;
 use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
 
 use crate::error::Error;
-use crate::net::canceller::Canceller;
-use crate::net::connector::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
+use crate::net::stream::SharedConnector;
+use crate::net::wait::Canceller;
 use crate::security::Tls;
 
 /// A timeout for each phase.

@@ -268,9 +268,8 @@ pub mod tree;
 mod url_path;
 
 pub use client::Client;
-pub use client::builder::ClientBuilder;
+pub use client::builder::{ClientBuilder, Login};
 pub use client::get_put::{IntoUrl, get, put};
-pub use client::identity::Login;
 pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
@@ -279,7 +278,6 @@ pub use error::{
     Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
 };
 pub use event::{Event, Observer};
-pub use file::backoff::Backoff;
 #[cfg(unix)]
 pub use file::begin::{Left, Sink};
 #[cfg(unix)]
@@ -289,26 +287,23 @@ pub use file::evidence::{Resume, Why};
 #[cfg(unix)]
 pub use file::get::Get;
 #[cfg(unix)]
-pub use file::names::RemoteTargets;
-pub use file::options::{Existing, FileOptions, Verify};
+pub use file::options::Selection;
+pub use file::options::{Backoff, Existing, FileOptions, Verify};
 #[cfg(unix)]
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 #[cfg(unix)]
 pub use file::relay::Relay;
 pub use file::retry::Retry;
 #[cfg(unix)]
-pub use file::selection::Selection;
-#[cfg(unix)]
-pub use file::targets::Targets;
+pub use file::targets::{RemoteTargets, Targets};
 pub use file::{Done, Verified};
 pub use listing::{
     Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
-pub use net::canceller::Canceller;
-pub use net::connector::{Connector, Purpose, Target};
 pub use net::proxy::Proxy;
-pub use net::transport::Transport;
+pub use net::stream::{Connector, Purpose, Target};
+pub use net::wait::{Canceller, Transport};
 pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
 pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.

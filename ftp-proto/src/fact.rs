@@ -1,8 +1,7 @@
 //! The facts about an object: one entry of an `MLST` or `MLSD` reply (RFC 3659 §7.2).
 
+use crate::bytes::{self, split_once};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
-use crate::split::split_once;
 use crate::time_val::TimeVal;
 
 /// The value of the fact `type` (RFC 3659 §7.5.1).
@@ -254,7 +253,7 @@ impl Facts {
     /// Returns the fact `size` in bytes; `None` if it is missing or not a number below 2^64.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
-        number::decimal(self.get("size")?)
+        bytes::decimal(self.get("size")?)
     }
 
     /// Returns the fact `modify`, the modification time; `None` if it is missing or invalid.

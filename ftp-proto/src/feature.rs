@@ -1,7 +1,7 @@
 //! The feature list of `FEAT` (RFC 2389 §3.2).
 
+use crate::bytes::split_or_all;
 use crate::reply::Reply;
-use crate::split::split_or_all;
 
 /// The features that a server lists: words with parameters.
 ///

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
+use crate::bytes::{self, split_once};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 use crate::pathname::Pathname;
-use crate::split::split_once;
 
 /// A digest in a 213 reply: `SHA-256 0-49 169cd2… name`.
 ///
@@ -56,8 +55,8 @@ impl FileDigest {
         let at = algorithm.len() + 1;
         let bad_range = error(at, ParseErrorKind::BadNumber);
         let (first, last) = split_once(range, b'-').ok_or(bad_range)?;
-        let first = number::decimal(first).ok_or(bad_range)?;
-        let last = number::decimal(last).filter(|last| *last >= first).ok_or(bad_range)?;
+        let first = bytes::decimal(first).ok_or(bad_range)?;
+        let last = bytes::decimal(last).filter(|last| *last >= first).ok_or(bad_range)?;
         let digest = bytes(digits).ok_or(error(at + range.len() + 1, ParseErrorKind::BadNumber))?;
         Ok(Self {
             algorithm: String::from_utf8_lossy(algorithm).to_ascii_uppercase(),

@@ -62,13 +62,14 @@
 //! # Ok::<(), ftp_proto::ParseError>(())
 //! ```
 
+mod bytes;
+
 mod address;
 mod ascii;
 mod block;
 #[cfg(test)]
 mod chunks;
 mod command;
-mod convert;
 mod deflate;
 mod error;
 mod exchange;
@@ -79,20 +80,17 @@ mod language;
 pub mod limits;
 mod line;
 mod listing;
-mod number;
 mod parameters;
 mod pathname;
 mod pattern;
-mod read_ahead;
 mod reply;
-mod restart;
 mod security;
-mod split;
 mod time_val;
 mod transfer;
 mod url;
 mod verb;
 
+pub use crate::parameters::RestartMarker;
 pub use address::{
     AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
     HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress,
@@ -118,7 +116,6 @@ pub use parameters::{
 pub use pathname::{Escaped, Pathname};
 pub use pattern::Pattern;
 pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
-pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
 pub use transfer::{
@@ -129,3 +126,64 @@ pub use transfer::{
 };
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};
+
+use std::str::FromStr;
+
+/// Implements `FromStr` and `TryFrom<&[u8]>` with the function that parses bytes.
+macro_rules! read_by {
+    ($($type:ident::$parse:ident,)*) => {$(
+        impl FromStr for $type {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                Self::$parse(text.as_bytes())
+            }
+        }
+
+        impl TryFrom<&[u8]> for $type {
+            type Error = ParseError;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
+                Self::$parse(bytes)
+            }
+        }
+    )*};
+}
+
+read_by! {
+    AuthMechanism::parse,
+    Command::parse_line,
+    EpsvArgument::parse,
+    ExtendedAddress::parse,
+    Facts::parse,
+    FileDigest::parse,
+    FtpUrl::parse,
+    HostName::parse,
+    HostPort::parse,
+    LanguageTag::parse,
+    Network::parse,
+    Pathname::new,
+    PortRanges::parse,
+    ProtectionLevel::parse,
+    RawCommand::new,
+    RestartMarker::parse,
+    Structure::parse,
+    TimeVal::parse,
+    TransferMode::parse,
+    TypeCode::parse,
+    Verb::parse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_str_and_try_from_agree_with_parse() {
+        let ports: PortRanges = "21,300-400".parse().unwrap();
+        assert_eq!(PortRanges::try_from(&b"21,300-400"[..]), Ok(ports));
+        assert_eq!("PWD".parse(), Ok(Command::Pwd));
+        assert_eq!("".parse::<Pathname>(), Pathname::new(""));
+        assert_eq!("x".parse::<TimeVal>(), TimeVal::parse(b"x"));
+    }
+}

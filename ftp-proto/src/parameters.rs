@@ -1,10 +1,10 @@
 //! Transfer parameters: representation type, file structure and transmission mode
-//! (RFC 959 §3.1 and §3.4; RFC 1123 §4.1.2).
+//! (RFC 959 §3.1 and §3.4; RFC 1123 §4.1.2), and the restart marker of stream mode (RFC 3659 §5).
 
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
+use crate::{bytes, limits};
 
 /// The format of text, the form-code of `TYPE A` and `TYPE E` (RFC 959 §3.1.1.5).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -86,7 +86,7 @@ impl TypeCode {
             [b'L', b' ', digits @ ..] | [b'L', digits @ ..]
                 if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) =>
             {
-                let bits = number::octet(digits).filter(|bits| *bits != 0);
+                let bits = bytes::octet(digits).filter(|bits| *bits != 0);
                 bits.map(Self::Local).ok_or(unsupported)
             }
             _ => Err(unknown),
@@ -257,10 +257,55 @@ pub struct TransferParameters {
     pub mode: TransferMode,
 }
 
+/// The start of the next transfer: a byte offset in the file, 0 to 2^63 - 1.
+///
+/// The offset is counted in the representation type of that transfer.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RestartMarker(u64);
+
+impl RestartMarker {
+    /// The highest marker.
+    pub(crate) const HIGHEST: Self = Self(limits::RESTART_MARKER);
+
+    /// Returns a marker at `offset` bytes; `None` beyond 2^63 - 1.
+    #[must_use]
+    pub const fn new(offset: u64) -> Option<Self> {
+        if offset <= limits::RESTART_MARKER { Some(Self(offset)) } else { None }
+    }
+
+    /// Parses the argument of `REST`: 1 to 19 digits.
+    ///
+    /// # Errors
+    ///
+    /// Returns `UnexpectedEnd` for empty input. Returns `BadNumber` for a byte that is not a digit,
+    /// more than 19 digits or a value over 2^63 - 1.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |kind| ParseError::new("restart marker", 0, kind);
+        if input.is_empty() {
+            return Err(error(ParseErrorKind::UnexpectedEnd));
+        }
+        let short = Some(input).filter(|digits| digits.len() <= 19);
+        let offset = short.and_then(bytes::decimal).and_then(Self::new);
+        offset.ok_or(error(ParseErrorKind::BadNumber))
+    }
+
+    /// Returns the offset in bytes.
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for RestartMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ParseErrorKind::{UnexpectedEnd, UnknownWord, Unsupported};
+    use ParseErrorKind::{BadNumber, UnexpectedEnd, UnknownWord, Unsupported};
 
     #[test]
     fn type_codes_are_parsed_cm_30_cm_31() {
@@ -357,5 +402,26 @@ mod tests {
     fn types_have_names() {
         assert_eq!(RepresentationType::Ascii.to_string(), "ASCII");
         assert_eq!(RepresentationType::Image.to_string(), "image");
+    }
+
+    #[test]
+    fn restart_markers_are_parsed_cm_52_as_05() {
+        for (text, want) in [
+            ("0", Ok(0)),
+            ("0000000000000000001", Ok(1)),
+            ("4294967296", Ok(1 << 32)),
+            ("9223372036854775807", Ok(u64::MAX / 2)),
+            ("9223372036854775808", Err(BadNumber)),
+            ("00000000000000000001", Err(BadNumber)),
+            ("", Err(UnexpectedEnd)),
+            ("-1", Err(BadNumber)),
+            ("+1", Err(BadNumber)),
+            ("1 ", Err(BadNumber)),
+            ("0x10", Err(BadNumber)),
+        ] {
+            let got = RestartMarker::parse(text.as_bytes());
+            assert_eq!(got.map(RestartMarker::offset).map_err(|error| error.kind), want, "{text}");
+        }
+        assert_eq!(RestartMarker::new(1 << 63), None);
     }
 }

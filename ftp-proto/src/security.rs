@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::bytes;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 
 /// A security mechanism, the argument of `AUTH` (RFC 2228 §3; RFC 4217 §4.2 and §17).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -107,7 +107,7 @@ pub(crate) fn parse_buffer_size(input: &[u8]) -> Result<u32, ParseError> {
     if input.is_empty() {
         return Err(error(ParseErrorKind::UnexpectedEnd));
     }
-    let size = number::decimal(input).and_then(|size| size.try_into().ok());
+    let size = bytes::decimal(input).and_then(|size| size.try_into().ok());
     size.ok_or(error(ParseErrorKind::BadNumber))
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::bytes::split_or_all;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
-use crate::split::split_or_all;
 
 /// A well-formed verb that this crate does not know.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

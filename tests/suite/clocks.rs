@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// login, to find the missing year of a listed date, to find the age of files that an earlier server
 /// left, to recognise a directory, to check the dates of a certificate, to find whether a user
 /// has expired, to find the age of files to transfer, and to sign requests.
-const READERS: [&str; 37] = [
+const READERS: [&str; 36] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/serve/certificate/mod.rs",
     "ftp-cli/src/cmd/serve/check/users.rs",
@@ -22,16 +22,15 @@ const READERS: [&str; 37] = [
     "ftp-cli/src/cmd/serve/systemd/mod.rs",
     "ftp-cli/src/cmd/serve/user_storage.rs",
     "ftp-cli/src/cmd/serve/users.rs",
-    "ftp-cli/src/console/trace.rs",
+    "ftp-cli/src/console/output.rs",
     "ftp-cli/src/display.rs",
-    "ftp-cli/src/transfer/selection.rs",
+    "ftp-cli/src/transfer/options.rs",
     "ftp-client/src/file/begin.rs",
     "ftp-client/src/file/get.rs",
     "ftp-client/src/file/local.rs",
     "ftp-client/src/file/segments.rs",
     "ftp-client/src/file/take.rs",
     "ftp-client/src/listing/entries.rs",
-    "ftp-client/src/transfer/end.rs",
     "ftp-client/src/transfer/mod.rs",
     "ftp-client/src/tree/copy/down.rs",
     "ftp-client/src/tree/probe.rs",

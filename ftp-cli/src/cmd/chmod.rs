@@ -1,14 +1,14 @@
 //! `chmod MODE URL...`: sets permission bits, in octal or symbolic notation.
 
+use std::os::unix::ffi::OsStrExt;
+
 use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::Permissions;
-
-use std::os::unix::ffi::OsStrExt;
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::report::for_each_url::{self, Outcome, for_each_url};
+use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let mode = Mode::read(mode.as_bytes())?;
     for_each_url(options, stdio, urls, "modes set", |client, url, _, _| {
-        outcome(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
+        outcome(jobs::at(client, url, |client, path| mode.set(client, path))?)
     })
 }
 

@@ -14,11 +14,9 @@ use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
-use crate::console::messages::{Messages, Printable};
-use crate::console::output;
+use crate::console::output::{self, Dialogue, Messages, Printable};
 use crate::console::signals;
 use crate::console::stdio::Stdio;
-use crate::console::trace::{self, Dialogue};
 use crate::display::{self, shown};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
@@ -46,7 +44,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let dialogue = Lines::default();
     if !quiet {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
-        trace::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
+        output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
     let messages = stdio.messages.clone();
     let watches = stdio.is_process;

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use ftp_client::tree::path;
 use ftp_client::{
     Budget, Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions,
     Walked,
@@ -10,24 +11,18 @@ use ftp_client::{
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
-use crate::connect::retry::{RetryObserver, Retrying};
-use crate::connect::sessions::{RefusedLogins, Sessions};
-use crate::console::messages::Messages;
-use crate::console::output::ResultLines;
+use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::console::output::{self, Messages, ResultLines};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
-use crate::options::urls;
-use crate::options::values;
+use crate::options::{Options, urls, values};
 use crate::remote::order::Order;
 use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
 use crate::report::events::Events;
+use crate::report::jobs::Tally;
 use crate::report::json::Object;
-use crate::report::tally::Tally;
-use ftp_client::tree::path;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -41,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
     let retrying = Retrying::from_options(options)?;
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let mut lister =

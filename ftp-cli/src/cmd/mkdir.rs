@@ -5,16 +5,16 @@ use ftp_client::{Client, Error, Repeat};
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::report::for_each_url::{self, Outcome, for_each_url};
+use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("mkdir needs a URL: ftp-cli mkdir [-p] URL..."));
     }
-    for_each_url::are_named(&options.operands)?;
+    jobs::are_named(&options.operands)?;
     let parents = options.has("parents");
     for_each_url(options, stdio, &options.operands, "directories made", |client, url, _, repeat| {
-        for_each_url::at(client, url, |client, path| make(client, path, parents, repeat))
+        jobs::at(client, url, |client, path| make(client, path, parents, repeat))
     })
 }
 

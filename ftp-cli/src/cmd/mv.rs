@@ -4,21 +4,20 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use ftp_client::Client;
+use ftp_client::tree::path;
 use ftp_proto::{Escaped, FtpUrl};
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
-use crate::options::urls;
-use crate::report::for_each_url::{self, Outcome, for_each_url};
-use ftp_client::tree::path;
+use crate::options::{Options, urls};
+use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
     let url = urls::parse(from)?;
-    for_each_url::is_named(&url)?;
+    jobs::is_named(&url)?;
     let to = new_path(&url, to)?;
     let keeps = options.has("no-clobber");
     let quiet = options.is_quiet();

@@ -20,19 +20,14 @@ use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
-use crate::options::Options;
-use crate::options::urls;
-use crate::report::jobs::{self, Worker};
+use crate::options::{Options, urls};
+use crate::report::jobs::{self, Tally, Worker};
 use crate::report::json::Object;
-use crate::report::tally::Tally;
-use crate::transfer::context::Context;
-use crate::transfer::options::TransferOptions;
-use crate::transfer::source::Interruptible;
-use crate::transfer::upload::{local, not_moved, upload};
+use crate::transfer::options::{Context, TransferOptions};
+use crate::transfer::upload::{Interruptible, local, not_moved, upload};
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
@@ -87,7 +82,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     {
         item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let sessions = Sessions::new(options, stdio, &cleanup)?;
     let board = Board::new(when, stdio, items.len(), total(&items));

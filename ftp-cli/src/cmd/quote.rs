@@ -7,16 +7,14 @@ use ftp_proto::{Escaped, FtpUrl, Severity};
 use log::LevelFilter;
 
 use crate::connect::sessions::Sessions;
-use crate::console::output::ResultLines;
+use crate::console::output::{self, ResultLines};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
-use crate::options::urls;
+use crate::options::{Options, urls};
 use crate::report::events::Events;
+use crate::report::jobs::Tally;
 use crate::report::json::Object;
-use crate::report::tally::Tally;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {
@@ -26,7 +24,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(url)?;
     let commands = commands.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let messages = stdio.messages.clone();

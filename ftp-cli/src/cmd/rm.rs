@@ -12,17 +12,16 @@ use crate::console::stdio::Stdio;
 use crate::display::counted;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::options::Options;
-use crate::options::urls;
+use crate::options::{Options, urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
-use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
+use crate::report::jobs::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
     }
-    for_each_url::are_named(&options.operands)?;
+    jobs::are_named(&options.operands)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
     let globs = options.has("glob");

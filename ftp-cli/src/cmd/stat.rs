@@ -6,10 +6,9 @@ use ftp_proto::{Entry, EntryKind};
 use super::ls::FORMS;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::Options;
-use crate::options::values;
+use crate::options::{Options, values};
 use crate::remote::show_entry;
-use crate::report::for_each_url::{self, Outcome, for_each_url};
+use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -19,7 +18,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut lines = stdio.lines(options);
     let mut is_first = true;
     for_each_url(options, stdio, &options.operands, "objects found", |client, url, reporter, _| {
-        let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
+        let entry = jobs::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",
             path => path,

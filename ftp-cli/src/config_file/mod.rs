@@ -2,19 +2,24 @@
 //!
 //! Its options act as if they were typed first, so options on the command line override them. The
 //! file holds no passwords, so other users may read it; only its owner may write to it.
+//! A file that is too large, not a regular file, or writable by others is rejected.
 
-mod effect;
-mod place;
 mod reader;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::{Escaped, FtpUrl};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::geteuid;
 
-use crate::exit::Failure;
+use crate::display::shown_path;
+use crate::exit::{Exit, Failure};
 use crate::options::urls::is_url;
 use crate::options::{Command, GivenOption, Options};
 use reader::Choice;
@@ -68,7 +73,7 @@ pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(
     if options.has(SKIP) || options.has("help") || options.has("version") {
         return Ok(());
     }
-    let Some(place) = place::of_file(|name| std::env::var_os(name)) else { return Ok(()) };
+    let Some(place) = of_file(|name| std::env::var_os(name)) else { return Ok(()) };
     let Some((name, text)) = place.read()? else { return Ok(()) };
     reader::read(name, &text)?.apply(command, options)
 }
@@ -121,10 +126,10 @@ impl ConfigFile {
         let mut chosen: Vec<&Choice> = Vec::new();
         for choice in self.defaults.iter().filter(is_taken).chain(of_host.unwrap_or_default()) {
             // The options of a host replace those for all hosts.
-            chosen.retain(|earlier| !effect::replaces(choice, earlier));
+            chosen.retain(|earlier| !reader::replaces(choice, earlier));
             chosen.push(choice);
         }
-        chosen.retain(|choice| effect::is_possible(choice, command, options));
+        chosen.retain(|choice| reader::is_possible(choice, command, options));
         let given = chosen.into_iter().flat_map(|choice| choice.given.iter().cloned());
         let given: Vec<GivenOption> = given.collect();
         options.precede_by(given);
@@ -253,156 +258,90 @@ fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
         && options.last_typed(&[choice.long]).is_none()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options;
+/// The variable that names another file; an empty value means no file.
+const VARIABLE: &str = "FTP_CLI_CONFIG";
 
-    const FILE: &str = "\
-[defaults]
-retry = 2
-tls-data = \"clear\"
-pin = [\"one\", \"two\"]
-insecure = true
-[hosts.\"nas.example\"]
-user = \"me\"
-insecure = false
-[hosts.\"nas.example:2121\"]
-user = \"other\"
-[bookmarks]
-nas = \"ftpes://me@nas.example/volume1/\"
-top = \"ftp://h\"
-";
+/// Largest file in bytes.
+const LARGEST: u64 = 1 << 20;
 
-    /// Returns the options and operands of a line, after the file.
-    fn line(line: &str) -> Result<String, String> {
-        let (command, mut options) =
-            options::parse(line.split(' ').map(OsString::from)).map_err(|error| error.message)?;
-        let file = reader::read("f".to_owned(), FILE).map_err(|error| error.message)?;
-        file.apply(command.unwrap(), &mut options).map_err(|error| error.message)?;
-        let mut words = Vec::new();
-        for long in ["retry", "tls-data", "pin", "insecure", "user"] {
-            let values: Vec<_> = options.all(long).map(OsStr::to_string_lossy).collect();
-            if options.has(long) {
-                words.push(format!("{long}={}", values.join(",")));
+/// Expected place of the file.
+#[derive(Debug, Eq, PartialEq)]
+struct Place {
+    path: PathBuf,
+    /// Whether a variable names the file, so that the file must exist.
+    is_named: bool,
+}
+
+/// Returns where the file is expected: `FTP_CLI_CONFIG`, else `ftp-cli/config.toml` in
+/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if `FTP_CLI_CONFIG` is empty, or if it is
+/// not set and neither `XDG_CONFIG_HOME` nor `HOME` is absolute.
+fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
+    if let Some(path) = environment(VARIABLE) {
+        return (!path.is_empty()).then(|| Place { path: path.into(), is_named: true });
+    }
+    // A relative path would name a file that the current directory's owner controls.
+    let directory = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let configs = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
+    Some(Place { path: configs?.join("ftp-cli/config.toml"), is_named: false })
+}
+
+impl Place {
+    /// Reads the file. Returns its name and text, or `None` if it is missing and no variable names
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read, is too large or not a regular file, or can be
+    /// changed by others. Returns `Usage` if the file is not UTF-8.
+    fn read(&self) -> Result<Option<(String, String)>, Failure> {
+        let name = shown_path(&self.path);
+        let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
+        // Opening a FIFO must not wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match open(&self.path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(error) => {
+                let error = std::io::Error::from(error);
+                // A path with a name that is too long cannot exist.
+                let is_missing = matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+                );
+                return match is_missing && !self.is_named {
+                    true => Ok(None),
+                    false => Err(Failure::local(name, &error)),
+                };
             }
+        };
+        let failed = |error| Failure::local(&name, &error);
+        let metadata = file.metadata().map_err(failed)?;
+        if let Some(why) = untrusted(&metadata, geteuid().as_raw()) {
+            return Err(unfit(&why));
         }
-        words.extend(options.operands.iter().map(|text| text.to_string_lossy().into_owned()));
-        Ok(words.join(" "))
-    }
-
-    #[test]
-    fn typed_options_override_host_options_which_override_defaults() {
-        let defaults = "retry=2 tls-data=clear pin=one,two";
-        for (typed, want) in [
-            ("get ftp://h/a", format!("{defaults} insecure= ftp://h/a")),
-            ("get ftp://NAS.example/a", format!("{defaults} user=me ftp://NAS.example/a")),
-            (
-                "get -u you --pin three ftp://nas.example/a",
-                "retry=2 tls-data=clear pin=three user=you ftp://nas.example/a".to_owned(),
-            ),
-            (
-                "get ftp://nas.example:2121/a",
-                format!("{defaults} user=other ftp://nas.example:2121/a"),
-            ),
-            ("get me@nas.example:a b", format!("{defaults} me@nas.example:a b")),
-            ("get nas.example:a b", format!("{defaults} user=me nas.example:a b")),
-            ("mirror site ftp://h/", format!("{defaults} insecure= site ftp://h/")),
-            // Options that the command does not accept are left out.
-            (
-                "quote ftp://h/ NOOP",
-                "tls-data=clear pin=one,two insecure= ftp://h/ NOOP".to_owned(),
-            ),
-        ] {
-            assert_eq!(line(typed), Ok(want), "{typed}");
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(unfit("too large: expected at most 1 MiB"));
         }
-        let wrong = line("get -P d ftp://h/a ftp://nas.example/b").unwrap_err();
-        assert!(wrong.starts_with("f: h and nas.example have different options"), "{wrong}");
-    }
-
-    #[test]
-    fn a_configured_password_applies_only_to_its_user() {
-        for (typed, want) in [
-            ("ls ftp://h/", "user=me password-command=c"),
-            ("ls ftp://me@h/", "password-command=c"),
-            ("ls ftp://me:pw@h/", ""),
-            ("ls ftp://you@h/", ""),
-            ("ls ftp://you:pw@h/", ""),
-            ("ls -u me ftp://h/", "user=me password-command=c"),
-            ("ls -u you ftp://h/", "user=you"),
-            ("ls -u me ftp://you@h/", "user=me password-command=c"),
-            ("ls --password-file f ftp://h/", "user=me password-file=f password-command=c"),
-            ("ls ftp://me@h:2121/", "password-command=c password-file=all"),
-            ("ls ftp://you@h:2121/", "password-file=all"),
-            // fxp has no option for the user.
-            ("fxp ftp://h/ ftp://h/a", ""),
-            ("fxp ftp://me@h/ ftp://me@h/a", "password-command=c"),
-        ] {
-            let text = "[hosts.h]\nuser = \"me\"\npassword-command = \"c\"\n\
-                        [hosts.\"h:2121\"]\npassword-file = \"all\"\n";
-            let (command, mut options) =
-                options::parse(typed.split(' ').map(OsString::from)).ok().unwrap();
-            reader::read("f".to_owned(), text)
-                .and_then(|file| file.apply(command.unwrap(), &mut options))
-                .unwrap();
-            let longs = ["user", "password-command", "password-file"];
-            let mut found: Vec<_> = options
-                .in_order(&longs)
-                .map(|(long, value)| format!("{long}={}", value.display()))
-                .collect();
-            let mut want: Vec<_> = want.split_terminator(' ').collect();
-            found.sort();
-            want.sort_unstable();
-            assert_eq!(found, want, "{typed}");
-        }
-        let mixed = line("ls ftp://you@nas.example/ ftp://nas.example/").unwrap_err();
-        assert!(mixed.contains("ftp://you@nas.example/ and ftp://nas.example/ have"), "{mixed}");
-    }
-
-    #[test]
-    fn listed_urls_must_share_the_host_options_of_the_run() {
-        for (typed, listed, want) in [
-            ("get -i f", "ftp://h/a", None),
-            (
-                "get -i f",
-                "ftp://NAS.example/a",
-                Some("f: NAS.example has options that do not apply"),
-            ),
-            ("get -i f ftp://h/b", "ftp://nas.example/a", Some("f: h and nas.example have")),
-            ("get -i f ftp://nas.example/b", "ftp://nas.example/a", None),
-            ("get -i f ftp://nas.example/b", "ftp://h/a", Some("f: nas.example and h have")),
-            (
-                "get -i f ftp://nas.example/b",
-                "ftp://nas.example:2121/a",
-                Some("f: ftp://nas.example/b and ftp://nas.example:2121/a have"),
-            ),
-            ("get -i f -u you --insecure ftp://h/b", "ftp://nas.example/a", None),
-        ] {
-            let (command, mut options) =
-                options::parse(typed.split(' ').map(OsString::from)).ok().unwrap();
-            let file = reader::read("f".to_owned(), FILE).ok().unwrap();
-            file.apply(command.unwrap(), &mut options).ok().unwrap();
-            let checked = check(&options, &FtpUrl::parse(listed.as_bytes()).unwrap());
-            let said = checked.err().map(|failure| failure.message);
-            let is_right =
-                said.as_ref().zip(want).is_some_and(|(said, want)| said.starts_with(want));
-            assert!(is_right || said.is_none() && want.is_none(), "{typed} {listed}: {said:?}");
-        }
-    }
-
-    #[test]
-    fn bookmarks_are_expanded_in_operands() {
-        for (typed, want) in [
-            ("@nas", "ftpes://me@nas.example/volume1/"),
-            ("@nas/", "ftpes://me@nas.example/volume1/"),
-            ("@nas/a/b%20c", "ftpes://me@nas.example/volume1/a/b%20c"),
-            ("@top/a", "ftp://h/a"),
-            ("@none/a", "@none/a"),
-            ("nas", "nas"),
-            ("./@nas", "./@nas"),
-        ] {
-            let all = line(&format!("get {typed}")).unwrap();
-            assert_eq!(all.rsplit(' ').next(), Some(want), "{typed}");
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((name, text))),
+            Err(_) => Err(Failure::usage(format!("{name}: invalid text: expected UTF-8"))),
         }
     }
 }
+
+/// Returns why a file cannot be trusted, or `None` if it can.
+fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
+    if !metadata.is_file() {
+        return Some("not a regular file".to_owned());
+    }
+    if owner != user && owner != 0 {
+        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
+    }
+    (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,8 @@
 pub(crate) mod credentials;
 pub(crate) mod dialler;
 pub(crate) mod netrc;
-pub(crate) mod prompt;
-pub(crate) mod proxy;
-pub(crate) mod replies;
-pub(crate) mod retry;
+pub(crate) mod secret;
 pub(crate) mod sessions;
 pub(crate) mod tls_options;
+
+pub(crate) use sessions as retry;

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use ftp_client::{Client, Error, Phase, Tls, TlsError};
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::console::messages::Messages;
+use crate::console::output::Messages;
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
-use crate::options::values;
+use crate::options::{Options, values};
 
 /// Port for implicit TLS.
 const IMPLICIT: u16 = 990;

@@ -1,14 +1,36 @@
-//! Writes data and results to standard output from several threads.
+//! Writes data and results to standard output from several threads, and messages, one line each, to
+//! standard error, which progress and trace use too.
+//!
+//! Messages hide the arguments that may contain a password: those with an `@` after a colon, except
+//! URLs without a password. Many places in the code quote invalid values and names of missing files.
+//! So every message is searched for the arguments.
+//!
+//! Also logs the records of the libraries: the FTP dialogue for `--trace`, other records as messages.
 
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::os::unix::ffi::OsStrExt;
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ftp_proto::Escaped;
+use env_logger::{Builder, Target};
+use ftp_client::Error;
+use ftp_proto::{Escaped, FtpUrl};
+use ftp_server::{EventLog, LogWriter};
+use indicatif::ProgressBar;
+use log::LevelFilter;
 
-use crate::exit::Failure;
+use crate::display;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
+use crate::options::Options;
+use crate::options::urls::{is_url, may_hold_password};
 
 /// Standard output, shared by threads; writes are not interleaved.
 #[derive(Clone)]
@@ -97,9 +119,449 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure>
     written.map_err(|error| Failure::output(&error))
 }
 
+/// Standard error, shared by messages, progress and trace.
+#[derive(Clone)]
+pub(crate) struct Messages {
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    is_terminal: bool,
+    /// Queue for messages that must not block.
+    queue: Arc<OnceLock<LogWriter>>,
+    /// Progress bar that is cleared before messages.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// Arguments that are never shown.
+    hidden: Arc<OnceLock<Hidden>>,
+    /// The file of `--log-file`.
+    log: Arc<OnceLock<Mutex<Log>>>,
+    replies: Arc<Replies>,
+}
+
+/// A file of messages with timestamps.
+struct Log {
+    file: File,
+    /// Whether a write error was reported already.
+    has_failed: bool,
+}
+
+/// Maximum time that the program waits, before it exits, for queued messages to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Messages {
+    pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
+        let queue = Arc::default();
+        let bar = Arc::default();
+        let hidden = Arc::default();
+        let log = Arc::default();
+        let replies = Arc::default();
+        let writer: Box<dyn Write + Send> = Box::new(writer);
+        Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log, replies }
+    }
+
+    /// Returns the count of what the run does about replies that are out of step.
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// Hides these arguments in all later messages.
+    pub(crate) fn hide(&self, hidden: &Hidden) {
+        let _ = self.hidden.set(hidden.clone());
+    }
+
+    /// Appends all later messages, with timestamps, to the file `path`, in addition to standard
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be opened or created.
+    pub(crate) fn log_to(&self, path: &OsStr) -> Result<(), Failure> {
+        let opened = File::options().append(true).create(true).open(path);
+        let file = opened.map_err(|error| Failure::local(Escaped(path.as_bytes()), &error))?;
+        let _ = self.log.set(Mutex::new(Log { file, has_failed: false }));
+        Ok(())
+    }
+
+    /// Clears this bar, if any, before each later message, and redraws it afterwards.
+    pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
+        *lock(&self.bar) = bar;
+    }
+
+    /// Queues later messages, so that they never block, even if no program reads them. Returns the
+    /// queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if a thread cannot be started.
+    pub(crate) fn queued(&self) -> io::Result<LogWriter> {
+        let queue = LogWriter::start("the log", io::sink())?;
+        let mut writer = lock(&self.writer);
+        queue.replace(std::mem::replace(&mut *writer, Box::new(queue.clone())));
+        let _ = self.queue.set(queue.clone());
+        Ok(queue)
+    }
+
+    /// Waits a short time for queued messages to be written.
+    pub(crate) fn settle(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.flush(LAST_WORDS);
+        }
+    }
+
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Writes one message on one line, after the program name. Escapes control characters from any
+    /// source.
+    pub(crate) fn say(&self, message: impl fmt::Display) {
+        self.say_if(true, message);
+    }
+
+    /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
+    pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
+        if is_shown {
+            self.line(format_args!("ftp-cli: {message}"));
+        }
+        self.log(message);
+    }
+
+    /// Appends a message to the log file, if there is one.
+    pub(crate) fn log(&self, message: impl fmt::Display) {
+        let Some(log) = self.log.get() else { return };
+        let mut log = lock(log);
+        let message = message.to_string();
+        let message = self.plain(&message);
+        let time = display::timestamp();
+        let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
+        // One call per line, because other processes may append to the same file.
+        let written = log.file.write_all(line.as_bytes());
+        if let Err(error) = written
+            && !std::mem::replace(&mut log.has_failed, true)
+        {
+            self.line(format_args!("ftp-cli: --log-file: cannot write: {error}"));
+        }
+    }
+
+    /// Writes one line with control characters escaped.
+    pub(crate) fn line(&self, line: impl fmt::Display) {
+        let line = line.to_string();
+        self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
+    }
+
+    /// Removes hidden arguments, system error numbers and byte positions from a text.
+    pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let text = display::plain(text);
+        match self.hidden.get() {
+            Some(hidden) => hidden.leave_out(text),
+            None => text,
+        }
+    }
+
+    /// Writes raw bytes. Errors of writing to standard error are ignored.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let bar = lock(&self.bar).clone();
+        match bar {
+            Some(bar) => bar.suspend(|| self.write_now(bytes)),
+            None => self.write_now(bytes),
+        }
+    }
+
+    fn write_now(&self, bytes: &[u8]) {
+        let mut writer = lock(&self.writer);
+        let _ = writer.write_all(bytes).and_then(|()| writer.flush());
+    }
+}
+
+/// Text with terminal control characters escaped, and backslashes unchanged: text from a peer has
+/// already gone through [`Escaped`], and is not escaped again.
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most messages contain nothing to escape.
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
+        for (index, part) in self.0.split('\\').enumerate() {
+            if index > 0 {
+                f.write_str("\\")?;
+            }
+            Escaped(part.as_bytes()).fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Replacement text.
+const INSTEAD: &str = "(an argument that may hold a password)";
+
+/// Hidden arguments, in each form in which a message may quote them. The default hides nothing.
+#[derive(Clone, Default)]
+pub(crate) struct Hidden(Arc<[String]>);
+
+impl Hidden {
+    /// Selects, from the arguments of a run, those that must be hidden.
+    pub(crate) fn among(arguments: &[OsString]) -> Self {
+        let mut forms = Vec::new();
+        for argument in arguments {
+            let value = value(argument.as_bytes());
+            if !is_secret(value) {
+                continue;
+            }
+            let text = String::from_utf8_lossy(value);
+            let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+            forms.extend([text.into_owned(), Escaped(value).to_string(), quoted]);
+        }
+        Self(forms.into())
+    }
+
+    /// Returns the text without the hidden arguments.
+    pub(crate) fn leave_out<'t>(&self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
+        let mut text = text.into();
+        for form in self.0.iter() {
+            if text.contains(form) {
+                text = Cow::Owned(text.replace(form, INSTEAD));
+            }
+        }
+        text
+    }
+}
+
+/// Returns the value of an argument that may be an option: the part after `--NAME=` or `-N`, else
+/// the whole argument.
+fn value(argument: &[u8]) -> &[u8] {
+    let value = match argument {
+        [b'-', b'-', rest @ ..] => {
+            rest.iter().position(|byte| *byte == b'=').and_then(|at| rest.get(at + 1..))
+        }
+        [b'-', _, rest @ ..] => Some(rest),
+        _ => None,
+    };
+    value.unwrap_or(argument)
+}
+
+fn is_secret(value: &[u8]) -> bool {
+    match FtpUrl::parse(value) {
+        Ok(url) if is_url(value) => url.password().is_some(),
+        _ => may_hold_password(value),
+    }
+}
+
+/// Log target of the client for each line that it sends and receives. The client replaces passwords
+/// with `****`.
+const WIRE: &str = "ftp_client::wire";
+
+/// Log target of a server for its start and end, which `serve` reports itself.
+const LIFE: &str = "ftp_server::server";
+
+/// Log target of a server for its events, which `serve` logs itself.
+const EVENTS: &str = "ftp_server::events";
+
+/// Destination of the dialogue.
+pub(crate) enum Dialogue {
+    Nowhere,
+    /// Standard error, with the rest of the log.
+    Messages,
+    Writer(Box<dyn Write + Send>),
+}
+
+/// Starts logging as `--trace`, `--verbose` and `--quiet` say. `usual` is the level without them.
+///
+/// # Errors
+///
+/// Returns `Local` if the trace file cannot be created.
+pub(crate) fn start(
+    options: &Options,
+    messages: &Messages,
+    usual: LevelFilter,
+) -> Result<(), Failure> {
+    let dialogue = match options.optional("trace") {
+        None => Dialogue::Nowhere,
+        Some(None) => Dialogue::Messages,
+        Some(Some(file)) => Dialogue::Writer(Box::new(create(file)?)),
+    };
+    install(dialogue, messages, level(options, usual));
+    Ok(())
+}
+
+/// Starts to write a server's log messages to its event log. Omits its events, which `serve` logs
+/// there itself.
+pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
+    let level = level(options, LevelFilter::Info);
+    let log = Arc::clone(log);
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life(level))
+        .filter_module(EVENTS, LevelFilter::Off)
+        .target(Target::Pipe(Box::new(io::sink())))
+        .format(move |_, record| {
+            let words = record.args().to_string();
+            log.message(record.level(), format_args!("{}", display::plain(&words)));
+            Ok(())
+        })
+        .try_init();
+}
+
+/// Returns the log level.
+fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
+    match (options.is_quiet(), options.is_verbose()) {
+        (true, _) => LevelFilter::Error,
+        (_, true) => LevelFilter::Debug,
+        _ => usual,
+    }
+}
+
+/// Returns the log level for a server's start and end. The level `Info` becomes `Warn`, because
+/// `serve` reports both itself.
+fn of_life(level: LevelFilter) -> LevelFilter {
+    if level == LevelFilter::Info { LevelFilter::Warn } else { level }
+}
+
+fn create(file: &OsStr) -> Result<File, Failure> {
+    let created = File::create(file);
+    created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
+}
+
+/// Installs the logger of the process, unless the process already has one. A program that calls
+/// [`run`](crate::run) more than once, or has its own logger, keeps the first logger.
+pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
+    let wire = match dialogue {
+        Dialogue::Nowhere => LevelFilter::Off,
+        _ => LevelFilter::Debug,
+    };
+    let file = match dialogue {
+        Dialogue::Writer(writer) => Some(Mutex::new(writer)),
+        _ => None,
+    };
+    let logged = messages.clone();
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_client", level)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life(level))
+        .filter_module(WIRE, wire)
+        .target(Target::Pipe(Box::new(ToMessages(messages.clone()))))
+        .format(move |out, record| {
+            let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
+            match &file {
+                Some(file) if record.target() == WIRE => {
+                    let mut file = lock(file);
+                    file.write_all(line.as_bytes())
+                }
+                _ if record.target() == WIRE => out.write_all(line.as_bytes()),
+                _ => {
+                    logged.log(record.args());
+                    out.write_all(line.as_bytes())
+                }
+            }
+        })
+        .try_init();
+}
+
+/// Returns the time of day in UTC: `15:04:05.678`.
+fn now() -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = time.as_secs();
+    let millis = time.subsec_millis();
+    let hour = seconds / 3_600 % 24;
+    let minute = seconds / 60 % 60;
+    let second = seconds % 60;
+    format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
+}
+
+struct ToMessages(Messages);
+
+impl Write for ToMessages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The number of times that one run reconnects because replies were out of step.
+const MOST: u32 = 3;
+
+/// The reconnects of one run, shared by its threads, and whether a session ended with a reply that
+/// was never read.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    reconnects: AtomicU32,
+    was_unread: AtomicBool,
+}
+
+impl Replies {
+    /// Returns whether one more connection may replace one whose replies were out of step, and
+    /// counts it.
+    pub(crate) fn may_reconnect(&self) -> bool {
+        self.reconnects.fetch_add(1, Ordering::Relaxed) < MOST
+    }
+
+    /// Notes the result of QUIT.
+    pub(crate) fn note_quit(&self, result: &Result<(), Error>) {
+        if result.as_ref().is_err_and(Error::is_out_of_step) {
+            self.was_unread.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the failure of a run that seemed to succeed.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Integrity` if a session ended with a reply that was never read.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.was_unread.load(Ordering::Relaxed) {
+            true => {
+                let message = "the server sent more replies than commands, so what it confirmed \
+                               may have failed; check the result, or use --verify size";
+                Err(Failure::new(Exit::Integrity, message).never_retried())
+            }
+            false => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn printable_escapes_once_li_04() {
+        for (text, want) in [
+            ("plain \u{e9}", "plain \u{e9}"),
+            ("a\\x1b[2J", "a\\x1b[2J"),
+            ("\x1b]0;x\x07\u{202e}", "\\x1b]0;x\\x07\\u{202e}"),
+            ("two\nlines", "two\\x0alines"),
+        ] {
+            assert_eq!(Printable(text).to_string(), want);
+        }
+    }
+
+    #[test]
+    fn arguments_that_may_hold_a_password_are_hidden_in_every_form() {
+        let arguments = [
+            "get",
+            "--jobs=ftp://u:S3cret@h/x",
+            "-uu:S3cret@h",
+            "u:S3\"cret\x1b@h",
+            "ftp://u@h/x",
+            "u@h:x",
+            "10:30",
+        ];
+        let hidden = Hidden::among(&arguments.map(OsString::from));
+        for (text, want) in [
+            ("\"ftp://u:S3cret@h/x\" is not", "\"(an argument that may hold a password)\" is not"),
+            ("u:S3cret@h/y: missing", "(an argument that may hold a password)/y: missing"),
+            ("u:S3\"cret\\x1b@h", "(an argument that may hold a password)"),
+            ("u:S3\\\"cret\x1b@h", "(an argument that may hold a password)"),
+            ("ftp://u@h/x, u@h:x, 10:30", "ftp://u@h/x, u@h:x, 10:30"),
+        ] {
+            assert_eq!(hidden.leave_out(text), want);
+        }
+        assert_eq!(Hidden::default().leave_out("a:b@c"), "a:b@c");
+    }
 
     /// Buffer that keeps all written bytes, shared by its clones.
     #[derive(Clone, Default)]

@@ -1,22 +1,38 @@
 //! Handles SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and
 //! leaves no temporary file. An ignored SIGHUP (`nohup`) stays ignored. If a file exceeds
 //! `ulimit -f`, that is a write error (EFBIG), like a full disk, and does not end the process.
+//!
+//! After a signal or at the limit of `--timeout`, another thread ends the process, once the main
+//! thread has released its resources. The command of `--password-command` does not outlive it.
+//!
+//! Also hides input on the terminal, and restores the echo before a signal ends or stops the process. A
+//! continued process prompts again.
 
-use std::io;
-use std::sync::{Arc, OnceLock, mpsc};
-use std::time::Duration;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use ftp_client::{Canceller, Error, Phase};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::ending::Ending;
-use super::ignored_signals::is_ignored;
-use super::messages::Messages;
+use super::output::Messages;
 use super::stdio::Stdio;
-use super::{children, echo, threads};
 use crate::exit::{Exit, Failure};
+use crate::lock::{lock, start_thread};
+use crate::options::{Command, Options};
 use crate::report::events::Events;
 
 /// Maximum time for the last message, because standard error may have no reader.
@@ -134,7 +150,7 @@ fn listen(hears_hangup: bool, mut act: impl FnMut(i32) + Send + 'static) -> io::
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
     let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
     let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;
-    threads::start("signals", move || {
+    start_thread("signals", move || {
         for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             act(signal);
         }
@@ -160,8 +176,8 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
 
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has released its resources")]
 fn end_because(cause: Cause, messages: &Messages, events: &Events) {
-    echo::restore();
-    children::end();
+    restore();
+    end_children();
     let failure = cause.failure();
     let exit = failure.exit;
     // A full pipe blocks its writers, and the main thread may already be one of them.
@@ -185,4 +201,287 @@ fn end_because(cause: Cause, messages: &Messages, events: &Events) {
         let _ = emulate_default_handler(SIGHUP);
     }
     std::process::exit(exit.code().into());
+}
+
+/// Maximum time for the main thread to abort its transfers and release its resources. With the 250
+/// ms for the last message, the process ends within a second.
+const GOOD_BYE: Duration = Duration::from_millis(500);
+
+/// Stage of the shutdown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Stage {
+    #[default]
+    Running,
+    /// The main thread must release its resources.
+    Begun,
+    /// The main thread has released its resources, and does nothing more.
+    LetGo,
+}
+
+/// Agreement between the main thread and another one about who ends the process.
+#[derive(Clone, Default)]
+pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
+
+impl Ending {
+    /// Cancels the transfers, ends the child processes, and waits a short time for the main thread
+    /// to release its resources.
+    pub(super) fn begin(&self, canceller: Option<&Canceller>) {
+        let (stage, changed) = &*self.0;
+        let mut stage = lock(stage);
+        *stage = Stage::Begun;
+        // Cancelled only once the stage is set: the main thread may then call `heed` at once.
+        if let Some(canceller) = canceller {
+            canceller.cancel();
+        }
+        restore();
+        end_children();
+        let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
+    }
+
+    /// Returns at once, unless the shutdown has begun: then parks the main thread for good, and the
+    /// other thread ends the process.
+    pub(crate) fn heed(&self) {
+        let (stage, changed) = &*self.0;
+        let mut stage = lock(stage);
+        if *stage == Stage::Begun {
+            *stage = Stage::LetGo;
+            drop(stage);
+            changed.notify_all();
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// Additional time for the main thread to end by itself.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Additional time for `doctor`, which reports its findings and removes its files after the limit.
+/// It ends sooner if it has not begun yet, or if nothing reads its report.
+const GRACE_OF_DOCTOR: Duration = Duration::from_secs(10);
+
+/// Starts the thread that ends the run at the limit of `--timeout`, if this run owns the process. It
+/// does so even if the main thread waits for something local: a FIFO, a full pipe, standard input, a
+/// password command.
+///
+/// Waits for the network end by themselves at the same limit, with a better message, so this thread
+/// acts a little later.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid limit, and `Internal` if the system refuses the thread.
+pub(crate) fn start_watchdog(
+    command: Option<Command>,
+    options: &Options,
+    stdio: &Stdio,
+) -> Result<(), Failure> {
+    let Some(end) = options.end()?.filter(|_| stdio.is_process) else { return Ok(()) };
+    let reports_late = command == Some(Command::Doctor);
+    let early = EarlyEnd::of(stdio);
+    let output = stdio.shared_output.clone();
+    let started = start_thread("time limit", move || {
+        std::thread::sleep((end + GRACE).saturating_duration_since(Instant::now()));
+        // A report that nothing reads is not worth the time.
+        while reports_late && end.elapsed() < GRACE_OF_DOCTOR {
+            if !early.has_begun() || output.is_blocked_for(GRACE) {
+                break;
+            }
+            std::thread::sleep(GRACE);
+        }
+        early.end(Cause::Timeout);
+    });
+    let refused = |error| Failure::new(Exit::Internal, format!("--timeout: {error}"));
+    started.map(drop).map_err(refused)
+}
+
+/// Child processes that were not reaped yet, so that no other process can have their numbers.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Depth to which descendants are searched.
+const DEEPEST: usize = 32;
+
+/// A child process that [`end_children`] ends.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn watch(child: Child) -> Self {
+        lock(&RUNNING).push(Pid::from_child(&child));
+        Self(child)
+    }
+
+    /// Kills the child process.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+    }
+
+    /// Waits for the end of the child process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
+        let id = Pid::from_child(&self.0);
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(waitid(WaitId::Pid(id), ended), Err(Errno::INTR)) {}
+        // Reaped under the lock, so that `end_children` signals no other process.
+        let mut running = lock(&RUNNING);
+        running.retain(|other| *other != id);
+        self.0.wait()
+    }
+}
+
+/// Sends SIGTERM to the child processes and their descendants. They share the process group of this
+/// process, because a command may ask for a passphrase on the terminal.
+pub(crate) fn end_children() {
+    for process in lock(&RUNNING).iter() {
+        end_all(*process, DEEPEST);
+    }
+}
+
+fn end_all(process: Pid, depth: usize) {
+    let id = process.as_raw_nonzero();
+    // Read first: when the process has ended, its children have another parent.
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let _ = kill_process(process, Signal::TERM);
+    let Some(depth) = depth.checked_sub(1) else { return };
+    for child in children.unwrap_or_default().split_ascii_whitespace() {
+        if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
+            end_all(child, depth);
+        }
+    }
+}
+
+/// Initial buffer size for the process status, in bytes. The status is longer on systems with many
+/// cores.
+const STATUS: usize = 2_048;
+
+/// Returns whether a signal was ignored when the process started; false if the system does not
+/// report it.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    ignored().is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Returns the ignored signals as bits, the lowest for signal 1.
+fn ignored() -> Option<u64> {
+    // Read as bytes, because the status contains the process name, which need not be UTF-8.
+    let mut status = Vec::with_capacity(STATUS);
+    File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
+    // `SigIgn` is closer to the end of the status, so the search begins there.
+    let mut lines = status.rsplit(|byte| *byte == b'\n');
+    let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
+    u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
+}
+
+/// Signals that keep their default effect, but only after the terminal is restored. Signals that
+/// ask the process to end are handled in `signals.rs`, which cleans up and calls [`restore`].
+/// SIGTTIN and SIGTTOU reach only a background process, which does not own the terminal.
+const DEFAULTS: [i32; 9] =
+    [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
+
+/// The terminal on which input is hidden, if there is one.
+static HIDING: Mutex<Option<Hiding>> = Mutex::new(None);
+
+struct Hiding {
+    terminal: File,
+    /// Original settings.
+    shown: Termios,
+    /// Current settings.
+    hidden: Termios,
+    prompt: String,
+    /// Socket that notifies the reader when the process is about to end.
+    bell: UnixStream,
+}
+
+/// Guard that hides input until it is dropped.
+pub(crate) struct EchoOff;
+
+impl EchoOff {
+    /// Hides input after writing `prompt`. The other end of `bell` receives a byte when the process
+    /// is about to end.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if `terminal` cannot be changed or written to.
+    pub(crate) fn begin(terminal: &File, prompt: String, bell: UnixStream) -> io::Result<Self> {
+        let shown = tcgetattr(terminal)?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
+        let terminal = terminal.try_clone()?;
+        let hiding = Hiding { terminal, shown, hidden, prompt, bell };
+        let mut slot = lock(&HIDING);
+        // With the lock held, a signal during the following change waits, and then undoes it.
+        hiding.hide().inspect_err(|_| hiding.show())?;
+        *slot = Some(hiding);
+        Ok(Self)
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+impl Hiding {
+    /// Hides input, discards earlier input, and prompts.
+    fn hide(&self) -> io::Result<()> {
+        tcsetattr(&self.terminal, OptionalActions::Flush, &self.hidden)?;
+        (&self.terminal).write_all(self.prompt.as_bytes())
+    }
+
+    fn show(&self) {
+        // The kernel processes input with a delay, and would echo unprocessed input once the echo
+        // is on again. Polling makes the kernel process the input at once, while the echo is off.
+        let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
+        let _ = poll(&mut typed, Some(&Timespec::default()));
+        // A partly typed password must be discarded, not become the input of another program.
+        let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Flush, &self.shown);
+    }
+}
+
+/// Restores the echo, and wakes the reader. Called after the input, and before the process ends.
+pub(crate) fn restore() {
+    if let Some(hiding) = lock(&HIDING).take() {
+        hiding.show();
+        let _ = (&hiding.bell).write_all(b"!");
+    }
+}
+
+/// Handles signals in a thread that runs until the process ends. If the thread ended earlier, later
+/// signals would be ignored.
+///
+/// # Errors
+///
+/// Returns the system's error if the signals cannot be handled or the thread cannot be started.
+pub(crate) fn watch() -> io::Result<()> {
+    static WATCHED: OnceLock<()> = OnceLock::new();
+    if WATCHED.get().is_some() {
+        return Ok(());
+    }
+    let wanted = DEFAULTS.iter().filter(|signal| !is_ignored(**signal));
+    let mut signals = Signals::new(wanted)?;
+    let act = move || {
+        for signal in signals.forever() {
+            heed(signal);
+        }
+    };
+    start_thread("terminal", act)?;
+    let _ = WATCHED.set(());
+    Ok(())
+}
+
+fn heed(signal: i32) {
+    // The lock is held while the process is stopped, so that no thread assumes that input is
+    // hidden.
+    let mut slot = lock(&HIDING);
+    if let Some(hiding) = slot.as_ref() {
+        hiding.show();
+    }
+    let _ = emulate_default_handler(signal);
+    // The process was continued. If it is in the background, hiding input stops it again.
+    if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
+        slot.take();
+    }
 }

@@ -1,18 +1,22 @@
-//! Standard streams of a run, which tests can replace.
+//! Standard streams of a run, which tests can replace, and streams that were closed when the process
+//! started.
+//!
+//! Before `main`, Rust's runtime opens `/dev/null` in place of each closed stream. Output to it is
+//! lost without an error, and input from it is empty. In `main`, the stream looks like a
+//! `/dev/null` that was passed on purpose, so `look` runs earlier.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::stdio;
 
-use super::closed::{self, Closed};
-use super::ending::Ending;
-use super::messages::Messages;
-use super::output::{Output, ResultLines};
-use super::signals::Cleanup;
+use super::output::{Messages, Output, ResultLines};
+use super::signals::{Cleanup, Ending};
 use crate::options::Options;
 use crate::report::events::Events;
 
@@ -37,11 +41,11 @@ impl Stdio {
     /// Returns the streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        let output = match closed::is_output_closed() {
+        let output = match is_output_closed() {
             true => Output::new(Closed),
             false => Output::new(StandardOutput),
         };
-        let input: Box<dyn Read + Send> = match closed::is_input_closed() {
+        let input: Box<dyn Read + Send> = match is_input_closed() {
             true => Box::new(Closed),
             false => Box::new(StandardInput),
         };
@@ -97,7 +101,7 @@ struct StandardInput;
 
 impl Read for StandardInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let stream = rustix::stdio::stdin();
+        let stream = stdio::stdin();
         when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
     }
 }
@@ -108,7 +112,7 @@ struct StandardOutput;
 
 impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = rustix::stdio::stdout();
+        let stream = stdio::stdout();
         when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
     }
 
@@ -122,7 +126,7 @@ struct StandardError;
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = rustix::stdio::stderr();
+        let stream = stdio::stderr();
         when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
     }
 
@@ -151,5 +155,53 @@ fn when_ready<T>(
 impl fmt::Debug for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stdio").field("is_process", &self.is_process).finish_non_exhaustive()
+    }
+}
+
+static INPUT: AtomicBool = AtomicBool::new(false);
+static OUTPUT: AtomicBool = AtomicBool::new(false);
+
+/// Records which streams are closed. Runs before the runtime, so it makes only one system call.
+#[ctor::ctor]
+fn look() {
+    let [input, output] = [stdio::stdin(), stdio::stdout()];
+    let mut streams =
+        [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+    let _ = poll(&mut streams, Some(&Timespec::default()));
+    let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
+    INPUT.store(input, Ordering::Relaxed);
+    OUTPUT.store(output, Ordering::Relaxed);
+}
+
+/// Returns whether standard input was closed.
+pub(crate) fn is_input_closed() -> bool {
+    INPUT.load(Ordering::Relaxed)
+}
+
+/// Returns whether standard output was closed.
+pub(crate) fn is_output_closed() -> bool {
+    OUTPUT.load(Ordering::Relaxed)
+}
+
+/// Replacement for a closed stream: every read and write fails.
+pub(crate) struct Closed;
+
+fn closed<T>() -> io::Result<T> {
+    Err(io::Error::new(ErrorKind::NotConnected, "closed"))
+}
+
+impl Read for Closed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        closed()
+    }
+}
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        closed()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        closed()
     }
 }

@@ -1,6 +1,6 @@
 //! The texts of the commands that use the control socket of a running server.
 
-use super::command::Entry;
+use super::table::Entry;
 
 pub(super) const WHO: Entry = Entry {
     name: "who",

@@ -1,7 +1,7 @@
 //! The text of each command, which `help`, the man page and completions show.
 
-use super::command::{Command, Entry, Operand};
 use super::control_entries::{DRAIN, KICK, RELOAD, STATUS, UNBAN, WHO};
+use super::table::{Command, Entry, Operand};
 
 impl Command {
     /// Returns the text of the command.

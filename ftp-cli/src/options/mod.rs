@@ -3,35 +3,32 @@
 //! One [`TABLE`] feeds getopts, `--help`, the man page and completions. If an option is repeated,
 //! the last one wins; `--` ends the options. File names need not be UTF-8. Because getopts accepts
 //! only UTF-8, it gets a placeholder for each argument that is not UTF-8.
+//! Clusters of short options are split first, because getopts does not report the order of options
+//! within one argument.
 
-mod clusters;
-mod command;
 mod control_entries;
 mod entries;
-mod find;
-mod foreign;
 mod hints;
-mod placeholders;
-mod synonyms;
 mod table;
 pub(crate) mod urls;
 pub(crate) mod values;
 
-pub(crate) use command::{Command, Entry, Operand};
 pub(crate) use entries::{MAN_PAGES, SHELLS};
-pub(crate) use synonyms::{SYNONYMS, Synonym};
-pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
+pub(crate) use table::{
+    Command, Completes, Entry, Group, Operand, Row, SYNONYMS, Synonym, TABLE, Value, global_rows,
+};
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Instant;
 
+use ftp_proto::FtpUrl;
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::config_file::Applied;
 use crate::exit::Failure;
 use hints::explain;
-use placeholders::Placeholders;
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +81,7 @@ pub(crate) fn parse(
     let name = arguments.restore(name);
     let synonym = Synonym::find(&name);
     let command = match synonym {
-        Some(synonym) if synonym.name == synonyms::COPY => copying(rest, &arguments),
+        Some(synonym) if synonym.name == table::COPY => copying(rest, &arguments),
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
@@ -166,7 +163,7 @@ fn read(
         // The text of `help` comes from the table, not from getopts.
         parser.opt(&short, row.long, "", "", argument, Occur::Multi);
     }
-    let matches = parser.parse(clusters::spread(texts, &rows, command))?;
+    let matches = parser.parse(spread(texts, &rows, command))?;
     let mut placed = Vec::new();
     for row in rows {
         for place in matches.opt_positions(row.long) {
@@ -297,181 +294,216 @@ impl Options {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::ffi::OsStringExt;
+/// Arguments as text. No argument can contain NUL, so a placeholder is NUL and a number.
+struct Placeholders {
+    texts: Vec<String>,
+    originals: Vec<OsString>,
+}
 
-    use crate::exit::Exit;
-
-    fn parse_texts(line: &str) -> Result<(Option<Command>, Options), Failure> {
-        parse(line.split_ascii_whitespace().map(OsString::from))
+impl Placeholders {
+    /// Reads the arguments, and inserts placeholders where needed.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an option whose name is not UTF-8, and for a short option whose value
+    /// is in the same argument and is not UTF-8.
+    fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let mut this = Self { texts: Vec::new(), originals: Vec::new() };
+        let mut only_operands = false;
+        for argument in arguments {
+            let text = match argument.into_string() {
+                Ok(text) => text,
+                Err(argument) => this.stand_in(argument, only_operands)?,
+            };
+            only_operands |= text == "--";
+            this.texts.push(text);
+        }
+        Ok(this)
     }
 
-    #[test]
-    fn the_option_table_is_consistent() {
-        for row in TABLE {
-            assert!(row.long.len() > 1, "{}", row.long);
-            assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
-            // Before the command is known, an option may be that of any command.
-            let before = |row: &Row| row.group.is_global();
-            for other in TABLE.iter().filter(|other| other.long == row.long) {
-                let sorts = (row.value == Value::No, other.value == Value::No);
-                assert_eq!(sorts.0, sorts.1, "{} both with and without a value", row.long);
-                // An option can have its letter with some commands only, but then not before the
-                // command.
-                let is_one = row.short.zip(other.short).is_none_or(|(one, other)| one == other);
-                assert!(is_one || !before(row) || !before(other), "{}", row.long);
-            }
-            for other in TABLE.iter().filter(|other| before(row) && before(other)) {
-                let clash = row.short.is_some() && row.short == other.short;
-                assert!(!clash || row.long == other.long, "-{:?} before the command", row.short);
-            }
-        }
-        for command in Command::ALL {
-            let mut names: Vec<String> = Vec::new();
-            for row in command.rows() {
-                for name in row.short.map(String::from).into_iter().chain([row.long.to_owned()]) {
-                    assert!(!names.contains(&name), "{} has {name} twice", command.name());
-                    names.push(name);
+    fn stand_in(&mut self, argument: OsString, only_operands: bool) -> Result<String, Failure> {
+        let bytes = argument.as_bytes();
+        let (prefix, original) = if only_operands || !bytes.starts_with(b"-") {
+            (String::new(), argument)
+        } else {
+            // `--name=value`: the value can be anything.
+            let at = bytes.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+            let (name, value) = bytes.split_at_checked(at).unwrap_or((b"", bytes));
+            match std::str::from_utf8(name) {
+                Ok(name) if name.starts_with("--") => {
+                    (name.to_owned(), OsString::from_vec(value.to_vec()))
+                }
+                _ => {
+                    let shown = argument.to_string_lossy();
+                    return Err(Failure::usage(format!(
+                        "unknown option \"{shown}\"; use -- before a file of this name"
+                    )));
                 }
             }
-        }
+        };
+        self.originals.push(original);
+        Ok(format!("{prefix}\0{}", self.originals.len() - 1))
     }
 
-    #[test]
-    fn options_are_parsed_before_and_after_the_command() {
-        let line = "-q --user=a get --user b -u c URL -bvc --trace --trace=F - -- --x -y";
-        let (command, options) = parse_texts(line).unwrap();
-        assert_eq!(command, Some(Command::Get));
-        assert_eq!(options.operands, ["URL", "-", "--x", "-y"]);
-        assert_eq!(options.value("user"), Some(OsStr::new("c")));
-        assert!(options.all("user").eq(["a", "b", "c"]));
-        assert!(options.has("quiet") && options.has("verbose") && options.has("continue"));
-        assert!(options.is_verbose() && !options.is_quiet());
-        assert!(!options.has("ascii"));
-        assert_eq!(options.optional("trace"), Some(Some(OsStr::new("F"))));
-    }
-
-    #[test]
-    fn the_last_of_conflicting_options_wins() {
-        for (line, want) in [
-            ("get -a -b", Some("binary")),
-            ("get -b --ascii", Some("ascii")),
-            ("get -a --binary -a", Some("ascii")),
-            ("get -ba", Some("ascii")),
-            ("get -ab", Some("binary")),
-            ("get", None),
-        ] {
-            assert_eq!(parse_texts(line).unwrap().1.last_of(&["ascii", "binary"]), want, "{line}");
-        }
-        let (_, options) =
-            parse_texts("--progress=never --trace=F get --progress x --trace").unwrap();
-        assert_eq!(options.value("progress"), Some(OsStr::new("x")));
-        assert_eq!(options.optional("trace"), Some(None));
-    }
-
-    #[test]
-    fn synonyms_expand_to_commands_with_options() {
-        for (line, want) in [
-            ("cat ftp://h/x", Command::Get),
-            ("del ftp://h/x", Command::Rm),
-            ("dir ftp://h/", Command::Ls),
-            ("sync a ftp://h/", Command::Mirror),
-            ("cp ftp://h/x", Command::Get),
-            ("cp ftp://h/x -j 4 y", Command::Get),
-            ("cp x -j 4 ftp://h/", Command::Put),
-            ("cp --append x h:y", Command::Put),
-            ("cp -r ftp://h/x ftp://g/y", Command::Fxp),
-            ("cp h:x g:y", Command::Fxp),
-            ("cp", Command::Get),
-        ] {
-            assert_eq!(parse_texts(line).unwrap().0, Some(want), "{line}");
-        }
-        let (_, cat) = parse_texts("cat ftp://h/x").unwrap();
-        assert_eq!((cat.value("output"), cat.synonym()), (Some(OsStr::new("-")), Some("cat")));
-        let (_, cat) = parse_texts("cat -o file ftp://h/x").unwrap();
-        assert_eq!(cat.value("output"), Some(OsStr::new("file")));
-        assert!(parse_texts("dir ftp://h/").unwrap().1.has("long"));
-        assert!(parse_texts("mget ftp://h/*").unwrap().1.has("glob"));
-        assert_eq!(parse_texts("cp --frobnicate x").unwrap_err().exit, Exit::Usage);
-        for line in ["rm -Rf x", "rm -fR x", "rm -R -f x", "rm -rf x"] {
-            let (_, options) = parse_texts(line).unwrap();
-            assert!(options.has("recursive") && options.has("force"), "{line}");
-            assert_eq!(options.operands, ["x"]);
-        }
-        for line in ["mirror --parallel=4 x", "mirror --parallel 4 x", "mirror -j4 x"] {
-            let (_, options) = parse_texts(line).unwrap();
-            assert_eq!(options.value("jobs"), Some(OsStr::new("4")), "{line}");
-            assert_eq!(options.operands, ["x"]);
-        }
-    }
-
-    #[test]
-    fn operands_and_values_that_are_not_utf_8_are_kept() {
-        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-        let arguments = [
-            bytes(b"put"),
-            bytes(b"a\xff"),
-            bytes(b"--password-file=\xfe"),
-            bytes(b"--password-file"),
-            bytes(b"p\xfd"),
-            bytes(b"--"),
-            bytes(b"-\xfc"),
-        ];
-        let (_, options) = parse(arguments).unwrap();
-        assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
-        assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
-        for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
-            let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-        }
-    }
-
-    #[test]
-    fn wrong_options_are_refused_with_a_hint() {
-        for (line, want) in [
-            ("get --contineu x", "did you mean --continue?"),
-            ("get --append x", "only put, batch accept it"),
-            ("put -l", "only ls accepts it"),
-            ("serve -a", "only get (--ascii), put (--ascii), ls (--all)"),
-            ("-c get", "place it after the command: get, put, "),
-            ("get --passiv", "did you mean --passive?"),
-            ("--write serve", "place it after the command: serve"),
-            ("--active serve", "serve does not accept --active"),
-            ("serve --active", "only get, put, ls"),
-            ("--pipeline put", "put does not accept --pipeline"),
-            ("get -y", "unknown option -y; ftp-cli help get lists"),
-            ("--zzzzzzzz", "ftp-cli --help lists"),
-            ("get --user", "--user needs a value: NAME"),
-            ("get -u", "-u needs a value: NAME"),
-            ("get --quiet=1", "--quiet takes no value"),
-            ("get --password=x", "use --password-file FILE"),
-            ("get --pasword x", "use --password-file FILE"),
-            ("gte x", "did you mean \"get\"?"),
-            ("frobnicate", "ftp-cli help lists the commands"),
-            ("get --mirror x", "use: ftp-cli mirror SRC DST"),
-            ("get --interface x", "did you mean --bind?"),
-            ("mirror --transfers=3", "did you mean --jobs?"),
-            ("get -O f URL", "use: ftp-cli get -o FILE URL"),
-            ("get --no-check-certificate x", "did you mean --insecure?"),
-            ("get --verify", "needs a value: none, size, hash"),
-            ("get -x socks5://h URL", "did you mean --proxy (curl)"),
-            ("get --range 0-99 URL", "files are transferred whole"),
-            ("mirror --only-newer a b", "mirror copies files whose time or size differs"),
-            ("get --only-newer URL", "did you mean --newer?"),
-            ("pget -n 4 URL", "use: ftp-cli get --segments N URL"),
-            ("lsjson URL", "use: ftp-cli ls --json URL"),
-            ("du URL", "use: ftp-cli ls -R --json URL"),
-            ("dele x", "did you mean \"rm\"?"),
-            ("rename x", "did you mean \"mv\"?"),
-        ] {
-            let failure = parse_texts(line).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage, "{line}");
-            assert!(failure.message.contains(want), "{line}: {}", failure.message);
-        }
-        assert!(!parse_texts("get --password=geheim").unwrap_err().message.contains("geheim"));
-        assert_eq!(parse_texts("").unwrap().0, None);
-        assert_eq!(parse_texts("--version").unwrap().0, None);
+    /// Returns the argument, or part of one, that `text` represents.
+    fn restore(&self, text: &str) -> OsString {
+        let number = text.strip_prefix('\0').and_then(|number| number.parse::<usize>().ok());
+        let original = number.and_then(|number| self.originals.get(number));
+        original.cloned().unwrap_or_else(|| text.into())
     }
 }
+
+/// Returns the arguments with one short option each; a value stays with its option. Without a
+/// command, the first operand ends the options.
+fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<String> {
+    let mut spread = Vec::with_capacity(texts.len());
+    let mut texts = texts.iter();
+    while let Some(text) = texts.next() {
+        let is_operand = !text.starts_with('-') || text == "-";
+        let takes_next = match text.strip_prefix('-') {
+            Some(cluster) if !is_operand && !cluster.starts_with('-') => {
+                take_apart(cluster, rows, command, &mut spread)
+            }
+            _ => {
+                let text = respelled(text, command);
+                spread.push(text.clone());
+                if text == "--" || is_operand && command.is_none() {
+                    break;
+                }
+                let is_this = |row: &&&Row| text.strip_prefix("--") == Some(row.long);
+                rows.iter().find(is_this).is_some_and(|row| row.value.is_needed())
+            }
+        };
+        if takes_next {
+            spread.extend(texts.next().cloned());
+        }
+    }
+    spread.extend(texts.cloned());
+    spread
+}
+
+/// Replaces a synonym of a long option with the option's name in the table.
+fn respelled(text: &str, command: Option<Command>) -> String {
+    let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
+    let name = option.split('=').next().unwrap_or_default();
+    match table::meant(name, command) {
+        Some(long) => format!("--{long}{}", option.get(name.len()..).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last
+/// option. If an option takes a value, the rest of `cluster` is that value; getopts rejects the
+/// rest after an unknown option.
+fn take_apart(
+    cluster: &str,
+    rows: &[&Row],
+    command: Option<Command>,
+    spread: &mut Vec<String>,
+) -> bool {
+    let mut rest = cluster.chars();
+    loop {
+        let option = rest.as_str();
+        let Some(name) = rest.next() else { return false };
+        let meant = table::meant(name.encode_utf8(&mut [0; 4]), command);
+        let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
+        let row = rows.iter().find(is_it);
+        if let Some(row) = row.filter(|_| meant.is_some()) {
+            // A synonym of one letter always stands for an option without a value.
+            spread.push(format!("--{}", row.long));
+        } else if row.is_some_and(|row| row.value == Value::No) {
+            spread.push(format!("-{name}"));
+        } else {
+            spread.push(format!("-{option}"));
+            return rest.as_str().is_empty() && row.is_some_and(|row| row.value.is_needed());
+        }
+    }
+}
+
+impl Command {
+    /// Returns the command with this name or synonym.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if no command has this name; the message suggests a similar name, if there
+    /// is one.
+    pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
+        let bytes = name.as_bytes();
+        let name = name.to_string_lossy();
+        if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
+            return Ok(*command);
+        }
+        if let Some(synonym) = Synonym::find(name.as_ref().as_ref()) {
+            return Ok(synonym.command);
+        }
+        if let Some(failure) = lacking(bytes) {
+            return Err(failure);
+        }
+        // Names are short, so a word that differs by more than a typing error is unrelated.
+        let most = (name.chars().count() / 4).max(1);
+        let near = || {
+            let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
+            near.filter(|near| strsim::osa_distance(&name, near) <= most)
+        };
+        let hint = match (own_line(&name), own_name(&name).or_else(near)) {
+            (Some(line), _) => line.to_owned(),
+            (None, Some(near)) => format!("did you mean \"{near}\"?"),
+            (None, None) => "ftp-cli help lists the commands".to_owned(),
+        };
+        Err(Failure::usage(format!("unknown command \"{name}\"; {hint}")))
+    }
+}
+
+/// Returns the command of this program that corresponds to a command of another client.
+fn own_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
+        "copy" | "bisync" | "rsync" => "mirror",
+        "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
+        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" => "ls",
+        "upload" | "send" | "reput" | "rcat" => "put",
+        "rename" | "mmv" => "mv",
+        "move" | "moveto" => "mv, or mirror --remove-source",
+        "more" | "less" | "zcat" => "cat",
+        "open" | "connect" | "cd" | "lcd" => "batch",
+        "site" | "quot" | "literal" => "quote",
+        "test" => "doctor",
+        _ => return None,
+    })
+}
+
+/// Returns what to type for a command of another client that needs an option here, or why there is
+/// no such command.
+fn own_line(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pget" => "use: ftp-cli get --segments N URL",
+        "reget" => "use: ftp-cli get --continue URL",
+        "purge" => "use: ftp-cli rm -r URL",
+        "lsl" => "use: ftp-cli ls -lR URL",
+        "lsjson" => "use: ftp-cli ls --json URL",
+        "find" => "use: ftp-cli ls -R URL",
+        "du" => "use: ftp-cli ls -R --json URL, and add up the sizes",
+        "mount" => "ftp-cli cannot mount a server",
+        "config" => "a URL needs no configuration",
+        _ => return None,
+    })
+}
+
+/// Returns the failure for a URL in place of a command, or for another argument that may hold a
+/// password. The message does not show the password.
+fn lacking(argument: &[u8]) -> Option<Failure> {
+    let lists = "ftp-cli help lists the commands";
+    if urls::is_url(argument) {
+        return Some(Failure::usage(match FtpUrl::parse(argument) {
+            Ok(url) => {
+                format!("missing command before the URL; to download it, use ftp-cli get {url}")
+            }
+            Err(_) => format!("missing command before the URL; {lists}"),
+        }));
+    }
+    let message = format!("unknown command (not shown: it may hold a password); {lists}");
+    urls::may_hold_password(argument).then(|| Failure::usage(message))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
-//! The options, as data: the parser, `--help`, the man page and completions are generated from this
-//! table.
+//! Commands, their synonyms, and options, as data: the parser, `--help`, the man page and completions
+//! are generated from it. A command is a variant, its place in [`Command::ALL`], and one [`Entry`] in
+//! `entries.rs` or `control_entries.rs`.
 
+use std::ffi::OsStr;
 use std::fmt;
 
-use super::Command;
 use Command::{
     Batch, Chmod, Demo, Doctor, Drain, Fxp, Get, Kick, Ls, Mkdir, Mv, Passwd, Put, Quote, Reload,
     Rm, Rmdir, Serve, Stat, Status, Unban, Who,
@@ -384,4 +385,186 @@ pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     };
     let global = |(_, row): &(usize, &Row)| row.group.is_global();
     TABLE.iter().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
+}
+
+/// A command of the program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Command {
+    Get,
+    Put,
+    Ls,
+    Stat,
+    Rm,
+    Mkdir,
+    Rmdir,
+    Mv,
+    Chmod,
+    Quote,
+    Batch,
+    Mirror,
+    Fxp,
+    Doctor,
+    Serve,
+    Who,
+    Status,
+    Kick,
+    Drain,
+    Reload,
+    Unban,
+    Passwd,
+    Demo,
+    Help,
+    Man,
+    Completions,
+}
+
+/// The kind of an operand, for completions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operand {
+    /// A local file or directory.
+    File,
+    /// A local directory.
+    Directory,
+    /// An object on a server, for which completions have no suggestions.
+    Url,
+    /// A command of this program.
+    Command,
+    /// One of these words, separated by `|`.
+    Words(&'static str),
+}
+
+/// The text of one command.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    /// Options and operands.
+    pub(crate) usage: &'static str,
+    /// An imperative of at most 50 characters, without a full stop.
+    pub(crate) summary: &'static str,
+    /// Paragraphs of at most 80 columns, separated by empty lines.
+    pub(crate) about: &'static str,
+    /// The kind of each operand; the last one applies to all that follow.
+    pub(crate) operands: &'static [Operand],
+    /// Command lines without the name of the program, and what each of them achieves.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
+}
+
+impl Command {
+    pub(crate) const ALL: &[Self] = &[
+        Self::Get,
+        Self::Put,
+        Self::Ls,
+        Self::Stat,
+        Self::Rm,
+        Self::Mkdir,
+        Self::Rmdir,
+        Self::Mv,
+        Self::Chmod,
+        Self::Quote,
+        Self::Batch,
+        Self::Mirror,
+        Self::Fxp,
+        Self::Doctor,
+        Self::Serve,
+        Self::Who,
+        Self::Status,
+        Self::Kick,
+        Self::Drain,
+        Self::Reload,
+        Self::Unban,
+        Self::Passwd,
+        Self::Demo,
+        Self::Help,
+        Self::Man,
+        Self::Completions,
+    ];
+}
+
+/// Another name of a command, and the options that it implies.
+#[derive(Debug)]
+pub(crate) struct Synonym {
+    pub(crate) name: &'static str,
+    /// The meaning: a command with options.
+    pub(crate) means: &'static str,
+    pub(crate) command: Command,
+    /// Long names of the implied options, with their values.
+    pub(super) implies: &'static [(&'static str, Option<&'static str>)],
+}
+
+const fn synonym(
+    name: &'static str,
+    means: &'static str,
+    command: Command,
+    implies: &'static [(&'static str, Option<&'static str>)],
+) -> Synonym {
+    Synonym { name, means, command, implies }
+}
+
+/// The name of the synonym whose command depends on its operands.
+pub(super) const COPY: &str = "cp";
+
+pub(crate) const SYNONYMS: &[Synonym] = &[
+    synonym("cat", "get -o -", Get, &[("output", Some("-"))]),
+    synonym(COPY, "get, put or fxp, depending on the operands", Get, &[]),
+    synonym("del", "rm", Rm, &[]),
+    synonym("dir", "ls -l", Ls, &[("long", None)]),
+    synonym("mget", "get -g", Get, &[("glob", None)]),
+    synonym("mput", "put", Put, &[]),
+    synonym("ren", "mv", Mv, &[]),
+    synonym("sync", "mirror", Command::Mirror, &[]),
+];
+
+impl Synonym {
+    /// Returns the synonym called `name`.
+    pub(super) fn find(name: &OsStr) -> Option<&'static Self> {
+        SYNONYMS.iter().find(|synonym| name == synonym.name)
+    }
+
+    /// Returns the names by which `command` is also known.
+    pub(crate) fn of(command: Command) -> impl Iterator<Item = &'static str> {
+        let of = move |synonym: &&Self| synonym.command == command;
+        SYNONYMS.iter().filter(of).map(|synonym| synonym.name)
+    }
+}
+
+/// Other spellings of options, with the long name and the commands that accept the spelling.
+const SPELLINGS: &[(&str, &str, &[Command])] =
+    &[("R", "recursive", &[Rm]), ("parallel", "jobs", &[Get, Put, Command::Mirror, Fxp])];
+
+/// Returns the long name of the option that `command` also accepts as `spelling`, a letter or a
+/// long name without dashes.
+pub(super) fn meant(spelling: &str, command: Option<Command>) -> Option<&'static str> {
+    let is_it = |(other, _, commands): &&(&str, &str, &[Command])| {
+        *other == spelling && command.is_some_and(|command| commands.contains(&command))
+    };
+    SPELLINGS.iter().find(is_it).map(|(_, long, _)| *long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synonyms_hide_no_command_and_imply_existing_options() {
+        for synonym in SYNONYMS {
+            assert!(Command::ALL.iter().all(|command| command.name() != synonym.name));
+            for (long, value) in synonym.implies {
+                let row = synonym.command.rows().find(|row| row.long == *long).unwrap();
+                assert_eq!(row.value.is_needed(), value.is_some(), "{long}");
+            }
+            assert_eq!(Synonym::find(OsStr::new(synonym.name)).unwrap().name, synonym.name);
+        }
+    }
+
+    #[test]
+    fn alternative_spellings_name_existing_options_and_hide_none() {
+        for (spelling, long, commands) in SPELLINGS {
+            for command in *commands {
+                assert!(command.rows().any(|row| row.long == *long), "{spelling}");
+                assert!(!command.rows().any(|row| row.is_called(spelling)), "{spelling}");
+                assert_eq!(meant(spelling, Some(*command)), Some(*long));
+            }
+            assert_eq!(meant(spelling, None), None);
+        }
+    }
 }

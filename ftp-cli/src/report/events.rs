@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::json::Object;
-use crate::console::hidden::Hidden;
-use crate::console::messages::Messages;
-use crate::console::output::Output;
+use crate::console::output::{Hidden, Messages, Output};
 use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;

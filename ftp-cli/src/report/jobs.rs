@@ -1,13 +1,26 @@
 //! `--jobs`: handles several items in parallel, each over a separate connection. If a server
 //! refuses more connections, its items use the connections that it accepted.
+//! Counts the items that were done, failed or not tried, and derives the exit code.
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use ftp_client::NotLent;
+use ftp_client::{Client, Entered, Error, NotLent, Place, Repeat};
+use ftp_proto::FtpUrl;
+use log::LevelFilter;
 
-use crate::exit::Failure;
+use super::events::Events;
+use super::json::Object;
+use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::console::output::{self, Messages};
+use crate::console::progress::is_talkative;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
+use crate::options::{Options, urls};
 
 /// A worker with separate connections. Items are identified by number.
 pub(crate) trait Worker {
@@ -172,104 +185,243 @@ impl Drop for Taken<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+/// Counter of a command's items. Reports each failure at once, except a fatal failure and the
+/// failure of the only item: [`finish`](Self::finish) returns their messages. After a failure, the
+/// exit code is that of the only item, or of the signal that ended the run. Otherwise it is
+/// `Partial` if other items were done, else that of the last failure.
+pub(crate) struct Tally<'a> {
+    all: usize,
+    done: usize,
+    failed: usize,
+    /// Description of items and action, such as `files sent`.
+    what: &'static str,
+    last: Option<Failure>,
+    messages: &'a Messages,
+    events: &'a Events,
+}
 
-    use super::*;
-    use crate::exit::Exit;
-
-    /// A server that accepts this many connections at a time.
-    struct Hand<'a> {
-        places: &'a AtomicUsize,
-        has_place: bool,
-        log: &'a Mutex<Vec<String>>,
-        stops_at: fn(usize) -> bool,
-        /// A case in which the first failing worker and a worker without a place could wait for
-        /// each other.
-        meeting: Option<&'a Barrier>,
+impl<'a> Tally<'a> {
+    /// Returns a counter for `all` items. `what` completes the message "2 of 3", for example with
+    /// `files sent`.
+    pub(crate) const fn new(
+        all: usize,
+        what: &'static str,
+        messages: &'a Messages,
+        events: &'a Events,
+    ) -> Self {
+        Self { all, done: 0, failed: 0, what, last: None, messages, events }
     }
 
-    impl Worker for Hand<'_> {
-        fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
-            let take = |places: usize| places.checked_sub(1);
-            let order = Ordering::SeqCst;
-            self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
-            match self.has_place {
-                true => Ok(()),
-                false => {
-                    self.meeting.map(Barrier::wait);
-                    // Long enough for the others to finish the rest.
-                    std::thread::sleep(Duration::from_millis(5));
-                    Err(NotLent::Fewer(Failure::new(Exit::Login, "530 too many")))
-                }
-            }
+    /// Counts an item that was done, or skipped on purpose.
+    pub(crate) const fn done(&mut self) {
+        self.done += 1;
+    }
+
+    /// Sets the number of items that were done, or skipped on purpose.
+    pub(crate) const fn done_of(&mut self, done: usize) {
+        self.done = done;
+    }
+
+    /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if no
+    /// other item can succeed.
+    pub(crate) fn failed(
+        &mut self,
+        mut failure: Failure,
+        fields: impl FnOnce(Object) -> Object,
+    ) -> ControlFlow<()> {
+        self.events.failed(&failure, fields);
+        failure.reported = true;
+        self.failed += 1;
+        let fatal = failure.fatal;
+        // A fatal failure is part of the last message.
+        if self.all > 1 && !fatal {
+            self.messages.say(&failure.message);
         }
+        self.last = Some(failure);
+        if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 
-        fn act(&mut self, item: usize) -> Result<(), Failure> {
-            match (self.stops_at)(item) {
-                true => Err(Failure::usage("no")),
-                false => {
-                    self.log.lock().unwrap().push(item.to_string());
-                    Ok(())
-                }
-            }
+    /// Returns the failure that ended the work early, if any.
+    pub(crate) fn fatal(&self) -> Option<&Failure> {
+        self.last.as_ref().filter(|last| last.fatal)
+    }
+
+    /// Returns the result of all items.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure itself if there was only one item, otherwise a failure with the counts.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let Self { all, done, failed, what, last, .. } = self;
+        let left = all.saturating_sub(done + failed);
+        self.events.not_tried(left);
+        let Some(last) = last else { return Ok(()) };
+        if all == 1 {
+            return Err(last);
         }
-
-        fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()> {
-            let mut log = self.log.lock().unwrap();
-            log.push(format!("{item} failed: {}", failure.message));
-            if log.len() == 1 {
-                self.meeting.map(Barrier::wait);
-            }
-            ControlFlow::Break(())
-        }
-
-        fn end(self) {}
-    }
-
-    fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -> Vec<String> {
-        let places = AtomicUsize::new(places);
-        let log = Mutex::new(Vec::new());
-        let places = &places;
-        let log_of = &log;
-        let has_place = false;
-        let meeting = None;
-        run(jobs, items, || Hand { places, has_place, log: log_of, stops_at, meeting });
-        let mut log = log.into_inner().unwrap();
-        log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
-        log
-    }
-
-    #[test]
-    fn fewer_accepted_connections_lose_no_job() {
-        let all = |count: usize| (0..count).map(|item| item.to_string()).collect::<Vec<_>>();
-        for (jobs, places) in [(1, 1), (4, 4), (4, 1), (8, 2), (3, 100)] {
-            assert_eq!(done(jobs, places, 50, |_| false), all(50), "{jobs} {places}");
-        }
-        assert_eq!(done(4, 4, 0, |_| false), all(0));
-    }
-
-    #[test]
-    fn only_one_worker_reports_why_no_connection_works() {
-        let log = done(4, 0, 50, |_| false);
-        assert_eq!(log.len(), 1, "{log:?}");
-        assert!(log[0].ends_with("failed: 530 too many"), "{log:?}");
-        assert_eq!(done(1, 1, 3, |item| item == 1), ["0", "1 failed: no"]);
-    }
-
-    #[test]
-    fn a_job_put_back_after_the_end_is_not_tried() {
-        let places = &AtomicUsize::new(1);
-        let log = &Mutex::new(Vec::new());
-        let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
-        let has_place = false;
-        let meeting = Some(meeting);
-        run(2, 2, || Hand { places, has_place, log, stops_at, meeting });
-        let log = log.lock().unwrap();
-        assert_eq!(log.len(), 1, "{log:?}");
-        assert!(log[0].ends_with("failed: no"), "{log:?}");
+        let counts = format!("{done} of {all} {what}, {failed} failed, {left} not tried");
+        let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
+        // A signal ends everything, regardless of what was done.
+        let exit = match last.exit {
+            exit if last.is_signal() => exit,
+            _ if done > 0 => Exit::Partial,
+            exit => exit,
+        };
+        Err(Failure { exit, message, ..last })
     }
 }
+
+/// Receiver of results.
+pub(crate) struct Reporter {
+    pub(crate) messages: Messages,
+    pub(crate) events: Events,
+    /// Whether to print successes.
+    pub(crate) is_talkative: bool,
+}
+
+impl Reporter {
+    /// Returns a reporter for these options.
+    pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
+        let messages = stdio.messages.clone();
+        let events = stdio.events.clone();
+        Self { messages, events, is_talkative: is_talkative(options, stdio) }
+    }
+
+    /// Reports the outcome of an object; `event` is its `done` event.
+    pub(crate) fn report(
+        &self,
+        outcome: Outcome,
+        object: impl Display,
+        event: impl FnOnce() -> Object,
+    ) {
+        match outcome {
+            Outcome::Reported => {}
+            Outcome::Done(words) => {
+                self.done(words, object);
+                self.events.done(event, 0);
+            }
+            Outcome::Skipped(words) => {
+                self.done(words, object);
+                self.events.skipped(event);
+            }
+        }
+    }
+
+    /// Reports that an object was handled.
+    pub(crate) fn done(&self, what: &str, object: impl Display) {
+        self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
+    }
+}
+
+/// Outcome of an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// Done; the text is for the message.
+    Done(&'static str),
+    /// Skipped without an error; the text is for the message.
+    Skipped(&'static str),
+    /// Done, and reported already.
+    Reported,
+}
+
+/// Runs `act` on the object of each URL, in order, over one control connection per server, with the
+/// retries that `--retry` sets. `act` gets the memory of its earlier attempts at the object. `what` completes the message "2 of 3", for example with `objects
+/// removed`.
+///
+/// # Errors
+///
+/// Before anything is sent, returns `Usage` for an invalid URL or option, and the errors of
+/// [`output::start`] and [`Cleanup::watch`]. Then returns the errors of [`Tally::finish`].
+pub(crate) fn for_each_url(
+    options: &Options,
+    stdio: &mut Stdio,
+    urls: &[OsString],
+    what: &'static str,
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome, Failure>,
+) -> Result<(), Failure> {
+    let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let retrying = Retrying::from_options(options)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let reporter = Reporter::new(options, stdio);
+    let witness = RetryObserver::new(options, stdio, &cleanup);
+    let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
+    let mut refused = RefusedLogins::default();
+    for url in &urls {
+        if refused.has(url) {
+            continue;
+        }
+        let fields = |object: Object| object.text("source", &url.to_string());
+        let mut repeat = retrying.memory();
+        let outcome = retrying.run(&witness, url, &fields, |_| {
+            let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
+            if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(url);
+            }
+            outcome.map_err(|failure| failure.context(url))
+        });
+        let flow = match outcome {
+            Ok(outcome) => {
+                tally.done();
+                reporter.report(outcome, url, || fields(Object::event("done")));
+                ControlFlow::Continue(())
+            }
+            Err(failure) => tally.failed(refused.note(url, failure), fields),
+        };
+        if flow.is_break() {
+            break;
+        }
+    }
+    sessions.quit(tally.fatal());
+    tally.finish()
+}
+
+/// Runs `act` with the path of a URL. If the server does not accept the path as a whole, enters its
+/// directories one by one and runs `act` again.
+///
+/// # Errors
+///
+/// Returns errors of `act`, and of entering the directories.
+pub(crate) fn at<T>(
+    client: &mut Client,
+    url: &FtpUrl,
+    mut act: impl FnMut(&mut Client, &[u8]) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let mut place = Place::of(url);
+    loop {
+        match act(client, place.path()) {
+            Ok(done) => return Ok(done),
+            Err(error) if place.enter(client, &error)? == Entered::There => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Checks that a URL names an object that can be created, moved or removed: not the login
+/// directory, the root, `.` or `..`.
+///
+/// # Errors
+///
+/// Returns `Usage` if it does not.
+pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
+    let (_, name) = ftp_client::tree::path::split(url.path());
+    match name {
+        b"" | b"." | b".." => {
+            Err(Failure::usage(format!("{url}: expected a URL that ends in a name")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks each operand like [`is_named`], before anything is sent.
+///
+/// # Errors
+///
+/// Returns `Usage` for the first operand that is not a valid URL, or that fails this check.
+pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
+    urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 
-use crate::console::hidden::Hidden;
+use crate::console::output::Hidden;
 use crate::display;
 use crate::exit::Failure;
 

@@ -2,7 +2,7 @@
 //! programs, and as counts.
 
 pub(crate) mod events;
-pub(crate) mod for_each_url;
 pub(crate) mod jobs;
 pub(crate) mod json;
-pub(crate) mod tally;
+
+pub(crate) use jobs as tally;

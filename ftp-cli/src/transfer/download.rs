@@ -8,8 +8,7 @@ use std::sync::Mutex;
 use ftp_client::{Client, Done, DownloadFault, Error, Event, Get, Left, Observer, Sink, Why};
 use ftp_proto::{FtpUrl, Verb};
 
-use super::context::{Attempt, Context, RemoteFile};
-use super::options::Verify;
+use super::options::{Attempt, Context, RemoteFile, Verify};
 use super::target::Target;
 use super::upload::{not_moved, wrong_size};
 use crate::connect::sessions::Sessions;

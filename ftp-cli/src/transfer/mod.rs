@@ -1,9 +1,8 @@
 //! Transfers one file: `download.rs` and `upload.rs` do the work, and call the other modules.
 
-pub(crate) mod context;
 pub(crate) mod download;
 pub(crate) mod options;
-pub(crate) mod selection;
-pub(crate) mod source;
 pub(crate) mod target;
 pub(crate) mod upload;
+
+pub(crate) use options as selection;

@@ -1,20 +1,31 @@
 //! The parsed options of transfers. Each of `get`, `put`, `batch`, `mirror` and `fxp` accepts only
 //! some of them.
-
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+//! Also selects files by size and age, and holds what the transfers of a command share: progress and
+//! results.
 
 pub(crate) use ftp_client::TemporaryName;
-use ftp_client::{Existing, FileOptions, RateLimit, Resume, StoreAs};
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use ftp_client::{Done, Existing, FileOptions, Get, Place, RateLimit, Resume, StoreAs, Targets};
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use super::selection::Selection;
 use crate::connect::dialler;
-use crate::connect::retry::Retrying;
-use crate::display::shown;
+use crate::connect::sessions::{RetryObserver, Retrying};
+use crate::console::output::{Messages, Output};
+use crate::console::progress::{Board, is_talkative};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::options::{Options, values};
+use crate::report::events::Events;
+use crate::report::json::Object;
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
@@ -235,6 +246,171 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
         Failure::usage(format!("--temp: invalid pattern \"{pattern}\": expected a name with one *"))
     };
     TemporaryName::parse(pattern).map(Some).ok_or_else(wrong)
+}
+
+/// Limits on the files to transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Selection(pub(crate) ftp_client::Selection);
+
+impl Selection {
+    /// Reads the options. Ages count from now.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ago = |age: Duration| {
+            i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+                - i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
+        };
+        let size = |name: &str| options.parsed(name, values::size);
+        let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
+        let selection = ftp_client::Selection::default();
+        let selection = selection.sizes(size("min-size")?, size("max-size")?);
+        Ok(Self(selection.times(time("max-age")?, time("min-age")?)))
+    }
+
+    /// Returns whether any limit is set.
+    pub(crate) const fn is_set(&self) -> bool {
+        self.0.needs_time() || self.0.needs_size()
+    }
+
+    /// Returns whether the modification time matters.
+    pub(crate) const fn needs_time(&self) -> bool {
+        self.0.needs_time()
+    }
+
+    /// Returns why a file is left out, as [`ftp_client::Selection::refuses`] does.
+    pub(crate) fn refuses(
+        &self,
+        size: Option<u64>,
+        times: Option<(i64, i64)>,
+    ) -> Option<&'static str> {
+        self.0.refuses(size, times)
+    }
+}
+
+/// One attempt at a download.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a, 'j> {
+    /// Whether it starts at byte 0, regardless of an earlier attempt.
+    pub(crate) from_start: bool,
+    /// The job, which knows what earlier attempts received.
+    pub(crate) memory: &'a RefCell<Option<Get<'j>>>,
+    /// Function that adds to each event of the transfer the fields that identify the transfer.
+    pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
+}
+
+/// Shared state of a command's transfers, in all its threads.
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a TransferOptions,
+    pub(crate) cleanup: &'a Cleanup,
+    pub(crate) board: Board,
+    pub(crate) messages: Messages,
+    pub(crate) events: Events,
+    pub(crate) output: Output,
+    /// All local targets of the run.
+    pub(crate) targets: Targets,
+    /// Whether to print only errors.
+    pub(crate) quiet: bool,
+    /// Whether to print successes.
+    talkative: bool,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the context; `board` shows the progress.
+    pub(crate) fn new(
+        options: &Options,
+        stdio: &Stdio,
+        settings: &'a TransferOptions,
+        cleanup: &'a Cleanup,
+        board: Board,
+    ) -> Self {
+        Self {
+            settings,
+            cleanup,
+            board,
+            messages: stdio.messages.clone(),
+            events: stdio.events.clone(),
+            output: stdio.shared_output.clone(),
+            targets: Targets::default(),
+            quiet: options.is_quiet(),
+            talkative: is_talkative(options, stdio),
+        }
+    }
+
+    /// Returns the receiver of retry messages.
+    pub(crate) fn witness(&self) -> RetryObserver<'_> {
+        let canceller = self.cleanup.canceller();
+        RetryObserver {
+            messages: &self.messages,
+            events: &self.events,
+            canceller,
+            quiet: self.quiet,
+        }
+    }
+
+    /// Prints a note that is not an error.
+    pub(crate) fn note(&self, message: impl Display) {
+        self.messages.say_if(!self.quiet, message);
+    }
+
+    /// Prints a note about an expected event only where successes are printed, so that a script
+    /// stays silent. The log file always gets it.
+    pub(crate) fn remark(&self, message: impl Display) {
+        self.messages.say_if(self.talkative, message);
+    }
+
+    /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
+    /// events.
+    pub(crate) fn report(
+        &self,
+        done: &Done,
+        source: &dyn Display,
+        target: &dyn Display,
+        fields: &(dyn Fn(Object) -> Object + Sync),
+    ) {
+        if let Some(why) = done.skipped {
+            self.note(format_args!("{target}: {why}, skipped"));
+            self.events.skipped(|| fields(Object::event("done")));
+            return;
+        }
+        let object = || {
+            let object = fields(Object::event("done"));
+            let object = object.number("bytes", done.bytes).seconds("seconds", done.duration);
+            let object = match &done.name {
+                Some(name) => object.name("name", name),
+                None => object,
+            };
+            object.text("verified", done.verified.as_str())
+        };
+        self.events.done(object, done.bytes);
+        let mut moved = display::transferred(done.bytes, done.duration);
+        if done.resumed > 0 {
+            let before = display::size(done.resumed);
+            moved.push_str(&format!(", resumed after {before}"));
+        }
+        self.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
+    }
+}
+
+/// A remote file.
+pub(crate) struct RemoteFile<'a> {
+    pub(crate) place: Place,
+    /// Name for messages: a URL, or a path.
+    pub(crate) name: &'a (dyn Display + Sync),
+    pub(crate) representation: RepresentationType,
+    /// The login name, for `--remove-source`. For another user, the same path can lead to another
+    /// file.
+    pub(crate) user: Vec<u8>,
+}
+
+impl<'a> RemoteFile<'a> {
+    /// Returns the file that a URL names for the login `user`.
+    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType, user: Vec<u8>) -> Self {
+        Self { place: Place::of(url), name: url, representation, user }
+    }
 }
 
 #[cfg(test)]

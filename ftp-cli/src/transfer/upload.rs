@@ -2,7 +2,7 @@
 //! failures.
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use ftp_client::tree::path::split;
@@ -11,10 +11,11 @@ use ftp_client::{
     Why,
 };
 use ftp_proto::Escaped;
+use rustix::event::{PollFd, PollFlags, poll};
 
-use super::context::Context;
-use super::options::{TransferOptions, Verify};
+use super::options::{Context, TransferOptions, Verify};
 use crate::console::progress::Meter;
+use crate::console::signals::Cleanup;
 use crate::display;
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
 use crate::report::json::Object;
@@ -225,4 +226,25 @@ pub(crate) fn not_moved(error: &Error) -> Failure {
 pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
     let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
     Failure::item(Exit::Integrity, message)
+}
+
+/// Standard input; a signal ends its reads, even if the writer of the pipe never writes.
+pub(crate) struct Interruptible<'a> {
+    pub(crate) input: &'a mut (dyn Read + Send),
+    pub(crate) cleanup: &'a Cleanup,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(canceller) = self.cleanup.canceller() {
+            let stdin = io::stdin();
+            let mut fds =
+                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+            poll(&mut fds, None)?;
+            if canceller.is_cancelled() {
+                return Err(io::Error::other("interrupted"));
+            }
+        }
+        self.input.read(buffer)
+    }
 }

@@ -1,4 +1,5 @@
-//! `ClientBuilder`: the settings of a client, and connecting with them.
+//! `ClientBuilder`: the settings of a client, and connecting with them. `Login`: the server and the user of
+//! a session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use ftp_proto::{AddressRule, Extended, Mode, Password, PortRanges};
 use super::Client;
 use crate::config::{Config, Family, Timeouts};
 use crate::error::Error;
-use crate::net::canceller::Canceller;
 use crate::net::connect::Server;
-use crate::net::connector::{Connector, SharedConnector};
 use crate::net::proxy::{Proxy, Route};
+use crate::net::stream::{Connector, SharedConnector};
+use crate::net::wait::Canceller;
 use crate::security::{Start, Tls};
 
 /// Settings of a client that is not yet connected. The defaults suit most servers.
@@ -297,51 +298,52 @@ impl ClientBuilder {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The server and the user of a session, as the caller named them.
+///
+/// Two sessions with equal values see the same files under the same names. Another name of the same
+/// host is another value, because it can lead to another host later.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Login {
+    /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
+    /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
+    /// connects to.
+    pub host: String,
+    /// The port of the control connection.
+    pub port: u16,
+    /// The user name as passed to [`Client::login`].
+    pub user: Vec<u8>,
+}
 
-    #[test]
-    fn epsv_all_excludes_active_mode_and_pasv_cl_34() {
-        let check = |builder: ClientBuilder| {
-            let mut config = builder.epsv_all(true).config;
-            config.check().map(|()| config.rules.epsv)
-        };
-        let builder = ClientBuilder::default;
-        for extended in [Extended::Auto, Extended::Always] {
-            assert_eq!(check(builder().epsv(extended)).unwrap(), Extended::Always);
-        }
-        assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
-        assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
+impl Login {
+    pub(super) fn new(server: &Server, user: &[u8]) -> Self {
+        Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
     }
 
-    #[test]
-    fn a_connector_excludes_other_passive_addresses_cl_25_hc_33() {
-        struct Nobody;
-        impl Connector for Nobody {
-            fn connect(
-                &self,
-                _: &crate::Target<'_>,
-                _: Duration,
-            ) -> std::io::Result<Box<dyn crate::Transport>> {
-                Err(std::io::ErrorKind::Unsupported.into())
-            }
-        }
-        let check =
-            |rule| ClientBuilder::default().connector(Nobody).passive_address(rule).config.check();
-        assert!(check(AddressRule::Peer).is_ok());
-        for rule in [AddressRule::Smart, AddressRule::Reply] {
-            assert!(matches!(check(rule), Err(Error::Unsupported(_))), "{rule:?}");
-        }
-    }
-
-    #[test]
-    fn pipelining_requires_epsv_cl_14() {
-        let check = |builder: ClientBuilder| builder.pipeline(true).config.check();
-        let builder = ClientBuilder::default;
-        assert!(check(builder().epsv(Extended::Always)).is_ok());
-        assert!(check(builder().epsv_all(true)).is_ok());
-        assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
-        assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
+    /// Returns the login of an anonymous user.
+    #[cfg(test)]
+    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
     }
 }
+
+impl Client {
+    /// Returns the server and the user, or `None` before a successful [`login`](Self::login) and
+    /// after a raw `USER` or `REIN`.
+    ///
+    /// ```no_run
+    /// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// assert_eq!(client.identity(), None);
+    /// client.login("me", "secret")?;
+    /// let login = client.identity().expect("the client has logged in");
+    /// assert_eq!((login.host.as_str(), login.port), ("ftp.example.org", 21));
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Login> {
+        self.identity.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
-use ftp_proto::{Command, EntryKind, FileRange, Pathname, ReplyCode, RepresentationType};
-use ftp_proto::{Severity, Verb};
+use ftp_proto::{
+    Command, EntryKind, FileRange, Pathname, ReplyCode, RepresentationType, Severity, Verb,
+};
 
 use super::Client;
-use super::position::Inside;
+use super::directory::Inside;
 use crate::error::{Error, ListingCut};
-use crate::listing::WalkOptions;
-use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
+use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk, WalkOptions};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
 

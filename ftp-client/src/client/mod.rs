@@ -3,39 +3,34 @@
 
 mod attribute;
 pub(crate) mod builder;
-mod bytes;
 mod digest;
 mod directory;
 pub(crate) mod get_put;
-pub(crate) mod identity;
 mod listing;
 mod look;
-mod mode;
-pub(crate) mod position;
 pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use ftp_proto::{Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password};
-use ftp_proto::{Pathname, RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType};
-use ftp_proto::{ServerState, Severity, TransferMode, Verb};
+use ftp_proto::{
+    Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password, Pathname,
+    RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity,
+    TransferMode, Verb,
+};
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::login;
-use crate::control::secure::{Asked, Secured};
+use crate::control::secure::{self, Asked, Secured};
 use crate::error::{Error, Phase};
-use crate::net::connect;
-use crate::net::connect::Server;
+use crate::net::connect::{self, Server};
 use crate::net::stream::Stream;
 use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
-use crate::tls;
-use crate::trace;
 use crate::transfer::{Kept, Plan};
-use identity::Login;
+use crate::{tls, trace};
+use builder::Login;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -114,7 +109,7 @@ pub struct Client {
     moved: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
     returned_to: Option<Pathname>,
-    position: position::Position,
+    position: directory::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
 }
@@ -178,7 +173,7 @@ impl Client {
             length_check: false,
             moved: false,
             returned_to: None,
-            position: position::Position::default(),
+            position: directory::Position::default(),
             identity: None,
         })
     }
@@ -206,19 +201,19 @@ impl Client {
         let own = user.as_ref();
         let user = match &self.config.route {
             Some(route) if route.proxy.is_ftp() => {
-                &login::by_proxy(&mut self.control, &route.proxy, own)?
+                &secure::by_proxy(&mut self.control, &route.proxy, own)?
             }
             _ => own,
         };
         let account = self.config.account.as_ref();
         self.identity = None;
-        login::login(&mut self.control, user, password.as_ref(), account)?;
+        secure::login(&mut self.control, user, password.as_ref(), account)?;
         self.control.logged_in();
         self.identity = Some(Login::new(self.control.server(), own));
         self.protect()?;
         // Some servers list more features after the login.
         self.features = None;
-        self.position = position::Position::default();
+        self.position = directory::Position::default();
         Ok(())
     }
 

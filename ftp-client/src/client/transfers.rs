@@ -1,11 +1,16 @@
 //! Transfers of whole files, of files from an offset, and of parts of files: `RETR`, `STOR`,
 //! `APPE`, `STOU`.
+//! Before them, the client sets the mode (RFC 959 §3.4) and finds out how the server reads the byte 0xFF
+//! in a name: RFC 854 requires clients to double it, but some servers then read two bytes.
 
-use ftp_proto::{Command, FileRange, Pathname, RepresentationType, Severity};
-use ftp_proto::{TimeVal, Verb};
+use ftp_proto::{
+    Command, Features, FileRange, Pathname, Reply, RepresentationType, Severity, TimeVal,
+    TransferMode, Verb,
+};
 
 use super::Client;
 use crate::error::Error;
+use crate::trace;
 use crate::transfer::{self, Begun, Download, Transfer, Upload};
 
 impl Client {
@@ -376,4 +381,112 @@ impl Client {
         let is_checked = self.length_check && wanted == RepresentationType::Image;
         Upload::new(Transfer::new(self, begun), wanted, offset, path, is_checked)
     }
+}
+
+impl Client {
+    /// Returns whether the data of transfers is compressed, as requested with
+    /// [`ClientBuilder::compress`](crate::ClientBuilder::compress). A server that lists the feature
+    /// may still refuse it at the first transfer.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub fn compresses(&mut self) -> Result<bool, Error> {
+        Ok(self.mode()? == TransferMode::Deflate)
+    }
+
+    /// Returns whether several transfers use one data connection, as requested with
+    /// [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data). A server that lists the
+    /// feature may still refuse it at the first transfer.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub fn reuses_data(&mut self) -> Result<bool, Error> {
+        Ok(self.mode()? == TransferMode::Block)
+    }
+
+    /// Returns the mode that transfers use.
+    pub(crate) fn mode(&mut self) -> Result<TransferMode, Error> {
+        if self.config.compress && !self.state.no_deflate {
+            if self.features()?.has_with("MODE", "Z") {
+                return Ok(TransferMode::Deflate);
+            }
+            trace::note(format_args!("the server does not list MODE Z: data is not compressed"));
+            self.state.no_deflate = true;
+        }
+        if self.config.reuse_data && !self.state.no_blocks {
+            if self.features()?.has_with("MODE", "B") {
+                return Ok(TransferMode::Block);
+            }
+            trace::note(format_args!(
+                "the server does not list MODE B: each transfer opens its own data connection"
+            ));
+            self.state.no_blocks = true;
+        }
+        Ok(TransferMode::Stream)
+    }
+
+    /// Sends `MODE` if another mode is in force.
+    pub(crate) fn put_mode_in_force(&mut self, wanted: TransferMode) -> Result<(), Error> {
+        if self.state.mode != wanted {
+            self.close_kept();
+            self.control.order(&Command::Mode(wanted))?;
+            self.state.mode = wanted;
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Sets whether the client sends 0xFF in commands twice, as RFC 854 says.
+    ///
+    /// By default, the client decides from the greeting and `FEAT`. It sends 0xFF once to vsftpd,
+    /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
+    pub const fn double_telnet_byte(&mut self, doubles: bool) {
+        self.knows_iac = true;
+        self.control.take_bytes(!doubles);
+    }
+
+    /// Returns whether other commands must be sent before a command with this path.
+    pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
+        let is_utf8 = !path.is_ascii() && std::str::from_utf8(path).is_ok();
+        (is_utf8 && !self.utf8_asked) || (!self.knows_iac && path.contains(&0xff))
+    }
+
+    /// Before the client first sends 0xFF, finds out how the server reads that byte.
+    pub(super) fn learn_iac(&mut self, text: &[u8]) -> Result<(), Error> {
+        if self.knows_iac || !text.contains(&0xff) {
+            return Ok(());
+        }
+        let takes_bytes = names_itself(&self.welcome) || is_known(&self.features()?);
+        if takes_bytes {
+            trace::note(format_args!("this server reads each 0xFF as itself: sending it once"));
+        }
+        self.double_telnet_byte(!takes_bytes);
+        Ok(())
+    }
+}
+
+/// Returns whether a greeting names a server that reads each byte as itself.
+fn names_itself(welcome: &Reply) -> bool {
+    let names: [&[u8]; 3] = [b"vsftpd", b"pure-ftpd", b"pyftpdlib"];
+    welcome.lines().any(|line| {
+        let line = line.to_ascii_lowercase();
+        names.iter().any(|name| line.windows(name.len()).any(|part| part == *name))
+    })
+}
+
+/// Returns whether the features are those of a server that reads each byte as itself. The greeting
+/// alone is not enough, since its text is configurable.
+fn is_known(features: &Features) -> bool {
+    let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
+    let is_pure = lists(&["ESTA", "ESTP"]);
+    let is_vsftpd = lists(&["EPRT", "EPSV", "MDTM", "PASV", "REST", "SIZE", "TVFS"])
+        && !lists(&["MLST"])
+        && !lists(&["MFMT"]);
+    let facts = b"unix.mode;unix.uid;unix.gid;";
+    let holds_facts = |words: &[u8]| words.windows(facts.len()).any(|part| part == facts);
+    let is_pyftpdlib = features.iter().any(|(_, words)| holds_facts(words));
+    is_pure || is_vsftpd || is_pyftpdlib
 }

@@ -1,8 +1,6 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
-mod abort;
-pub(crate) mod login;
 pub(crate) mod secure;
 mod step;
 
@@ -13,8 +11,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder};
-use ftp_proto::{Severity, Verb, is_listed, limits};
+use ftp_proto::{
+    Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder, Severity, Verb,
+    is_listed, limits,
+};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 

@@ -1,11 +1,18 @@
-//! TLS on the connections (RFC 4217 §4, §9, §12). On the control connection, TLS starts with the
-//! first byte or after `AUTH TLS`. `PBSZ` and `PROT` turn it on for data connections.
+//! What precedes transfers: login with `USER`, `PASS` and `ACCT` (RFC 959 §5.4), and TLS on the
+//! connections (RFC 4217 §4, §9, §12). On the control connection, TLS starts with the first byte or
+//! after `AUTH TLS`. `PBSZ` and `PROT` turn it on for data connections.
+//!
+//! Also aborts, which break the usual order of commands and replies (RFC 959 §4.1.3). The replies are
+//! counted in `transfer::abort`.
 
-use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
+use ftp_proto::{
+    AuthMechanism, Command, Password, ProtectionLevel, Reply, ReplyCode, Severity, Verb,
+};
 use rustix::fd::AsFd;
 
 use crate::control::ControlConnection;
-use crate::error::Error;
+use crate::error::{Error, ProxyFault};
+use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
 use crate::security::{Start, Tls, TlsError, TlsInfo};
 use crate::tls::{Context, Session};
@@ -190,5 +197,120 @@ impl ControlConnection {
         if let Some(stream) = &mut self.stream {
             stream.say_end();
         }
+    }
+}
+
+/// Logs in. Every argument is checked before any is sent.
+pub(crate) fn login(
+    control: &mut ControlConnection,
+    user: &[u8],
+    password: &[u8],
+    account: Option<&Password>,
+) -> Result<(), Error> {
+    let user = Command::User(user.to_vec());
+    let password = Command::Pass(Password(password.to_vec()));
+    let account = account.cloned().map(Command::Acct);
+    for command in [Some(&user), Some(&password), account.as_ref()].into_iter().flatten() {
+        command.encode()?;
+    }
+    let mut last = &user;
+    let mut reply = control.request(last)?;
+    if is_intermediate(&reply) && reply.code() != ReplyCode::NEED_ACCOUNT {
+        last = &password;
+        reply = control.request(last)?;
+    }
+    if reply.code() == ReplyCode::NEED_ACCOUNT
+        && let Some(account) = &account
+    {
+        last = account;
+        reply = control.request(last)?;
+    }
+    match reply.code().severity() {
+        Severity::Completion => Ok(()),
+        _ => Err(Error::Refused(last.verb(), reply)),
+    }
+}
+
+/// Logs in to an FTP proxy itself, if the proxy settings name a user. Returns the user name by
+/// which the proxy finds the server: `user@host`, with the port if it is not 21 (RFC 1919 §4.3).
+pub(crate) fn by_proxy(
+    control: &mut ControlConnection,
+    proxy: &Proxy,
+    user: &[u8],
+) -> Result<Vec<u8>, Error> {
+    if let Some(own) = proxy.login() {
+        login(control, &own.user, &own.password.0, None).map_err(|error| match error {
+            Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
+            error => error,
+        })?;
+    }
+    let place = control.server().to_string();
+    let place = place.strip_suffix(":21").unwrap_or(&place);
+    Ok([user, b"@", place.as_bytes()].concat())
+}
+
+fn is_intermediate(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Intermediate
+}
+
+impl ControlConnection {
+    /// Sends `ABOR` during a transfer: Telnet's "interrupt process" and "synch" as urgent data,
+    /// then the command (RFC 959 §4.1.3). Afterwards, the reply to `ABOR` is outstanding too.
+    pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
+        const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
+        trace::sent(Verb::Abor, b"ABOR");
+        if self.is_secure() {
+            // TLS has no urgent data, and servers do not need it (RFC 4217 §4).
+            return self.write(b"ABOR\r\n", deadline);
+        }
+        if self.addresses.is_none() {
+            // Not every kind of socket supports urgent data or delivers it in place.
+            return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
+        }
+        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
+        let sent = stream.write_urgent(&IAC_IP_IAC_DM);
+        sent.map_err(|error| self.lost(error))?;
+        self.write(b"ABOR\r\n", deadline)
+    }
+
+    /// Returns a reply to the aborted transfer or to `ABOR`.
+    pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        self.read_reply(deadline)
+    }
+
+    /// Returns a reply to the aborted transfer or to `ABOR`. Returns `None` if none arrives in
+    /// time; the connection then stays open.
+    pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
+        loop {
+            if let Some(reply) = self.decode()? {
+                return Ok(Some(reply));
+            }
+            match self.wait(patience) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => return Err(self.lost(error)),
+            }
+            if self.fill()? == Some(false) {
+                self.close();
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    /// Sends `NOOP` after an abort; its reply is then outstanding too.
+    pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if let Err(error) = deadline.remaining() {
+            return Err(self.lost(error));
+        }
+        trace::sent(Verb::Noop, b"NOOP");
+        self.write(b"NOOP\r\n", deadline)
+    }
+
+    /// Records that the final reply to the outstanding command has arrived.
+    pub(crate) fn settled(&mut self) {
+        self.outstanding = None;
+        self.has_begun = false;
+        self.step.abort_transfer();
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     use ftp_tests::wait::wait_until;
 
     use super::*;
-    use crate::data::opening::accept;
+    use crate::data::accept;
 
     #[test]
     fn active_mode_accepts_only_the_server_cl_32_hc_27() {

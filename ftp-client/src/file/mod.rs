@@ -1,6 +1,5 @@
 //! Transfers of one local file, with resume, checks and retries.
 
-pub(crate) mod backoff;
 #[cfg(unix)]
 pub(crate) mod begin;
 #[cfg(unix)]
@@ -18,8 +17,6 @@ pub(crate) mod journal;
 pub(crate) mod local;
 #[cfg(unix)]
 mod moving;
-#[cfg(unix)]
-pub(crate) mod names;
 pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod origin;
@@ -29,8 +26,6 @@ mod part;
 pub(crate) mod partial;
 #[cfg(unix)]
 pub(crate) mod pieces;
-#[cfg(unix)]
-mod publish;
 #[cfg(unix)]
 pub(crate) mod put;
 #[cfg(unix)]

@@ -1,12 +1,14 @@
 //! What a caller can say about the transfer of one file.
+//! Also pauses between attempts, and limits of size and age.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ftp_proto::RepresentationType;
 
 use super::evidence::Resume;
-#[cfg(unix)]
-use super::selection::Selection;
 use crate::transfer::RateLimit;
 
 /// Options of whole-file transfers: plain data that any number of jobs can share.
@@ -170,5 +172,157 @@ impl FileOptions {
     pub fn journals(mut self, directory: Option<PathBuf>) -> Self {
         self.journals = directory;
         self
+    }
+}
+
+/// Pauses before further attempts. Each pause is twice as long as the previous one, up to a maximum
+/// (default: 1 s, 2 s, 4 s and so on, up to 60 s).
+///
+/// [`Retry`](crate::Retry) shortens these pauses at random, as [`scattered`](Self::scattered) does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Backoff {
+    /// The pause before the second attempt (default: 1 s).
+    pub first: Duration,
+    /// The longest pause (default: 60 s).
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
+impl Backoff {
+    /// Returns the pause after `attempts` attempts.
+    #[must_use]
+    pub fn pause(self, attempts: u32) -> Duration {
+        let doublings = 2_u32.saturating_pow(attempts.saturating_sub(1));
+        self.first.saturating_mul(doublings).min(self.longest)
+    }
+
+    /// Returns the pause after `attempts` attempts, shortened at random by up to half of its
+    /// length.
+    ///
+    /// Clients that lost their connections to the same server then do not all reconnect at once.
+    #[must_use]
+    pub fn scattered(self, attempts: u32) -> Duration {
+        let pause = self.pause(attempts);
+        // Hash keys are random, and that is enough here: an attacker gains nothing from guessing
+        // them.
+        let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+        let half = pause / 2;
+        half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
+    }
+}
+
+/// Limits on the size and the modification time of files (see
+/// [`FileOptions::only`](crate::FileOptions::only)). By default there are none.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[must_use]
+pub struct Selection {
+    smallest: Option<u64>,
+    largest: Option<u64>,
+    earliest: Option<i64>,
+    latest: Option<i64>,
+}
+
+#[cfg(unix)]
+impl Selection {
+    /// Sets the smallest and the largest size in bytes.
+    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
+        (self.smallest, self.largest) = (smallest, largest);
+        self
+    }
+
+    /// Sets the earliest and the latest modification time, in seconds since 1970-01-01T00:00:00Z.
+    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
+        (self.earliest, self.latest) = (earliest, latest);
+        self
+    }
+
+    /// Returns the largest size.
+    #[must_use]
+    pub const fn largest(&self) -> Option<u64> {
+        self.largest
+    }
+
+    /// Returns whether the size matters.
+    #[must_use]
+    pub const fn needs_size(&self) -> bool {
+        self.smallest.is_some() || self.largest.is_some()
+    }
+
+    /// Returns whether the modification time matters.
+    #[must_use]
+    pub const fn needs_time(&self) -> bool {
+        self.latest.is_some() || self.earliest.is_some()
+    }
+
+    /// Returns why a file is left out, or `None` if it is not. `times` is the range that contains
+    /// its modification time. An unknown fact is outside of every limit.
+    #[must_use]
+    pub fn refuses(&self, size: Option<u64>, times: Option<(i64, i64)>) -> Option<&'static str> {
+        let is_small = |least: u64| size.is_none_or(|size| size < least);
+        let is_large = |most: u64| size.is_none_or(|size| size > most);
+        // A file that may be too new is left out, because another program may still be writing it.
+        // A file that may be new enough is kept.
+        let is_new = |latest: i64| times.is_none_or(|(_, end)| end > latest);
+        let is_old = |earliest: i64| times.is_none_or(|(_, end)| end < earliest);
+        match () {
+            () if self.smallest.is_some_and(is_small) => Some("too small"),
+            () if self.largest.is_some_and(is_large) => Some("too large"),
+            () if self.latest.is_some_and(is_new) => Some("too new"),
+            () if self.earliest.is_some_and(is_old) => Some("too old"),
+            () => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_delays_double_with_jitter() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { first: second, longest: Duration::MAX };
+        assert_eq!(backoff.pause(1), second);
+        assert_eq!(backoff.pause(6), 32 * second);
+        assert_eq!(backoff.pause(41), Duration::from_secs(u64::from(u32::MAX)));
+        assert_eq!(Backoff::default().pause(41), 60 * second);
+        let endless = Backoff { first: Duration::MAX, longest: Duration::MAX };
+        assert_eq!(endless.pause(3), Duration::MAX);
+        let all: Vec<_> = (0..100).map(|_| backoff.scattered(1)).collect();
+        assert!(all.iter().all(|pause| (second / 2..=second).contains(pause)));
+        assert!(all.iter().any(|pause| pause != &all[0]));
+        assert!(endless.scattered(1) >= Duration::MAX / 2);
+        assert_eq!(Backoff { first: Duration::ZERO, longest: second }.scattered(1), Duration::ZERO);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn unknown_sizes_or_times_fail_a_selection() {
+        let sizes = Selection::default().sizes(Some(5), Some(9));
+        let ages = Selection::default().times(Some(50), Some(100));
+        for (selection, size, times, is_taken) in [
+            (&sizes, Some(5), None, true),
+            (&sizes, Some(9), None, true),
+            (&sizes, Some(4), None, false),
+            (&sizes, Some(10), None, false),
+            (&sizes, None, Some((70, 70)), false),
+            (&ages, None, Some((100, 100)), true),
+            (&ages, None, Some((101, 101)), false),
+            (&ages, None, Some((90, 101)), false),
+            (&ages, None, Some((50, 50)), true),
+            (&ages, None, Some((40, 50)), true),
+            (&ages, None, Some((40, 49)), false),
+            (&ages, Some(7), None, false),
+            (&Selection::default(), None, None, true),
+        ] {
+            let refused = selection.refuses(size, times);
+            assert_eq!(refused.is_none(), is_taken, "{selection:?} {size:?} {times:?}");
+        }
     }
 }

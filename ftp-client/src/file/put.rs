@@ -18,11 +18,10 @@ use std::path::Path;
 
 use super::Done;
 use super::growing::named;
-use super::journal::LocalFacts;
+use super::journal::{BeforeRename, LocalFacts, Stored};
 use super::moving::MovedName;
-use super::names::RemoteTargets;
 use super::options::FileOptions;
-use super::publish::{BeforeRename, Stored};
+use super::targets::RemoteTargets;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};

@@ -10,8 +10,8 @@ use std::fmt;
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
 use super::evidence::{self, Why};
+use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::options::{FileOptions, Verify};
-use super::publish::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::put::TemporaryName;
 use super::verify::{compare_digest, is_doubtful};
 use super::{Done, Verified};

@@ -16,11 +16,11 @@ use crate::event::Event;
 use crate::event::Observer;
 #[cfg(unix)]
 use crate::file::Done;
-use crate::file::backoff::Backoff;
 #[cfg(unix)]
 use crate::file::begin::Sink;
 #[cfg(unix)]
 use crate::file::get::Get;
+use crate::file::options::Backoff;
 #[cfg(unix)]
 use crate::file::options::FileOptions;
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! Which files are transferred: limits of size and age, and downloads that are skipped by what
-//! exists.
+//! Which downloads are skipped, by the options, the server's facts about the file, and the local
+//! file.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -13,68 +13,6 @@ use super::options::Existing;
 use crate::client::Client;
 use crate::error::{DownloadFault, Error};
 use crate::tree::path::split;
-
-/// Limits on the size and the modification time of files (see
-/// [`FileOptions::only`](crate::FileOptions::only)). By default there are none.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[must_use]
-pub struct Selection {
-    smallest: Option<u64>,
-    largest: Option<u64>,
-    earliest: Option<i64>,
-    latest: Option<i64>,
-}
-
-impl Selection {
-    /// Sets the smallest and the largest size in bytes.
-    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
-        (self.smallest, self.largest) = (smallest, largest);
-        self
-    }
-
-    /// Sets the earliest and the latest modification time, in seconds since 1970-01-01T00:00:00Z.
-    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
-        (self.earliest, self.latest) = (earliest, latest);
-        self
-    }
-
-    /// Returns the largest size.
-    #[must_use]
-    pub const fn largest(&self) -> Option<u64> {
-        self.largest
-    }
-
-    /// Returns whether the size matters.
-    #[must_use]
-    pub const fn needs_size(&self) -> bool {
-        self.smallest.is_some() || self.largest.is_some()
-    }
-
-    /// Returns whether the modification time matters.
-    #[must_use]
-    pub const fn needs_time(&self) -> bool {
-        self.latest.is_some() || self.earliest.is_some()
-    }
-
-    /// Returns why a file is left out, or `None` if it is not. `times` is the range that contains
-    /// its modification time. An unknown fact is outside of every limit.
-    #[must_use]
-    pub fn refuses(&self, size: Option<u64>, times: Option<(i64, i64)>) -> Option<&'static str> {
-        let is_small = |least: u64| size.is_none_or(|size| size < least);
-        let is_large = |most: u64| size.is_none_or(|size| size > most);
-        // A file that may be too new is left out, because another program may still be writing it.
-        // A file that may be new enough is kept.
-        let is_new = |latest: i64| times.is_none_or(|(_, end)| end > latest);
-        let is_old = |earliest: i64| times.is_none_or(|(_, end)| end < earliest);
-        match () {
-            () if self.smallest.is_some_and(is_small) => Some("too small"),
-            () if self.largest.is_some_and(is_large) => Some("too large"),
-            () if self.latest.is_some_and(is_new) => Some("too new"),
-            () if self.earliest.is_some_and(is_old) => Some("too old"),
-            () => None,
-        }
-    }
-}
 
 impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
@@ -179,34 +117,5 @@ fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
         Ok(true) => Error::Download(DownloadFault::Missing),
         Ok(false) => Error::Download(DownloadFault::Unreported(facts)),
         Err(error) => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_sizes_or_times_fail_a_selection() {
-        let sizes = Selection::default().sizes(Some(5), Some(9));
-        let ages = Selection::default().times(Some(50), Some(100));
-        for (selection, size, times, is_taken) in [
-            (&sizes, Some(5), None, true),
-            (&sizes, Some(9), None, true),
-            (&sizes, Some(4), None, false),
-            (&sizes, Some(10), None, false),
-            (&sizes, None, Some((70, 70)), false),
-            (&ages, None, Some((100, 100)), true),
-            (&ages, None, Some((101, 101)), false),
-            (&ages, None, Some((90, 101)), false),
-            (&ages, None, Some((50, 50)), true),
-            (&ages, None, Some((40, 50)), true),
-            (&ages, None, Some((40, 49)), false),
-            (&ages, Some(7), None, false),
-            (&Selection::default(), None, None, true),
-        ] {
-            let refused = selection.refuses(size, times);
-            assert_eq!(refused.is_none(), is_taken, "{selection:?} {size:?} {times:?}");
-        }
     }
 }

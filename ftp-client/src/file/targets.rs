@@ -1,19 +1,29 @@
-//! The local targets of one run: none is another one's partial file, and none replaces another one
-//! that the file system takes for the same file.
+//! The names that one run writes. None of its local targets is another one's partial file, and none
+//! replaces another one that the file system takes for the same file. On the server, no upload replaces
+//! another one that the server takes for the same file, and sources go only when the server shows each
+//! new name.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ftp_proto::Escaped;
 
 use super::growing::named;
+use super::journal::LocalFacts;
+use super::moving::{MoveJournal, hold};
+use crate::client::Client;
+use crate::error::{Error, MoveFault, Phase, UploadFault};
+use crate::listing::{ListLimits, ListOptions};
 use crate::tree::local::Directory;
-use crate::tree::{Relation, fold};
+use crate::tree::path::{join, split};
+use crate::tree::{Relation, Shown, fold, look};
+use crate::url_path::{Entered, Place};
 
 /// The local targets of one run, shared by its jobs.
 ///
@@ -112,6 +122,319 @@ impl Targets {
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The pause before a directory that lacks new names is listed once more: some servers list from a
+/// cache.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// A directory, and the fold of a name in it.
+type FoldedPath = (Vec<u8>, Vec<u8>);
+
+/// The targets on the server of one run, shared by its jobs (see [`Put::among`](crate::Put::among)).
+///
+/// A server without case, one that normalizes names, or one that cuts them short takes two names for
+/// one file. If two targets may be one, they are uploaded in turn, and the second upload fails if
+/// the server shows that it would replace the first one. The sources of several
+/// [moves](crate::FileOptions::moves) to one directory are removed by [`finish`](Self::finish), when
+/// a listing shows all their names.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, RemoteTargets};
+///
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("me", "secret")?;
+/// let names = ["README.TXT", "Readme.txt"];
+/// let place = |name: &str| Place::at(format!("in/{name}"));
+/// let targets = RemoteTargets::new(names.map(place));
+/// let options = FileOptions::new().moves(true);
+/// for name in names {
+///     let source = LocalSource::Path(Path::new(name));
+///     Put::new(source, place(name), &options).among(&targets).attempt(&mut client, &())?;
+/// }
+/// targets.finish(&mut client, &mut |source, removed| match removed {
+///     Ok(()) => println!("{}: moved", source.display()),
+///     Err(error) => println!("{}: {error}", source.display()),
+/// })?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct RemoteTargets {
+    /// The number of targets in each directory.
+    directories: HashMap<Vec<u8>, usize>,
+    /// Targets with equal fold, by their directory and this fold: the names that were written.
+    twins: HashMap<FoldedPath, Mutex<Vec<Vec<u8>>>>,
+    moved: Mutex<Vec<MovedTarget>>,
+}
+
+/// A source that is complete on the server.
+#[derive(Debug)]
+pub(super) struct MovedSource {
+    pub(super) local: PathBuf,
+    /// The facts of the uploaded file.
+    pub(super) facts: LocalFacts,
+    pub(super) journal: Option<MoveJournal>,
+}
+
+impl MovedSource {
+    pub(super) fn new(local: &Path, facts: LocalFacts, journal: Option<MoveJournal>) -> Self {
+        Self { local: local.to_owned(), facts, journal }
+    }
+}
+
+/// A source that waits for its name.
+#[derive(Debug)]
+struct MovedTarget {
+    source: MovedSource,
+    /// The place on a new connection.
+    place: Place,
+}
+
+/// The turn of a target among those that may be the same file.
+#[derive(Debug)]
+pub(super) struct NameTurn<'a> {
+    written: MutexGuard<'a, Vec<Vec<u8>>>,
+}
+
+impl RemoteTargets {
+    /// Returns the targets of a run.
+    #[must_use]
+    pub fn new(places: impl IntoIterator<Item = Place>) -> Self {
+        let mut this = Self::default();
+        let mut folds: HashMap<FoldedPath, usize> = HashMap::new();
+        for place in places {
+            let (directory, name) = whole(&place);
+            *this.directories.entry(directory.clone()).or_default() += 1;
+            *folds.entry((directory, fold(&name))).or_default() += 1;
+        }
+        let several = folds.into_iter().filter(|(_, count)| *count > 1);
+        this.twins = several.map(|(twins, _)| (twins, Mutex::default())).collect();
+        this
+    }
+
+    /// Removes the sources of the completed moves that wait for their names, and calls `each` with
+    /// the path of every source and the result.
+    ///
+    /// A source is removed if a listing of the directory shows all its targets of this run byte for
+    /// byte: a file whose name the server changed may have replaced another one. If a name is
+    /// missing, the directory is listed once more after 2 s. If the server refuses the listing, it
+    /// must report the size of each file. Call this after the last upload of the run.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the connection. A later call, also with another client, handles the
+    /// sources that are left.
+    pub fn finish(
+        &self,
+        client: &mut Client,
+        each: &mut dyn FnMut(&Path, Result<(), Error>),
+    ) -> Result<(), Error> {
+        let mut left = std::mem::take(&mut *lock(&self.moved));
+        let done = self.confirm(client, &mut left, each);
+        if done.is_err() {
+            *lock(&self.moved) = left;
+        }
+        done
+    }
+
+    fn confirm(
+        &self,
+        client: &mut Client,
+        left: &mut Vec<MovedTarget>,
+        each: &mut dyn FnMut(&Path, Result<(), Error>),
+    ) -> Result<(), Error> {
+        let mut missing = HashMap::new();
+        for is_last in [false, true] {
+            if is_last && !missing.is_empty() && !client.control.waiter().pause(AGAIN)? {
+                return Err(Error::Timeout(Phase::Overall));
+            }
+            let directories: HashSet<Vec<u8>> = match is_last {
+                false => left.iter().map(|target| whole(&target.place).0).collect(),
+                true => missing.drain().map(|(directory, _)| directory).collect(),
+            };
+            for directory in directories {
+                if let Some(name) = self.missing(client, &directory, left)? {
+                    missing.insert(directory, name);
+                }
+            }
+        }
+        for MovedTarget { source, place } in left.drain(..) {
+            let removed = match missing.get(&whole(&place).0) {
+                None => hold(&source.local).and_then(|_lock| source.remove()),
+                // The next run sends the file again: nothing proves what the server has.
+                Some(name) => source
+                    .journal
+                    .as_ref()
+                    .map_or(Ok(()), MoveJournal::remove)
+                    .and_then(|()| Err(Error::Move(MoveFault::NotShown(name.clone())))),
+            };
+            each(&source.local, removed);
+        }
+        Ok(())
+    }
+
+    /// Lists a directory, and returns the path of a target in it that the server does not show as it
+    /// was uploaded.
+    fn missing(
+        &self,
+        client: &mut Client,
+        directory: &[u8],
+        left: &[MovedTarget],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let targets = || left.iter().filter(|target| whole(&target.place).0 == directory);
+        let Some(first) = targets().next() else { return Ok(None) };
+        let mut place = first.place.clone();
+        let listed = names_of(client, &mut place)?;
+        let extras = self.folds_in(directory);
+        for target in targets() {
+            let (_, name) = whole(&target.place);
+            place.set_name(target.place.name());
+            let size = Some(target.source.facts.size);
+            let is_shown = match &listed {
+                Some(ListedNames { names, sizes, hides_dots }) => {
+                    let shown = Shown { names, hides_dots: *hides_dots, extras: &extras };
+                    let listed = sizes.get(&name).copied();
+                    // An upload under a name that is cut short may have replaced this file. Some
+                    // servers list sizes in another form.
+                    shown.confirms(&name)
+                        && (listed.is_none()
+                            || listed == size
+                            || client.size(place.path())? == size)
+                }
+                // A size does not tell two files of one spelling apart.
+                None => !extras.contains(&fold(&name)) && client.size(place.path())? == size,
+            };
+            if !is_shown {
+                return Ok(Some(target.place.whole()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns whether the directory of a target has several targets.
+    pub(super) fn are_several(&self, place: &Place) -> bool {
+        self.directories.get(&whole(place).0).is_some_and(|count| *count > 1)
+    }
+
+    /// Notes a complete move, whose source [`finish`](Self::finish) removes.
+    pub(super) fn remove_later(&self, place: &Place, source: MovedSource) {
+        lock(&self.moved).push(MovedTarget { source, place: place.clone() });
+    }
+
+    /// Waits for the turn of a target that may be the same file as another one.
+    pub(super) fn turn(&self, place: &Place) -> Option<NameTurn<'_>> {
+        let (directory, name) = whole(place);
+        let twins = self.twins.get(&(directory, fold(&name)))?;
+        Some(NameTurn { written: lock(twins) })
+    }
+
+    /// Returns the folds that several targets in a directory share.
+    fn folds_in(&self, directory: &[u8]) -> HashSet<Vec<u8>> {
+        let twins = self.twins.keys().filter(|(of, _)| of == directory);
+        twins.map(|(_, fold)| fold.clone()).collect()
+    }
+}
+
+impl NameTurn<'_> {
+    /// Checks that the upload of `place` replaces none of the names that were written before.
+    /// Returns one that the server may take for the same file, but does not tell.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`UploadFault::SameName`] if the server takes both for one file, and the errors of
+    /// the client.
+    pub(super) fn check(
+        &self,
+        client: &mut Client,
+        place: &Place,
+        moves: bool,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let (directory, name) = split(place.path());
+        let (directory, name) = (directory.to_vec(), name.to_vec());
+        let mut others = self.written.iter().filter(|other| **other != name).peekable();
+        if others.peek().is_none() {
+            return Ok(None);
+        }
+        let listed = names_in(client, &directory)?.ok();
+        if listed.as_ref().is_some_and(|listed| listed.names.contains(&name)) {
+            return Ok(None);
+        }
+        let mut unclear = None;
+        for other in others {
+            match look(client, &join(&directory, other), place.path())? {
+                Relation::Two => {}
+                // Without a listing, the new name may have been there before.
+                Relation::One if listed.is_some() || moves => {
+                    return Err(Error::Upload(UploadFault::SameName(other.clone())));
+                }
+                Relation::One | Relation::Unclear => unclear = Some(other.clone()),
+            }
+        }
+        Ok(unclear)
+    }
+
+    /// Notes that a target was written.
+    pub(super) fn note(&mut self, place: &Place) {
+        let (_, name) = whole(place);
+        if !self.written.contains(&name) {
+            self.written.push(name);
+        }
+    }
+}
+
+/// Returns the directory and the name of a target.
+fn whole(place: &Place) -> (Vec<u8>, Vec<u8>) {
+    let path = place.whole();
+    let (directory, name) = split(&path);
+    (directory.to_vec(), name.to_vec())
+}
+
+/// The names in a directory.
+#[derive(Default)]
+struct ListedNames {
+    names: HashSet<Vec<u8>>,
+    /// The sizes of those whose size is listed.
+    sizes: HashMap<Vec<u8>, u64>,
+    /// Whether the server may hide names that begin with a dot.
+    hides_dots: bool,
+}
+
+/// Returns the names in the directory of `place`, entering it if necessary. Returns `None` if the
+/// server refuses the listing.
+fn names_of(client: &mut Client, place: &mut Place) -> Result<Option<ListedNames>, Error> {
+    loop {
+        let error = match names_in(client, split(place.path()).0)? {
+            Ok(names) => return Ok(Some(names)),
+            Err(error) => error,
+        };
+        if place.enter(client, &error)? != Entered::There {
+            return Ok(None);
+        }
+    }
+}
+
+/// Returns the names in a directory, or the server's refusal.
+fn names_in(client: &mut Client, directory: &[u8]) -> Result<Result<ListedNames, Error>, Error> {
+    let options = ListOptions { all: true, ..ListOptions::default() };
+    let listed = client.list_directory(directory, options);
+    match listed.and_then(|entries| entries.gather(ListLimits::default())) {
+        Ok(listing) => {
+            let sizes = listing.entries.iter().map(|entry| Some((entry.name.clone(), entry.size?)));
+            let sizes = sizes.flatten().collect();
+            let hides_dots = !listing.shows_hidden;
+            let names = listing.entries.into_iter().map(|entry| entry.name).collect();
+            Ok(Ok(ListedNames { names, sizes, hides_dots }))
+        }
+        Err(error @ Error::Refused(..)) => Ok(Err(error)),
+        // Without the rest of the names, nothing is confirmed.
+        Err(Error::ListingCut(_)) => Ok(Ok(ListedNames::default())),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, Command, EpsvArgument, Extended, ExtendedAddress, HostPort};
-use ftp_proto::{NetworkProtocol, ParseError, PassiveAddress, Reply, Verb, wants_announcement};
+use ftp_proto::{
+    AddressRule, Command, EpsvArgument, Extended, ExtendedAddress, HostPort, NetworkProtocol,
+    ParseError, PassiveAddress, Reply, Verb, wants_announcement,
+};
 
 use super::protection::Handshake;
 use crate::client::Client;
-use crate::data::passive::FIRST_FREE_PORT;
+use crate::data::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
 

@@ -12,8 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, Family};
 use crate::error::{Error, Phase};
-use crate::net::connector::{Purpose, SharedConnector, Target};
-use crate::net::stream::Stream;
+use crate::net::stream::{Purpose, SharedConnector, Stream, Target};
 use crate::net::wait::{Deadline, Waiter};
 use crate::trace;
 

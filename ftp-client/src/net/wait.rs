@@ -1,18 +1,25 @@
 //! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
 //! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/kernel`
 //! uses a blocking socket, and only for short steps.
+//!
+//! Also has the `Canceller`, which ends a wait from another thread, and `Transport`, the interface of a
+//! connection that can be waited for.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
+use socket2::SockRef;
 
 use crate::error::{Error, Phase};
-use crate::net::canceller::Canceller;
 
 /// The longest single `poll`; the deadline is checked after each one.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -345,6 +352,203 @@ fn ends() -> io::Result<Ends> {
     }
 }
 
+/// A handle that stops clients from another thread, such as one that handles signals.
+///
+/// Pass it to [`ClientBuilder::canceller`](crate::ClientBuilder::canceller) of one or more clients.
+/// After [`cancel`](Self::cancel), every wait of these clients ends at once with
+/// [`Error::Cancelled`](crate::Error::Cancelled), and so does every later call. Only
+/// [`Download::abort`](crate::Download::abort), [`Upload::abort`](crate::Upload::abort) and
+/// [`Client::quit`](crate::Client::quit) may still talk to the server, for at most 1 s.
+///
+/// ```no_run
+/// use ftp_client::{Canceller, Client, Error};
+///
+/// let canceller = Canceller::new()?;
+/// let button = canceller.clone();
+/// std::thread::spawn(move || {
+///     // The user presses the button.
+///     button.cancel();
+/// });
+/// let mut client = Client::builder().canceller(canceller).connect("ftp.example.org")?;
+/// client.login("anonymous", "guest@")?;
+/// let mut file = client.retrieve("pub/large.bin")?;
+/// match std::io::copy(&mut file, &mut std::io::sink()).map_err(Error::recover) {
+///     Ok(_) => println!("{} bytes", file.finish()?.bytes),
+///     Err(Ok(Error::Cancelled)) => file.abort()?,
+///     Err(error) => return Err(error?.into()),
+/// }
+/// client.quit()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Canceller(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    at: OnceLock<Instant>,
+    wakeup: Wakeup,
+}
+
+impl Canceller {
+    /// Creates a canceller, which holds two file descriptors.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error, for example if no file descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Inner { at: OnceLock::new(), wakeup: Wakeup::new()? })))
+    }
+
+    /// Cancels all clients of this canceller permanently. Further calls have no effect.
+    pub fn cancel(&self) {
+        let Self(inner) = self;
+        if inner.at.set(Instant::now()).is_ok() {
+            inner.wakeup.wake();
+        }
+    }
+
+    /// Returns whether [`cancel`](Self::cancel) was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled_at().is_some()
+    }
+
+    pub(crate) fn cancelled_at(&self) -> Option<Instant> {
+        self.0.at.get().copied()
+    }
+}
+
+/// The descriptor becomes readable after the cancel. Callers can poll it together with other
+/// descriptors, but must not read from it.
+impl AsFd for Canceller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.wakeup.as_fd()
+    }
+}
+
+/// A connection from a [`Connector`](crate::Connector): a byte stream with a file descriptor to
+/// wait on.
+///
+/// It is implemented for TCP and Unix sockets. To add a tunnel protocol or your own TLS, wrap one
+/// of these sockets.
+///
+/// ```
+/// use std::io::{self, Read, Write};
+/// use std::net::TcpStream;
+/// use std::os::fd::{AsFd, BorrowedFd};
+///
+/// use ftp_client::Transport;
+///
+/// /// Counts received bytes.
+/// #[derive(Debug)]
+/// struct Counted(TcpStream, u64);
+///
+/// impl Read for Counted {
+///     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+///         let count = self.0.read(buffer)?;
+///         self.1 += count as u64;
+///         Ok(count)
+///     }
+/// }
+///
+/// impl Write for Counted {
+///     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+///         self.0.write(bytes)
+///     }
+///
+///     fn flush(&mut self) -> io::Result<()> {
+///         self.0.flush()
+///     }
+/// }
+///
+/// impl AsFd for Counted {
+///     fn as_fd(&self) -> BorrowedFd<'_> {
+///         self.0.as_fd()
+///     }
+/// }
+///
+/// impl Transport for Counted {
+///     fn set_nonblocking(&self) -> io::Result<()> {
+///         Transport::set_nonblocking(&self.0)
+///     }
+///
+///     fn end_writing(&mut self) -> io::Result<()> {
+///         self.0.end_writing()
+///     }
+/// }
+/// ```
+pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
+    /// Makes the connection non-blocking.
+    ///
+    /// From then on, a read or write that would wait fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), and the client polls the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Returns the transport's own error.
+    fn set_nonblocking(&self) -> io::Result<()>;
+
+    /// Ends the outgoing data properly; the other direction stays open.
+    ///
+    /// # Errors
+    ///
+    /// Returns the transport's own error.
+    fn end_writing(&mut self) -> io::Result<()>;
+
+    /// Returns whether a read would return at once although the descriptor is not readable
+    /// (default: false).
+    ///
+    /// Return `true` if the transport has already taken bytes from the descriptor.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
+    /// Makes the peer see a failure if the connection is dropped before
+    /// [`end_writing`](Self::end_writing) (default: does nothing).
+    ///
+    /// With the default, a server that does not check the control connection takes an interrupted
+    /// upload for a complete file.
+    fn reset_when_dropped(&self) {}
+
+    /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).
+    ///
+    /// The client uses the socket to set TCP options, and to send files and urgent data.
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Transport for TcpStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        SockRef::from(&*self).set_linger(None)?;
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn reset_when_dropped(&self) {
+        // Fails only on a socket that can no longer send.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+#[cfg(unix)]
+impl Transport for UnixStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -363,7 +567,7 @@ mod tests {
 
     #[test]
     fn what_has_arrived_counts_once_after_the_deadline_cl_12() {
-        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
         let waiter = Waiter::default();
         let is_ready = |deadline| waiter.wait_for(one.as_fd(), PollFlags::IN, deadline).is_ok();
         let past = || Deadline::after(Duration::ZERO, Phase::Stall);

@@ -1,6 +1,5 @@
 //! `Pool`: several connections to one server, made on demand, and patience with failures.
 
-mod admission;
 pub(crate) mod patience;
 
 use std::borrow::{Borrow, BorrowMut};
@@ -9,13 +8,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::admission::{Admission, Turn};
-use self::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+use self::patience::{Admission, Attempt, Attempted, Patience, Recovery, Turn, Upcoming};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::file::backoff::Backoff;
-use crate::net::canceller::Canceller;
+use crate::file::options::Backoff;
+use crate::net::wait::Canceller;
 use crate::trace;
 
 /// The number of times that a pool replaces a connection whose replies were out of step.

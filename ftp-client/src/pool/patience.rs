@@ -1,4 +1,5 @@
-//! Further attempts: whether one is useful, from which byte it starts, and the pause before it.
+//! Further attempts: whether one is useful, from which byte it starts, and the pause before it; and how
+//! many connections a server accepts.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -6,9 +7,8 @@ use std::time::Duration;
 use ftp_proto::ReplyCode;
 
 use crate::error::{Error, ErrorKind, ListingCut, Phase};
-use crate::file::backoff::Backoff;
-use crate::net::canceller::Canceller;
-use crate::net::wait::Waiter;
+use crate::file::options::Backoff;
+use crate::net::wait::{Canceller, Waiter};
 
 /// What another attempt can do about a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -280,95 +280,107 @@ impl Patience {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use ftp_proto::{Reply, Verb};
+/// What the connections of a pool show about the server.
+///
+/// Servers refuse a connection beyond their limit in many ways: 421, 530 as the greeting or after
+/// `PASS`, or a reset. A refusal means a limit only if the server accepts another connection.
+/// Therefore only one caller makes the first connection, while the others wait for the result. If
+/// all connections are lost, nothing is known any more, so that a network failure does not shrink a
+/// pool for good.
+#[derive(Debug)]
+pub(super) struct Admission<E> {
+    /// The number of connections that the caller wants.
+    size: usize,
+    /// The number of connections that the server accepts, as far as known.
+    limit: usize,
+    /// The connections that are lent or idle.
+    open: usize,
+    /// The connections that are being made.
+    dialling: usize,
+    /// The last refusal of one more connection.
+    fewer: Option<E>,
+    /// The reason why no more connections are made.
+    shut: Option<E>,
+}
 
-    use super::*;
+/// What a caller without a connection does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Turn {
+    /// It makes a connection, and reports the result.
+    Dial,
+    /// It waits until another caller reports its result.
+    Wait,
+    /// All connections are lent: it waits until one is idle.
+    Full,
+}
 
-    fn refused(code: u16) -> Error {
-        Error::Refused(Verb::Retr, Reply::new(ReplyCode::new(code).unwrap(), "because"))
+impl<E: Attempted> Admission<E> {
+    pub(super) const fn new() -> Self {
+        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, shut: None }
     }
 
-    #[test]
-    fn only_what_another_attempt_can_change_is_attempted_again() {
-        let short = Error::Incomplete { bytes: 1, announced: Some(2) };
-        for (error, want) in [
-            (refused(450), Recovery::TryAgain),
-            (refused(425), Recovery::TryAgain),
-            (refused(452), Recovery::Impossible),
-            (refused(552), Recovery::Impossible),
-            (refused(550), Recovery::Impossible),
-            (Error::Closed, Recovery::TryAgain),
-            (Error::Desynchronised, Recovery::Reconnect),
-            (Error::Timeout(Phase::Stall), Recovery::TryAgain),
-            (Error::Timeout(Phase::Overall), Recovery::Impossible),
-            (short, Recovery::StartOver),
-            (Error::Changed, Recovery::StartOver),
-            (Error::ListingCut(ListingCut::LineEnd), Recovery::StartOver),
-            (Error::ListingCut(ListingCut::TooLong), Recovery::Impossible),
-            (Error::Cancelled, Recovery::Impossible),
-            (Error::Local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
-        ] {
-            assert_eq!(error.recovery(), want, "{error}");
+    pub(super) fn resize(&mut self, size: usize) {
+        self.size = size.max(1);
+        self.limit = self.size;
+    }
+
+    /// Returns the failure after which no connection is used any more.
+    pub(super) fn refusal(&self) -> Option<E> {
+        self.shut.as_ref().map(Attempted::again)
+    }
+
+    pub(super) fn shut(&mut self, why: Option<E>) {
+        self.shut = why;
+    }
+
+    /// Returns why the server accepts no more connections, if it refused one.
+    pub(super) fn fewer(&self) -> Option<E> {
+        self.fewer.as_ref().map(Attempted::again)
+    }
+
+    /// Returns the turn of a caller when no connection is idle.
+    pub(super) fn turn(&mut self) -> Turn {
+        if self.open == 0 && self.dialling > 0 {
+            return Turn::Wait;
         }
-    }
-
-    /// Every row of up to four failures, with every number of attempts, against the rule in words.
-    #[test]
-    fn all_rows_of_failures_end_where_the_rule_says() {
-        use Recovery::{Impossible, StartOver, TryAgain};
-        let kinds = [Impossible, TryAgain, StartOver];
-        let mut cases = 0;
-        for most in 0..5 {
-            for spent_at in 0..5 {
-                for row in 0..81 {
-                    let kind = |at: u32| kinds[row / 3_usize.pow(at) % 3];
-                    let mut attempt = Attempt::FIRST;
-                    for at in 0..4 {
-                        cases += 1;
-                        if attempt.number == spent_at {
-                            attempt.make_last();
-                        }
-                        let earlier = (0..at).any(|at| kind(at) == StartOver);
-                        let want = at + 1 < most
-                            && at + 1 != spent_at
-                            && kind(at) != Impossible
-                            && !(kind(at) == StartOver && earlier);
-                        let next = attempt.next(most, kind(at));
-                        assert_eq!(next.is_some(), want, "{most} {spent_at} {row} {at}");
-                        let Some(next) = next else { break };
-                        assert_eq!(next.number(), at + 2);
-                        assert_eq!(next.from_start(), earlier || kind(at) == StartOver);
-                        attempt = next;
-                    }
-                }
-            }
+        if self.open + self.dialling >= self.limit {
+            return Turn::Full;
         }
-        assert!(cases > 2_000, "{cases}");
+        self.dialling += 1;
+        Turn::Dial
     }
 
-    #[test]
-    fn each_pause_is_announced_and_a_cancel_ends_it() {
-        let canceller = Canceller::new().unwrap();
-        let long = Duration::from_secs(3_600);
-        let backoff = Backoff { first: long, longest: long };
-        let patience = Patience::new().backoff(backoff).scattered(false);
-        let patience = patience.canceller(Some(canceller.clone()));
-        let mut said = Vec::new();
-        let done: Result<(), Error> = patience.run(
-            &mut |next| {
-                said.push((next.attempt, next.why.to_string(), next.pause));
-                canceller.cancel();
-            },
-            |_| Err(Error::Closed),
-        );
-        assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
-        assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
-        // A pause beyond the overall limit is neither made nor announced.
-        let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
-        let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
-        let done: Result<(), Error> = patience.run(none, |_| Err(Error::Closed));
-        assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+    pub(super) fn accepted(&mut self) {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.open += 1;
+        // Another caller may have been refused in the meantime.
+        self.limit = self.limit.max(self.open);
+    }
+
+    /// Records a refused connection. Returns whether it is a limit of the server: the caller then
+    /// waits for one of the accepted connections.
+    pub(super) fn refused(&mut self, failure: &E) -> bool {
+        self.dialling = self.dialling.saturating_sub(1);
+        if self.open > 0 {
+            self.limit = self.open;
+            self.fewer = Some(failure.again());
+            return true;
+        }
+        if failure.recovery() == Recovery::Impossible {
+            // A wrong password is tried once, not by every caller.
+            self.shut = Some(failure.again());
+        }
+        false
+    }
+
+    pub(super) fn lost(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            self.limit = self.size;
+            self.fewer = None;
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use rustix::event::PollFlags;
 
 use crate::error::Error;
-use crate::net::transport::Transport;
+use crate::net::wait::Transport;
 use crate::security::{Tls, TlsError, TlsInfo, TlsVersion};
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use crate::error::Error;
-use crate::net::transport::Transport;
+use crate::net::wait::Transport;
 use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
 use tickets::Tickets;
 use verify::Verifier;

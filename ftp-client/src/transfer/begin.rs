@@ -1,19 +1,21 @@
 //! Beginning a transfer: the dialogue up to the verb, and the wait for the data connection and the
-//! first reply.
+//! first reply. ftp-proto's `TransferSetup` decides, and the client sends, reads, listens and connects.
+//! The transfers that a caller has named can be sent ahead.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use ftp_proto::{
-    Command, FileRange, Mode, Reply, RepresentationType, TimeVal, TransferSetup, Verb,
+    Command, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply, ReplyCode,
+    RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
 };
 
-use super::ahead;
 use super::coding::Coding;
-use super::meet::{BeginOutcome, meet};
-use super::setup::{one_by_one, prepare};
-use super::{abort, secure, tls_tickets};
+use super::meet::{self, BeginOutcome, meet};
+use super::{abort, secure};
 use crate::client::Client;
-use crate::data::{Agreed, Prepared};
+use crate::data::active::{self, Listening};
+use crate::data::{self, Agreed, Opening, Prepared};
 use crate::error::{DataAttempt, Error};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
@@ -43,7 +45,7 @@ pub(crate) fn begin(
 ) -> Result<Begun, Error> {
     if range != FileRange::default() {
         client.plan.forget();
-    } else if let Some(begun) = ahead::begin(client, command, representation, false)? {
+    } else if let Some(begun) = meet::begin(client, command, representation, false)? {
         return Ok(begun);
     }
     begin_by(client, command, |dialogue| {
@@ -61,7 +63,7 @@ pub(crate) fn begin_with_time(
     command: &Command,
     representation: RepresentationType,
 ) -> Result<Begun, Error> {
-    if let Some(begun) = ahead::begin(client, command, Some(representation), true)? {
+    if let Some(begun) = meet::begin(client, command, Some(representation), true)? {
         return Ok(begun);
     }
     begin_by(client, command, |dialogue| {
@@ -92,7 +94,7 @@ fn begin_by(
     let deadline = client.control.reply_deadline();
     client.state.is_data_open = client.kept.is_some();
     if !client.state.is_data_open {
-        tls_tickets::refill(client)?;
+        secure::refill(client)?;
     }
     let dialogue = TransferSetup::new(command.clone(), client.config.rules).with_mode(mode);
     let dialogue = shape(dialogue);
@@ -235,11 +237,11 @@ impl Setup<'_> {
             Err(error) => error,
         };
         let error = secure::give_up(&mut self.client.control, self.verb, data, error);
-        if !self.may_refill || !tls_tickets::may_help(self.client, &error) {
+        if !self.may_refill || !secure::may_help(self.client, &error) {
             return Err(error);
         }
         self.may_refill = false;
-        match tls_tickets::refill(self.client) {
+        match secure::refill(self.client) {
             Ok(true) => Ok(Tried::Again),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             // The server's refusal explains more than the failure to get tickets.
@@ -270,9 +272,376 @@ fn shake_hands(
     let began = Instant::now();
     secure::secure(client, verb, data, ended)?;
     match data.session() {
-        Some(session) if !session.is_resumed() => {
-            tls_tickets::look(client, verb, data, ended, began)
-        }
+        Some(session) if !session.is_resumed() => secure::look(client, verb, data, ended, began),
         _ => Ok(()),
+    }
+}
+
+/// Goes through the dialogue that precedes the verb of the transfer. Failed attempts at a data
+/// connection are added to `attempts`; `deadline` is for the replies to pipelined commands. Returns
+/// `None` if the transfer uses the data connection of the previous one.
+pub(super) fn prepare(
+    client: &mut Client,
+    dialogue: &mut TransferSetup,
+    attempts: &mut Vec<DataAttempt>,
+    deadline: Deadline,
+) -> Result<Option<Prepared>, Error> {
+    let preparation =
+        Preparation { client, dialogue, attempts, agreed: None, opening: None, listening: None };
+    preparation.run(deadline)
+}
+
+/// Makes the client send one command at a time from now on.
+pub(super) fn one_by_one(client: &mut Client) {
+    trace::note(format_args!("pipelining does not work: sending one command at a time"));
+    client.config.rules.pipeline = false;
+}
+
+struct Preparation<'a> {
+    client: &'a mut Client,
+    dialogue: &'a mut TransferSetup,
+    attempts: &'a mut Vec<DataAttempt>,
+    agreed: Option<Agreed>,
+    opening: Option<Opening>,
+    listening: Option<Listening>,
+}
+
+impl Preparation<'_> {
+    fn run(mut self, deadline: Deadline) -> Result<Option<Prepared>, Error> {
+        let mut is_reusing = false;
+        loop {
+            let step = self.dialogue.step(&self.client.state);
+            if ends_data(&step) {
+                self.client.close_kept();
+            }
+            match step {
+                SetupStep::Reuse => {
+                    is_reusing = self.client.can_reuse();
+                    if is_reusing {
+                        self.dialogue.reusing();
+                    }
+                }
+                SetupStep::Send(command) => {
+                    let reply = self.client.control.request(&command)?;
+                    self.hear(&command, reply)?;
+                }
+                SetupStep::SendTogether(commands) => {
+                    self.client.control.send_together(&commands, deadline)?;
+                    self.dialogue.sent_together(&self.client.state);
+                }
+                SetupStep::Await(command) => {
+                    // After an error, the command is outstanding or the connection is closed.
+                    let reply = self.client.control.final_reply(deadline)?;
+                    self.hear(&command, reply)?;
+                }
+                SetupStep::Abort => {
+                    one_by_one(self.client);
+                    abort::resync(&mut self.client.control, None)?;
+                    self.dialogue.again();
+                }
+                SetupStep::Listen(way) => self.listen(way)?,
+                SetupStep::Connect(place) => {
+                    if let Err(error) = self.connect(&place) {
+                        return Ok(Some(self.end(Err(error))));
+                    }
+                }
+                SetupStep::NoWay(way) => {
+                    let what = match way {
+                        Verb::Port => "PORT carries IPv4 addresses only",
+                        _ => "PASV carries IPv4 addresses only",
+                    };
+                    return Err(self.fail_early(way, Error::Unsupported(what)));
+                }
+                _ => break,
+            }
+        }
+        if is_reusing {
+            return Ok(None);
+        }
+        let listener = self.listening.take().map(|listening| listening.listener);
+        let opening = self.opening.take().or(listener.map(Opening::Listening));
+        let opening = opening.expect("the dialogue has led to an opening");
+        Ok(Some(self.end(Ok(opening))))
+    }
+
+    fn listen(&mut self, way: Verb) -> Result<(), Error> {
+        match active::begin(&self.client.control, &self.client.config) {
+            Ok(listening) => {
+                self.dialogue.listening(listening.told);
+                self.listening = Some(listening);
+                Ok(())
+            }
+            Err(error @ Error::Io(_)) => Err(self.fail_early(way, error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connect(&mut self, place: &PassiveAddress) -> Result<(), Error> {
+        let Client { control, config, state, .. } = &mut *self.client;
+        if let Some(agreed) = &mut self.agreed {
+            agreed.address = place.address;
+            agreed.announced = data::announced(place, config.rules.peer);
+        }
+        match data::begin(control, config, place) {
+            Ok(opening) => {
+                if self.dialogue.verb().is_upload() {
+                    opening.reset_when_closed();
+                }
+                self.opening = Some(opening);
+                self.dialogue.connecting();
+                Ok(())
+            }
+            // The next attempt sends one command at a time.
+            Err(_) if self.dialogue.is_ahead() && self.dialogue.data_failed(state) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hear(&mut self, command: &Command, reply: Reply) -> Result<(), Error> {
+        let verb = command.verb();
+        if !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port) {
+            let heard = self.dialogue.reply(&reply, &mut self.client.state);
+            return heard.map(drop).map_err(|_| Error::Refused(verb, reply));
+        }
+        let mut agreed = Agreed::by(command);
+        if let Some(listening) = &self.listening {
+            active::explain(verb, listening);
+            agreed.address = Some(listening.told);
+        }
+        explain_522(&reply);
+        match self.dialogue.reply(&reply, &mut self.client.state) {
+            Ok(SetupEvent::NamesProtocol(protocol, fault)) => {
+                self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
+                trace::note(format_args!("using EPSV {} from now on", protocol.number()));
+            }
+            Ok(SetupEvent::FallsBack(other, fault)) => {
+                self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
+                trace::note(format_args!("{verb} does not work here: using {other} from now on"));
+            }
+            Ok(event) => {
+                if let SetupEvent::Found(place) = event {
+                    data::explain(&place, self.client.config.rules.peer);
+                }
+                self.agreed = Some(agreed);
+            }
+            Err(SetupFault::Unreadable(error)) if verb == Verb::Pasv => {
+                return Err(self.client.control.protocol_error(error));
+            }
+            Err(fault) => {
+                self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
+                return Err(self.give_up());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records an attempt that failed before an address was agreed on, and returns the error of
+    /// [`give_up`](Self::give_up).
+    fn fail_early(&mut self, way: Verb, error: Error) -> Error {
+        self.attempts.push(DataAttempt::early(way, error));
+        self.give_up()
+    }
+
+    /// Returns the error that ends the search for a data connection. If the client is not logged
+    /// in, this is the error of the last attempt; otherwise, it lists the errors of all attempts.
+    fn give_up(&mut self) -> Error {
+        match self.attempts.pop() {
+            Some(last) if last.error.is_not_logged_in() => last.error,
+            last => {
+                self.attempts.extend(last);
+                Error::DataConnection(std::mem::take(self.attempts))
+            }
+        }
+    }
+
+    fn end(self, opening: Result<Opening, Error>) -> Prepared {
+        let agreed = self.agreed.expect("the dialogue has agreed on a way");
+        Prepared { agreed, opening }
+    }
+}
+
+/// Returns whether a step makes the server close the data connection of the previous transfer.
+fn ends_data(step: &SetupStep) -> bool {
+    match step {
+        SetupStep::Send(command) => {
+            matches!(command.verb(), Verb::Mode | Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
+        }
+        SetupStep::SendTogether(_) | SetupStep::Listen(_) => true,
+        _ => false,
+    }
+}
+
+/// Returns the error for a fault in `reply`, which answers `verb`.
+fn error_of(fault: SetupFault, verb: Verb, reply: Reply) -> Error {
+    match fault {
+        SetupFault::Refused => Error::Refused(verb, reply),
+        SetupFault::Unreadable(error) => Error::Protocol(error),
+        SetupFault::OtherProtocol => {
+            Error::Unsupported("a 229 that names a protocol other than the control connection's")
+        }
+        _ => Error::Unexpected(verb, reply),
+    }
+}
+
+/// Traces the list in a 522 reply.
+fn explain_522(reply: &Reply) {
+    if reply.code() != ReplyCode::PROTOCOL_NOT_SUPPORTED {
+        return;
+    }
+    let Some(list) = NetworkProtocols::find(reply.text()) else { return };
+    trace::note(format_args!(
+        "522: the server supports {}",
+        match (list.ipv4, list.ipv6) {
+            (true, true) => "IPv4 and IPv6",
+            (true, false) => "IPv4",
+            (false, true) => "IPv6",
+            (false, false) => "no protocol that this client knows",
+        }
+    ));
+}
+
+/// The maximum number of requested downloads that have not begun, and the number below which more
+/// are requested.
+const MOST: usize = 64;
+const FEW: usize = 32;
+
+/// The maximum length of the commands in one write, in bytes. A server that sends data does not
+/// read all commands at once, so they must fit into the buffers of a connection.
+pub(crate) const FLIGHT: usize = 4_096;
+
+/// The number of times that commands sent ahead are dropped before the client stops sending ahead.
+/// After that, each command waits for the reply to the one before.
+const VAIN: u8 = 3;
+
+/// The downloads that the caller has named, and all commands that were sent ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// The downloads that are not requested yet.
+    planned: VecDeque<Planned>,
+    /// The commands that were sent ahead, in the order of the replies.
+    requested: VecDeque<Command>,
+    /// The number of times that commands sent ahead had to be dropped.
+    vain: u8,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Planned {
+    path: Pathname,
+    /// Whether the file's modification time is requested too.
+    with_time: bool,
+}
+
+impl Planned {
+    /// Returns the commands of this download.
+    fn commands(&self) -> impl Iterator<Item = Command> + use<> {
+        let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
+        time.into_iter().chain([Command::Retr(self.path.clone())])
+    }
+
+    fn is(&self, command: &Command, with_time: bool) -> bool {
+        self.with_time == with_time && matches!(command, Command::Retr(path) if *path == self.path)
+    }
+}
+
+impl Plan {
+    /// Adds a download.
+    pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
+        self.planned.push_back(Planned { path, with_time });
+    }
+
+    /// Returns the number of downloads that have not begun.
+    pub(crate) fn len(&self) -> usize {
+        self.planned.len() + self.downloads()
+    }
+
+    /// Returns the number of requested downloads that have not begun.
+    fn downloads(&self) -> usize {
+        self.requested.iter().filter(|command| command.verb() == Verb::Retr).count()
+    }
+
+    /// Returns whether any command that was sent ahead still awaits its reply.
+    pub(crate) fn is_requested(&self) -> bool {
+        !self.requested.is_empty()
+    }
+
+    /// Returns whether a requested upload has not begun yet.
+    pub(crate) fn is_upload_requested(&self) -> bool {
+        self.requested.iter().any(|command| command.verb() == Verb::Stor)
+    }
+
+    /// Returns whether commands can be sent ahead now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.vain < VAIN && self.planned.is_empty() && self.requested.is_empty()
+    }
+
+    /// Records that these commands were sent ahead.
+    pub(super) fn request(&mut self, commands: impl IntoIterator<Item = Command>) {
+        self.requested.extend(commands);
+    }
+
+    /// Returns whether `command` was sent ahead and its reply is the next one. If so, the caller
+    /// reads that reply.
+    pub(super) fn take_requested(&mut self, command: &Command) -> bool {
+        let is_next = self.requested.front() == Some(command);
+        if is_next {
+            self.requested.pop_front();
+        }
+        is_next
+    }
+
+    /// Returns whether this transfer was requested and is the next one that the server begins.
+    pub(super) fn has_requested(&self, command: &Command, with_time: bool) -> bool {
+        let mut next = self.requested.iter();
+        let has_time = !with_time || next.next().is_some_and(|next| next.verb() == Verb::Mdtm);
+        has_time && next.next() == Some(command)
+    }
+
+    /// Records that the server begins the transfer that was requested first, and returns whether
+    /// more downloads should be requested now.
+    pub(super) fn begin_requested(&mut self) -> bool {
+        while self.requested.pop_front().is_some_and(|command| !command.verb().uses_data()) {}
+        self.downloads() < FEW
+    }
+
+    /// Records the beginning of a transfer that was not requested ahead. If this is not the next
+    /// planned download, drops all planned ones.
+    pub(super) fn begin(&mut self, command: &Command, with_time: bool) {
+        match self.planned.front() {
+            Some(next) if next.is(command, with_time) => drop(self.planned.pop_front()),
+            _ => self.forget(),
+        }
+    }
+
+    /// Drops the downloads that are not requested yet.
+    pub(super) fn forget(&mut self) {
+        self.planned.clear();
+    }
+
+    /// Drops all planned and requested transfers after the server failed to perform the requested
+    /// ones.
+    pub(super) fn give_up(&mut self) {
+        self.requested.clear();
+        self.planned.clear();
+        self.vain = self.vain.saturating_add(1);
+    }
+
+    /// Returns the commands of the next downloads, and counts these downloads as requested. Stops
+    /// before the first path for which `needs_more` returns true.
+    pub(super) fn next_flight(&mut self, needs_more: impl Fn(&[u8]) -> bool) -> Vec<Command> {
+        let mut flight = Vec::new();
+        let mut bytes = 0;
+        while self.vain < VAIN
+            && self.downloads() < MOST
+            && let Some(next) = self.planned.front()
+        {
+            bytes += 2 * (next.path.as_bytes().len() + 8);
+            if bytes > FLIGHT || needs_more(next.path.as_bytes()) {
+                break;
+            }
+            flight.extend(next.commands());
+            self.requested.extend(next.commands());
+            self.planned.pop_front();
+        }
+        flight
     }
 }

@@ -1,17 +1,28 @@
 //! The wait for a data connection and for the first reply to its transfer, in either order.
+//!
+//! In mode B, the data connection stays open after a transfer, and the files follow one another on it.
+//! Commands are sent before the replies to earlier ones have arrived: between two downloads there is no
+//! round trip, and between two uploads there is only one.
 
+use std::borrow::BorrowMut;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ftp_proto::{Progress, Reply, StartStep, TransferFault, TransferStart, Verb};
+use ftp_proto::{
+    Command, Pathname, Progress, Reply, ReplyCode, RepresentationType, Severity, StartStep,
+    TimeVal, TransferEvidence, TransferFault, TransferStart, Verb,
+};
 
-use super::end::{accepted, error_of};
+use super::begin::Begun;
+use super::coding::Coding;
+use super::{Transfer, abort, accepted, error_of};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
+use crate::trace;
 
 /// The maximum time to reject connections from other hosts if it is unknown whether the server has
 /// opened a data connection.
@@ -245,5 +256,234 @@ fn overtaken(
         }
         // Checks the limits even if many other hosts connect.
         control.go_on(limit)?;
+    }
+}
+
+/// An open data connection that no transfer uses.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    data: Stream,
+    coding: Box<Coding>,
+}
+
+impl Kept {
+    const fn new(data: Stream, coding: Box<Coding>) -> Self {
+        Self { data, coding }
+    }
+
+    /// Returns the connection and its coding, which may hold received bytes of the next file.
+    fn into_parts(self) -> (Stream, Box<Coding>) {
+        (self.data, self.coding)
+    }
+
+    /// Returns whether the server has neither closed the connection nor sent anything unrequested.
+    fn is_idle(&mut self) -> bool {
+        !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
+    }
+
+    /// Closes the connection properly, since no transfer is interrupted.
+    fn close(mut self) {
+        self.data.say_end();
+        // This can fail only if the server has already closed the connection.
+        let _ = self.data.end_writing();
+    }
+}
+
+impl<C: BorrowMut<Client>> Transfer<C> {
+    /// Keeps the data connection for the next transfer, or closes it, as the final reply says.
+    pub(super) fn end_data(&mut self, evidence: &TransferEvidence) {
+        let (Some(data), Some(mut coding)) = (self.data.take(), self.coding.take()) else { return };
+        if !coding.is_in_blocks() {
+            return;
+        }
+        coding.begin_file();
+        let kept = Kept::new(data, coding);
+        match evidence.keeps_data() {
+            true => self.client.kept = Some(kept),
+            false => kept.close(),
+        }
+    }
+}
+
+impl Client {
+    /// Closes the data connection that was kept for the next transfer, if any.
+    pub(crate) fn close_kept(&mut self) {
+        self.state.is_data_open = false;
+        if let Some(kept) = self.kept.take() {
+            kept.close();
+        }
+    }
+
+    /// Returns whether the kept data connection can be used for the next transfer; closes it if
+    /// not.
+    pub(super) fn can_reuse(&mut self) -> bool {
+        let is_idle = self.kept.as_mut().is_some_and(Kept::is_idle);
+        if !is_idle {
+            trace::note(format_args!(
+                "the data connection has ended, or carries unrequested bytes: opening another"
+            ));
+            self.close_kept();
+        }
+        is_idle
+    }
+
+    /// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either
+    /// is closed or has no outstanding replies.
+    pub(crate) fn stop_transfer(&mut self, data: Option<Stream>) -> Result<(), Error> {
+        if !self.plan.is_requested() {
+            return abort::resync(&mut self.control, data);
+        }
+        drop(data);
+        self.drop_requested()
+    }
+
+    /// Waits for the first reply to a transfer over the kept data connection.
+    pub(super) fn begin_over_kept(
+        &mut self,
+        verb: Verb,
+        started: Instant,
+        deadline: Deadline,
+        modified: Option<TimeVal>,
+    ) -> Result<Begun, Error> {
+        let (first, ended) = self.first_reply(verb, deadline)?;
+        let kept = self.kept.take().expect("the data connection is kept until its use");
+        let (data, coding) = kept.into_parts();
+        self.state.is_data_open = false;
+        if verb.is_upload() {
+            data.reset_when_closed();
+            // Fails only on a socket that can no longer send.
+            let _ = data.send_at_once();
+        }
+        let coding = Some(coding);
+        Ok(Begun { verb, data: Some(data), coding, first, ended, started, modified })
+    }
+
+    fn first_reply(
+        &mut self,
+        verb: Verb,
+        deadline: Deadline,
+    ) -> Result<(Reply, Option<Reply>), Error> {
+        let mut start = TransferStart::new(verb);
+        start.data_opened();
+        while start.step() == StartStep::AwaitReply {
+            let (_, reply) = self.control.next_reply(deadline)?;
+            start.reply(&reply).map_err(|fault| {
+                if fault == TransferFault::OutOfStep {
+                    self.control.close();
+                }
+                error_of(fault, verb, &reply)
+            })?;
+        }
+        Ok(start.into_replies().expect("the loop ends with a reply"))
+    }
+}
+
+/// The maximum time to wait for the replies to commands that are no longer wanted.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Begins a transfer of a whole file if that transfer was requested ahead, otherwise returns
+/// `None`.
+pub(super) fn begin(
+    client: &mut Client,
+    command: &Command,
+    representation: Option<RepresentationType>,
+    with_time: bool,
+) -> Result<Option<Begun>, Error> {
+    client.control.check()?;
+    let is_next = client.plan.has_requested(command, with_time);
+    // The transfers requested ahead use the type in force, so this one must use it too.
+    if !is_next || client.kept.is_none() || representation != client.state.representation {
+        // If anything else is outstanding, it is dropped now.
+        client.settle()?;
+        client.plan.begin(command, with_time);
+        return Ok(None);
+    }
+    match begin_next(client, command.verb(), with_time) {
+        Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 425 | 426 | 503) => {
+            // The server has closed the data connection, so it will refuse the other requests too.
+            client.drop_requested()?;
+            Ok(None)
+        }
+        begun => begun.map(Some),
+    }
+}
+
+/// Begins the transfer that was requested first.
+fn begin_next(client: &mut Client, verb: Verb, with_time: bool) -> Result<Begun, Error> {
+    let is_running_out = client.plan.begin_requested();
+    let started = Instant::now();
+    let deadline = client.control.reply_deadline();
+    if is_running_out {
+        let commands = client.next_flight();
+        client.control.send_more(&commands, deadline)?;
+    }
+    let mut modified = None;
+    if with_time {
+        let reply = client.control.final_reply(deadline)?;
+        let is_told = reply.code().severity() == Severity::Completion;
+        modified = TimeVal::parse(reply.text().trim_ascii()).ok().filter(|_| is_told);
+    }
+    client.begin_over_kept(verb, started, deadline, modified)
+}
+
+impl<C: BorrowMut<Client>> Transfer<C> {
+    /// Returns whether the next upload, to `path`, can be requested before this one is confirmed.
+    /// The server must have shown that it keeps the data connection, by answering 125 instead of
+    /// 150.
+    pub(super) fn may_go_ahead(&self, path: &Pathname) -> bool {
+        let client: &Client = &self.client;
+        let is_image = client.state.representation == Some(RepresentationType::Image);
+        self.coding.as_deref().is_some_and(Coding::is_in_blocks)
+            && self.first.code() == ReplyCode::DATA_CONNECTION_OPEN
+            && client.plan.is_open()
+            && is_image
+            && !client.needs_agreement(path.as_bytes())
+    }
+}
+
+impl Client {
+    /// Sends commands whose replies are read later, one by one, as the caller asks for them.
+    pub(crate) fn send_ahead(&mut self, commands: Vec<Command>) -> Result<(), Error> {
+        let deadline = self.control.reply_deadline();
+        self.control.send_more(&commands, deadline)?;
+        self.plan.request(commands);
+        Ok(())
+    }
+
+    /// Returns the reply to `command` if that command was sent ahead and is next, otherwise `None`.
+    pub(crate) fn reply_ahead(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
+        self.control.check()?;
+        if !self.plan.take_requested(command) {
+            return Ok(None);
+        }
+        let deadline = self.control.reply_deadline();
+        self.control.final_reply(deadline).map(Some)
+    }
+
+    /// Returns the commands of the next planned downloads, and counts these downloads as requested.
+    pub(super) fn next_flight(&mut self) -> Vec<Command> {
+        let mut plan = std::mem::take(&mut self.plan);
+        let flight = plan.next_flight(|path| self.needs_agreement(path));
+        self.plan = plan;
+        flight
+    }
+
+    /// Drops the transfers that were requested ahead: the server ends them once it has no data
+    /// connection.
+    pub(super) fn drop_requested(&mut self) -> Result<(), Error> {
+        trace::note(format_args!("dropping the commands that were sent ahead"));
+        if self.plan.is_upload_requested() {
+            // Dropping the connection resets it, so the server does not take this for the end of a
+            // file.
+            self.kept = None;
+        }
+        self.close_kept();
+        let deadline = self.control.reply_deadline();
+        let deadline = deadline.or(Some(self.control.deadline(LIMIT, Phase::Reply(None))));
+        while self.control.is_outstanding() {
+            self.control.final_reply(deadline)?;
+        }
+        self.plan.give_up();
+        Ok(())
     }
 }

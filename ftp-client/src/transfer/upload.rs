@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AsciiEncoder, Command, Pathname, Reply, RepresentationType, TransferLength};
 
-use super::end::error_of;
-use super::{Report, Transfer};
+use super::{Report, Transfer, error_of};
 use crate::client::Client;
 use crate::error::Error;
 

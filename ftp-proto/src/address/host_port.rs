@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::bytes;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 
 /// An IPv4 address and TCP port, written `h1,h2,h3,h4,p1,p2` (RFC 959 §4.1.2 and §5.3.2).
 ///
@@ -42,7 +42,7 @@ impl HostPort {
         let mut at = 0;
         for octet in &mut octets {
             let field = fields.next().ok_or(error(at, ParseErrorKind::UnexpectedEnd))?;
-            *octet = number::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
+            *octet = bytes::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
             at += field.len() + 1;
         }
         if fields.next().is_some() {
@@ -104,7 +104,7 @@ impl HostPort {
             if is_whole && fields.clone().count() >= 6 {
                 let mut octets = [0; 6];
                 for (octet, field) in octets.iter_mut().zip(&mut fields) {
-                    *octet = number::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
+                    *octet = bytes::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
                 }
                 return match Self::from_octets(octets) {
                     Self { port: 0, .. } => Err(error(at, ParseErrorKind::BadNumber)),

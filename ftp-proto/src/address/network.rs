@@ -4,10 +4,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::protocol::NetworkProtocol;
+use super::extended::NetworkProtocol;
+use crate::bytes::{self, split_once};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
-use crate::split::split_once;
 
 /// All addresses of one family that begin with the same bits; a single address is a network too.
 ///
@@ -49,7 +48,7 @@ impl Network {
             None => bits,
             Some(digits) => {
                 let at = text.len() + 1;
-                let prefix = number::decimal(digits).and_then(|prefix| u8::try_from(prefix).ok());
+                let prefix = bytes::decimal(digits).and_then(|prefix| u8::try_from(prefix).ok());
                 prefix.filter(|prefix| *prefix <= bits).ok_or(error(at))?
             }
         };

@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
-use crate::number;
+use crate::{bytes, limits};
 
 /// A set of ports, written as numbers and inclusive ranges in any order.
 ///
@@ -82,7 +81,7 @@ impl PortRanges {
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
-    number::decimal(digits)?.try_into().ok().filter(|port| *port != 0)
+    bytes::decimal(digits)?.try_into().ok().filter(|port| *port != 0)
 }
 
 /// Adds a range to sorted ranges, merging those that it overlaps or touches.

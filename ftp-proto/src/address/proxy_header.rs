@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::bytes;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits::{PROXY_HEADER, PROXY_LINE};
-use crate::number;
 
 /// The first bytes of a version 2 header; no line of text begins with them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -141,7 +141,7 @@ fn words(line: &[u8]) -> Result<ProxyHeader, ParseError> {
 /// Parses a port without leading zeros.
 fn port(text: &str) -> Option<u16> {
     let has_zero = text.len() > 1 && text.starts_with('0');
-    number::decimal(text.as_bytes()).filter(|_| !has_zero).and_then(|port| port.try_into().ok())
+    bytes::decimal(text.as_bytes()).filter(|_| !has_zero).and_then(|port| port.try_into().ok())
 }
 
 fn version_2(input: &[u8]) -> Result<ProxyProgress, ParseError> {

@@ -1,19 +1,19 @@
 //! Commands with typed arguments (RFC 959 §4.1 and its extensions), which servers parse and clients
-//! encode.
+//! encode. Only `encode` makes command lines, so it must refuse CR, LF and NUL (RFC 2640 §3.1).
 
-mod encode;
 mod parse;
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::deflate::DeflateLevel;
-use crate::error::ParseError;
+use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
-use crate::parameters::{Structure, TransferMode, TypeCode};
-use crate::pathname::Pathname;
-use crate::restart::RestartMarker;
+use crate::limits;
+use crate::line::IAC;
+use crate::parameters::{RestartMarker, Structure, TransferMode, TypeCode};
+use crate::pathname::{Pathname, is_line_break};
 use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
@@ -294,7 +294,7 @@ impl RawCommand {
     /// Returns the errors of [`Verb::split`], and `LineBreak` for CR, LF or NUL anywhere.
     pub fn new(line: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         let line = line.into();
-        encode::check(&line)?;
+        check(&line)?;
         let (verb, _argument) = Verb::split(&line)?;
         Ok(Self { verb, line })
     }
@@ -315,21 +315,236 @@ impl fmt::Debug for RawCommand {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The initial capacity of a line, in bytes, which suffices for most lines.
+const USUAL_LINE: usize = 64;
 
-    #[test]
-    fn debug_hides_only_secrets_li_12() {
-        for (line, want) in [("PASS geheim", "Pass(****)"), ("ACCT geheim", "Acct(****)")] {
-            assert_eq!(format!("{:?}", Command::parse_line(line.as_bytes()).unwrap()), want);
+impl Command {
+    /// Encodes the line, with CR LF and with 0xFF doubled (RFC 854).
+    ///
+    /// # Errors
+    ///
+    /// - `LineBreak` for CR, LF or NUL in the argument.
+    /// - `TooLong` for a line over [`limits::COMMAND_LINE`].
+    /// - The error of [`Command::parse`] for an argument that [`Command::parse`] refuses, such as
+    ///   `UnexpectedEnd` for an empty name.
+    /// - `UnexpectedByte` for an argument that would be parsed as a different one, such as a `;`
+    ///   inside a fact.
+    pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
+        let line = self.line();
+        check(&line)?;
+        // A line that a server would parse as another command must not be sent.
+        match Self::parse_line(&line)? {
+            same if same == *self => finish(line),
+            _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
         }
-        for (line, want) in [
-            ("PASS geheim", "RawCommand(PASS ****)"),
-            ("acct geheim", "RawCommand(ACCT ****)"),
-            ("site a\x1b", "RawCommand(site a\\x1b)"),
-        ] {
-            assert_eq!(format!("{:?}", RawCommand::new(line).unwrap()), want);
+    }
+
+    /// Returns the line without its line ending, unchecked.
+    fn line(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        line.extend_from_slice(self.verb().as_str().as_bytes());
+        match self {
+            Self::User(bytes) | Self::Acct(Password(bytes)) | Self::Pass(Password(bytes)) => {
+                put(&mut line, bytes);
+            }
+            Self::Site(argument) => put_site(&mut line, argument),
+            Self::Opts(argument) => put_opts(&mut line, argument),
+            Self::Clnt(bytes) | Self::Known(_, bytes) => put_some(&mut line, bytes),
+            Self::Cwd(path)
+            | Self::Retr(path)
+            | Self::Stor(path)
+            | Self::Appe(path)
+            | Self::Rnfr(path)
+            | Self::Rnto(path)
+            | Self::Dele(path)
+            | Self::Rmd(path)
+            | Self::Mkd(path)
+            | Self::Hash(path)
+            | Self::Size(path)
+            | Self::Mdtm(path) => put(&mut line, path.as_bytes()),
+            Self::List(path)
+            | Self::Nlst(path)
+            | Self::Mlsd(path)
+            | Self::Mlst(path)
+            | Self::Stou(path)
+            | Self::Avbl(path)
+            | Self::Stat(path) => {
+                put_some(&mut line, path.as_ref().map_or(b"", Pathname::as_bytes));
+            }
+            Self::Help(verb) => {
+                if let Some(verb) = verb {
+                    put(&mut line, verb);
+                }
+            }
+            Self::Port(host_port) => show(&mut line, host_port),
+            Self::Eprt(address) => show(&mut line, address),
+            Self::Rest(marker) => show(&mut line, marker),
+            Self::Allo { size, record } => {
+                show(&mut line, size);
+                if let Some(record) = record {
+                    put(&mut line, b"R");
+                    show(&mut line, record);
+                }
+            }
+            Self::Host(host) => show(&mut line, host),
+            Self::Lang(tag) => {
+                put_some(&mut line, tag.as_ref().map_or("", LanguageTag::as_str).as_bytes());
+            }
+            Self::Auth(mechanism) => show(&mut line, mechanism),
+            Self::Pbsz(size) => show(&mut line, size),
+            Self::Prot(level) => put(&mut line, level.as_str().as_bytes()),
+            Self::Mfmt(time, path) => {
+                show(&mut line, time);
+                put(&mut line, path.as_bytes());
+            }
+            Self::Mff(facts) => {
+                line.push(b' ');
+                facts.encode(&mut line);
+            }
+            Self::Epsv(EpsvArgument::Protocol(protocol)) => show(&mut line, &protocol.number()),
+            Self::Epsv(EpsvArgument::All) => put(&mut line, b"ALL"),
+            Self::Type(code) => show(&mut line, code),
+            Self::Stru(structure) => put(&mut line, structure.as_str().as_bytes()),
+            Self::Mode(mode) => put(&mut line, mode.as_str().as_bytes()),
+            Self::Epsv(EpsvArgument::Default)
+            | Self::Cdup
+            | Self::Quit
+            | Self::Pasv
+            | Self::Abor
+            | Self::Pwd
+            | Self::Syst
+            | Self::Feat
+            | Self::Rein
+            | Self::Ccc
+            | Self::Noop => {}
+        }
+        line
+    }
+
+    /// Encodes the line with the X form of the verb, from RFC 775: `XMKD`, `XRMD`, `XPWD`, `XCUP`
+    /// or `XCWD`.
+    ///
+    /// Some old servers know only these forms (RFC 1123 §4.1.3.1).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`encode`](Self::encode), and `Unsupported` for a verb without an X
+    /// form.
+    pub fn encode_x_form(&self) -> Result<Vec<u8>, ParseError> {
+        let mut line = self.encode()?;
+        let x_form: &[u8] = match self {
+            Self::Mkd(_) => b"XMKD",
+            Self::Rmd(_) => b"XRMD",
+            Self::Pwd => b"XPWD",
+            Self::Cdup => b"XCUP",
+            Self::Cwd(_) => b"XCWD",
+            _ => return Err(ParseError::new("X form", 0, ParseErrorKind::Unsupported)),
+        };
+        let argument = line.split_off(self.verb().as_str().len());
+        Ok([x_form, &argument].concat())
+    }
+}
+
+impl RawCommand {
+    /// Encodes the line, with CR LF and with 0xFF doubled (RFC 854).
+    ///
+    /// # Errors
+    ///
+    /// Returns `TooLong` for a line over [`limits::COMMAND_LINE`].
+    pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
+        finish(self.line.clone())
+    }
+}
+
+/// Rejects bytes that would end or break the line.
+fn check(line: &[u8]) -> Result<(), ParseError> {
+    match line.iter().position(|&byte| is_line_break(byte)) {
+        Some(at) => Err(ParseError::new("command line", at, ParseErrorKind::LineBreak)),
+        None => Ok(()),
+    }
+}
+
+fn put_site(line: &mut Vec<u8>, argument: &SiteArgument) {
+    match argument {
+        SiteArgument::Help(word) => {
+            put(line, b"HELP");
+            put_some(line, word);
+        }
+        SiteArgument::Chmod { mode, path } => {
+            show(line, &format_args!("CHMOD {mode:03o}"));
+            put(line, path.as_bytes());
+        }
+        SiteArgument::Other { word, argument } => {
+            put(line, word);
+            put_some(line, argument);
         }
     }
 }
+
+fn put_opts(line: &mut Vec<u8>, argument: &OptsArgument) {
+    match argument {
+        OptsArgument::Utf8 => put(line, b"UTF8 ON"),
+        OptsArgument::Mlst(list) => {
+            put(line, b"MLST");
+            put_some(line, list);
+        }
+        OptsArgument::Hash(name) => {
+            put(line, b"HASH");
+            if let Some(name) = name {
+                put(line, name.as_bytes());
+            }
+        }
+        OptsArgument::Deflate(level) => {
+            put(line, b"MODE Z");
+            if let Some(level) = level {
+                put(line, format!("LEVEL {}", level.value()).as_bytes());
+            }
+        }
+        OptsArgument::Other(bytes) => put(line, bytes),
+    }
+}
+
+/// Appends SP and a word of the argument.
+fn put(line: &mut Vec<u8>, word: &[u8]) {
+    line.push(b' ');
+    line.extend_from_slice(word);
+}
+
+/// Appends SP and a word of the argument, unless the word is empty.
+fn put_some(line: &mut Vec<u8>, word: &[u8]) {
+    if !word.is_empty() {
+        put(line, word);
+    }
+}
+
+/// Appends SP and the text of a word of the argument.
+fn show(line: &mut Vec<u8>, word: &dyn Display) {
+    put(line, word.to_string().as_bytes());
+}
+
+/// Completes a line that passed [`check`].
+fn finish(mut line: Vec<u8>) -> Result<Vec<u8>, ParseError> {
+    if line.len() > limits::COMMAND_LINE {
+        let at = limits::COMMAND_LINE;
+        return Err(ParseError::new("command line", at, ParseErrorKind::TooLong));
+    }
+    if line.contains(&IAC) {
+        line = double_iac(&line);
+    }
+    line.extend_from_slice(b"\r\n");
+    Ok(line)
+}
+
+fn double_iac(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in line {
+        if byte == IAC {
+            out.push(IAC);
+        }
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

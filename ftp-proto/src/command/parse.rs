@@ -2,19 +2,18 @@
 
 use super::{Command, OptsArgument, Password, SiteArgument};
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
+use crate::bytes::{self, split_once, split_or_all};
 use crate::deflate::DeflateLevel;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
 use crate::listing::Permissions;
-use crate::parameters::{Structure, TransferMode, TypeCode};
+use crate::parameters::{RestartMarker, Structure, TransferMode, TypeCode};
 use crate::pathname::Pathname;
-use crate::restart::RestartMarker;
 use crate::security::{self, AuthMechanism, ProtectionLevel};
-use crate::split::{split_once, split_or_all};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
-use crate::{hash, limits, number};
+use crate::{hash, limits};
 
 impl Command {
     /// Parses the argument of `verb`; an empty argument counts as missing.
@@ -135,9 +134,7 @@ fn some(what: &'static str, argument: &[u8]) -> Result<Vec<u8>, ParseError> {
 }
 
 fn no_line_break(what: &'static str, argument: &[u8]) -> Result<Vec<u8>, ParseError> {
-    super::encode::check(argument)
-        .map_err(|error| ParseError { what, ..error })
-        .map(|()| argument.to_vec())
+    super::check(argument).map_err(|error| ParseError { what, ..error }).map(|()| argument.to_vec())
 }
 
 fn none(argument: &[u8], command: Command) -> Result<Command, ParseError> {
@@ -159,7 +156,7 @@ fn allo(argument: &[u8]) -> Result<Command, ParseError> {
     let mut words = argument.split(|&byte| byte == b' ');
     let mut number = |at| {
         let digits = words.next().filter(|digits| !digits.is_empty()).ok_or(end)?;
-        let value = number::decimal(digits).ok_or(error(at, ParseErrorKind::BadNumber))?;
+        let value = bytes::decimal(digits).ok_or(error(at, ParseErrorKind::BadNumber))?;
         Ok((value, at + digits.len() + 1, words.next()))
     };
     let (size, at, record) = number(0)?;
@@ -184,7 +181,7 @@ fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
 /// Parses one or more facts, each with `=` and `;`, then one SP and a pathname
 /// (draft-somers-ftp-mfxx-04 §5).
 fn mff(argument: &[u8]) -> Result<Command, ParseError> {
-    super::encode::check(argument)?;
+    super::check(argument)?;
     let (facts, _path) = split_or_all(argument, b' ');
     let is_fact = |fact: &[u8]| fact.contains(&b'=');
     if !facts.strip_suffix(b";").is_some_and(|facts| facts.split(|&byte| byte == b';').all(is_fact))

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::bytes;
 use crate::fact::{FactType, Facts};
-use crate::number;
 use crate::time_val::TimeVal;
 
 /// One object of a listing.
@@ -162,7 +162,7 @@ impl Permissions {
     /// type in this fact, and pyftpdlib puts `0o` before the digits.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
         let digits = digits.strip_prefix(b"0o").unwrap_or(digits);
-        u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
+        u16::try_from(bytes::octal(digits)? & 0o7777).ok().map(Self)
     }
 }
 
@@ -243,7 +243,7 @@ impl Entry {
 
     /// Sets the size from digits; a number over `u64::MAX` sets `size_overflows` instead.
     pub(super) fn set_size(&mut self, digits: &[u8]) {
-        self.size = number::decimal(digits);
+        self.size = bytes::decimal(digits);
         let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         self.size_overflows = self.size.is_none() && digits_only;
     }

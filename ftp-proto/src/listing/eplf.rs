@@ -2,7 +2,7 @@
 //! anonftpd and others (<https://cr.yp.to/ftp/list/eplf.html>).
 
 use super::entry::{Entry, EntryKind, Modified, Permissions, Precision, Zone};
-use crate::number;
+use crate::bytes;
 use crate::time_val::TimeVal;
 
 /// Parses one line: `+`, the facts, TAB and the name. Each fact ends with `,`. Unknown facts are
@@ -23,7 +23,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
                 sized = true;
             }
             [b'm', digits @ ..] if entry.modified.is_none() => {
-                let seconds = number::decimal(digits).and_then(|value| i64::try_from(value).ok());
+                let seconds = bytes::decimal(digits).and_then(|value| i64::try_from(value).ok());
                 let time = seconds.and_then(TimeVal::from_unix_seconds);
                 let utc = |time| Modified { time, precision: Precision::Second, zone: Zone::Utc };
                 entry.modified = time.map(utc);

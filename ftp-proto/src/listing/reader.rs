@@ -1,8 +1,7 @@
 //! Lines from the bytes of a data connection.
 
+use crate::bytes::{ReadAhead, split_once};
 use crate::limits;
-use crate::read_ahead::ReadAhead;
-use crate::split::split_once;
 
 /// The next event of a [`ListReader`].
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -293,12 +293,12 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
         let owner = columns.split_at(links.end()).1.trim_ascii();
         // NetPresenz for the Mac sends the sizes of both forks, which add up to the file's size. A
         // one-byte file of user 0 looks the same, so a 1 counts as the number of links.
-        let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
+        let forks = crate::bytes::decimal(links.bytes).zip(crate::bytes::decimal(owner));
         let are_forks = forks.is_some_and(|(a, b)| a != 1 && a.checked_add(b) == Some(size));
         if are_forks && entry.kind == Some(EntryKind::File) {
             return;
         }
-        entry.links = crate::number::decimal(links.bytes);
+        entry.links = crate::bytes::decimal(links.bytes);
         columns = owner;
     }
     // NetPresenz shows a directory as `folder` and the number of its entries.

@@ -64,5 +64,5 @@ pub(super) fn split_digits(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 /// Parses a number of at most `most` digits that fill all of `digits`.
 pub(super) fn short(digits: &[u8], most: usize) -> Option<u16> {
-    if digits.len() > most { None } else { crate::number::decimal(digits)?.try_into().ok() }
+    if digits.len() > most { None } else { crate::bytes::decimal(digits)?.try_into().ok() }
 }

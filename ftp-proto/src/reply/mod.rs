@@ -1,13 +1,11 @@
-//! Replies: a code and lines of text, and their encoding (RFC 959 §4.2).
-
-mod code;
-mod decoder;
-
-pub use code::{ReplyCode, Severity};
-pub use decoder::ReplyDecoder;
+//! Replies (RFC 959 §4.2): a code of three digits and lines of text, their encoding, and their
+//! decoder with its limits against a hostile server.
 
 use std::fmt;
 
+use crate::bytes::{ReadAhead, split_once};
+use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Escaped, is_line_break};
 
@@ -183,66 +181,386 @@ impl fmt::Debug for Reply {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A reply code, 100 to 599. Codes that no RFC defines are accepted, since clients act on the first
+/// digit (RFC 1123 §4.1.2.11).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ReplyCode(u16);
 
-    #[test]
-    fn encode_writes_single_and_multi_line_replies_rp_01_rp_02_fr_24() {
-        let code = ReplyCode::FILE_STATUS;
-        for (reply, want) in [
-            (Reply::new(code, "5"), &b"213 5\r\n"[..]),
-            (Reply::new(code, ""), b"213 \r\n"),
-            (Reply::new(code, &b"a\xff"[..]), b"213 a\xff\xff\r\n"),
-            (
-                Reply::multi_line(code, "a", ["213 b", " c", "1"], "d"),
-                b"213-a\r\n 213 b\r\n c\r\n 1\r\n213 d\r\n",
-            ),
-            (Reply::multi_line(code, "a", [""; 0], "d"), b"213-a\r\n213 d\r\n"),
-        ] {
-            assert_eq!(reply.encode(), want);
+/// The meaning of the first digit of a reply code (RFC 959 §4.2.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Severity {
+    /// 1xx, positive preliminary: the command has begun, and another reply follows.
+    Preliminary,
+    /// 2xx, positive completion: the command succeeded.
+    Completion,
+    /// 3xx, positive intermediate: another command must follow.
+    Intermediate,
+    /// 4xx, transient negative: the command failed, but may succeed later.
+    Transient,
+    /// 5xx, permanent negative: the command failed, and the same command will fail again.
+    Permanent,
+}
+
+impl ReplyCode {
+    /// Returns the reply code with this number, 100 to 599; `None` for any other number.
+    #[must_use]
+    pub const fn new(code: u16) -> Option<Self> {
+        if matches!(code, 100..=599) { Some(Self(code)) } else { None }
+    }
+
+    /// Parses the three digits at the beginning of `line`; `None` if there is no such code.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+        Self::new(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
+    }
+
+    /// Returns the number, 100 to 599.
+    #[must_use]
+    pub const fn value(self) -> u16 {
+        self.0
+    }
+
+    /// Returns the meaning of the first digit.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self.0 / 100 {
+            1 => Severity::Preliminary,
+            2 => Severity::Completion,
+            3 => Severity::Intermediate,
+            4 => Severity::Transient,
+            _ => Severity::Permanent,
         }
-    }
-
-    #[test]
-    fn a_name_cannot_forge_a_reply_rp_06() {
-        let name = "x\r\n226 done\0";
-        let reply = Reply::multi_line(ReplyCode::FILE_STATUS, name, [name], name);
-        assert_eq!(reply.encode(), b"213-x??226 done?\r\nx??226 done?\r\n213 x??226 done?\r\n");
-    }
-
-    #[test]
-    fn conceal_removes_secrets_from_replies() {
-        for (text, secret, want) in [
-            ("'PASS S3cret': no", "S3cret", "'PASS ****': no"),
-            ("S3cretS3cret, S3cre", "S3cret", "********, S3cre"),
-            ("xS3cret1", "S3cret", "x****1"),
-            ("no such password: p", "p", "no such password: ****"),
-            ("p", "p", "****"),
-            ("nothing", "", "nothing"),
-            ("a\u{e9}b", "\u{e9}", "a\u{e9}b"),
-        ] {
-            let mut reply = Reply::new(ReplyCode::NOT_LOGGED_IN, text);
-            reply.conceal(secret.as_bytes());
-            assert_eq!(String::from_utf8_lossy(reply.text()), want, "{text}");
-        }
-        let mut reply =
-            Reply::multi_line(ReplyCode::NOT_LOGGED_IN, "S3cret", ["- S3cret"], "S3cret");
-        reply.conceal(b"S3cret");
-        assert_eq!(reply.to_string(), "530 **** / - **** / ****");
-    }
-
-    #[test]
-    fn display_is_one_line_hc_28() {
-        let reply = Reply::multi_line(ReplyCode::HELP, "a", [" b\x1b[2J"], "c");
-        assert_eq!(reply.to_string(), "214 a / b\\x1b[2J / c");
-    }
-
-    #[test]
-    fn text_is_the_last_line() {
-        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "first", [" a"], "last");
-        assert_eq!(reply.text(), b"last");
-        assert_eq!(Reply::new(ReplyCode::SYSTEM_STATUS, "only").text(), b"only");
-        assert_eq!(format!("{reply:?}"), "Reply(211 first / a / last)");
     }
 }
+
+/// The codes that this toolkit sends or checks by name.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $code:literal,)*) => {
+        impl ReplyCode {
+            $($(#[$doc])* pub const $name: Self = Self($code);)*
+        }
+    };
+}
+
+codes! {
+    /// 110: restart marker reply, whose text is `MARK yyyy = mmmm`.
+    RESTART_MARKER 110,
+    /// 125: data connection already open, transfer starting.
+    DATA_CONNECTION_OPEN 125,
+    /// 150: file status okay, about to open the data connection.
+    ABOUT_TO_OPEN_DATA 150,
+    /// 200: command okay.
+    OKAY 200,
+    /// 202: command superfluous at this site.
+    SUPERFLUOUS 202,
+    /// 211: system status, and FEAT.
+    SYSTEM_STATUS 211,
+    /// 212: directory status.
+    DIRECTORY_STATUS 212,
+    /// 213: file status, and SIZE, MDTM.
+    FILE_STATUS 213,
+    /// 214: help.
+    HELP 214,
+    /// 215: system name.
+    SYSTEM_NAME 215,
+    /// 220: service ready.
+    SERVICE_READY 220,
+    /// 221: service closing the control connection after QUIT.
+    CLOSING 221,
+    /// 225: data connection open, but no transfer in progress, so nothing was aborted.
+    NOTHING_TO_ABORT 225,
+    /// 226: closing the data connection, action successful.
+    TRANSFER_COMPLETE 226,
+    /// 227: entering passive mode.
+    PASSIVE 227,
+    /// 229: entering extended passive mode (RFC 2428 §3).
+    EXTENDED_PASSIVE 229,
+    /// 230: logged in.
+    LOGGED_IN 230,
+    /// 234: the security mechanism is accepted, and the handshake follows (RFC 4217 §4).
+    SECURITY_ACCEPTED 234,
+    /// 250: file action okay.
+    FILE_ACTION_OKAY 250,
+    /// 257: pathname.
+    PATHNAME 257,
+    /// 331: user name okay, need password.
+    NEED_PASSWORD 331,
+    /// 332: need account.
+    NEED_ACCOUNT 332,
+    /// 350: file action pending further information.
+    PENDING 350,
+    /// 421: service not available, closing the control connection.
+    SERVICE_CLOSING 421,
+    /// 425: cannot open data connection.
+    NO_DATA_CONNECTION 425,
+    /// 426: connection closed, transfer aborted.
+    TRANSFER_ABORTED 426,
+    /// 450: file unavailable, busy.
+    FILE_BUSY 450,
+    /// 451: local error in processing.
+    LOCAL_ERROR 451,
+    /// 452: insufficient storage space.
+    NO_SPACE 452,
+    /// 500: syntax error, command unrecognized.
+    UNKNOWN_COMMAND 500,
+    /// 501: syntax error in arguments.
+    BAD_ARGUMENT 501,
+    /// 502: command not implemented.
+    NOT_IMPLEMENTED 502,
+    /// 503: bad sequence of commands.
+    BAD_SEQUENCE 503,
+    /// 504: command not implemented for that parameter.
+    PARAMETER_NOT_IMPLEMENTED 504,
+    /// 521: the data connection cannot be opened with this `PROT` setting (RFC 4217 §10.2).
+    DATA_PROTECTION_NEEDED 521,
+    /// 522: network protocol not supported (RFC 2428 §2); after a 150, the data connection could
+    /// not be protected (RFC 4217 §10.2).
+    PROTOCOL_NOT_SUPPORTED 522,
+    /// 530: not logged in.
+    NOT_LOGGED_IN 530,
+    /// 533: command protection level denied for policy reasons (RFC 2228 §5.1).
+    PROTECTION_DENIED 533,
+    /// 534: request denied for policy reasons (RFC 2228 §5.1).
+    DENIED_BY_POLICY 534,
+    /// 536: level of data protection not supported by the security mechanism (RFC 2228 §5.1).
+    PROTECTION_NOT_SUPPORTED 536,
+    /// 550: file unavailable: not found, no access.
+    FILE_UNAVAILABLE 550,
+    /// 552: exceeded storage allocation.
+    OVER_QUOTA 552,
+    /// 553: file name not allowed.
+    NAME_NOT_ALLOWED 553,
+    /// 554: invalid REST parameter (RFC 1123 §4.1.3.4).
+    BAD_RESTART 554,
+    /// 555: type or structure mismatch (RFC 1123 §4.1.3.4).
+    TYPE_MISMATCH 555,
+    /// 556: refused by policy, such as a digest of a very large file (draft-bryan-ftpext-hash-02
+    /// §3.5).
+    AGAINST_POLICY 556,
+}
+
+impl fmt::Display for ReplyCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A decoder that parses the bytes of the control connection into replies.
+///
+/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines. Such a reply ends at a
+/// line that begins with the same `NNN` and SP, or is `NNN` alone; everything between is text. Pass
+/// received bytes to [`push`](Self::push) and take replies with [`next`](Self::next), until all
+/// bytes are pushed.
+///
+/// ```
+/// use ftp_proto::ReplyDecoder;
+///
+/// let mut decoder = ReplyDecoder::new();
+/// let mut replies = Vec::new();
+/// let mut rest: &[u8] = b"220-Welcome\r\n220 really\r\n331 ";
+/// while !rest.is_empty() {
+///     let taken = decoder.push(rest);
+///     rest = &rest[taken..];
+///     while let Some(reply) = decoder.next()? {
+///         replies.push(reply.to_string());
+///     }
+/// }
+/// assert_eq!(replies, ["220 Welcome / really"]);
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReplyDecoder {
+    input: ReadAhead,
+    line: Vec<u8>,
+    /// The code of a reply of several lines whose last line has not arrived yet.
+    code: Option<ReplyCode>,
+    /// The kept lines of the reply, separated by LF.
+    text: Vec<u8>,
+    /// Whether a line did not fit; further lines except the last are then dropped.
+    full: bool,
+    /// The longest text to keep from a reply, in bytes.
+    text_limit: usize,
+    /// The number of bytes of the reply so far.
+    total: usize,
+    failed: Option<ParseError>,
+}
+
+impl Default for ReplyDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ReplyDecoder {
+    /// Returns a decoder at the start of a session.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            input: ReadAhead::new(),
+            line: Vec::new(),
+            code: None,
+            text: Vec::new(),
+            full: false,
+            text_limit: limits::REPLY_TEXT,
+            total: 0,
+            failed: None,
+        }
+    }
+
+    /// Sets the longest text to keep from each later reply, in bytes (default:
+    /// [`limits::REPLY_TEXT`]).
+    ///
+    /// A longer reply [is cut](Reply::is_cut): it keeps its first and last lines, and as many of
+    /// the lines after the first as fit. With [`limits::REPLY_TOTAL`] nothing is cut.
+    pub const fn set_text_limit(&mut self, bytes: usize) {
+        self.text_limit = bytes;
+    }
+
+    /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
+    ///
+    /// Push the rest after [`next`](Self::next) has returned `None`.
+    #[must_use = "it may take fewer bytes than it was given"]
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.input.push(bytes)
+    }
+
+    /// Returns how many bytes [`push`](Self::push) would take now, up to [`limits::READ_AHEAD`].
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.input.room()
+    }
+
+    /// Returns whether all pushed bytes were returned in replies.
+    ///
+    /// If it returns false, as after an error, do not send a command: its reply could not be
+    /// distinguished from the remaining bytes.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();
+        idle && self.input.is_empty()
+    }
+
+    /// Returns the next reply, or `None` until more bytes are pushed.
+    ///
+    /// # Errors
+    ///
+    /// Returns `UnexpectedByte` if a reply does not begin with a code followed by SP, `-` or the
+    /// line ending. Returns `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
+    /// [`limits::REPLY_TOTAL`]. After an error the rest cannot be parsed: every later call returns
+    /// the same error.
+    #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
+    pub fn next(&mut self) -> Result<Option<Reply>, ParseError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let reply = self.read_lines();
+        if let Err(error) = &reply {
+            self.failed = Some(*error);
+            *self = Self { failed: self.failed, text_limit: self.text_limit, ..Self::new() };
+        }
+        reply
+    }
+
+    fn read_lines(&mut self) -> Result<Option<Reply>, ParseError> {
+        loop {
+            let waiting = self.input.waiting();
+            if waiting.is_empty() {
+                return Ok(None);
+            }
+            let (piece, is_ended) = match split_once(waiting, b'\n') {
+                Some((piece, _)) => (piece, true),
+                None => (waiting, false),
+            };
+            self.line.extend_from_slice(piece);
+            let looked_at = piece.len() + usize::from(is_ended);
+            self.input.take(looked_at);
+            let length = self.line.strip_suffix(b"\r").unwrap_or(&self.line).len();
+            if length > limits::REPLY_LINE {
+                return Err(error(limits::REPLY_LINE, ParseErrorKind::TooLong));
+            }
+            if !is_ended {
+                return Ok(None);
+            }
+            self.line.truncate(length);
+            // Each line counts one byte more than its text, so that the number of empty lines is
+            // limited too.
+            self.total += length + 1;
+            if self.total > limits::REPLY_TOTAL {
+                return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
+            }
+            let mut line = undouble_iac(std::mem::take(&mut self.line));
+            let reply = self.take_line(&line)?;
+            // The buffer is reused for the next line.
+            line.clear();
+            self.line = line;
+            if reply.is_some() {
+                self.total = 0;
+                return Ok(reply);
+            }
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Reply>, ParseError> {
+        let code = ReplyCode::parse(line);
+        let separator = line.get(3).copied();
+        let text = line.get(4..).unwrap_or_default();
+        match (self.code, code) {
+            (None, None) => Err(error(0, ParseErrorKind::UnexpectedByte)),
+            (None, Some(code)) => match separator {
+                Some(b'-') => {
+                    self.code = Some(code);
+                    self.text.extend_from_slice(text);
+                    Ok(None)
+                }
+                Some(b' ') | None => Ok(Some(Reply::received(code, text.to_vec(), false))),
+                Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
+            },
+            (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
+                // The last line is always kept: it holds the value of a 227 or 257.
+                self.text.push(b'\n');
+                self.text.extend_from_slice(text);
+                self.code = None;
+                let is_cut = std::mem::take(&mut self.full);
+                Ok(Some(Reply::received(code, std::mem::take(&mut self.text), is_cut)))
+            }
+            (Some(_), _) => {
+                self.keep(line);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Appends a line to the text, unless this line or an earlier one did not fit.
+    fn keep(&mut self, line: &[u8]) {
+        self.full |= self.text.len() + 1 + line.len() > self.text_limit;
+        if !self.full {
+            self.text.push(b'\n');
+            self.text.extend_from_slice(line);
+        }
+    }
+}
+
+const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
+    ParseError::new("reply", at, kind)
+}
+
+/// Replaces each `IAC IAC` with one byte. A single IAC is kept: a server that does not double it
+/// sends it as part of a name, never as a Telnet command.
+fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
+    if !line.contains(&IAC) {
+        return line;
+    }
+    let mut bytes = line.into_iter().peekable();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == IAC {
+            bytes.next_if_eq(&IAC);
+        }
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

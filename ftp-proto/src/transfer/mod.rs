@@ -5,22 +5,17 @@
 mod abort;
 #[cfg(test)]
 mod dialogues;
-mod length;
-mod passive;
-mod range;
-mod refusal;
 mod rules;
 mod setup;
-mod start;
-mod steps;
 mod verdict;
 
 pub use abort::{AbortStep, TransferAbort};
-pub use length::TransferLength;
-pub use passive::PassiveAddress;
-pub use range::{FileRange, RangeSetup};
-pub use rules::{DataRules, Extended, Mode, ServerState};
+pub use rules::{
+    DataRules, Extended, FileRange, Mode, PassiveAddress, RangeSetup, ServerState, SetupEvent,
+    SetupFault, SetupStep,
+};
 pub use setup::{TransferSetup, wants_announcement};
-pub use start::{StartStep, TransferStart};
-pub use steps::{SetupEvent, SetupFault, SetupStep};
-pub use verdict::{Confirmation, DataEnd, TransferEvidence, TransferFault};
+pub use verdict::{
+    Confirmation, DataEnd, StartStep, TransferEvidence, TransferFault, TransferLength,
+    TransferStart,
+};

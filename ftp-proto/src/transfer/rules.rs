@@ -1,12 +1,19 @@
-//! The client's rules for data connections, and what it remembers about the server.
+//! The client's rules for a transfer and what it remembers about the server, the part of the file
+//! that the transfer covers (RFC 3659 §5, draft-bryan-ftp-range-08), the steps of the dialogue before
+//! it, and the meaning of the replies to `EPSV` and `PASV`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use super::range::FileRange;
-use crate::address::{AddressRule, EpsvArgument, NetworkProtocol};
+use super::verdict::TransferFault;
+use crate::address::{
+    AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostPort, HostReason, NetworkProtocol,
+    NetworkProtocols,
+};
+use crate::command::Command;
+use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
-use crate::parameters::{RepresentationType, TransferMode};
-use crate::restart::RestartMarker;
+use crate::parameters::{RepresentationType, RestartMarker, TransferMode};
+use crate::reply::{Reply, ReplyCode, Severity};
 use crate::verb::Verb;
 
 /// Which side opens data connections (RFC 959 §3.2).
@@ -147,9 +154,321 @@ impl ServerState {
     }
 }
 
+/// The part of a file that a transfer covers (default: all of it).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum FileRange {
+    /// Everything from this offset to the end of the file; offset 0 is the whole file.
+    From(RestartMarker),
+    /// The bytes from `first` to `last`, both included and counted from 0.
+    Between {
+        /// The first byte.
+        first: u64,
+        /// The last byte.
+        last: u64,
+    },
+}
+
+impl Default for FileRange {
+    fn default() -> Self {
+        Self::From(RestartMarker::default())
+    }
+}
+
+impl FileRange {
+    /// Returns the part from `offset` to the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadNumber` if `offset` exceeds 2^63 - 1.
+    pub fn from_offset(offset: u64) -> Result<Self, ParseError> {
+        let error = ParseError::new("restart marker", 0, ParseErrorKind::BadNumber);
+        RestartMarker::new(offset).map(Self::From).ok_or(error)
+    }
+
+    /// Returns the part of `length` bytes that begins at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadNumber` if `length` is 0 or the last byte is beyond offset 2^63 - 1.
+    pub fn between(offset: u64, length: u64) -> Result<Self, ParseError> {
+        let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));
+        match last {
+            Some(last) if last <= limits::RESTART_MARKER => {
+                Ok(Self::Between { first: offset, last })
+            }
+            _ => Err(ParseError::new("range", 0, ParseErrorKind::BadNumber)),
+        }
+    }
+}
+
+/// The dialogue that selects a part of a file with `REST` or `RANG`. It first resets a part that
+/// was set with the other command.
+///
+/// ```
+/// use ftp_proto::{FileRange, RangeSetup, Reply, ReplyCode, ServerState};
+///
+/// let mut server = ServerState::default();
+/// let mut setup = RangeSetup::new(FileRange::from_offset(512)?);
+/// let command = setup.command(&server).expect("the range was not sent yet");
+/// assert_eq!(command.encode()?, b"REST 512\r\n");
+/// setup.reply(&Reply::new(ReplyCode::PENDING, "ok"), &mut server)?;
+/// assert_eq!(setup.command(&server), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct RangeSetup {
+    wanted: FileRange,
+    is_sent: bool,
+}
+
+impl RangeSetup {
+    /// Returns the dialogue that selects `wanted`.
+    pub const fn new(wanted: FileRange) -> Self {
+        Self { wanted, is_sent: false }
+    }
+
+    /// Returns the next command; `None` once the part is in force.
+    ///
+    /// A server may forget the part after any command (RFC 3659 §5.3). The dialogue therefore
+    /// selects the part again even if it is in force, unless the part is the whole file.
+    #[must_use]
+    pub fn command(&self, server: &ServerState) -> Option<Command> {
+        self.next(server).map(|range| match (range, server.range) {
+            (FileRange::Between { first, last }, _) => rang(first, last),
+            // A range that ends before it begins resets RANG.
+            (_, FileRange::Between { .. }) => rang(1, 0),
+            (FileRange::From(marker), _) => Command::Rest(marker),
+        })
+    }
+
+    /// Reads the final reply to the last command.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` for any reply but 3xx.
+    pub fn reply(&mut self, reply: &Reply, server: &mut ServerState) -> Result<(), TransferFault> {
+        if reply.code().severity() != Severity::Intermediate {
+            return Err(TransferFault::Refused);
+        }
+        if let Some(range) = self.next(server) {
+            server.range = range;
+            self.is_sent = range == self.wanted;
+        }
+        Ok(())
+    }
+
+    /// Returns the part that the next command selects.
+    fn next(&self, server: &ServerState) -> Option<FileRange> {
+        let whole = FileRange::default();
+        match (server.range, self.wanted) {
+            _ if self.is_sent => None,
+            (now, wanted) if now == whole && wanted == whole => None,
+            // `RANG` does not reset `REST`, and `REST` does not reset `RANG`.
+            (FileRange::Between { .. }, FileRange::From(_)) => Some(whole),
+            (FileRange::From(_), FileRange::Between { .. }) if server.range != whole => Some(whole),
+            (_, wanted) => Some(wanted),
+        }
+    }
+}
+
+fn rang(first: u64, last: u64) -> Command {
+    Command::Known(Verb::Rang, format!("{first} {last}").into_bytes())
+}
+
+/// The address at which a server listens, from a 227 or 229 reply.
+///
+/// ```
+/// use ftp_proto::{AddressRule, PassiveAddress, Reply, ReplyCode};
+///
+/// let peer = "203.0.113.7:21".parse()?;
+/// let reply = Reply::new(ReplyCode::PASSIVE, "Entering Passive Mode (10,0,0,5,195,84).");
+/// let found = PassiveAddress::find(&reply, Some(peer), AddressRule::Peer)?;
+/// assert_eq!(found.address, Some("203.0.113.7:50004".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct PassiveAddress {
+    /// The port.
+    pub port: u16,
+    /// The address to connect to: `port` at the host of the control connection, or at the announced
+    /// host if the rule chooses it. `None` if the server's address on the control connection is
+    /// unknown.
+    pub address: Option<SocketAddr>,
+    /// The host that a 227 announces; `None` for a 229.
+    pub announced: Option<Ipv4Addr>,
+    /// The choice between the announced host and the host of the control connection; `None` if
+    /// either is unknown.
+    pub chosen: Option<ChosenHost>,
+}
+
+impl PassiveAddress {
+    /// Finds the address in the reply to `EPSV` or `PASV`; a 227 or 229 is accepted for either
+    /// command. `peer` is the server's address on the control connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ExtendedAddress::find_port`] for a 229, and those of
+    /// [`HostPort::find`] for any other reply.
+    pub fn find(
+        reply: &Reply,
+        peer: Option<SocketAddr>,
+        rule: AddressRule,
+    ) -> Result<Self, ParseError> {
+        // Keeps the scope of a link-local address, which only this host knows.
+        let at_peer = |port| {
+            peer.map(|mut peer| {
+                peer.set_port(port);
+                peer
+            })
+        };
+        if reply.code() == ReplyCode::EXTENDED_PASSIVE {
+            let port = ExtendedAddress::find_port(reply.text())?;
+            return Ok(Self { port, address: at_peer(port), announced: None, chosen: None });
+        }
+        let HostPort { host: announced, port } = HostPort::find(reply.text())?;
+        let host = peer.map(|peer| peer.ip().to_canonical());
+        let chosen = host.map(|host| rule.choose(announced.into(), host));
+        let address = match chosen {
+            Some(chosen) if chosen.reason != HostReason::Same && Some(chosen.host) != host => {
+                Some(SocketAddr::new(chosen.host, port))
+            }
+            _ => at_peer(port),
+        };
+        Ok(Self { port, address, announced: Some(announced), chosen })
+    }
+}
+
+/// The client's next step in the dialogue before a transfer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupStep {
+    /// Send this command, and pass its final reply to [`reply`](crate::TransferSetup::reply).
+    Send(Command),
+    /// Send these commands in one write, and call
+    /// [`sent_together`](crate::TransferSetup::sent_together).
+    SendTogether(Vec<Command>),
+    /// Wait for the final reply to this command, which was sent together with others, and pass it
+    /// to [`reply`](crate::TransferSetup::reply).
+    Await(Command),
+    /// Listen for the server, and call [`listening`](crate::TransferSetup::listening). This
+    /// command, `EPRT` or `PORT`, announces the address.
+    Listen(Verb),
+    /// Begin to connect to the server, and call [`connecting`](crate::TransferSetup::connecting).
+    /// If you cannot begin, call [`data_failed`](crate::TransferSetup::data_failed) instead.
+    Connect(PassiveAddress),
+    /// Use the data connection of the last transfer, and call
+    /// [`reusing`](crate::TransferSetup::reusing). If the connection has been closed, set
+    /// [`ServerState::is_data_open`](crate::ServerState::is_data_open) to false instead.
+    Reuse,
+    /// Send the command of the transfer, and call [`sent`](crate::TransferSetup::sent).
+    Transfer(Command),
+    /// Wait for the replies to the command and for the data connection: see
+    /// [`TransferStart`](crate::TransferStart).
+    Start,
+    /// Abort the transfer, and call [`again`](crate::TransferSetup::again): a command that was sent
+    /// together with the transfer's command failed, or the data connection did. See
+    /// [`TransferAbort`](crate::TransferAbort).
+    Abort,
+    /// Give up: the rules leave only this command, `PASV` or `PORT`, but the address is IPv6.
+    NoWay(Verb),
+}
+
+/// The meaning of a reply in the dialogue before a transfer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupEvent {
+    /// The dialogue continues.
+    Continued,
+    /// The server listens at this address.
+    Found(PassiveAddress),
+    /// `EPSV` failed. From now on, it is sent with this protocol as its argument.
+    NamesProtocol(NetworkProtocol, SetupFault),
+    /// `EPSV` or `EPRT` failed. From now on, this command, `PASV` or `PORT`, is sent instead.
+    FallsBack(Verb, SetupFault),
+}
+
+/// Why the dialogue before a transfer failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupFault {
+    /// The server refused the command.
+    #[error("the server refused the command")]
+    Refused,
+    /// A 2xx reply to `EPSV` or `PASV` contains no valid port.
+    #[error(transparent)]
+    Unreadable(ParseError),
+    /// A 229 names a protocol other than that of the control connection.
+    #[error("the 229 reply names a protocol other than the control connection's")]
+    OtherProtocol,
+    /// No command waits for a reply now.
+    #[error("a reply that no command waits for")]
+    OutOfStep,
+}
+
+/// Why `EPSV` or `PASV` failed.
+pub(super) struct Refusal {
+    pub(super) fault: SetupFault,
+    /// Whether the server does not support the command, or its reply is unusable; after `EPSV`,
+    /// `PASV` may then work.
+    pub(super) is_unknown: bool,
+    /// The argument with which `EPSV` may work; `None` if the server named none that fits.
+    pub(super) wants_protocol: Option<NetworkProtocol>,
+}
+
+/// Reads the reply to `EPSV` or `PASV`.
+pub(super) fn read(
+    rules: &DataRules,
+    command: &Command,
+    reply: &Reply,
+) -> Result<PassiveAddress, Refusal> {
+    let may_name_it = *command == Command::Epsv(EpsvArgument::Default);
+    let nameable = rules.peer.map(|peer| NetworkProtocol::of(peer.ip())).filter(|_| may_name_it);
+    if reply.code().severity() != Severity::Completion {
+        let usable = usable_protocols(reply).unwrap_or_default();
+        return Err(Refusal {
+            fault: SetupFault::Refused,
+            is_unknown: is_unknown(reply),
+            wants_protocol: nameable.filter(|protocol| usable.contains(*protocol)),
+        });
+    }
+    let is_229 = reply.code() == ReplyCode::EXTENDED_PASSIVE;
+    let named = ExtendedAddress::find_protocol(reply.text()).filter(|_| is_229);
+    if nameable.is_some() && named.is_some() && named != nameable {
+        let fault = SetupFault::OtherProtocol;
+        return Err(Refusal { fault, is_unknown: true, wants_protocol: nameable });
+    }
+    PassiveAddress::find(reply, rules.peer, rules.passive_address).map_err(|error| Refusal {
+        fault: SetupFault::Unreadable(error),
+        is_unknown: true,
+        wants_protocol: None,
+    })
+}
+
+/// Returns whether the reply means that the server does not support the command or its argument.
+pub(super) fn is_unknown(reply: &Reply) -> bool {
+    [
+        ReplyCode::UNKNOWN_COMMAND,
+        ReplyCode::BAD_ARGUMENT,
+        ReplyCode::NOT_IMPLEMENTED,
+        ReplyCode::PROTOCOL_NOT_SUPPORTED,
+    ]
+    .contains(&reply.code())
+}
+
+/// Returns the protocols that a 522 reply lists; `None` without a list or for any other reply.
+fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
+    let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
+    NetworkProtocols::find(reply.text()).filter(|_| is_522)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::AddressClass;
+    use crate::reply::ReplyCode;
 
     #[test]
     fn rule_and_earlier_failure_choose_the_data_command_cl_20() {
@@ -164,6 +483,130 @@ mod tests {
                 want,
                 "{extended:?} {failed}"
             );
+        }
+    }
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "text")
+    }
+
+    #[test]
+    fn ranges_are_set_and_reset_with_rest_and_rang() {
+        let whole = FileRange::default();
+        let from = |offset| FileRange::from_offset(offset).unwrap();
+        let part = FileRange::between(10, 5).unwrap();
+        for (now, wanted, want) in [
+            (whole, whole, &[][..]),
+            (whole, from(5), &["REST 5"][..]),
+            (from(5), from(5), &["REST 5"]),
+            (from(5), from(7), &["REST 7"]),
+            (from(5), whole, &["REST 0"]),
+            (whole, part, &["RANG 10 14"]),
+            (part, part, &["RANG 10 14"]),
+            (from(5), part, &["REST 0", "RANG 10 14"]),
+            (part, whole, &["RANG 1 0"]),
+            (part, from(5), &["RANG 1 0", "REST 5"]),
+        ] {
+            let mut server = ServerState { range: now, ..ServerState::default() };
+            let mut setup = RangeSetup::new(wanted);
+            let mut sent = Vec::new();
+            while let Some(command) = setup.command(&server) {
+                let line = String::from_utf8(command.encode().unwrap()).unwrap();
+                sent.push(line.trim_end().to_owned());
+                setup.reply(&reply(350), &mut server).unwrap();
+            }
+            assert_eq!(sent, want, "{now:?} {wanted:?}");
+            assert_eq!(server.range, wanted);
+        }
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_range_unchanged() {
+        for code in [200, 421, 450, 500, 501, 502, 554] {
+            let mut server = ServerState::default();
+            let mut setup = RangeSetup::new(FileRange::from_offset(5).unwrap());
+            assert_eq!(setup.reply(&reply(code), &mut server), Err(TransferFault::Refused));
+            assert_eq!(server, ServerState::default(), "{code}");
+        }
+    }
+
+    #[test]
+    fn empty_and_too_large_ranges_are_rejected() {
+        let last = limits::RESTART_MARKER;
+        assert!(FileRange::from_offset(last).is_ok() && FileRange::from_offset(last + 1).is_err());
+        assert_eq!(FileRange::between(last, 1), Ok(FileRange::Between { first: last, last }));
+        for (offset, length) in [(0, 0), (last, 2), (u64::MAX, 2), (0, u64::MAX)] {
+            assert!(FileRange::between(offset, length).is_err(), "{offset} {length}");
+        }
+    }
+
+    #[test]
+    fn ports_are_found_by_code_cl_23_cl_28_cl_29() {
+        let peer = SocketAddr::from(([203, 0, 113, 7], 21));
+        for (code, text, want) in [
+            (227, "Entering Passive Mode (10,0,0,5,195,84).", Some(50_004)),
+            (227, "10,0,0,5,195,84", Some(50_004)),
+            (229, "Entering Extended Passive Mode (|||50004|)", Some(50_004)),
+            (229, "ok (|1|10.0.0.1|80|)", Some(80)),
+            (229, "ok 50004", None),
+            (227, "(|||50004|)", None),
+            (227, "(10,0,0,5,195)", None),
+            (200, "10,0,0,5,0,0", None),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
+            for rule in [AddressRule::Peer, AddressRule::Smart] {
+                let found = PassiveAddress::find(&reply, Some(peer), rule).ok();
+                let want_address = want.map(|port| Some(SocketAddr::new(peer.ip(), port)));
+                assert_eq!(found.map(|found| found.address), want_address, "{code} {text}");
+                let unknown = PassiveAddress::find(&reply, None, rule).ok();
+                let unknown = unknown.map(|found| (found.port, found.address));
+                assert_eq!(unknown, want.map(|port| (port, None)), "{code} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_rule_chooses_the_host_cl_25_cl_26_cl_27_hc_01() {
+        let peer: SocketAddr = "203.0.113.7:21".parse().unwrap();
+        for (rule, announced, want, reason) in [
+            (AddressRule::Peer, "203.0.113.7", "203.0.113.7:50004", HostReason::Same),
+            (AddressRule::Reply, "203.0.113.7", "203.0.113.7:50004", HostReason::Same),
+            (AddressRule::Peer, "10.0.0.5", "203.0.113.7:50004", HostReason::PeerRule),
+            (AddressRule::Peer, "198.51.100.1", "203.0.113.7:50004", HostReason::PeerRule),
+            (
+                AddressRule::Smart,
+                "10.0.0.5",
+                "203.0.113.7:50004",
+                HostReason::Unreachable(AddressClass::Private),
+            ),
+            (AddressRule::Smart, "198.51.100.1", "198.51.100.1:50004", HostReason::Plausible),
+            (AddressRule::Reply, "127.0.0.1", "127.0.0.1:50004", HostReason::ReplyRule),
+        ] {
+            let text = format!("ok ({},195,84)", announced.replace('.', ","));
+            let reply = Reply::new(ReplyCode::PASSIVE, text);
+            let found = PassiveAddress::find(&reply, Some(peer), rule).unwrap();
+            assert_eq!(found.address, Some(want.parse().unwrap()), "{rule:?} {announced}");
+            let got = found.chosen.map(|chosen| chosen.reason);
+            assert_eq!(got, Some(reason), "{rule:?} {announced}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_link_local_peer_is_kept_cl_20() {
+        let peer =
+            SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 21, 0, 7));
+        let reply = Reply::new(ReplyCode::EXTENDED_PASSIVE, "ok (|||50004|)");
+        let found = PassiveAddress::find(&reply, Some(peer), AddressRule::Peer).unwrap();
+        assert_eq!(found.address.unwrap().to_string(), "[fe80::1%7]:50004");
+    }
+
+    #[test]
+    fn codes_that_mean_an_unknown_command_cl_21() {
+        for (code, want) in
+            [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
+        {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
+            assert_eq!(is_unknown(&reply), want, "{code}");
         }
     }
 }

@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::passive::PassiveAddress;
-use super::range::{FileRange, RangeSetup};
-use super::refusal::{Refusal, is_unknown, read};
-use super::rules::{DataRules, Mode, ServerState};
-use super::steps::{SetupEvent, SetupFault, SetupStep};
+use super::rules::{
+    DataRules, FileRange, Mode, PassiveAddress, RangeSetup, Refusal, ServerState, SetupEvent,
+    SetupFault, SetupStep, is_unknown, read,
+};
 use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
 use crate::parameters::{RepresentationType, TransferMode};

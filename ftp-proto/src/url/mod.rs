@@ -6,11 +6,10 @@ mod tests;
 use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
 
+use crate::bytes::{self, split_once, split_or_all};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 use crate::parameters::RepresentationType;
 use crate::pathname::is_line_break;
-use crate::split::{split_once, split_or_all};
 
 /// The scheme of a URL, which sets the protection of the control connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -218,7 +217,7 @@ impl FtpUrl {
         let port = match port {
             [] => None,
             digits => {
-                let port = number::decimal(digits).and_then(|port| u16::try_from(port).ok());
+                let port = bytes::decimal(digits).and_then(|port| u16::try_from(port).ok());
                 let bad = error(at + input.len() - digits.len(), ParseErrorKind::BadNumber);
                 Some(port.filter(|port| *port != 0).ok_or(bad)?)
             }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::display::counted;
 use crate::exit::{Exit, Failure};
-use crate::report::for_each_url::Reporter;
+use crate::report::jobs::Reporter;
 
 /// Outcomes of the lines.
 #[derive(Default)]

@@ -15,19 +15,16 @@ use self::count::Count;
 use self::line::Order;
 use self::queue::Queue;
 use crate::connect::sessions::Sessions;
+use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::display::shown_path;
 use crate::exit::Failure;
-use crate::options::Options;
-use crate::options::urls;
-use crate::options::values;
-use crate::report::for_each_url::Reporter;
-use crate::transfer::context::Context;
-use crate::transfer::options::TransferOptions;
-use crate::transfer::source::Interruptible;
+use crate::options::{Options, urls, values};
+use crate::report::jobs::Reporter;
+use crate::transfer::options::{Context, TransferOptions};
+use crate::transfer::upload::Interruptible;
 
 /// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;
@@ -52,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         script if script == "-" => None,
         script => Some(read(script)?),
     };
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
     let files = script.as_deref().map_or(1, |script| {
@@ -165,9 +162,8 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use crate::options::Command;
-
     use super::line::USAGES;
+    use crate::options::Command;
 
     #[test]
     fn batch_help_lists_every_command_usage() {

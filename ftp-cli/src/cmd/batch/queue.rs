@@ -6,26 +6,24 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ftp_client::tree::{RemoveOptions, path};
 use ftp_client::{Client, ListOptions, LocalSource, Place, Put, Repeat};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
 use super::count::report_failure;
 use super::line::{self, Order};
-use crate::connect::retry::RetryObserver;
-use crate::connect::sessions::Sessions;
+use crate::connect::sessions::{RetryObserver, Sessions};
 use crate::console::output::ResultLines;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::show_entry;
-use crate::report::for_each_url::{Outcome, Reporter};
+use crate::report::jobs::{Outcome, Reporter};
 use crate::report::json::Object;
-use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::download;
-use crate::transfer::options::Verify;
+use crate::transfer::options::{Attempt, Context, RemoteFile, Verify};
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, upload};
-use ftp_client::tree::{RemoveOptions, path};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -86,7 +84,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Runs `act` with the retries that `--retry` sets, like the command of the same name. `act` gets
-    /// the memory of its earlier attempts; `name` and `fields` are those of [`Retrying::run`](crate::connect::retry::Retrying::run).
+    /// the memory of its earlier attempts; `name` and `fields` are those of [`Retrying::run`](crate::connect::sessions::Retrying::run).
     fn retried<T>(
         &mut self,
         name: &dyn Display,

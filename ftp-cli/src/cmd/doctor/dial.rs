@@ -13,9 +13,8 @@ use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
 use crate::connect::credentials::Credentials;
-use crate::connect::dialler::Dialler;
-use crate::connect::proxy::Chosen;
-use crate::console::messages::Messages;
+use crate::connect::dialler::{Chosen, Dialler};
+use crate::console::output::Messages;
 use crate::exit::{Exit, Failure};
 
 /// Time limit for the whole examination without `--timeout`.

@@ -47,12 +47,11 @@ use self::data_method::DataMethod;
 use self::finding::{Check, Finding, lost, not_again};
 use self::side_by_side::{joined, start};
 use crate::connect::credentials::Finder;
+use crate::console::output;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::exit::Failure;
-use crate::options::Options;
-use crate::options::urls;
+use crate::options::{Options, urls};
 use addresses::Answer;
 use advice::Advice;
 use asked::Asked;
@@ -75,7 +74,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let asked = Asked::new(options, &url)?;
     let interval = watch::interval(options)?;
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut before: Option<Vec<Finding>> = None;
     loop {

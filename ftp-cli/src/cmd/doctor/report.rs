@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use super::diagnosis::{Diagnosis, Explanation};
 use super::finding::{Finding, Grade};
-use crate::console::messages::Printable;
-use crate::console::output;
+use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::report::json::Object;

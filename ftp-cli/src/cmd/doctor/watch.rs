@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::finding::{Finding, Grade};
 use super::report;
-use crate::connect::retry::pause_until;
+use crate::connect::sessions::pause_until;
 use crate::console::output;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;

@@ -15,23 +15,19 @@ use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use super::mirror;
-use crate::connect::retry::RetryObserver;
-use crate::connect::sessions::{RefusedLogins, Sessions};
+use crate::connect::sessions::{RefusedLogins, RetryObserver, Sessions};
+use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
-use crate::options::Options;
-use crate::options::urls;
+use crate::options::{Options, urls};
 use crate::remote::pattern;
-use crate::report::jobs::{self, Worker};
+use crate::report::jobs::{self, Tally, Worker};
 use crate::report::json::Object;
-use crate::report::tally::Tally;
-use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::{self, download, in_segments};
-use crate::transfer::options::TransferOptions;
+use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
 use requests::{Requests, Wanted};
 
@@ -69,7 +65,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         when => when,
     };
     check_local(&settings, requests.files())?;
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if is_output {

@@ -36,6 +36,8 @@ mod urls;
 mod user_storage;
 mod users;
 
+pub(crate) use self::tls::self_signed;
+
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 
@@ -51,13 +53,11 @@ use self::plan::ServePlan;
 use self::queue::{Event, Queue};
 use self::running::Running;
 use self::systemd::Service;
-pub(crate) use self::tls::self_signed;
 use crate::cmd::control::protocol::{Answer, Request};
 use crate::connect::credentials::VARIABLE;
-use crate::console::messages::Messages;
+use crate::console::output::{self, Messages};
 use crate::console::signals;
 use crate::console::stdio::Stdio;
-use crate::console::trace;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::report::events::Events;
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         refusal.failure
     })?;
     if options.has("check") {
-        trace::start(options, &stdio.messages, LevelFilter::Info)?;
+        output::start(options, &stdio.messages, LevelFilter::Info)?;
         return check::check(&plan, options, stdio);
     }
     let log = ServerLog::start(plan.settings.log(), options, &stdio.messages)?;

@@ -17,7 +17,8 @@ use super::certificate::Dates;
 use super::settings::{File, Passed, Reading, Root, Settings, User, shown};
 use super::stores::Stores;
 use super::users::Homes;
-use crate::connect::credentials::{self, Secret, VARIABLE};
+use crate::connect::credentials::VARIABLE;
+use crate::connect::secret::{self, Secret};
 use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::options::Options;
@@ -414,7 +415,7 @@ fn users(
     environment: Option<OsString>,
 ) -> Result<Vec<NameAndPassword>, Failure> {
     let mut elsewhere = match options.value("password-file") {
-        Some(file) => Some(credentials::read_file(file)?),
+        Some(file) => Some(secret::read_file(file)?),
         None => environment
             .filter(|password| !password.is_empty())
             .map(|password| Secret::new(password.into_vec())),

@@ -29,11 +29,10 @@ use super::systemd::Service;
 use super::urls;
 use super::users::Homes;
 use crate::cmd::control::protocol::{Answer, Request, Target};
-use crate::console::threads;
 use crate::display::{counted, in_full};
 use crate::exit::Failure;
-use crate::options::Options;
-use crate::options::values;
+use crate::lock::start_thread;
+use crate::options::{Options, values};
 
 pub(super) struct Running<'a> {
     options: &'a Options,
@@ -316,7 +315,7 @@ impl<'a> Running<'a> {
                 certificates: self.certificates.clone(),
                 former: self.tls.clone(),
             };
-            let started = threads::start("certificates", || deliver(renewal.carry_out()));
+            let started = start_thread("certificates", || deliver(renewal.carry_out()));
             if let Err(error) = started {
                 log::error!(target: LOG, "{}", no_thread("certificates", &error).message);
                 self.watch.end(None);

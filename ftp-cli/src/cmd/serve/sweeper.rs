@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
-use super::answered;
-use super::user_storage;
 use super::users::Homes;
-use crate::console::threads;
+use super::{answered, user_storage};
+use crate::lock::start_thread;
 
 /// Pause between two walks over the directories.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +28,7 @@ impl Sweeper {
         let paths = Arc::new(homes.written().clone());
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
-        threads::start("sweep", move || {
+        start_thread("sweep", move || {
             // As in `LocalStorage::start_sweeper`. The call may fail, because the systemd unit
             // forbids it.
             let _ = rustix::process::nice(10);
@@ -80,8 +79,9 @@ fn is_walked_with(outer: &Path, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ftp_server::{LocalConfig, Rights, UserLimits};
     use std::os::unix::fs::symlink;
+
+    use ftp_server::{LocalConfig, Rights, UserLimits};
 
     use super::*;
     use crate::cmd::serve::settings::User;

@@ -23,7 +23,7 @@ use super::settings::{ANONYMOUS, Host, Root, Settings, User};
 use super::stores::Stores;
 use super::trees::{Tree, reason};
 use super::user_storage::lack_of_walls;
-use crate::connect::credentials::Secret;
+use crate::connect::secret::Secret;
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;

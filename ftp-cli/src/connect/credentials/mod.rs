@@ -3,23 +3,31 @@
 //!
 //! The first source wins. The order is: an option, the URL, the environment, netrc, a prompt on the
 //! terminal.
-
-mod given;
-mod secret;
+//!
+//! Passwords from a file, a descriptor or a command are one a line.
 
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use ftp_proto::{Escaped, FtpUrl};
-use given::PasswordSource;
-pub(crate) use secret::{Secret, read_file, read_line, read_only_line};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
+use rustix::termios::tcgetattr;
 
 use super::netrc;
-use super::prompt::Terminal;
-use crate::console::messages::Messages;
-use crate::display::shown_path;
+use super::secret::{Secret, read_line};
+use crate::connect::netrc::unfit;
+use crate::console::output::{Messages, Printable};
+use crate::console::signals::{EchoOff, Running, watch};
+use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
@@ -87,7 +95,7 @@ impl<'a> Finder<'a> {
             ));
         }
         let user = named.or(url.user());
-        if let (None, Some(option)) = (user, given::option(self.options)) {
+        if let (None, Some(option)) = (user, option(self.options)) {
             let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
             return Err(Failure::usage(message));
         }
@@ -105,7 +113,7 @@ impl<'a> Finder<'a> {
         let lacks = |url: &FtpUrl| {
             url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
         };
-        if let Some(option) = given::option(self.options)
+        if let Some(option) = option(self.options)
             && !urls.into_iter().any(lacks)
         {
             let message = format!("--{option}: not needed: no URL has a user without a password");
@@ -257,7 +265,7 @@ impl<'a> Finder<'a> {
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
         let Some(Ok(terminal)) = terminal else {
-            let hint = match given::option(self.options).is_some() || !self.found.is_empty() {
+            let hint = match option(self.options).is_some() || !self.found.is_empty() {
                 true => "use --password-file with one line per user".to_owned(),
                 false => format!("set {VARIABLE}, or use .netrc or --password-file"),
             };
@@ -283,198 +291,209 @@ fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(ANONYMOUS) || user.eq_ignore_ascii_case(b"ftp")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
+/// Options of password sources; the last one given wins.
+const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 
-    use crate::options;
+/// Largest output of a password command in bytes.
+const LONGEST_OUTPUT: u64 = 1 << 20;
 
-    /// Finds what `find` asks for, with `line` split at spaces, `environment`, and `home`.
-    fn with<T>(
-        line: &str,
-        environment: Option<&str>,
-        home: Option<&Path>,
-        find: impl FnOnce(&mut Finder<'_>, &[FtpUrl]) -> Result<T, Failure>,
-    ) -> Result<T, Exit> {
-        let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
-        let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
-        let urls: Vec<_> = urls.collect();
-        let messages = Messages::new(std::io::sink(), false);
-        let mut finder = Finder::new(&options, &messages);
-        finder.environment = environment.map(OsString::from);
-        finder.home = home.map(OsString::from);
-        find(&mut finder, &urls).map_err(|failure| failure.exit)
-    }
+/// A source of passwords, one per line, with its name.
+struct PasswordSource {
+    input: Box<dyn Read + Send>,
+    name: String,
+    /// A warning, if the source is a file that another user owns or others can access.
+    warning: Option<String>,
+}
 
-    /// Returns `user password`, followed by the account if there is one. A leading `!` marks a
-    /// password from the URL.
-    fn text(found: &Credentials) -> String {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut words = vec![text(&found.user), text(found.password.as_bytes())];
-        words.extend(found.account.as_ref().map(|account| text(account.as_bytes())));
-        format!("{}{}", if found.from_url { "!" } else { "" }, words.join(" "))
-    }
+/// Returns the option that names a source, if there is one.
+fn option(options: &Options) -> Option<&'static str> {
+    options.last_of(&OPTIONS)
+}
 
-    /// Returns the login for a command line, which ends with the URL, with a netrc file in the home
-    /// directory.
-    fn found(line: &str, environment: Option<&str>) -> Result<String, Exit> {
-        let home = tempfile::tempdir().unwrap();
-        let netrc = "machine n login m password netted account a\n\
-            machine n login o password other\nmachine l login alone\n\
-            machine x login anonymous\nmachine y password nobodys";
-        let path = home.path().join(".netrc");
-        std::fs::write(&path, netrc).unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let line = line.replace("NETRC", path.to_str().unwrap());
-        with(&line, environment, Some(home.path()), text_of)
-    }
-
-    #[test]
-    fn the_most_specific_password_source_wins_li_01() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "filed\r\nsecond line\n").unwrap();
-        let file = format!("--password-file {}", file.path().to_str().unwrap());
-        for (line, environment, want) in [
-            ("get ftp://h/x", Some("env"), "anonymous anonymous@"),
-            ("get ftp://u@h/x", Some("env"), "u env"),
-            ("get ftp://u:p@h/x", Some("env"), "!u p"),
-            ("get -u v ftp://u:p@h/x", Some("env"), "v env"),
-            ("get -u u ftp://u:p@h/x", Some("env"), "!u p"),
-            ("get -u ftp ftp://h/x", None, "ftp anonymous@"),
-            ("get FILE ftp://u:p@h/x", Some("env"), "u filed"),
-            ("get --password-command false FILE ftp://u:p@h/x", Some("env"), "u filed"),
-            ("get FILE --password-command pwd ftp://u@h/x", None, "u /"),
-            ("get FILE --account a ftp://u@h/x", None, "u filed a"),
-            // netrc comes after all these.
-            ("get FILE ftp://m@n/x", Some("env"), "m filed"),
-            ("get ftp://m:p@n/x", Some("env"), "!m p"),
-            ("get ftp://m@n/x", Some("env"), "m env"),
-            ("get ftp://m@n/x", None, "m netted a"),
-            ("get --account b ftp://m@n/x", None, "m netted b"),
-            ("get -u o ftp://n/x", None, "o other"),
-            ("get ftp://N/x", Some("env"), "m netted a"),
-            ("get --no-netrc ftp://n/x", None, "anonymous anonymous@"),
-            ("get --no-netrc --netrc-file NETRC ftp://n/x", None, "m netted a"),
-            ("get --netrc-file NETRC --no-netrc ftp://n/x", None, "anonymous anonymous@"),
-            ("get ftp://anonymous@n/x", None, "anonymous anonymous@"),
-            ("get ftp://x/x", Some("env"), "anonymous anonymous@"),
-            ("get ftp://l/x", Some("env"), "alone env"),
-            ("get ftp://y/x", Some("env"), "anonymous anonymous@"),
-            ("get ftp://u@y/x", None, "u nobodys"),
-        ] {
-            let line = line.replace("FILE ", &format!("{file} "));
-            let found = found(&line, environment);
-            match (want, &found) {
-                // The directory in which the tests run.
-                ("u /", Ok(found)) => assert!(found.starts_with(want), "{found}"),
-                _ => assert_eq!(found.as_deref(), Ok(want), "{line}"),
+impl PasswordSource {
+    /// Opens the source that the options name, if there is one. Runs a command to its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number or too
+    /// much output, and `Login` for a command that fails.
+    fn open(options: &Options) -> Result<Option<Self>, Failure> {
+        let Some(option) = option(options) else { return Ok(None) };
+        let Some(value) = options.value(option) else { return Ok(None) };
+        let mut warning = None;
+        let (input, name): (Box<dyn Read + Send>, _) = match option {
+            "password-file" => {
+                let name = shown(value.as_bytes());
+                let file = File::open(value).map_err(|error| Failure::local(&name, &error))?;
+                warning = open_to_others(&file).map(|why| format!("{name}: {why}"));
+                (Box::new(BufReader::new(file)), name)
             }
-        }
-    }
-
-    #[test]
-    fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
-        for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
-            let find = |finder: &mut Finder<'_>, urls: &[FtpUrl]| finder.find(&urls[0]);
-            let found = with(&format!("get {text}"), Some("env"), None, find).ok().unwrap();
-            assert_eq!(found.user, b"anonymous", "{text}");
-            let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
-            assert_eq!(found.password.as_bytes(), want, "{text}");
-            assert!(!found.is_personal && !found.from_url, "{text}");
-        }
-    }
-
-    #[test]
-    fn each_server_gets_its_own_password() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "first\nsecond\n").unwrap();
-        let file = format!("--password-file {}", file.path().to_str().unwrap());
-        let both = |line: &str, environment: Option<&str>| {
-            let line = line.replace("FILE", &file);
-            with(&line, environment, None, |finder, urls| {
-                let found = finder.find_both([&urls[0], &urls[1]])?;
-                Ok(found.map(|one| String::from_utf8(one.password.as_bytes().to_vec()).unwrap()))
-            })
+            "password-fd" => {
+                let number = options.parsed(option, number)?.unwrap_or_default();
+                let name = format!("--password-fd {number}");
+                let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
+                // Unbuffered, because the bytes after the line belong to other readers.
+                (Box::new(file), name)
+            }
+            _ => {
+                // The command is not shown, because it may contain a secret.
+                let name = "--password-command".to_owned();
+                (Box::new(Cursor::new(printed(value, &name)?)), name)
+            }
         };
-        for (line, environment, want) in [
-            ("fxp ftp://u:p@h/x ftp://v:q@g/x", Some("env"), Ok(["p", "q"])),
-            ("fxp ftp://h/x ftp://v:q@g/x", Some("env"), Ok(["anonymous@", "q"])),
-            ("fxp ftp://h/x ftp://v@g/x", Some("env"), Ok(["anonymous@", "env"])),
-            ("fxp ftp://u@h/x ftp://v:q@g/x", Some("env"), Ok(["env", "q"])),
-            ("fxp ftp://u@h/x ftp://u@H/y", Some("env"), Ok(["env", "env"])),
-            ("fxp ftp://u@h/x ftp://u@h:22/y", Some("env"), Err(Exit::Login)),
-            ("fxp ftp://u@h/x ftp://v@g/x", Some("env"), Err(Exit::Login)),
-            ("fxp ftp://u@h/x ftp://v:q@g/x", None, Err(Exit::Login)),
-            ("fxp FILE ftp://u@h/x ftp://v@g/x", Some("env"), Ok(["first", "second"])),
-            ("fxp FILE ftp://u@h/x ftp://u@h/y", None, Ok(["first", "first"])),
-            ("fxp FILE ftp://u:p@h/x ftp://v@g/x", None, Ok(["p", "first"])),
-            ("fxp FILE ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
-            ("fxp --password-command id ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
-        ] {
-            let want = want.map(|texts| texts.map(str::to_owned));
-            assert_eq!(both(line, environment), want, "{line}");
-        }
+        Ok(Some(Self { input, name, warning }))
     }
 
-    #[test]
-    fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join(".netrc");
-        let text = "machine h login u password p\nmachine g login v\nmachine \"";
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let option = format!("--netrc-file {}", path.to_str().unwrap());
-        for (line, want) in [
-            ("get ftp://u@h/x", Err(Exit::Local)),
-            ("get ftp://h/x", Err(Exit::Local)),
-            ("get OPTION ftp://h/x", Err(Exit::Local)),
-            ("get --no-netrc ftp://h/x", Ok("anonymous anonymous@")),
-            ("get ftp://u:q@h/x", Ok("!u q")),
-            ("get ftp://v@g/x", Ok("v env")),
-            ("get ftp://g/x", Ok("v env")),
-            ("get ftp://i/x", Ok("anonymous anonymous@")),
-            ("get OPTION ftp://i/x", Err(Exit::Usage)),
-            ("get --netrc-file /proc/none/f ftp://i/x", Err(Exit::Local)),
-            ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
-        ] {
-            // Hints at the environment variable only if netrc does not come first.
-            let environment = line.contains('g').then_some("env").filter(|_| !line.contains("u@"));
-            let line = line.replace("OPTION", &option);
-            let found = with(&line, environment, Some(home.path()), text_of);
-            assert_eq!(found, want.map(str::to_owned), "{line}");
-        }
+    /// Returns the next line.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the line cannot be read. Returns `Usage` if the line is empty or too
+    /// long, or has a byte that FTP cannot send.
+    fn line(&mut self) -> Result<Secret, Failure> {
+        read_line(&mut self.input, &self.name)
     }
+}
 
-    fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String, Failure> {
-        Ok(text(&finder.find(&urls[0])?))
+/// Returns a warning if another user owns a file or others can access it.
+fn open_to_others(file: &File) -> Option<String> {
+    let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    unfit(&metadata, geteuid().as_raw())
+}
+
+fn number(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| format!("invalid descriptor \"{text}\": expected a number"))
+}
+
+/// Returns a copy of a descriptor that this process inherited.
+///
+/// Only descriptors that this process opened itself are close-on-exec. They are rejected, because
+/// reading one by mistake could block forever.
+fn inherited(number: i32) -> io::Result<File> {
+    const CLOSED_AT_EXEC: u32 = 0o2_000_000;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
+    let flags = info.ok().and_then(|info| {
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        u32::from_str_radix(flags.trim(), 8).ok()
+    });
+    if flags.is_none_or(|flags| flags & CLOSED_AT_EXEC != 0) {
+        return Err(io::Error::other("no such descriptor was passed to this process"));
     }
+    let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
+        .map_err(io::Error::from);
+    // In sandboxes that forbid these system calls, opens the descriptor's path instead.
+    copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
+}
 
-    #[test]
-    fn an_invalid_home_is_not_an_error_hl_13() {
-        let huge = "/x".repeat(100_000);
-        for home in ["", ".", "relative/x", "/proc/none", "/dev/null", "/proc/self/mem", &huge] {
-            let found = with("get ftp://h/x", None, Some(Path::new(home)), text_of);
-            assert_eq!(found.as_deref(), Ok("anonymous anonymous@"), "{home:.40}");
-        }
+/// Returns the output of a shell command. The command gets no input, because standard input may be
+/// the data to upload.
+fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &io::Error| Failure::local(name, error);
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = shell.spawn().map_err(|error| failed(&error))?;
+    let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
+    let mut text = Vec::new();
+    let mut child = Running::watch(child);
+    let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
+    if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
+        // The command no longer has a reader, and might run forever.
+        child.kill();
     }
-
-    #[test]
-    fn missing_or_unreadable_passwords_are_refused() {
-        assert_eq!(found("get ftp://u@h/x", Some("")), Err(Exit::Login), "set, and empty");
-        for (line, want) in [
-            ("get ftp://u@h/x", Exit::Login),
-            ("get -u v ftp://u:p@h/x", Exit::Login),
-            ("get --password-file /dev/null ftp://h/x", Exit::Usage),
-            ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
-            ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
-            ("get --password-file /proc/none/f ftp://u@h/x", Exit::Local),
-            ("get --password-fd 0 ftp://h/x", Exit::Usage),
-            ("get --password-command false ftp://u@h/x", Exit::Login),
-        ] {
-            assert_eq!(found(line, None), Err(want), "{line}");
+    let ended = child.wait().map_err(|error| failed(&error))?;
+    read.map_err(|error| failed(&error))?;
+    if text.len() as u64 > LONGEST_OUTPUT {
+        return Err(Failure::usage(format!("{name}: too much output: expected at most 1 MiB")));
+    }
+    match ended.success() {
+        true => Ok(text),
+        false => {
+            let message = format!("{name}: the command failed: {ended}");
+            Err(Failure::new(Exit::Login, message))
         }
     }
 }
+
+/// The controlling terminal of this process.
+pub(crate) struct Terminal(File);
+
+impl Terminal {
+    /// Opens the terminal, whatever standard input is.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if there is no terminal.
+    pub(crate) fn find() -> io::Result<Self> {
+        let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap_or_default();
+        let mut opening = File::options();
+        let terminal = opening.read(true).write(true).custom_flags(flags).open("/dev/tty")?;
+        tcgetattr(&terminal)?;
+        Ok(Self(terminal))
+    }
+
+    /// Asks for one line. Control characters of `prompt` are escaped.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Login` if the user types nothing, and `Usage` if the line is too long or has a byte
+    /// that FTP cannot send. Returns `Local` if the terminal fails, and `Interrupted` if a signal
+    /// is ending the process.
+    pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
+        let failed = |error: io::Error| Failure::local("terminal", &error);
+        watch().map_err(failed)?;
+        let prompt = Printable(prompt).to_string();
+        let (bell, rung) = UnixStream::pair().map_err(failed)?;
+        let hidden = EchoOff::begin(&self.0, prompt, bell).map_err(failed)?;
+        let mut line = Vec::new();
+        let read = self.read(&rung, &mut line);
+        drop(hidden);
+        // The typed line ending was not shown either.
+        (&self.0).write_all(b"\n").map_err(failed)?;
+        match read {
+            Ok(()) if line.is_empty() => {
+                Err(Failure::new(Exit::Login, "no password: nothing was typed"))
+            }
+            Ok(()) => read_line(&mut line.as_slice(), "terminal"),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Err(Failure::new(Exit::Interrupted, "interrupted"))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Reads to the end of the line or of the input (Ctrl-D). Returns `Interrupted` if `rung` has
+    /// an event, because a signal is ending the process.
+    fn read(&self, rung: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let mut watched =
+                [PollFd::new(&self.0, PollFlags::IN), PollFd::new(rung, PollFlags::IN)];
+            match poll(&mut watched, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let [_, bell] = &watched;
+            if !bell.revents().is_empty() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            let mut piece = [0; 1_024];
+            let length = match (&self.0).read(&mut piece) {
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let piece = piece.get(..length).unwrap_or_default();
+            let end = piece.iter().position(|byte| *byte == b'\n');
+            line.extend_from_slice(piece.get(..end.unwrap_or(length)).unwrap_or_default());
+            // Limits the length, because a program may simulate a line that never ends.
+            if length == 0 || end.is_some() || line.len() > 8_192 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

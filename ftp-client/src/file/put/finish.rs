@@ -9,9 +9,9 @@ use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
+use crate::file::journal::{BeforeRename, Renaming, check_stored_size, set_time};
 use crate::file::options::Verify;
 use crate::file::origin::ServerFacts;
-use crate::file::publish::{BeforeRename, Renaming, check_stored_size, set_time};
 use crate::file::verify::{compare_digest, is_doubtful};
 use crate::file::{Done, Verified};
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::notice::Notice;
-use crate::console::threads;
+use crate::lock::start_thread;
 
 /// Number of files that are written between two syncs of their directory.
 const BATCH: usize = 8;
@@ -68,7 +68,7 @@ pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
     let left = left.to_vec();
     if !left.is_empty() {
         // Without a thread, all events go to the log.
-        let _ = threads::start("hooks", move || write(&left, &sender));
+        let _ = start_thread("hooks", move || write(&left, &sender));
     }
     receiver
 }

@@ -5,6 +5,10 @@ mod syslog;
 mod target;
 mod transfer_log;
 
+pub(super) use self::syslog::SOCKET as SYSLOG;
+pub(super) use self::target::LogTarget;
+pub(super) use self::transfer_log::Transfers;
+
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -15,13 +19,9 @@ use ftp_server::{EventLog, LogFormat, LogWriter};
 use log::Level;
 
 use self::log_file::LogFile;
-pub(super) use self::syslog::SOCKET as SYSLOG;
 use self::syslog::Syslog;
-pub(super) use self::target::LogTarget;
-pub(super) use self::transfer_log::Transfers;
 use super::privileges::RunAs;
-use crate::console::messages::Messages;
-use crate::console::trace;
+use crate::console::output::{self, Messages};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
@@ -86,7 +86,7 @@ impl ServerLog {
             .sessions(options.is_verbose())
             .priorities(has_priorities);
         let events = Arc::new(events);
-        trace::start_in(&events, options);
+        output::start_in(&events, options);
         let (messages, is_quiet) = (messages.clone(), options.is_quiet());
         if target != LogTarget::Stderr && !is_quiet {
             messages.say(format_args!("logging to {target}"));

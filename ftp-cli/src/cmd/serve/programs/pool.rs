@@ -9,8 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::queue::{Queue, Queued};
-use crate::console::threads;
-use crate::lock::lock;
+use crate::lock::{lock, start_thread};
 
 /// Work for an event or a login. No job is lost silently: it ends with `run`, `fail` or `refuse`,
 /// or [`Pool::end`] or [`Pool::give_up`] returns it.
@@ -100,7 +99,7 @@ impl<J: Job> Pool<J> {
     pub(crate) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
         while self.state().threads < at_once {
             let pool = Arc::clone(self);
-            threads::start(self.name, move || pool.work())?;
+            start_thread(self.name, move || pool.work())?;
             self.state().threads += 1;
         }
         Ok(())

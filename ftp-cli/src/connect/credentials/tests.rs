@@ -1,0 +1,237 @@
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::options;
+
+/// Finds what `find` asks for, with `line` split at spaces, `environment`, and `home`.
+fn with<T>(
+    line: &str,
+    environment: Option<&str>,
+    home: Option<&Path>,
+    find: impl FnOnce(&mut Finder<'_>, &[FtpUrl]) -> Result<T, Failure>,
+) -> Result<T, Exit> {
+    let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
+    let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
+    let urls: Vec<_> = urls.collect();
+    let messages = Messages::new(io::sink(), false);
+    let mut finder = Finder::new(&options, &messages);
+    finder.environment = environment.map(OsString::from);
+    finder.home = home.map(OsString::from);
+    find(&mut finder, &urls).map_err(|failure| failure.exit)
+}
+
+/// Returns `user password`, followed by the account if there is one. A leading `!` marks a
+/// password from the URL.
+fn text(found: &Credentials) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut words = vec![text(&found.user), text(found.password.as_bytes())];
+    words.extend(found.account.as_ref().map(|account| text(account.as_bytes())));
+    format!("{}{}", if found.from_url { "!" } else { "" }, words.join(" "))
+}
+
+/// Returns the login for a command line, which ends with the URL, with a netrc file in the home
+/// directory.
+fn found(line: &str, environment: Option<&str>) -> Result<String, Exit> {
+    let home = tempfile::tempdir().unwrap();
+    let netrc = "machine n login m password netted account a\n\
+            machine n login o password other\nmachine l login alone\n\
+            machine x login anonymous\nmachine y password nobodys";
+    let path = home.path().join(".netrc");
+    fs::write(&path, netrc).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let line = line.replace("NETRC", path.to_str().unwrap());
+    with(&line, environment, Some(home.path()), text_of)
+}
+
+#[test]
+fn the_most_specific_password_source_wins_li_01() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "filed\r\nsecond line\n").unwrap();
+    let file = format!("--password-file {}", file.path().to_str().unwrap());
+    for (line, environment, want) in [
+        ("get ftp://h/x", Some("env"), "anonymous anonymous@"),
+        ("get ftp://u@h/x", Some("env"), "u env"),
+        ("get ftp://u:p@h/x", Some("env"), "!u p"),
+        ("get -u v ftp://u:p@h/x", Some("env"), "v env"),
+        ("get -u u ftp://u:p@h/x", Some("env"), "!u p"),
+        ("get -u ftp ftp://h/x", None, "ftp anonymous@"),
+        ("get FILE ftp://u:p@h/x", Some("env"), "u filed"),
+        ("get --password-command false FILE ftp://u:p@h/x", Some("env"), "u filed"),
+        ("get FILE --password-command pwd ftp://u@h/x", None, "u /"),
+        ("get FILE --account a ftp://u@h/x", None, "u filed a"),
+        // netrc comes after all these.
+        ("get FILE ftp://m@n/x", Some("env"), "m filed"),
+        ("get ftp://m:p@n/x", Some("env"), "!m p"),
+        ("get ftp://m@n/x", Some("env"), "m env"),
+        ("get ftp://m@n/x", None, "m netted a"),
+        ("get --account b ftp://m@n/x", None, "m netted b"),
+        ("get -u o ftp://n/x", None, "o other"),
+        ("get ftp://N/x", Some("env"), "m netted a"),
+        ("get --no-netrc ftp://n/x", None, "anonymous anonymous@"),
+        ("get --no-netrc --netrc-file NETRC ftp://n/x", None, "m netted a"),
+        ("get --netrc-file NETRC --no-netrc ftp://n/x", None, "anonymous anonymous@"),
+        ("get ftp://anonymous@n/x", None, "anonymous anonymous@"),
+        ("get ftp://x/x", Some("env"), "anonymous anonymous@"),
+        ("get ftp://l/x", Some("env"), "alone env"),
+        ("get ftp://y/x", Some("env"), "anonymous anonymous@"),
+        ("get ftp://u@y/x", None, "u nobodys"),
+    ] {
+        let line = line.replace("FILE ", &format!("{file} "));
+        let found = found(&line, environment);
+        match (want, &found) {
+            // The directory in which the tests run.
+            ("u /", Ok(found)) => assert!(found.starts_with(want), "{found}"),
+            _ => assert_eq!(found.as_deref(), Ok(want), "{line}"),
+        }
+    }
+}
+
+#[test]
+fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
+    for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
+        let find = |finder: &mut Finder<'_>, urls: &[FtpUrl]| finder.find(&urls[0]);
+        let found = with(&format!("get {text}"), Some("env"), None, find).ok().unwrap();
+        assert_eq!(found.user, b"anonymous", "{text}");
+        let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
+        assert_eq!(found.password.as_bytes(), want, "{text}");
+        assert!(!found.is_personal && !found.from_url, "{text}");
+    }
+}
+
+#[test]
+fn each_server_gets_its_own_password() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "first\nsecond\n").unwrap();
+    let file = format!("--password-file {}", file.path().to_str().unwrap());
+    let both = |line: &str, environment: Option<&str>| {
+        let line = line.replace("FILE", &file);
+        with(&line, environment, None, |finder, urls| {
+            let found = finder.find_both([&urls[0], &urls[1]])?;
+            Ok(found.map(|one| String::from_utf8(one.password.as_bytes().to_vec()).unwrap()))
+        })
+    };
+    for (line, environment, want) in [
+        ("fxp ftp://u:p@h/x ftp://v:q@g/x", Some("env"), Ok(["p", "q"])),
+        ("fxp ftp://h/x ftp://v:q@g/x", Some("env"), Ok(["anonymous@", "q"])),
+        ("fxp ftp://h/x ftp://v@g/x", Some("env"), Ok(["anonymous@", "env"])),
+        ("fxp ftp://u@h/x ftp://v:q@g/x", Some("env"), Ok(["env", "q"])),
+        ("fxp ftp://u@h/x ftp://u@H/y", Some("env"), Ok(["env", "env"])),
+        ("fxp ftp://u@h/x ftp://u@h:22/y", Some("env"), Err(Exit::Login)),
+        ("fxp ftp://u@h/x ftp://v@g/x", Some("env"), Err(Exit::Login)),
+        ("fxp ftp://u@h/x ftp://v:q@g/x", None, Err(Exit::Login)),
+        ("fxp FILE ftp://u@h/x ftp://v@g/x", Some("env"), Ok(["first", "second"])),
+        ("fxp FILE ftp://u@h/x ftp://u@h/y", None, Ok(["first", "first"])),
+        ("fxp FILE ftp://u:p@h/x ftp://v@g/x", None, Ok(["p", "first"])),
+        ("fxp FILE ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
+        ("fxp --password-command id ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
+    ] {
+        let want = want.map(|texts| texts.map(str::to_owned));
+        assert_eq!(both(line, environment), want, "{line}");
+    }
+}
+
+#[test]
+fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(".netrc");
+    let text = "machine h login u password p\nmachine g login v\nmachine \"";
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let option = format!("--netrc-file {}", path.to_str().unwrap());
+    for (line, want) in [
+        ("get ftp://u@h/x", Err(Exit::Local)),
+        ("get ftp://h/x", Err(Exit::Local)),
+        ("get OPTION ftp://h/x", Err(Exit::Local)),
+        ("get --no-netrc ftp://h/x", Ok("anonymous anonymous@")),
+        ("get ftp://u:q@h/x", Ok("!u q")),
+        ("get ftp://v@g/x", Ok("v env")),
+        ("get ftp://g/x", Ok("v env")),
+        ("get ftp://i/x", Ok("anonymous anonymous@")),
+        ("get OPTION ftp://i/x", Err(Exit::Usage)),
+        ("get --netrc-file /proc/none/f ftp://i/x", Err(Exit::Local)),
+        ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
+    ] {
+        // Hints at the environment variable only if netrc does not come first.
+        let environment = line.contains('g').then_some("env").filter(|_| !line.contains("u@"));
+        let line = line.replace("OPTION", &option);
+        let found = with(&line, environment, Some(home.path()), text_of);
+        assert_eq!(found, want.map(str::to_owned), "{line}");
+    }
+}
+
+fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String, Failure> {
+    Ok(text(&finder.find(&urls[0])?))
+}
+
+#[test]
+fn an_invalid_home_is_not_an_error_hl_13() {
+    let huge = "/x".repeat(100_000);
+    for home in ["", ".", "relative/x", "/proc/none", "/dev/null", "/proc/self/mem", &huge] {
+        let found = with("get ftp://h/x", None, Some(Path::new(home)), text_of);
+        assert_eq!(found.as_deref(), Ok("anonymous anonymous@"), "{home:.40}");
+    }
+}
+
+#[test]
+fn missing_or_unreadable_passwords_are_refused() {
+    assert_eq!(found("get ftp://u@h/x", Some("")), Err(Exit::Login), "set, and empty");
+    for (line, want) in [
+        ("get ftp://u@h/x", Exit::Login),
+        ("get -u v ftp://u:p@h/x", Exit::Login),
+        ("get --password-file /dev/null ftp://h/x", Exit::Usage),
+        ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
+        ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
+        ("get --password-file /proc/none/f ftp://u@h/x", Exit::Local),
+        ("get --password-fd 0 ftp://h/x", Exit::Usage),
+        ("get --password-command false ftp://u@h/x", Exit::Login),
+    ] {
+        assert_eq!(found(line, None), Err(want), "{line}");
+    }
+}
+
+fn lines(option: &str, value: &str, count: usize) -> Result<Vec<String>, Exit> {
+    let line = ["get", option, value].map(Into::into);
+    let (_, options) = options::parse(line).ok().unwrap();
+    let mut given = PasswordSource::open(&options).map_err(|failure| failure.exit)?.unwrap();
+    let text = |secret: Secret| String::from_utf8_lossy(secret.as_bytes()).into_owned();
+    (0..count).map(|_| given.line().map(text).map_err(|failure| failure.exit)).collect()
+}
+
+#[test]
+fn a_password_command_yields_its_first_lines_li_01() {
+    for (command, want) in [
+        ("echo one; echo two", Ok(vec!["one", "two"])),
+        ("printf 'one\\r\\ntwo'", Ok(vec!["one", "two"])),
+        ("echo one; exit 3", Err(Exit::Login)),
+        ("echo one; kill $$", Err(Exit::Login)),
+        ("exec no-such-program-at-all 2>/dev/null", Err(Exit::Login)),
+        ("true", Err(Exit::Usage)),
+        ("echo one", Err(Exit::Usage)),
+        ("cat", Err(Exit::Usage)),
+        ("yes", Err(Exit::Usage)),
+        ("trap '' PIPE; while :; do echo one || :; done 2>/dev/null", Err(Exit::Usage)),
+        ("tr '\\0' x </dev/zero", Err(Exit::Usage)),
+    ] {
+        let want = want.map(|lines| lines.into_iter().map(str::to_owned).collect());
+        assert_eq!(lines("--password-command", command, 2), want, "{command}");
+    }
+}
+
+#[test]
+fn a_password_descriptor_must_be_inherited_li_01() {
+    // Test processes did not inherit this descriptor, or must not read it.
+    let own = File::open("/dev/zero").unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&own).to_string();
+    for (number, want) in [
+        (number.as_str(), Exit::Local),
+        ("1000000", Exit::Local),
+        ("-1", Exit::Usage),
+        ("", Exit::Usage),
+        ("stdin", Exit::Usage),
+        ("4294967296", Exit::Usage),
+    ] {
+        assert_eq!(lines("--password-fd", number, 1), Err(want), "{number}");
+    }
+}

@@ -1,0 +1,565 @@
+//! Shows progress on standard error: bytes, total, rate, time left.
+//!
+//! indicatif's own terminal pads each line with spaces to the window's width. If the window becomes
+//! narrower, these lines wrap, and the wrapped parts are never cleared. So the progress line is
+//! shortened to the width of the terminal, and drawn without padding.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use indicatif::{
+    HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    TermLike,
+};
+use rustix::termios::tcgetwinsize;
+
+use super::output::Messages;
+use super::stdio::Stdio;
+use crate::display::{self, shown};
+use crate::exit::Failure;
+use crate::lock::lock;
+use crate::options::Options;
+use crate::report::events::Events;
+use crate::report::json::Object;
+
+/// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
+const TERMINAL: Duration = Duration::from_millis(100);
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// Maximum rate for indicatif, in updates per second. indicatif does not limit the first twenty
+/// updates, so this module also enforces the intervals above.
+const HERTZ: u8 = 20;
+
+/// Condition for showing progress.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl When {
+    /// Reads `--progress`. Without that option, returns `Never` if `--quiet` is given or the trace
+    /// goes to standard error, else `Auto`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for another word.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let words = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+        let when = options.parsed("progress", |text| crate::options::values::word(text, &words))?;
+        Ok(when.unwrap_or(if options.is_quiet() || options.optional("trace") == Some(None) {
+            Self::Never
+        } else {
+            Self::Auto
+        }))
+    }
+}
+
+/// Progress of all transfers of a command, on the display and as events for `--json`. Clears the
+/// display when dropped.
+pub(crate) struct Board {
+    when: When,
+    messages: Messages,
+    events: Events,
+    /// Number of files.
+    files: usize,
+    state: Arc<Mutex<BoardState>>,
+}
+
+#[derive(Default)]
+struct BoardState {
+    bar: Option<(ProgressBar, Duration)>,
+    drawn: Option<Instant>,
+    /// Number of bytes that this run has transferred, over all files.
+    moved: u64,
+    /// Number of bytes that were transferred before: where resumed files begin. They count as done,
+    /// but not for the rate and the remaining time.
+    kept: u64,
+    /// Total size of all files, if known.
+    total: Option<u64>,
+    /// Number of files started so far.
+    begun: usize,
+    /// The transfer that is shown.
+    line: Line,
+}
+
+impl Board {
+    /// Returns the display for `files` files of `total` bytes.
+    pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
+        let messages = stdio.messages.clone();
+        let events = stdio.events.clone();
+        let state = Arc::new(Mutex::new(BoardState { total, ..BoardState::default() }));
+        Self { when, messages, events, files, state }
+    }
+
+    /// Returns whether several files are shown on a terminal while their total size is unknown.
+    pub(crate) fn lacks_total(&self) -> bool {
+        let is_drawn = self.when != When::Never && self.messages.is_terminal();
+        is_drawn && self.files > 1 && self.state().total.is_none()
+    }
+
+    /// Sets the total size of all files.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.state().total = Some(total);
+    }
+
+    /// Returns whether progress is neither shown nor emitted.
+    pub(crate) fn is_hidden(&self) -> bool {
+        let is_shown = match self.when {
+            When::Never => false,
+            When::Auto => self.messages.is_terminal(),
+            When::Always => true,
+        };
+        !is_shown && !self.events.is_on()
+    }
+
+    /// Starts a file: `done` of its `total` bytes have already been transferred. `fields` adds the
+    /// fields of the events.
+    pub(crate) fn begin<'a>(
+        &'a self,
+        path: &[u8],
+        done: u64,
+        total: Option<u64>,
+        fields: impl Fn(Object) -> Object + Send + Sync + 'a,
+    ) -> Meter<'a> {
+        let fields = Box::new(fields);
+        self.events.emit(|| {
+            let start = fields(Object::event("start")).number_if("size", total);
+            start.number_if("offset", Some(done).filter(|done| *done > 0))
+        });
+        let is_shown = match (self.when, self.messages.is_terminal()) {
+            (When::Never, _) | (When::Auto, false) => false,
+            (_, true) | (When::Always, _) => true,
+        };
+        let name = if is_shown { shown(path) } else { String::new() };
+        let meter =
+            Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
+        if is_shown {
+            // The bar is created while the state is unlocked, because `bar` locks it.
+            let is_first = self.state().bar.is_none();
+            let bar = is_first.then(|| self.bar());
+            let mut state = self.state();
+            state.begun += 1;
+            match self.files {
+                // A single file may begin again after a failed attempt: `done` replaces the count.
+                1 => {
+                    state.total = total;
+                    state.moved = if done < state.moved { 0 } else { state.moved };
+                    state.kept = done - state.moved;
+                }
+                _ => state.kept += done,
+            }
+            state.line = meter.line(state.begun);
+            if let Some(bar) = bar {
+                state.bar.get_or_insert(bar);
+                state.drawn.get_or_insert_with(Instant::now);
+            }
+        }
+        meter
+    }
+
+    /// Returns a bar that is not drawn yet. It measures the bytes of this run.
+    fn bar(&self) -> (ProgressBar, Duration) {
+        let (target, every) = if self.messages.is_terminal() {
+            let screen = Box::new(Screen::default());
+            (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
+        } else {
+            let lines = Box::new(PlainLines(self.messages.clone()));
+            (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
+            // indicatif calls this to draw the bar, while the state is unlocked.
+            let state = Arc::clone(&self.state);
+            let is_terminal = self.messages.is_terminal();
+            let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
+                let (line, kept, total) = {
+                    let state = lock(&state);
+                    (state.line.clone(), state.kept, state.total)
+                };
+                let columns = match is_terminal {
+                    true => Screen::default().width().into(),
+                    false => usize::MAX,
+                };
+                let _ = out.write_str(&line.with(&figures(progress, kept, total)).fitting(columns));
+            };
+            bar.set_style(style.with_key("line", draw));
+        }
+        bar.reset_eta();
+        if self.messages.is_terminal() {
+            self.messages.share_with(Some(bar.clone()));
+        }
+        (bar, every)
+    }
+
+    fn state(&self) -> MutexGuard<'_, BoardState> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.messages.share_with(None);
+        let (bar, position) = {
+            let mut state = self.state();
+            (state.bar.take(), state.moved)
+        };
+        if let Some((bar, _)) = bar {
+            if !self.messages.is_terminal() {
+                // This prints the last line, or the only one.
+                bar.set_position(position);
+            }
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Progress of one transfer.
+pub(crate) struct Meter<'a> {
+    board: &'a Board,
+    /// Name of the transfer, if it is shown.
+    name: String,
+    fields: Box<dyn Fn(Object) -> Object + Send + Sync + 'a>,
+    done: u64,
+    total: Option<u64>,
+    /// Time of the last event.
+    reported: Instant,
+    is_shown: bool,
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let mut state = self.board.state();
+            state.line = self.line(state.begun);
+        }
+    }
+}
+
+impl Meter<'_> {
+    /// Adds transferred bytes.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.reported.elapsed() >= ELSEWHERE && self.board.events.is_on() {
+            self.reported = Instant::now();
+            self.board.events.emit(|| {
+                let event = (self.fields)(Object::event("progress")).number("bytes", self.done);
+                event.number_if("size", self.total)
+            });
+        }
+        if !self.is_shown {
+            return;
+        }
+        let mut state = self.board.state();
+        state.moved += bytes;
+        let Some((bar, every)) = &state.bar else { return };
+        if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
+            return;
+        }
+        let bar = bar.clone();
+        let position = state.moved;
+        let begun = state.begun;
+        state.drawn = Some(Instant::now());
+        state.line = self.line(begun);
+        drop(state);
+        bar.set_position(position);
+    }
+
+    /// Returns the beginning of the line: the name, and for several files the number and bytes of
+    /// this file.
+    fn line(&self, begun: usize) -> Line {
+        let name = self.name.clone();
+        let files = self.board.files;
+        if files == 1 {
+            return Line { head: String::new(), name, tail: "  ".to_owned() };
+        }
+        let done = display::size(self.done);
+        let of =
+            self.total.map_or_else(String::new, |total| format!(" of {}", display::size(total)));
+        Line { head: format!("[{begun}/{files}] "), name, tail: format!("  {done}{of}; all: ") }
+    }
+}
+
+/// Returns whether to print messages about success: with `--verbose`, or on a terminal without
+/// `--quiet`.
+pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
+    options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
+}
+
+/// Substitute for a terminal when standard error is a file or pipe: writes each state as a separate
+/// line.
+struct PlainLines(Messages);
+
+impl fmt::Debug for PlainLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+impl TermLike for PlainLines {
+    fn width(&self) -> u16 {
+        100
+    }
+
+    fn move_cursor_up(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.write_str(line)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
+        let text = text.trim_end();
+        if !text.is_empty() {
+            self.0.line(text);
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Mark for omitted text.
+const ELLIPSIS: char = '\u{2026}';
+
+/// Parts of a line; the name is separate, since it is shortened first.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    head: String,
+    name: String,
+    tail: String,
+}
+
+impl Line {
+    /// Appends `figures` to the line.
+    fn with(mut self, figures: &str) -> Self {
+        self.tail.push_str(figures);
+        self
+    }
+
+    /// Returns the line, shortened to fewer than `columns` columns: first the name, to at least one
+    /// letter, then the end of the line.
+    fn fitting(self, columns: usize) -> String {
+        let Self { head, name, tail } = self;
+        let room = columns.saturating_sub(1);
+        let beside = width(&head) + width(&tail);
+        let name = shortened(&name, room.saturating_sub(beside).max(2));
+        shortened(&format!("{head}{name}{tail}"), room)
+    }
+}
+
+/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time. `kept` is
+/// the number of bytes that were transferred before this run, which `progress` does not count.
+fn figures(progress: &ProgressState, kept: u64, total: Option<u64>) -> String {
+    let done = kept + progress.pos();
+    let speed = progress.per_sec();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and a rate is never negative"
+    )]
+    let rate = HumanBytes(speed as u64);
+    let bytes = HumanBytes(done);
+    match total {
+        Some(total) => {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let left = total.saturating_sub(done) as f64 / speed;
+            // Without a rate, nothing is known.
+            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
+            format!("{bytes} of {}  {rate}/s  {left:#} left", HumanBytes(total))
+        }
+        None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
+    }
+}
+
+/// Returns the largest possible width of a text in columns. Counts two columns for East Asian
+/// letters, and also for narrower characters from U+1100 except the ellipsis.
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+const fn columns(char: char) -> usize {
+    if (char as u32) < 0x1100 || char == ELLIPSIS { 1 } else { 2 }
+}
+
+/// Returns as much of the beginning as fits, with a mark if text is omitted.
+fn shortened(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let (mut left, mut short) = (room.saturating_sub(1), String::new());
+    for char in text.chars() {
+        let Some(rest) = left.checked_sub(columns(char)) else { break };
+        short.push(char);
+        left = rest;
+    }
+    if room > 0 {
+        short.push(ELLIPSIS);
+    }
+    short
+}
+
+/// Standard error, with the current size of its window.
+#[derive(Debug, Default)]
+struct Screen {
+    /// Drawn text that is not written yet.
+    drawn: Mutex<String>,
+}
+
+impl Screen {
+    fn draw(&self, text: &str) {
+        lock(&self.drawn).push_str(text);
+    }
+
+    fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
+        if by > 0 {
+            self.draw(&format!("\x1b[{by}{to}"));
+        }
+        Ok(())
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        if columns == 0 { 80 } else { columns }
+    }
+
+    fn height(&self) -> u16 {
+        let rows = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_row);
+        if rows == 0 { 24 } else { rows }
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'A')
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'B')
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'C')
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'D')
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.draw(line);
+        self.draw("\n");
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // Text that consists only of spaces is padding.
+        if text.bytes().any(|byte| byte != b' ') {
+            self.draw(text);
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.draw("\r\x1b[2K");
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let drawn = std::mem::take(&mut *lock(&self.drawn));
+        let mut stderr = io::stderr().lock();
+        stderr.write_all(drawn.as_bytes())?;
+        stderr.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::output::tests::Kept;
+
+    #[test]
+    fn resumed_bytes_count_as_done_but_not_for_the_rate() {
+        const GIB: u64 = 1 << 30;
+        let kept = Kept::default();
+        let stdio = Stdio::captured(io::empty(), io::sink(), kept.clone());
+        for files in [1, 2] {
+            let board = Board::new(When::Always, &stdio, files, Some(4 * GIB));
+            let fields = |object| object;
+            let mut meter = board.begin(b"file", GIB, Some(4 * GIB), fields);
+            meter.add(1 << 20);
+            let end = Instant::now() + Duration::from_millis(50);
+            while Instant::now() < end {
+                std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+            }
+            meter.add(1 << 20);
+            drop(meter);
+            drop(board);
+        }
+        let text = String::from_utf8(kept.bytes()).unwrap();
+        assert_eq!(text.matches("1.00 GiB of 4.00 GiB").count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(" MiB/s") && !text.contains(" GiB/s"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_begins_again_shows_its_own_bytes() {
+        let kept = Kept::default();
+        let stdio = Stdio::captured(io::empty(), io::sink(), kept.clone());
+        let board = Board::new(When::Always, &stdio, 1, None);
+        let fields = |object| object;
+        for (done, moved) in [(100, 50), (150, 10), (0, 30)] {
+            board.begin(b"file", done, Some(1_000), fields).add(moved);
+            let state = board.state();
+            assert_eq!(state.kept + state.moved, done + moved);
+        }
+    }
+
+    #[test]
+    fn a_line_fits_and_the_name_is_shortened_first_li_04() {
+        let line = |name: &str| Line {
+            head: "[1/2] ".to_owned(),
+            name: name.to_owned(),
+            tail: "  1 of 2".to_owned(),
+        };
+        for (name, columns, want) in [
+            ("abcdef", usize::MAX, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 21, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 20, "[1/2] abcd\u{2026}  1 of 2"),
+            ("abcdef", 17, "[1/2] a\u{2026}  1 of 2"),
+            ("abcdef", 12, "[1/2] a\u{2026}  \u{2026}"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 21, "[1/2] \u{6f22}\u{5b57}\u{6f22}  1 of 2"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 20, "[1/2] \u{6f22}\u{5b57}\u{2026}  1 of 2"),
+            ("abcdef", 2, "\u{2026}"),
+            ("abcdef", 1, ""),
+            ("abcdef", 0, ""),
+        ] {
+            let shown = line(name).fitting(columns);
+            assert_eq!(shown, want, "{name} in {columns}");
+            assert!(width(&shown) < columns.max(1), "{shown:?} in {columns}");
+        }
+    }
+}

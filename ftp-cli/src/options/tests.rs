@@ -1,0 +1,198 @@
+use std::os::unix::ffi::OsStringExt;
+
+use super::*;
+use crate::exit::Exit;
+
+fn parse_texts(line: &str) -> Result<(Option<Command>, Options), Failure> {
+    parse(line.split_ascii_whitespace().map(OsString::from))
+}
+
+#[test]
+fn the_option_table_is_consistent() {
+    for row in TABLE {
+        assert!(row.long.len() > 1, "{}", row.long);
+        assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
+        // Before the command is known, an option may be that of any command.
+        let before = |row: &Row| row.group.is_global();
+        for other in TABLE.iter().filter(|other| other.long == row.long) {
+            let sorts = (row.value == Value::No, other.value == Value::No);
+            assert_eq!(sorts.0, sorts.1, "{} both with and without a value", row.long);
+            // An option can have its letter with some commands only, but then not before the
+            // command.
+            let is_one = row.short.zip(other.short).is_none_or(|(one, other)| one == other);
+            assert!(is_one || !before(row) || !before(other), "{}", row.long);
+        }
+        for other in TABLE.iter().filter(|other| before(row) && before(other)) {
+            let clash = row.short.is_some() && row.short == other.short;
+            assert!(!clash || row.long == other.long, "-{:?} before the command", row.short);
+        }
+    }
+    for command in Command::ALL {
+        let mut names: Vec<String> = Vec::new();
+        for row in command.rows() {
+            for name in row.short.map(String::from).into_iter().chain([row.long.to_owned()]) {
+                assert!(!names.contains(&name), "{} has {name} twice", command.name());
+                names.push(name);
+            }
+        }
+    }
+}
+
+#[test]
+fn options_are_parsed_before_and_after_the_command() {
+    let line = "-q --user=a get --user b -u c URL -bvc --trace --trace=F - -- --x -y";
+    let (command, options) = parse_texts(line).unwrap();
+    assert_eq!(command, Some(Command::Get));
+    assert_eq!(options.operands, ["URL", "-", "--x", "-y"]);
+    assert_eq!(options.value("user"), Some(OsStr::new("c")));
+    assert!(options.all("user").eq(["a", "b", "c"]));
+    assert!(options.has("quiet") && options.has("verbose") && options.has("continue"));
+    assert!(options.is_verbose() && !options.is_quiet());
+    assert!(!options.has("ascii"));
+    assert_eq!(options.optional("trace"), Some(Some(OsStr::new("F"))));
+}
+
+#[test]
+fn the_last_of_conflicting_options_wins() {
+    for (line, want) in [
+        ("get -a -b", Some("binary")),
+        ("get -b --ascii", Some("ascii")),
+        ("get -a --binary -a", Some("ascii")),
+        ("get -ba", Some("ascii")),
+        ("get -ab", Some("binary")),
+        ("get", None),
+    ] {
+        assert_eq!(parse_texts(line).unwrap().1.last_of(&["ascii", "binary"]), want, "{line}");
+    }
+    let (_, options) = parse_texts("--progress=never --trace=F get --progress x --trace").unwrap();
+    assert_eq!(options.value("progress"), Some(OsStr::new("x")));
+    assert_eq!(options.optional("trace"), Some(None));
+}
+
+#[test]
+fn synonyms_expand_to_commands_with_options() {
+    for (line, want) in [
+        ("cat ftp://h/x", Command::Get),
+        ("del ftp://h/x", Command::Rm),
+        ("dir ftp://h/", Command::Ls),
+        ("sync a ftp://h/", Command::Mirror),
+        ("cp ftp://h/x", Command::Get),
+        ("cp ftp://h/x -j 4 y", Command::Get),
+        ("cp x -j 4 ftp://h/", Command::Put),
+        ("cp --append x h:y", Command::Put),
+        ("cp -r ftp://h/x ftp://g/y", Command::Fxp),
+        ("cp h:x g:y", Command::Fxp),
+        ("cp", Command::Get),
+    ] {
+        assert_eq!(parse_texts(line).unwrap().0, Some(want), "{line}");
+    }
+    let (_, cat) = parse_texts("cat ftp://h/x").unwrap();
+    assert_eq!((cat.value("output"), cat.synonym()), (Some(OsStr::new("-")), Some("cat")));
+    let (_, cat) = parse_texts("cat -o file ftp://h/x").unwrap();
+    assert_eq!(cat.value("output"), Some(OsStr::new("file")));
+    assert!(parse_texts("dir ftp://h/").unwrap().1.has("long"));
+    assert!(parse_texts("mget ftp://h/*").unwrap().1.has("glob"));
+    assert_eq!(parse_texts("cp --frobnicate x").unwrap_err().exit, Exit::Usage);
+    for line in ["rm -Rf x", "rm -fR x", "rm -R -f x", "rm -rf x"] {
+        let (_, options) = parse_texts(line).unwrap();
+        assert!(options.has("recursive") && options.has("force"), "{line}");
+        assert_eq!(options.operands, ["x"]);
+    }
+    for line in ["mirror --parallel=4 x", "mirror --parallel 4 x", "mirror -j4 x"] {
+        let (_, options) = parse_texts(line).unwrap();
+        assert_eq!(options.value("jobs"), Some(OsStr::new("4")), "{line}");
+        assert_eq!(options.operands, ["x"]);
+    }
+}
+
+#[test]
+fn operands_and_values_that_are_not_utf_8_are_kept() {
+    let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let arguments = [
+        bytes(b"put"),
+        bytes(b"a\xff"),
+        bytes(b"--password-file=\xfe"),
+        bytes(b"--password-file"),
+        bytes(b"p\xfd"),
+        bytes(b"--"),
+        bytes(b"-\xfc"),
+    ];
+    let (_, options) = parse(arguments).unwrap();
+    assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
+    assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
+    for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
+        let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+}
+
+#[test]
+fn wrong_options_are_refused_with_a_hint() {
+    for (line, want) in [
+        ("get --contineu x", "did you mean --continue?"),
+        ("get --append x", "only put, batch accept it"),
+        ("put -l", "only ls accepts it"),
+        ("serve -a", "only get (--ascii), put (--ascii), ls (--all)"),
+        ("-c get", "place it after the command: get, put, "),
+        ("get --passiv", "did you mean --passive?"),
+        ("--write serve", "place it after the command: serve"),
+        ("--active serve", "serve does not accept --active"),
+        ("serve --active", "only get, put, ls"),
+        ("--pipeline put", "put does not accept --pipeline"),
+        ("get -y", "unknown option -y; ftp-cli help get lists"),
+        ("--zzzzzzzz", "ftp-cli --help lists"),
+        ("get --user", "--user needs a value: NAME"),
+        ("get -u", "-u needs a value: NAME"),
+        ("get --quiet=1", "--quiet takes no value"),
+        ("get --password=x", "use --password-file FILE"),
+        ("get --pasword x", "use --password-file FILE"),
+        ("gte x", "did you mean \"get\"?"),
+        ("frobnicate", "ftp-cli help lists the commands"),
+        ("get --mirror x", "use: ftp-cli mirror SRC DST"),
+        ("get --interface x", "did you mean --bind?"),
+        ("mirror --transfers=3", "did you mean --jobs?"),
+        ("get -O f URL", "use: ftp-cli get -o FILE URL"),
+        ("get --no-check-certificate x", "did you mean --insecure?"),
+        ("get --verify", "needs a value: none, size, hash"),
+        ("get -x socks5://h URL", "did you mean --proxy (curl)"),
+        ("get --range 0-99 URL", "files are transferred whole"),
+        ("mirror --only-newer a b", "mirror copies files whose time or size differs"),
+        ("get --only-newer URL", "did you mean --newer?"),
+        ("pget -n 4 URL", "use: ftp-cli get --segments N URL"),
+        ("lsjson URL", "use: ftp-cli ls --json URL"),
+        ("du URL", "use: ftp-cli ls -R --json URL"),
+        ("dele x", "did you mean \"rm\"?"),
+        ("rename x", "did you mean \"mv\"?"),
+    ] {
+        let failure = parse_texts(line).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage, "{line}");
+        assert!(failure.message.contains(want), "{line}: {}", failure.message);
+    }
+    assert!(!parse_texts("get --password=geheim").unwrap_err().message.contains("geheim"));
+    assert_eq!(parse_texts("").unwrap().0, None);
+    assert_eq!(parse_texts("--version").unwrap().0, None);
+}
+
+#[test]
+fn option_clusters_are_split_and_values_are_unchanged() {
+    let rows: Vec<&Row> = Command::Get.rows().collect();
+    for (line, want) in [
+        ("-vq a -qv", "-v -q a -q -v"),
+        ("-abu -vq -vq", "-a -b -u -vq -v -q"),
+        ("-vu-q a", "-v -u-q a"),
+        ("--user -vq -vq", "--user -vq -v -q"),
+        ("--user=x -vq", "--user=x -v -q"),
+        ("--trace -vq - -ab", "--trace -v -q - -a -b"),
+        ("-vZq", "-v -Zq"),
+        ("-vq -- -vq", "-v -q -- -vq"),
+        ("-u", "-u"),
+        ("-v\u{e9}q", "-v -\u{e9}q"),
+    ] {
+        let texts: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let spread = spread(&texts, &rows, Some(Command::Get)).join(" ");
+        assert_eq!(spread, want, "{line}");
+    }
+    let texts = ["-vq", "get", "-vq"].map(str::to_owned);
+    let before = spread(&texts, &rows, None);
+    assert_eq!(before.join(" "), "-v -q get -vq");
+}

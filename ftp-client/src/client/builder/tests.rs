@@ -1,0 +1,45 @@
+use super::*;
+
+#[test]
+fn epsv_all_excludes_active_mode_and_pasv_cl_34() {
+    let check = |builder: ClientBuilder| {
+        let mut config = builder.epsv_all(true).config;
+        config.check().map(|()| config.rules.epsv)
+    };
+    let builder = ClientBuilder::default;
+    for extended in [Extended::Auto, Extended::Always] {
+        assert_eq!(check(builder().epsv(extended)).unwrap(), Extended::Always);
+    }
+    assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
+    assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn a_connector_excludes_other_passive_addresses_cl_25_hc_33() {
+    struct Nobody;
+    impl Connector for Nobody {
+        fn connect(
+            &self,
+            _: &crate::Target<'_>,
+            _: Duration,
+        ) -> std::io::Result<Box<dyn crate::Transport>> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+    }
+    let check =
+        |rule| ClientBuilder::default().connector(Nobody).passive_address(rule).config.check();
+    assert!(check(AddressRule::Peer).is_ok());
+    for rule in [AddressRule::Smart, AddressRule::Reply] {
+        assert!(matches!(check(rule), Err(Error::Unsupported(_))), "{rule:?}");
+    }
+}
+
+#[test]
+fn pipelining_requires_epsv_cl_14() {
+    let check = |builder: ClientBuilder| builder.pipeline(true).config.check();
+    let builder = ClientBuilder::default;
+    assert!(check(builder().epsv(Extended::Always)).is_ok());
+    assert!(check(builder().epsv_all(true)).is_ok());
+    assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
+    assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
+}

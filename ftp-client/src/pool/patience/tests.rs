@@ -1,0 +1,173 @@
+use ftp_proto::{Reply, Verb};
+
+use super::*;
+use crate::error::Error;
+
+fn refused(code: u16) -> Error {
+    Error::Refused(Verb::Retr, Reply::new(ReplyCode::new(code).unwrap(), "because"))
+}
+
+#[test]
+fn only_what_another_attempt_can_change_is_attempted_again() {
+    let short = Error::Incomplete { bytes: 1, announced: Some(2) };
+    for (error, want) in [
+        (refused(450), Recovery::TryAgain),
+        (refused(425), Recovery::TryAgain),
+        (refused(452), Recovery::Impossible),
+        (refused(552), Recovery::Impossible),
+        (refused(550), Recovery::Impossible),
+        (Error::Closed, Recovery::TryAgain),
+        (Error::Desynchronised, Recovery::Reconnect),
+        (Error::Timeout(Phase::Stall), Recovery::TryAgain),
+        (Error::Timeout(Phase::Overall), Recovery::Impossible),
+        (short, Recovery::StartOver),
+        (Error::Changed, Recovery::StartOver),
+        (Error::ListingCut(ListingCut::LineEnd), Recovery::StartOver),
+        (Error::ListingCut(ListingCut::TooLong), Recovery::Impossible),
+        (Error::Cancelled, Recovery::Impossible),
+        (Error::Local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
+    ] {
+        assert_eq!(error.recovery(), want, "{error}");
+    }
+}
+
+/// Every row of up to four failures, with every number of attempts, against the rule in words.
+#[test]
+fn all_rows_of_failures_end_where_the_rule_says() {
+    use Recovery::{Impossible, StartOver, TryAgain};
+    let kinds = [Impossible, TryAgain, StartOver];
+    let mut cases = 0;
+    for most in 0..5 {
+        for spent_at in 0..5 {
+            for row in 0..81 {
+                let kind = |at: u32| kinds[row / 3_usize.pow(at) % 3];
+                let mut attempt = Attempt::FIRST;
+                for at in 0..4 {
+                    cases += 1;
+                    if attempt.number == spent_at {
+                        attempt.make_last();
+                    }
+                    let earlier = (0..at).any(|at| kind(at) == StartOver);
+                    let want = at + 1 < most
+                        && at + 1 != spent_at
+                        && kind(at) != Impossible
+                        && !(kind(at) == StartOver && earlier);
+                    let next = attempt.next(most, kind(at));
+                    assert_eq!(next.is_some(), want, "{most} {spent_at} {row} {at}");
+                    let Some(next) = next else { break };
+                    assert_eq!(next.number(), at + 2);
+                    assert_eq!(next.from_start(), earlier || kind(at) == StartOver);
+                    attempt = next;
+                }
+            }
+        }
+    }
+    assert!(cases > 2_000, "{cases}");
+}
+
+#[test]
+fn each_pause_is_announced_and_a_cancel_ends_it() {
+    let canceller = Canceller::new().unwrap();
+    let long = Duration::from_secs(3_600);
+    let backoff = Backoff { first: long, longest: long };
+    let patience = Patience::new().backoff(backoff).scattered(false);
+    let patience = patience.canceller(Some(canceller.clone()));
+    let mut said = Vec::new();
+    let done: Result<(), Error> = patience.run(
+        &mut |next| {
+            said.push((next.attempt, next.why.to_string(), next.pause));
+            canceller.cancel();
+        },
+        |_| Err(Error::Closed),
+    );
+    assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
+    assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
+    // A pause beyond the overall limit is neither made nor announced.
+    let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
+    let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
+    let done: Result<(), Error> = patience.run(none, |_| Err(Error::Closed));
+    assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+}
+
+#[test]
+fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
+    let mut doors = Admission::<Error>::new();
+    doors.resize(4);
+    // The others wait for the result of the first connection.
+    assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Wait]);
+    // A failure before any success is the failure of its caller.
+    assert!(!doors.refused(&Error::Closed));
+    assert_eq!(doors.turn(), Turn::Dial);
+    doors.accepted();
+    assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Dial]);
+    assert!(doors.refused(&Error::Cancelled));
+    assert!(doors.refusal().is_none());
+    assert!(matches!(doors.fewer(), Some(Error::Cancelled)));
+    assert_eq!(doors.turn(), Turn::Full);
+    // One of the connections that were being made is accepted after all.
+    doors.accepted();
+    assert_eq!(doors.turn(), Turn::Full);
+    // A lost connection can be replaced, but the limit stays.
+    doors.lost();
+    assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Full]);
+    doors.accepted();
+    // Without any connection, nothing is known.
+    doors.lost();
+    doors.lost();
+    assert_eq!(doors.turn(), Turn::Dial);
+    doors.accepted();
+    assert_eq!([doors.turn(), doors.turn(), doors.turn()], [Turn::Dial; 3]);
+    assert_eq!(doors.turn(), Turn::Full);
+    assert!(doors.fewer().is_none());
+}
+
+#[test]
+fn a_wrong_password_is_tried_once_and_not_by_every_caller() {
+    let mut doors = Admission::<Error>::new();
+    assert_eq!(doors.turn(), Turn::Dial);
+    assert!(!doors.refused(&Error::Cancelled));
+    assert!(matches!(doors.refusal(), Some(Error::Cancelled)));
+}
+
+/// All rows of eight events, for servers and pools of up to three connections: the pool never
+/// has more connections than wanted, a caller never waits for nothing, and a server that
+/// accepts n connections is asked for more only once while one is open.
+#[test]
+fn all_rows_of_events_keep_the_limits() {
+    for size in 1..4 {
+        for accepts in 0..4 {
+            for row in 0..3_u32.pow(8) {
+                let mut doors = Admission::<Error>::new();
+                doors.resize(size);
+                let (mut open, mut dialling, mut refusals) = (0, 0, 0);
+                for at in 0..8 {
+                    match row / 3_u32.pow(at) % 3 {
+                        0 => match doors.turn() {
+                            Turn::Dial => dialling += 1,
+                            Turn::Wait => assert!(dialling > 0, "waits for nothing"),
+                            Turn::Full => assert!(open > 0, "waits for nothing"),
+                        },
+                        1 if dialling > 0 => {
+                            dialling -= 1;
+                            if open < accepts {
+                                doors.accepted();
+                                open += 1;
+                            } else {
+                                assert_eq!(doors.refused(&Error::Closed), open > 0);
+                                refusals += usize::from(open > 0);
+                            }
+                        }
+                        2 if open > 0 => {
+                            doors.lost();
+                            open -= 1;
+                            refusals = if open == 0 { 0 } else { refusals };
+                        }
+                        _ => {}
+                    }
+                    assert!(open + dialling <= size, "{size} {accepts} {row}");
+                    assert!(refusals < size, "{size} {accepts} {row}");
+                }
+            }
+        }
+    }
+}
