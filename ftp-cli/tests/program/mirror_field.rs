@@ -93,6 +93,44 @@ fn a_download_of_unannounced_size_is_compared_with_size() {
 }
 
 #[test]
+fn a_file_that_changes_after_its_listing_is_complete_or_fails() {
+    const LINES: &[u8] = b"type=file;size=4;modify=20200101000000; f\r\n";
+    let list = || {
+        [
+            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n SIZE\r\n211 end")),
+            ("MLSD", Act::Send("150 list", LINES.to_vec(), "226 done")),
+        ]
+    };
+    let retr = |reply, size| ("RETR", Act::Send(reply, vec![b'x'; size], "226 done"));
+    let size = |reply| ("SIZE", Act::Say(reply));
+    for (acts, code, requests) in [
+        // It is shorter or longer now.
+        (vec![retr("150 data", 3), size("213 3")], 0, 1),
+        (vec![retr("150 data", 5), size("213 5"), retr("150 data", 5)], 0, 2),
+        // It was cut while it was sent: its bytes may be of two versions.
+        (vec![retr("150 data (4 bytes)", 3), size("213 3")], 11, 1),
+        // It grows with every request.
+        (
+            (5..9)
+                .flat_map(|bytes| {
+                    let reply = ["213 5", "213 6", "213 7", "213 8"][bytes - 5];
+                    [retr("150 data", bytes), size(reply)]
+                })
+                .collect(),
+            11,
+            3,
+        ),
+    ] {
+        let here = TempRoot::new();
+        let peer = Peer::start(&[&list()[..], &acts].concat());
+        let ran = mirror(&[], &peer.url("t"), shown(&here.join("t")));
+        assert_eq!(ran.code(), Some(code), "{acts:?}: {ran:?}");
+        assert_eq!(peer.seen().matches("RETR").count(), requests, "{acts:?}");
+        assert_eq!(here.join("t/f").exists(), code == 0);
+    }
+}
+
+#[test]
 fn mirroring_a_file_url_fails_and_creates_nothing() {
     let check = |site: &Site| {
         site.root.write("t/c.txt", b"content");

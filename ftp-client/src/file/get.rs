@@ -11,7 +11,7 @@ use super::evidence::Why;
 use super::local::Committed;
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Verify};
-use super::receive::{Ended, Moved, Request};
+use super::receive::{Ended, Moved, REPETITIONS, Request};
 use super::selection::modified;
 use super::targets::Targets;
 use super::verify;
@@ -291,9 +291,19 @@ impl Fetch<'_> {
             }
             false => {
                 let asks_time = in_tree.is_some_and(|in_tree| in_tree.asks_time);
+                let repetitions = REPETITIONS;
                 let listed = *listed;
-                let mut request =
-                    Request { place, options, listed, past, on, watch, checksum, asks_time };
+                let mut request = Request {
+                    place,
+                    options,
+                    listed,
+                    past,
+                    on,
+                    watch,
+                    checksum,
+                    asks_time,
+                    repetitions,
+                };
                 match request.run(client, &mut start) {
                     Ok(Ended::Complete(moved)) => moved,
                     Ok(Ended::FromZero(why)) => {

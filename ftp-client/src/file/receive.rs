@@ -28,7 +28,12 @@ pub(super) struct Request<'r, 'w> {
     pub(super) checksum: &'r mut Option<Checksum>,
     /// Whether the modification time is asked for together with the file.
     pub(super) asks_time: bool,
+    /// How often the file may be requested again because it has grown since it was listed.
+    pub(super) repetitions: u32,
 }
+
+/// How often a file that grows is requested again.
+pub(super) const REPETITIONS: u32 = 2;
 
 /// How a request ended.
 pub(super) enum Ended {
@@ -69,16 +74,17 @@ impl Request<'_, '_> {
                 return Err(error);
             }
         };
-        let (written, error) = match received? {
+        let (written, is_listed, error) = match received? {
             Received::All(moved) => return Ok(Ended::Complete(moved)),
             Received::Others => return Ok(Ended::FromZero(Why::TailDiffers)),
-            Received::Broken(written, error) => (written, error),
+            Received::Broken { written, is_listed, error } => (written, is_listed, error),
         };
         let Error::Incomplete { bytes, announced: Some(told) } = error else { return Err(error) };
         let bytes = from.saturating_add(bytes);
         let all = from.saturating_add(told);
-        if size.is_none() && self.listed == Some(all) {
-            // The listing may be older than the file: SIZE decides.
+        if is_listed && self.listed == Some(all) {
+            // The listing may be older than the file: SIZE decides. If the reply to RETR named the
+            // size, the file changed during the transfer.
             let now = client.size_afterwards(&path)?;
             if now == Some(bytes) && bytes < all {
                 let duration = Duration::ZERO;
@@ -90,10 +96,11 @@ impl Request<'_, '_> {
                 }));
             }
             if now.is_some_and(|now| now > all)
+                && let Some(left) = self.repetitions.checked_sub(1)
                 && let Writing::File(file) = &mut start.target
             {
                 // The file has grown: it is requested again, as long as it is now.
-                self.listed = now;
+                (self.listed, self.repetitions) = (now, left);
                 file.again(0).map_err(Error::Local)?;
                 (start.kept, start.compare) = (0, 0);
                 *self.checksum = self.checksum.take().and_then(|it| Checksum::new(it.algorithm()));
@@ -189,7 +196,7 @@ impl Request<'_, '_> {
             Writing::File(file) if !file.is_kept() && written > 0 => Left::Removed,
             _ => Left::Nothing,
         };
-        Ok(Received::Broken(written, error))
+        Ok(Received::Broken { written, is_listed: size.or(announced).is_none(), error })
     }
 }
 
@@ -198,8 +205,13 @@ enum Received {
     All(Moved),
     /// Other bytes than the kept ones.
     Others,
-    /// A failure after this number of new bytes.
-    Broken(u64, Error),
+    Broken {
+        /// The number of new bytes before the failure.
+        written: u64,
+        /// Whether only the listing told the size.
+        is_listed: bool,
+        error: Error,
+    },
 }
 
 /// Receives a download: compares the bytes before the resume point with the kept ones, and writes

@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, chmodat, utimensat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, chmodat, statat, utimensat};
 use rustix::io::retry_on_intr;
 
 use self::changeable::Changeable;
@@ -382,8 +382,10 @@ impl Storage for LocalStorage {
         self.files.config.check_links(&object.metadata)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
         // With libfuse 2, many file systems ignore a change of only one time, and report success.
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: now, last_modification: modified };
+        let old = retry_on_intr(|| statat(CWD, &*object.link, AtFlags::empty())).map_err(system)?;
+        let accessed =
+            Timespec { tv_sec: old.st_atime, tv_nsec: old.st_atime_nsec.try_into().unwrap_or(0) };
+        let times = Timestamps { last_access: accessed, last_modification: modified };
         retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty()))
             .map_err(system)?;
         object.metadata_now()
