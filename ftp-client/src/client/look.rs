@@ -113,9 +113,13 @@ impl Client {
             Err(Error::Refused(..)) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let moved = self.moved;
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
-            entered => entered.and_then(|()| self.cwd(here.as_bytes())).map(|()| Some(true)),
+            entered => entered.and_then(|()| self.cwd(here.as_bytes())).map(|()| {
+                self.moved = moved;
+                Some(true)
+            }),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Hand<'p> {
     pool: &'p Pool<'p>,
     lent: Option<Box<Lent<'p>>>,
     /// Whether the server needs a doubled byte 0xFF, if that is known.
-    pub(crate) doubles: Option<bool>,
+    doubles: Option<bool>,
     /// Whether listings must show permissions.
     pub(crate) shows_modes: bool,
     /// Whether this was asked for on the open connection.
@@ -28,6 +28,14 @@ impl<'p> Hand<'p> {
     pub(crate) const fn new(pool: &'p Pool<'p>) -> Self {
         let (shows_modes, has_asked, is_proven) = (false, false, false);
         Self { pool, lent: None, doubles: None, shows_modes, has_asked, is_proven }
+    }
+
+    /// Sets whether the server needs a doubled byte 0xFF, on this connection and on later ones.
+    pub(crate) fn set_doubles(&mut self, doubles: Option<bool>) {
+        self.doubles = doubles;
+        if let (Some(lent), Some(doubles)) = (&mut self.lent, doubles) {
+            lent.double_telnet_byte(doubles);
+        }
     }
 
     /// Returns a client that is ready for the next command, in the login directory.

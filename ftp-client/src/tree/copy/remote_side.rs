@@ -136,9 +136,9 @@ impl<'a> RemoteTop<'a> {
 
 impl<'a> RemoteSide<'a> {
     /// Returns the side of one worker; `hand` is its connection.
-    pub(crate) const fn new(mut hand: Hand<'a>, place: RemoteTop<'a>) -> Self {
+    pub(crate) fn new(mut hand: Hand<'a>, place: RemoteTop<'a>) -> Self {
         if let Names::Kept { doubles } = place.names {
-            hand.doubles = doubles;
+            hand.set_doubles(doubles);
         }
         Self { hand, place }
     }
