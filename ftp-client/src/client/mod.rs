@@ -102,6 +102,7 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
+    mlsd_argument: position::MlsdArgument,
     /// Whether the server refused `NLST`, but accepted `LIST`.
     no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
@@ -171,6 +172,7 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
+            mlsd_argument: position::MlsdArgument::default(),
             no_nlst: false,
             no_flags: false,
             no_range: false,
