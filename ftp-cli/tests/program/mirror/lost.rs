@@ -3,10 +3,12 @@
 use std::fs;
 
 use ftp_tests::folding::{FoldingServer, Kind};
+use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 use super::{mirror, shown};
+use crate::ftp;
 
 #[test]
 fn a_command_of_a_tree_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
@@ -110,4 +112,29 @@ fn a_server_that_ignores_the_argument_of_mlsd_is_mirrored() {
     mirror(&[], &server.url("h"), shown(&here.join("down"))).exited(0);
     assert_eq!(here.read("down/t/x"), b"x");
     assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_server_that_closes_after_each_third_command_handles_all_urls() {
+    for (verb, command, left) in [
+        ("DELE", &["rm", "-r", "t"][..], 0),
+        ("DELE", &["rm", "t/f*"], 0),
+        ("DELE", &["rm", "t/f0", "t/f1", "t/f2", "t/f3", "t/f4", "t/f5", "t/f6"], 1),
+        ("MKD", &["mkdir", "m0", "m1", "m2", "m3", "m4", "m5", "m6"], 8),
+        ("RMD", &["rmdir", "e0", "e1", "e2", "e3", "e4"], 8),
+    ] {
+        let server =
+            FoldingServer::start(Kind { closes_after_three: Some(verb), ..Kind::default() });
+        for number in 0..8 {
+            server.write(&format!("t/f{number}"), b"x");
+            server.mkdir(&format!("e{number}"));
+        }
+        let is_path = |word: &&&str| !word.starts_with('-');
+        let mut ftp = ftp(&command[..1]);
+        ftp.args(command[1..].iter().filter(|word| word.starts_with('-')));
+        ftp.args(command[1..].iter().filter(is_path).map(|path| server.url(path)));
+        let ran = run(&mut ftp);
+        assert_eq!(ran.code(), Some(0), "{command:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(server.files().len(), left, "{command:?}");
+    }
 }
