@@ -38,6 +38,8 @@ pub struct Kind {
     pub closes_after_three: Option<&'static str>,
     /// The first command of this verb is carried out, but the connection is closed without a reply.
     pub loses: Option<&'static str>,
+    /// Another client then stores a file of this content under the path of that command.
+    pub comes_after: Option<&'static [u8]>,
     /// `MLSD` lists the current directory, whatever its argument is.
     pub ignores_argument: bool,
     /// At most this number of connections at a time; further ones get 421.
@@ -343,6 +345,12 @@ impl<'a> Session<'a> {
             let ignores = self.kind.ignores_argument && verb == "MLSD";
             self.act(&verb.to_uppercase(), if ignores { "" } else { argument })?;
             self.counted += usize::from(self.kind.closes_after_three == Some(verb));
+            if self.is_silent
+                && let Some(content) = self.kind.comes_after
+            {
+                let path = self.path(argument);
+                lock(self.state).put(self.kind, &path, Some(content.to_vec()));
+            }
             if self.is_silent || self.counted == 3 {
                 return Ok(());
             }

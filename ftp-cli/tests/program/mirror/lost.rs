@@ -5,7 +5,6 @@ use std::fs;
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
-use ftp_tests::wait::wait_until;
 
 use super::{mirror, shown};
 use crate::ftp;
@@ -57,20 +56,12 @@ fn a_command_of_a_tree_whose_reply_was_lost_is_judged_by_what_the_server_shows()
 
 #[test]
 fn a_new_source_file_is_not_removed_for_one_whose_removal_got_no_reply() {
-    let kind = Kind { loses: Some("DELE"), ..Kind::default() };
+    let comes_after = Some(&b"another"[..]);
+    let kind = Kind { loses: Some("DELE"), comes_after, ..Kind::default() };
     let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
     server.write("t/a", b"a");
-    let url = server.url("t");
-    let options = ["--remove-source", "--retry", "1", "--retry-delay", "1500ms"];
-    let down = here.join("down");
-    let ran = std::thread::scope(|scope| {
-        let run = scope.spawn(|| mirror(&options, &url, shown(&down)));
-        wait_until("the removal", || server.seen().iter().any(|line| line.starts_with("DELE")));
-        // Another client stores a file under the name before the second attempt.
-        wait_until("the effect", || server.read("t/a").is_none());
-        server.write("t/a", b"another");
-        run.join().unwrap()
-    });
+    let options = ["--remove-source", "--retry", "1", "--retry-delay", "0s"];
+    let ran = mirror(&options, &server.url("t"), shown(&here.join("down")));
     assert_ne!(ran.code(), Some(0), "{ran:?}");
     assert_eq!(server.read("t/a").as_deref(), Some(&b"another"[..]), "{ran:?}");
     assert_eq!(fs::read(here.join("down/a")).unwrap(), b"a");
