@@ -34,6 +34,14 @@ pub struct Kind {
     pub no_mlsd: bool,
     /// The control connection is closed after this number of transfers of files.
     pub closes_after: Option<usize>,
+    /// The control connection is closed after each third command of this verb.
+    pub closes_after_three: Option<&'static str>,
+    /// The first command of this verb is carried out, but the connection is closed without a reply.
+    pub loses: Option<&'static str>,
+    /// Another client then stores a file of this content under the path of that command.
+    pub comes_after: Option<&'static [u8]>,
+    /// `MLSD` lists the current directory, whatever its argument is.
+    pub ignores_argument: bool,
     /// At most this number of connections at a time; further ones get 421.
     pub connections: Option<usize>,
     /// Command lines that begin with the first text get the second as reply. In the first text, no
@@ -115,6 +123,7 @@ struct State {
     seen: Vec<String>,
     connections: usize,
     logins: usize,
+    has_lost: bool,
 }
 
 /// A running server. Its thread ends with the test program.
@@ -289,6 +298,8 @@ struct Session<'a> {
     rest: usize,
     from: Option<Vec<String>>,
     transfers: usize,
+    counted: usize,
+    is_silent: bool,
 }
 
 /// The end of a session.
@@ -297,10 +308,14 @@ const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 impl<'a> Session<'a> {
     fn new(control: &'a TcpStream, kind: &'a Kind, state: &'a Mutex<State>) -> Self {
         let (here, data, peer, rest, from, transfers) = (Vec::new(), None, None, 0, None, 0);
-        Self { control, kind, state, here, data, peer, rest, from, transfers }
+        let (counted, is_silent) = (0, false);
+        Self { control, kind, state, here, data, peer, rest, from, transfers, counted, is_silent }
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
+        if self.is_silent {
+            return Ok(());
+        }
         // In one write: a second small one would wait until the first is acknowledged.
         self.control.write_all(format!("{text}\r\n").as_bytes())
     }
@@ -324,7 +339,21 @@ impl<'a> Session<'a> {
                 continue;
             }
             let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
-            self.act(&verb.to_uppercase(), argument)?;
+            if self.kind.loses == Some(verb) {
+                self.is_silent = !std::mem::replace(&mut lock(self.state).has_lost, true);
+            }
+            let ignores = self.kind.ignores_argument && verb == "MLSD";
+            self.act(&verb.to_uppercase(), if ignores { "" } else { argument })?;
+            self.counted += usize::from(self.kind.closes_after_three == Some(verb));
+            if self.is_silent
+                && let Some(content) = self.kind.comes_after
+            {
+                let path = self.path(argument);
+                lock(self.state).put(self.kind, &path, Some(content.to_vec()));
+            }
+            if self.is_silent || self.counted == 3 {
+                return Ok(());
+            }
             if self.kind.closes_after.is_some_and(|most| self.transfers >= most) {
                 return Ok(());
             }

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use ftp_client::{Client, Entered, Error, NotLent, Place, Repeat};
@@ -277,6 +278,8 @@ pub(crate) struct Reporter {
     pub(crate) events: Events,
     /// Whether to print successes.
     pub(crate) is_talkative: bool,
+    /// Number of objects that were handled.
+    handled: AtomicU64,
 }
 
 impl Reporter {
@@ -284,7 +287,8 @@ impl Reporter {
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
-        Self { messages, events, is_talkative: is_talkative(options, stdio) }
+        let is_talkative = is_talkative(options, stdio);
+        Self { messages, events, is_talkative, handled: AtomicU64::new(0) }
     }
 
     /// Reports the outcome of an object; `event` is its `done` event.
@@ -309,6 +313,7 @@ impl Reporter {
 
     /// Reports that an object was handled.
     pub(crate) fn done(&self, what: &str, object: impl Display) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
         self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
     }
 }
@@ -325,7 +330,8 @@ pub(crate) enum Outcome {
 }
 
 /// Runs `act` on the object of each URL, in order, over one control connection per server, with the
-/// retries that `--retry` sets. `act` gets the memory of its earlier attempts at the object. `what` completes the message "2 of 3", for example with `objects
+/// retries that `--retry` sets. A connection that is lost after it has handled an object is replaced
+/// without one. `act` gets the memory of its earlier attempts at the object. `what` completes the message "2 of 3", for example with `objects
 /// removed`.
 ///
 /// # Errors
@@ -348,6 +354,9 @@ pub(crate) fn for_each_url(
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
     let mut refused = RefusedLogins::default();
+    let handled = || reporter.handled.load(Ordering::Relaxed);
+    // What was handled when the last connection was lost.
+    let mut before_loss = 0;
     for url in &urls {
         if refused.has(url) {
             continue;
@@ -355,11 +364,18 @@ pub(crate) fn for_each_url(
         let fields = |object: Object| object.text("source", &url.to_string());
         let mut repeat = retrying.memory();
         let outcome = retrying.run(&witness, url, &fields, |_| {
-            let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
-            if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(url);
+            loop {
+                let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
+                let Err(failure) = outcome else { return outcome };
+                if failure.is_end_of_connection() {
+                    sessions.drop_client(url);
+                }
+                // Some servers close a connection after a number of commands.
+                if failure.exit != Exit::Network || handled() == before_loss {
+                    return Err(failure.context(url));
+                }
+                before_loss = handled();
             }
-            outcome.map_err(|failure| failure.context(url))
         });
         let flow = match outcome {
             Ok(outcome) => {

@@ -6,6 +6,7 @@ mod dangers;
 mod deletions;
 mod interrupted;
 mod large;
+mod lost;
 mod names;
 
 use std::fs;

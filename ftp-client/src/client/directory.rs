@@ -241,6 +241,16 @@ impl Position {
     }
 }
 
+/// Whether the server lists the directory that the argument of `MLSD` names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum MlsdArgument {
+    #[default]
+    Unknown,
+    Taken,
+    /// It lists the current directory: directories are listed from inside.
+    Ignored,
+}
+
 /// The result of [`Client::go_inside`].
 pub(super) enum Inside {
     Entered,
@@ -333,6 +343,13 @@ impl Client {
         back.and_then(|home| self.go_back(home)).inspect_err(|_| self.control.close())
     }
 
+    /// Returns whether the server reports that it is still in the caller's directory, after it has
+    /// entered another one.
+    pub(super) fn is_still_home(&mut self) -> Result<bool, Error> {
+        let here = self.stay_inside(Self::reported_directory)?;
+        Ok(here.is_some() && here == self.position.home)
+    }
+
     /// Runs a command in the directory that was entered.
     pub(super) fn stay_inside<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         let at = self.position.at.take();
@@ -352,10 +369,7 @@ impl Client {
         let before = last.filter(|(other, last)| *last == fingerprint && other != directory);
         let is_elsewhere = match before {
             Some(_) if self.position.may_be_home(directory) => false,
-            Some(_) if self.position.at.is_some() => {
-                let here = self.stay_inside(Self::reported_directory)?;
-                here.is_some() && here == self.position.home
-            }
+            Some(_) if self.position.at.is_some() => self.is_still_home()?,
             // Without `PWD`, only the directory above is suspicious: others can be equal.
             Some((other, _)) => self.position.is_fixed && is_above(other, directory),
             None => false,
@@ -366,6 +380,13 @@ impl Client {
         self.position.last = Some((directory.to_vec(), fingerprint));
         Ok(())
     }
+}
+
+/// Returns the first name in a path. The listing of the directory in which the path begins shows it.
+pub(super) fn first_name(path: &[u8]) -> Option<&[u8]> {
+    let mut names = path.split(|byte| *byte == b'/');
+    let first = names.find(|name| !matches!(*name, b"" | b"."));
+    first.filter(|name| *name != b"..")
 }
 
 /// Returns whether `above` is the directory that contains `directory`.

@@ -5,11 +5,15 @@ use ftp_proto::{
 };
 
 use super::Client;
-use super::directory::Inside;
+use super::directory::{Inside, MlsdArgument, first_name};
 use crate::error::{Error, ListingCut};
 use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk, WalkOptions};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
+
+/// The number of lines up to which a listing is read ahead, to find out whether it is that of the
+/// directory.
+const SHORT: usize = 10_000;
 
 impl Client {
     /// Lists a directory, or the current one if `directory` is empty.
@@ -71,15 +75,15 @@ impl Client {
         match options.form {
             ListingForm::Auto => {}
             ListingForm::Mlsd => {
-                let begun = self.begin_listing(directory, options)?;
-                return Ok(self.entries_of_mlsd(directory, begun));
+                let begun = self.begin_mlsd(directory)?;
+                return self.entries_of_mlsd(directory, begun);
             }
             ListingForm::Nlst => return self.list_names(directory, options, is_directory),
             ListingForm::List => return self.list_lines_of(directory, options, is_directory),
         }
         let options = ListOptions { form: ListingForm::List, ..options };
         match self.begin_mlsd_if_listed(directory)? {
-            Mlsd::Begun(begun) => Ok(self.entries_of_mlsd(directory, *begun)),
+            Mlsd::Begun(begun) => self.entries_of_mlsd(directory, *begun),
             Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
             Mlsd::Refused(refusal) => {
                 let plain = ListOptions { all: false, ..options };
@@ -97,10 +101,46 @@ impl Client {
         }
     }
 
-    fn entries_of_mlsd(&mut self, directory: &[u8], begun: Begun) -> Entries<'_> {
-        let sent = sent_as(directory);
-        let lines = Lines::new(Transfer::new(self, begun), ListingForm::Mlsd, sent.clone());
-        Entries::new(lines, vec![sent])
+    /// Returns the entries of a listing by `MLSD`. As long as it is unknown whether the server reads
+    /// the argument, doubts a listing that shows the first name of the directory's own path: it may
+    /// be that of the current directory.
+    fn entries_of_mlsd(&mut self, directory: &[u8], begun: Begun) -> Result<Entries<'_>, Error> {
+        let is_inside = self.mlsd_argument == MlsdArgument::Ignored && !directory.is_empty();
+        let is_unknown = self.mlsd_argument == MlsdArgument::Unknown;
+        let lines = Lines::new(Transfer::new(self, begun), ListingForm::Mlsd, sent_as(directory));
+        let lines = if is_inside { lines.compared() } else { lines };
+        let beginning = Entries::new(lines, vec![sent_as(directory)]);
+        let own = first_name(directory).filter(|_| is_unknown);
+        let beginning = beginning.begin_short(if own.is_some() { SHORT } else { 0 });
+        let Some(own) = own else { return Ok(Entries::resume(self, beginning)) };
+        if !beginning.is_whole() || beginning.is_empty() {
+            return Ok(Entries::resume(self, beginning));
+        }
+        let itself = [directory, b"/", own].concat();
+        if !beginning.may_have_directory(own) || self.stat(itself)?.is_some() {
+            self.mlsd_argument = MlsdArgument::Taken;
+            return Ok(Entries::resume(self, beginning));
+        }
+        trace::note(format_args!("MLSD may ignore its argument: listing from inside"));
+        self.mlsd_argument = MlsdArgument::Ignored;
+        if matches!(self.go_inside(directory)?, Inside::Entered) && self.is_still_home()? {
+            return Err(Error::ListingCut(ListingCut::Elsewhere));
+        }
+        let begun = self.begin_mlsd(directory)?;
+        self.entries_of_mlsd(directory, begun)
+    }
+
+    /// Begins `MLSD`, from inside the directory if the server ignores the argument.
+    fn begin_mlsd(&mut self, directory: &[u8]) -> Result<Begun, Error> {
+        let options = ListOptions::by(ListingForm::Mlsd);
+        if self.mlsd_argument != MlsdArgument::Ignored || directory.is_empty() {
+            return self.begin_listing(directory, options);
+        }
+        match self.go_inside(directory)? {
+            Inside::Entered => self.stay_inside(|client| client.begin_listing(b"", options)),
+            Inside::Refused(refusal) => Err(refusal),
+            Inside::Fixed => Err(Error::ListingCut(ListingCut::Elsewhere)),
+        }
     }
 
     /// Lists with `LIST`.
@@ -354,8 +394,7 @@ impl Client {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(Mlsd::Unused);
         }
-        let command = Command::Mlsd(self.pathname_or_none(directory)?);
-        match transfer::begin(self, &command, FileRange::default(), None) {
+        match self.begin_mlsd(directory) {
             Ok(begun) => Ok(Mlsd::Begun(Box::new(begun))),
             Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 500..=504) => {
                 self.no_mlsd = reply.code() != ReplyCode::BAD_ARGUMENT;

@@ -97,6 +97,7 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
+    mlsd_argument: directory::MlsdArgument,
     /// Whether the server refused `NLST`, but accepted `LIST`.
     no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
@@ -166,6 +167,7 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
+            mlsd_argument: directory::MlsdArgument::default(),
             no_nlst: false,
             no_flags: false,
             no_range: false,

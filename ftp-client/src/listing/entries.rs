@@ -157,6 +157,8 @@ impl Reading {
 pub(crate) struct Beginning {
     ready: VecDeque<Listed>,
     rest: Option<Rest>,
+    /// The error after the last line.
+    failed: Option<Error>,
     reading: Reading,
 }
 
@@ -177,6 +179,19 @@ impl Beginning {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether the listing ended without an error.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.rest.is_none() && self.failed.is_none()
+    }
+
+    /// Returns whether the listing shows an object of this name that may be a directory.
+    pub(crate) fn may_have_directory(&self, name: &[u8]) -> bool {
+        self.ready.iter().any(|listed| {
+            matches!(listed, Listed::Entry(entry)
+                if entry.role == Role::Member && entry.name == name && !entry.is_file())
+        })
     }
 
     fn is_own(&self, entry: &Entry) -> bool {
@@ -209,7 +224,7 @@ impl<'a> Entries<'a> {
     /// Reads until the listing ends or [`is_decided`](Beginning::is_decided) returns true.
     pub(crate) fn begin(self) -> Result<Beginning, Error> {
         let Self { ready, mut lines, reading, .. } = self;
-        let mut beginning = Beginning { ready, rest: None, reading };
+        let mut beginning = Beginning { ready, rest: None, failed: None, reading };
         while !beginning.is_decided()
             && let Some(line) = lines.as_mut().and_then(Iterator::next).transpose()?
         {
@@ -222,11 +237,29 @@ impl<'a> Entries<'a> {
         Ok(beginning)
     }
 
+    /// Reads until the listing ends, or has this number of lines.
+    pub(crate) fn begin_short(self, most: usize) -> Beginning {
+        let Self { mut ready, mut lines, mut failed, mut reading } = self;
+        while ready.len() < most
+            && let Some(reader) = &mut lines
+        {
+            match reader.next() {
+                Some(Ok(line)) => reading.take(line, &mut ready),
+                end => {
+                    lines = None;
+                    failed = end.and_then(Result::err);
+                    reading.end(&mut ready);
+                }
+            }
+        }
+        Beginning { ready, rest: lines.and_then(Lines::suspend), failed, reading }
+    }
+
     /// Resumes a listing.
     pub(crate) fn resume(client: &'a mut Client, beginning: Beginning) -> Self {
-        let Beginning { ready, rest, reading } = beginning;
+        let Beginning { ready, rest, failed, reading } = beginning;
         let lines = rest.map(|rest| Lines::resume(client, rest));
-        Self { ready, lines, failed: None, reading }
+        Self { ready, lines, failed, reading }
     }
 
     /// Returns the command that lists the directory; never [`Auto`](ListingForm::Auto).

@@ -3,6 +3,7 @@
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
 use rustix::fs::{FileType, Stat};
 
+use crate::file::journal::UPLOAD_JOURNAL;
 use crate::file::local::LocalFile;
 
 /// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
@@ -242,6 +243,11 @@ pub(crate) fn is_of_move(name: &[u8]) -> bool {
     parts.is_some_and(|(id, rest)| {
         id.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b".ftp-cli-")
     })
+}
+
+/// Returns whether a name is that of the journal of an upload.
+pub(crate) fn is_journal(name: &[u8]) -> bool {
+    is_of_move(name) && name.ends_with(UPLOAD_JOURNAL.as_bytes())
 }
 
 /// Returns whether a name is that of a temporary file that is not kept for resuming, such as a link

@@ -498,6 +498,61 @@ fn a_directory_listed_as_itself_is_listed_again_after_cwd() {
 }
 
 #[test]
+fn a_server_that_ignores_the_argument_of_mlsd_is_listed_from_inside() {
+    const TOP: &[u8] = b"type=dir; h\r\ntype=file; top\r\n";
+    const FILE: &[u8] = b"type=file; x\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "211-features\r\n MLST type*;\r\n211 end");
+        // The listing shows the first name of the path, so it may be that of the top.
+        for (path, shown) in [("h/t", "/h/t"), ("h/u", "/h/u")] {
+            if path == "h/t" {
+                listing(&mut peer, "MLSD h/t", TOP);
+                peer.answer("MLST h/t/h", "550 no");
+                peer.answer("PWD", "257 \"/\"");
+                peer.answer("CWD h/t", "250 there");
+                peer.answer("PWD", &format!("257 \"{shown}\""));
+            } else {
+                peer.answer("CWD /h/u", "250 there");
+            }
+            listing(&mut peer, "MLSD", FILE);
+            if path == "h/u" {
+                // The listing equals the one before.
+                peer.answer("PWD", &format!("257 \"{shown}\""));
+            }
+        }
+        peer.answer("CWD /", "250 back");
+        peer.answer("NOOP", "200 ok");
+    });
+    for path in ["h/t", "h/u"] {
+        assert_eq!(names(&gather(&mut client, path, ListOptions::default())), [b"x"]);
+    }
+    client.noop().unwrap();
+    server.end();
+    // A directory may have a subdirectory of its name, and CWD may be ignored as well.
+    for (shown, works) in [(Some("250-F\r\n type=dir; h/h\r\n250 End"), true), (None, false)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("FEAT", "211-features\r\n MLST type*;\r\n211 end");
+            listing(&mut peer, "MLSD h", TOP);
+            peer.answer("MLST h/h", shown.unwrap_or("550 no"));
+            if shown.is_none() {
+                peer.answer("PWD", "257 \"/\"");
+                peer.answer("CWD h", "250 fine");
+                peer.answer("PWD", "257 \"/\"");
+            }
+        });
+        let listed = client.list("h").and_then(|entries| entries.gather(ListLimits::default()));
+        match listed {
+            Ok(listing) => assert!(works && listing.entries.len() == 2),
+            Err(error) => {
+                let is_elsewhere = matches!(error, Error::ListingCut(ListingCut::Elsewhere));
+                assert!(!works && is_elsewhere, "{error}");
+            }
+        }
+        server.end();
+    }
+}
+
+#[test]
 fn a_server_that_ignores_the_argument_of_list_is_listed_from_inside() {
     const TOP: &[u8] = b"drwxr-xr-x 2 u g 4096 Jan 2 2020 my dir\r\n";
     const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n";

@@ -213,37 +213,44 @@ fn more_jobs_than_active_ports_wait_for_none() {
     assert_eq!(server.files().len(), 8);
 }
 
-/// A hostile server: each directory has 2,000 subdirectories with long names.
-fn endless() -> String {
+/// A hostile server: each directory has 2,000 subdirectories, whose names have this length.
+fn endless(length: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/t", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for control in listener.incoming().flatten() {
-            std::thread::spawn(move || tell_endless(&control));
+            std::thread::spawn(move || tell_endless(&control, length));
         }
     });
     url
 }
 
-fn tell_endless(mut control: &TcpStream) -> std::io::Result<()> {
-    let line = |number: usize| format!("type=dir; {number:04}{}\r\n", "d".repeat(240));
-    let list: String = (0..2_000).map(line).collect();
+fn tell_endless(mut control: &TcpStream, length: usize) -> std::io::Result<()> {
+    let names = (0..2_000).map(|number| format!("{number:04}{}\r\n", "d".repeat(length)));
+    let names: Vec<String> = names.collect();
+    let list = |start: &str| names.iter().map(|name| format!("{start}{name}")).collect::<String>();
     let mut data = TcpListener::bind("127.0.0.1:0")?;
     control.write_all(b"220 ready\r\n")?;
     for command in BufReader::new(control).lines() {
         let command = command?;
-        let reply = match command.split(' ').next().unwrap_or_default() {
+        let verb = command.split(' ').next().unwrap_or_default();
+        let reply = match verb {
             "USER" => "331 password".to_owned(),
             "PASS" => "230 in".to_owned(),
             "FEAT" => "211-have\r\n MLST type*;size*;modify*;\r\n211 end".to_owned(),
             "PWD" => "257 \"/\"".to_owned(),
+            "MLST" => "250-it\r\n type=dir; it\r\n250 end".to_owned(),
             "EPSV" => {
                 data = TcpListener::bind("127.0.0.1:0")?;
                 format!("229 here (|||{}|)", data.local_addr()?.port())
             }
-            "MLSD" => {
+            "MLSD" | "LIST" => {
                 control.write_all(b"150 list\r\n")?;
-                data.accept()?.0.write_all(list.as_bytes())?;
+                let start = match verb {
+                    "MLSD" => "type=dir; ",
+                    _ => "drwxr-xr-x 2002 u g 0 Jan 2 2020 ",
+                };
+                data.accept()?.0.write_all(list(start).as_bytes())?;
                 "226 done".to_owned()
             }
             "QUIT" => "221 bye".to_owned(),
@@ -256,24 +263,36 @@ fn tell_endless(mut control: &TcpStream) -> std::io::Result<()> {
 
 #[test]
 fn the_names_of_a_hostile_tree_take_bounded_memory() {
-    let here = TempRoot::new();
-    here.write("down/kept", b"mine");
-    let mut command = ftp(&["mirror", "--delete"]);
-    command.arg(endless()).arg(here.join("down")).stderr(std::process::Stdio::null());
+    for (length, deletes_there) in [(240, false), (240, true), (31, true)] {
+        let here = TempRoot::new();
+        here.write("mine/kept", b"mine");
+        let (url, mine) = (endless(length), here.join("mine"));
+        let mut command = ftp(&["mirror", "--delete", "--max-delete", "9999999"]);
+        match deletes_there {
+            true => command.arg(&mine).arg(url),
+            false => command.arg(url).arg(&mine),
+        };
+        let (code, peak) = peak(command.stderr(std::process::Stdio::null()));
+        let case = format!("{length} {deletes_there}: {code:?}, {peak} KiB");
+        assert!(matches!(code, Some(11 | 12)), "{case}");
+        assert!((1..150 << 10).contains(&peak), "{case}");
+        assert!(here.join("mine/kept").exists(), "{case}");
+    }
+}
+
+/// Runs a command. Returns its exit code, and its peak of memory in KiB.
+fn peak(command: &mut std::process::Command) -> (Option<i32>, u64) {
     let mut child = command.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
-    let code = loop {
+    loop {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let now = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
         peak = peak.max(now.unwrap_or(0_u64));
         if let Some(status) = child.try_wait().unwrap() {
-            break status.code();
+            return (status.code(), peak);
         }
         std::thread::sleep(Duration::from_millis(2));
-    };
-    assert!(matches!(code, Some(11 | 12)), "{code:?}");
-    assert!((1..150 << 10).contains(&peak), "{peak} KiB");
-    assert!(here.join("down/kept").exists());
+    }
 }

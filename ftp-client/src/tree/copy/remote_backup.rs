@@ -25,9 +25,11 @@ pub(crate) struct RemoteBackup {
     places: Mutex<HashMap<Vec<u8>, Listed>>,
     /// Whether an object is moved again if the reply to the move was lost.
     repeats: bool,
-    /// Objects of which that happened, each with its reserved path.
-    lost: Mutex<HashMap<Vec<u8>, (Vec<u8>, Repeat)>>,
+    lost: Mutex<LostMoves>,
 }
+
+/// Objects whose move got no reply, each with its reserved path.
+type LostMoves = HashMap<Vec<u8>, (Vec<u8>, Repeat)>;
 
 /// Names in a directory of the backup.
 #[derive(Default)]
@@ -104,7 +106,7 @@ impl RemoteBackup {
         Ok(join(&place, &free))
     }
 
-    fn lost(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (Vec<u8>, Repeat)>> {
+    fn lost(&self) -> MutexGuard<'_, LostMoves> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

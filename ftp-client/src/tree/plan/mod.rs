@@ -18,7 +18,8 @@ use self::spellings::{Spelling, Spellings};
 use super::causes::Causes;
 use super::compare::{Difference, Rule};
 use super::entry::{
-    Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary, is_unfinished,
+    Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal, is_temporary,
+    is_unfinished,
 };
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
@@ -466,7 +467,10 @@ impl Planner<'_> {
         let is_link = item.kind == ObjectKind::Link;
         let its_path = join(path, &item.name);
         if is_unfinished(&item.name) {
-            self.leave_out(&its_path, "a temporary file of this program");
+            // A journal is hidden, and the upload of its file goes on.
+            if !is_journal(&item.name) {
+                self.leave_out(&its_path, "a temporary file of this program");
+            }
             return Ok(None);
         }
         if is_link {

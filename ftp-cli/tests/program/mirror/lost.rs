@@ -1,0 +1,131 @@
+//! Lost connections and lost replies between the files of a tree.
+
+use std::fs;
+
+use ftp_tests::folding::{FoldingServer, Kind};
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+
+use super::{mirror, shown};
+use crate::ftp;
+
+#[test]
+fn a_command_of_a_tree_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
+    const RETRY: &[&str] = &["--retry", "1", "--retry-delay", "0s"];
+    let (delete, take) = (&["--delete"][..], &["--remove-source"][..]);
+    // What is lost, the options, whether the server is the source, and what it has afterwards.
+    for (loses, options, is_down, want) in [
+        // The target itself, its parents, a directory in it.
+        ("MKD", &[][..], false, &["a", "b"][..]),
+        ("MKD", &["--create-dirs"], false, &["a", "b"]),
+        ("MKD", delete, false, &["a", "b"]),
+        ("DELE", delete, false, &["a", "b"]),
+        ("RMD", delete, false, &["a", "b"]),
+        ("RNTO", &["--temp"], false, &["a", "b"]),
+        ("RNTO", &["--backup-dir", "bak"], false, &["a", "a", "b"]),
+        ("DELE", take, true, &[]),
+    ] {
+        let kind = Kind { loses: Some(loses), ..Kind::default() };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        here.write("up/a", b"new a");
+        here.write("up/sub/b", b"b");
+        let path = match options {
+            ["--create-dirs"] => "p/q/t",
+            [] => "t",
+            _ => {
+                server.write("t/a", b"a");
+                "t"
+            }
+        };
+        if options == delete {
+            server.write("t/old/x", b"x");
+        }
+        let options = [options, RETRY].concat();
+        let ran = match is_down {
+            true => mirror(&options, &server.url(path), shown(&here.join("down"))),
+            false => mirror(&options, shown(&here.join("up")), &server.url(path)),
+        };
+        let case = format!("{loses} {options:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(ran.code(), Some(0), "{case}");
+        let names: Vec<_> = server.files().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, want, "{case}");
+    }
+}
+
+#[test]
+fn a_new_source_file_is_not_removed_for_one_whose_removal_got_no_reply() {
+    let comes_after = Some(&b"another"[..]);
+    let kind = Kind { loses: Some("DELE"), comes_after, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/a", b"a");
+    let options = ["--remove-source", "--retry", "1", "--retry-delay", "0s"];
+    let ran = mirror(&options, &server.url("t"), shown(&here.join("down")));
+    assert_ne!(ran.code(), Some(0), "{ran:?}");
+    assert_eq!(server.read("t/a").as_deref(), Some(&b"another"[..]), "{ran:?}");
+    assert_eq!(fs::read(here.join("down/a")).unwrap(), b"a");
+}
+
+#[test]
+fn a_server_that_closes_after_each_third_command_gets_the_whole_tree() {
+    for verb in ["MLSD", "LIST", "MKD", "DELE", "RMD", "SIZE", "CWD"] {
+        let kind = Kind {
+            closes_after_three: Some(verb),
+            no_mlsd: ["LIST", "CWD"].contains(&verb),
+            ..Kind::default()
+        };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        for number in 0..8 {
+            here.write(format!("up/d{number}/f"), b"content");
+            server.write(&format!("t/e{number}/g"), b"content");
+        }
+        let options = ["--delete", "--max-delete", "99"];
+        let case = |ran: &dyn std::fmt::Debug| format!("{verb}: {ran:?} {:?}", server.seen());
+        let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
+        assert_eq!(ran.code(), Some(0), "{}", case(&ran));
+        let files = server.files();
+        assert!(files.len() == 8 && files.iter().all(|(name, _)| name == "f"), "{}", case(&ran));
+        let ran = mirror(&["--remove-source"], &server.url("t"), shown(&here.join("down")));
+        assert_eq!(ran.code(), Some(0), "{}", case(&ran));
+        assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 8);
+        assert_eq!(server.files().len(), 0, "{}", case(&ran));
+    }
+}
+
+#[test]
+fn a_server_that_ignores_the_argument_of_mlsd_is_mirrored() {
+    let kind = Kind { ignores_argument: true, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("h/t/x", b"x");
+    server.write("h/y", b"y");
+    server.write("top", b"top");
+    mirror(&[], &server.url("h"), shown(&here.join("down"))).exited(0);
+    assert_eq!(here.read("down/t/x"), b"x");
+    assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_server_that_closes_after_each_third_command_handles_all_urls() {
+    for (verb, command, left) in [
+        ("DELE", &["rm", "-r", "t"][..], 0),
+        ("DELE", &["rm", "t/f*"], 0),
+        ("DELE", &["rm", "t/f0", "t/f1", "t/f2", "t/f3", "t/f4", "t/f5", "t/f6"], 1),
+        ("MKD", &["mkdir", "m0", "m1", "m2", "m3", "m4", "m5", "m6"], 8),
+        ("RMD", &["rmdir", "e0", "e1", "e2", "e3", "e4"], 8),
+    ] {
+        let server =
+            FoldingServer::start(Kind { closes_after_three: Some(verb), ..Kind::default() });
+        for number in 0..8 {
+            server.write(&format!("t/f{number}"), b"x");
+            server.mkdir(&format!("e{number}"));
+        }
+        let is_path = |word: &&&str| !word.starts_with('-');
+        let mut ftp = ftp(&command[..1]);
+        ftp.args(command[1..].iter().filter(|word| word.starts_with('-')));
+        ftp.args(command[1..].iter().filter(is_path).map(|path| server.url(path)));
+        let ran = run(&mut ftp);
+        assert_eq!(ran.code(), Some(0), "{command:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(server.files().len(), left, "{command:?}");
+    }
+}
