@@ -32,10 +32,8 @@ pub use console::stdio::Stdio;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::console::output::Hidden;
-use exit::{Exit, Failure};
-use options::{Command, Options};
-use report::events::Events;
+use console::output::Hidden;
+use exit::Exit;
 
 /// Runs the program with `arguments`, which do not include the program name. Prints errors on
 /// standard error. Returns one of the exit codes that `help` prints, or 141 if the captured
@@ -44,17 +42,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let hidden = Hidden::among(&arguments);
     stdio.messages.hide(&hidden);
-    let done = options::parse(arguments).and_then(|(command, mut options)| {
-        let configured = config_file::apply(command, &mut options);
-        stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
-        configured?;
-        console::signals::start_watchdog(command, &options, &stdio)?;
-        if let Some(path) = options.value("log-file") {
-            stdio.messages.log_to(path)?;
-        }
-        dispatch(command, &options, &mut stdio)?;
-        stdio.messages.replies().check()
-    });
+    let done = cmd::run(arguments, hidden, &mut stdio);
     stdio.ending.heed();
     let exit = match &done {
         Ok(()) => Exit::Success,
@@ -84,21 +72,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         console::signals::end_by_broken_pipe();
     }
     exit.into()
-}
-
-fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.has("version") {
-        let version = concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n");
-        return console::output::print(&mut stdio.output, version.as_bytes());
-    }
-    if options.has("help") {
-        return cmd::help::print(command, stdio);
-    }
-    match command {
-        Some(command) => {
-            let _held = lock::hold(options)?;
-            cmd::run(command, options, stdio)
-        }
-        None => Err(Failure::usage("missing command; ftp-cli --help lists the commands")),
-    }
 }

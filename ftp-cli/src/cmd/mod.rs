@@ -22,16 +22,48 @@ pub(crate) mod rmdir;
 pub(crate) mod serve;
 pub(crate) mod stat;
 
+use std::ffi::OsString;
+
+use crate::config_file;
+use crate::console::output::{self, Hidden};
+use crate::console::signals::start_watchdog;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::{Command, Options};
+use crate::lock::hold;
+use crate::options::{self, Command};
+use crate::report::events::Events;
 
-/// Runs `command`.
+/// Parses the arguments, applies the configuration file and runs the command. Messages hide
+/// `hidden`.
 ///
 /// # Errors
 ///
 /// Returns the failure that ends the program.
-pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(
+    arguments: Vec<OsString>,
+    hidden: Hidden,
+    stdio: &mut Stdio,
+) -> Result<(), Failure> {
+    let (command, mut options) = options::parse(arguments)?;
+    let configured = config_file::apply(command, &mut options);
+    stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
+    configured?;
+    start_watchdog(command, &options, stdio)?;
+    if let Some(path) = options.value("log-file") {
+        stdio.messages.log_to(path)?;
+    }
+    let options = &options;
+    if options.has("version") {
+        let version = concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n");
+        return output::print(&mut stdio.output, version.as_bytes());
+    }
+    if options.has("help") {
+        return help::print(command, stdio);
+    }
+    let Some(command) = command else {
+        return Err(Failure::usage("missing command; ftp-cli --help lists the commands"));
+    };
+    let _held = hold(options)?;
     match command {
         Command::Get => get::run(options, stdio),
         Command::Put => put::run(options, stdio),
@@ -59,5 +91,6 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
         Command::Help => help::run(options, stdio),
         Command::Man => man::run(options, stdio),
         Command::Completions => completions::run(options, stdio),
-    }
+    }?;
+    stdio.messages.replies().check()
 }

@@ -342,11 +342,46 @@ impl<'a> Putter<'a, '_, '_> {
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
 
-    fn send(
-        &mut self,
-        item: &PutItem<'_>,
-        fields: &(dyn Fn(Object) -> Object + Sync),
-    ) -> Result<Done, Failure> {
+    /// Reports a complete upload, unless its source must stay until the server shows all names.
+    fn stored(&mut self, number: usize, done: Done) -> Result<(), Failure> {
+        let item = self.item(number);
+        self.last = None;
+        if self.waits() && done.skipped.is_none() {
+            // The source goes when the server shows all names.
+            lock(self.waiting).insert(item.local.into(), (number, done));
+            return Ok(());
+        }
+        self.report(item, &done);
+        if let Some(name) = &done.name
+            && !self.context.events.is_on()
+        {
+            let line = match self.escapes {
+                true => shown(name).into_bytes(),
+                false => name.clone(),
+            };
+            output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
+        }
+        Ok(())
+    }
+}
+
+impl Worker for Putter<'_, '_, '_> {
+    fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
+        // A single job connects in `act`, so that --retry also covers the connection.
+        if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
+            return Ok(());
+        }
+        self.place = None;
+        match self.sessions.connect_beside_others(self.url) {
+            // `act` retries the connection.
+            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
+            connected => connected,
+        }
+    }
+
+    fn act(&mut self, number: usize) -> Result<(), Failure> {
+        let item = self.item(number);
+        let fields: &(dyn Fn(Object) -> Object + Sync) = &item.fields(self.url);
         let opened;
         let file = match &item.file {
             _ if item.is_input() => None,
@@ -410,45 +445,7 @@ impl<'a> Putter<'a, '_, '_> {
         });
         // All files go to the same directory.
         *place = Some(put.place().clone());
-        done
-    }
-}
-
-impl Worker for Putter<'_, '_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
-        // A single job connects in `act`, so that --retry also covers the connection.
-        if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
-            return Ok(());
-        }
-        self.place = None;
-        match self.sessions.connect_beside_others(self.url) {
-            // `act` retries the connection.
-            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
-            connected => connected,
-        }
-    }
-
-    fn act(&mut self, number: usize) -> Result<(), Failure> {
-        let item = self.item(number);
-        let fields = item.fields(self.url);
-        let done = self.send(item, &fields)?;
-        self.last = None;
-        if self.waits() && done.skipped.is_none() {
-            // The source goes when the server shows all names.
-            lock(self.waiting).insert(item.local.into(), (number, done));
-            return Ok(());
-        }
-        self.report(item, &done);
-        if let Some(name) = &done.name
-            && !self.context.events.is_on()
-        {
-            let line = match self.escapes {
-                true => shown(name).into_bytes(),
-                false => name.clone(),
-            };
-            output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
-        }
-        Ok(())
+        self.stored(number, done?)
     }
 
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {

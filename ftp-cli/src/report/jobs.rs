@@ -74,6 +74,9 @@ pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + S
     let items = (0..items).rev().collect();
     let state = WorkState { items, workers, undecided: 0, waiting: 0, is_over: false };
     let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
+    if workers == 1 {
+        return work(&queue, hire());
+    }
     std::thread::scope(|threads| {
         for number in 1..workers {
             let name = format!("job {number}");

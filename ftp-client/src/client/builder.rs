@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, Extended, Mode, Password, PortRanges};
+use ftp_proto::{AddressRule, Extended, FtpUrl, Mode, Password, PortRanges, Scheme};
 
 use super::Client;
 use crate::config::{Config, Family, Timeouts};
@@ -295,6 +295,31 @@ impl ClientBuilder {
         let mut server = Server::parse(server, is_implicit)?;
         server.port = port.unwrap_or(server.port);
         Client::connect(self.config, server)
+    }
+
+    /// Connects to the server of a URL without logging in.
+    ///
+    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
+    /// settings come from [`tls`](Self::tls).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
+        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
+        match url.host() {
+            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
+            host => self.connect_at(host, url.named_port()),
+        }
+    }
+}
+
+/// Returns the TLS settings for the scheme of a URL. The settings cannot remove the protection that
+/// the scheme demands.
+fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
+    match scheme {
+        Scheme::Ftp => settings,
+        scheme => Some(settings.unwrap_or(Tls::explicit()).required(scheme == Scheme::Ftps)),
     }
 }
 

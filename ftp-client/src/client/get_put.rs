@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 
-use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, RepresentationType, Scheme};
+use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, RepresentationType};
 
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
-use crate::security::Tls;
 use crate::transfer::Report;
 use crate::url_path::{Entered, Place};
 
@@ -79,22 +78,6 @@ pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Repor
 }
 
 impl ClientBuilder {
-    /// Connects to the server of a URL without logging in.
-    ///
-    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
-    /// settings come from [`tls`](Self::tls).
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`connect`](Self::connect).
-    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
-        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
-        match url.host() {
-            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
-            host => self.connect_at(host, url.named_port()),
-        }
-    }
-
     /// Connects to the server of a URL and logs in as the user of the URL, or as `anonymous`.
     ///
     /// `;type=` sets the type of the transfers. Use [`Place`] to follow the path of the URL.
@@ -204,15 +187,6 @@ impl ClientBuilder {
     }
 }
 
-/// Returns the TLS settings for the scheme of a URL. The settings cannot remove the protection that
-/// the scheme demands.
-fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
-    match scheme {
-        Scheme::Ftp => settings,
-        scheme => Some(settings.unwrap_or(Tls::explicit()).required(scheme == Scheme::Ftps)),
-    }
-}
-
 /// Parses a URL, which must name a file.
 fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     let url = url.into_url()?;
@@ -269,27 +243,6 @@ mod tests {
             assert!(matches!(got, Err(Error::Argument(_))), "{url}: {got:?}");
             let put = put(url, &mut &b""[..]);
             assert!(matches!(put, Err(Error::Argument(_))), "{url}: {put:?}");
-        }
-    }
-
-    #[test]
-    fn the_url_scheme_selects_the_tls_mode_cl_65() {
-        use crate::security::Start;
-        let opportunistic = Tls::opportunistic().data_in_clear();
-        for (url, settings, want) in [
-            ("ftp://h/a", None, None),
-            ("ftp://h/a", Some(&opportunistic), Some(Start::Opportunistic)),
-            ("ftpes://h/a", None, Some(Start::Explicit)),
-            ("ftpes://h/a", Some(&opportunistic), Some(Start::Explicit)),
-            ("ftps://h/a", None, Some(Start::Implicit)),
-            ("ftps://h/a", Some(&opportunistic), Some(Start::Implicit)),
-        ] {
-            let url: FtpUrl = url.parse().unwrap();
-            let found = for_scheme(url.scheme(), settings.cloned());
-            assert_eq!(found.as_ref().map(|tls| tls.start), want, "{url}");
-            if let (Some(found), Some(settings)) = (found, settings) {
-                assert_eq!(found.data, settings.data, "{url}");
-            }
         }
     }
 }

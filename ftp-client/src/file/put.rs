@@ -7,7 +7,6 @@
 mod finish;
 mod give;
 mod sending;
-mod skip;
 mod start;
 
 use std::fmt;
@@ -21,7 +20,7 @@ use super::growing::named;
 use super::journal::{BeforeRename, LocalFacts, Stored};
 use super::moving::MovedName;
 use super::options::FileOptions;
-use super::targets::RemoteTargets;
+use super::targets::{NameTurn, RemoteTargets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
@@ -381,10 +380,14 @@ impl<'a> Put<'a> {
             LocalSource::Stream(stream) => Opened::Stream(*stream),
         };
         job.past.left_directory = false;
-        let done = job.in_turn(client, |job, client| match job.options.moves {
-            true => job.give(client, on, watch, &source),
-            false => job.run(client, on, watch, &mut source, before_rename),
-        });
+        let done = match job.take_turn(client) {
+            Err(error) => Err(error),
+            Ok(turn) => match job.options.moves {
+                true => job.give(client, on, watch, &source),
+                false => job.run(client, on, watch, &mut source, before_rename),
+            }
+            .and_then(|done| job.end_turn(turn, done)),
+        };
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
             job.past.from_start = true;
             job.past.stored = None;
@@ -393,21 +396,25 @@ impl<'a> Put<'a> {
     }
 }
 
-impl Job<'_> {
-    /// Calls `upload` in the turn of the target, unless it would replace another one of the run.
-    fn in_turn(
-        &mut self,
-        client: &mut Client,
-        upload: impl FnOnce(&mut Self, &mut Client) -> Result<Done, Error>,
-    ) -> Result<Done, Error> {
+impl<'a> Job<'a> {
+    /// Waits for the turn of the target, if the run has several. The upload must not replace another
+    /// one of the run.
+    fn take_turn(&mut self, client: &mut Client) -> Result<Option<NameTurn<'a>>, Error> {
         let targets = self.targets.filter(|_| self.store != StoreAs::Unique);
-        let turn = targets.and_then(|targets| targets.turn(&self.origin));
-        let Some(mut turn) = turn else { return upload(self, client) };
+        let mut turn = targets.and_then(|targets| targets.turn(&self.origin));
         // What this job has sent before would be found under both names.
-        if self.past.sent.is_none() && self.past.stored.is_none() {
+        if let Some(turn) = &mut turn
+            && self.past.sent.is_none()
+            && self.past.stored.is_none()
+        {
             self.past.perhaps_same = turn.check(client, &self.place, self.options.moves)?;
         }
-        let done = upload(self, client)?;
+        Ok(turn)
+    }
+
+    /// Notes the target of a complete upload.
+    fn end_turn(&mut self, turn: Option<NameTurn<'_>>, done: Done) -> Result<Done, Error> {
+        let Some(mut turn) = turn else { return Ok(done) };
         turn.note(&self.origin);
         match self.past.perhaps_same.take() {
             Some(other) => Err(Error::Upload(UploadFault::PerhapsSameName(other))),
@@ -415,6 +422,7 @@ impl Job<'_> {
         }
     }
 
+    /// Uploads, if necessary under a temporary name, and publishes.
     fn run(
         &mut self,
         client: &mut Client,
@@ -437,38 +445,29 @@ impl Job<'_> {
             return Ok(Done::skipped(why));
         }
         let own = self.place.name().to_vec();
-        let done = self.run_under(client, on, watch, source, &own, before_rename);
-        if !matches!(self.store, StoreAs::Unique) {
-            self.place.set_name(&own);
-        }
-        done
-    }
-
-    /// Uploads, if necessary under the temporary name of `own`, and publishes.
-    fn run_under(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        watch: &mut Watch<'_>,
-        source: &mut Opened<'_>,
-        own: &[u8],
-        before_rename: &mut BeforeRename<'_>,
-    ) -> Result<Done, Error> {
         let StoreAs::Under(temporary) = &self.store else {
-            return self.upload(client, on, watch, source);
+            let done = self.upload(client, on, watch, source);
+            if !matches!(self.store, StoreAs::Unique) {
+                self.place.set_name(&own);
+            }
+            return done;
         };
-        let temporary = temporary.of(own);
-        loop {
+        let temporary = temporary.of(&own);
+        let done = loop {
             if self.past.stored.is_none() {
                 self.place.set_name(&temporary);
-                let done = self.upload(client, on, watch, source)?;
-                self.past.stored = Some(Stored::new(done));
+                match self.upload(client, on, watch, source) {
+                    Ok(done) => self.past.stored = Some(Stored::new(done)),
+                    Err(error) => break Err(error),
+                }
             }
-            if let Some(done) = self.publish(client, &temporary, own, before_rename)? {
-                return Ok(done);
+            if let Some(done) = self.publish(client, &temporary, &own, before_rename).transpose() {
+                break done;
             }
             // The bytes that are there are of no use.
             self.past.from_start = true;
-        }
+        };
+        self.place.set_name(&own);
+        done
     }
 }

@@ -43,3 +43,24 @@ fn pipelining_requires_epsv_cl_14() {
     assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
     assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
 }
+
+#[test]
+fn the_url_scheme_selects_the_tls_mode_cl_65() {
+    use crate::security::Start;
+    let opportunistic = Tls::opportunistic().data_in_clear();
+    for (url, settings, want) in [
+        ("ftp://h/a", None, None),
+        ("ftp://h/a", Some(&opportunistic), Some(Start::Opportunistic)),
+        ("ftpes://h/a", None, Some(Start::Explicit)),
+        ("ftpes://h/a", Some(&opportunistic), Some(Start::Explicit)),
+        ("ftps://h/a", None, Some(Start::Implicit)),
+        ("ftps://h/a", Some(&opportunistic), Some(Start::Implicit)),
+    ] {
+        let url: FtpUrl = url.parse().unwrap();
+        let found = for_scheme(url.scheme(), settings.cloned());
+        assert_eq!(found.as_ref().map(|tls| tls.start), want, "{url}");
+        if let (Some(found), Some(settings)) = (found, settings) {
+            assert_eq!(found.data, settings.data, "{url}");
+        }
+    }
+}
