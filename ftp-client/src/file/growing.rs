@@ -84,8 +84,11 @@ fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
         _ => Err(error),
     });
     let file = opened.or_else(|error| match error.kind() {
-        // The file may be writable but not readable.
-        io::ErrorKind::PermissionDenied => OpenOptions::new().append(true).open(path),
+        // The file may be writable but not readable. If it is neither, or if there is no file, the
+        // first error says why.
+        io::ErrorKind::PermissionDenied => {
+            OpenOptions::new().append(true).open(path).map_err(|_| error)
+        }
         _ => Err(error),
     });
     let file = file.map_err(|error| named(path, &error))?;
@@ -143,6 +146,13 @@ pub(crate) fn unnamed(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_created_is_not_reported_as_missing() {
+        // Not even root can create a file here; a container may have mounted it read-only.
+        let error = Growing::open("/sys/ftp-client".into(), 0, 0, 0o666, None).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::NotFound, "{error}");
+    }
 
     #[test]
     fn a_starting_child_process_does_not_keep_the_lock() {

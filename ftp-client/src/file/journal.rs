@@ -10,10 +10,10 @@
 //! its reply was lost, and what follows from its failure.
 
 use std::fmt::Write as _;
-use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
@@ -23,7 +23,7 @@ use super::evidence::Fit;
 use super::options::Verify;
 use super::origin::ServerFacts;
 use super::verify::check_size;
-use super::{Done, Verified};
+use super::{Done, Verified, small};
 use crate::client::Client;
 use crate::client::builder::Login;
 use crate::error::{Error, UploadFault};
@@ -34,9 +34,6 @@ pub(crate) const UPLOAD_JOURNAL: &str = ".ftp-cli-upload";
 
 /// The first line, which names the format of the lines after it.
 const FORM: &str = "ftp-cli upload 1";
-
-/// The largest journal that is read, in bytes.
-const LONGEST: u64 = 64 << 10;
 
 /// What identifies an unchanged local file. No program can set the time of the last change of any
 /// kind (ctime).
@@ -120,14 +117,9 @@ impl UploadJournal {
 
     /// Returns what was sent, if there is a journal of this target.
     pub(super) fn read(&self) -> Option<Sent> {
-        self.paths.iter().find_map(|path| {
-            let file = OpenOptions::new().read(true).open(path).ok()?;
-            let metadata = file.metadata().ok()?;
-            if !metadata.is_file() || metadata.len() > LONGEST {
-                return None;
-            }
-            parse(&io::read_to_string(file).ok()?, &self.target)
-        })
+        self.paths
+            .iter()
+            .find_map(|path| parse(&small::read(path, small::JOURNAL).ok()??, &self.target))
     }
 
     /// Writes the journal.
@@ -146,7 +138,7 @@ impl UploadJournal {
                 let mut builder = fs::DirBuilder::new();
                 last = builder.recursive(true).mode(0o700).create(directory);
             }
-            last = last.and_then(|()| replace(path, &text));
+            last = last.and_then(|()| small::replace(path, &text, false));
             if last.is_ok() {
                 break;
             }
@@ -182,18 +174,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
-}
-
-/// Replaces the file at `path`, so that a reader sees the old or the new text.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("ftp-cli-new");
-    // Only the owner may learn about the server and the user.
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&new);
     })
 }
 

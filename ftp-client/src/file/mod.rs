@@ -40,6 +40,8 @@ pub(crate) mod segments;
 #[cfg(unix)]
 pub(crate) mod selection;
 #[cfg(unix)]
+mod small;
+#[cfg(unix)]
 mod take;
 #[cfg(unix)]
 pub(crate) mod targets;

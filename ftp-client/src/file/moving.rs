@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use super::growing::named;
 use super::journal::{LocalFacts, hex};
 use super::local::parent;
 use super::origin::ServerFacts;
+use super::small;
 use crate::client::Client;
 use crate::error::{Error, MoveFault};
 use crate::url_path::Place;
@@ -170,7 +171,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
     let failed = |error: &io::Error| Error::Local(named(&path, error));
     loop {
-        let opened = OpenOptions::new().create(true).append(true).open(&path);
+        let opened = small::open(&path, OpenOptions::new().create(true).append(true));
         let file = opened.map_err(|error| failed(&error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -243,12 +244,9 @@ impl MoveJournal {
     /// Returns [`Error::Local`] if the journal cannot be read, and [`MoveFault::BadJournal`] if it
     /// is damaged.
     pub(super) fn read(&self) -> Result<Option<MoveRecord>, Error> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::Local(named(&self.path, &error))),
-        };
-        MoveRecord::parse(&text).map(Some).ok_or_else(|| self.damaged())
+        let text = small::read(&self.path, small::JOURNAL);
+        let text = text.map_err(|error| Error::Local(named(&self.path, &error)))?;
+        text.map(|text| MoveRecord::parse(&text).ok_or_else(|| self.damaged())).transpose()
     }
 
     /// Returns the error of a journal that lacks what it must have.
@@ -266,12 +264,7 @@ impl MoveJournal {
         for (name, value) in &record.0 {
             let _ = writeln!(text, "{name} {value}");
         }
-        let new = self.directory.join(format!(".{}.ftp-cli-new", self.id));
-        let written = File::create(&new).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)
-        });
+        let written = small::replace(&self.path, &text, true);
         let synced = written.and_then(|()| sync_directory(&self.directory));
         synced.map_err(|error| Error::Local(named(&self.path, &error)))
     }
@@ -325,6 +318,22 @@ mod tests {
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         fs::write(&journal.path, "").unwrap();
         assert!(journal.read().is_err());
+    }
+
+    #[test]
+    fn a_planted_link_does_not_lead_a_journal_or_lock_to_another_file() {
+        let root = tempfile::tempdir().unwrap();
+        let (local, victim) = (root.path().join("a"), root.path().join("victim"));
+        let journal = MoveJournal::of(&local, &MovedName { name: "b".into(), user: Vec::new() });
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink("victim", journal.path.with_extension("ftp-cli-new")).unwrap();
+        journal.write(&MoveRecord::default().with("x", "y")).unwrap();
+        assert_eq!(journal.read().unwrap().unwrap().text("x"), Some("y"));
+        let lock = hold(&local).unwrap().path.clone();
+        std::os::unix::fs::symlink("missing", lock).unwrap();
+        assert!(hold(&local).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert!(!root.path().join("missing").exists());
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 
 use super::growing::named;
 use super::local::parent;
 use super::record::Record;
+use super::small;
 use super::targets::Targets;
 
 /// The number of names to try.
@@ -43,16 +43,9 @@ impl FoundFile {
     ///
     /// Returns the system's error, with the path. Anything but a regular file is an error.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(named(path, &io::Error::other("not a regular file"))),
+        let file = match small::open(path, File::options().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(named(path, &error)),
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat(CWD, path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(error) => return Err(named(path, &error.into())),
+            file => file.map_err(|error| named(path, &error))?,
         };
         let metadata = file.metadata().map_err(|error| named(path, &error))?;
         let record = Record::read(&file, path);

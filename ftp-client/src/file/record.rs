@@ -8,9 +8,9 @@
 //! tell them.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use super::evidence::{Fit, OVERLAP};
 use super::local::parent;
 use super::origin::Origin;
+use super::small;
 use crate::client::Client;
 use crate::error::Error;
 
@@ -173,7 +174,7 @@ impl Record {
     fn write(&self, file: &File, path: &Path) {
         let text = self.encode();
         if fsetxattr(file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty()).is_err() {
-            let _ = write_sidecar(&sidecar(path), text.as_bytes());
+            let _ = small::replace(&sidecar(path), &text, false);
         }
     }
 
@@ -181,14 +182,10 @@ impl Record {
     pub(crate) fn read(file: &File, path: &Path) -> Option<Self> {
         let mut value = [0; LONGEST];
         let text = match fgetxattr(file, ATTRIBUTE, &mut value) {
-            Ok(length) => value.get(..length)?.to_vec(),
-            Err(_) => {
-                let name = sidecar(path);
-                fs::symlink_metadata(&name).ok().filter(fs::Metadata::is_file)?;
-                fs::read(name).ok().filter(|text| text.len() <= LONGEST)?
-            }
+            Ok(length) => std::str::from_utf8(value.get(..length)?).ok()?.to_owned(),
+            Err(_) => small::read(&sidecar(path), LONGEST).ok()??,
         };
-        Self::parse(std::str::from_utf8(&text).ok()?)
+        Self::parse(&text)
     }
 
     /// Removes the record of the file at `path`.
@@ -287,32 +284,20 @@ fn sidecar(path: &Path) -> PathBuf {
     parent(path).join(format!("{SIDECAR}{short}"))
 }
 
-/// Writes a record beside its file: whole, or not at all.
-fn write_sidecar(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text)?;
-    fs::rename(new, path)
-}
-
 /// Removes the hidden file with the record of the file at `path`.
 pub(super) fn remove_sidecar(path: &Path) {
     let name = sidecar(path);
     // Only a file that this program wrote.
-    if fs::read(&name).is_ok_and(|text| text.starts_with(MAGIC.as_bytes())) {
+    let text = small::read(&name, LONGEST).ok().flatten();
+    if text.is_some_and(|text| text.starts_with(MAGIC)) {
         let _ = fs::remove_file(name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn record(source: u8, year: u16) -> Record {
@@ -334,10 +319,23 @@ mod tests {
         let text = found.encode();
         Record::remove(&file, &path);
         assert_eq!(Record::read(&file, &path), None);
-        write_sidecar(&sidecar(&path), text.as_bytes()).unwrap();
+        small::replace(&sidecar(&path), &text, false).unwrap();
         assert_eq!(Record::read(&file, &path), Some(found));
         Record::remove(&file, &path);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_planted_fifo_or_link_is_no_record() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        let made = std::process::Command::new("mkfifo").arg(sidecar(&path)).status();
+        assert!(made.unwrap().success());
+        remove_sidecar(&path);
+        fs::remove_file(sidecar(&path)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", sidecar(&path)).unwrap();
+        remove_sidecar(&path);
+        assert!(fs::symlink_metadata(sidecar(&path)).is_ok());
     }
 
     #[test]
