@@ -225,6 +225,9 @@ fn transient_fxp_failures_are_retried_and_reported_as_json() {
     assert_eq!((again[1].number("bytes"), again[1].text("verified")), (Some(0), "size"));
     let into = told(&fxp(&["--json"], &one.url("file"), &other.url("")), 0).0;
     assert!(into[1].text("target").ends_with("/file"), "{into:?}");
+    one.root.write("t/file", &content);
+    let (tree, events) = told(&fxp(&["--json", "-r"], &one.url("t"), &other.url("t")), 0);
+    assert_eq!((events.as_str(), tree[0].number("size")), ("start done summary", Some(5)));
 }
 
 #[test]

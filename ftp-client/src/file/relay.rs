@@ -50,6 +50,7 @@ pub struct Relay<'a> {
     from: Place,
     to: Place,
     under: Option<TemporaryName>,
+    listed: Option<u64>,
     direction: Direction,
     address: AddressRule,
     is_apart: bool,
@@ -88,6 +89,7 @@ impl<'a> Relay<'a> {
             from,
             to,
             under: None,
+            listed: None,
             direction: Direction::default(),
             address: AddressRule::default(),
             is_apart: false,
@@ -101,6 +103,12 @@ impl<'a> Relay<'a> {
     /// none).
     pub fn under(mut self, name: Option<TemporaryName>) -> Self {
         self.under = name;
+        self
+    }
+
+    /// Sets the size of the source's file in a listing, for [`Event::Begun`].
+    pub(crate) const fn listed(mut self, size: Option<u64>) -> Self {
+        self.listed = size;
         self
     }
 
@@ -318,7 +326,7 @@ impl<'a> Relay<'a> {
                 *time = time_to_preserve(source, paths, on)?;
             }
             let memory = self.repeats.then_some(&mut self.past.memory);
-            let mut recalling = Recalling { memory, start: None, on };
+            let mut recalling = Recalling { memory, start: None, listed: self.listed, on };
             let paths = [self.from.path(), self.to.path()];
             let clients = [&mut *source, &mut *target];
             let error = match fxp::copy(clients, paths, options, &mut recalling) {

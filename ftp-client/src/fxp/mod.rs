@@ -165,7 +165,8 @@ pub fn transfer(
     options: Options,
 ) -> Result<Report, Error> {
     let paths = [source_path.as_ref(), target_path.as_ref()];
-    copy([source, target], paths, options, &mut Recalling { memory: None, start: None, on: &() })
+    let mut recalling = Recalling { memory: None, start: None, listed: None, on: &() };
+    copy([source, target], paths, options, &mut recalling)
 }
 
 /// What a copy of a job with memory needs and leaves.
@@ -174,6 +175,8 @@ pub(crate) struct Recalling<'a> {
     pub(crate) memory: Option<&'a mut CopyMemory>,
     /// Where the copy begins, once that is decided.
     pub(crate) start: Option<CopyStart>,
+    /// The size of the source's file in a listing.
+    pub(crate) listed: Option<u64>,
     /// Receives [`Event::FromZero`] and [`Event::Begun`].
     pub(crate) on: &'a dyn Observer,
 }
@@ -227,7 +230,8 @@ pub(crate) fn copy(
         recalling.on.event(Event::FromZero { target: target_path, why });
     }
     let CopyStart { offset, size, .. } = start;
-    let begun = Event::Begun { source: source_path, target: target_path, at: offset, total: size };
+    let total = size.or(recalling.listed);
+    let begun = Event::Begun { source: source_path, target: target_path, at: offset, total };
     recalling.on.event(begun);
     if start.is_whole {
         let duration = started.elapsed();

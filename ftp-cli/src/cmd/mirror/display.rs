@@ -88,8 +88,6 @@ pub(super) struct MirrorDisplay<'a> {
     /// Whether the target is on a server.
     is_upload: bool,
     tally: Mutex<Tally<'a>>,
-    /// Number of steps.
-    all: usize,
     /// The running transfers, by path.
     meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
     /// The last refusals of attempts that were followed by others, by path.
@@ -115,7 +113,6 @@ impl<'a> MirrorDisplay<'a> {
             each: mirror.options.is_verbose(),
             is_upload,
             tally: Mutex::new(tally),
-            all,
             meters: Mutex::default(),
             refusals: Mutex::default(),
         }
@@ -133,7 +130,7 @@ impl<'a> MirrorDisplay<'a> {
         result: Result<(), Error>,
     ) -> Result<(), Failure> {
         let mut tally = self.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tally.done_of(self.all.saturating_sub(summary.failed + summary.not_tried));
+        tally.done_of(summary.done);
         match result {
             Err(error) if tally.fatal().is_none() => Err(Failure::from(&error)),
             _ => tally.finish(),

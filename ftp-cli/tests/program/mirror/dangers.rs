@@ -302,3 +302,23 @@ fn a_source_stays_if_the_server_kept_an_old_file_of_the_same_size() {
         assert!(source.exists(), "{options:?} {ran:?}");
     }
 }
+
+#[test]
+fn files_whose_sources_stay_count_as_mirrored() {
+    let (here, file) = (TempRoot::new(), "type=file;size=4;modify=20200101000000; ");
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MDTM\r\n211 end")),
+        ("MLST", Act::Say("550 no")),
+        ("MLSD", Act::Send("150 list", format!("{file}a\r\n{file}b\r\n").into(), "226 done")),
+        ("RETR", Act::Send("150 data", b"good".to_vec(), "226 done")),
+        // The test whether both directories are one.
+        ("SIZE t/ftp-cli", Act::Say("550 no")),
+        ("MDTM t/ftp-cli", Act::Say("550 no")),
+        ("SIZE", Act::Say("213 4")),
+        ("MDTM", Act::Say("213 20200101000000")),
+        ("DELE", Act::Say("550 read only")),
+    ]);
+    let ran = mirror(&["--remove-source"], &peer.url("t"), shown(&here.join("new")));
+    failed(&ran, 12, "2 of 2 objects mirrored, 2 failed, 0 not tried");
+    assert_eq!(names(&here, "new"), ["a", "b"]);
+}

@@ -43,7 +43,6 @@ impl Across<'_> {
         };
         let RemoteSide { hand, place } = &mut self.to;
         let at = hand.client()?;
-        on.event(Event::Begun { source: &source, target: &own, at: 0, total: copy.size });
         // Only a target of a different size can be a partial file to resume.
         let is_other = copy.why == Difference::Size;
         let resume = if is_other { self.resume } else { Resume::Own };
@@ -52,6 +51,7 @@ impl Across<'_> {
         let may_be_source = copy.replaces() && !is_other && self.temporary.is_none();
         let options = FileOptions::new().resume(resume);
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
+            .listed(copy.size)
             .under(self.temporary.cloned())
             .direction(self.options.direction)
             .address(self.options.address)

@@ -41,6 +41,9 @@ pub struct Summary {
     pub modes: usize,
     /// Number of files and links that were equal on both sides.
     pub same: usize,
+    /// Number of steps that are complete, and of files and links that were equal. A file whose copy
+    /// succeeded counts here even if its source could not be removed, which is a failure.
+    pub done: usize,
     /// Number of steps that failed.
     pub failed: usize,
     /// Number of steps that were not tried.
@@ -238,7 +241,7 @@ pub(crate) fn act(
         false => DirectoryState::Fine,
     });
     let states = states.collect();
-    let done = Summary { same: plan.same, ..Summary::default() };
+    let done = Summary { same: plan.same, done: plan.same, ..Summary::default() };
     let causes = plan.causes.clone();
     let (copied, written, unconfirmed) = (Vec::new(), HashMap::new(), HashSet::new());
     let has_twins = plan.apart().len() < plan.copies.len()
@@ -247,7 +250,6 @@ pub(crate) fn act(
     let mut run = Run {
         plan,
         reporter,
-        steps_done: plan.same,
         ended: None,
         done,
         states,
@@ -275,8 +277,8 @@ pub(crate) fn act(
     if let (Some(first), true, Ok(())) = (jobs.first_mut(), plan.moves, &synced) {
         run.remove_sources(first);
     }
-    let Run { mut done, steps_done, ended, .. } = run;
-    done.not_tried = all.saturating_sub(steps_done + done.failed);
+    let Run { mut done, ended, .. } = run;
+    done.not_tried = all.saturating_sub(done.done + done.failed);
     (done, ended.map_or(synced, Err))
 }
 
@@ -284,8 +286,6 @@ pub(crate) fn act(
 struct Run<'a> {
     plan: &'a Plan,
     reporter: &'a Reporter<'a>,
-    /// Number of steps that were done, or were not necessary.
-    steps_done: usize,
     /// The failure after which nothing more is tried.
     ended: Option<TreeFault>,
     done: Summary,
@@ -364,7 +364,7 @@ impl<'a> Run<'a> {
                     });
                 match made {
                     Ok(()) => {
-                        self.steps_done += 1;
+                        self.done.done += 1;
                         self.done.made += 1;
                         self.note_written(above, name);
                         self.reporter.on.event(Event::Made { path });
@@ -399,7 +399,7 @@ impl<'a> Run<'a> {
                         self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
                     }
                     None => {
-                        self.steps_done += 1;
+                        self.done.done += 1;
                         if plan.moves {
                             self.copied.push((number, copied));
                         }
@@ -422,7 +422,7 @@ impl<'a> Run<'a> {
                 copier.link(&place.path, link)
             }) {
                 Ok(()) => {
-                    self.steps_done += 1;
+                    self.done.done += 1;
                     self.done.links += 1;
                     if !link.replaces {
                         self.note_written(&place.path, &link.name);
@@ -448,7 +448,7 @@ impl<'a> Run<'a> {
             }
             match with_retries(copier, self.reporter, path, |copier| copier.set_mode(path, *mode)) {
                 Ok(true) => {
-                    self.steps_done += 1;
+                    self.done.done += 1;
                     self.done.modes += 1;
                     self.reporter.on.event(Event::ModeSet { path });
                 }
@@ -531,7 +531,7 @@ impl<'a> Run<'a> {
             }
             let is_counted = !matches!(removal.what, Removed::Below { .. });
             if gone.is_some_and(|gone| is_below(&removal.path, gone)) {
-                self.steps_done += usize::from(is_counted);
+                self.done.done += usize::from(is_counted);
                 continue;
             }
             let path = &removal.path;
@@ -543,7 +543,7 @@ impl<'a> Run<'a> {
                 Ok(false) => {}
                 Ok(true) => {
                     match is_counted {
-                        true => self.steps_done += 1,
+                        true => self.done.done += 1,
                         // The object was a link or an empty directory; the step that removes the
                         // object itself counts it.
                         false => gone = Some(&removal.path),
