@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// login, to find the missing year of a listed date, to find the age of files that an earlier server
 /// left, to recognise a directory, to check the dates of a certificate, to find whether a user
 /// has expired, to find the age of files to transfer, and to sign requests.
-const READERS: [&str; 36] = [
+const READERS: [&str; 37] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/serve/certificate/mod.rs",
     "ftp-cli/src/cmd/serve/check/users.rs",
@@ -33,6 +33,7 @@ const READERS: [&str; 36] = [
     "ftp-client/src/listing/entries.rs",
     "ftp-client/src/transfer/mod.rs",
     "ftp-client/src/tree/copy/down.rs",
+    "ftp-client/src/tree/local/mod.rs",
     "ftp-client/src/tree/probe.rs",
     "ftp-proto/src/time_val.rs",
     "ftp-server/src/auth/mod.rs",

@@ -6,5 +6,3 @@ pub(crate) mod netrc;
 pub(crate) mod secret;
 pub(crate) mod sessions;
 pub(crate) mod tls_options;
-
-pub(crate) use sessions as retry;

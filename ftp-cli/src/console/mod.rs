@@ -5,5 +5,3 @@ pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod stdio;
-
-pub(crate) use output as trace;

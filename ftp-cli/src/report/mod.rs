@@ -4,5 +4,3 @@
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod json;
-
-pub(crate) use jobs as tally;

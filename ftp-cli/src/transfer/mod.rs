@@ -4,5 +4,3 @@ pub(crate) mod download;
 pub(crate) mod options;
 pub(crate) mod target;
 pub(crate) mod upload;
-
-pub(crate) use options as selection;

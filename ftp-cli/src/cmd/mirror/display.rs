@@ -7,13 +7,13 @@ use ftp_client::tree::Summary;
 use ftp_client::{Error, Event, FtpUrl, Observer, Why};
 
 use super::Mirror;
-use crate::connect::retry::{RetryObserver, Retrying};
+use crate::connect::sessions::{RetryObserver, Retrying};
 use crate::console::progress::{Board, Meter};
 use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::lock::lock;
+use crate::report::jobs::Tally;
 use crate::report::json::Object;
-use crate::report::tally::Tally;
 use crate::transfer::upload::LONG;
 use crate::transfer::{download, upload};
 

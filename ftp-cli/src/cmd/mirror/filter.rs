@@ -9,7 +9,7 @@ use ftp_proto::Pattern;
 
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::transfer::selection::Selection;
+use crate::transfer::options::Selection;
 
 /// Patterns in the order of the command line; the last pattern that matches decides.
 ///
