@@ -72,7 +72,7 @@ impl<'a> LocalSide<'a> {
     }
 
     pub(crate) fn directory(&mut self, path: &[u8]) -> Result<&Directory, TreeFault> {
-        self.hold(path).map(|(_, directory, _)| &*directory)
+        self.hold(path).map(|(_, directory, _)| directory)
     }
 
     /// Returns the directory at `path`, and a path that leads to it: through the open directory, so
