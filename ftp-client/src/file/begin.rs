@@ -181,7 +181,7 @@ impl Start<'_> {
                 }
                 Ok(Committed::Done)
             }
-            Writing::File(file) => {
+            Writing::File(mut file) => {
                 let target = file.target().to_owned();
                 let failed = |error| Error::Local(named_once(&target, &error));
                 if let Some(time) = time {
@@ -192,9 +192,11 @@ impl Start<'_> {
                         .and_then(|()| file.commit_synced(replaces, false)),
                     (None, None) => file.commit(replaces),
                     (Some(targets), None) => {
-                        // The disk is the slow part: jobs need not wait for each other here.
-                        file.file().sync_all().map_err(failed)?;
-                        targets.publish(&target, || file.commit(replaces))
+                        // The disk is the slow part: jobs do not wait for each other here. The
+                        // file system orders the rename after what is synced.
+                        let synced = file.begin().and_then(|()| file.file().sync_all());
+                        synced.map_err(failed)?;
+                        targets.publish(&target, || file.commit_synced(replaces, false))
                     }
                 }
                 .map_err(failed)

@@ -6,13 +6,14 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use ftp_tests::peer::RealServer;
+use ftp_tests::peer::{Peer as Tool, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
 use super::{Tells, at_every_server, mirror, shown};
 use crate::peer::{Act, Peer};
+use crate::privileges::is_root;
 use crate::{failed, ftp, with_servers};
 
 /// Starts a server that lists these lines and has every file.
@@ -57,6 +58,23 @@ fn server_names_cannot_escape_the_target_cl_52_hc_05_hc_08_hc_09() {
         ["mine", "mine/-rf", "mine/file:", "mine/kept", "outside"].map(PathBuf::from)
     );
     assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
+fn a_tree_is_not_downloaded_without_paths_to_open_directories_hc_07() {
+    let Some(unshare) = Tool::find("unshare").filter(|_| is_root()) else { return };
+    let here = TempRoot::new();
+    for options in [&["mirror"][..], &["mirror", "--continue"], &["get", "-r"]] {
+        let peer = hostile("type=file;size=4;modify=20200101000000; f\n");
+        let target = here.join(options.join(""));
+        let program = ftp(options);
+        let mut command = unshare.command();
+        command.args(["--mount", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh"]);
+        command.arg(program.get_program()).args(program.get_args());
+        command.args([&peer.url("t"), shown(&target)]);
+        failed(&run(&mut command), 3, "because /proc is not mounted");
+        assert!(fs::read_dir(&target).unwrap().next().is_none());
+    }
 }
 
 #[test]

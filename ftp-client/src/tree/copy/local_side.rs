@@ -1,7 +1,6 @@
 //! The local side of a synchronization.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +14,12 @@ use crate::tree::names::Relation;
 use crate::tree::path::{join, split};
 use crate::tree::plan::{PlannedLink, Removal, Removed};
 
+/// The reason if no path leads to an open directory.
+const NO_PROC: &str = "cannot be written safely, because /proc is not mounted";
+
+/// An open directory, with its path from the top, and a path that leads to it, if there is one.
+type Held = (Vec<u8>, Directory, Option<PathBuf>);
+
 /// A local tree.
 pub(crate) struct LocalSide<'a> {
     top: &'a Directory,
@@ -22,9 +27,8 @@ pub(crate) struct LocalSide<'a> {
     pub(crate) backup: Option<&'a Backup>,
     /// The path of the tree as the caller wrote it.
     here: &'a Path,
-    /// The last used directory, with its path from the top, and a path that leads to it; it stays
-    /// open while files in it are copied.
-    held: Option<(Vec<u8>, Directory, PathBuf)>,
+    /// The last used directory, which stays open while files in it are copied.
+    held: Option<Held>,
 }
 
 impl<'a> LocalSide<'a> {
@@ -68,23 +72,43 @@ impl<'a> LocalSide<'a> {
     }
 
     pub(crate) fn directory(&mut self, path: &[u8]) -> Result<&Directory, TreeFault> {
-        self.directory_and_path(path).map(|(directory, _)| directory)
+        self.hold(path).map(|(_, directory, _)| directory)
     }
 
     /// Returns the directory at `path`, and a path that leads to it: through the open directory, so
-    /// that it cannot lead out of the tree. Without `/proc` it is the path by names.
+    /// that it cannot lead out of the tree.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and an error without `/proc`: a path by names would lead out of
+    /// the tree as soon as somebody swaps a directory for a link.
     pub(crate) fn directory_and_path(
         &mut self,
         path: &[u8],
     ) -> Result<(&Directory, &Path), TreeFault> {
-        if self.held.as_ref().is_none_or(|(held, ..)| held != path) {
-            let directory = self.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
-            let by_name = || self.here.join(OsStr::from_bytes(path));
-            let inside = directory.path().unwrap_or_else(by_name);
-            self.held = Some((path.to_vec(), directory, inside));
+        let here = self.here;
+        match self.hold(path)? {
+            (_, directory, Some(inside)) => Ok((directory, inside)),
+            (_, _, None) => {
+                let error = io::Error::new(ErrorKind::Unsupported, NO_PROC);
+                Err(TreeFault::local(here.as_os_str().as_bytes(), &error).ending(true))
+            }
         }
-        let (_, directory, inside) = self.held.as_ref().expect("the directory is open");
-        Ok((directory, inside))
+    }
+
+    /// Opens the directory at `path`, if it is not the last used one.
+    fn hold(&mut self, path: &[u8]) -> Result<&Held, TreeFault> {
+        let last = self.held.take().filter(|(held, ..)| held == path);
+        let held = match last {
+            Some(held) => held,
+            None => {
+                let below = self.top.below(path);
+                let directory = below.map_err(|error| TreeFault::local(path, &error))?;
+                let inside = directory.path();
+                (path.to_vec(), directory, inside)
+            }
+        };
+        Ok(self.held.insert(held))
     }
 
     pub(crate) fn make(&self, path: &[u8]) -> Result<(), TreeFault> {
