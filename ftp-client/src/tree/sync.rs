@@ -594,7 +594,7 @@ fn make_top(
         let mut hand = hand.borrow_mut();
         let client = hand.client()?;
         let made = match options.creates_parents {
-            true => client.make_directories(&*top).map(drop),
+            true => client.make_directories(*top).map(drop),
             false => repeat.make_in_tree(client, top),
         };
         match made {

@@ -26,8 +26,11 @@ pub(crate) struct RemoteBackup {
     /// Whether an object is moved again if the reply to the move was lost.
     repeats: bool,
     /// Objects of which that happened, each with its reserved path.
-    lost: Mutex<HashMap<Vec<u8>, (Vec<u8>, Repeat)>>,
+    lost: Mutex<LostMoves>,
 }
+
+/// The reserved path and the memory of each move whose reply was lost.
+type LostMoves = HashMap<Vec<u8>, (Vec<u8>, Repeat)>;
 
 /// Names in a directory of the backup.
 #[derive(Default)]
@@ -104,7 +107,7 @@ impl RemoteBackup {
         Ok(join(&place, &free))
     }
 
-    fn lost(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (Vec<u8>, Repeat)>> {
+    fn lost(&self) -> MutexGuard<'_, LostMoves> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
