@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let summary = upload_site(site, &pool.size(4), directory)?;
     println!("{} files copied, {} objects deleted", summary.copied, summary.removed);
-    Ok(())
+    (summary.failed == 0).then_some(()).ok_or_else(|| "some objects failed".into())
 }
 
 pub(crate) fn upload_site(

@@ -74,7 +74,8 @@ pub enum Event<'a> {
     Of {
         /// The path of the object, from the top of the tree.
         path: &'a [u8],
-        /// The event of the object, such as [`Begun`](Self::Begun) or [`Done`](Self::Done).
+        /// The event of the object, such as [`Begun`](Self::Begun) or [`Done`](Self::Done). Its
+        /// source and target are both `path`, also if a partial or temporary file is meant.
         event: &'a Self,
     },
     /// A directory was created at the target of a tree.

@@ -276,8 +276,11 @@ impl std::fmt::Debug for Sink<'_> {
 pub(crate) struct InTree<'a> {
     /// The path from which the names of partial files are derived: hidden ones.
     pub(crate) parts: PathBuf,
-    /// Whether the modification time is asked for together with the file (`MDTM`, `RETR`).
+    /// Whether the modification time is asked for together with the file (`MDTM`, `RETR`), unless
+    /// it was asked for before.
     pub(crate) asks_time: bool,
+    /// The size and time that `SIZE` and `MDTM` would report, as far as the listing tells them.
+    pub(crate) listed: Origin,
     /// Called with the complete file before it gets its name.
     pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
 }
@@ -378,11 +381,15 @@ impl Search<'_> {
             true => None,
             false => FoundFile::at(target).map_err(here)?,
         };
-        let source = SourceId::ask(client, &there)?;
-        let origin = Origin::ask(client, &there)?;
-        let now = Record::new(source, origin);
         let part_length = part.as_ref().map_or(0, |part| part.length);
         let local_length = local.as_ref().map_or(0, |local| local.length);
+        let source = SourceId::ask(client, &there)?;
+        // The listing is enough for the record of a new file, but not for a decision about bytes.
+        let is_new = part_length == 0 && local_length == 0;
+        let listed = self.in_tree.filter(|_| is_new).map(|in_tree| in_tree.listed);
+        let listed = listed.unwrap_or_default();
+        let origin = listed.or_ask(client, &there)?;
+        let now = Record::new(source, origin);
         let is_taken = self.past.from_start;
         // A file that this program has completed, and that has not changed since.
         if !is_taken
@@ -452,7 +459,10 @@ impl Search<'_> {
             false => LocalFile::part(part_path, target, (part_length, 0), now),
         };
         let target = Writing::File(file.map_err(here)?);
-        Ok(Start { origin: Some(origin), ..Start::at_0(target) })
+        // The file may have grown since it was listed: its size then counts as not asked for.
+        let size = origin.size.filter(|_| listed.size.is_none());
+        let origin = Some(Origin { size, ..origin });
+        Ok(Start { origin, ..Start::at_0(target) })
     }
 
     /// Decides about the bytes of an existing file.

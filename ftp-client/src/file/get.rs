@@ -290,7 +290,8 @@ impl Fetch<'_> {
                 Moved { bytes: 0, duration: Duration::ZERO, is_known, modified: None }
             }
             false => {
-                let asks_time = in_tree.is_some_and(|in_tree| in_tree.asks_time);
+                let asks_time =
+                    in_tree.is_some_and(|in_tree| in_tree.asks_time && start.origin.is_none());
                 let repetitions = REPETITIONS;
                 let listed = *listed;
                 let mut request = Request {

@@ -136,7 +136,7 @@ impl FileOptions {
     }
 
     /// Sets whether the target gets the modification time of the source (default: no). If that is
-    /// unknown, the transfer fails.
+    /// unknown, the transfer fails; a [`Relay`](crate::Relay) only notes it.
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self

@@ -28,7 +28,15 @@ impl Origin {
     /// Returns the errors of [`Client::size`] and [`Client::modified`]. If the server reports
     /// neither size nor time, that is not an error.
     pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
-        Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
+        Self::default().or_ask(client, path)
+    }
+
+    /// Asks for what is not known, as [`ask`](Self::ask) does.
+    pub(crate) fn or_ask(self, client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        let size = self.size.map_or_else(|| client.size(path), |size| Ok(Some(size)))?;
+        let modified =
+            self.modified.map_or_else(|| client.modified(path), |time| Ok(Some(time)))?;
+        Ok(Self { size, modified })
     }
 
     /// Returns whether the file is unchanged, given its size and time `now`.

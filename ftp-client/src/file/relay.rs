@@ -26,7 +26,8 @@ use crate::url_path::{Entered, Place};
 ///
 /// Of the options, a copy uses [`resume`](FileOptions::resume), [`verify`](FileOptions::verify) and
 /// [`preserve`](FileOptions::preserve). The data is always of type image and replaces an existing
-/// target. [`fxp`] tells what the servers must allow.
+/// target. If the source does not report a time to preserve, that is only an [`Event::Note`].
+/// [`fxp`] tells what the servers must allow.
 ///
 /// ```no_run
 /// use ftp_client::{Client, FileOptions, Place, Relay, Resume, TemporaryName};

@@ -104,7 +104,7 @@ mod tests {
     use Verdict::{Differs, Same, Unclear};
 
     fn item(size: Option<u64>, times: Option<(i64, i64)>, changed: Option<i64>) -> TreeEntry {
-        let stamp = times.map(|(earliest, latest)| Stamp { earliest, latest });
+        let stamp = times.map(|(earliest, latest)| Stamp::between(earliest, latest));
         TreeEntry {
             name: b"x".to_vec(),
             kind: ObjectKind::File,

@@ -1,6 +1,6 @@
 //! Describes objects of a directory, local or remote, for the comparison of both sides.
 
-use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
+use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 use rustix::fs::{FileType, Stat};
 
 use crate::file::journal::UPLOAD_JOURNAL;
@@ -54,17 +54,30 @@ pub(crate) struct TreeEntry {
 pub(crate) struct Stamp {
     pub(crate) earliest: i64,
     pub(crate) latest: i64,
+    /// Whether a server listed the time to the second, in UTC and without a fraction.
+    is_listed: bool,
 }
 
 impl Stamp {
     /// Returns the range of a time that is known to the second.
     pub(crate) const fn at(seconds: i64) -> Self {
-        Self { earliest: seconds, latest: seconds }
+        Self::between(seconds, seconds)
+    }
+
+    /// Returns the range of a time between these two.
+    pub(crate) const fn between(earliest: i64, latest: i64) -> Self {
+        Self { earliest, latest, is_listed: false }
     }
 
     /// Returns the time if it is known to the second.
     pub(crate) fn exact(self) -> Option<i64> {
         (self.earliest == self.latest).then_some(self.earliest)
+    }
+
+    /// Returns the time that `MDTM` would report, if the listing tells it. A fraction of a second
+    /// is not kept, so a time with one counts as unknown.
+    pub(crate) fn listed(self) -> Option<TimeVal> {
+        self.exact().filter(|_| self.is_listed).and_then(TimeVal::from_unix_seconds)
     }
 }
 
@@ -96,7 +109,7 @@ impl Clock {
 impl Stamp {
     /// Converts a time of `clock` to a time of the local clock.
     pub(crate) const fn by(self, clock: Clock) -> Self {
-        Self { earliest: self.earliest - clock.most, latest: self.latest - clock.least }
+        Self::between(self.earliest - clock.most, self.latest - clock.least)
     }
 }
 
@@ -119,8 +132,11 @@ impl From<Modified> for Stamp {
                 Precision::Day => 86_399,
             };
         match modified.zone {
-            Zone::Utc => Self { earliest: start, latest: end },
-            Zone::Unknown => Self { earliest: start - AHEAD, latest: end + BEHIND },
+            Zone::Utc => {
+                let is_listed = start == end && modified.time.nanosecond() == 0;
+                Self { is_listed, ..Self::between(start, end) }
+            }
+            Zone::Unknown => Self::between(start - AHEAD, end + BEHIND),
         }
     }
 }
@@ -314,7 +330,8 @@ mod tests {
             (Precision::Day, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 86_399),
         ] {
             let stamp = Stamp::from(Modified { time, precision, zone });
-            let want = Stamp { earliest: start + earliest, latest: start + latest };
+            let is_listed = earliest == latest;
+            let want = Stamp { is_listed, ..Stamp::between(start + earliest, start + latest) };
             assert_eq!(stamp, want, "{precision:?} {zone:?}");
             assert_eq!(stamp.exact().is_some(), precision == Precision::Second);
         }
@@ -334,7 +351,7 @@ mod tests {
             }
         }
         let clock = Clock { least: 5, most: 7 };
-        assert_eq!(Stamp::at(100).by(clock), Stamp { earliest: 93, latest: 95 });
+        assert_eq!(Stamp::at(100).by(clock), Stamp::between(93, 95));
         assert_eq!(Stamp::at(100).by(Clock::OURS).exact(), Some(100));
     }
 

@@ -37,6 +37,8 @@ pub enum Setting {
     Compare,
     /// [`deletes`](super::SyncOptions::deletes): what holds back deletions.
     Deletions,
+    /// [`links`](super::SyncOptions::links).
+    Links,
     /// [`moves`](super::SyncOptions::moves).
     Moves,
     /// [`creates_parents`](super::SyncOptions::creates_parents).

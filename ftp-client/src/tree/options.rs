@@ -173,7 +173,7 @@ impl<'a> SyncOptions<'a> {
     }
 
     /// Sets whether nothing may be written, not even a test file (default: no). Then only the
-    /// [plan](super::TreeSync::steps) is of use.
+    /// [plan](super::TreeSync::steps) is of use, and [`run`](super::TreeSync::run) is an error.
     pub const fn is_dry(mut self, on: bool) -> Self {
         self.is_dry = on;
         self
@@ -199,8 +199,8 @@ impl<'a> SyncOptions<'a> {
     }
 
     /// Sets the directory of the target's side that keeps replaced and deleted files (default:
-    /// none). It and the target must not contain each other. On a server, uploads then get
-    /// temporary names.
+    /// none). It and the target must not contain each other. One side must be local. On a server,
+    /// uploads then get temporary names.
     pub fn backup(mut self, directory: Option<PathBuf>) -> Self {
         self.backup = directory;
         self

@@ -8,7 +8,8 @@ use std::path::{self, Path, PathBuf};
 
 use super::compare::{Difference, Rule};
 use super::copy::{
-    Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, overlaps,
+    Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
+    no_remote_links, overlaps,
 };
 use super::encoding::learn_names;
 use super::execute::{Reporter, Summary, act};
@@ -182,6 +183,12 @@ impl<'s> TreeSync<'s> {
     /// Returns failures that make the whole plan impossible, such as a source that cannot be read, a
     /// lost connection, or more names than fit into 100 MiB. Single objects that cannot be
     /// synchronized are [failures](Self::failures) of the plan.
+    ///
+    /// # Connections
+    ///
+    /// The connection that listed a side stays lent until [`run`](Self::run) has ended, or until
+    /// this value is dropped: with a pool of one connection, every other caller waits until then.
+    /// If both sides have the same pool, it needs at least two connections.
     pub fn plan(
         source: &'s TreeSide<'s>,
         target: &'s TreeSide<'s>,
@@ -206,7 +213,7 @@ impl<'s> TreeSync<'s> {
         };
         let (plan, ends) = planned?;
         let mut options = options;
-        if options.backup.is_some() && !matches!(ends, Ends::Down { .. }) {
+        if options.backup.is_some() && matches!(ends, Ends::Up { .. }) {
             // The old file stays until the new one is complete.
             options.temporary.get_or_insert_with(TemporaryName::standard);
         }
@@ -306,12 +313,17 @@ impl<'s> TreeSync<'s> {
     /// Carries out the plan. Returns what was done, and the failure that ended the run early, if
     /// there was one. Failures of single objects are only counted, and reported as
     /// [`Event::Failed`](crate::Event::Failed).
+    ///
+    /// A plan with an [excess](Self::excess) is refused, and so is one that
+    /// [may write nothing](SyncOptions::is_dry).
     pub fn run(self, on: &dyn Observer) -> (Summary, Result<(), Error>) {
-        if let Some(excess) = self.excess() {
-            let text = match excess {
-                Excess::TooMany { .. } => "nothing was done: too many objects would be deleted",
-                Excess::EmptySource { .. } => "nothing was done: the source has no files",
-            };
+        let refusal = match self.excess() {
+            Some(Excess::TooMany { .. }) => Some("too many objects would be deleted"),
+            Some(Excess::EmptySource { .. }) => Some("the source has no files"),
+            None => self.options.is_dry.then_some("the options allow only a plan"),
+        };
+        if let Some(why) = refusal {
+            let text = format!("nothing was done: {why}");
             let fault = TreeFault::new(ErrorKind::Usage, text);
             return (Summary::default(), Err(fault.into()));
         }
@@ -379,10 +391,7 @@ fn plan_up<'s>(
     options: &SyncOptions<'_>,
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
-    if options.links == LinkChoice::Keep {
-        let text = "FTP cannot create symbolic links on a server";
-        return Err(TreeFault::new(ErrorKind::Usage, text));
-    }
+    check_links(options)?;
     let backup = options.backup.as_ref().map(|backup| {
         let path = without_slash(backup.as_os_str().as_bytes());
         RemoteBackup::new(path, options.patience.repeats())
@@ -418,6 +427,14 @@ fn plan_across<'s>(
     options: &SyncOptions<'_>,
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
+    check_links(options)?;
+    if options.backup.is_some() {
+        let text = "there is no backup for copies between servers";
+        return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Backup));
+    }
+    if options.moves {
+        return Err(no_local_side());
+    }
     let pool = from.pool;
     let (plan, seen) = reporter.persist(b"", &mut may_reconnect(pool), || {
         to.hand.client()?;
@@ -620,6 +637,14 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
     for path in leftovers {
         let (above, name) = split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
+    }
+}
+
+/// Checks that no links are to be created on a server.
+fn check_links(options: &SyncOptions<'_>) -> Result<(), TreeFault> {
+    match options.links {
+        LinkChoice::Keep => Err(no_remote_links()),
+        LinkChoice::Skip | LinkChoice::Follow => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run with our server.
+//! The programs in `examples/`, and trees as other programs use them, run with our server.
 #![allow(dead_code, reason = "their main functions are for people who try them")]
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
@@ -51,6 +51,7 @@ mod queue;
 mod resume;
 #[path = "../../examples/sync.rs"]
 mod sync;
+mod trees;
 #[path = "../../examples/upload.rs"]
 mod upload;
 

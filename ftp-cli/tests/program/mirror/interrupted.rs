@@ -216,6 +216,16 @@ fn an_interrupted_file_is_resumed_with_continue() {
     assert_eq!(fs::read(target.join("f")).unwrap(), whole);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
 
+    // A new file needs no question that the listing answers.
+    for (form, times) in [("mlsd", 0), ("list", 1)] {
+        let new = here.join(form);
+        let options = ["-c", "--trace", "--listing", form];
+        let ran = mirror(&options, &server.url("t"), shown(&new));
+        ran.exited(0);
+        assert_eq!((sent(&ran, "SIZE"), sent(&ran, "MDTM")), (0, times), "{ran:?}");
+        assert_eq!(tree(&new), tree(&server.root.join("t")));
+    }
+
     // The bytes of another host's file are not joined, although size and time are equal.
     interrupted();
     let (other, second) = (whole.iter().map(|byte| !byte).collect::<Vec<_>>(), OurServer::start());

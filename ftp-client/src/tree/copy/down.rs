@@ -19,6 +19,7 @@ use crate::file::evidence::Resume;
 use crate::file::get::Get;
 use crate::file::growing::unnamed;
 use crate::file::options::{Existing, FileOptions};
+use crate::file::origin::Origin;
 use crate::transfer::RateLimit;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::{TreeFault, shown};
@@ -139,10 +140,11 @@ impl CopyTarget<'_> {
         // run copies it again.
         let known = listed_time(copy);
         let asks_time = known.is_none();
+        let listed = Origin::new(copy.size, copy.stamp.and_then(Stamp::listed));
         let mut job = Get::new(Place::at(there), Sink::Path(&target), &options)
             .listed(copy.size)
             .modified(known.map(system_time))
-            .in_tree(InTree { parts, asks_time, before: &before });
+            .in_tree(InTree { parts, asks_time, listed, before: &before });
         let done = attempt(&mut job).map_err(|(error, is_settled)| {
             let fault = match error {
                 Error::Local(error) => {

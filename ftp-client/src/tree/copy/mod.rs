@@ -189,10 +189,7 @@ impl Copier<'_> {
     pub(crate) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.link(path, link),
-            Self::Up(_) | Self::Across(_) => Err(TreeFault::new(
-                ErrorKind::Usage,
-                "FTP cannot create symbolic links on a server",
-            )),
+            Self::Up(_) | Self::Across(_) => Err(no_remote_links()),
         }
     }
 
@@ -362,8 +359,13 @@ impl Copier<'_> {
     }
 }
 
-fn no_local_side() -> TreeFault {
+pub(crate) fn no_local_side() -> TreeFault {
     TreeFault::new(ErrorKind::Usage, "one side must be local").of(Setting::Moves)
+}
+
+pub(crate) fn no_remote_links() -> TreeFault {
+    let text = "FTP cannot create symbolic links on a server";
+    TreeFault::new(ErrorKind::Usage, text).of(Setting::Links)
 }
 
 /// Creates an empty file, and returns its name and the locked file. The name does not begin with a

@@ -25,10 +25,11 @@ pub(crate) struct RemoteBackup {
     places: Mutex<HashMap<Vec<u8>, Listed>>,
     /// Whether an object is moved again if the reply to the move was lost.
     repeats: bool,
+    /// Objects of which that happened, each with its reserved path.
     lost: Mutex<LostMoves>,
 }
 
-/// Objects whose move got no reply, each with its reserved path.
+/// The reserved path and the memory of each move whose reply was lost.
 type LostMoves = HashMap<Vec<u8>, (Vec<u8>, Repeat)>;
 
 /// Names in a directory of the backup.

@@ -113,10 +113,20 @@ pub(crate) struct OfPath<'a> {
 
 impl Observer for OfPath<'_> {
     fn event(&self, event: Event<'_>) {
-        // A copy is done once its times are set, which the run reports.
-        if !matches!(event, Event::Done { .. }) {
-            self.on.event(Event::Of { path: self.path, event: &event });
-        }
+        let path = self.path;
+        // A job's own paths can lead through an open directory, and mean nothing to a receiver.
+        let event = match event {
+            // A copy is done once its times are set, which the run reports.
+            Event::Done { .. } => return,
+            Event::Begun { at, total, .. } => {
+                Event::Begun { source: path, target: path, at, total }
+            }
+            Event::FromZero { why, .. } => Event::FromZero { target: path, why },
+            Event::Comparing { bytes, .. } => Event::Comparing { target: path, bytes },
+            Event::Note { text, .. } => Event::Note { target: path, text },
+            event => event,
+        };
+        self.on.event(Event::Of { path, event: &event });
     }
 
     fn wants_bytes(&self) -> bool {
