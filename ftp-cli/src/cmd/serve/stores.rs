@@ -21,7 +21,7 @@ use self::ledger::Ledger;
 use super::findings::Findings;
 use super::logging::LOG;
 use super::settings::{Objects, Settings, StoreSettings, key_of_store};
-use crate::connect::credentials::read_file;
+use crate::connect::secret::read_file;
 use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 
