@@ -422,6 +422,15 @@ fn of_two_uploads_to_one_file_the_second_is_not_sent() {
     let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
     failed(&ran, 12, "not uploaded: the server stores it as the same file as README");
     assert_eq!(server.read("t/README").unwrap(), b"one");
+    // A file that was there keeps its spelling: the second name, or a third one.
+    for old in ["Readme", "ReadMe"] {
+        let server = FoldingServer::start(Kind { no_case: true, ..Kind::default() });
+        server.mkdir("t");
+        server.write(&format!("t/{old}"), b"old");
+        let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
+        failed(&ran, 12, "not uploaded: the server stores it as the same file as README");
+        assert_eq!(server.read("t/README").unwrap(), b"one");
+    }
     // A server that does not tell gets both, and the failure says so.
     let refuses = ["SIZE", "MDTM", "MLST", "CWD"].map(|verb| (verb, "502 what?")).to_vec();
     let server = FoldingServer::start(Kind { refuses, ..Kind::default() });

@@ -357,12 +357,17 @@ impl NameTurn<'_> {
             return Ok(None);
         }
         let listed = names_in(client, &directory)?.ok();
-        if listed.as_ref().is_some_and(|listed| listed.names.contains(&name)) {
-            return Ok(None);
-        }
+        let shows = |name| listed.as_ref().is_some_and(|listed| listed.names.contains(name));
         let mut unclear = None;
         for other in others {
-            match look(client, &join(&directory, other), place.path())? {
+            let there = join(&directory, other);
+            // The other one may have replaced a file whose spelling stayed: this name.
+            let relation = match (shows(other), shows(&name)) {
+                (true, true) => Relation::Two,
+                (false, true) => look(client, place.path(), &there)?,
+                (_, false) => look(client, &there, place.path())?,
+            };
+            match relation {
                 Relation::Two => {}
                 // Without a listing, the new name may have been there before.
                 Relation::One if listed.is_some() || moves => {

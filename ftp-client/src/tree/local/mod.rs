@@ -172,10 +172,10 @@ impl Directory {
         let relation = relation(answer(split(listed).1)?, answer(name)?);
         // Inodes prove nothing: on exFAT through FUSE, each spelling has its own. But a listing
         // shows every object once.
-        if relation == Relation::One && directory.lists(name)? {
-            return Ok(Relation::Two);
-        }
-        Ok(relation)
+        let are_two = relation == Relation::One
+            && directory.lists(name)?
+            && directory.lists(split(listed).1)?;
+        Ok(if are_two { Relation::Two } else { relation })
     }
 
     /// Returns whether a listing shows exactly this name.
