@@ -106,8 +106,8 @@ fn foreign_syntax(pattern: &[u8]) -> Option<&'static str> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol` if the listing is not known to
-/// be complete, and the errors of the client.
+/// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol`
+/// if the listing is not known to be complete, and the errors of the client.
 pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named, Failure> {
     let mut place = Place::of(url);
     if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {

@@ -334,8 +334,8 @@ pub(crate) enum Outcome {
 
 /// Runs `act` on the object of each URL, in order, over one control connection per server, with the
 /// retries that `--retry` sets. A connection that is lost after it has handled an object is replaced
-/// without one. `act` gets the memory of its earlier attempts at the object. `what` completes the message "2 of 3", for example with `objects
-/// removed`.
+/// without one. `act` gets the memory of its earlier attempts at the object. `what` completes the
+/// message "2 of 3", for example with `objects removed`.
 ///
 /// # Errors
 ///
