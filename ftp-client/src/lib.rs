@@ -278,23 +278,14 @@ pub use error::{
     Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
 };
 pub use event::{Event, Observer};
-#[cfg(unix)]
 pub use file::begin::{Left, Sink};
-#[cfg(unix)]
 pub use file::checksum::Checksum;
-#[cfg(unix)]
 pub use file::evidence::{Resume, Why};
-#[cfg(unix)]
 pub use file::get::Get;
-#[cfg(unix)]
-pub use file::options::Selection;
-pub use file::options::{Backoff, Existing, FileOptions, Verify};
-#[cfg(unix)]
+pub use file::options::{Backoff, Existing, FileOptions, Selection, Verify};
 pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
-#[cfg(unix)]
 pub use file::relay::Relay;
 pub use file::retry::Retry;
-#[cfg(unix)]
 pub use file::targets::{RemoteTargets, Targets};
 pub use file::{Done, Verified};
 pub use listing::{

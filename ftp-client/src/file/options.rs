@@ -27,7 +27,6 @@ pub struct FileOptions {
     pub(crate) preserve: bool,
     pub(crate) creates_directories: bool,
     pub(crate) most_bytes: Option<u64>,
-    #[cfg(unix)]
     pub(crate) selection: Selection,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) journals: Option<PathBuf>,
@@ -75,7 +74,6 @@ impl Default for FileOptions {
             preserve: false,
             creates_directories: false,
             most_bytes: None,
-            #[cfg(unix)]
             selection: Selection::default(),
             rate_limit: None,
             journals: None,
@@ -155,7 +153,6 @@ impl FileOptions {
     }
 
     /// Sets which files are transferred, by size and age (default: all).
-    #[cfg(unix)]
     pub const fn only(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
@@ -218,7 +215,6 @@ impl Backoff {
 
 /// Limits on the size and the modification time of files (see
 /// [`FileOptions::only`](crate::FileOptions::only)). By default there are none.
-#[cfg(unix)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[must_use]
 pub struct Selection {
@@ -228,7 +224,6 @@ pub struct Selection {
     latest: Option<i64>,
 }
 
-#[cfg(unix)]
 impl Selection {
     /// Sets the smallest and the largest size in bytes.
     pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
@@ -363,7 +358,6 @@ mod tests {
         assert_eq!(Backoff { first: Duration::ZERO, longest: second }.scattered(1), Duration::ZERO);
     }
 
-    #[cfg(unix)]
     #[test]
     fn unknown_sizes_or_times_fail_a_selection() {
         let sizes = Selection::default().sizes(Some(5), Some(9));

@@ -1,7 +1,6 @@
 //! `Retry`: several transfers over one control connection, which is opened again when it breaks.
 
 use std::fmt;
-#[cfg(unix)]
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,22 +13,15 @@ use crate::error::Error;
 #[cfg(doc)]
 use crate::event::Event;
 use crate::event::Observer;
-#[cfg(unix)]
 use crate::file::Done;
-#[cfg(unix)]
 use crate::file::begin::Sink;
-#[cfg(unix)]
 use crate::file::get::Get;
 use crate::file::options::Backoff;
-#[cfg(unix)]
 use crate::file::options::FileOptions;
-#[cfg(unix)]
 use crate::file::upload::FileUpload;
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
-#[cfg(unix)]
 use crate::transfer::Watch;
-#[cfg(unix)]
 use crate::url_path::Place;
 
 /// A queue of transfers that run one after the other, with retries after transient errors.
@@ -179,7 +171,6 @@ impl Retry {
     /// Returns the last error if all attempts failed, otherwise the first error that another
     /// attempt would not fix. The errors are those of [`client`](Self::client) and
     /// [`Client::download_to`].
-    #[cfg(unix)]
     pub fn download_to(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -210,7 +201,6 @@ impl Retry {
     /// Returns the last error if all attempts failed, otherwise the first error that another
     /// attempt would not fix. The errors are those of [`client`](Self::client) and
     /// [`Client::upload_from`]. After a 452 or 552, other uploads will probably fail too.
-    #[cfg(unix)]
     pub fn upload_from(
         &mut self,
         source: impl AsRef<Path>,

@@ -8,7 +8,6 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -306,19 +305,13 @@ fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
     }
 }
 
-#[cfg(unix)]
-type Ends = (io::PipeReader, io::PipeWriter);
-/// For systems that can poll only sockets.
-#[cfg(not(unix))]
-type Ends = (std::net::TcpStream, std::net::TcpStream);
-
 /// A descriptor that becomes readable when woken, and stays so because nothing reads from it.
 #[derive(Debug)]
-pub(crate) struct Wakeup(Ends);
+pub(crate) struct Wakeup((io::PipeReader, io::PipeWriter));
 
 impl Wakeup {
     pub(crate) fn new() -> io::Result<Self> {
-        ends().map(Self)
+        io::pipe().map(Self)
     }
 
     pub(crate) fn wake(&self) {
@@ -332,23 +325,6 @@ impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let Self((end, _)) = self;
         end.as_fd()
-    }
-}
-
-#[cfg(unix)]
-fn ends() -> io::Result<Ends> {
-    io::pipe()
-}
-
-#[cfg(not(unix))]
-fn ends() -> io::Result<Ends> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let writer = std::net::TcpStream::connect(listener.local_addr()?)?;
-    loop {
-        let (reader, from) = listener.accept()?;
-        if from == writer.local_addr()? {
-            return Ok((reader, writer));
-        }
     }
 }
 
@@ -538,7 +514,6 @@ impl Transport for TcpStream {
     }
 }
 
-#[cfg(unix)]
 impl Transport for UnixStream {
     fn set_nonblocking(&self) -> io::Result<()> {
         Self::set_nonblocking(self, true)

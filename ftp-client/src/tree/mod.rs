@@ -19,48 +19,32 @@
 //! ```
 
 mod causes;
-#[cfg(unix)]
 mod compare;
-#[cfg(unix)]
 mod copy;
-#[cfg(unix)]
 mod encoding;
-#[cfg(unix)]
 mod entry;
-#[cfg(unix)]
 mod execute;
 mod fault;
-#[cfg(unix)]
 mod hand;
 #[doc(hidden)]
 pub mod links;
-#[cfg(unix)]
 pub(crate) mod local;
 mod look;
 mod names;
-#[cfg(unix)]
 mod options;
 pub mod path;
-#[cfg(unix)]
 mod plan;
-#[cfg(unix)]
 mod probe;
 mod remove;
-#[cfg(unix)]
 mod scan;
-#[cfg(unix)]
 mod sync;
 
 pub use causes::Causes;
-#[cfg(unix)]
 pub use compare::Difference;
-#[cfg(unix)]
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use look::look;
 pub use names::{Answer, Relation, Shown, fold, relation};
-#[cfg(unix)]
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
-#[cfg(unix)]
 pub use sync::{Action, Excess, PlannedStep, TreeSide, TreeSync};
