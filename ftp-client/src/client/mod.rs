@@ -290,16 +290,13 @@ impl Client {
     /// [`make_ready`](Self::make_ready) aborts such a transfer first.
     ///
     /// ```no_run
-    /// # fn connect() -> Result<ftp_client::Client, ftp_client::Error> { todo!() }
-    /// # fn main() -> Result<(), ftp_client::Error> {
     /// # let mut idle: Vec<ftp_client::Client> = Vec::new();
     /// let client = match idle.pop() {
     ///     Some(client) if client.is_ready() => client,
-    ///     _ => connect()?,
+    ///     _ => ftp_client::Client::builder().connect("ftp.example.org")?,
     /// };
     /// # drop(client);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), ftp_client::Error>(())
     /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -1,10 +1,16 @@
 //! The size and time of a server's file, which show whether it changed. RFC 3659 §5.3 leaves it to
 //! the client to check that a file is the same.
 
+use std::time::Duration;
+
 use ftp_proto::TimeVal;
 
 use crate::client::Client;
 use crate::error::Error;
+
+/// Pause after which any change to a file also changes its modification time. FAT stores only even
+/// seconds.
+pub(crate) const TICK: Duration = Duration::from_millis(2_100);
 
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

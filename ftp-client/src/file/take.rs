@@ -23,7 +23,7 @@ use super::journal::LocalFacts;
 use super::local::{parent, rename};
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove, sync_directory};
 use super::options::Existing;
-use super::origin::ServerFacts;
+use super::origin::{ServerFacts, TICK};
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, MoveFault};
@@ -35,9 +35,6 @@ use crate::transfer::Watch;
 /// different modification time. It allows for a server's clock that is a few seconds slow, and for
 /// times in whole seconds.
 const SETTLED: i64 = 10;
-
-/// Pause after which the clocks of a server and of its file system show a later time.
-const TICK: Duration = Duration::from_secs(2);
 
 /// Number of changes to a very new file after which its download is given up.
 const CHANGES: usize = 5;

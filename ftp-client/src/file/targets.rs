@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ftp_proto::Escaped;
 
@@ -22,7 +21,7 @@ use crate::error::{Error, MoveFault, Phase, UploadFault};
 use crate::listing::{ListLimits, ListOptions};
 use crate::tree::local::Directory;
 use crate::tree::path::{join, split};
-use crate::tree::{Relation, Shown, fold, look};
+use crate::tree::{AGAIN, Relation, Shown, fold, look};
 use crate::url_path::{Entered, Place};
 
 /// The local targets of one run, shared by its jobs.
@@ -123,10 +122,6 @@ impl Targets {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The pause before a directory that lacks new names is listed once more: some servers list from a
-/// cache.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// A directory, and the fold of a name in it.
 type FoldedPath = (Vec<u8>, Vec<u8>);

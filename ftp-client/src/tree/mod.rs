@@ -44,6 +44,7 @@ pub use compare::Difference;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use look::look;
+pub(crate) use names::AGAIN;
 pub use names::{Answer, Relation, Shown, fold, relation};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};

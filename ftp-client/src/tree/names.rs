@@ -1,6 +1,7 @@
 //! Names that a target may store as one: where to look, and what the answers prove.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -83,6 +84,10 @@ pub const fn relation(listed: Answer, unlisted: Answer) -> Relation {
         _ => Relation::Unclear,
     }
 }
+
+/// The pause before a directory that lacks new names is listed once more: some servers list from a
+/// cache.
+pub(crate) const AGAIN: Duration = Duration::from_secs(2);
 
 /// The names in a directory of the target, listed again after names were written.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! Trees are removed, and nothing behind a link, whatever the server shows of it.
+//! Trees are removed, and nothing that a link leads to, whatever the server shows of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -126,8 +126,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Lists a directory of the target again. Returns those of its names that are wanted, and whether the server may hide
-    /// names that begin with a dot; or `None` if the directory cannot be listed.
+    /// Lists a directory of the target again. Returns those of its names that are wanted, and whether
+    /// the server may hide names that begin with a dot; or `None` if the directory cannot be listed.
     ///
     /// # Errors
     ///

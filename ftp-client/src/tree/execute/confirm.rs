@@ -2,18 +2,13 @@
 //! listing before anything is removed.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
-use crate::tree::names::{Relation, Shown, fold};
+use crate::tree::names::{AGAIN, Relation, Shown, fold};
 use crate::tree::path::{join, split};
 use crate::tree::plan::Twins;
-
-/// Pause after which a directory that lacks new names is listed once more: some servers list from a
-/// cache.
-const AGAIN: Duration = Duration::from_secs(2);
 
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
