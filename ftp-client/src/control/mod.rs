@@ -1,6 +1,7 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+mod replies;
 pub(crate) mod secure;
 mod step;
 
@@ -9,11 +10,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_proto::{
-    Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder, Severity, Verb,
-    is_listed, limits,
+    Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
+    limits,
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -21,10 +22,10 @@ use rustix::fd::{AsFd, BorrowedFd};
 use crate::error::{Error, Phase};
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
-use crate::net::wait::{self, Deadline, Waiter};
+use crate::net::wait::{Deadline, Waiter};
 use crate::security::TlsError;
 use crate::trace;
-use step::{Reading, Step};
+use step::Step;
 
 /// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
@@ -398,148 +399,6 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Waits for the extra reply of a server that sends one after each transfer.
-    fn await_lag(&mut self) -> Result<(), Error> {
-        let Some(end) = self.step.lag_ends().filter(|_| self.decoder.is_clear()) else {
-            return Ok(());
-        };
-        let left = end.saturating_duration_since(Instant::now());
-        match self.wait(self.deadline(left, Phase::Reply(None))) {
-            Err(Error::Timeout(Phase::Reply(_))) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Checks that the server sent nothing unrequested, apart from 1xx and the extra reply that
-    /// some servers send after a transfer or a login. Returns `ServiceClosing` after a 421 and
-    /// `Closed` if the connection has ended. After anything else, closes the connection and returns
-    /// the error of [`out_of_step`](Self::out_of_step).
-    pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
-        let deadline = self.reply_deadline();
-        loop {
-            let mut reply = self.decode()?;
-            if reply.is_none() {
-                match self.fill()? {
-                    Some(true) => continue,
-                    None if self.decoder.is_clear() => return Ok(()),
-                    // The rest of a line that may be harmless.
-                    None if self.step.may_lag() => {
-                        let patience = self.deadline(step::LAG, Phase::Reply(None));
-                        reply = self.any_reply_in(patience)?;
-                        if reply.is_none() {
-                            self.close();
-                            return Err(Error::Desynchronised);
-                        }
-                    }
-                    ended => {
-                        let is_end = ended.is_some() && self.decoder.is_clear();
-                        self.close();
-                        return Err(if is_end { Error::Closed } else { Error::Desynchronised });
-                    }
-                }
-            }
-            let Some(reply) = reply else { continue };
-            if reply.code().severity() == Severity::Preliminary {
-                // A server may send 1xx without end.
-                self.go_on_or_close(deadline)?;
-            } else if self.step.read_idle(reply.code()) {
-                trace::note(format_args!(
-                    "ignoring {}: the server sent one reply too many",
-                    reply.code()
-                ));
-            } else {
-                return Err(self.out_of_step(None, reply));
-            }
-        }
-    }
-
-    /// Fails if more bytes arrived after a final reply: that reply may belong to another command.
-    /// Succeeds if the connection has ended; the next command reports that.
-    pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
-        let mut surprise = None;
-        while surprise.is_none() {
-            surprise = match self.decode() {
-                Err(Error::ServiceClosing(_)) => return Ok(()),
-                reply => reply?,
-            };
-            if surprise.is_none() && self.fill()? != Some(true) {
-                break;
-            }
-        }
-        match surprise {
-            Some(reply) => Err(self.out_of_step(None, reply)),
-            None if self.decoder.is_clear() => Ok(()),
-            None => {
-                self.close();
-                Err(Error::Desynchronised)
-            }
-        }
-    }
-
-    /// Returns whether the connection is open, no reply is outstanding, and nothing waits to be
-    /// read. Reads nothing.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let is_silent = |stream: &Stream| {
-            !stream.has_unread()
-                && wait::is_ready(stream.as_fd(), PollFlags::IN).is_ok_and(|is_ready| !is_ready)
-        };
-        self.outstanding.is_none()
-            && self.decoder.is_clear()
-            && self.stream.as_ref().is_some_and(is_silent)
-    }
-
-    /// Returns the next reply to the outstanding command.
-    pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
-        loop {
-            let reply = self.read_reply(deadline)?;
-            if let Some(taken) = self.take(reply)? {
-                return Ok(taken);
-            }
-            self.go_on_or_close(deadline)?;
-        }
-    }
-
-    /// Returns whether everything read so far has been decoded.
-    pub(crate) fn is_clear(&self) -> bool {
-        self.decoder.is_clear()
-    }
-
-    /// Returns the next reply to the outstanding command, if it has already been read.
-    pub(crate) fn buffered_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
-        while let Some(reply) = self.decode()? {
-            if let Some(taken) = self.take(reply)? {
-                return Ok(Some(taken));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the next reply to the outstanding command, if it has already arrived.
-    pub(crate) fn poll_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
-        let mut reply = self.buffered_reply()?;
-        if reply.is_none()
-            && let Some(more) = self.fill()?
-        {
-            if !more {
-                self.close();
-                return Err(Error::Closed);
-            }
-            reply = self.buffered_reply()?;
-        }
-        Ok(reply)
-    }
-
-    /// Returns the final reply to the outstanding command, skipping preliminary ones.
-    pub(crate) fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
-        loop {
-            if let (Progress::Final, reply) = self.next_reply(deadline)? {
-                return Ok(reply);
-            }
-            // A server may send 1xx without end.
-            self.go_on_or_close(deadline)?;
-        }
-    }
-
     /// Waits until `other` is ready, or until a reply or part of one can be read. Returns whether
     /// `other` is ready.
     pub(crate) fn wait_with(
@@ -589,97 +448,6 @@ impl ControlConnection {
             Error::Timeout(Phase::Reply(None)) => Error::Timeout(Phase::Reply(self.outstanding())),
             error => error,
         })
-    }
-
-    /// Takes a reply to the outstanding command. Returns `None` for an extra reply, which the
-    /// answer follows.
-    fn take(&mut self, reply: Reply) -> Result<Option<(Progress, Reply)>, Error> {
-        let Some((verb, exchange)) = &mut self.outstanding else {
-            return Err(self.out_of_step(None, reply));
-        };
-        let (verb, code) = (*verb, reply.code());
-        if code.severity() != Severity::Preliminary {
-            match self.step.read(verb, code, self.has_begun) {
-                Reading::Answer => {}
-                Reading::Late => {
-                    trace::note(format_args!("ignoring {code}: it does not answer {verb}"));
-                    return Ok(None);
-                }
-                Reading::Foreign => return Err(self.out_of_step(Some(verb), reply)),
-            }
-        }
-        match exchange.reply(code) {
-            // If other commands follow, a 1xx may belong to one of them.
-            Ok(Progress::Preliminary) if !self.following.is_empty() && !starts(verb) => {
-                self.close();
-                return Err(Error::Unexpected(verb, reply));
-            }
-            Ok(Progress::Preliminary) => self.has_begun = true,
-            Ok(Progress::Final) => {
-                let has_begun = std::mem::take(&mut self.has_begun);
-                if verb.uses_data() && (has_begun || code.severity() == Severity::Completion) {
-                    self.step.end_transfer(verb, code);
-                }
-                self.outstanding = self.following.pop_front();
-                return Ok(Some((Progress::Final, reply)));
-            }
-            Err(_) => {
-                self.close();
-                return Err(Error::Unexpected(verb, reply));
-            }
-        }
-        Ok(Some((Progress::Preliminary, reply)))
-    }
-
-    fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
-        loop {
-            if let Some(reply) = self.decode()? {
-                return Ok(reply);
-            }
-            match self.wait(deadline) {
-                Ok(()) => {}
-                // The reply is still outstanding; the closing dialogue can still read it.
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => return Err(self.lost(error)),
-            }
-            if self.fill()? == Some(false) {
-                self.close();
-                return Err(Error::Closed);
-            }
-        }
-    }
-
-    /// Returns a whole reply from the bytes read so far, if there is one. A 421 closes the
-    /// connection at any time.
-    fn decode(&mut self) -> Result<Option<Reply>, Error> {
-        let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
-        if let Some(reply) = &mut reply {
-            self.secrets.iter().for_each(|secret| reply.conceal(secret));
-            trace::received(reply);
-            if reply.code() == ReplyCode::SERVICE_CLOSING {
-                self.close();
-                return Err(Error::ServiceClosing(reply.clone()));
-            }
-        }
-        Ok(reply)
-    }
-
-    /// Reads once. Returns `Some(true)` if bytes arrived, `Some(false)` at the end of the
-    /// connection, and `None` if nothing is available.
-    fn fill(&mut self) -> Result<Option<bool>, Error> {
-        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
-        let Some(count) = read else { return Ok(None) };
-        let read = self.buffer.get(..count).expect("a read fills at most the buffer");
-        // The decoder takes all bytes, because it was emptied before.
-        let taken = self.decoder.push(read);
-        debug_assert_eq!(taken, count);
-        Ok(Some(count > 0))
-    }
-
-    fn lost(&mut self, error: Error) -> Error {
-        self.close();
-        closed_or(error)
     }
 }
 

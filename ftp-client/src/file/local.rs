@@ -1,26 +1,18 @@
 //! A local file that receives a download: it gets its name when it is complete.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
-use rustix::fs::{fchmod, flock, linkat, openat, renameat_with};
+use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
 use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
 use super::partial::PartialFile;
 use super::record::{Record, remove_sidecar};
-
-/// The number of temporary names to try.
-const NAMES: usize = 16;
+use super::temporary::Temporary;
 
 /// A local file that receives a download.
 ///
@@ -42,159 +34,9 @@ enum Kind {
     InPlace(Growing),
 }
 
-/// A file without its final name.
-#[derive(Debug)]
-struct Temporary {
-    file: File,
-    /// The temporary name; `None` for a file without any name, of which a killed process leaves
-    /// nothing.
-    path: Option<PathBuf>,
-    target: PathBuf,
-}
-
-impl Temporary {
-    /// Creates a file next to `target`. Only its owner can read it until it has the permissions of
-    /// `like`, the file that it will replace.
-    fn make(target: &Path, like: &Path) -> io::Result<Self> {
-        let old = fs::metadata(like).ok();
-        let mode = mode_beside(old.as_ref());
-        let made = match Self::unnamed(target, mode) {
-            Some(made) => made,
-            None => Self::named(target, mode)?,
-        };
-        if let Some(old) = &old {
-            take_over(&made.file, old)?;
-        }
-        Ok(made)
-    }
-
-    fn of(file: File, path: Option<PathBuf>, target: &Path) -> Self {
-        Self { file, path, target: target.to_owned() }
-    }
-
-    /// Creates a file without a name, if the file system has such files and if `/proc` can give it
-    /// one later.
-    fn unnamed(target: &Path, mode: u32) -> Option<Self> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(mode);
-        let file = File::from(openat(CWD, parent(target), flags, mode).ok()?);
-        let known = fs::metadata(descriptor(&file)).ok()?;
-        let own = file.metadata().ok()?;
-        let is_same = (known.dev(), known.ino()) == (own.dev(), own.ino());
-        is_same.then(|| Self::of(file, None, target))
-    }
-
-    fn named(target: &Path, mode: u32) -> io::Result<Self> {
-        let directory = parent(target);
-        clear(directory);
-        let mut last = None;
-        for _ in 0..NAMES {
-            let path = temporary_name(directory);
-            // The umask restricts the mode.
-            let mut options = OpenOptions::new();
-            match options.read(true).write(true).create_new(true).mode(mode).open(&path) {
-                Ok(file) => {
-                    lock(&file);
-                    return Ok(Self::of(file, Some(path), target));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
-    }
-
-    /// Gives the file the name `target`.
-    fn publish(&mut self, replaces: bool) -> io::Result<()> {
-        if self.path.is_none() {
-            // `linkat` never replaces a file.
-            match self.link(&self.target) {
-                Err(error) if replaces && error.kind() == io::ErrorKind::AlreadyExists => {}
-                linked => return linked,
-            }
-            lock(&self.file);
-            let mut name = temporary_name(parent(&self.target));
-            for _ in 0..NAMES {
-                match self.link(&name) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        name = temporary_name(parent(&self.target));
-                    }
-                    linked => {
-                        linked?;
-                        break;
-                    }
-                }
-            }
-            self.path = Some(name);
-        }
-        let Some(path) = &self.path else { return Ok(()) };
-        rename(path, &self.target, replaces)?;
-        self.path = None;
-        Ok(())
-    }
-
-    fn link(&self, name: &Path) -> io::Result<()> {
-        let from = descriptor(&self.file);
-        Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = fs::remove_file(path);
-        }
-        // As in `Growing`: closing the file does not always unlock it.
-        let _ = flock(&self.file, FlockOperation::Unlock);
-    }
-}
-
-/// Locks a temporary file, which shows other programs that it is in use. Locking fails only on file
-/// systems without locks.
-fn lock(file: &File) {
-    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
-}
-
-fn temporary_name(directory: &Path) -> PathBuf {
-    let number = RandomState::new().build_hasher().finish();
-    directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY))
-}
-
-/// Returns the path that leads to an open file, whatever its name.
-fn descriptor(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
 /// Returns the mode of a new file that will replace `old`.
 pub(super) fn mode_beside(old: Option<&Metadata>) -> u32 {
     if old.is_some() { 0o600 } else { 0o666 }
-}
-
-/// Removes the temporary files that killed processes left in a directory: those that no process
-/// has locked. Looks once in each directory.
-fn clear(directory: &Path) {
-    static LAST: Mutex<Option<(u64, u64)>> = Mutex::new(None);
-    let Ok(metadata) = fs::metadata(directory) else { return };
-    let id = Some((metadata.dev(), metadata.ino()));
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if std::mem::replace(&mut *last, id) == id {
-        return;
-    }
-    drop(last);
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().unwrap_or_default().as_bytes();
-        let digits = name.strip_prefix(LocalFile::TEMPORARY.as_bytes()).unwrap_or_default();
-        if digits.len() != 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
-            continue;
-        }
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(CWD, &path, flags, Mode::empty()).map(File::from) else { continue };
-        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        if is_file && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_file(&path);
-        }
-    }
 }
 
 /// A partial file.
@@ -544,13 +386,13 @@ pub(super) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn names_in(root: &Path) -> Vec<String> {
+    pub(in crate::file) fn names_in(root: &Path) -> Vec<String> {
         let entries = fs::read_dir(root).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -580,31 +422,6 @@ mod tests {
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
-    }
-
-    #[test]
-    fn a_killed_download_leaves_no_temporary_file() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("f");
-        let left = root.path().join(".ftp-client-00000000000000ff");
-        let other = root.path().join(".ftp-client-of-another-program");
-        fs::write(&left, "left by a killed process").unwrap();
-        fs::write(&other, "not ours").unwrap();
-        // With a name: the next download removes what a killed one left, but nothing in use.
-        let used = Temporary::named(&path, 0o600).unwrap();
-        assert!(!left.exists() && other.exists());
-        assert!(used.path.as_ref().is_some_and(|path| path.exists()));
-        drop(used);
-        // Without a name: there is nothing to leave.
-        let Some(mut unnamed) = Temporary::unnamed(&path, 0o600) else { return };
-        unnamed.file.write_all(b"new").unwrap();
-        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program"]);
-        fs::write(&path, "old").unwrap();
-        assert_eq!(unnamed.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        unnamed.publish(true).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program", "f"]);
     }
 
     #[test]

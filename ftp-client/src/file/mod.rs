@@ -24,6 +24,7 @@ pub(crate) mod selection;
 mod small;
 mod take;
 pub(crate) mod targets;
+mod temporary;
 pub(crate) mod upload;
 pub(crate) mod verify;
 

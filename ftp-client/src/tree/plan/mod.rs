@@ -427,33 +427,6 @@ impl Planner<'_> {
         Ok(subdirectories)
     }
 
-    /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
-    /// target, a name of the default pattern may exist: it counts as an interrupted upload.
-    fn check_temporary(
-        &self,
-        path: &[u8],
-        first: usize,
-        items: &[TreeEntry],
-        targets: &Targets,
-    ) -> Result<(), TreeFault> {
-        let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
-        let replaces = temporary.of(b"x") == b".in.x";
-        for copy in self.plan.copies.iter().skip(first) {
-            let name = temporary.of(&copy.name);
-            let place = match () {
-                () if find(items, &name).is_some() => "the source",
-                () if targets.had(&name) && !replaces => "the target",
-                () => continue,
-            };
-            let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
-            let text = format!(
-                "{name} is the temporary name of {copy}, but exists in {place}; nothing was copied; choose another pattern, or remove {name}"
-            );
-            return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
-        }
-        Ok(())
-    }
-
     /// Plans one object of the source. Returns the object if it is a directory.
     fn plan_item(
         &mut self,

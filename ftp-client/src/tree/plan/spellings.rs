@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::entry::{ObjectKind, TreeEntry};
-use crate::tree::fault::{TreeFault, shown};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::names::{Relation, fold};
 use crate::tree::options::LinkChoice;
 use crate::tree::path::join;
@@ -122,6 +122,33 @@ impl<'a> Spellings<'a> {
 }
 
 impl Planner<'_> {
+    /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
+    /// target, a name of the default pattern may exist: it counts as an interrupted upload.
+    pub(super) fn check_temporary(
+        &self,
+        path: &[u8],
+        first: usize,
+        items: &[TreeEntry],
+        targets: &Targets,
+    ) -> Result<(), TreeFault> {
+        let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
+        let replaces = temporary.of(b"x") == b".in.x";
+        for copy in self.plan.copies.iter().skip(first) {
+            let name = temporary.of(&copy.name);
+            let place = match () {
+                () if find(items, &name).is_some() => "the source",
+                () if targets.had(&name) && !replaces => "the target",
+                () => continue,
+            };
+            let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
+            let text = format!(
+                "{name} is the temporary name of {copy}, but exists in {place}; nothing was copied; choose another pattern, or remove {name}"
+            );
+            return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
+        }
+        Ok(())
+    }
+
     /// Returns whether an object of this kind is written to the target.
     pub(crate) fn is_written(&self, item: &TreeEntry) -> bool {
         match item.kind {

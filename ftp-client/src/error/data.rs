@@ -1,0 +1,118 @@
+//! Data connections that could not be opened.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Verb};
+
+use super::Error;
+
+/// One attempt to open a data connection, and why it failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DataAttempt {
+    /// The command: `EPSV`, `PASV`, `EPRT` or `PORT`.
+    pub way: Verb,
+    /// The argument of `EPSV`; [`EpsvArgument::Default`] for the other commands.
+    pub epsv: EpsvArgument,
+    /// The address that the client or the server had to connect to, if known.
+    pub address: Option<SocketAddr>,
+    /// The host that the server announced, if it differs from that of the control connection.
+    pub announced: Option<AnnouncedHost>,
+    /// What went wrong.
+    pub error: Error,
+}
+
+impl DataAttempt {
+    /// Returns an attempt that failed before an address was agreed on.
+    pub(crate) const fn early(way: Verb, error: Error) -> Self {
+        Self { way, epsv: EpsvArgument::Default, address: None, announced: None, error }
+    }
+
+    /// Returns whether the server refused `EPSV ALL`, which the caller demands, and will refuse it
+    /// again later.
+    pub(super) fn breaks_promise(&self) -> bool {
+        self.epsv == EpsvArgument::All && !self.error.is_transient()
+    }
+
+    pub(super) fn again(&self) -> Self {
+        Self { error: self.error.again(), ..*self }
+    }
+}
+
+impl fmt::Display for DataAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let argument = match self.epsv {
+            EpsvArgument::Default => "",
+            EpsvArgument::Protocol(NetworkProtocol::Ipv4) => " 1",
+            EpsvArgument::Protocol(NetworkProtocol::Ipv6) => " 2",
+            EpsvArgument::All => " ALL",
+        };
+        match (&self.error, self.address) {
+            (Error::Refused(..), _) | (_, None) => {}
+            (_, Some(address)) => write!(f, "{}{argument} with {address}: ", self.way)?,
+        }
+        match &self.error {
+            Error::Refused(way, reply) => write!(f, "{way}{argument} refused: {reply}")?,
+            Error::Io(error) => error.fmt(f)?,
+            error => error.fmt(f)?,
+        }
+        match &self.announced {
+            Some(announced) => write!(f, " ({announced})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The host in a 227 reply, if it differs from that of the control connection, and how it was used.
+/// `Display` gives the reason, and the [`AddressRule`] that would choose the other host.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct AnnouncedHost {
+    /// The host that the server announced.
+    pub announced: IpAddr,
+    /// The host of the control connection.
+    pub peer: IpAddr,
+    /// Why one of the two hosts was chosen.
+    pub reason: HostReason,
+}
+
+impl AnnouncedHost {
+    /// Returns whether the announced host was chosen.
+    #[must_use]
+    pub const fn is_used(&self) -> bool {
+        matches!(self.reason, HostReason::ReplyRule | HostReason::Plausible)
+    }
+}
+
+impl fmt::Display for AnnouncedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { announced, peer, reason } = self;
+        let smart = AddressRule::Smart.choose(*announced, *peer);
+        let smart_uses_it = smart.host == *announced;
+        write!(f, "the server announced {announced}: ")?;
+        match (self.is_used(), smart_uses_it) {
+            (true, true) => write!(f, "{reason}; the address rule `peer` would use {peer}"),
+            (true, false) => {
+                write!(f, "{}; the address rules `peer` and `smart` would use {peer}", smart.reason)
+            }
+            (false, true) => {
+                write!(f, "{reason}; the address rules `smart` and `reply` would use {announced}")
+            }
+            (false, false) => write!(f, "{reason}; the address rule `reply` would use {announced}"),
+        }
+    }
+}
+
+/// The attempts, separated by semicolons.
+pub(super) struct Attempts<'a>(pub(super) &'a [DataAttempt]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    }
+}
