@@ -7,8 +7,8 @@ use ftp_proto::{Escaped, Reply};
 use super::{Error, ErrorKind};
 use crate::pool::patience::Recovery;
 
-/// Why the upload of a whole file, or its copy to another server, failed, beyond the failures of its commands. `Display` explains
-/// it.
+/// Why the upload of a whole file, or its copy to another server, failed, beyond the failures of its
+/// commands. `Display` explains it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UploadFault {

@@ -130,7 +130,9 @@ pub(crate) trait Scan {
     /// # Errors
     ///
     /// Returns errors that end the connection.
-    fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(true)
+    }
 
     /// Returns the links among the listed directories: a server may list links as their targets.
     /// `count` is the link count of the directory itself, if the directory above it was listed.
@@ -140,10 +142,12 @@ pub(crate) trait Scan {
     /// Returns a failure if the directory cannot be listed.
     fn links(
         &mut self,
-        path: &[u8],
-        count: Option<Option<u64>>,
-        limits: ListLimits,
-    ) -> Result<Links, TreeFault>;
+        _path: &[u8],
+        _count: Option<Option<u64>>,
+        _limits: ListLimits,
+    ) -> Result<Links, TreeFault> {
+        Ok(Links::marked())
+    }
 
     /// Returns the memory of a listing that is kept for [`list`](Self::list), in bytes.
     fn kept(&self) -> usize {
@@ -236,19 +240,6 @@ impl Scan for LocalTree<'_> {
 
     fn identity(&mut self) -> Option<Vec<u8>> {
         self.0.and_then(Directory::identity)
-    }
-
-    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
-        Ok(true)
-    }
-
-    fn links(
-        &mut self,
-        _path: &[u8],
-        _count: Option<Option<u64>>,
-        _limits: ListLimits,
-    ) -> Result<Links, TreeFault> {
-        Ok(Links::marked())
     }
 
     fn is_local(&self) -> bool {

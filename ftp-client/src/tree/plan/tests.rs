@@ -285,19 +285,6 @@ impl Scan for Endless {
         Ok(false)
     }
 
-    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
-        Ok(true)
-    }
-
-    fn links(
-        &mut self,
-        _path: &[u8],
-        _count: Option<Option<u64>>,
-        _limits: ListLimits,
-    ) -> Result<Links, TreeFault> {
-        Ok(Links::marked())
-    }
-
     fn is_local(&self) -> bool {
         false
     }
