@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
 use crate::transfer::Watch;
+use crate::tree::path::{join, split};
 use crate::url_path::Place;
 
 /// The source of an upload.
@@ -81,9 +82,8 @@ impl TemporaryName {
     /// Returns the temporary path of the file at `path`, in the same directory.
     #[must_use]
     pub fn of(&self, path: &[u8]) -> Vec<u8> {
-        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, name) = path.split_at_checked(start).unwrap_or((b"", path));
-        [directory, &self.before, name, &self.after].concat()
+        let (directory, name) = split(path);
+        join(directory, &[&self.before, name, &self.after].concat())
     }
 }
 

@@ -24,6 +24,7 @@ use super::local::{parent, rename};
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove, sync_directory};
 use super::options::Existing;
 use super::origin::{ServerFacts, TICK};
+use super::verify::prove_copy;
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, MoveFault};
@@ -124,16 +125,9 @@ impl Get<'_> {
     ) -> Result<ServerFacts, Error> {
         let now = ServerFacts::ask_each(client, self.place.path())?;
         let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
-        let fault = match now.size {
-            None => MoveFault::Unreported("size"),
-            Some(_) if verified == Verified::No => MoveFault::Unreported("size"),
-            Some(size) if size != length || !is_same => MoveFault::ChangedMeanwhile,
-            Some(_) if now.modified.is_none() && verified != Verified::Hash => {
-                MoveFault::Unreported("modification time")
-            }
-            Some(_) => return Ok(now),
-        };
-        Err(Error::Move(fault))
+        let is_timed = now.modified.is_some() || verified == Verified::Hash;
+        let size = now.size.filter(|_| verified != Verified::No);
+        prove_copy(size, length, is_same, is_timed).map(|()| now).map_err(Error::Move)
     }
 
     /// Continues an interrupted move, and returns its result. Returns `None` if the file must be

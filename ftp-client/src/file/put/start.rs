@@ -1,7 +1,7 @@
 //! Where an upload begins: the evidence, gathered before a byte is sent.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,12 @@ use crate::error::{Error, Phase, UploadFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, decide};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
+use crate::file::local::parent;
 use crate::file::options::Existing;
 use crate::file::verify::compare_first;
-
-/// The content of the file that shows whether two directories are one.
-const PROBE: &[u8] = b"ftp-cli compares directories";
+use crate::tree::local::Directory;
+use crate::tree::path::{join, split};
+use crate::tree::probe::with_probe;
 
 /// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -274,8 +275,7 @@ impl Job<'_> {
         {
             return false;
         }
-        let there = self.place.path();
-        let name = there.rsplit(|byte| *byte == b'/').next().unwrap_or(there);
+        let (_, name) = split(self.place.path());
         let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
         let links = file.metadata().map_or(1, |metadata| metadata.nlink());
         links > 1 || is_named(path) || is_named(&real_path(path))
@@ -309,24 +309,13 @@ fn real_path(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// Returns whether the server's directory of `there` is that of the local file `real`: a small file
-/// that is created here shows up there. If it cannot be created, the directories count as one.
+/// Returns whether the server's directory of `there` is that of the local file `real`. If this cannot
+/// be tried because the local directory takes no file, the directories count as one.
 fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
-    let name = format!(".ftp-cli-{:x}-0.tmp", std::process::id());
-    let probe = real.with_file_name(&name);
-    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
-    let Ok(()) = made.and_then(|mut file| file.write_all(PROBE)) else {
-        let _ = fs::remove_file(&probe);
-        return true;
-    };
-    let end = there.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    let path = [there.get(..end).unwrap_or_default(), name.as_bytes()].concat();
-    let is_there = match client.size(&path) {
-        Ok(Some(size)) => size == PROBE.len() as u64,
-        _ => client.exists(&path).unwrap_or(false),
-    };
-    let _ = fs::remove_file(&probe);
-    is_there
+    let probed = Directory::open(parent(real)).and_then(|directory| {
+        with_probe(&directory, |name| client.is_there(join(split(there).0, name)))
+    });
+    probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
 }
 
 /// Returns whether the control connection leads to this computer.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Copied;
 use super::local_side::{Identity, LocalSide};
-use super::remote_side::{RemoteSide, prove_content, prove_same};
+use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::Observer;
@@ -218,17 +218,15 @@ impl Up<'_> {
         let directory = self.from.directory(path)?;
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let found = file.metadata().map_err(|error| here(&error))?;
-        let (before, length) = (Identity::of(&found), found.len());
+        let before = Identity::of(&found);
         match copied.and_then(|copied| copied.source) {
             Some(sent) if sent != before => return Err(changed(&below)),
             Some(_) => {
                 let takes_times = self.to.place.takes_times;
-                prove_same(self.to.hand.client()?, &there, &found, takes_times)?;
+                let proof = if takes_times { TimeProof::OfUpload } else { TimeProof::Nothing };
+                prove_facts(self.to.hand.client()?, &there, &found, &proof)?;
             }
-            None => {
-                let client = self.to.hand.client()?;
-                prove_content(client, &there, (&file, length))?;
-            }
+            None => prove_content(self.to.hand.client()?, &there, &file, &found)?,
         }
         // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;
