@@ -57,9 +57,9 @@ impl Start {
     }
 
     /// Turns a resumed upload into one from byte 0.
-    pub(super) fn restarted(self) -> Self {
-        let replaced = self.offset.max(self.replaced);
-        Self { journal: self.journal, replaced, ..Self::at_zero(UploadMode::Store) }
+    pub(super) fn restart(&mut self) {
+        let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
+        *self = Self { journal, replaced, ..Self::at_zero(UploadMode::Store) };
     }
 }
 

@@ -169,11 +169,6 @@ impl Up<'_> {
             .rate_limit(self.rate_limit.clone())
             .journals(self.journals.clone());
         let store = self.temporary.map_or(StoreAs::Final, |name| StoreAs::Under(name.clone()));
-        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
-            .store_as(store)
-            .apart()
-            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
-            .following(next);
         let RemoteSide { hand, place } = &mut self.to;
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
@@ -182,7 +177,13 @@ impl Up<'_> {
             is_finished = true;
             Ok(())
         };
-        let sent = put.attempt_noting(hand.client()?, on, &mut publish);
+        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
+            .store_as(store)
+            .apart()
+            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
+            .following(next)
+            .before_rename(&mut publish);
+        let sent = put.attempt(hand.client()?, on);
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         Ok(Sent { bytes: sent.bytes, unset, is_finished })
     }
