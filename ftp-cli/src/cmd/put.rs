@@ -27,7 +27,7 @@ use crate::options::{Options, urls};
 use crate::report::jobs::{self, Tally, Worker};
 use crate::report::json::Object;
 use crate::transfer::options::{Context, TransferOptions};
-use crate::transfer::upload::{Interruptible, local, not_moved, upload};
+use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
@@ -418,31 +418,43 @@ impl Worker for Putter<'_, '_, '_> {
         }
         let mut entered = place.take();
         let name = item.shown_with(url);
-        let done = settings.retrying.run(&context.witness(), &name, fields, |_| {
-            loop {
-                let (client, is_new) = sessions.client_as_it_is(url)?;
-                match entered.take() {
-                    Some(mut entered) if !is_new => {
-                        if url.is_directory() {
-                            entered.set_name(last(&item.path));
+        let witness = context.witness();
+        let mut attempts = settings.retrying.attempts(&witness, &name, fields);
+        let done = loop {
+            let was_stored = put.is_stored();
+            let done = match sessions.client_as_it_is(url) {
+                Ok((client, is_new)) => {
+                    match entered.take() {
+                        Some(mut entered) if !is_new => {
+                            if url.is_directory() {
+                                entered.set_name(last(&item.path));
+                            }
+                            put.set_place(entered);
                         }
-                        put.set_place(entered);
+                        _ if is_new => put.set_place(item.place(url)),
+                        _ => {}
                     }
-                    _ if is_new => put.set_place(item.place(url)),
-                    _ => {}
+                    match UploadObserver::new(context, metadata.as_ref(), &target, fields) {
+                        Ok(on) => put
+                            .attempt(client, &on)
+                            .map_err(|error| on.failed(client, &put, &error)),
+                        Err(failure) => Err(failure),
+                    }
                 }
-                let was_stored = put.is_stored();
-                let done = upload(context, client, &mut put, metadata.as_ref(), &target, fields);
-                if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                    sessions.drop_client(url);
-                }
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = done else { break done };
+            if failure.is_end_of_connection() {
+                sessions.drop_client(url);
                 // The server ended the session after the upload: the rename has not begun.
-                let is_over = done.as_ref().is_err_and(Failure::is_end_of_connection);
-                if !(is_over && put.is_stored() && !was_stored) || settings.removes_source {
-                    return done;
+                if put.is_stored() && !was_stored && !settings.removes_source {
+                    continue;
                 }
             }
-        });
+            if let Err(failure) = attempts.after(failure) {
+                break Err(failure);
+            }
+        };
         // All files go to the same directory.
         *place = Some(put.place().clone());
         self.stored(number, done?)

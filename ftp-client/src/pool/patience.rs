@@ -90,10 +90,12 @@ pub struct Attempt {
     number: u32,
     from_start: bool,
     is_last: bool,
+    /// Whether a new connection has replaced a failed one.
+    is_replaced: bool,
 }
 
 impl Attempt {
-    const FIRST: Self = Self { number: 1, from_start: false, is_last: false };
+    const FIRST: Self = Self { number: 1, from_start: false, is_last: false, is_replaced: false };
 
     /// Returns the number of the attempt; the first one has the number 1.
     #[must_use]
@@ -125,7 +127,8 @@ impl Attempt {
         };
         let from_start = self.from_start || recovery == Recovery::StartOver;
         let may_follow = helps && !self.is_last && self.number < most;
-        may_follow.then(|| Self { number: self.number + 1, from_start, is_last: false })
+        let number = self.number + 1;
+        may_follow.then_some(Self { number, from_start, is_last: false, ..*self })
     }
 }
 
@@ -229,54 +232,67 @@ impl Patience {
         &self.limits
     }
 
-    /// Calls `work` until it succeeds, until another attempt would not help, or until no attempt is
-    /// left. Calls `on` before each pause.
+    /// Returns the first attempt. The overall limit starts now.
     ///
     /// ```
-    /// use ftp_client::{Attempted, Error, Patience};
+    /// use ftp_client::{Error, Patience};
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
     /// let patience = Patience::new().attempts(9).backoff(ftp_client::Backoff {
     ///     first: std::time::Duration::ZERO,
     ///     longest: std::time::Duration::ZERO,
     /// });
-    /// let done: Result<(), Error> = patience.run(&mut |_| {}, |attempt| {
-    ///     assert!(attempt.number() < 3);
-    ///     Err(failures.next_back().expect("cancelled is never retried"))
-    /// });
-    /// assert!(matches!(done, Err(Error::Cancelled)));
+    /// let mut attempt = patience.first();
+    /// let last = loop {
+    ///     let failure = failures.next_back().expect("cancelled is never retried");
+    ///     if let Err(last) = patience.next(&mut attempt, failure, &mut |_| false, &mut |_| {}) {
+    ///         break last;
+    ///     }
+    /// };
+    /// assert_eq!(attempt.number(), 2);
+    /// assert!(matches!(last, Error::Cancelled));
     /// ```
+    #[must_use]
+    pub fn first(&self) -> Attempt {
+        self.limits.waiter();
+        Attempt::FIRST
+    }
+
+    /// Makes `attempt` the one after a failure, and waits for it; calls `on` before the pause.
+    ///
+    /// `replaces` tells whether a new connection replaces a failed one at once: the work then has
+    /// one more chance, which is not an attempt.
     ///
     /// # Errors
     ///
-    /// Returns the last failure, or [`Error::Cancelled`] if a pause was cancelled.
-    pub fn run<T, E: Attempted>(
+    /// Returns the failure if another attempt would not help, or if none is left, and
+    /// [`Error::Cancelled`] if the pause was cancelled.
+    pub fn next<E: Attempted>(
         &self,
+        attempt: &mut Attempt,
+        failure: E,
+        replaces: &mut dyn FnMut(&E) -> bool,
         on: &mut dyn FnMut(&Upcoming<'_, E>),
-        mut work: impl FnMut(&mut Attempt) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut attempt = Attempt::FIRST;
-        // The overall limit starts now.
-        let waiter = self.limits.waiter();
-        loop {
-            let error = match work(&mut attempt) {
-                Err(error) => error,
-                done => return done,
-            };
-            let Some(next) = attempt.next(self.attempts, error.recovery()) else {
-                return Err(error);
-            };
-            let pause = match self.is_scattered {
-                true => self.backoff.scattered(attempt.number),
-                false => self.backoff.pause(attempt.number),
-            };
-            if !waiter.has_room(pause)? {
-                return Err(error);
-            }
-            on(&Upcoming { attempt: next.number, why: &error, pause });
-            waiter.sleep(pause)?;
-            attempt = next;
+    ) -> Result<(), E> {
+        if !attempt.is_replaced && replaces(&failure) {
+            attempt.is_replaced = true;
+            return Ok(());
         }
+        let Some(next) = attempt.next(self.attempts, failure.recovery()) else {
+            return Err(failure);
+        };
+        let pause = match self.is_scattered {
+            true => self.backoff.scattered(attempt.number),
+            false => self.backoff.pause(attempt.number),
+        };
+        let waiter = self.limits.waiter();
+        if !waiter.has_room(pause)? {
+            return Err(failure);
+        }
+        on(&Upcoming { attempt: next.number, why: &failure, pause });
+        waiter.sleep(pause)?;
+        *attempt = next;
+        Ok(())
     }
 }
 

@@ -4,11 +4,18 @@ use std::borrow::BorrowMut;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::time::Duration;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
-use super::{Download, RateLimit, Report, Upload};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use super::coding::RawData;
+use super::{Download, RateLimit, Report, Transfer, Upload};
 use crate::client::Client;
 use crate::error::Error;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
 
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
 const FIRST: usize = 16 * 1_024;
@@ -378,27 +385,137 @@ fn send(
     let before = upload.transferred();
     let left = source.left().map_err(Broken::Here)?;
     watch.begin(left);
-    let expected = left.unwrap_or(0);
-    let is_sent = match &source {
+    let mut is_sent = false;
+    if let Source::File(file) = &source
+        && watch.is_idle()
+        && upload.text.is_none()
+        && upload.transfer.coding.is_none()
+    {
+        let transfer = &mut upload.transfer;
+        let mut steps = Steps::new();
         // What the kernel cannot send is read and written, which shows which side fails.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Source::File(file)
-            if watch.is_idle() && upload.text.is_none() && upload.transfer.coding.is_none() =>
-        {
-            let sent = super::kernel::send(&mut upload.transfer, file, &mut upload.bytes);
-            sent.map_err(|error| Broken::There(error.into()))?
-        }
-        _ => false,
-    };
+        let done = loop {
+            let tcp = match steps.begin(transfer) {
+                Ok(Some(tcp)) => tcp,
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            };
+            let begun = Instant::now();
+            match rustix::fs::sendfile(tcp, file, None, steps.size) {
+                Ok(0) => break Ok(true),
+                Ok(count) => {
+                    upload.bytes += count as u64;
+                    steps.end(begun.elapsed());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if let Err(error) = steps.wait(transfer) {
+                        break Err(error);
+                    }
+                }
+                Err(_) => break Ok(false),
+            }
+        };
+        let calmed = steps.calm(transfer);
+        is_sent = calmed.and(done).map_err(|error| Broken::There(error.into()))?;
+    }
     if !is_sent {
         send_blocks(upload, &mut source, watch)?;
     }
-    let sent = upload.transferred() - before;
+    let (sent, expected) = (upload.transferred() - before, left.unwrap_or(0));
     if sent < expected {
         let what = format!("the file shrank during the upload: {sent} of {expected} bytes sent");
         return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
     }
     Ok(())
+}
+
+/// The first and the maximum number of bytes that the kernel is asked to send in a step
+/// (`sendfile`). The first number is also the minimum.
+const FIRST_STEP: usize = 1 << 20;
+const LONGEST_STEP: usize = 16 << 20;
+
+/// After a step that takes less time than this, the next step is twice as large; after a slower
+/// step, it is half as large. A cancel has an effect only between two steps.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// The maximum time that the kernel waits for room within a step. A fast peer makes room in this
+/// time. With a slow peer, the step ends, and the client polls the socket as in other transfers.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The size of the next step, and whether the kernel waits for room: a file that fits into the
+/// kernel's buffer needs no wait.
+struct Steps {
+    size: usize,
+    is_patient: bool,
+    /// The end of the current step, which has begun.
+    deadline: Option<Deadline>,
+}
+
+impl Steps {
+    const fn new() -> Self {
+        Self { size: FIRST_STEP, is_patient: false, deadline: None }
+    }
+
+    /// Checks that the transfer goes on, and returns the socket; `None` if the kernel cannot send
+    /// to it.
+    fn begin<'t>(
+        &mut self,
+        transfer: &'t mut Transfer<&mut Client>,
+    ) -> Result<Option<&'t TcpStream>, Error> {
+        if self.deadline.is_none() {
+            transfer.check()?;
+            let deadline = transfer.deadline();
+            transfer.client.control.go_on(deadline).map_err(|error| transfer.fail(error))?;
+            self.deadline = Some(deadline);
+        }
+        // The control connection is not watched while the kernel waits for room.
+        let looked = match self.is_patient && transfer.client.control.is_outstanding() {
+            true => match transfer.client.control.poll_reply() {
+                Ok(reply) => transfer.hear(reply).map(drop),
+                Err(error) => Err(error),
+            },
+            false => Ok(()),
+        };
+        let looked = looked.and_then(|()| transfer.client.control.check());
+        looked.map_err(|error| transfer.fail(error))?;
+        let data = transfer.data.as_ref().filter(|_| transfer.ended.is_none());
+        Ok(data.and_then(Stream::plain_tcp))
+    }
+
+    /// Waits for room. First makes the kernel do so within each later step, which is the only time
+    /// that a socket blocks.
+    fn wait(&mut self, transfer: &mut Transfer<&mut Client>) -> Result<(), Error> {
+        let waited = match transfer.data.as_ref().and_then(Stream::plain_tcp) {
+            Some(tcp) if !self.is_patient => {
+                self.is_patient = true;
+                let set = tcp.set_write_timeout(Some(PATIENCE));
+                set.and_then(|()| tcp.set_nonblocking(false)).map_err(Error::Io)
+            }
+            _ => match &mut self.deadline {
+                Some(deadline) => transfer.wait(PollFlags::OUT, deadline),
+                None => Ok(()),
+            },
+        };
+        waited.map_err(|error| transfer.fail(error))
+    }
+
+    /// Ends a step that took this time.
+    fn end(&mut self, took: Duration) {
+        self.deadline = None;
+        self.size = match took < QUICK {
+            true => (self.size * 2).min(LONGEST_STEP),
+            false => (self.size / 2).max(FIRST_STEP),
+        };
+    }
+
+    /// Ends all steps: the socket does not block any more.
+    fn calm(&self, transfer: &Transfer<&mut Client>) -> Result<(), Error> {
+        match transfer.data.as_ref().and_then(Stream::plain_tcp).filter(|_| self.is_patient) {
+            Some(tcp) => tcp.set_nonblocking(true).map_err(Error::Io),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Sends the rest of the source, block by block.
@@ -421,5 +538,23 @@ fn send_blocks(
             upload.pause(pause);
         }
         block.grow(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_quick_and_shrink_when_slow() {
+        let mut steps = Steps::new();
+        for (took, want) in [(0, 2), (99, 4), (5, 8), (0, 16), (0, 16), (100, 8), (900, 4)] {
+            steps.end(Duration::from_millis(took));
+            assert_eq!(steps.size, want << 20);
+        }
+        for _ in 0..9 {
+            steps.end(QUICK);
+        }
+        assert_eq!(steps.size, FIRST_STEP);
     }
 }

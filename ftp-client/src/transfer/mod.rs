@@ -6,8 +6,6 @@ mod begin;
 mod coding;
 mod copy;
 mod download;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod kernel;
 mod meet;
 mod rate_limit;
 mod secure;

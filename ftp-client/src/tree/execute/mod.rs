@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verified;
 use crate::file::origin::TICK;
-use crate::pool::patience::{Patience, Recovery};
+use crate::pool::patience::{Patience, Recovery, Upcoming};
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -91,19 +91,18 @@ impl Reporter<'_> {
         replaces: &mut dyn FnMut(&TreeFault) -> bool,
         mut act: impl FnMut() -> Result<T, TreeFault>,
     ) -> Result<T, TreeFault> {
-        let mut is_replaced = false;
-        let mut announce = |next: &crate::pool::patience::Upcoming<'_, TreeFault>| {
+        let mut announce = |next: &Upcoming<'_, TreeFault>| {
             let why = Error::from(next.why.copy());
             let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
             self.on.event(Event::Of { path, event: &retry });
         };
-        self.patience.run(&mut announce, |_| match act() {
-            Err(fault) if !is_replaced && replaces(&fault) => {
-                is_replaced = true;
-                act()
+        let mut attempt = self.patience.first();
+        loop {
+            match act() {
+                Err(fault) => self.patience.next(&mut attempt, fault, replaces, &mut announce)?,
+                done => return done,
             }
-            done => done,
-        })
+        }
     }
 }
 
