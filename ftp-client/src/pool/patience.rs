@@ -232,26 +232,43 @@ impl Patience {
         &self.limits
     }
 
-    /// Returns the first attempt. The overall limit starts now.
+    /// Calls `work` until it succeeds, until another attempt would not help, or until no attempt is
+    /// left. Calls `on` before each pause.
     ///
     /// ```
-    /// use ftp_client::{Error, Patience};
+    /// use ftp_client::{Attempted, Error, Patience};
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
     /// let patience = Patience::new().attempts(9).backoff(ftp_client::Backoff {
     ///     first: std::time::Duration::ZERO,
     ///     longest: std::time::Duration::ZERO,
     /// });
-    /// let mut attempt = patience.first();
-    /// let last = loop {
-    ///     let failure = failures.next_back().expect("cancelled is never retried");
-    ///     if let Err(last) = patience.next(&mut attempt, failure, &mut |_| false, &mut |_| {}) {
-    ///         break last;
-    ///     }
-    /// };
-    /// assert_eq!(attempt.number(), 2);
-    /// assert!(matches!(last, Error::Cancelled));
+    /// let done: Result<(), Error> = patience.run(&mut |_| {}, |attempt| {
+    ///     assert!(attempt.number() < 3);
+    ///     Err(failures.next_back().expect("cancelled is never retried"))
+    /// });
+    /// assert!(matches!(done, Err(Error::Cancelled)));
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`next`](Self::next).
+    pub fn run<T, E: Attempted>(
+        &self,
+        on: &mut dyn FnMut(&Upcoming<'_, E>),
+        mut work: impl FnMut(&mut Attempt) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut attempt = self.first();
+        loop {
+            match work(&mut attempt) {
+                Err(failure) => self.next(&mut attempt, failure, &mut |_| false, on)?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Returns the first attempt, for a loop that calls [`next`](Self::next) after each failure. The
+    /// overall limit starts now.
     #[must_use]
     pub fn first(&self) -> Attempt {
         self.limits.waiter();

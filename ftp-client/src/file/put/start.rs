@@ -271,7 +271,7 @@ impl Job<'_> {
         if self.is_apart
             || !matches!(self.store, StoreAs::Final | StoreAs::Append)
             || facts.size == 0
-            || !is_this_computer(client)
+            || !client.is_near()
         {
             return false;
         }
@@ -316,15 +316,6 @@ fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
         with_probe(&directory, |name| client.is_there(join(split(there).0, name)))
     });
     probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
-}
-
-/// Returns whether the control connection leads to this computer.
-fn is_this_computer(client: &Client) -> bool {
-    client.peer_addr().is_some_and(|peer| {
-        let own = client.local_addr().map(|own| own.ip().to_canonical());
-        let peer = peer.ip().to_canonical();
-        peer.is_loopback() || own == Some(peer)
-    })
 }
 
 /// Downloads `length` bytes at the end of the server's file, or more if the server sends more.
