@@ -161,13 +161,17 @@ impl PutItem<'_> {
         }
     }
 
-    /// Returns a function that adds the fields of the file to an event.
-    fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
-        let source = self.local.as_bytes().to_vec();
-        let target = match url.is_directory() {
+    /// Returns the URL of the target.
+    fn target(&self, url: &FtpUrl) -> String {
+        match url.is_directory() {
             true => url.below(last(&self.path)).to_string(),
             false => url.to_string(),
-        };
+        }
+    }
+
+    /// Returns a function that adds the fields of the file to an event.
+    fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
+        let (source, target) = (self.local.as_bytes().to_vec(), self.target(url));
         move |object| object.name("source", &source).text("target", &target)
     }
 }
@@ -323,9 +327,7 @@ impl<'a> Putter<'a, '_, '_> {
                 settled.extend(lock(self.waiting).remove(source).map(|it| (it, removed)));
             });
             let done = done.map_err(Failure::from);
-            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(self.url);
-            }
+            sessions.drop_ended(self.url, &done);
             done
         });
         for ((number, done), removed) in settled {
@@ -392,8 +394,7 @@ impl Worker for Putter<'_, '_, '_> {
             }
         };
         let Self { sessions, context, url, place, representation, .. } = self;
-        let below = url.is_directory().then(|| url.below(last(&item.path)));
-        let target = below.as_ref().unwrap_or(url).to_string();
+        let target = item.target(url);
         let mut input = item.is_input().then(|| lock(self.input));
         let path = Path::new(item.local);
         let mut nothing = io::empty();
@@ -412,8 +413,7 @@ impl Worker for Putter<'_, '_, '_> {
             put = put.known_as(&target, sessions.user(url)?);
         }
         let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
-        let is_regular = metadata.as_ref().is_some_and(Metadata::is_file);
-        if settings.removes_source && !is_regular {
+        if settings.removes_source && !metadata.as_ref().is_some_and(Metadata::is_file) {
             return Err(Failure::item(Exit::Local, "--remove-source needs a regular file"));
         }
         let mut entered = place.take();

@@ -269,6 +269,13 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    /// Drops the connection to the server of `url` if `done` says that it has ended.
+    pub(crate) fn drop_ended<T>(&mut self, url: &FtpUrl, done: &Result<T, Failure>) {
+        if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+            self.drop_client(url);
+        }
+    }
+
     /// Sends QUIT after the work. After a failure, closing the connection is enough. After a
     /// signal, a running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows
     /// that an earlier reply was never read.

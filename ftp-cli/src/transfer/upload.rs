@@ -3,7 +3,7 @@
 
 use std::fs::Metadata;
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ftp_client::tree::path::split;
 use ftp_client::{
@@ -17,6 +17,7 @@ use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::display;
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
+use crate::lock::lock;
 use crate::report::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
@@ -86,7 +87,7 @@ impl<'a> UploadObserver<'a> {
 impl Observer for UploadObserver<'_> {
     fn event(&self, event: Event<'_>) {
         let Self { context, name, fields, .. } = self;
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meter = lock(&self.meter);
         match event {
             Event::Begun { target, at, total, .. } => {
                 *meter = None;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
+use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide, judge};
 use super::get::GetJob;
 use super::growing::{named, named_again};
 use super::local::{Committed, LocalFile};
@@ -485,25 +485,16 @@ impl GetJob<'_> {
             restarts: !self.past.no_restart,
             digest,
         };
-        let mut step = decide(&known);
-        if step == Step::AskDigest {
+        let step = judge(&mut known, false, || {
             let read = (&found.file, found.length);
             let compared = verify::compare_first(client, self.place.path(), read, origin.size)?;
             self.past.has_no_digest = matches!(compared, Compared::NoAnswer(Error::Timeout(_)));
-            if let Compared::NoAnswer(error) = compared {
+            match compared {
                 // A connection that timed out is closed; the next attempt does not ask again.
-                if !client.is_settled() {
-                    return Err(error);
-                }
-                known.digest = Asked::NoAnswer;
-            } else {
-                known.digest = compared.asked();
+                Compared::NoAnswer(error) if !client.is_settled() => Err(error),
+                compared => Ok(compared.asked()),
             }
-            step = decide(&known);
-        }
-        if step == Step::AskDigest {
-            step = Step::FromZero(Why::NoRecord);
-        }
+        })?;
         Ok(Judged { step, is_digested: known.digest == Asked::Equal })
     }
 

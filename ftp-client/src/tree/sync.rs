@@ -1,6 +1,5 @@
 //! `TreeSync`: the synchronization of two trees, planned before anything is changed.
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -588,27 +587,26 @@ fn make_top(
     };
     first.is_new = false;
     let Far { hand, top, .. } = to;
-    let (hand, mut repeat) = (RefCell::new(hand), reporter.memory());
-    let mut replaces = |fault: &TreeFault| hand.borrow_mut().replaces(fault);
-    reporter.persist(b"", &mut replaces, || {
-        let mut hand = hand.borrow_mut();
-        let client = hand.client()?;
-        let made = match options.creates_parents {
-            true => client.make_directories(*top).map(drop),
-            false => repeat.make_in_tree(client, top),
+    let (mut repeat, mut attempt) = (reporter.memory(), reporter.patience.first());
+    loop {
+        let made = match hand.client() {
+            Ok(client) if options.creates_parents => client.make_directories(*top).map(drop),
+            Ok(client) => repeat.make_in_tree(client, top),
+            Err(fault) => Err(fault.into()),
         };
-        match made {
-            Ok(()) => Ok(()),
+        let fault = match made {
+            Ok(()) => return Ok(()),
             // The top may exist, although the server did not show it as a directory.
-            Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
+            Err(Error::Refused(..)) if !seen.is_sure => return Ok(()),
             Err(error) => {
                 let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
                 let fault = TreeFault::from(error).ending(true);
                 let lacks_parents = may_help && !split(top).0.is_empty();
-                Err(if lacks_parents { fault.of(Setting::Parents) } else { fault })
+                if lacks_parents { fault.of(Setting::Parents) } else { fault }
             }
-        }
-    })
+        };
+        reporter.next(&mut attempt, b"", fault, &mut |fault| hand.replaces(fault))?;
+    }
 }
 
 /// Returns what decides whether a plan is made again after replies were out of step. Each question

@@ -347,7 +347,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let settings = context.settings;
-        let options = settings.for_upload(*representation);
+        let options = settings.of_file(*representation);
         let source = LocalSource::File(&file, Path::new(OsStr::from_bytes(local)));
         let mut put = Put::new(source, Place::at(&path), &options)
             .store_as(settings.store_as())

@@ -12,7 +12,7 @@ use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, Phase, UploadFault};
 use crate::event::{Event, Observer};
-use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, decide};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, judge};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::local::parent;
 use crate::file::options::Existing;
@@ -164,15 +164,11 @@ impl Job<'_> {
         // A journal does not say that all bytes arrived, only that no more were sent. Whether an
         // equally long file is the whole one, only this job or a digest knows.
         let is_all = have == facts.size;
-        let mut step = match is_all && !is_own && self.options.resume == Resume::Proven {
-            true => Step::AskDigest,
-            false => decide(&known),
-        };
-        if step == Step::AskDigest {
+        let must_ask = is_all && !is_own && self.options.resume == Resume::Proven;
+        let step = judge(&mut known, must_ask, || {
             on.event(Event::Comparing { target: &target, bytes: have });
-            known.digest = compare_first(client, &target, (file, have), Some(have))?.asked();
-            step = decide(&known);
-        }
+            compare_first(client, &target, (file, have), Some(have)).map(|it| it.asked())
+        })?;
         let is_proven = known.digest == Asked::Equal;
         let why = match step {
             Step::Whole if !is_own && !is_proven => Why::NoRecord,
