@@ -89,9 +89,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
-    let targets = RemoteTargets::new(items.iter().map(|item| item.place(&url)));
-    let waiting = Mutex::default();
-    let spare = Mutex::default();
+    // A single file has no other one that it could replace.
+    let are_several = items.len() > 1;
+    let targets = are_several.then(|| RemoteTargets::new(items.iter().map(|it| it.place(&url))));
+    let (waiting, spare) = (Mutex::default(), Mutex::default());
     // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let hire = |sessions| Putter {
@@ -104,7 +105,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         representation,
         place: None,
         escapes,
-        targets: &targets,
+        targets: targets.as_ref(),
         waiting: &waiting,
         spare: &spare,
         last: None,
@@ -288,7 +289,8 @@ struct Putter<'a, 'b, 's> {
     place: Option<Place>,
     /// Whether standard output is a terminal.
     escapes: bool,
-    targets: &'a RemoteTargets,
+    /// The targets, if there are several.
+    targets: Option<&'a RemoteTargets>,
     waiting: &'a Mutex<Waiting>,
     /// Connections of a worker that has ended, for the removal of sources.
     spare: &'a Mutex<Option<Sessions<'s>>>,
@@ -319,11 +321,10 @@ impl<'a> Putter<'a, '_, '_> {
         let mut settled = Vec::new();
         let sessions = &mut self.sessions;
         let done = context.settings.retrying.run(&context.witness(), self.url, &|it| it, |_| {
-            if lock(self.waiting).is_empty() {
-                return Ok(());
-            }
+            let targets = self.targets.filter(|_| !lock(self.waiting).is_empty());
+            let Some(targets) = targets else { return Ok(()) };
             let client = sessions.client(self.url)?;
-            let done = self.targets.finish(client, &mut |source, removed| {
+            let done = targets.finish(client, &mut |source, removed| {
                 settled.extend(lock(self.waiting).remove(source).map(|it| (it, removed)));
             });
             let done = done.map_err(Failure::from);
@@ -407,8 +408,10 @@ impl Worker for Putter<'_, '_, '_> {
         let options = settings.of_file(*representation);
         let mut put = Put::new(source, item.place(url), &options)
             .store_as(settings.store_as())
-            .among(self.targets)
             .repeats(settings.resume);
+        if let Some(targets) = self.targets {
+            put = put.among(targets);
+        }
         if settings.removes_source {
             put = put.known_as(&target, sessions.user(url)?);
         }

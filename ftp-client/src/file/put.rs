@@ -128,12 +128,12 @@ struct Job<'a> {
     name: Option<MovedName>,
     targets: Option<&'a RemoteTargets>,
     before_rename: Option<&'a mut BeforeRename<'a>>,
-    past: Past,
+    past: PutPast,
 }
 
 /// What the earlier attempts did.
 #[derive(Default)]
-struct Past {
+pub(crate) struct PutPast {
     /// The position after the last byte that was sent; `None` if the attempts cannot have left a
     /// file under the name that they wrote to.
     sent: Option<u64>,
@@ -220,7 +220,7 @@ impl<'a> Put<'a> {
     /// Returns the upload of `from` to `to`.
     pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
-        let (store, past) = (StoreAs::default(), Past::default());
+        let (store, past) = (StoreAs::default(), PutPast::default());
         let (repeats, is_apart, proves_new, following) = (false, false, false, None);
         let (name, targets, before_rename) = (None, None, None);
         let job = Job {
@@ -287,6 +287,17 @@ impl<'a> Put<'a> {
     pub(crate) fn following(mut self, path: Option<Vec<u8>>) -> Self {
         self.job.following = path;
         self
+    }
+
+    /// Sets what earlier attempts of another job for the same upload did.
+    pub(crate) fn after(mut self, past: PutPast) -> Self {
+        self.job.past = past;
+        self
+    }
+
+    /// Returns what the attempts did, for another job.
+    pub(crate) fn into_past(self) -> PutPast {
+        self.job.past
     }
 
     /// Sets the place on the connection of the next attempt.

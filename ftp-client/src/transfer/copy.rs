@@ -1,17 +1,18 @@
-//! The two loops that copy between a transfer and the caller's file or stream.
+//! The loops that copy between a transfer and the caller's file or stream, and their rate limits.
 
 use std::borrow::BorrowMut;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::coding::RawData;
-use super::{Download, RateLimit, Report, Transfer, Upload};
+use super::{Download, Report, Transfer, Upload};
 use crate::client::Client;
 use crate::error::Error;
 use crate::net::stream::Stream;
@@ -541,6 +542,41 @@ fn send_blocks(
     }
 }
 
+/// The number of pieces per second, high enough that no piece is noticeable as a burst.
+const PIECES: u64 = 10;
+
+/// A limit in bytes per second, shared by all transfers that have a clone of it.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    rate: u64,
+    /// The earliest time at which the next byte may move.
+    until: Arc<Mutex<Instant>>,
+}
+
+impl RateLimit {
+    /// Returns a limit of `rate` bytes per second; 0 counts as 1.
+    #[must_use]
+    pub fn new(rate: u64) -> Self {
+        Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Returns how many bytes may move at once: at least 1, at most `most`.
+    fn piece(&self, most: usize) -> usize {
+        usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
+    }
+
+    /// Counts moved bytes, and returns how long to wait before the next ones.
+    fn count(&self, bytes: usize) -> Duration {
+        let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
+        let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
+        let now = Instant::now();
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        // Idle time is not credited.
+        *until = (*until).max(now) + time;
+        until.duration_since(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -556,5 +592,20 @@ mod tests {
             steps.end(QUICK);
         }
         assert_eq!(steps.size, FIRST_STEP);
+    }
+
+    #[test]
+    fn a_shared_rate_limit_is_not_exceeded() {
+        let limit = RateLimit::new(100_000);
+        assert_eq!((limit.piece(1 << 18), limit.piece(10)), (10_000, 10));
+        assert_eq!((RateLimit::new(3).piece(100), RateLimit::new(0).piece(100)), (1, 1));
+        let start = Instant::now();
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| (0..5).for_each(|_| std::thread::sleep(limit.count(2_000))));
+            }
+        });
+        // A shorter time would exceed the limit; a longer one can happen on a busy machine.
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 }

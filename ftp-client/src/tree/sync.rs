@@ -517,7 +517,20 @@ fn run_up(
         let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(goes_ahead)));
         let (resume, moves, local) = (options.resume, options.moves, here);
         let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
-        Copier::Up(Up { from, to, resume, moves, local, journals, rate_limit, temporary, ahead })
+        let (repeats, past) = (options.patience.repeats(), None);
+        Copier::Up(Up {
+            from,
+            to,
+            resume,
+            moves,
+            local,
+            journals,
+            rate_limit,
+            temporary,
+            repeats,
+            past,
+            ahead,
+        })
     });
     Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
-use crate::file::put::{LocalSource, Put, StoreAs, TemporaryName};
+use crate::file::put::{LocalSource, Put, PutPast, StoreAs, TemporaryName};
 use crate::transfer::RateLimit;
 use crate::tree::compare::Difference;
 use crate::tree::encoding::is_text;
@@ -37,6 +37,10 @@ pub(crate) struct Up<'a> {
     pub(crate) journals: Option<PathBuf>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) temporary: Option<&'a TemporaryName>,
+    /// Whether a failed upload may be attempted again.
+    pub(crate) repeats: bool,
+    /// The path of the last failed upload, and what its attempts did.
+    pub(crate) past: Option<Box<(Vec<u8>, PutPast)>>,
     pub(crate) ahead: Box<Ahead>,
 }
 
@@ -167,9 +171,12 @@ impl Up<'_> {
         let options = FileOptions::new()
             .resume(resume)
             .rate_limit(self.rate_limit.clone())
+            .retried(self.repeats)
             .journals(self.journals.clone());
         let store = self.temporary.map_or(StoreAs::Final, |name| StoreAs::Under(name.clone()));
         let RemoteSide { hand, place } = &mut self.to;
+        let client = hand.client()?;
+        let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
             unset = place.finish(client, there, mode_of(copy, before), before)?;
@@ -182,8 +189,12 @@ impl Up<'_> {
             .apart()
             .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
             .following(next)
+            .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
-        let sent = put.attempt(hand.client()?, on);
+        let sent = put.attempt(client, on);
+        if sent.is_err() {
+            self.past = Some(Box::new((below.to_vec(), put.into_past())));
+        }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         Ok(Sent { bytes: sent.bytes, unset, is_finished })
     }
