@@ -205,7 +205,7 @@ impl Client {
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download resumes if its record, or the server's digest, proves the bytes. A `NAME.part`
     /// of another program is left alone, and another name is used. If the server cannot resume
-    /// downloads, or its file has changed, the download starts at byte 0. [`Get`](crate::Get) has
+    /// downloads, or its file has changed, the download starts at byte 0. [`Get`] has
     /// events too.
     ///
     /// ```no_run
