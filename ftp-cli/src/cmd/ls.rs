@@ -55,9 +55,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let listed = retrying.run(&witness, url, &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
-            if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(url);
-            }
+            sessions.drop_ended(url, &listed);
             // If lines were printed, a retry would print them again.
             let is_silent = !lister.has_shown();
             let listed = listed.map_err(|failure| failure.context_unless_named(url));

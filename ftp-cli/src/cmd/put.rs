@@ -27,7 +27,7 @@ use crate::options::{Options, urls};
 use crate::report::jobs::{self, Tally, Worker};
 use crate::report::json::Object;
 use crate::transfer::options::{Context, TransferOptions};
-use crate::transfer::upload::{Interruptible, local, not_moved, upload};
+use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
@@ -89,9 +89,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
-    let targets = RemoteTargets::new(items.iter().map(|item| item.place(&url)));
-    let waiting = Mutex::default();
-    let spare = Mutex::default();
+    // A single file has no other one that it could replace.
+    let are_several = items.len() > 1;
+    let targets = are_several.then(|| RemoteTargets::new(items.iter().map(|it| it.place(&url))));
+    let (waiting, spare) = (Mutex::default(), Mutex::default());
     // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let hire = |sessions| Putter {
@@ -104,7 +105,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         representation,
         place: None,
         escapes,
-        targets: &targets,
+        targets: targets.as_ref(),
         waiting: &waiting,
         spare: &spare,
         last: None,
@@ -161,13 +162,17 @@ impl PutItem<'_> {
         }
     }
 
-    /// Returns a function that adds the fields of the file to an event.
-    fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
-        let source = self.local.as_bytes().to_vec();
-        let target = match url.is_directory() {
+    /// Returns the URL of the target.
+    fn target(&self, url: &FtpUrl) -> String {
+        match url.is_directory() {
             true => url.below(last(&self.path)).to_string(),
             false => url.to_string(),
-        };
+        }
+    }
+
+    /// Returns a function that adds the fields of the file to an event.
+    fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
+        let (source, target) = (self.local.as_bytes().to_vec(), self.target(url));
         move |object| object.name("source", &source).text("target", &target)
     }
 }
@@ -284,7 +289,8 @@ struct Putter<'a, 'b, 's> {
     place: Option<Place>,
     /// Whether standard output is a terminal.
     escapes: bool,
-    targets: &'a RemoteTargets,
+    /// The targets, if there are several.
+    targets: Option<&'a RemoteTargets>,
     waiting: &'a Mutex<Waiting>,
     /// Connections of a worker that has ended, for the removal of sources.
     spare: &'a Mutex<Option<Sessions<'s>>>,
@@ -315,17 +321,14 @@ impl<'a> Putter<'a, '_, '_> {
         let mut settled = Vec::new();
         let sessions = &mut self.sessions;
         let done = context.settings.retrying.run(&context.witness(), self.url, &|it| it, |_| {
-            if lock(self.waiting).is_empty() {
-                return Ok(());
-            }
+            let targets = self.targets.filter(|_| !lock(self.waiting).is_empty());
+            let Some(targets) = targets else { return Ok(()) };
             let client = sessions.client(self.url)?;
-            let done = self.targets.finish(client, &mut |source, removed| {
+            let done = targets.finish(client, &mut |source, removed| {
                 settled.extend(lock(self.waiting).remove(source).map(|it| (it, removed)));
             });
             let done = done.map_err(Failure::from);
-            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(self.url);
-            }
+            sessions.drop_ended(self.url, &done);
             done
         });
         for ((number, done), removed) in settled {
@@ -392,8 +395,7 @@ impl Worker for Putter<'_, '_, '_> {
             }
         };
         let Self { sessions, context, url, place, representation, .. } = self;
-        let below = url.is_directory().then(|| url.below(last(&item.path)));
-        let target = below.as_ref().unwrap_or(url).to_string();
+        let target = item.target(url);
         let mut input = item.is_input().then(|| lock(self.input));
         let path = Path::new(item.local);
         let mut nothing = io::empty();
@@ -406,43 +408,56 @@ impl Worker for Putter<'_, '_, '_> {
         let options = settings.of_file(*representation);
         let mut put = Put::new(source, item.place(url), &options)
             .store_as(settings.store_as())
-            .among(self.targets)
             .repeats(settings.resume);
+        if let Some(targets) = self.targets {
+            put = put.among(targets);
+        }
         if settings.removes_source {
             put = put.known_as(&target, sessions.user(url)?);
         }
         let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
-        let is_regular = metadata.as_ref().is_some_and(Metadata::is_file);
-        if settings.removes_source && !is_regular {
+        if settings.removes_source && !metadata.as_ref().is_some_and(Metadata::is_file) {
             return Err(Failure::item(Exit::Local, "--remove-source needs a regular file"));
         }
         let mut entered = place.take();
         let name = item.shown_with(url);
-        let done = settings.retrying.run(&context.witness(), &name, fields, |_| {
-            loop {
-                let (client, is_new) = sessions.client_as_it_is(url)?;
-                match entered.take() {
-                    Some(mut entered) if !is_new => {
-                        if url.is_directory() {
-                            entered.set_name(last(&item.path));
+        let witness = context.witness();
+        let mut attempts = settings.retrying.attempts(&witness, &name, fields);
+        let done = loop {
+            let was_stored = put.is_stored();
+            let done = match sessions.client_as_it_is(url) {
+                Ok((client, is_new)) => {
+                    match entered.take() {
+                        Some(mut entered) if !is_new => {
+                            if url.is_directory() {
+                                entered.set_name(last(&item.path));
+                            }
+                            put.set_place(entered);
                         }
-                        put.set_place(entered);
+                        _ if is_new => put.set_place(item.place(url)),
+                        _ => {}
                     }
-                    _ if is_new => put.set_place(item.place(url)),
-                    _ => {}
+                    match UploadObserver::new(context, metadata.as_ref(), &target, fields) {
+                        Ok(on) => put
+                            .attempt(client, &on)
+                            .map_err(|error| on.failed(client, &put, &error)),
+                        Err(failure) => Err(failure),
+                    }
                 }
-                let was_stored = put.is_stored();
-                let done = upload(context, client, &mut put, metadata.as_ref(), &target, fields);
-                if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                    sessions.drop_client(url);
-                }
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = done else { break done };
+            if failure.is_end_of_connection() {
+                sessions.drop_client(url);
                 // The server ended the session after the upload: the rename has not begun.
-                let is_over = done.as_ref().is_err_and(Failure::is_end_of_connection);
-                if !(is_over && put.is_stored() && !was_stored) || settings.removes_source {
-                    return done;
+                if put.is_stored() && !was_stored && !settings.removes_source {
+                    continue;
                 }
             }
-        });
+            if let Err(failure) = attempts.after(failure) {
+                break Err(failure);
+            }
+        };
         // All files go to the same directory.
         *place = Some(put.place().clone());
         self.stored(number, done?)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_client::{
-    Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat, Upcoming,
+    Attempt, Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat, Upcoming,
 };
 use ftp_proto::{FtpUrl, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -269,6 +269,13 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    /// Drops the connection to the server of `url` if `done` says that it has ended.
+    pub(crate) fn drop_ended<T>(&mut self, url: &FtpUrl, done: &Result<T, Failure>) {
+        if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+            self.drop_client(url);
+        }
+    }
+
     /// Sends QUIT after the work. After a failure, closing the connection is enough. After a
     /// signal, a running transfer is aborted, and QUIT is sent. Notes a reply to QUIT that shows
     /// that an earlier reply was never read.
@@ -394,28 +401,26 @@ impl Retrying {
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut refusal = None;
-        let mut announce = |next: &Upcoming<'_, Failure>| {
-            if next.why.code.is_some() {
-                refusal = Some(next.why.message.clone());
+        let mut attempts = self.attempts(witness, name, fields);
+        loop {
+            match attempt(attempts.now.from_start()) {
+                Err(failure) => attempts.after(failure)?,
+                done => return done,
             }
-            self.announce((next.attempt, next.why, next.pause), witness, name, fields);
-        };
-        let mut has_reconnected = false;
-        let done = self.patience(witness.canceller).run(&mut announce, |now| {
-            match attempt(now.from_start()) {
-                Err(failure)
-                    if failure.recovery == Recovery::Reconnect
-                        && !has_reconnected
-                        && witness.messages.replies().may_reconnect() =>
-                {
-                    has_reconnected = true;
-                    attempt(now.from_start())
-                }
-                done => done,
-            }
-        });
-        done.map_err(|failure| failure.after_refusal(refusal))
+        }
+    }
+
+    /// Returns the attempts at an item, for a loop that asks for another one after each failure;
+    /// `name` and `fields` are those of [`run`](Self::run).
+    pub(crate) fn attempts<'a>(
+        self,
+        witness: &'a RetryObserver<'a>,
+        name: &'a dyn Display,
+        fields: &'a dyn Fn(Object) -> Object,
+    ) -> Attempts<'a> {
+        let patience = self.patience(witness.canceller);
+        let now = patience.first();
+        Attempts { retrying: self, patience, now, witness, name, fields, refusal: None }
     }
 
     /// Returns the attempts, their pauses, and what ends them.
@@ -452,6 +457,40 @@ impl Retrying {
             let event = fields(Object::event("retry").number("attempt", attempt.into()));
             event.seconds("delay", pause).failure(why)
         });
+    }
+}
+
+/// The attempts at one item.
+pub(crate) struct Attempts<'a> {
+    retrying: Retrying,
+    patience: Patience,
+    now: Attempt,
+    witness: &'a RetryObserver<'a>,
+    name: &'a dyn Display,
+    fields: &'a dyn Fn(Object) -> Object,
+    /// The last reply that made an attempt fail.
+    refusal: Option<String>,
+}
+
+impl Attempts<'_> {
+    /// Announces the attempt that follows a failure, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure, as [`Retrying::run`] does, if no attempt follows.
+    pub(crate) fn after(&mut self, failure: Failure) -> Result<(), Failure> {
+        let Self { retrying, patience, now, witness, name, fields, refusal } = self;
+        let mut announce = |next: &Upcoming<'_, Failure>| {
+            if next.why.code.is_some() {
+                *refusal = Some(next.why.message.clone());
+            }
+            retrying.announce((next.attempt, next.why, next.pause), witness, *name, *fields);
+        };
+        let mut replaces = |failure: &Failure| {
+            failure.recovery == Recovery::Reconnect && witness.messages.replies().may_reconnect()
+        };
+        let next = patience.next(now, failure, &mut replaces, &mut announce);
+        next.map_err(|failure| failure.after_refusal(refusal.take()))
     }
 }
 

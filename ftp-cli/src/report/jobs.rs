@@ -369,10 +369,8 @@ pub(crate) fn for_each_url(
         let outcome = retrying.run(&witness, url, &fields, |_| {
             loop {
                 let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
+                sessions.drop_ended(url, &outcome);
                 let Err(failure) = outcome else { return outcome };
-                if failure.is_end_of_connection() {
-                    sessions.drop_client(url);
-                }
                 // Some servers close a connection after a number of commands.
                 if failure.exit != Exit::Network || handled() == before_loss {
                     return Err(failure.context(url));

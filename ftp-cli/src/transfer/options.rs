@@ -12,7 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Done, Existing, FileOptions, Get, Place, RateLimit, Resume, StoreAs, Targets};
+use ftp_client::{
+    Done, Existing, FileOptions, Get, Place, RateLimit, Resume, Selection, StoreAs, Targets,
+};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::connect::dialler;
@@ -138,7 +140,7 @@ impl TransferOptions {
             removes_source,
             newer: options.has("newer"),
             if_changed: options.has("if-changed"),
-            selection: Selection::from_options(options)?,
+            selection: selection(options)?,
         })
     }
 
@@ -165,8 +167,8 @@ impl TransferOptions {
                 Verify::Size => ftp_client::Verify::Size,
                 Verify::Hash => ftp_client::Verify::Digest,
             })
-            .only(self.selection.0)
-            .most_bytes(self.selection.0.largest())
+            .only(self.selection)
+            .most_bytes(self.selection.largest())
             .moves(self.removes_source)
             .retried(self.retrying.is_on())
             .preserve(self.preserve)
@@ -175,15 +177,11 @@ impl TransferOptions {
             .journals(journals())
     }
 
-    /// Returns the options of an upload.
-    pub(crate) fn for_upload(&self, representation: RepresentationType) -> FileOptions {
-        self.of_file(representation)
-    }
-
     /// Returns whether there is only one connection, and each download sends only `RETR`, and
     /// possibly `SIZE` after it. Several such downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
-        let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
+        let selects = self.selection.needs_time() || self.selection.needs_size();
+        let asks = self.resume || self.preserve || self.newer || selects;
         let verifies = matches!(self.verify, Verify::Hash);
         let is_single = self.jobs == 1 && self.segments == 1;
         is_single && !(asks || verifies || self.removes_source || self.no_clobber)
@@ -248,47 +246,21 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
     TemporaryName::parse(pattern).map(Some).ok_or_else(wrong)
 }
 
-/// Limits on the files to transfer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Selection(pub(crate) ftp_client::Selection);
-
-impl Selection {
-    /// Reads the options. Ages count from now.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` for an invalid value.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let ago = |age: Duration| {
-            i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-                - i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
-        };
-        let size = |name: &str| options.parsed(name, values::size);
-        let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
-        let selection = ftp_client::Selection::default();
-        let selection = selection.sizes(size("min-size")?, size("max-size")?);
-        Ok(Self(selection.times(time("max-age")?, time("min-age")?)))
-    }
-
-    /// Returns whether any limit is set.
-    pub(crate) const fn is_set(&self) -> bool {
-        self.0.needs_time() || self.0.needs_size()
-    }
-
-    /// Returns whether the modification time matters.
-    pub(crate) const fn needs_time(&self) -> bool {
-        self.0.needs_time()
-    }
-
-    /// Returns why a file is left out, as [`ftp_client::Selection::refuses`] does.
-    pub(crate) fn refuses(
-        &self,
-        size: Option<u64>,
-        times: Option<(i64, i64)>,
-    ) -> Option<&'static str> {
-        self.0.refuses(size, times)
-    }
+/// Reads the limits on the files to transfer. Ages count from now.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn selection(options: &Options) -> Result<Selection, Failure> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ago = |age: Duration| {
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+            - i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
+    };
+    let size = |name: &str| options.parsed(name, values::size);
+    let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
+    let selection = Selection::default().sizes(size("min-size")?, size("max-size")?);
+    Ok(selection.times(time("max-age")?, time("min-age")?))
 }
 
 /// One attempt at a download.

@@ -3,12 +3,11 @@
 
 use std::fs::Metadata;
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ftp_client::tree::path::split;
 use ftp_client::{
-    Client, Done, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb,
-    Why,
+    Client, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
 };
 use ftp_proto::Escaped;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,6 +17,7 @@ use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::display;
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
+use crate::lock::lock;
 use crate::report::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
@@ -25,39 +25,6 @@ pub(crate) const LONG: u64 = 64 << 20;
 
 /// Function that adds the fields of a transfer to its events.
 type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
-
-/// Attempts an upload. `name` is the server's file, for messages.
-///
-/// # Errors
-///
-/// Returns `Local` if the local file cannot be read, `Unsupported` if the server lacks what an
-/// option needs, and `Limit` if another run is moving the file. Also returns the failures of the
-/// transfer, of its verification, and of the removal of the source.
-pub(crate) fn upload(
-    context: &Context<'_>,
-    client: &mut Client,
-    put: &mut Put<'_>,
-    here: Option<&Metadata>,
-    name: &str,
-    fields: Fields<'_>,
-) -> Result<Done, Failure> {
-    let settings = context.settings;
-    if settings.resume && here.is_some_and(|here| !here.is_file()) {
-        return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
-    }
-    let shown = Shown { context, name, fields, meter: Mutex::default() };
-    let done = put.attempt(client, &shown);
-    drop(shown);
-    done.map_err(|error| {
-        let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
-        let mut failure = failure_of(settings, client, &sent.unwrap_or_default(), &error);
-        if !settings.create_directories && lacks_directory(client, put, &error) {
-            failure.message.push_str(CREATE_DIRECTORIES);
-        }
-        let failure = if put.is_final() { failure.never_retried() } else { failure };
-        Failure { fatal: failure.fatal || put.left_directory(), ..failure }
-    })
-}
 
 /// Returns whether the server refused an upload because its directory is missing. Asks only after a
 /// refusal that can mean this; without an answer, the refusal says enough.
@@ -74,18 +41,53 @@ fn lacks_directory(client: &mut Client, put: &Put<'_>, error: &Error) -> bool {
     }
 }
 
-/// Shows the events of one upload.
-struct Shown<'a> {
+/// Shows the events of one attempt of an upload, and its failure.
+pub(crate) struct UploadObserver<'a> {
     context: &'a Context<'a>,
+    /// The server's file, for messages.
     name: &'a str,
     fields: Fields<'a>,
     meter: Mutex<Option<Meter<'a>>>,
 }
 
-impl Observer for Shown<'_> {
+impl<'a> UploadObserver<'a> {
+    /// Returns the observer of an upload from the local file with the metadata `here`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the file cannot be resumed, although `--continue` is given.
+    pub(crate) fn new(
+        context: &'a Context<'a>,
+        here: Option<&Metadata>,
+        name: &'a str,
+        fields: Fields<'a>,
+    ) -> Result<Self, Failure> {
+        if context.settings.resume && here.is_some_and(|here| !here.is_file()) {
+            return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
+        }
+        Ok(Self { context, name, fields, meter: Mutex::default() })
+    }
+
+    /// Returns the failure of the attempt: `Local` if the local file cannot be read, `Unsupported`
+    /// if the server lacks what an option needs, and `Limit` if another run is moving the file. Also
+    /// returns the failures of the transfer, of its verification, and of the removal of the source.
+    pub(crate) fn failed(self, client: &mut Client, put: &Put<'_>, error: &Error) -> Failure {
+        let settings = self.context.settings;
+        drop(self);
+        let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
+        let mut failure = failure_of(settings, client, &sent.unwrap_or_default(), error);
+        if !settings.create_directories && lacks_directory(client, put, error) {
+            failure.message.push_str(CREATE_DIRECTORIES);
+        }
+        let failure = if put.is_final() { failure.never_retried() } else { failure };
+        Failure { fatal: failure.fatal || put.left_directory(), ..failure }
+    }
+}
+
+impl Observer for UploadObserver<'_> {
     fn event(&self, event: Event<'_>) {
         let Self { context, name, fields, .. } = self;
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meter = lock(&self.meter);
         match event {
             Event::Begun { target, at, total, .. } => {
                 *meter = None;

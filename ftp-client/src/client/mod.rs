@@ -282,6 +282,15 @@ impl Client {
         self.control.addresses().map(|(_, peer)| peer)
     }
 
+    /// Returns whether the control connection leads to this computer.
+    pub(crate) fn is_near(&self) -> bool {
+        self.peer_addr().is_some_and(|peer| {
+            let own = self.local_addr().map(|own| own.ip().to_canonical());
+            let peer = peer.ip().to_canonical();
+            peer.is_loopback() || own == Some(peer)
+        })
+    }
+
     /// Returns whether the next command can be sent at once, without sending or reading anything.
     ///
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has

@@ -6,6 +6,7 @@ use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Ver
 use super::Client;
 use crate::error::Error;
 use crate::listing::{ListOptions, Listed};
+use crate::tree::path::split;
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -416,15 +417,7 @@ impl Client {
         if self.exists(path)? {
             return Ok(Some(true));
         }
-        let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-        let (path, _) = path.split_at(end);
-        let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, name) = path.split_at(at);
-        // The root directory keeps its slash.
-        let directory = match directory {
-            b"/" | b"" => directory,
-            [directory @ .., _] => directory,
-        };
+        let (directory, name) = split(path);
         let options = ListOptions { all: true, ..ListOptions::default() };
         // No name is kept: the directory can be larger than the memory.
         let listed = self.list_directory(directory, options).and_then(|mut entries| {

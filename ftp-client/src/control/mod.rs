@@ -98,7 +98,7 @@ impl ControlConnection {
     /// Returns an encoded line in the form that this server reads.
     fn as_read<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
         match self.takes_bytes && line.contains(&IAC) {
-            true => Cow::Owned(once(line)),
+            true => Cow::Owned(ReplyDecoder::undoubled(line.to_vec())),
             false => Cow::Borrowed(line),
         }
     }
@@ -468,25 +468,12 @@ fn starts(verb: Verb) -> bool {
     verb.uses_data() || is_listed(verb, ReplyCode::ABOUT_TO_OPEN_DATA)
 }
 
-/// Replaces each pair of 0xFF with one.
-fn once(line: &[u8]) -> Vec<u8> {
-    let mut bytes = line.iter().copied().peekable();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        if byte == IAC {
-            bytes.next_if_eq(&IAC);
-        }
-        out.push(byte);
-    }
-    out
-}
-
 /// Returns the secrets in a command line, as a server would repeat them: with 0xFF not doubled.
 fn secrets_in(verb: Verb, line: &[u8]) -> Vec<Vec<u8>> {
     let Some(secret) = trace::secret_at(verb, line).and_then(|at| line.get(at..)) else {
         return Vec::new();
     };
-    let secret = once(secret.trim_ascii_end());
+    let secret = ReplyDecoder::undoubled(secret.trim_ascii_end().to_vec());
     let mut secrets = vec![secret.clone()];
     // A password can contain blanks, but one of several cannot.
     if verb == Verb::Site {

@@ -9,10 +9,11 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
+use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide, judge};
+use super::get::GetJob;
 use super::growing::{named, named_again};
 use super::local::{Committed, LocalFile};
-use super::options::{Existing, FileOptions};
+use super::options::Existing;
 use super::origin::Origin;
 use super::part::{self, FoundFile};
 use super::record::{Record, SourceId};
@@ -21,7 +22,6 @@ use super::verify::{self, Compared};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::url_path::Place;
 
 /// The target of a download.
 pub enum Sink<'a> {
@@ -286,21 +286,11 @@ pub(crate) struct InTree<'a> {
 }
 
 /// The search for bytes that need not be received again.
-pub(super) struct Search<'s> {
-    pub(super) place: &'s Place,
-    pub(super) options: &'s FileOptions,
-    pub(super) targets: Option<&'s Targets>,
-    pub(super) like: Option<&'s Path>,
-    pub(super) in_tree: Option<&'s InTree<'s>>,
-    pub(super) is_repeated: bool,
-    pub(super) past: &'s mut Memory,
-    pub(super) on: &'s dyn Observer,
-}
-
-impl Search<'_> {
+impl GetJob<'_> {
     pub(super) fn start<'w>(
         &mut self,
         client: &mut Client,
+        on: &dyn Observer,
         to: &'w mut Sink<'_>,
     ) -> Result<Start<'w>, Error> {
         let (path, in_place) = match to {
@@ -309,10 +299,10 @@ impl Search<'_> {
             Sink::InPlace(path) => (*path, true),
         };
         if let Some((file, then)) = self.past.file.take() {
-            return self.go_on(client, file, then);
+            return self.go_on(client, on, file, then);
         }
         if self.options.resume != Resume::Own {
-            return self.find(client, path, in_place);
+            return self.find(client, on, path, in_place);
         }
         if in_place {
             let length = FoundFile::at(path).map_err(Error::Local)?.map_or(0, |found| found.length);
@@ -331,10 +321,16 @@ impl Search<'_> {
         Ok(start)
     }
 
+    /// Returns the path from which the names of partial files are derived.
+    pub(super) fn parts_of<'t>(&'t self, target: &'t Path) -> &'t Path {
+        self.in_tree.as_ref().map_or(target, |in_tree| &in_tree.parts)
+    }
+
     /// Resumes the bytes of an earlier attempt of this job.
     fn go_on<'w>(
         &mut self,
         client: &mut Client,
+        on: &dyn Observer,
         mut file: LocalFile,
         then: Origin,
     ) -> Result<Start<'w>, Error> {
@@ -351,7 +347,7 @@ impl Search<'_> {
             digest: Asked::NoAnswer,
         };
         let step = if self.past.from_start { Step::FromZero(Why::Refuted) } else { decide(&known) };
-        let (kept, compare, is_whole) = self.of_step(step, have, &file.path_or_target());
+        let (kept, compare, is_whole) = self.of_step(on, step, have, &file.path_or_target());
         if let Err(error) = file.again(kept) {
             return Err(Error::Local(named(file.target(), &error)));
         }
@@ -363,6 +359,7 @@ impl Search<'_> {
     fn find<'w>(
         &mut self,
         client: &mut Client,
+        on: &dyn Observer,
         target: &Path,
         in_place: bool,
     ) -> Result<Start<'w>, Error> {
@@ -372,7 +369,7 @@ impl Search<'_> {
         let (part_path, part) = match in_place {
             true => (target.to_owned(), None),
             false => {
-                let named = self.in_tree.map_or(target, |in_tree| &in_tree.parts);
+                let named = self.parts_of(target);
                 part::find(named, self.targets).map_err(here)?
             }
         };
@@ -386,7 +383,7 @@ impl Search<'_> {
         let source = SourceId::ask(client, &there)?;
         // The listing is enough for the record of a new file, but not for a decision about bytes.
         let is_new = part_length == 0 && local_length == 0;
-        let listed = self.in_tree.filter(|_| is_new).map(|in_tree| in_tree.listed);
+        let listed = self.in_tree.as_ref().filter(|_| is_new).map(|in_tree| in_tree.listed);
         let listed = listed.unwrap_or_default();
         let origin = listed.or_ask(client, &there)?;
         let now = Record::new(source, origin);
@@ -408,7 +405,7 @@ impl Search<'_> {
             match judged.step {
                 Step::FromZero(reason) => why = Some((part.path.clone(), reason)),
                 step => {
-                    let (kept, compare, is_whole) = self.of_step(step, part.length, &part.path);
+                    let (kept, compare, is_whole) = self.of_step(on, step, part.length, &part.path);
                     let file = LocalFile::part(part_path, target, (part.length, kept), now);
                     let target = Writing::File(file.map_err(here)?);
                     let start = Start::at_0(target);
@@ -429,7 +426,7 @@ impl Search<'_> {
                     return Ok(Start::whole(found, origin, judged.is_digested));
                 }
                 step => {
-                    let (kept, compare, _) = self.of_step(step, local.length, &local.path);
+                    let (kept, compare, _) = self.of_step(on, step, local.length, &local.path);
                     let trusts = self.options.resume == Resume::Trusted;
                     let start = if in_place || trusts {
                         let is_ours = local.record.as_ref().is_some_and(Record::is_part)
@@ -452,7 +449,7 @@ impl Search<'_> {
             }
         }
         if let Some((path, why)) = why {
-            self.on.event(Event::FromZero { target: path.as_os_str().as_bytes(), why });
+            on.event(Event::FromZero { target: path.as_os_str().as_bytes(), why });
         }
         let file = match in_place {
             true => LocalFile::in_place(target, (local_length, 0), now),
@@ -488,30 +485,21 @@ impl Search<'_> {
             restarts: !self.past.no_restart,
             digest,
         };
-        let mut step = decide(&known);
-        if step == Step::AskDigest {
+        let step = judge(&mut known, false, || {
             let read = (&found.file, found.length);
             let compared = verify::compare_first(client, self.place.path(), read, origin.size)?;
             self.past.has_no_digest = matches!(compared, Compared::NoAnswer(Error::Timeout(_)));
-            if let Compared::NoAnswer(error) = compared {
+            match compared {
                 // A connection that timed out is closed; the next attempt does not ask again.
-                if !client.is_settled() {
-                    return Err(error);
-                }
-                known.digest = Asked::NoAnswer;
-            } else {
-                known.digest = compared.asked();
+                Compared::NoAnswer(error) if !client.is_settled() => Err(error),
+                compared => Ok(compared.asked()),
             }
-            step = decide(&known);
-        }
-        if step == Step::AskDigest {
-            step = Step::FromZero(Why::NoRecord);
-        }
+        })?;
         Ok(Judged { step, is_digested: known.digest == Asked::Equal })
     }
 
     /// Returns the kept bytes, the compared ones, and whether nothing is missing.
-    fn of_step(&self, step: Step, have: u64, path: &Path) -> (u64, u64, bool) {
+    fn of_step(&self, on: &dyn Observer, step: Step, have: u64, path: &Path) -> (u64, u64, bool) {
         match step {
             Step::Continue { kept, compare } => (kept, compare, false),
             Step::Whole => (have, 0, true),
@@ -519,7 +507,7 @@ impl Search<'_> {
             Step::FromZero(why) => {
                 if why != Why::NothingThere && !self.past.from_start {
                     let target = path.as_os_str().as_bytes();
-                    self.on.event(Event::FromZero { target, why });
+                    on.event(Event::FromZero { target, why });
                 }
                 (0, 0, false)
             }

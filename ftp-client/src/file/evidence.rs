@@ -101,6 +101,25 @@ pub(crate) enum Step {
     FromZero(Why),
 }
 
+/// Decides from which byte a transfer begins, and asks for the digest if that decides, or if it
+/// `must_ask`.
+///
+/// # Errors
+///
+/// Returns the errors of `ask`.
+pub(crate) fn judge<E>(
+    known: &mut Known,
+    must_ask: bool,
+    ask: impl FnOnce() -> Result<Asked, E>,
+) -> Result<Step, E> {
+    let step = decide(known);
+    if step != Step::AskDigest && !must_ask {
+        return Ok(step);
+    }
+    known.digest = ask()?;
+    Ok(decide(known))
+}
+
 /// Decides from which byte a transfer begins.
 pub(crate) fn decide(known: &Known) -> Step {
     let Known { have, size, resume, is_own, record, is_refuted, restarts, digest } = *known;
@@ -148,15 +167,12 @@ mod tests {
         let (mut cases, mut excused, mut resumed) = (0, 0, 0);
         for_each_case(|mut known, offers, ignores_restart, truth| {
             cases += 1;
-            let mut step = decide(&known);
-            if step == Step::AskDigest {
-                known.digest = match (offers, truth) {
-                    (false, _) => Asked::NoAnswer,
-                    (true, Truth::Same) => Asked::Equal,
-                    (true, _) => Asked::Differs,
-                };
-                step = decide(&known);
-            }
+            let digest = match (offers, truth) {
+                (false, _) => Asked::NoAnswer,
+                (true, Truth::Same) => Asked::Equal,
+                (true, _) => Asked::Differs,
+            };
+            let step = judge(&mut known, false, || Ok::<_, ()>(digest)).unwrap();
             let (kept, compare) = match step {
                 Step::Continue { kept, compare } => (kept, compare),
                 Step::Whole => (known.have, 0),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::RepresentationType;
 
-use super::begin::{InTree, Left, Memory, Search, Sink, Start, Writing};
+use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
 use super::local::Committed;
@@ -42,41 +42,32 @@ use crate::url_path::Place;
 /// ```
 #[must_use]
 pub struct Get<'a> {
-    pub(super) place: Place,
     pub(super) to: Sink<'a>,
+    pub(super) job: GetJob<'a>,
+}
+
+/// What a download does and has done, apart from its target.
+pub(super) struct GetJob<'a> {
+    pub(super) place: Place,
     pub(super) options: FileOptions,
     pub(super) targets: Option<&'a Targets>,
     pub(super) like: Option<&'a Path>,
     listed: Option<u64>,
     pub(super) time: Option<SystemTime>,
     /// Whether the facts of the server's file are asked for, so that another attempt can resume.
-    is_repeated: bool,
+    pub(super) is_repeated: bool,
     /// What identifies the journal of a move, if the session does not.
     pub(super) name: Option<MovedName>,
     pub(super) in_tree: Option<InTree<'a>>,
     pub(super) past: Memory,
 }
 
-/// One download during an attempt.
-struct Fetch<'f> {
-    place: &'f mut Place,
-    options: &'f FileOptions,
-    targets: Option<&'f Targets>,
-    like: Option<&'f Path>,
-    in_tree: Option<&'f InTree<'f>>,
-    listed: Option<u64>,
-    time: Option<SystemTime>,
-    is_repeated: bool,
-    past: &'f mut Memory,
-}
-
 impl<'a> Get<'a> {
     /// Returns the job that downloads the file at `from`.
     pub fn new(from: Place, to: Sink<'a>, options: &FileOptions) -> Self {
         let past = Memory::default();
-        Self {
+        let job = GetJob {
             place: from,
-            to,
             options: options.clone(),
             targets: None,
             like: None,
@@ -86,40 +77,41 @@ impl<'a> Get<'a> {
             name: None,
             in_tree: None,
             past,
-        }
+        };
+        Self { to, job }
     }
 
     /// Sets the targets of the run, so that none becomes the partial file of this job, and none is
     /// replaced because the file system takes two names for one.
     pub const fn among(mut self, targets: &'a Targets) -> Self {
-        self.targets = Some(targets);
+        self.job.targets = Some(targets);
         self
     }
 
     /// Sets the file whose permissions the new file gets, if that is not the target.
     pub fn like(mut self, path: &'a Path) -> Self {
-        self.like = Some(path);
+        self.job.like = Some(path);
         self
     }
 
     /// Sets the size of the file in a listing. Before a transfer of another length fails, `SIZE` is
     /// asked for.
     pub const fn listed(mut self, size: Option<u64>) -> Self {
-        self.listed = size;
+        self.job.listed = size;
         self
     }
 
     /// Sets the modification time of the new file, in place of the one that
     /// [`preserve`](FileOptions::preserve) asks for.
     pub const fn modified(mut self, time: Option<SystemTime>) -> Self {
-        self.time = time;
+        self.job.time = time;
         self
     }
 
     /// Prepares the job for several attempts: the facts of the server's file are asked for (`SIZE`,
     /// `MDTM`), so that a later attempt can resume its bytes.
     pub const fn repeated(mut self) -> Self {
-        self.is_repeated = true;
+        self.job.is_repeated = true;
         self
     }
 
@@ -127,37 +119,36 @@ impl<'a> Get<'a> {
     /// [move](FileOptions::moves), beside the path of the target. `name` must also identify the
     /// server (default: the server, user and path of the session).
     pub fn known_as(mut self, name: impl Into<String>, user: impl Into<Vec<u8>>) -> Self {
-        self.name = Some(MovedName { name: name.into(), user: user.into() });
+        self.job.name = Some(MovedName { name: name.into(), user: user.into() });
         self
     }
 
     /// Makes this the download of a file of a tree.
     pub(crate) fn in_tree(mut self, in_tree: InTree<'a>) -> Self {
-        self.in_tree = Some(in_tree);
+        self.job.in_tree = Some(in_tree);
         self
     }
 
     /// Sets the place on the connection of the next attempt.
     pub fn set_place(&mut self, place: Place) {
-        self.place = place;
+        self.job.place = place;
     }
 
     /// Lets the next attempt begin at byte 0, whatever exists.
     pub fn start_over(&mut self) {
-        self.past.from_start = true;
-        self.past.file = None;
+        self.job.start_over();
     }
 
     /// Returns the place of the server's file, with the directory that an attempt entered.
     #[must_use]
     pub const fn place(&self) -> &Place {
-        &self.place
+        &self.job.place
     }
 
     /// Returns what the last failed attempt left.
     #[must_use]
     pub const fn left(&self) -> &Left {
-        &self.past.left
+        &self.job.past.left
     }
 
     /// Downloads the file, or the bytes that are missing, unless the options skip it.
@@ -179,7 +170,7 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Move`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
+        let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
         self.run(client, on, &mut watch)
     }
 
@@ -190,26 +181,81 @@ impl<'a> Get<'a> {
         on: &dyn Observer,
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
-        self.past.left = Left::Nothing;
+        self.job.past.left = Left::Nothing;
         self.check_apart(client)?;
         match self.to {
             // An interrupted move continues before any file is skipped.
-            Sink::Path(target) if self.options.moves => self.take(client, on, watch, target),
-            _ if self.options.moves => Err(Error::Move(MoveFault::NotRegular)),
+            Sink::Path(target) if self.job.options.moves => self.take(client, on, watch, target),
+            _ if self.job.options.moves => Err(Error::Move(MoveFault::NotRegular)),
             _ => match self.skips(client)? {
                 Some(why) => Ok(Done::skipped(why)),
-                None => self.fetch(client, on, watch, None),
+                None => self.job.fetch(client, on, watch, &mut self.to),
             },
         }
     }
+}
 
-    /// Downloads the file, whatever the target holds; to `taken` instead of the target, if given.
+impl Client {
+    /// Downloads the file at `path` to the local file `target`, in type image.
+    ///
+    /// The local file gets its name only when it is complete. The server must have confirmed the
+    /// download, the length must match any length that the server reports, and the file must be
+    /// synced to disk. Until then, an existing file is unchanged, unless the download resumes it.
+    ///
+    /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
+    /// later download resumes if its record, or the server's digest, proves the bytes. A `NAME.part`
+    /// of another program is left alone, and another name is used. If the server cannot resume
+    /// downloads, or its file has changed, the download starts at byte 0. [`Get`] has
+    /// events too.
+    ///
+    /// ```no_run
+    /// use ftp_client::{FileOptions, Resume, Watch};
+    ///
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// # client.login("anonymous", "guest@")?;
+    /// let options = FileOptions::new().resume(Resume::Proven);
+    /// let done = client.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
+    /// println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - The errors of [`retrieve`](Self::retrieve) and
+    ///   [`Download::finish`](crate::Download::finish).
+    /// - [`Error::Local`] if the local file fails.
+    /// - [`Error::Incomplete`] if the server confirms the download, but its file differs in length
+    ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
+    /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
+    ///   removed.
+    /// - With [`Verify::Digest`](crate::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
+    ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
+    ///   mismatch.
+    pub fn download_to(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        target: impl AsRef<Path>,
+        options: &FileOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Done, Error> {
+        let target = Sink::Path(target.as_ref());
+        Get::new(Place::at(path), target, options).run(self, &(), watch)
+    }
+}
+
+impl GetJob<'_> {
+    fn start_over(&mut self) {
+        self.past.from_start = true;
+        self.past.file = None;
+    }
+
+    /// Downloads the file, whatever the target holds.
     pub(super) fn fetch(
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
         watch: &mut Watch<'_>,
-        taken: Option<&Path>,
+        to: &mut Sink<'_>,
     ) -> Result<Done, Error> {
         client.set_representation(self.options.representation);
         let algorithm = match self.options.verify {
@@ -222,33 +268,7 @@ impl<'a> Get<'a> {
         };
         loop {
             let mut checksum = algorithm.and_then(Checksum::new);
-            let Self { place, to, options, targets, like, listed, is_repeated, past, .. } = self;
-            let in_tree = self.in_tree.as_ref();
-            let (listed, is_repeated) = (*listed, *is_repeated);
-            let mut fetch = Fetch {
-                place,
-                options,
-                targets: *targets,
-                like: *like,
-                in_tree,
-                listed,
-                time,
-                is_repeated,
-                past,
-            };
-            let done = match taken {
-                Some(path) => {
-                    // The file is private from its first byte if the one that it replaces is.
-                    fetch.like = match to {
-                        Sink::Path(target) | Sink::InPlace(target) => Some(target),
-                        Sink::Stream(_) => None,
-                    };
-                    fetch.targets = None;
-                    fetch.once(client, on, watch, &mut checksum, &mut Sink::Path(path))
-                }
-                None => fetch.once(client, on, watch, &mut checksum, to),
-            };
-            match done {
+            match self.once(client, on, watch, &mut checksum, (to, time)) {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => self.past.from_start = true,
                 Err(error) => {
@@ -260,26 +280,20 @@ impl<'a> Get<'a> {
             }
         }
     }
-}
 
-impl Fetch<'_> {
-    /// Makes one request for the file; returns `None` if another one must begin at byte 0.
+    /// Makes one request for the file, which gets the modification time `time`; returns `None` if
+    /// another one must begin at byte 0.
     fn once(
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
         watch: &mut Watch<'_>,
         checksum: &mut Option<Checksum>,
-        to: &mut Sink<'_>,
+        (to, time): (&mut Sink<'_>, Option<SystemTime>),
     ) -> Result<Option<Done>, Error> {
-        let Self { place, options, targets, like, in_tree, listed, time, is_repeated, past } = self;
-        let in_tree = *in_tree;
-        let targets = *targets;
         let target = to.name();
-        let (is_repeated, like) = (*is_repeated, *like);
-        let mut search = Search { place, options, targets, like, in_tree, is_repeated, past, on };
-        let mut start = search.start(client, to)?;
-        past.from_start = false;
+        let mut start = self.start(client, on, to)?;
+        self.past.from_start = false;
         if let (Some(checksum), Some(file)) = (checksum.as_mut(), start.file()) {
             let kept = checksum.update_from(file, start.kept);
             kept.map_err(|error| start.failed_here(&error))?;
@@ -290,21 +304,12 @@ impl Fetch<'_> {
                 Moved { bytes: 0, duration: Duration::ZERO, is_known, modified: None }
             }
             false => {
-                let asks_time =
-                    in_tree.is_some_and(|in_tree| in_tree.asks_time && start.origin.is_none());
-                let repetitions = REPETITIONS;
-                let listed = *listed;
-                let mut request = Request {
-                    place,
-                    options,
-                    listed,
-                    past,
-                    on,
-                    watch,
-                    checksum,
-                    asks_time,
-                    repetitions,
-                };
+                let asks_time = start.origin.is_none()
+                    && self.in_tree.as_ref().is_some_and(|in_tree| in_tree.asks_time);
+                let (listed, repetitions) = (self.listed, REPETITIONS);
+                let job = &mut *self;
+                let mut request =
+                    Request { job, on, watch, checksum, listed, asks_time, repetitions };
                 match request.run(client, &mut start) {
                     Ok(Ended::Complete(moved)) => moved,
                     Ok(Ended::FromZero(why)) => {
@@ -312,18 +317,18 @@ impl Fetch<'_> {
                         return Ok(None);
                     }
                     Err(error) => {
-                        past.note_failure(start, &error, is_repeated);
+                        self.past.note_failure(start, &error, self.is_repeated);
                         return Err(error);
                     }
                 }
             }
         };
-        let path = place.path().to_vec();
+        let path = self.place.path().to_vec();
         let moved = Moved {
-            is_known: moved.is_known || *listed == Some(start.kept + moved.bytes),
+            is_known: moved.is_known || self.listed == Some(start.kept + moved.bytes),
             ..moved
         };
-        let checked = check(client, &path, options, past, &start, &moved, checksum.take());
+        let checked = self.check(client, &start, &moved, checksum.take());
         let verified = match checked {
             Ok(verified) => verified,
             Err(Error::Mismatch { .. }) if start.kept > 0 => {
@@ -335,7 +340,7 @@ impl Fetch<'_> {
                 return Ok(None);
             }
             Err(error) => {
-                past.left = match start.target {
+                self.past.left = match start.target {
                     Writing::Stream(_) => Left::Stream,
                     _ if error.kind() == ErrorKind::Integrity => Left::Wrong,
                     _ => Left::Nothing,
@@ -351,59 +356,59 @@ impl Fetch<'_> {
         let (kept, source) = (start.kept, path);
         let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
         let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
-        let known = known.filter(|_| in_tree.is_some()).map(SystemTime::from);
-        let replaces = options.existing != Existing::Keep;
-        if start.publish(time.or(known), replaces, targets, in_tree)? == Committed::Exists {
+        let known = known.filter(|_| self.in_tree.is_some()).map(SystemTime::from);
+        let replaces = self.options.existing != Existing::Keep;
+        let in_tree = self.in_tree.as_ref();
+        if start.publish(time.or(known), replaces, self.targets, in_tree)? == Committed::Exists {
             return Ok(Some(Done::skipped("now exists")));
         }
         on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });
         Ok(Some(done))
     }
-}
 
-/// Verifies that the file is complete, as far as the server can be asked and the caller wants it.
-fn check(
-    client: &mut Client,
-    path: &[u8],
-    options: &FileOptions,
-    past: &mut Memory,
-    start: &Start<'_>,
-    moved: &Moved,
-    checksum: Option<Checksum>,
-) -> Result<Verified, Error> {
-    if options.verify == Verify::None {
-        return Ok(Verified::No);
-    }
-    let all = start.kept + moved.bytes;
-    let is_image = options.representation == RepresentationType::Image;
-    // The beginning and the rest belong together only if the file has not changed in between.
-    if start.kept > 0
-        && !start.is_whole
-        && let Some(then) = start.origin.and_then(|origin| origin.modified)
-        && let Ok(Some(now)) = client.modified(path)
-        && now != then
-    {
-        return Err(Error::Changed);
-    }
-    let mut verified = match start.origin.and_then(|origin| origin.size) {
-        Some(size) if size != all && is_image => {
-            return Err(Error::Incomplete { bytes: all, announced: Some(size) });
+    /// Verifies that the file is complete, as far as the server can be asked and the caller wants it.
+    fn check(
+        &self,
+        client: &mut Client,
+        start: &Start<'_>,
+        moved: &Moved,
+        checksum: Option<Checksum>,
+    ) -> Result<Verified, Error> {
+        let (path, options) = (self.place.path(), &self.options);
+        if options.verify == Verify::None {
+            return Ok(Verified::No);
         }
-        Some(_) if is_image => Verified::Size,
-        _ if moved.is_known => Verified::Size,
-        _ if is_image => verify::check_size(client, path, all, options.verify)?,
-        _ => Verified::No,
-    };
-    if let Some(checksum) = checksum {
-        verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
-        verified = Verified::Hash;
-    } else if start.kept > 0 && options.verify == Verify::IfKnown && !past.has_no_digest {
-        let is_digested = start.is_digested && start.is_whole;
-        if is_digested || is_digest_equal(client, path, start, all)? {
+        let all = start.kept + moved.bytes;
+        let is_image = options.representation == RepresentationType::Image;
+        // The beginning and the rest belong together only if the file has not changed in between.
+        if start.kept > 0
+            && !start.is_whole
+            && let Some(then) = start.origin.and_then(|origin| origin.modified)
+            && let Ok(Some(now)) = client.modified(path)
+            && now != then
+        {
+            return Err(Error::Changed);
+        }
+        let mut verified = match start.origin.and_then(|origin| origin.size) {
+            Some(size) if size != all && is_image => {
+                return Err(Error::Incomplete { bytes: all, announced: Some(size) });
+            }
+            Some(_) if is_image => Verified::Size,
+            _ if moved.is_known => Verified::Size,
+            _ if is_image => verify::check_size(client, path, all, options.verify)?,
+            _ => Verified::No,
+        };
+        if let Some(checksum) = checksum {
+            verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
             verified = Verified::Hash;
+        } else if start.kept > 0 && options.verify == Verify::IfKnown && !self.past.has_no_digest {
+            let is_digested = start.is_digested && start.is_whole;
+            if is_digested || is_digest_equal(client, path, start, all)? {
+                verified = Verified::Hash;
+            }
         }
+        Ok(verified)
     }
-    Ok(verified)
 }
 
 /// Compares the whole file with the server's digest, if the server has one.
@@ -427,9 +432,9 @@ fn is_digest_equal(
 impl std::fmt::Debug for Get<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Get")
-            .field("place", &self.place)
-            .field("options", &self.options)
-            .field("past", &self.past)
+            .field("place", &self.job.place)
+            .field("options", &self.job.options)
+            .field("past", &self.job.past)
             .finish_non_exhaustive()
     }
 }

@@ -287,10 +287,15 @@ impl Renaming<'_> {
                 let temporary = from.to_vec();
                 return Err(Error::Upload(UploadFault::PerhapsRenamed { temporary }));
             }
-        } else if self.repeats && stored.before.is_none() {
-            stored.before = Some([ServerFacts::ask(client, from)?, ServerFacts::ask(client, to)?]);
         }
-        let noted = before_rename(client, from);
+        // The caller may set times, and move away what the target has.
+        let mut noted = before_rename(client, from);
+        if noted.is_ok() && self.repeats && stored.before.is_none() {
+            noted = ServerFacts::ask(client, from).and_then(|source| {
+                stored.before = Some([source, ServerFacts::ask(client, to)?]);
+                Ok(())
+            });
+        }
         let begun = noted.and_then(|()| client.rename_from(from, to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {

@@ -2,7 +2,6 @@
 
 pub(crate) mod begin;
 pub(crate) mod checksum;
-mod download;
 pub(crate) mod evidence;
 pub(crate) mod get;
 pub(crate) mod growing;
@@ -25,7 +24,6 @@ mod small;
 mod take;
 pub(crate) mod targets;
 mod temporary;
-pub(crate) mod upload;
 pub(crate) mod verify;
 
 pub use options::{Done, Verified};

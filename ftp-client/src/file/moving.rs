@@ -47,7 +47,7 @@ impl MovedName {
 }
 
 /// Paths of the files from which the next run continues an interrupted move.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct MoveJournal {
     path: PathBuf,
     directory: PathBuf,

@@ -4,7 +4,6 @@
 //! verifies the result and gives it its name. Another attempt, also over another connection,
 //! resumes only bytes that this job sent, or that a journal or a digest proves.
 
-mod finish;
 mod give;
 mod sending;
 mod start;
@@ -12,6 +11,7 @@ mod start;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
 use crate::transfer::Watch;
+use crate::tree::path::{join, split};
 use crate::url_path::Place;
 
 /// The source of an upload.
@@ -81,9 +82,8 @@ impl TemporaryName {
     /// Returns the temporary path of the file at `path`, in the same directory.
     #[must_use]
     pub fn of(&self, path: &[u8]) -> Vec<u8> {
-        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, name) = path.split_at_checked(start).unwrap_or((b"", path));
-        [directory, &self.before, name, &self.after].concat()
+        let (directory, name) = split(path);
+        join(directory, &[&self.before, name, &self.after].concat())
     }
 }
 
@@ -127,12 +127,13 @@ struct Job<'a> {
     /// What identifies the journal of a move, if the session does not.
     name: Option<MovedName>,
     targets: Option<&'a RemoteTargets>,
-    past: Past,
+    before_rename: Option<&'a mut BeforeRename<'a>>,
+    past: PutPast,
 }
 
 /// What the earlier attempts did.
 #[derive(Default)]
-struct Past {
+pub(crate) struct PutPast {
     /// The position after the last byte that was sent; `None` if the attempts cannot have left a
     /// file under the name that they wrote to.
     sent: Option<u64>,
@@ -219,9 +220,9 @@ impl<'a> Put<'a> {
     /// Returns the upload of `from` to `to`.
     pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
-        let (store, past) = (StoreAs::default(), Past::default());
+        let (store, past) = (StoreAs::default(), PutPast::default());
         let (repeats, is_apart, proves_new, following) = (false, false, false, None);
-        let (name, targets) = (None, None);
+        let (name, targets, before_rename) = (None, None, None);
         let job = Job {
             origin,
             place,
@@ -233,6 +234,7 @@ impl<'a> Put<'a> {
             following,
             name,
             targets,
+            before_rename,
             past,
         };
         Self { from, job }
@@ -287,6 +289,17 @@ impl<'a> Put<'a> {
         self
     }
 
+    /// Sets what earlier attempts of another job for the same upload did.
+    pub(crate) fn after(mut self, past: PutPast) -> Self {
+        self.job.past = past;
+        self
+    }
+
+    /// Returns what the attempts did, for another job.
+    pub(crate) fn into_past(self) -> PutPast {
+        self.job.past
+    }
+
     /// Sets the place on the connection of the next attempt.
     pub fn set_place(&mut self, place: Place) {
         self.job.origin = place.clone();
@@ -313,6 +326,20 @@ impl<'a> Put<'a> {
         self.job.past.stored.is_some()
     }
 
+    /// Sets what is called with the temporary path once the upload is complete under its temporary
+    /// name, before its rename. A move has its own notes instead.
+    pub(crate) fn before_rename(mut self, note: &'a mut BeforeRename<'a>) -> Self {
+        self.job.before_rename = Some(note);
+        self
+    }
+
+    /// Returns whether the last attempt left the session in another directory than the place needs,
+    /// so that the connection is of no use for relative paths.
+    #[must_use]
+    pub const fn left_directory(&self) -> bool {
+        self.job.past.left_directory
+    }
+
     /// Uploads the file, or what is missing of it.
     ///
     /// A later call, also with another client that is logged in as the same user, is another
@@ -329,70 +356,56 @@ impl<'a> Put<'a> {
     /// - [`Error::Upload`] for the other failures of a whole upload, and [`Error::Move`] for those
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        self.attempt_noting(client, on, &mut |_, _| Ok(()))
-    }
-
-    /// Attempts the upload as [`attempt`](Self::attempt) does, and calls `before_rename` with the
-    /// temporary path once the upload is complete under its temporary name, except in a move.
-    pub(crate) fn attempt_noting(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        before_rename: &mut BeforeRename<'_>,
-    ) -> Result<Done, Error> {
         let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
         let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
         if on.wants_bytes() {
             watch = watch.meter(&mut meter);
         }
-        self.attempt_with(client, on, &mut watch, before_rename)
-    }
-
-    /// Returns whether the last attempt left the session in another directory than the place needs,
-    /// so that the connection is of no use for relative paths.
-    #[must_use]
-    pub const fn left_directory(&self) -> bool {
-        self.job.past.left_directory
+        self.job.run(&mut self.from, client, on, &mut watch)
     }
 
     /// Attempts the upload with the caller's meter.
-    pub(super) fn attempt_with(
+    pub(super) fn attempt_watched(
         &mut self,
         client: &mut Client,
-        on: &dyn Observer,
         watch: &mut Watch<'_>,
-        before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
-        let Self { from, job } = self;
-        if job.past.is_final {
-            return Err(Error::Upload(UploadFault::Spent));
-        }
-        if !client.has_moved() {
-            job.place = job.origin.clone();
-        }
-        let opened;
-        let mut source = match from {
-            LocalSource::Path(path) => {
-                opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
-                Opened::of(&opened, path)?
-            }
-            LocalSource::File(file, path) => Opened::of(file, path)?,
-            LocalSource::Stream(stream) => Opened::Stream(*stream),
-        };
-        job.past.left_directory = false;
-        let done = match job.take_turn(client) {
-            Err(error) => Err(error),
-            Ok(turn) => match job.options.moves {
-                true => job.give(client, on, watch, &source),
-                false => job.run(client, on, watch, &mut source, before_rename),
-            }
-            .and_then(|done| job.end_turn(turn, done)),
-        };
-        if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
-            job.past.from_start = true;
-            job.past.stored = None;
-        }
-        done
+        self.job.run(&mut self.from, client, &(), watch)
+    }
+}
+
+impl Client {
+    /// Uploads the local file `source` to `path`, replacing an existing file. [`Put`] has more
+    /// choices, and can be attempted again.
+    ///
+    /// The upload succeeds if the server has confirmed it and the local file did not change
+    /// meanwhile. The server's size, if known, must equal that of the local file.
+    ///
+    /// With [`resume`](FileOptions::resume), the upload continues after the bytes that the server
+    /// has, if a journal of an earlier run or a digest proves that they came from the local file.
+    /// Otherwise, and if the server cannot append, it starts at byte 0.
+    ///
+    /// ```no_run
+    /// use ftp_client::{FileOptions, Watch};
+    ///
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// # client.login("anonymous", "guest@")?;
+    /// client.upload_from("a.bin", "incoming/a.bin", &FileOptions::new(), &mut Watch::new())?;
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Put::attempt`].
+    pub fn upload_from(
+        &mut self,
+        source: impl AsRef<Path>,
+        path: impl AsRef<[u8]>,
+        options: &FileOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Done, Error> {
+        let source = LocalSource::Path(source.as_ref());
+        Put::new(source, Place::at(path), options).attempt_watched(self, watch)
     }
 }
 
@@ -422,15 +435,39 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Uploads, if necessary under a temporary name, and publishes.
+    /// Attempts the upload: takes the turn of the target, decides whether to upload, uploads, if
+    /// necessary under a temporary name, and publishes. A move then removes the source.
     fn run(
         &mut self,
+        from: &mut LocalSource<'_>,
         client: &mut Client,
         on: &dyn Observer,
         watch: &mut Watch<'_>,
-        source: &mut Opened<'_>,
-        before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
+        if self.past.is_final {
+            return Err(Error::Upload(UploadFault::Spent));
+        }
+        if !client.has_moved() {
+            self.place = self.origin.clone();
+        }
+        let opened;
+        let mut source = match from {
+            LocalSource::Path(path) => {
+                opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
+                Opened::of(&opened, path)?
+            }
+            LocalSource::File(file, path) => Opened::of(file, path)?,
+            LocalSource::Stream(stream) => Opened::Stream(*stream),
+        };
+        self.past.left_directory = false;
+        let turn = self.take_turn(client)?;
+        let mut moving = None;
+        if self.options.moves {
+            match self.begin_move(client, on, &mut source)? {
+                ControlFlow::Continue(begun) => moving = Some(begun),
+                ControlFlow::Break(done) => return self.end_turn(turn, done),
+            }
+        }
         client.set_representation(self.options.representation);
         let facts = source.facts();
         if self.past.local != facts {
@@ -442,32 +479,43 @@ impl<'a> Job<'a> {
         if self.past.stored.is_none()
             && let Some(why) = self.skips(client, facts)?
         {
-            return Ok(Done::skipped(why));
+            return self.end_turn(turn, Done::skipped(why));
         }
         let own = self.place.name().to_vec();
-        let StoreAs::Under(temporary) = &self.store else {
-            let done = self.upload(client, on, watch, source);
-            if !matches!(self.store, StoreAs::Unique) {
-                self.place.set_name(&own);
-            }
-            return done;
+        let temporary = match &self.store {
+            StoreAs::Under(temporary) => Some(temporary.of(&own)),
+            StoreAs::Final | StoreAs::Append | StoreAs::Unique => None,
         };
-        let temporary = temporary.of(&own);
         let done = loop {
             if self.past.stored.is_none() {
-                self.place.set_name(&temporary);
-                match self.upload(client, on, watch, source) {
-                    Ok(done) => self.past.stored = Some(Stored::new(done)),
-                    Err(error) => break Err(error),
+                if let Some(temporary) = &temporary {
+                    self.place.set_name(temporary);
+                }
+                match self.upload(client, on, watch, &mut source) {
+                    Ok(done) if temporary.is_some() => self.past.stored = Some(Stored::new(done)),
+                    done => break done,
                 }
             }
-            if let Some(done) = self.publish(client, &temporary, &own, before_rename).transpose() {
+            let names = (temporary.as_deref().unwrap_or_default(), own.as_slice());
+            if let Some(done) = self.publish(client, names, &mut moving).transpose() {
                 break done;
             }
             // The bytes that are there are of no use.
             self.past.from_start = true;
         };
-        self.place.set_name(&own);
-        done
+        if self.store != StoreAs::Unique {
+            self.place.set_name(&own);
+        }
+        let done = done.inspect_err(|error| {
+            self.past.from_start |= error.kind() == ErrorKind::Integrity;
+            if error.kind() == ErrorKind::Integrity {
+                self.past.stored = None;
+            }
+        });
+        match moving {
+            Some(moving) => self.end_move(moving, done),
+            None => done,
+        }
+        .and_then(|done| self.end_turn(turn, done))
     }
 }

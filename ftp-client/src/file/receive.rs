@@ -7,25 +7,24 @@ use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::begin::{Left, Memory, Start, Writing};
+use super::begin::{Left, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
-use super::options::{FileOptions, Verify};
+use super::get::GetJob;
+use super::options::Verify;
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::transfer::{Download, Watch};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Entered;
 
 /// The request for the missing bytes.
-pub(super) struct Request<'r, 'w> {
-    pub(super) place: &'r mut Place,
-    pub(super) options: &'r FileOptions,
-    pub(super) listed: Option<u64>,
-    pub(super) past: &'r mut Memory,
+pub(super) struct Request<'r, 'j, 'w> {
+    pub(super) job: &'r mut GetJob<'j>,
     pub(super) on: &'r dyn Observer,
     pub(super) watch: &'r mut Watch<'w>,
     pub(super) checksum: &'r mut Option<Checksum>,
+    pub(super) listed: Option<u64>,
     /// Whether the modification time is asked for together with the file.
     pub(super) asks_time: bool,
     /// How often the file may be requested again because it has grown since it was listed.
@@ -52,7 +51,7 @@ pub(super) struct Moved {
     pub(super) modified: Option<TimeVal>,
 }
 
-impl Request<'_, '_> {
+impl Request<'_, '_, '_> {
     pub(super) fn run(
         &mut self,
         client: &mut Client,
@@ -61,16 +60,16 @@ impl Request<'_, '_> {
         let from = start.kept - start.compare;
         let size = start.origin.and_then(|origin| origin.size);
         let (path, received) = loop {
-            let path = self.place.path().to_vec();
+            let path = self.job.place.path().to_vec();
             let error = match self.begin(client, &path, from) {
                 Ok(download) => break (path.clone(), self.receive(download, &path, start)),
                 Err(error) => error,
             };
             if from > 0 && error.refuses_restart() {
-                self.past.no_restart = true;
+                self.job.past.no_restart = true;
                 return Ok(Ended::FromZero(Why::NoRestart));
             }
-            if self.place.enter(client, &error)? != Entered::There {
+            if self.job.place.enter(client, &error)? != Entered::There {
                 return Err(error);
             }
         };
@@ -108,7 +107,7 @@ impl Request<'_, '_> {
             }
         }
         if size == Some(all) && self.is_image() {
-            self.past.left = Left::Wrong;
+            self.job.past.left = Left::Wrong;
         }
         Err(Error::Incomplete { bytes, announced: Some(all) })
     }
@@ -126,7 +125,7 @@ impl Request<'_, '_> {
     }
 
     fn is_image(&self) -> bool {
-        self.options.representation == RepresentationType::Image
+        self.job.options.representation == RepresentationType::Image
     }
 
     /// Receives the data of a download of the file at `path`.
@@ -143,14 +142,14 @@ impl Request<'_, '_> {
         // With an offset, some servers announce the size of the rest, and some that of the whole
         // file.
         let total = size.or(announced.filter(|_| from == 0)).or(self.listed);
-        if self.options.verify == Verify::None {
+        if self.job.options.verify == Verify::None {
             download.take_any_length();
         } else if let Some(size) = size.or(self.listed.filter(|_| announced.is_none()))
             && self.is_image()
         {
             download.expect_length(size.saturating_sub(from));
         }
-        if let Some(most) = self.options.most_bytes {
+        if let Some(most) = self.job.options.most_bytes {
             download.take_at_most(most.saturating_sub(from));
         }
         let target = start.name().to_vec();
@@ -177,7 +176,7 @@ impl Request<'_, '_> {
         let error = match copied {
             Ok(_) if left > 0 => {
                 // The server's file ends before the kept bytes do.
-                self.past.left = Left::Wrong;
+                self.job.past.left = Left::Wrong;
                 let bytes = start.kept - left;
                 return Err(Error::Incomplete { bytes, announced: Some(start.kept) });
             }
@@ -191,7 +190,7 @@ impl Request<'_, '_> {
             Err(Error::Local(error)) => start.failed_here(&error),
             Err(error) => error,
         };
-        self.past.left = match &start.target {
+        self.job.past.left = match &start.target {
             Writing::Stream(_) if written > 0 => Left::Stream,
             Writing::File(file) if !file.is_kept() && written > 0 => Left::Removed,
             _ => Left::Nothing,

@@ -18,7 +18,7 @@ use crate::file::begin::Sink;
 use crate::file::get::Get;
 use crate::file::options::Backoff;
 use crate::file::options::FileOptions;
-use crate::file::upload::FileUpload;
+use crate::file::put::{LocalSource, Put};
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
 use crate::transfer::Watch;
@@ -208,9 +208,10 @@ impl Retry {
         options: &FileOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
-        let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
+        let source = LocalSource::Path(source.as_ref());
+        let mut job = Put::new(source, Place::at(path), options).repeats(true);
         self.persist(|client, attempt| {
-            let done = upload.attempt(client, watch)?;
+            let done = job.attempt_watched(client, watch)?;
             Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)

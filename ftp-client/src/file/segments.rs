@@ -98,27 +98,28 @@ impl Get<'_> {
         most: usize,
         on: &dyn Observer,
     ) -> Result<Done, Error> {
-        if self.options.moves {
+        if self.job.options.moves {
             return self.attempt(&mut *pool.take()?, on);
         }
         if let Some(why) = self.skips(&mut *pool.take()?)? {
             return Ok(Done::skipped(why));
         }
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
-            self.past.left = Left::Nothing;
-            return self.fetch(&mut *pool.take()?, on, &mut watch, None);
+            let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
+            self.job.past.left = Left::Nothing;
+            return self.job.fetch(&mut *pool.take()?, on, &mut watch, &mut self.to);
         };
         let target = file.target().to_owned();
-        let preserved = origin.modified.filter(|_| self.options.preserve).map(SystemTime::from);
-        let replaces = self.options.existing != Existing::Keep;
+        let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
+        let replaces = self.job.options.existing != Existing::Keep;
         let start = Start::at_0(Writing::File(file));
-        let time = self.time.or(preserved);
-        let committed = start.publish(time, replaces, self.targets, self.in_tree.as_ref())?;
+        let time = self.job.time.or(preserved);
+        let committed =
+            start.publish(time, replaces, self.job.targets, self.job.in_tree.as_ref())?;
         if committed == Committed::Exists {
             return Ok(Done::skipped("now exists"));
         }
-        let (source, target) = (self.place.path(), target.as_os_str().as_bytes());
+        let (source, target) = (self.job.place.path(), target.as_os_str().as_bytes());
         on.event(Event::Done { source, target, bytes: done.bytes, verified: done.verified });
         Ok(done)
     }
@@ -135,10 +136,10 @@ impl Get<'_> {
         most: usize,
         on: &dyn Observer,
     ) -> Result<Option<Whole>, Error> {
-        self.past.left = Left::Nothing;
-        let is_image = self.options.representation == RepresentationType::Image;
+        self.job.past.left = Left::Nothing;
+        let is_image = self.job.options.representation == RepresentationType::Image;
         let target = match self.to {
-            Sink::Path(target) if is_image && self.like.is_none() => target,
+            Sink::Path(target) if is_image && self.job.like.is_none() => target,
             _ => return Ok(None),
         };
         let mut client = pool.take()?;
@@ -146,7 +147,7 @@ impl Get<'_> {
             Ok(Ok(segments)) => {
                 let gathered = segments.gather(pool, client, most);
                 if gathered.is_err() && segments.pieces.kept().is_ok_and(|kept| !kept.is_empty()) {
-                    self.past.left = Left::Ranges(segments.pieces.first().to_owned());
+                    self.job.past.left = Left::Ranges(segments.pieces.first().to_owned());
                 }
                 gathered
             }
@@ -158,18 +159,13 @@ impl Get<'_> {
             Ok(Err(why)) => {
                 if let Some(why) = why {
                     let text = &format!("downloading over one connection: {why}");
-                    on.event(Event::Note { target: self.place.path(), text });
+                    on.event(Event::Note { target: self.job.place.path(), text });
                 }
                 Ok(None)
             }
             Err(Error::Local(error)) => Err(Error::Local(named_once(target, &error))),
             Err(error) => Err(error),
         }
-    }
-
-    /// Returns the path from which the names of partial files are derived.
-    fn parts_of<'t>(&'t self, target: &'t Path) -> &'t Path {
-        self.in_tree.as_ref().map_or(target, |in_tree| &in_tree.parts)
     }
 
     /// Prepares the download in ranges, or returns why a single connection must be used. Without a
@@ -180,7 +176,7 @@ impl Get<'_> {
         target: &'s Path,
         on: &'s dyn Observer,
     ) -> Result<Result<Segments<'s>, Option<&'static str>>, Error> {
-        let path = self.place.path();
+        let path = self.job.place.path();
         let origin = Origin::ask(client, path)?;
         let (Some(size), Some(_)) = (origin.size, origin.modified) else {
             // A file of which nothing is known may be missing.
@@ -188,23 +184,23 @@ impl Get<'_> {
             let why = "the file's size or modification time is unknown";
             return Ok(Err(is_known.then_some(why)));
         };
-        if size < 2 * LEAST || self.options.most_bytes.is_some_and(|most| size > most) {
+        if size < 2 * LEAST || self.job.options.most_bytes.is_some_and(|most| size > most) {
             return Ok(Err(None));
         }
-        if self.options.verify == Verify::Digest {
+        if self.job.options.verify == Verify::Digest {
             // Fails before the download if the server cannot compute a digest.
             verify::checksum(client)?;
         }
         let Some(record) = Record::new(SourceId::ask(client, path)?, origin) else {
             return Ok(Err(Some("nothing identifies the server's file")));
         };
-        let pieces = Pieces::of(target, self.parts_of(target), self.targets, record)
+        let pieces = Pieces::of(target, self.job.parts_of(target), self.job.targets, record)
             .map_err(Error::Local)?;
-        if std::mem::take(&mut self.past.from_start) {
+        if std::mem::take(&mut self.job.past.from_start) {
             pieces.discard().map_err(Error::Local)?;
         }
-        self.past.file = None;
-        Ok(Ok(Segments { path, options: &self.options, pieces, origin, size, on }))
+        self.job.past.file = None;
+        Ok(Ok(Segments { path, options: &self.job.options, pieces, origin, size, on }))
     }
 }
 

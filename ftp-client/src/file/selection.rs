@@ -18,8 +18,8 @@ impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
     /// server's facts about the file, and on the local file.
     pub(super) fn skips(&self, client: &mut Client) -> Result<Option<&'static str>, Error> {
-        let selection = self.options.selection;
-        let existing = self.options.existing;
+        let selection = self.job.options.selection;
+        let existing = self.job.options.existing;
         if existing == Existing::Keep && self.target().is_some_and(is_there) {
             return Ok(Some("exists"));
         }
@@ -33,7 +33,7 @@ impl Get<'_> {
         if !needs_time && !selection.needs_size() {
             return Ok(None);
         }
-        let path = self.place.path();
+        let path = self.job.place.path();
         let time = match needs_time {
             true => Some(modified(client, path)?.unix_seconds()),
             false => None,
@@ -57,12 +57,10 @@ impl Get<'_> {
     /// server is on this computer, and both have the same size and time. A fact that is unknown
     /// proves nothing.
     pub(super) fn check_apart(&self, client: &mut Client) -> Result<(), Error> {
-        let is_at_risk = self.options.moves || matches!(self.to, Sink::InPlace(_));
+        let is_at_risk = self.job.options.moves || matches!(self.to, Sink::InPlace(_));
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
         let Ok(here) = fs::metadata(target) else { return Ok(()) };
-        let hosts = client.peer_addr().zip(client.local_addr());
-        let is_near = hosts.is_some_and(|(peer, own)| peer.ip() == own.ip());
-        if here.len() > 0 && is_near && is_like(client, self.place.path(), &here) {
+        if here.len() > 0 && client.is_near() && is_like(client, self.job.place.path(), &here) {
             return Err(Error::Download(DownloadFault::SameFile(target.to_owned())));
         }
         Ok(())

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::begin::named_once;
+use super::begin::{Sink, named_once};
 use super::get::Get;
 use super::growing::named;
 use super::journal::LocalFacts;
@@ -24,6 +24,7 @@ use super::local::{parent, rename};
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove, sync_directory};
 use super::options::Existing;
 use super::origin::{ServerFacts, TICK};
+use super::verify::prove_copy;
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, MoveFault};
@@ -39,17 +40,17 @@ const SETTLED: i64 = 10;
 /// Number of changes to a very new file after which its download is given up.
 const CHANGES: usize = 5;
 
-impl Get<'_> {
+impl<'a> Get<'a> {
     /// Downloads a file to `target`, and removes it from the server.
     pub(super) fn take(
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
         watch: &mut Watch<'_>,
-        target: &Path,
+        target: &'a Path,
     ) -> Result<Done, Error> {
         let _lock = hold(target)?;
-        let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.place));
+        let name = self.job.name.clone().unwrap_or_else(|| MovedName::of(client, &self.job.place));
         let journal = MoveJournal::of(target, &name);
         if let Some(record) = journal.read()?
             && let Some(done) = self.go_on(client, target, &journal, record)?
@@ -63,7 +64,7 @@ impl Get<'_> {
         // A TAKEN file without a journal may differ from the server's file.
         remove(&taken)?;
         let before = self.settled(client)?;
-        let done = self.fetch(client, on, watch, Some(&taken))?;
+        let done = self.fetch_to(client, on, watch, (&taken, target))?;
         let copy = copy_at(&taken)?;
         let length = copy.as_ref().map_or(0, |copy| copy.size);
         let there = match self.prove(client, &before, length, done.verified) {
@@ -91,10 +92,27 @@ impl Get<'_> {
         Ok(done)
     }
 
+    /// Downloads the file to `taken`, which gets the permissions of `target`.
+    fn fetch_to(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        watch: &mut Watch<'_>,
+        (taken, target): (&Path, &'a Path),
+    ) -> Result<Done, Error> {
+        let job = &mut self.job;
+        // The file is private from its first byte if the one that it replaces is.
+        let like = job.like.replace(target);
+        let targets = job.targets.take();
+        let done = job.fetch(client, on, watch, &mut Sink::Path(taken));
+        (job.like, job.targets) = (like, targets);
+        done
+    }
+
     /// Returns the facts of the server's file before its download. If the file is very new, waits
     /// first, so that any later change gets a different time.
     fn settled(&self, client: &mut Client) -> Result<ServerFacts, Error> {
-        let path = self.place.path();
+        let path = self.job.place.path();
         let mut facts = ServerFacts::ask_each(client, path)?;
         for _ in 0..CHANGES {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -122,18 +140,11 @@ impl Get<'_> {
         length: u64,
         verified: Verified,
     ) -> Result<ServerFacts, Error> {
-        let now = ServerFacts::ask_each(client, self.place.path())?;
+        let now = ServerFacts::ask_each(client, self.job.place.path())?;
         let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
-        let fault = match now.size {
-            None => MoveFault::Unreported("size"),
-            Some(_) if verified == Verified::No => MoveFault::Unreported("size"),
-            Some(size) if size != length || !is_same => MoveFault::ChangedMeanwhile,
-            Some(_) if now.modified.is_none() && verified != Verified::Hash => {
-                MoveFault::Unreported("modification time")
-            }
-            Some(_) => return Ok(now),
-        };
-        Err(Error::Move(fault))
+        let is_timed = now.modified.is_some() || verified == Verified::Hash;
+        let size = now.size.filter(|_| verified != Verified::No);
+        prove_copy(size, length, is_same, is_timed).map(|()| now).map_err(Error::Move)
     }
 
     /// Continues an interrupted move, and returns its result. Returns `None` if the file must be
@@ -161,7 +172,7 @@ impl Get<'_> {
             }
             journal.write(&record.with("published", "yes"))?;
         }
-        let path = self.place.path();
+        let path = self.job.place.path();
         let facts = ServerFacts::ask_each(client, path)?;
         let size = there.number("size").unwrap_or_default();
         let moved = Done { resumed: 0, ..Done::moved(0, size, Duration::ZERO) };
@@ -184,7 +195,7 @@ impl Get<'_> {
         record: &MoveRecord,
         journal: &MoveJournal,
     ) -> Result<(), Error> {
-        let path = self.place.path();
+        let path = self.job.place.path();
         let facts = ServerFacts::ask_each(client, path)?;
         if MoveRecord::of_server(&facts) != *record {
             journal.remove()?;
@@ -198,12 +209,12 @@ impl Get<'_> {
     /// Renames a complete file to its target; it has the permissions of a file that it replaces.
     /// Returns `false` if the target exists and must not be replaced.
     fn publish(&self, taken: &Path, target: &Path) -> Result<bool, Error> {
-        let replaces = self.options.existing != Existing::Keep;
+        let replaces = self.job.options.existing != Existing::Keep;
         let publish = || match rename(taken, target, replaces) {
             Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             renamed => renamed.map(|()| true),
         };
-        let renamed = match self.targets {
+        let renamed = match self.job.targets {
             Some(targets) => targets.publish(target, publish),
             None => publish(),
         };

@@ -3,8 +3,9 @@
 //! another one that the server takes for the same file, and sources go only when the server shows each
 //! new name.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -18,10 +19,10 @@ use super::journal::LocalFacts;
 use super::moving::{MoveJournal, hold};
 use crate::client::Client;
 use crate::error::{Error, MoveFault, Phase, UploadFault};
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::ListOptions;
 use crate::tree::local::Directory;
+use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
 use crate::tree::path::{join, split};
-use crate::tree::{AGAIN, Relation, Shown, fold, look};
 use crate::url_path::{Entered, Place};
 
 /// The local targets of one run, shared by its jobs.
@@ -239,21 +240,14 @@ impl RemoteTargets {
         left: &mut Vec<MovedTarget>,
         each: &mut dyn FnMut(&Path, Result<(), Error>),
     ) -> Result<(), Error> {
-        let mut missing = HashMap::new();
-        for is_last in [false, true] {
-            if is_last && !missing.is_empty() && !client.control.waiter().pause(AGAIN)? {
-                return Err(Error::Timeout(Phase::Overall));
-            }
-            let directories: HashSet<Vec<u8>> = match is_last {
-                false => left.iter().map(|target| whole(&target.place).0).collect(),
-                true => missing.drain().map(|(directory, _)| directory).collect(),
-            };
-            for directory in directories {
-                if let Some(name) = self.missing(client, &directory, left)? {
-                    missing.insert(directory, name);
-                }
-            }
-        }
+        let directories: HashSet<_> = left.iter().map(|target| whole(&target.place).0).collect();
+        let client = RefCell::new(client);
+        let pause = || match client.borrow().control.waiter().pause(AGAIN)? {
+            true => Ok(()),
+            false => Err(Error::Timeout(Phase::Overall)),
+        };
+        let lacks = |directory: &Vec<u8>| self.missing(&mut client.borrow_mut(), directory, left);
+        let missing: HashMap<_, _> = lacking(directories, pause, lacks)?.into_iter().collect();
         for MovedTarget { source, place } in left.drain(..) {
             let removed = match missing.get(&whole(&place).0) {
                 None => hold(&source.local).and_then(|_lock| source.remove()),
@@ -280,25 +274,24 @@ impl RemoteTargets {
         let targets = || left.iter().filter(|target| whole(&target.place).0 == directory);
         let Some(first) = targets().next() else { return Ok(None) };
         let mut place = first.place.clone();
-        let listed = names_of(client, &mut place)?;
+        let wanted: Vec<_> = targets().map(|target| whole(&target.place).1).collect();
+        let listed = names_of(client, &mut place, &wanted)?;
         let extras = self.folds_in(directory);
-        for target in targets() {
-            let (_, name) = whole(&target.place);
+        for (target, name) in targets().zip(&wanted) {
             place.set_name(target.place.name());
             let size = Some(target.source.facts.size);
             let is_shown = match &listed {
-                Some(ListedNames { names, sizes, hides_dots }) => {
-                    let shown = Shown { names, hides_dots: *hides_dots, extras: &extras };
-                    let listed = sizes.get(&name).copied();
-                    // An upload under a name that is cut short may have replaced this file. Some
-                    // servers list sizes in another form.
-                    shown.confirms(&name)
+                // An upload under a name that is cut short may have replaced this file. Some servers
+                // list sizes in another form.
+                Some(shown) => {
+                    let listed = shown.names.get(name).copied().flatten();
+                    shown.confirms(name, &extras)
                         && (listed.is_none()
                             || listed == size
                             || client.size(place.path())? == size)
                 }
                 // A size does not tell two files of one spelling apart.
-                None => !extras.contains(&fold(&name)) && client.size(place.path())? == size,
+                None => !extras.contains(&fold(name)) && client.size(place.path())? == size,
             };
             if !is_shown {
                 return Ok(Some(target.place.whole()));
@@ -347,14 +340,14 @@ impl NameTurn<'_> {
     ) -> Result<Option<Vec<u8>>, Error> {
         let (directory, name) = split(place.path());
         let (directory, name) = (directory.to_vec(), name.to_vec());
-        let mut others = self.written.iter().filter(|other| **other != name).peekable();
-        if others.peek().is_none() {
+        let others = self.written.iter().map(Vec::as_slice).filter(|other| *other != name);
+        let wanted: Vec<&[u8]> = others.clone().chain([name.as_slice()]).collect();
+        if wanted.len() == 1 {
             return Ok(None);
         }
-        let listed = names_in(client, &directory)?.ok();
-        let shows = |name| listed.as_ref().is_some_and(|listed| listed.names.contains(name));
-        let mut unclear = None;
-        for other in others {
+        let listed = names_in(client, &directory, &wanted)?.ok();
+        let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
+        let found = replaced(others, |other| {
             let there = join(&directory, other);
             // The other one may have replaced a file whose spelling stayed: this name.
             let relation = match (shows(other), shows(&name)) {
@@ -362,16 +355,16 @@ impl NameTurn<'_> {
                 (false, true) => look(client, place.path(), &there)?,
                 (_, false) => look(client, &there, place.path())?,
             };
-            match relation {
-                Relation::Two => {}
-                // Without a listing, the new name may have been there before.
-                Relation::One if listed.is_some() || moves => {
-                    return Err(Error::Upload(UploadFault::SameName(other.clone())));
-                }
-                Relation::One | Relation::Unclear => unclear = Some(other.clone()),
+            // Without a listing, the new name may have been there before.
+            let is_sure = relation != Relation::One || listed.is_some() || moves;
+            Ok::<_, Error>(if is_sure { relation } else { Relation::Unclear })
+        })?;
+        match found {
+            Some((other, Relation::One)) => {
+                Err(Error::Upload(UploadFault::SameName(other.to_vec())))
             }
+            unclear => Ok(unclear.map(|(other, _)| other.to_vec())),
         }
-        Ok(unclear)
     }
 
     /// Notes that a target was written.
@@ -390,22 +383,16 @@ fn whole(place: &Place) -> (Vec<u8>, Vec<u8>) {
     (directory.to_vec(), name.to_vec())
 }
 
-/// The names in a directory.
-#[derive(Default)]
-struct ListedNames {
-    names: HashSet<Vec<u8>>,
-    /// The sizes of those whose size is listed.
-    sizes: HashMap<Vec<u8>, u64>,
-    /// Whether the server may hide names that begin with a dot.
-    hides_dots: bool,
-}
-
-/// Returns the names in the directory of `place`, entering it if necessary. Returns `None` if the
-/// server refuses the listing.
-fn names_of(client: &mut Client, place: &mut Place) -> Result<Option<ListedNames>, Error> {
+/// Returns the wanted names in the directory of `place`, entering it if necessary. Returns `None` if
+/// the server refuses the listing.
+fn names_of(
+    client: &mut Client,
+    place: &mut Place,
+    wanted: &[Vec<u8>],
+) -> Result<Option<ShownNames>, Error> {
     loop {
-        let error = match names_in(client, split(place.path()).0)? {
-            Ok(names) => return Ok(Some(names)),
+        let error = match names_in(client, split(place.path()).0, wanted)? {
+            Ok(shown) => return Ok(Some(shown)),
             Err(error) => error,
         };
         if place.enter(client, &error)? != Entered::There {
@@ -414,23 +401,14 @@ fn names_of(client: &mut Client, place: &mut Place) -> Result<Option<ListedNames
     }
 }
 
-/// Returns the names in a directory, or the server's refusal.
-fn names_in(client: &mut Client, directory: &[u8]) -> Result<Result<ListedNames, Error>, Error> {
+/// Returns the wanted names in a directory, or the server's refusal.
+fn names_in(
+    client: &mut Client,
+    directory: &[u8],
+    wanted: &[impl AsRef<[u8]>],
+) -> Result<Result<ShownNames, Error>, Error> {
     let options = ListOptions { all: true, ..ListOptions::default() };
-    let listed = client.list_directory(directory, options);
-    match listed.and_then(|entries| entries.gather(ListLimits::default())) {
-        Ok(listing) => {
-            let sizes = listing.entries.iter().map(|entry| Some((entry.name.clone(), entry.size?)));
-            let sizes = sizes.flatten().collect();
-            let hides_dots = !listing.shows_hidden;
-            let names = listing.entries.into_iter().map(|entry| entry.name).collect();
-            Ok(Ok(ListedNames { names, sizes, hides_dots }))
-        }
-        Err(error @ Error::Refused(..)) => Ok(Err(error)),
-        // Without the rest of the names, nothing is confirmed.
-        Err(Error::ListingCut(_)) => Ok(Ok(ListedNames::default())),
-        Err(error) => Err(error),
-    }
+    ShownNames::list(client, directory, options, &wanted.iter().map(AsRef::as_ref).collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

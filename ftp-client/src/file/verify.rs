@@ -11,7 +11,7 @@ use super::evidence::Asked;
 use super::options::Verify;
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, Phase};
+use crate::error::{Error, MoveFault, Phase};
 
 /// The pause before a digest is asked for again, after a 450.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -168,10 +168,55 @@ fn compare(
     }
 }
 
+/// Judges whether a source may go after its copy of `length` bytes. `size` is that of the server's
+/// file, which is the source or the copy; `is_same` says whether its known facts are those that were
+/// noted, and `is_timed` whether its time is known as far as it is needed. Only facts that come from
+/// one command are compared in full: a listing can round the time that `MDTM` reports.
+pub(crate) fn prove_copy(
+    size: Option<u64>,
+    length: u64,
+    is_same: bool,
+    is_timed: bool,
+) -> Result<(), MoveFault> {
+    match size {
+        None => Err(MoveFault::Unreported("size")),
+        Some(size) if size != length || !is_same => Err(MoveFault::ChangedMeanwhile),
+        Some(_) if !is_timed => Err(MoveFault::Unreported("modification time")),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Returns whether a confirmation speaks of a transfer that did not succeed.
 pub(super) fn is_doubtful(reply: &Reply) -> bool {
     let text = reply.text().to_ascii_lowercase();
     [&b"aborted"[..], b"incomplete", b"not complete", b"failed"]
         .iter()
         .any(|word| text.windows(word.len()).any(|part| part == *word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_goes_only_if_all_facts_of_its_copy_are_proved() {
+        for size in [None, Some(8), Some(9)] {
+            for (is_same, is_timed) in [(true, true), (true, false), (false, true), (false, false)]
+            {
+                let want = match (size, is_same, is_timed) {
+                    (None, ..) => Some("size"),
+                    (Some(8), ..) | (_, false, _) => Some(""),
+                    (_, true, false) => Some("modification time"),
+                    (_, true, true) => None,
+                };
+                let found = match prove_copy(size, 9, is_same, is_timed) {
+                    Ok(()) => None,
+                    Err(MoveFault::Unreported(what)) => Some(what),
+                    Err(MoveFault::ChangedMeanwhile) => Some(""),
+                    Err(fault) => panic!("{fault:?}"),
+                };
+                assert_eq!(found, want, "{size:?} {is_same} {is_timed}");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
 use crate::event::Observer;
-use crate::file::evidence::{self, Asked, Known, Step, Why, decide};
+use crate::file::evidence::{self, Asked, Known, Step, Why, judge};
 
 /// The size and time of the source's file. Without a known time, there is no version: another file
 /// could have the same size.
@@ -125,7 +125,11 @@ pub(super) fn find(
         restarts: true,
         digest: Asked::NotYet,
     };
-    let step = judge(&mut known, || compare_digests(source, target, (have, size)))?;
+    let step = judge(&mut known, false, || match trusts {
+        // The caller renounced proofs, but the source's file is newer than the target's.
+        true => Ok(Asked::NoAnswer),
+        false => compare_digests(source, target, (have, size)),
+    })?;
     let is_digested = known.digest == Asked::Equal;
     let (offset, is_whole, why) = match step {
         // A digest proves that the file exists. A size may belong to an interrupted upload whose
@@ -140,20 +144,6 @@ pub(super) fn find(
         Step::AskDigest => (0, false, Some(Why::NoRecord)),
     };
     Ok(CopyStart { offset, is_whole, is_digested, why, ..start })
-}
-
-/// Decides from which byte a copy begins. `ask` compares the digests, if that is of use.
-fn judge<E>(known: &mut Known, ask: impl FnOnce() -> Result<Asked, E>) -> Result<Step, E> {
-    let step = decide(known);
-    if step != Step::AskDigest {
-        return Ok(step);
-    }
-    known.digest = match known.resume {
-        // The caller renounced proofs, but the source's file is newer than the target's.
-        evidence::Resume::Trusted => Asked::NoAnswer,
-        _ => ask()?,
-    };
-    Ok(decide(known))
 }
 
 /// Returns whether the source's file is newer than the target's, as far as both servers say.
@@ -263,7 +253,8 @@ mod tests {
                 restarts: true,
                 digest: Asked::NotYet,
             };
-            let step = judge(&mut known, || Ok::<_, Error>(digest)).unwrap();
+            let asked = if resume == Trusted { NoAnswer } else { digest };
+            let step = judge(&mut known, false, || Ok::<_, Error>(asked)).unwrap();
             let begins = match step {
                 Step::Whole => 9,
                 Step::Continue { kept, .. } => kept,

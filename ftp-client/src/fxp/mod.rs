@@ -25,7 +25,6 @@
 
 mod begin;
 mod pair;
-mod protection;
 #[doc(hidden)]
 pub mod same_file;
 mod way;
@@ -299,7 +298,7 @@ fn prove(
     sudden: Option<Side>,
     compare_sizes: bool,
 ) -> Result<Option<u64>, Error> {
-    let is_protected = protection::is_protected(source.client, target.client);
+    let is_protected = way::is_protected(source.client, target.client);
     let size = match compare_sizes || is_protected || sudden.is_some() {
         true => compare(source, target, moved.direction)?,
         false => None,

@@ -7,8 +7,8 @@ use ftp_proto::{
     AddressRule, FileRange, Progress, Reply, ReplyCode, RestartMarker, TransferEvidence, Verb,
 };
 
-use super::protection::Handshake;
-use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
+use super::way::Handshake;
+use super::{Attempt, Direction, Moved, Side, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
@@ -194,7 +194,7 @@ impl<'a> Pair<'a> {
             Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
             Direction::SourceListens => (&mut self.source, &mut self.target),
         };
-        let handshake = protection::agree(passive.client, active.client);
+        let handshake = way::agree(passive.client, active.client);
         let handshake = handshake.map_err(|error| (active.side, error))?;
         self.handshake = handshake;
         trace::note(format_args!("the {} must listen:", passive.side));

@@ -10,6 +10,7 @@ use super::budget::too_long;
 use super::{Budget, ListLimits, ListOptions, Listing, ListingForm};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
+use crate::tree::path::join;
 
 /// Options of a walk.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -340,13 +341,5 @@ impl Iterator for Walk<'_> {
             self.cut = None;
         }
         item
-    }
-}
-
-/// Returns the path of an entry of a directory.
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    match directory {
-        [] | [.., b'/'] => [directory, name].concat(),
-        _ => [directory, b"/", name].concat(),
     }
 }

@@ -296,22 +296,19 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         on: &mut dyn FnMut(&Upcoming<'_, E>),
         mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, E>,
     ) -> Result<(T, Lent<'a>), E> {
-        let mut has_reconnected = false;
-        self.patience.run(on, |attempt| {
-            loop {
-                let mut lent = self.take()?;
-                match work(&mut lent, attempt) {
-                    Err(error)
-                        if error.recovery() == Recovery::Reconnect
-                            && !has_reconnected
-                            && self.shared.may_reconnect() =>
-                    {
-                        has_reconnected = true;
-                    }
-                    done => return done.map(|done| (done, lent)),
-                }
+        let mut attempt = self.patience.first();
+        let mut replaces =
+            |failure: &E| failure.recovery() == Recovery::Reconnect && self.shared.may_reconnect();
+        loop {
+            let done = match self.take() {
+                Ok(mut lent) => work(&mut lent, &mut attempt).map(|done| (done, lent)),
+                Err(failure) => Err(failure),
+            };
+            match done {
+                Err(failure) => self.patience.next(&mut attempt, failure, &mut replaces, on)?,
+                done => return done,
             }
-        })
+        }
     }
 }
 

@@ -90,10 +90,12 @@ pub struct Attempt {
     number: u32,
     from_start: bool,
     is_last: bool,
+    /// Whether a new connection has replaced a failed one.
+    is_replaced: bool,
 }
 
 impl Attempt {
-    const FIRST: Self = Self { number: 1, from_start: false, is_last: false };
+    const FIRST: Self = Self { number: 1, from_start: false, is_last: false, is_replaced: false };
 
     /// Returns the number of the attempt; the first one has the number 1.
     #[must_use]
@@ -125,7 +127,8 @@ impl Attempt {
         };
         let from_start = self.from_start || recovery == Recovery::StartOver;
         let may_follow = helps && !self.is_last && self.number < most;
-        may_follow.then(|| Self { number: self.number + 1, from_start, is_last: false })
+        let number = self.number + 1;
+        may_follow.then_some(Self { number, from_start, is_last: false, ..*self })
     }
 }
 
@@ -249,34 +252,64 @@ impl Patience {
     ///
     /// # Errors
     ///
-    /// Returns the last failure, or [`Error::Cancelled`] if a pause was cancelled.
+    /// Returns the errors of [`next`](Self::next).
     pub fn run<T, E: Attempted>(
         &self,
         on: &mut dyn FnMut(&Upcoming<'_, E>),
         mut work: impl FnMut(&mut Attempt) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut attempt = Attempt::FIRST;
-        // The overall limit starts now.
-        let waiter = self.limits.waiter();
+        let mut attempt = self.first();
         loop {
-            let error = match work(&mut attempt) {
-                Err(error) => error,
+            match work(&mut attempt) {
+                Err(failure) => self.next(&mut attempt, failure, &mut |_| false, on)?,
                 done => return done,
-            };
-            let Some(next) = attempt.next(self.attempts, error.recovery()) else {
-                return Err(error);
-            };
-            let pause = match self.is_scattered {
-                true => self.backoff.scattered(attempt.number),
-                false => self.backoff.pause(attempt.number),
-            };
-            if !waiter.has_room(pause)? {
-                return Err(error);
             }
-            on(&Upcoming { attempt: next.number, why: &error, pause });
-            waiter.sleep(pause)?;
-            attempt = next;
         }
+    }
+
+    /// Returns the first attempt, for a loop that calls [`next`](Self::next) after each failure. The
+    /// overall limit starts now.
+    #[must_use]
+    pub fn first(&self) -> Attempt {
+        self.limits.waiter();
+        Attempt::FIRST
+    }
+
+    /// Makes `attempt` the one after a failure, and waits for it; calls `on` before the pause.
+    ///
+    /// `replaces` tells whether a new connection replaces a failed one at once: the work then has
+    /// one more chance, which is not an attempt.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure if another attempt would not help, or if none is left, and
+    /// [`Error::Cancelled`] if the pause was cancelled.
+    pub fn next<E: Attempted>(
+        &self,
+        attempt: &mut Attempt,
+        failure: E,
+        replaces: &mut dyn FnMut(&E) -> bool,
+        on: &mut dyn FnMut(&Upcoming<'_, E>),
+    ) -> Result<(), E> {
+        if !attempt.is_replaced && replaces(&failure) {
+            attempt.is_replaced = true;
+            return Ok(());
+        }
+        let Some(next) = attempt.next(self.attempts, failure.recovery()) else {
+            return Err(failure);
+        };
+        let pause = match self.is_scattered {
+            true => self.backoff.scattered(attempt.number),
+            false => self.backoff.pause(attempt.number),
+        };
+        let waiter = self.limits.waiter();
+        if !waiter.has_room(pause)? {
+            return Err(failure);
+        }
+        on(&Upcoming { attempt: next.number, why: &failure, pause });
+        waiter.sleep(pause)?;
+        *attempt = next;
+        Ok(())
     }
 }
 

@@ -1,14 +1,22 @@
-//! The two loops that copy between a transfer and the caller's file or stream.
+//! The loops that copy between a transfer and the caller's file or stream, and their rate limits.
 
 use std::borrow::BorrowMut;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::time::Duration;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Download, RateLimit, Report, Upload};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use super::coding::RawData;
+use super::{Download, Report, Transfer, Upload};
 use crate::client::Client;
 use crate::error::Error;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
 
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
 const FIRST: usize = 16 * 1_024;
@@ -378,27 +386,137 @@ fn send(
     let before = upload.transferred();
     let left = source.left().map_err(Broken::Here)?;
     watch.begin(left);
-    let expected = left.unwrap_or(0);
-    let is_sent = match &source {
+    let mut is_sent = false;
+    if let Source::File(file) = &source
+        && watch.is_idle()
+        && upload.text.is_none()
+        && upload.transfer.coding.is_none()
+    {
+        let transfer = &mut upload.transfer;
+        let mut steps = Steps::new();
         // What the kernel cannot send is read and written, which shows which side fails.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Source::File(file)
-            if watch.is_idle() && upload.text.is_none() && upload.transfer.coding.is_none() =>
-        {
-            let sent = super::kernel::send(&mut upload.transfer, file, &mut upload.bytes);
-            sent.map_err(|error| Broken::There(error.into()))?
-        }
-        _ => false,
-    };
+        let done = loop {
+            let tcp = match steps.begin(transfer) {
+                Ok(Some(tcp)) => tcp,
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            };
+            let begun = Instant::now();
+            match rustix::fs::sendfile(tcp, file, None, steps.size) {
+                Ok(0) => break Ok(true),
+                Ok(count) => {
+                    upload.bytes += count as u64;
+                    steps.end(begun.elapsed());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if let Err(error) = steps.wait(transfer) {
+                        break Err(error);
+                    }
+                }
+                Err(_) => break Ok(false),
+            }
+        };
+        let calmed = steps.calm(transfer);
+        is_sent = calmed.and(done).map_err(|error| Broken::There(error.into()))?;
+    }
     if !is_sent {
         send_blocks(upload, &mut source, watch)?;
     }
-    let sent = upload.transferred() - before;
+    let (sent, expected) = (upload.transferred() - before, left.unwrap_or(0));
     if sent < expected {
         let what = format!("the file shrank during the upload: {sent} of {expected} bytes sent");
         return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
     }
     Ok(())
+}
+
+/// The first and the maximum number of bytes that the kernel is asked to send in a step
+/// (`sendfile`). The first number is also the minimum.
+const FIRST_STEP: usize = 1 << 20;
+const LONGEST_STEP: usize = 16 << 20;
+
+/// After a step that takes less time than this, the next step is twice as large; after a slower
+/// step, it is half as large. A cancel has an effect only between two steps.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// The maximum time that the kernel waits for room within a step. A fast peer makes room in this
+/// time. With a slow peer, the step ends, and the client polls the socket as in other transfers.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The size of the next step, and whether the kernel waits for room: a file that fits into the
+/// kernel's buffer needs no wait.
+struct Steps {
+    size: usize,
+    is_patient: bool,
+    /// The end of the current step, which has begun.
+    deadline: Option<Deadline>,
+}
+
+impl Steps {
+    const fn new() -> Self {
+        Self { size: FIRST_STEP, is_patient: false, deadline: None }
+    }
+
+    /// Checks that the transfer goes on, and returns the socket; `None` if the kernel cannot send
+    /// to it.
+    fn begin<'t>(
+        &mut self,
+        transfer: &'t mut Transfer<&mut Client>,
+    ) -> Result<Option<&'t TcpStream>, Error> {
+        if self.deadline.is_none() {
+            transfer.check()?;
+            let deadline = transfer.deadline();
+            transfer.client.control.go_on(deadline).map_err(|error| transfer.fail(error))?;
+            self.deadline = Some(deadline);
+        }
+        // The control connection is not watched while the kernel waits for room.
+        let looked = match self.is_patient && transfer.client.control.is_outstanding() {
+            true => match transfer.client.control.poll_reply() {
+                Ok(reply) => transfer.hear(reply).map(drop),
+                Err(error) => Err(error),
+            },
+            false => Ok(()),
+        };
+        let looked = looked.and_then(|()| transfer.client.control.check());
+        looked.map_err(|error| transfer.fail(error))?;
+        let data = transfer.data.as_ref().filter(|_| transfer.ended.is_none());
+        Ok(data.and_then(Stream::plain_tcp))
+    }
+
+    /// Waits for room. First makes the kernel do so within each later step, which is the only time
+    /// that a socket blocks.
+    fn wait(&mut self, transfer: &mut Transfer<&mut Client>) -> Result<(), Error> {
+        let waited = match transfer.data.as_ref().and_then(Stream::plain_tcp) {
+            Some(tcp) if !self.is_patient => {
+                self.is_patient = true;
+                let set = tcp.set_write_timeout(Some(PATIENCE));
+                set.and_then(|()| tcp.set_nonblocking(false)).map_err(Error::Io)
+            }
+            _ => match &mut self.deadline {
+                Some(deadline) => transfer.wait(PollFlags::OUT, deadline),
+                None => Ok(()),
+            },
+        };
+        waited.map_err(|error| transfer.fail(error))
+    }
+
+    /// Ends a step that took this time.
+    fn end(&mut self, took: Duration) {
+        self.deadline = None;
+        self.size = match took < QUICK {
+            true => (self.size * 2).min(LONGEST_STEP),
+            false => (self.size / 2).max(FIRST_STEP),
+        };
+    }
+
+    /// Ends all steps: the socket does not block any more.
+    fn calm(&self, transfer: &Transfer<&mut Client>) -> Result<(), Error> {
+        match transfer.data.as_ref().and_then(Stream::plain_tcp).filter(|_| self.is_patient) {
+            Some(tcp) => tcp.set_nonblocking(true).map_err(Error::Io),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Sends the rest of the source, block by block.
@@ -421,5 +539,73 @@ fn send_blocks(
             upload.pause(pause);
         }
         block.grow(length);
+    }
+}
+
+/// The number of pieces per second, high enough that no piece is noticeable as a burst.
+const PIECES: u64 = 10;
+
+/// A limit in bytes per second, shared by all transfers that have a clone of it.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    rate: u64,
+    /// The earliest time at which the next byte may move.
+    until: Arc<Mutex<Instant>>,
+}
+
+impl RateLimit {
+    /// Returns a limit of `rate` bytes per second; 0 counts as 1.
+    #[must_use]
+    pub fn new(rate: u64) -> Self {
+        Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Returns how many bytes may move at once: at least 1, at most `most`.
+    fn piece(&self, most: usize) -> usize {
+        usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
+    }
+
+    /// Counts moved bytes, and returns how long to wait before the next ones.
+    fn count(&self, bytes: usize) -> Duration {
+        let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
+        let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
+        let now = Instant::now();
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        // Idle time is not credited.
+        *until = (*until).max(now) + time;
+        until.duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_quick_and_shrink_when_slow() {
+        let mut steps = Steps::new();
+        for (took, want) in [(0, 2), (99, 4), (5, 8), (0, 16), (0, 16), (100, 8), (900, 4)] {
+            steps.end(Duration::from_millis(took));
+            assert_eq!(steps.size, want << 20);
+        }
+        for _ in 0..9 {
+            steps.end(QUICK);
+        }
+        assert_eq!(steps.size, FIRST_STEP);
+    }
+
+    #[test]
+    fn a_shared_rate_limit_is_not_exceeded() {
+        let limit = RateLimit::new(100_000);
+        assert_eq!((limit.piece(1 << 18), limit.piece(10)), (10_000, 10));
+        assert_eq!((RateLimit::new(3).piece(100), RateLimit::new(0).piece(100)), (1, 1));
+        let start = Instant::now();
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| (0..5).for_each(|_| std::thread::sleep(limit.count(2_000))));
+            }
+        });
+        // A shorter time would exceed the limit; a longer one can happen on a busy machine.
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 }

@@ -6,18 +6,14 @@ mod begin;
 mod coding;
 mod copy;
 mod download;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod kernel;
 mod meet;
-mod rate_limit;
 mod secure;
 mod upload;
 
 pub(crate) use begin::{Begun, FLIGHT, Plan, begin, begin_with_time};
-pub use copy::{Source, Watch};
+pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
 pub(crate) use meet::Kept;
-pub use rate_limit::RateLimit;
 pub use upload::Upload;
 
 use std::borrow::{Borrow, BorrowMut};

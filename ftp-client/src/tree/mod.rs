@@ -2,10 +2,9 @@
 //!
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
 //! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
-//! from it or removes a source therefore asks first: [`fold`] says which names may be one,
-//! [`relation`] what the target's answers prove ([`look`] asks a server), and [`Shown`] whether a
-//! second listing confirms the names that were written. [`Causes`] holds back deletions after a
-//! failure.
+//! from it or removes a source therefore asks first: [`fold`] says which names may be one, and
+//! [`relation`] what the target's answers prove ([`look`] asks a server). [`Causes`] holds back
+//! deletions after a failure.
 //!
 //! ```
 //! use ftp_client::tree::{Answer, Relation, fold, relation};
@@ -29,12 +28,11 @@ mod hand;
 #[doc(hidden)]
 pub mod links;
 pub(crate) mod local;
-mod look;
-mod names;
+pub(crate) mod names;
 mod options;
 pub mod path;
 mod plan;
-mod probe;
+pub(crate) mod probe;
 mod remove;
 mod scan;
 mod sync;
@@ -43,9 +41,7 @@ pub use causes::Causes;
 pub use compare::Difference;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
-pub use look::look;
-pub(crate) use names::AGAIN;
-pub use names::{Answer, Relation, Shown, fold, relation};
+pub use names::{Answer, Relation, fold, look, relation};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use sync::{Action, Excess, PlannedStep, TreeSide, TreeSync};

@@ -1,9 +1,14 @@
-//! Names that a target may store as one: where to look, and what the answers prove.
+//! Names that a target may store as one: where to look, what the answers prove, and which new names
+//! a second listing confirms.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
+
+use crate::client::Client;
+use crate::error::{Error, ListingCut};
+use crate::listing::{ListOptions, Listed, MOST_OBJECTS};
 
 /// Combining dot above: what lower case leaves of `İ` (U+0130) besides the `i`.
 const DOT_ABOVE: char = '\u{307}';
@@ -85,31 +90,151 @@ pub const fn relation(listed: Answer, unlisted: Answer) -> Relation {
     }
 }
 
+/// Whether the server shows an object at a path.
+type Question = fn(&mut Client, &[u8]) -> Result<bool, Error>;
+
+/// Asks the server whether `unlisted`, a name that is about to be written, is the object that it
+/// lists as `listed`. Both are paths of names with equal [`fold`] in one directory.
+///
+/// The question is the first of `MLST`, `MDTM`, `SIZE` and `CWD` that the server answers for the
+/// listed name. Its refusal for the other name then means that this name is free. A refusal to
+/// answer, such as a 4yz reply, proves nothing.
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Error> {
+    let questions: [Question; 4] = [
+        |client, path| Ok(client.stat(path)?.is_some()),
+        |client, path| Ok(client.modified(path)?.is_some()),
+        |client, path| Ok(client.size(path)?.is_some()),
+        // Without a way back, the directory is not entered.
+        |client, path| Ok(client.visits(path)?.unwrap_or(false)),
+    ];
+    let mut ask = || {
+        for question in questions {
+            if question(client, listed)? {
+                let is_there = question(client, unlisted)?;
+                let answer = if is_there { Answer::There } else { Answer::Absent };
+                return Ok(relation(Answer::There, answer));
+            }
+        }
+        Ok(relation(Answer::Unknown, Answer::Unknown))
+    };
+    match ask() {
+        Err(Error::Refused(..) | Error::Argument(_)) => Ok(Relation::Unclear),
+        asked => asked,
+    }
+}
+
+/// Looks for one of the `others` that a name of equal [`fold`] would replace, before that name is
+/// written; `relate` says what the target answers for each. Returns the first that is the same
+/// object ([`Relation::One`]), which forbids the write. Else returns the last that may be the same
+/// object ([`Relation::Unclear`]): the name is written, but not as a success.
+///
+/// # Errors
+///
+/// Returns the errors of `relate`.
+pub(crate) fn replaced<'n, E>(
+    others: impl IntoIterator<Item = &'n [u8]>,
+    mut relate: impl FnMut(&'n [u8]) -> Result<Relation, E>,
+) -> Result<Option<(&'n [u8], Relation)>, E> {
+    let mut unclear = None;
+    for other in others {
+        match relate(other)? {
+            Relation::Two => {}
+            Relation::One => return Ok(Some((other, Relation::One))),
+            Relation::Unclear => unclear = Some((other, Relation::Unclear)),
+        }
+    }
+    Ok(unclear)
+}
+
 /// The pause before a directory that lacks new names is listed once more: some servers list from a
 /// cache.
 pub(crate) const AGAIN: Duration = Duration::from_secs(2);
 
-/// The names in a directory of the target, listed again after names were written.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    /// Names that the listing shows.
-    pub names: &'a HashSet<Vec<u8>>,
-    /// Whether the server may hide names that begin with a dot.
-    pub hides_dots: bool,
-    /// [`fold`] of the objects that only the target had before the run.
-    pub extras: &'a HashSet<Vec<u8>>,
+/// Calls `lacks`, which lists a directory and returns what it lacks, for each directory. After
+/// `pause`, which waits for [`AGAIN`], calls it once more for those that lack something. Returns
+/// what they still lack.
+///
+/// # Errors
+///
+/// Returns the errors of `pause` and `lacks`.
+pub(crate) fn lacking<D, L, E>(
+    directories: impl IntoIterator<Item = D>,
+    pause: impl FnOnce() -> Result<(), E>,
+    mut lacks: impl FnMut(&D) -> Result<Option<L>, E>,
+) -> Result<Vec<(D, L)>, E> {
+    let mut round = |directories: &mut dyn Iterator<Item = D>| -> Result<Vec<(D, L)>, E> {
+        let mut found = Vec::new();
+        for directory in directories {
+            found.extend(lacks(&directory)?.map(|lacked| (directory, lacked)));
+        }
+        Ok(found)
+    };
+    let first = round(&mut directories.into_iter())?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    pause()?;
+    round(&mut first.into_iter().map(|(directory, _)| directory))
 }
 
-impl Shown<'_> {
+/// The names in a directory of the target, listed again after names were written.
+#[derive(Debug, Default)]
+pub(crate) struct ShownNames {
+    /// The names, with their sizes if these are listed.
+    pub(crate) names: HashMap<Vec<u8>, Option<u64>>,
+    /// Whether the server may hide names that begin with a dot.
+    pub(crate) hides_dots: bool,
+}
+
+impl ShownNames {
+    /// Lists a directory on a server. Names that are not wanted are left out: the server may invent
+    /// any number of them. Returns the server's refusal of the listing inside.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection.
+    pub(crate) fn list(
+        client: &mut Client,
+        directory: &[u8],
+        options: ListOptions,
+        wanted: &HashSet<&[u8]>,
+    ) -> Result<Result<Self, Error>, Error> {
+        let listed = client.list_directory(directory, options).and_then(|mut entries| {
+            let mut names = HashMap::new();
+            for (number, listed) in entries.by_ref().enumerate() {
+                match listed? {
+                    _ if number >= MOST_OBJECTS => {
+                        return Err(Error::ListingCut(ListingCut::TooLong));
+                    }
+                    Listed::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
+                        names.insert(entry.name, entry.size);
+                    }
+                    Listed::Entry(_) | Listed::Unparsed(_) => {}
+                }
+            }
+            Ok(Self { names, hides_dots: !entries.shows_hidden() })
+        });
+        match listed {
+            Err(error @ Error::Refused(..)) => Ok(Err(error)),
+            // Without the rest of the names, nothing is confirmed.
+            Err(Error::ListingCut(_)) => Ok(Ok(Self::default())),
+            listed => listed.map(Ok),
+        }
+    }
+
     /// Returns whether the listing confirms that `written` is stored under exactly this name.
+    /// `extras` are the [`fold`]s of objects that may be the same one.
     ///
     /// A name that begins with a dot needs no confirmation where such names are hidden, unless an
     /// extra may be the same object. If a name is not confirmed, nothing may be deleted from the
     /// directory, and no source of it may be removed.
-    #[must_use]
-    pub fn confirms(&self, written: &[u8]) -> bool {
+    pub(crate) fn confirms(&self, written: &[u8], extras: &HashSet<Vec<u8>>) -> bool {
         let may_be_hidden = self.hides_dots && written.first() == Some(&b'.');
-        self.names.contains(written) || may_be_hidden && !self.extras.contains(&fold(written))
+        self.names.contains_key(written) || may_be_hidden && !extras.contains(&fold(written))
     }
 }
 

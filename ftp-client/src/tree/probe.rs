@@ -1,13 +1,16 @@
-//! Measures the clock and the file system of a target, with a file that is removed at once.
+//! Measures the clock and the file system of a target, and whether two directories are one, with a
+//! file that is removed at once.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use ftp_proto::{Escaped, TimeVal};
 
-use super::entry::{Clock, TEMPORARY};
+use super::entry::{Clock, PROBE, TEMPORARY};
 use super::fault::TreeFault;
-use super::local::ODD_TIME;
+use super::local::{Directory, ODD_TIME};
 use super::path::join;
 use crate::client::Client;
 use crate::error::Error;
@@ -86,4 +89,36 @@ pub(crate) fn warn_remains(path: &[u8]) {
         target: "ftp_client",
         "{path}: the server refuses to remove this test object; delete it yourself"
     );
+}
+
+/// Calls `is_there` with the name of an empty file that exists in the local `directory` meanwhile. If
+/// a directory on a server shows this name, both are one.
+///
+/// # Errors
+///
+/// Returns the system's errors.
+pub(crate) fn with_probe<T>(
+    directory: &Directory,
+    is_there: impl FnOnce(&[u8]) -> T,
+) -> io::Result<T> {
+    let (name, _held) = create_probe(directory)?;
+    let found = is_there(&name);
+    directory.remove(&name, false).map(|()| found)
+}
+
+/// Creates an empty file, and returns its name and the locked file. The name does not begin with a
+/// dot, because some servers hide such names.
+fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
+        match directory.create(&name) {
+            Ok(file) => return Ok((name, file)),
+            // An earlier process with the same id left this file.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -10,8 +10,7 @@ use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
 use super::local::Directory;
-use super::look::look;
-use super::names::Relation;
+use super::names::{Relation, look};
 use super::path::{join, split};
 use super::plan::OBJECTS;
 use super::probe;
@@ -396,7 +395,7 @@ impl Scan for RemoteTree<'_, '_> {
 
     fn relation(&mut self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
         let (listed, unlisted) = (self.named(listed), self.named(unlisted));
-        self.hand.ask(|client| relation(client, &listed, &unlisted))
+        self.hand.ask(|client| Ok(look(client, &listed, &unlisted)?))
     }
 
     /// If a directory is missing or unreadable, some servers send an empty listing without an
@@ -512,18 +511,6 @@ fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool,
         }
     }
     Ok(found)
-}
-
-/// Asks a server whether two paths lead to one object. A refusal to answer proves nothing.
-pub(crate) fn relation(
-    client: &mut Client,
-    listed: &[u8],
-    unlisted: &[u8],
-) -> Result<Relation, TreeFault> {
-    match look(client, listed, unlisted) {
-        Err(Error::Refused(..) | Error::Argument(_)) => Ok(Relation::Unclear),
-        relation => relation.map_err(TreeFault::from),
-    }
 }
 
 /// Returns the failure of a listing: a refusal or an incomplete listing concerns only that

@@ -1,6 +1,5 @@
 //! `TreeSync`: the synchronization of two trees, planned before anything is changed.
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -518,7 +517,20 @@ fn run_up(
         let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(goes_ahead)));
         let (resume, moves, local) = (options.resume, options.moves, here);
         let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
-        Copier::Up(Up { from, to, resume, moves, local, journals, rate_limit, temporary, ahead })
+        let (repeats, past) = (options.patience.repeats(), None);
+        Copier::Up(Up {
+            from,
+            to,
+            resume,
+            moves,
+            local,
+            journals,
+            rate_limit,
+            temporary,
+            repeats,
+            past,
+            ahead,
+        })
     });
     Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
 }
@@ -588,27 +600,26 @@ fn make_top(
     };
     first.is_new = false;
     let Far { hand, top, .. } = to;
-    let (hand, mut repeat) = (RefCell::new(hand), reporter.memory());
-    let mut replaces = |fault: &TreeFault| hand.borrow_mut().replaces(fault);
-    reporter.persist(b"", &mut replaces, || {
-        let mut hand = hand.borrow_mut();
-        let client = hand.client()?;
-        let made = match options.creates_parents {
-            true => client.make_directories(*top).map(drop),
-            false => repeat.make_in_tree(client, top),
+    let (mut repeat, mut attempt) = (reporter.memory(), reporter.patience.first());
+    loop {
+        let made = match hand.client() {
+            Ok(client) if options.creates_parents => client.make_directories(*top).map(drop),
+            Ok(client) => repeat.make_in_tree(client, top),
+            Err(fault) => Err(fault.into()),
         };
-        match made {
-            Ok(()) => Ok(()),
+        let fault = match made {
+            Ok(()) => return Ok(()),
             // The top may exist, although the server did not show it as a directory.
-            Err(Error::Refused(..)) if !seen.is_sure => Ok(()),
+            Err(Error::Refused(..)) if !seen.is_sure => return Ok(()),
             Err(error) => {
                 let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
                 let fault = TreeFault::from(error).ending(true);
                 let lacks_parents = may_help && !split(top).0.is_empty();
-                Err(if lacks_parents { fault.of(Setting::Parents) } else { fault })
+                if lacks_parents { fault.of(Setting::Parents) } else { fault }
             }
-        }
-    })
+        };
+        reporter.next(&mut attempt, b"", fault, &mut |fault| hand.replaces(fault))?;
+    }
 }
 
 /// Returns what decides whether a plan is made again after replies were out of step. Each question

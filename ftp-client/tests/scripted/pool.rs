@@ -270,12 +270,10 @@ fn a_command_between_transfers_is_retried_and_each_attempt_is_an_event() {
 
 #[test]
 fn a_source_that_is_spent_has_one_attempt() {
-    let mut calls = 0;
-    let failed: Result<(), Error> = Patience::new().run(&mut |_| {}, |attempt| {
-        calls += 1;
-        attempt.make_last();
-        Err(Error::Closed)
-    });
+    let patience = Patience::new();
+    let mut attempt = patience.first();
+    attempt.make_last();
+    let failed = patience.next(&mut attempt, Error::Closed, &mut |_| false, &mut |_| {});
     assert!(matches!(failed, Err(Error::Closed)));
-    assert_eq!(calls, 1);
+    assert_eq!(attempt.number(), 1);
 }

@@ -417,6 +417,25 @@ impl ReplyDecoder {
         self.text_limit = bytes;
     }
 
+    /// Replaces each doubled byte 0xFF (`IAC IAC`, RFC 854) with one, as in every line of a reply. A
+    /// single one is kept: a server that does not double it sends it as part of a name, never as a
+    /// Telnet command.
+    #[must_use]
+    pub fn undoubled(line: Vec<u8>) -> Vec<u8> {
+        if !line.contains(&IAC) {
+            return line;
+        }
+        let mut bytes = line.into_iter().peekable();
+        let mut out = Vec::new();
+        while let Some(byte) = bytes.next() {
+            if byte == IAC {
+                bytes.next_if_eq(&IAC);
+            }
+            out.push(byte);
+        }
+        out
+    }
+
     /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
     ///
     /// Push the rest after [`next`](Self::next) has returned `None`.
@@ -489,7 +508,7 @@ impl ReplyDecoder {
             if self.total > limits::REPLY_TOTAL {
                 return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
             }
-            let mut line = undouble_iac(std::mem::take(&mut self.line));
+            let mut line = Self::undoubled(std::mem::take(&mut self.line));
             let reply = self.take_line(&line)?;
             // The buffer is reused for the next line.
             line.clear();
@@ -543,23 +562,6 @@ impl ReplyDecoder {
 
 const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
-}
-
-/// Replaces each `IAC IAC` with one byte. A single IAC is kept: a server that does not double it
-/// sends it as part of a name, never as a Telnet command.
-fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
-    if !line.contains(&IAC) {
-        return line;
-    }
-    let mut bytes = line.into_iter().peekable();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        if byte == IAC {
-            bytes.next_if_eq(&IAC);
-        }
-        out.push(byte);
-    }
-    out
 }
 
 #[cfg(test)]

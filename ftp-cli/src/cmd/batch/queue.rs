@@ -23,7 +23,7 @@ use crate::report::json::Object;
 use crate::transfer::download::download;
 use crate::transfer::options::{Attempt, Context, RemoteFile, Verify};
 use crate::transfer::target::{Target, name_of};
-use crate::transfer::upload::{self, upload};
+use crate::transfer::upload::{self, UploadObserver};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -347,14 +347,15 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let settings = context.settings;
-        let options = settings.for_upload(*representation);
+        let options = settings.of_file(*representation);
         let source = LocalSource::File(&file, Path::new(OsStr::from_bytes(local)));
         let mut put = Put::new(source, Place::at(&path), &options)
             .store_as(settings.store_as())
             .repeats(settings.resume);
         let done = settings.retrying.run(&context.witness(), &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
-            let done = upload(context, client, &mut put, Some(&metadata), &name, &fields);
+            let on = UploadObserver::new(context, Some(&metadata), &name, &fields)?;
+            let done = put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error));
             drop_broken(sessions, url, &done);
             done
         });

@@ -198,9 +198,7 @@ fn expand(
         let found = settings.retrying.run(witness, &url, &fields, |_| {
             let client = sessions.client(&url)?;
             let found = requests.expand(client, &url, representation);
-            if found.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(&url);
-            }
+            sessions.drop_ended(&url, &found);
             found
         });
         match found {
@@ -306,9 +304,7 @@ impl<'a> Getter<'a, '_, '_> {
                 plan(client, items, number);
             }
             let done = download(context, client, &mut remote, &item.target, attempt);
-            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
-                sessions.drop_client(&item.url);
-            }
+            sessions.drop_ended(&item.url, &done);
             done.map_err(with_hint)
         })
     }

@@ -139,13 +139,11 @@ impl<'a> MirrorDisplay<'a> {
 
     /// Reports one object that was changed.
     fn changed(&self, path: &[u8], what: &str, bytes: u64) {
-        self.observer.events.done(
-            || {
-                let event = self.naming.add(Object::event("done"), path).text("action", what);
-                event.number("bytes", bytes)
-            },
-            bytes,
-        );
+        let event = || {
+            let event = self.naming.add(Object::event("done"), path).text("action", what);
+            event.number("bytes", bytes)
+        };
+        self.observer.events.done(event, bytes);
         // Each removal is printed, with or without a terminal.
         let is_said = self.each || what == "removed" && !self.observer.quiet;
         self.observer.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
@@ -169,9 +167,8 @@ impl<'a> MirrorDisplay<'a> {
     }
 
     fn say_unless_quiet(&self, path: &[u8], what: &str) {
-        self.observer
-            .messages
-            .say_if(!self.observer.quiet, format_args!("{}: {what}", shown(path)));
+        let RetryObserver { messages, quiet, .. } = self.observer;
+        messages.say_if(!quiet, format_args!("{}: {what}", shown(path)));
     }
 
     /// Shows an event of one object.
@@ -202,9 +199,8 @@ impl<'a> MirrorDisplay<'a> {
             }
             Event::Note { text, .. } => {
                 self.observer.messages.say_if(self.each, format_args!("{}: {text}", shown(path)));
-                self.observer
-                    .events
-                    .emit(|| self.naming.add(Object::event("note"), path).text("message", text));
+                let note = || self.naming.add(Object::event("note"), path).text("message", text);
+                self.observer.events.emit(note);
             }
             Event::Retry { attempt, why, pause } => {
                 let why = Failure::from(*why);

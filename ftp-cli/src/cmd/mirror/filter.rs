@@ -4,12 +4,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ftp_client::Selection;
 use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::transfer::options::Selection;
+use crate::transfer::options;
 
 /// Patterns in the order of the command line; the last pattern that matches decides.
 ///
@@ -46,7 +47,7 @@ impl Filter {
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let given = options.in_order(&["include", "exclude"]);
         let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;
-        Ok(Self { globs, selection: Selection::from_options(options)? })
+        Ok(Self { globs, selection: options::selection(options)? })
     }
 
     /// Returns the patterns that matched no name, as typed.

@@ -15,8 +15,9 @@
 //! [`RemoteTargets::finish`](crate::RemoteTargets::finish) has seen all of them.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Job, Opened, StoreAs};
@@ -27,47 +28,75 @@ use crate::file::evidence::Why;
 use crate::file::growing::named;
 use crate::file::journal::{LocalFacts, hex};
 use crate::file::local::parent;
-use crate::file::moving::{MoveJournal, MoveRecord, MovedName, hold, sync_directory};
+use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold, sync_directory};
 use crate::file::origin::ServerFacts;
 use crate::file::targets::MovedSource;
 use crate::file::{Done, Verified};
-use crate::transfer::Watch;
 use crate::url_path::Place;
 
-impl Job<'_> {
-    /// Uploads a regular file and removes it here.
-    pub(super) fn give(
+/// A move in progress.
+pub(super) struct Moving {
+    _lock: MoveLock,
+    local: PathBuf,
+    here: LocalFacts,
+    /// The journal of an upload under a temporary name.
+    journal: Option<MoveJournal>,
+    /// What the journal says.
+    begun: Option<MoveRecord>,
+}
+
+impl Moving {
+    /// Records a complete upload, which has the temporary path `path`, before it is renamed.
+    pub(super) fn note(
         &mut self,
         client: &mut Client,
+        path: &[u8],
+        temporary: &[u8],
+    ) -> Result<(), Error> {
+        let there = ServerFacts::ask_each(client, path)?;
+        let record = MoveRecord::default()
+            .with_part("here", &MoveRecord::of_unchanged(&self.here))
+            .with_part("there", &MoveRecord::of_server(&there))
+            .with("temporary", &hex(temporary));
+        if let Some(journal) = &self.journal {
+            journal.write(&record)?;
+        }
+        self.begun = Some(record);
+        Ok(())
+    }
+}
+
+impl Job<'_> {
+    /// Begins the move of a regular file: locks it, and reads it as it is under the lock. Breaks with
+    /// the result if an earlier run has moved all of it but the source.
+    pub(super) fn begin_move(
+        &self,
+        client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
-        source: &Opened<'_>,
-    ) -> Result<Done, Error> {
+        source: &mut Opened<'_>,
+    ) -> Result<ControlFlow<Done, Moving>, Error> {
         let Opened::Regular { file, path: local, .. } = *source else {
             return Err(Error::Move(MoveFault::NotRegular));
         };
         let _lock = hold(local)?;
-        let mut source = opened(file, local)?;
-        let Opened::Regular { facts: here, .. } = source else {
-            return Err(Error::Move(MoveFault::NotRegular));
-        };
-        let StoreAs::Under(temporary) = self.store.clone() else {
-            let done = self.run(client, on, watch, &mut source, &mut |_, _| Ok(()))?;
-            if done.skipped.is_none() {
-                self.remove(&done, MovedSource::new(local, here, None))?;
-            }
-            return Ok(done);
-        };
-        let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
-        let journal = MoveJournal::of(local, &name);
-        if let Some(record) = journal.read()? {
+        *source = opened(file, local)?;
+        let here = source.facts().ok_or(Error::Move(MoveFault::NotRegular))?;
+        let mut journal = None;
+        if let StoreAs::Under(_) = self.store {
+            let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
+            journal = Some(MoveJournal::of(local, &name));
+        }
+        if let Some(journal) = &journal
+            && let Some(record) = journal.read()?
+        {
             let is_same = record.part("here") == MoveRecord::of_unchanged(&here);
-            let is_renamed = self.is_renamed(client, &journal, record)?;
+            let is_renamed = self.is_renamed(client, journal, record)?;
             if is_renamed && is_same {
                 let done = Done::moved(0, here.size, Duration::ZERO);
                 let done = Done { verified: Verified::Size, resumed: 0, ..done };
-                self.remove(&done, MovedSource::new(local, here, Some(journal)))?;
-                return Ok(done);
+                let journal = Some(journal.clone());
+                self.remove(&done, MovedSource::new(local, here, journal))?;
+                return Ok(ControlFlow::Break(done));
             }
             journal.remove()?;
             if is_same {
@@ -75,32 +104,30 @@ impl Job<'_> {
                 on.event(Event::FromZero { target, why });
             }
         }
-        let temporary = temporary.of(self.place.name());
-        let mut begun = None;
-        let done = self
-            .run(client, on, watch, &mut source, &mut |client, path| {
-                let there = ServerFacts::ask_each(client, path)?;
-                let record = MoveRecord::default()
-                    .with_part("here", &MoveRecord::of_unchanged(&here))
-                    .with_part("there", &MoveRecord::of_server(&there))
-                    .with("temporary", &hex(&temporary));
-                journal.write(&record)?;
-                begun = Some(record);
-                Ok(())
-            })
-            .inspect_err(|error| {
-                // The refusal is certain and nothing is published, so the next run starts from the
-                // beginning.
-                if error.kind() == ErrorKind::Refused {
-                    let _ = journal.remove();
-                }
-            })?;
-        if let Some(record) = begun.filter(|_| !self.waits()) {
+        let local = local.to_owned();
+        Ok(ControlFlow::Continue(Moving { _lock, local, here, journal, begun: None }))
+    }
+
+    /// Ends a move: removes the source of a complete upload.
+    pub(super) fn end_move(
+        &self,
+        moving: Moving,
+        done: Result<Done, Error>,
+    ) -> Result<Done, Error> {
+        let Moving { _lock, local, here, journal, begun } = moving;
+        let done = done.inspect_err(|error| {
+            // The refusal is certain and nothing is published, so the next run starts from the
+            // beginning.
+            if error.kind() == ErrorKind::Refused
+                && let Some(journal) = &journal
+            {
+                let _ = journal.remove();
+            }
+        })?;
+        if let (Some(record), Some(journal)) = (begun.filter(|_| !self.waits()), &journal) {
             journal.write(&record.with("renamed", "yes"))?;
         }
-        if done.skipped.is_none() {
-            self.remove(&done, MovedSource::new(local, here, Some(journal)))?;
-        }
+        self.remove(&done, MovedSource::new(&local, here, journal))?;
         Ok(done)
     }
 

@@ -1,42 +1,29 @@
-//! The transfer of an upload's bytes, and the checks that follow it.
+//! The transfer of an upload's bytes, and what follows the last one: size, digest, name, times, and the
+//! rename.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{ReplyCode, RepresentationType, Severity, Verb};
+use ftp_proto::{Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
+use super::give::Moving;
 use super::start::{Start, UploadMode};
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
-use crate::file::Done;
 use crate::file::checksum::Checksum;
-use crate::file::evidence::Why;
+use crate::file::evidence::{Resume, Why};
 use crate::file::growing::named;
-use crate::file::journal::{LocalFacts, Sent};
+use crate::file::journal::{LocalFacts, Renaming, Sent, check_stored_size, set_time};
 use crate::file::options::Verify;
-use crate::file::verify::checksum;
+use crate::file::origin::ServerFacts;
+use crate::file::verify::{checksum, compare_digest, is_doubtful};
+use crate::file::{Done, Verified};
 use crate::transfer::{Report, Source, Upload, Watch};
 use crate::tree::path::split;
 use crate::url_path::{Entered, Place};
-
-/// Why the bytes were not sent.
-enum Unsent {
-    /// The server did not begin the upload.
-    NotBegun(Error),
-    /// The upload began and failed.
-    Broken(Error),
-}
-
-impl Unsent {
-    fn into_error(self) -> Error {
-        match self {
-            Self::NotBegun(error) | Self::Broken(error) => error,
-        }
-    }
-}
 
 impl Job<'_> {
     /// Returns whether the size of the result is verified.
@@ -61,22 +48,56 @@ impl Job<'_> {
         self.check_apart(client, source, have)?;
         let old = self.facts_to_change(client, source, have)?;
         let mut start = self.start(client, on, source, have)?;
-        let mut report = None;
-        if start.mode != UploadMode::Nothing {
-            report = Some(
-                match self.send(client, on, watch, source, &start, &mut digest) {
-                    Err(Unsent::NotBegun(error)) if start.offset > 0 && error.refuses_restart() => {
-                        let (target, why) = (self.place.path(), Why::NoRestart);
-                        on.event(Event::FromZero { target, why });
-                        start = start.restarted();
-                        self.past.replaced = Some(start.replaced);
-                        self.send(client, on, watch, source, &start, &mut digest)
-                    }
-                    sent => sent,
-                }
-                .map_err(|unsent| self.described(unsent.into_error(), &start))?,
-            );
+        if start.mode == UploadMode::Unique {
+            self.enter_for_unique(client)?;
         }
+        // Whether the server alone chooses the name of a unique file.
+        let mut is_nameless = false;
+        let sent = loop {
+            if start.mode == UploadMode::Nothing {
+                break Ok(None);
+            }
+            // Some servers create the file before the data connection is open.
+            self.note_sent(start.offset);
+            self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
+            let path = if is_nameless { b"" } else { self.place.path() };
+            let error = match begin(client, path, &start) {
+                Ok(mut upload) => {
+                    if let Some(next) = self.following.take() {
+                        upload.plan_next(next);
+                    }
+                    self.note_begun(on, source, &start);
+                    let copied = match source {
+                        Opened::Regular { file, path, .. } => {
+                            let mut file: &File = file;
+                            match file.seek(SeekFrom::Start(start.offset)) {
+                                Ok(_) => upload.copy_from_watched(file, watch),
+                                Err(error) => Err(upload.fail(named(path, &error))),
+                            }
+                        }
+                        Opened::Pipe { file, .. } => {
+                            let mut file: &File = file;
+                            self.copy_once(upload, &mut file, watch, &mut digest)
+                        }
+                        Opened::Stream(stream) => {
+                            self.copy_once(upload, &mut **stream, watch, &mut digest)
+                        }
+                    };
+                    let most = start.offset + watch.moved();
+                    self.note_sent(most);
+                    if copied.is_err() {
+                        self.write_journal(on, source, &start, most);
+                    }
+                    break copied.map(Some);
+                }
+                Err(error) => error,
+            };
+            let other = self.begin_otherwise(client, on, error, &mut start, &mut is_nameless);
+            if let Err(error) = other {
+                break Err(error);
+            }
+        };
+        let report = sent.map_err(|error| self.described(error, &start))?;
         let (bytes, duration) =
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
         let mut done = Done::moved(bytes, start.offset, duration);
@@ -93,6 +114,82 @@ impl Job<'_> {
             journal.remove();
         }
         Ok(done)
+    }
+
+    /// Records that the server has begun the upload.
+    fn note_begun(&mut self, on: &dyn Observer, source: &Opened<'_>, start: &Start) {
+        self.past.extended |= start.mode == UploadMode::Append && start.offset > 0;
+        if start.offset == 0 {
+            self.past.sent = Some(0);
+            self.past.extended = false;
+        }
+        let (source_name, target) = (source.name(), self.place.path());
+        let total = source.facts().map(|facts| facts.size);
+        on.event(Event::Begun { source: source_name, target, at: start.offset, total });
+        self.write_journal(on, source, start, total.unwrap_or(0));
+    }
+
+    /// Finds another beginning after the server did not begin the upload, or returns the error. If
+    /// the server rejects the path as a whole, enters its directories one by one.
+    fn begin_otherwise(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        error: Error,
+        start: &mut Start,
+        is_nameless: &mut bool,
+    ) -> Result<(), Error> {
+        // The server did not act on the command.
+        self.past.is_final &= !matches!(
+            error,
+            Error::Refused(..)
+                | Error::Argument(_)
+                | Error::Unsupported(_)
+                | Error::DataConnection(_)
+        );
+        if start.mode == UploadMode::Unique {
+            let is_permanent = matches!(&error, Error::Refused(Verb::Stou, reply)
+                if reply.code().severity() == Severity::Permanent);
+            // Some servers refuse a suggested name.
+            let may_help = is_permanent
+                && !self.place.path().is_empty()
+                && !std::mem::replace(is_nameless, true);
+            return if may_help { Ok(()) } else { Err(error) };
+        }
+        if start.mode == UploadMode::Rest
+            && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
+        {
+            // Appending no bytes does not change an existing file.
+            start.mode = UploadMode::Append;
+            return Ok(());
+        }
+        if start.offset > 0 && error.refuses_restart() {
+            let (target, why) = (self.place.path(), Why::NoRestart);
+            on.event(Event::FromZero { target, why });
+            start.restart();
+            self.past.replaced = Some(start.replaced);
+            return Ok(());
+        }
+        if self.makes_directories(client, &error)? {
+            return Ok(());
+        }
+        let entered = self.place.enter(client, &error)?;
+        self.past.left_directory |= entered == Entered::Partway;
+        if entered == Entered::There { Ok(()) } else { Err(error) }
+    }
+
+    /// Enters the directory of the path, because the server creates a unique file in the current
+    /// directory. The rest of the path is the suggested name.
+    fn enter_for_unique(&mut self, client: &mut Client) -> Result<(), Error> {
+        self.place.go(client)?;
+        let mut path = self.place.path().to_vec();
+        if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
+            // One part of a URL can contain directories, separated by %2F.
+            let name = path.split_off(slash + 1);
+            client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
+            self.place = Place::at(&name);
+        }
+        Ok(())
     }
 
     /// Adds what the caller must know to an error of a running upload.
@@ -125,152 +222,6 @@ impl Job<'_> {
             journal.remove();
         }
         Err(Error::Upload(UploadFault::LocalChanged))
-    }
-
-    /// Starts the upload, and runs it to its end. If the server rejects the path as a whole, enters
-    /// its directories one by one.
-    fn send(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        watch: &mut Watch<'_>,
-        source: &mut Opened<'_>,
-        start: &Start,
-        digest: &mut Option<Checksum>,
-    ) -> Result<Report, Unsent> {
-        let mut mode = start.mode;
-        if mode == UploadMode::Unique {
-            return self.send_unique(client, on, watch, source, start, digest);
-        }
-        loop {
-            let path = self.place.path().to_vec();
-            let to = Begin { mode, offset: start.offset, wished: &path };
-            let error = match self.pump(client, on, watch, source, &to, start, digest) {
-                Err(Unsent::NotBegun(error)) => error,
-                sent => return sent,
-            };
-            if mode == UploadMode::Rest
-                && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
-            {
-                // Appending no bytes does not change an existing file.
-                mode = UploadMode::Append;
-                continue;
-            }
-            if start.offset > 0 && error.refuses_restart() {
-                return Err(Unsent::NotBegun(error));
-            }
-            if self.makes_directories(client, &error).map_err(Unsent::NotBegun)? {
-                continue;
-            }
-            match self.place.enter(client, &error).map_err(Unsent::NotBegun)? {
-                Entered::There => {}
-                entered => {
-                    self.past.left_directory = entered == Entered::Partway;
-                    return Err(Unsent::NotBegun(error));
-                }
-            }
-        }
-    }
-
-    /// Uploads under a name that the server chooses, in the directory of the path. Suggests the
-    /// name in the path; if the server refuses the name, suggests none.
-    fn send_unique(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        watch: &mut Watch<'_>,
-        source: &mut Opened<'_>,
-        start: &Start,
-        digest: &mut Option<Checksum>,
-    ) -> Result<Report, Unsent> {
-        // The server creates the file in the current directory.
-        self.place.go(client).map_err(Unsent::NotBegun)?;
-        let mut path = self.place.path().to_vec();
-        if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
-            // One part of a URL can contain directories, separated by %2F.
-            let name = path.split_off(slash + 1);
-            let entered = client.cwd(path.get(..slash.max(1)).unwrap_or_default());
-            entered.map_err(Unsent::NotBegun)?;
-            self.place = Place::at(&name);
-            path = name;
-        }
-        let mut wished = path.as_slice();
-        loop {
-            let to = Begin { mode: UploadMode::Unique, offset: 0, wished };
-            let error = match self.pump(client, on, watch, source, &to, start, digest) {
-                Err(Unsent::NotBegun(error)) => error,
-                sent => return sent,
-            };
-            let is_permanent = matches!(&error, Error::Refused(Verb::Stou, reply)
-                if reply.code().severity() == Severity::Permanent);
-            // Some servers refuse a suggested name.
-            if wished.is_empty() || !is_permanent {
-                return Err(Unsent::NotBegun(error));
-            }
-            wished = b"";
-        }
-    }
-
-    /// Begins an upload, and runs it to its end if the server accepts it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attempt, which it borrows")]
-    fn pump(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        watch: &mut Watch<'_>,
-        source: &mut Opened<'_>,
-        to: &Begin<'_>,
-        start: &Start,
-        digest: &mut Option<Checksum>,
-    ) -> Result<Report, Unsent> {
-        // Some servers create the file before the data connection is open.
-        self.note_sent(to.offset);
-        let is_once = matches!(self.store, StoreAs::Append | StoreAs::Unique);
-        self.past.is_final = is_once;
-        let total = source.facts().map(|facts| facts.size);
-        let name = source.name();
-        let mut upload = begin(client, to).map_err(|error| {
-            // The server did not act on the command.
-            let is_undone = matches!(
-                error,
-                Error::Refused(..)
-                    | Error::Argument(_)
-                    | Error::Unsupported(_)
-                    | Error::DataConnection(_)
-            );
-            self.past.is_final &= !is_undone;
-            Unsent::NotBegun(error)
-        })?;
-        if let Some(next) = self.following.take() {
-            upload.plan_next(next);
-        }
-        self.past.extended |= to.mode == UploadMode::Append && to.offset > 0;
-        if to.offset == 0 {
-            self.past.sent = Some(0);
-            self.past.extended = false;
-        }
-        on.event(Event::Begun { source: name, target: self.place.path(), at: to.offset, total });
-        self.write_journal(on, source, start, total.unwrap_or(0));
-        let sent = match source {
-            Opened::Regular { file, path, .. } => {
-                let mut file: &File = file;
-                match file.seek(SeekFrom::Start(to.offset)) {
-                    Ok(_) => upload.copy_from_watched(file, watch),
-                    Err(error) => Err(upload.fail(named(path, &error))),
-                }
-            }
-            Opened::Pipe { file, .. } => {
-                let mut file: &File = file;
-                self.copy_once(upload, &mut file, watch, digest)
-            }
-            Opened::Stream(stream) => self.copy_once(upload, &mut **stream, watch, digest),
-        };
-        let most = to.offset + watch.moved();
-        self.note_sent(most);
-        sent.map_err(|error| {
-            self.write_journal(on, source, start, most);
-            Unsent::Broken(error)
-        })
     }
 
     /// Sends a stream, whose bytes cannot be read again.
@@ -331,21 +282,207 @@ impl Job<'_> {
     }
 }
 
-/// The command that begins an upload.
-struct Begin<'a> {
-    mode: UploadMode,
-    offset: u64,
-    /// The argument of the command: the path, or nothing if the server alone chooses the name.
-    wished: &'a [u8],
+impl Job<'_> {
+    /// Verifies the upload after the last byte, and sets its time.
+    pub(super) fn finish(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &Opened<'_>,
+        start: &Start,
+        (done, digest): (&mut Done, Option<Checksum>),
+        reply: Option<&Reply>,
+    ) -> Result<(), Error> {
+        let verify = match self.options.verify {
+            Verify::IfKnown if self.options.moves => Verify::Size,
+            verify => verify,
+        };
+        let path = match (&self.store, &done.name) {
+            (StoreAs::Unique, Some(name)) => name.clone(),
+            (StoreAs::Unique, None) if matches!(verify, Verify::Size | Verify::Digest) => {
+                return Err(Error::Upload(UploadFault::NoName));
+            }
+            (StoreAs::Unique, None) => return Ok(()),
+            _ => self.place.path().to_vec(),
+        };
+        let size = start.before + done.bytes;
+        if self.verifies_size() {
+            done.verified = check_stored_size(client, &path, size, verify)?;
+            if done.verified == Verified::No {
+                let text = "the server confirms the upload, but does not report its size";
+                on.event(Event::Note { target: &path, text });
+            }
+        } else if start.offset > 0 {
+            // Some servers accept REST, but truncate the file; others start a new one. The size of
+            // a resumed upload is checked even if nothing else is.
+            check_stored_size(client, &path, size, Verify::IfKnown)?;
+        }
+        if done.verified == Verified::No
+            && self.options.verify != Verify::None
+            && let Some(reply) = reply.filter(|reply| is_doubtful(reply))
+        {
+            return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+        }
+        self.check_digest(client, on, source, start, (done, digest), &path)?;
+        self.check_name(client, &path)?;
+        if self.options.preserve {
+            self.set_time(client, &path, source)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the digest, if it is asked for, or if bytes of an earlier attempt were kept.
+    fn check_digest(
+        &self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &Opened<'_>,
+        start: &Start,
+        (done, digest): (&mut Done, Option<Checksum>),
+        path: &[u8],
+    ) -> Result<(), Error> {
+        let demands = digest.is_some();
+        let is_image = self.options.representation == RepresentationType::Image;
+        let digest = match self.options.verify {
+            Verify::IfKnown if start.is_proven && done.bytes == 0 => {
+                done.verified = Verified::Hash;
+                None
+            }
+            Verify::IfKnown if start.offset > 0 && is_image => Checksum::for_server(client)?,
+            _ => digest,
+        };
+        let Some(mut digest) = digest else { return Ok(()) };
+        if let Opened::Regular { file, .. } = source {
+            // The digest is not computed during the transfer, because the kernel sends the file.
+            let bytes = start.offset + done.bytes;
+            on.event(Event::Comparing { target: path, bytes });
+            digest.update_from(file, bytes).map_err(Error::Local)?;
+        }
+        if compare_digest(client, path, digest.finish())?.proves(demands)? {
+            done.verified = Verified::Hash;
+        }
+        Ok(())
+    }
+
+    /// Verifies that the server kept a name that is not UTF-8. Some servers replace invalid bytes
+    /// by U+FFFD, but report the size of that file for the original name.
+    fn check_name(&self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        let is_asked = self.options.verify != Verify::None;
+        if !is_asked || std::str::from_utf8(path).is_ok() || !client.features()?.has("MLST") {
+            return Ok(());
+        }
+        let Ok(Some(entry)) = client.stat(path) else { return Ok(()) };
+        // Not every server doubles 0xFF, so two such bytes may have become one.
+        let last = |path: &[u8]| {
+            let mut name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
+            name.dedup_by(|byte, before| (*byte, *before) == (0xff, 0xff));
+            name
+        };
+        match last(&entry.name) == last(path) {
+            true => Ok(()),
+            false => Err(Error::Upload(UploadFault::OtherName(entry.name))),
+        }
+    }
+
+    /// Sets the modification time of the server's file to that of the local file.
+    fn set_time(&self, client: &mut Client, path: &[u8], source: &Opened<'_>) -> Result<(), Error> {
+        let seconds = source.facts().map(|facts| facts.modified_seconds());
+        let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
+            return Err(Error::Upload(UploadFault::NoTime));
+        };
+        set_time(client, path, time)
+    }
+
+    /// Returns the facts of a file that a moved source replaces, if only a change of them can show
+    /// that the server stored the upload: a file of the same size is there already.
+    pub(super) fn facts_to_change(
+        &self,
+        client: &mut Client,
+        source: &Opened<'_>,
+        have: Option<u64>,
+    ) -> Result<Option<ServerFacts>, Error> {
+        match (self.options.moves || self.proves_new, source.facts()) {
+            (true, Some(here)) if have == Some(here.size) => {
+                ServerFacts::ask(client, self.place.path())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Verifies that the server's file is no longer the `old` one, by its facts or its digest.
+    pub(super) fn check_changed(
+        &self,
+        client: &mut Client,
+        source: &Opened<'_>,
+        old: Option<ServerFacts>,
+    ) -> Result<(), Error> {
+        let (Some(old), Opened::Regular { file, facts, .. }) = (old, source) else {
+            return Ok(());
+        };
+        let path = self.place.path();
+        if ServerFacts::ask(client, path)?.is_some_and(|now| now != old) {
+            return Ok(());
+        }
+        if self.options.verify != Verify::Digest
+            && let Some(mut digest) = Checksum::for_server(client)?
+        {
+            digest.update_from(file, facts.size).map_err(Error::Local)?;
+            if compare_digest(client, path, digest.finish())?.proves(false)? {
+                return Ok(());
+            }
+        }
+        match self.options.verify {
+            Verify::Digest => Ok(()),
+            _ => Err(Error::Upload(UploadFault::NotReplaced)),
+        }
+    }
+
+    /// Returns whether another attempt may have to tell whether the server has renamed the file. The
+    /// journal of a move tells that too.
+    const fn may_follow(&self) -> bool {
+        self.repeats || self.options.retried && !self.options.moves && !self.past.is_final
+    }
+
+    /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
+    /// server has all of it, so that it must be sent again.
+    pub(super) fn publish(
+        &mut self,
+        client: &mut Client,
+        (temporary, own): (&[u8], &[u8]),
+        moving: &mut Option<Moving>,
+    ) -> Result<Option<Done>, Error> {
+        self.place.set_name(temporary);
+        let from = self.place.path().to_vec();
+        self.place.set_name(own);
+        let renaming = Renaming {
+            from: &from,
+            to: self.place.path(),
+            repeats: self.may_follow(),
+            keeps: self.options.resume != Resume::Own || self.options.moves,
+            verify: self.verifies_size().then_some(self.options.verify),
+        };
+        let noted = &mut self.before_rename;
+        let mut note = |client: &mut Client, path: &[u8]| match (&mut *moving, &mut *noted) {
+            (Some(moving), _) => moving.note(client, path, temporary),
+            (None, Some(noted)) => noted(client, path),
+            (None, None) => Ok(()),
+        };
+        let done = renaming.run(client, &mut self.past.stored, &mut note);
+        if let Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) = &done {
+            self.past.is_final = true;
+        }
+        done
+    }
 }
 
-fn begin<'c>(client: &'c mut Client, to: &Begin<'_>) -> Result<Upload<'c>, Error> {
-    match to.mode {
-        UploadMode::Store | UploadMode::Nothing => client.store(to.wished),
-        UploadMode::Rest => client.store_from(to.wished, to.offset),
+/// Asks the server to begin an upload.
+fn begin<'c>(client: &'c mut Client, path: &[u8], start: &Start) -> Result<Upload<'c>, Error> {
+    match start.mode {
+        UploadMode::Store | UploadMode::Nothing => client.store(path),
+        UploadMode::Rest => client.store_from(path, start.offset),
         // APPE, as in curl, because some servers refuse REST before STOR.
-        UploadMode::Append => client.append(to.wished),
-        UploadMode::Unique => client.store_unique(to.wished),
+        UploadMode::Append => client.append(path),
+        UploadMode::Unique => client.store_unique(path),
     }
 }
 

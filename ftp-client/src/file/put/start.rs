@@ -1,7 +1,7 @@
 //! Where an upload begins: the evidence, gathered before a byte is sent.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -12,13 +12,14 @@ use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, Phase, UploadFault};
 use crate::event::{Event, Observer};
-use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, decide};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, judge};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
+use crate::file::local::parent;
 use crate::file::options::Existing;
 use crate::file::verify::compare_first;
-
-/// The content of the file that shows whether two directories are one.
-const PROBE: &[u8] = b"ftp-cli compares directories";
+use crate::tree::local::Directory;
+use crate::tree::path::{join, split};
+use crate::tree::probe::with_probe;
 
 /// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,9 +57,9 @@ impl Start {
     }
 
     /// Turns a resumed upload into one from byte 0.
-    pub(super) fn restarted(self) -> Self {
-        let replaced = self.offset.max(self.replaced);
-        Self { journal: self.journal, replaced, ..Self::at_zero(UploadMode::Store) }
+    pub(super) fn restart(&mut self) {
+        let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
+        *self = Self { journal, replaced, ..Self::at_zero(UploadMode::Store) };
     }
 }
 
@@ -163,15 +164,11 @@ impl Job<'_> {
         // A journal does not say that all bytes arrived, only that no more were sent. Whether an
         // equally long file is the whole one, only this job or a digest knows.
         let is_all = have == facts.size;
-        let mut step = match is_all && !is_own && self.options.resume == Resume::Proven {
-            true => Step::AskDigest,
-            false => decide(&known),
-        };
-        if step == Step::AskDigest {
+        let must_ask = is_all && !is_own && self.options.resume == Resume::Proven;
+        let step = judge(&mut known, must_ask, || {
             on.event(Event::Comparing { target: &target, bytes: have });
-            known.digest = compare_first(client, &target, (file, have), Some(have))?.asked();
-            step = decide(&known);
-        }
+            compare_first(client, &target, (file, have), Some(have)).map(|it| it.asked())
+        })?;
         let is_proven = known.digest == Asked::Equal;
         let why = match step {
             Step::Whole if !is_own && !is_proven => Why::NoRecord,
@@ -270,12 +267,11 @@ impl Job<'_> {
         if self.is_apart
             || !matches!(self.store, StoreAs::Final | StoreAs::Append)
             || facts.size == 0
-            || !is_this_computer(client)
+            || !client.is_near()
         {
             return false;
         }
-        let there = self.place.path();
-        let name = there.rsplit(|byte| *byte == b'/').next().unwrap_or(there);
+        let (_, name) = split(self.place.path());
         let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
         let links = file.metadata().map_or(1, |metadata| metadata.nlink());
         links > 1 || is_named(path) || is_named(&real_path(path))
@@ -309,33 +305,13 @@ fn real_path(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// Returns whether the server's directory of `there` is that of the local file `real`: a small file
-/// that is created here shows up there. If it cannot be created, the directories count as one.
+/// Returns whether the server's directory of `there` is that of the local file `real`. If this cannot
+/// be tried because the local directory takes no file, the directories count as one.
 fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
-    let name = format!(".ftp-cli-{:x}-0.tmp", std::process::id());
-    let probe = real.with_file_name(&name);
-    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
-    let Ok(()) = made.and_then(|mut file| file.write_all(PROBE)) else {
-        let _ = fs::remove_file(&probe);
-        return true;
-    };
-    let end = there.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    let path = [there.get(..end).unwrap_or_default(), name.as_bytes()].concat();
-    let is_there = match client.size(&path) {
-        Ok(Some(size)) => size == PROBE.len() as u64,
-        _ => client.exists(&path).unwrap_or(false),
-    };
-    let _ = fs::remove_file(&probe);
-    is_there
-}
-
-/// Returns whether the control connection leads to this computer.
-fn is_this_computer(client: &Client) -> bool {
-    client.peer_addr().is_some_and(|peer| {
-        let own = client.local_addr().map(|own| own.ip().to_canonical());
-        let peer = peer.ip().to_canonical();
-        peer.is_loopback() || own == Some(peer)
-    })
+    let probed = Directory::open(parent(real)).and_then(|directory| {
+        with_probe(&directory, |name| client.is_there(join(split(there).0, name)))
+    });
+    probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
 }
 
 /// Downloads `length` bytes at the end of the server's file, or more if the server sends more.

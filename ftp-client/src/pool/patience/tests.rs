@@ -73,20 +73,25 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
     let patience = Patience::new().backoff(backoff).scattered(false);
     let patience = patience.canceller(Some(canceller.clone()));
     let mut said = Vec::new();
-    let done: Result<(), Error> = patience.run(
-        &mut |next| {
-            said.push((next.attempt, next.why.to_string(), next.pause));
-            canceller.cancel();
-        },
-        |_| Err(Error::Closed),
-    );
+    let say = &mut |next: &Upcoming<'_>| {
+        said.push((next.attempt, next.why.to_string(), next.pause));
+        canceller.cancel();
+    };
+    let done = patience.next(&mut patience.first(), Error::Closed, &mut |_| false, say);
     assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
     assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
     // A pause beyond the overall limit is neither made nor announced.
     let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
     let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
-    let done: Result<(), Error> = patience.run(none, |_| Err(Error::Closed));
+    let done = patience.next(&mut patience.first(), Error::Closed, &mut |_| false, none);
     assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+    // A new connection is not an attempt, but there is only one.
+    let (patience, mut attempt) = (Patience::new().attempts(1), patience.first());
+    for want in [true, false] {
+        let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
+        let done = patience.next(&mut attempt, Error::Closed, &mut |_| true, none);
+        assert_eq!((done.is_ok(), attempt.number()), (want, 1));
+    }
 }
 
 #[test]

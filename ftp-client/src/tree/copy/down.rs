@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Copied;
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, prove_content, prove_unchanged};
+use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::error::Error;
 use crate::event::Observer;
 use crate::file::Done;
@@ -89,9 +89,9 @@ impl Down<'_> {
         match copied {
             Some(_) if checksum.is_none() => {
                 let listed = copy.stamp.and_then(Stamp::exact);
-                prove_unchanged(client, &there, &here, listed)?;
+                prove_facts(client, &there, &here, &TimeProof::OfDownload(listed))?;
             }
-            _ => prove_content(client, &there, (&file, here.len()))?,
+            _ => prove_content(client, &there, &file, &here)?,
         }
         client.delete(&there).map_err(|error| TreeFault::from(error).about(&there))
     }

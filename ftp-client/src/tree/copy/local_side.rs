@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::tree::entry::may_be_partial;
 use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};
-use crate::tree::names::Relation;
+use crate::tree::names::{Relation, ShownNames};
 use crate::tree::path::{join, split};
 use crate::tree::plan::{PlannedLink, Removal, Removed};
 
@@ -57,12 +57,12 @@ impl<'a> LocalSide<'a> {
         &self,
         path: &[u8],
         wanted: &HashSet<&[u8]>,
-    ) -> Result<HashSet<Vec<u8>>, TreeFault> {
-        let names = self
-            .top
-            .below(path)
-            .and_then(|directory| directory.names(|name| wanted.contains(name)));
-        names.map_err(|error| TreeFault::local(path, &error))
+    ) -> Result<ShownNames, TreeFault> {
+        let directory = self.top.below(path);
+        let names = directory.and_then(|directory| directory.names(|name| wanted.contains(name)));
+        let names = names.map_err(|error| TreeFault::local(path, &error))?;
+        let names = names.into_iter().map(|name| (name, None)).collect();
+        Ok(ShownNames { names, hides_dots: false })
     }
 
     pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), TreeFault> {

@@ -17,19 +17,15 @@ pub(crate) use together::copy_together;
 pub(crate) use up::{Ahead, Up};
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::ErrorKind as IoErrorKind;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_proto::Verb;
 
 use self::local_side::Identity;
-use super::entry::PROBE;
 use super::fault::{Setting, TreeFault};
-use super::local::Directory;
-use super::names::Relation;
+use super::names::{Relation, ShownNames};
 use super::path::join;
 use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
+use super::probe::with_probe;
 use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
 use crate::event::Observer;
@@ -53,9 +49,6 @@ impl Copied {
         Self { bytes, source: None, due_time: None, unset: None }
     }
 }
-
-/// Names in a directory, and whether the server may hide names that begin with a dot.
-type NamesShown = (HashSet<Vec<u8>>, bool);
 
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
 pub(crate) enum Copier<'a> {
@@ -126,8 +119,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Lists a directory of the target again. Returns those of its names that are wanted, and whether
-    /// the server may hide names that begin with a dot; or `None` if the directory cannot be listed.
+    /// Lists a directory of the target again. Returns those of its names that are wanted, or `None`
+    /// if the directory cannot be listed.
     ///
     /// # Errors
     ///
@@ -136,9 +129,9 @@ impl Copier<'_> {
         &mut self,
         path: &[u8],
         wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<NamesShown>, TreeFault> {
+    ) -> Result<Option<ShownNames>, TreeFault> {
         match self {
-            Self::Down(Down { to, .. }) => to.names(path, wanted).map(|names| Some((names, false))),
+            Self::Down(Down { to, .. }) => to.names(path, wanted).map(Some),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path, wanted),
         }
     }
@@ -270,13 +263,8 @@ impl Copier<'_> {
             Self::Up(Up { from, to, .. }) => (from, to),
             Self::Across(_) => return Err(no_local_side()),
         };
-        let directory = near.directory(path)?;
-        let (name, _held) =
-            create_probe(directory).map_err(|error| TreeFault::local(path, &error))?;
-        let found = far.has(path, &name);
-        let removed = directory.remove(&name, false);
-        removed.map_err(|error| TreeFault::local(path, &error))?;
-        found
+        let probed = with_probe(near.directory(path)?, |name| far.has(path, name));
+        probed.map_err(|error| TreeFault::local(path, &error))?
     }
 
     /// Returns whether files are written under their own names to a server that cannot set times.
@@ -366,21 +354,4 @@ pub(crate) fn no_local_side() -> TreeFault {
 pub(crate) fn no_remote_links() -> TreeFault {
     let text = "FTP cannot create symbolic links on a server";
     TreeFault::new(ErrorKind::Usage, text).of(Setting::Links)
-}
-
-/// Creates an empty file, and returns its name and the locked file. The name does not begin with a
-/// dot, because some servers hide such names.
-fn create_probe(directory: &Directory) -> std::io::Result<(Vec<u8>, File)> {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
-        match directory.create(&name) {
-            Ok(file) => return Ok((name, file)),
-            // An earlier process with the same id left this file.
-            Err(error) if error.kind() == IoErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

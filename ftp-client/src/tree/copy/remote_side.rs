@@ -9,18 +9,18 @@ use ftp_proto::{Permissions, TimeVal};
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ErrorKind, ListingCut};
+use crate::error::{Error, ErrorKind, MoveFault};
 use crate::file::checksum::Checksum;
-use crate::listing::{ListOptions, Listed, MOST_OBJECTS};
+use crate::file::verify::{compare_digest, prove_copy};
+use crate::listing::ListOptions;
 use crate::pool::patience::Recovery;
 use crate::tree::encoding::{Names, is_text};
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
-use crate::tree::names::Relation;
+use crate::tree::names::{Relation, ShownNames, look};
 use crate::tree::path::join;
 use crate::tree::plan::{Removal, Removed};
-use crate::tree::scan::relation;
 
 /// A tree on a server, and one worker's connection to it.
 pub(crate) struct RemoteSide<'a> {
@@ -175,41 +175,19 @@ impl<'a> RemoteSide<'a> {
         unlisted: &[u8],
     ) -> Result<Relation, TreeFault> {
         let (listed, unlisted) = (join(self.place.top, listed), join(self.place.top, unlisted));
-        relation(self.hand.client()?, &listed, &unlisted)
+        Ok(look(self.hand.client()?, &listed, &unlisted)?)
     }
 
-    /// Returns the wanted names in a directory, and whether the server may hide names that begin
-    /// with a dot. Returns `None` if the server refuses the listing.
+    /// Returns the wanted names that the server shows in a directory, or `None` if it refuses the
+    /// listing.
     pub(super) fn names_in(
         &mut self,
         path: &[u8],
         wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<super::NamesShown>, TreeFault> {
+    ) -> Result<Option<ShownNames>, TreeFault> {
         let (path, options) = (join(self.place.top, path), self.place.list);
-        let client = self.hand.client()?;
-        let listed = client.list_directory(&path, options).and_then(|mut entries| {
-            let mut names = HashSet::new();
-            // Other names are not kept: the server may invent any number of them.
-            for (number, listed) in entries.by_ref().enumerate() {
-                match listed? {
-                    _ if number >= MOST_OBJECTS => {
-                        return Err(Error::ListingCut(ListingCut::TooLong));
-                    }
-                    Listed::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
-                        names.insert(entry.name);
-                    }
-                    Listed::Entry(_) | Listed::Unparsed(_) => {}
-                }
-            }
-            Ok((names, !entries.shows_hidden()))
-        });
-        match listed {
-            Ok(shown) => Ok(Some(shown)),
-            Err(Error::Refused(..)) => Ok(None),
-            // Without the rest of the names, nothing is confirmed.
-            Err(Error::ListingCut(_)) => Ok(Some((HashSet::new(), false))),
-            Err(error) => Err(TreeFault::from(error).about(&path)),
-        }
+        let listed = ShownNames::list(self.hand.client()?, &path, options, wanted);
+        listed.map(Result::ok).map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Returns whether the directory at `path` has an object called `name`.
@@ -278,68 +256,60 @@ fn look_before(
     }
 }
 
-/// Verifies that the server's file at `path` has the size of a local file. If `compares_time` is
-/// set and the server reports the time, verifies the time too.
-pub(super) fn prove_same(
-    client: &mut Client,
-    path: &[u8],
-    here: &Metadata,
-    compares_time: bool,
-) -> Result<(), TreeFault> {
-    prove_size(client, path, here.len())?;
-    let time = if compares_time { modified(client, path)? } else { None };
-    match time.is_none_or(|time| time == here.mtime()) {
-        true => Ok(()),
-        false => Err(differs(path)),
-    }
+/// What the time of the server's file must prove before a source goes.
+pub(super) enum TimeProof {
+    Nothing,
+    /// It is that of the local file, if the server reports it.
+    OfUpload,
+    /// It is that of the local file, and still the listed one.
+    OfDownload(Option<i64>),
 }
 
-/// Verifies that the server's file at `path` still has the `listed` time, and has the size and time
-/// of a local file.
-pub(super) fn prove_unchanged(
+/// Verifies that the server's file at `path` has the size of a local file, and the time.
+pub(super) fn prove_facts(
     client: &mut Client,
     path: &[u8],
     here: &Metadata,
-    listed: Option<i64>,
+    proof: &TimeProof,
 ) -> Result<(), TreeFault> {
-    prove_size(client, path, here.len())?;
-    let (Some(listed), Some(now)) = (listed, modified(client, path)?) else {
-        return Err(unproved(
-            path,
-            "source not removed: the server does not report the modification time",
-        ));
+    let size = client.size(path).map_err(|error| TreeFault::from(error).about(path))?;
+    let time = match proof {
+        TimeProof::OfUpload | TimeProof::OfDownload(_) if size == Some(here.len()) => {
+            modified(client, path)?
+        }
+        _ => None,
     };
-    match now == listed && now == here.mtime() {
-        true => Ok(()),
-        false => Err(differs(path)),
-    }
+    let listed = if let TimeProof::OfDownload(listed) = proof { *listed } else { time };
+    let is_same =
+        time.is_none_or(|time| time == here.mtime() && listed.is_none_or(|it| it == time));
+    let is_timed = !matches!(proof, TimeProof::OfDownload(_)) || time.is_some() && listed.is_some();
+    prove_copy(size, here.len(), is_same, is_timed).map_err(|fault| match fault {
+        MoveFault::Unreported(what) => {
+            unproved(path, &format!("source not removed: the server does not report the {what}"))
+        }
+        _ => differs(path),
+    })
 }
 
 /// Verifies that the server's file at `path` has the content of a local file.
 pub(super) fn prove_content(
     client: &mut Client,
     path: &[u8],
-    (file, length): (&File, u64),
+    file: &File,
+    here: &Metadata,
 ) -> Result<(), TreeFault> {
     let Some(mut checksum) = Checksum::for_server(client)? else {
         let why = "source not removed: the server offers no digest that this program supports";
         return Err(unproved(path, why));
     };
-    prove_size(client, path, length)?;
-    let digested = checksum.update_from(file, length);
+    prove_facts(client, path, here, &TimeProof::Nothing)?;
+    let digested = checksum.update_from(file, here.len());
     digested.map_err(|error| TreeFault::local(path, &error))?;
-    match client.compare_hash(path, &checksum.finish()) {
-        Ok(()) => Ok(()),
+    let compared = compare_digest(client, path, checksum.finish());
+    match compared.and_then(|compared| compared.proves(true)) {
+        Ok(_) => Ok(()),
         Err(Error::Mismatch { .. }) => Err(differs(path)),
         Err(error) => Err(TreeFault::from(error).about(path)),
-    }
-}
-
-fn prove_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), TreeFault> {
-    match client.size(path).map_err(|error| TreeFault::from(error).about(path))? {
-        Some(size) if size == bytes => Ok(()),
-        Some(_) => Err(differs(path)),
-        None => Err(unproved(path, "source not removed: the server does not report the size")),
     }
 }
 

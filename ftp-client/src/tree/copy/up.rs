@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use super::Copied;
 use super::local_side::{Identity, LocalSide};
-use super::remote_side::{RemoteSide, prove_content, prove_same};
+use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
-use crate::file::put::{LocalSource, Put, StoreAs, TemporaryName};
+use crate::file::put::{LocalSource, Put, PutPast, StoreAs, TemporaryName};
 use crate::transfer::RateLimit;
 use crate::tree::compare::Difference;
 use crate::tree::encoding::is_text;
@@ -37,6 +37,10 @@ pub(crate) struct Up<'a> {
     pub(crate) journals: Option<PathBuf>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) temporary: Option<&'a TemporaryName>,
+    /// Whether a failed upload may be attempted again.
+    pub(crate) repeats: bool,
+    /// The path of the last failed upload, and what its attempts did.
+    pub(crate) past: Option<Box<(Vec<u8>, PutPast)>>,
     pub(crate) ahead: Box<Ahead>,
 }
 
@@ -167,14 +171,12 @@ impl Up<'_> {
         let options = FileOptions::new()
             .resume(resume)
             .rate_limit(self.rate_limit.clone())
+            .retried(self.repeats)
             .journals(self.journals.clone());
         let store = self.temporary.map_or(StoreAs::Final, |name| StoreAs::Under(name.clone()));
-        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
-            .store_as(store)
-            .apart()
-            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
-            .following(next);
         let RemoteSide { hand, place } = &mut self.to;
+        let client = hand.client()?;
+        let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
             unset = place.finish(client, there, mode_of(copy, before), before)?;
@@ -182,7 +184,17 @@ impl Up<'_> {
             is_finished = true;
             Ok(())
         };
-        let sent = put.attempt_noting(hand.client()?, on, &mut publish);
+        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
+            .store_as(store)
+            .apart()
+            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
+            .following(next)
+            .after(past.map(|past| past.1).unwrap_or_default())
+            .before_rename(&mut publish);
+        let sent = put.attempt(client, on);
+        if sent.is_err() {
+            self.past = Some(Box::new((below.to_vec(), put.into_past())));
+        }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         Ok(Sent { bytes: sent.bytes, unset, is_finished })
     }
@@ -218,17 +230,15 @@ impl Up<'_> {
         let directory = self.from.directory(path)?;
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let found = file.metadata().map_err(|error| here(&error))?;
-        let (before, length) = (Identity::of(&found), found.len());
+        let before = Identity::of(&found);
         match copied.and_then(|copied| copied.source) {
             Some(sent) if sent != before => return Err(changed(&below)),
             Some(_) => {
                 let takes_times = self.to.place.takes_times;
-                prove_same(self.to.hand.client()?, &there, &found, takes_times)?;
+                let proof = if takes_times { TimeProof::OfUpload } else { TimeProof::Nothing };
+                prove_facts(self.to.hand.client()?, &there, &found, &proof)?;
             }
-            None => {
-                let client = self.to.hand.client()?;
-                prove_content(client, &there, (&file, length))?;
-            }
+            None => prove_content(self.to.hand.client()?, &there, &file, &found)?,
         }
         // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
-use crate::tree::names::{AGAIN, Relation, Shown, fold};
+use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
 use crate::tree::path::{join, split};
 use crate::tree::plan::Twins;
 
@@ -44,32 +44,27 @@ impl<'a> Run<'a> {
         for own in names {
             let folded = fold(&own);
             let is_twin = |twin: &&[u8]| ![name, &own].contains(twin) && fold(twin) == folded;
-            for twin in twins.iter().filter(is_twin) {
+            let found = replaced(twins.iter().filter(is_twin), |twin| {
                 let relation = with_retries(copier, self.reporter, &path, |copier| {
                     copier.relation(directory, twin, &own)
                 })?;
                 // A twin that was not written cannot be replaced.
                 let is_written =
                     self.written.get(directory).is_some_and(|written| written.contains(&twin));
-                match relation {
-                    Relation::Two => {}
-                    Relation::One => {
-                        let why = "not copied: DST stores it as the same file as";
-                        let message =
-                            format!("{}: {why} {}; rename one of them", shown(&path), shown(twin));
-                        return Err(TreeFault::item(ErrorKind::Refused, message));
-                    }
-                    Relation::Unclear if !is_written => {}
-                    Relation::Unclear => {
-                        let message = format!(
-                            "{}: may be the same file as {} in DST, which does not tell",
-                            shown(&path),
-                            shown(twin)
-                        );
-                        unclear = Some(TreeFault::item(ErrorKind::Integrity, message));
-                    }
-                }
+                let is_safe = relation == Relation::Unclear && !is_written;
+                Ok::<_, TreeFault>(if is_safe { Relation::Two } else { relation })
+            })?;
+            let Some((twin, relation)) = found else { continue };
+            let (path, twin) = (shown(&path), shown(twin));
+            if relation == Relation::One {
+                let message = format!(
+                    "{path}: not copied: DST stores it as the same file as {twin}; rename one of them"
+                );
+                return Err(TreeFault::item(ErrorKind::Refused, message));
             }
+            let message =
+                format!("{path}: may be the same file as {twin} in DST, which does not tell");
+            unclear = Some(TreeFault::item(ErrorKind::Integrity, message));
         }
         Ok(unclear)
     }
@@ -102,33 +97,19 @@ impl<'a> Run<'a> {
     /// Lists again each directory that got new names, if something there is to be removed from
     /// either side. Reports new names that the listing lacks.
     pub(crate) fn confirm_names(&mut self, copier: &mut Copier<'_>) {
-        let plan = self.plan;
-        let mut left: Vec<(usize, Vec<&[u8]>)> = Vec::new();
+        let (plan, reporter) = (self.plan, self.reporter);
         let removes: HashSet<usize> = plan.removals.iter().map(|removal| removal.place).collect();
-        for (at, place) in plan.directories.iter().enumerate() {
-            if (plan.moves || removes.contains(&at))
-                && let Some(names) = self.written.get(place.path.as_slice())
-            {
-                left.push((at, names.clone()));
-            }
-        }
-        for is_last in [false, true] {
-            if left.is_empty() || self.is_over() {
-                return;
-            }
-            if is_last {
-                self.reporter.pause(AGAIN);
-            }
-            let mut lacking = Vec::new();
-            for (at, names) in left {
-                let missing = self.missing(copier, at, &names);
-                if !missing.is_empty() {
-                    lacking.push((at, missing));
-                }
-            }
-            left = lacking;
-        }
-        for (at, missing) in left {
+        let mut changed: Vec<usize> = (0..plan.directories.len()).collect();
+        changed.retain(|at| plan.moves || removes.contains(at));
+        let pause = || {
+            reporter.pause(AGAIN);
+            Ok(())
+        };
+        let lacked = lacking(changed, pause, |at| match self.is_over() {
+            true => Err(()),
+            false => Ok(self.missing(copier, *at)),
+        });
+        for (at, missing) in lacked.unwrap_or_default() {
             self.unconfirmed.insert(at);
             let path = plan.directories.get(at).map_or(&[][..], |place| &place.path);
             let what = if plan.moves { "no source removed there" } else { "nothing deleted there" };
@@ -144,30 +125,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Returns the names that a new listing of a directory does not confirm.
-    fn missing(&mut self, copier: &mut Copier<'_>, at: usize, names: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    /// Returns the new names in a directory that a new listing does not confirm, if there are any.
+    fn missing(&mut self, copier: &mut Copier<'_>, at: usize) -> Option<Vec<&'a [u8]>> {
         let plan = self.plan;
-        let Some(place) = plan.directories.get(at) else { return Vec::new() };
-        let path = place.path.as_slice();
+        let path = plan.directories.get(at)?.path.as_slice();
+        let names = self.written.get(path)?;
         let wanted: HashSet<&[u8]> = names.iter().copied().collect();
         let listed =
             with_retries(copier, self.reporter, path, |copier| copier.names(path, &wanted));
-        let (listed, hides_dots) = match listed {
-            Ok(Some(listed)) => listed,
+        let listed = match listed {
             // In a directory that cannot be listed, nothing is deleted, and the size of each file
             // has been compared.
-            Ok(None) => return Vec::new(),
+            Ok(listed) => listed?,
             Err(failure) => {
                 self.fail_apart(at, path, failure, DirectoryState::Failed);
                 self.unconfirmed.insert(at);
-                return Vec::new();
+                return None;
             }
         };
         let removed = plan.removals.iter().filter(|removal| removal.place == at);
         let removed = removed.map(|removal| split(&removal.path));
         let extras = removed.filter(|(above, _)| *above == path).map(|(_, name)| fold(name));
         let extras = extras.collect();
-        let shown = Shown { names: &listed, hides_dots, extras: &extras };
-        names.iter().copied().filter(|name| !shown.confirms(name)).collect()
+        let missing: Vec<_> =
+            names.iter().copied().filter(|name| !listed.confirms(name, &extras)).collect();
+        Some(missing).filter(|missing| !missing.is_empty())
     }
 }

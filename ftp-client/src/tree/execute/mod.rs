@@ -4,7 +4,6 @@
 mod confirm;
 mod removals;
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verified;
 use crate::file::origin::TICK;
-use crate::pool::patience::{Patience, Recovery};
+use crate::pool::patience::{Attempt, Patience, Recovery};
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -81,28 +80,38 @@ impl Reporter<'_> {
         let _ = self.patience.limits().waiter().sleep(length);
     }
 
-    /// Runs one action on the object at `path`, with retries of transient failures.
-    ///
-    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
-    /// the action then has one more chance, which is not an attempt.
+    /// Runs one action on the object at `path`, with retries of transient failures; `replaces` as for
+    /// [`next`](Self::next).
     pub(crate) fn persist<T>(
         &self,
         path: &[u8],
         replaces: &mut dyn FnMut(&TreeFault) -> bool,
         mut act: impl FnMut() -> Result<T, TreeFault>,
     ) -> Result<T, TreeFault> {
-        let mut is_replaced = false;
-        let mut announce = |next: &crate::pool::patience::Upcoming<'_, TreeFault>| {
+        let mut attempt = self.patience.first();
+        loop {
+            match act() {
+                Err(fault) => self.next(&mut attempt, path, fault, replaces)?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits for the next attempt at the object at `path`, or returns the failure.
+    ///
+    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
+    /// the action then has one more chance, which is not an attempt.
+    pub(crate) fn next(
+        &self,
+        attempt: &mut Attempt,
+        path: &[u8],
+        fault: TreeFault,
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
+    ) -> Result<(), TreeFault> {
+        self.patience.next(attempt, fault, replaces, &mut |next| {
             let why = Error::from(next.why.copy());
             let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
             self.on.event(Event::Of { path, event: &retry });
-        };
-        self.patience.run(&mut announce, |_| match act() {
-            Err(fault) if !is_replaced && replaces(&fault) => {
-                is_replaced = true;
-                act()
-            }
-            done => done,
         })
     }
 }
@@ -621,25 +630,26 @@ fn with_retries<T>(
     retried(copier, reporter, path, |copier, fault| copier.replaces(fault), act)
 }
 
-/// Runs one action with retries; `replaces` as for [`Reporter::persist`].
+/// Runs one action with retries; `replaces` as for [`Reporter::next`].
 fn retried<T>(
     copier: &mut Copier<'_>,
     reporter: &Reporter<'_>,
     path: &[u8],
-    replaces: impl Fn(&mut Copier<'_>, &TreeFault) -> bool,
+    mut replaces: impl FnMut(&mut Copier<'_>, &TreeFault) -> bool,
     mut act: impl FnMut(&mut Copier<'_>) -> Result<T, TreeFault>,
 ) -> Result<T, TreeFault> {
-    let copier = RefCell::new(copier);
-    let mut replaces = |fault: &TreeFault| replaces(&mut copier.borrow_mut(), fault);
-    reporter.persist(path, &mut replaces, || {
-        let mut copier = copier.borrow_mut();
-        act(&mut copier).inspect_err(|fault| {
-            if fault.ends_run() && fault.kind() != ErrorKind::Cancelled {
-                // The old connection cannot be used for the next attempt.
-                copier.disconnect();
-            }
-        })
-    })
+    let mut attempt = reporter.patience.first();
+    loop {
+        let fault = match act(copier) {
+            Err(fault) => fault,
+            done => return done,
+        };
+        if fault.ends_run() && fault.kind() != ErrorKind::Cancelled {
+            // The old connection cannot be used for the next attempt.
+            copier.disconnect();
+        }
+        reporter.next(&mut attempt, path, fault, &mut |fault| replaces(copier, fault))?;
+    }
 }
 
 /// Returns whether replies were out of step, and a new connection replaces the old one. A copy has

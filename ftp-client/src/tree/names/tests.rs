@@ -218,14 +218,16 @@ fn run(model: &mut Model, sources: &[&str]) -> Run {
     });
     let extras: Vec<Vec<u8>> = extras.cloned().collect();
     let folds: HashSet<Vec<u8>> = extras.iter().map(|name| fold(name)).collect();
-    let mut is_confirmed = new.is_empty();
-    for _ in 0..2 {
-        if !is_confirmed {
-            let names = model.list();
-            let shown = Shown { names: &names, hides_dots: model.kind.hides_dots, extras: &folds };
-            is_confirmed = new.iter().all(|name| shown.confirms(name));
-        }
-    }
+    let lacked = lacking(
+        (!new.is_empty()).then_some(()),
+        || Ok::<_, ()>(()),
+        |()| {
+            let names = model.list().into_iter().map(|name| (name, None)).collect();
+            let shown = ShownNames { names, hides_dots: model.kind.hides_dots };
+            Ok((!new.iter().all(|name| shown.confirms(name, &folds))).then_some(()))
+        },
+    );
+    let is_confirmed = lacked.unwrap().is_empty();
     let mut done = Run { is_right: is_right && is_confirmed, ..Run::default() };
     if is_confirmed {
         for extra in extras {
