@@ -105,14 +105,11 @@ pub(super) fn take_over(
             Err(errno) => lost.push(("ACL", errno)),
         }
     }
-    if !is_acl_kept {
-        // A default ACL that the directory has passed on would get the rights of the group.
+    if !is_acl_kept && has_default_acl(directory) {
+        // The ACL that the directory has passed on would get the rights of the group.
         match retry_on_intr(|| fremovexattr(file, ACL)) {
-            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)) => {
-                return Err(errno);
-            }
-            // There is none, or the file system has no ACLs.
-            _ => {}
+            Err(Errno::NODATA) => {}
+            removed => removed?,
         }
     }
     // With an ACL, the bits of the group are the mask of the ACL.

@@ -1,9 +1,11 @@
 //! Local files as users see them through [`Storage`], compared with the files that `std::fs` shows.
 
 mod confinement;
+mod kept_attributes;
 mod killed;
 mod objects;
 mod partial;
+mod publish;
 mod quota;
 mod shelf;
 mod unseen;
@@ -12,9 +14,12 @@ mod upload;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_tests::wait::wait_until;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::*;
 
@@ -116,6 +121,42 @@ impl Tree {
         names.sort();
         names
     }
+}
+
+/// A separate file system, if the tests may mount one.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts an empty file system in memory.
+    fn new(directory: PathBuf, options: &str) -> Option<Self> {
+        Self::of(&["-t", "tmpfs", "-o", options, "tmpfs"], directory)
+    }
+
+    fn of(arguments: &[&str], directory: PathBuf) -> Option<Self> {
+        let output = Command::new("mount").args(arguments).arg(&directory).output().ok()?;
+        output.status.success().then(|| Self(directory))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Runs `act` in a thread of another user.
+fn as_user<T: Send>(user: u32, groups: &[u32], act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+            set_thread_groups(&groups).unwrap();
+            let (group, user) = (Gid::from_raw(user), Uid::from_raw(user));
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 impl Drop for Tree {

@@ -87,9 +87,11 @@ impl Tree {
 }
 
 impl Tree {
-    /// Like [`bytes`](Self::bytes), but works while files are created and removed.
+    /// Like [`bytes`](Self::bytes), but works while files are created and removed. An upload may
+    /// have the bytes of the file that it replaces a second time.
     fn total_file_size(&self) -> u64 {
         let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
+        let entries = entries.filter(|entry| !name::is_temporary(entry.file_name().as_bytes()));
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 }
