@@ -78,10 +78,11 @@ pub(super) fn take_over(
     for attribute in names.split(|&byte| byte == 0) {
         has_old_acl |= attribute == ACL.as_bytes();
         // Attributes of an overlay describe the old file to the kernel.
-        if attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay.") {
-            if let Err(errno) = copy(attribute) {
-                lost.push(("extended attributes", errno));
-            }
+        if attribute.starts_with(b"user.")
+            && !attribute.starts_with(b"user.overlay.")
+            && let Err(errno) = copy(attribute)
+        {
+            lost.push(("extended attributes", errno));
         }
     }
     let (user, group) = old.ids.unwrap_or_default();
