@@ -96,8 +96,11 @@ fn a_new_file_keeps_what_the_replaced_one_had_fs_17() {
         });
     };
     type Who<'a> = &'a dyn Fn(&(dyn Fn() + Sync));
+    /// Who replaces a file of which mode, with or without an ACL; owner, group and mode of the new
+    /// file; and whether the ACL denies the group the right to write.
+    type Case<'a> = (Who<'a>, u32, bool, (u32, u32, u32), bool);
     #[rustfmt::skip]
-    let cases: [(Who<'_>, u32, bool, (u32, u32, u32), bool); 11] = [
+    let cases: [Case<'_>; 11] = [
         (&is_root,    0o640,  false, (2_000, 33, 0o640), true),
         (&is_root,    0o6775, false, (2_000, 33, 0o775), true),
         (&is_root,    0o660,  true,  (2_000, 33, 0o660), true),

@@ -118,14 +118,14 @@ fn a_watcher_sees_each_stored_file_once_under_its_name_fs_12() {
             None => println!("skipped: no {directory} can be mounted here"),
         }
     }
-    match foreign_disk(&tree, tree.root.join("foreign")) {
+    match foreign_disk(&tree, &tree.root.join("foreign")) {
         Some(_mount) => check_events(&tree, "foreign"),
         None => println!("skipped: neither FAT nor NTFS can be mounted here"),
     }
 }
 
 /// Mounts a disk of another system, which refuses some names.
-fn foreign_disk(tree: &Tree, directory: PathBuf) -> Option<Mount> {
+fn foreign_disk(tree: &Tree, directory: &Path) -> Option<Mount> {
     let disk = tree.top.join("disk").into_os_string().into_string().unwrap();
     let kinds = [
         ("mkfs.vfat", &[][..], ["-t", "vfat", "-o", "loop,utf8"]),
@@ -135,14 +135,14 @@ fn foreign_disk(tree: &Tree, directory: PathBuf) -> Option<Mount> {
         fs::File::create(&disk).unwrap().set_len(16 << 20).unwrap();
         let made = Command::new(make).args(options).arg(&disk).output().ok()?;
         let arguments = [&arguments[..], &[&disk]].concat();
-        made.status.success().then(|| Mount::of(&arguments, directory.clone())).flatten()
+        made.status.success().then(|| Mount::of(&arguments, directory.to_owned())).flatten()
     })
 }
 
 #[test]
 fn a_name_that_the_disk_refuses_is_refused_before_the_data_cm_105_fs_12() {
     let tree = Tree::new();
-    let Some(_mount) = foreign_disk(&tree, tree.root.clone()) else {
+    let Some(_mount) = foreign_disk(&tree, &tree.root) else {
         println!("skipped: neither FAT nor NTFS can be mounted here");
         return;
     };

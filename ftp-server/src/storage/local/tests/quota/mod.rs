@@ -242,12 +242,12 @@ fn an_upload_over_quota_is_refused_and_not_counted_hp_23_cm_105_cm_106_hf_03() {
 
 #[test]
 fn a_replacement_within_the_quota_succeeds_at_every_fill_hp_23_fs_17() {
-    const LIMIT: u64 = 10_000;
+    const LIMIT: usize = 10_000;
     let over = Some(StorageErrorKind::OverQuota);
     let tree = Tree::new();
-    let storage = tree.storage().with(|config| config.quota = LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT as u64);
     for old in [0_usize, 1, 4_096, 7_000, 10_000] {
-        for filler in [0, LIMIT as usize - old.max(if old == 0 { 4_096 } else { old })] {
+        for filler in [0, LIMIT - old.max(if old == 0 { 4_096 } else { old })] {
             for new in [1_usize, 4_096, 6_000, 10_000] {
                 tree.put("f", vec![b'o'; old]);
                 tree.put("filler", vec![b'f'; filler.max(1)]);
@@ -256,10 +256,10 @@ fn a_replacement_within_the_quota_succeeds_at_every_fill_hp_23_fs_17() {
                 }
                 storage.files.root.usage().forget();
                 let stored = kind(store(&storage, "f", WriteMode::Replace, new));
-                let fits = (filler + new) as u64 <= LIMIT;
+                let fits = filler + new <= LIMIT;
                 assert_eq!(stored, (!fits).then_some(over).flatten(), "{old} {filler} {new}");
                 assert_eq!(tree.get("f").len(), if fits { new } else { old });
-                tree.check(&storage, LIMIT, &format!("{old} {filler} {new}"));
+                tree.check(&storage, LIMIT as u64, &format!("{old} {filler} {new}"));
                 let _ = fs::remove_file(tree.root.join("filler"));
             }
         }
