@@ -222,7 +222,10 @@ fn a_disk_that_becomes_read_only_fails_with_451_then_550_cm_105_cm_106_hf_05() {
             session.expect(refused, 550);
         }
         assert_eq!(session.download("RETR old"), b"old");
-        assert_eq!(published(&disk.directory), ["old"], "{command}");
+        // The disk does not let the server remove the file of the failed upload.
+        let mut names = published(&disk.directory);
+        names.retain(|name| !name.ends_with(".part"));
+        assert_eq!(names, ["old"], "{command}");
         session.expect_in_step();
     }
 }

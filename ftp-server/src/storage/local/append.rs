@@ -1,11 +1,11 @@
 //! An upload that appends to a file in place.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 
 use ftp_proto::Escaped;
-use rustix::fs::{Mode, OFlags, ftruncate, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, flock, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -16,12 +16,13 @@ use super::policy::LocalConfig;
 use super::root;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
+use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
 /// A rollback would remove data that a second upload has appended, so only one append to a file may
-/// run at a time. An append locks the file with `flock`, if the file system supports that.
+/// run at a time. [`Turn`] and a lock of the file see to that.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -30,10 +31,54 @@ pub(super) struct Appending {
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
+    _turn: Turn,
     /// The old length.
     length: u64,
     /// Whether the file has its final length.
     is_done: bool,
+}
+
+/// The only append of this process to a file.
+#[derive(Debug)]
+struct Turn((u64, u64));
+
+/// The files to which uploads append, by device and inode.
+static APPENDED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+impl Turn {
+    /// Returns `None` if an upload appends to the file.
+    fn take(identity: (u64, u64)) -> Option<Self> {
+        let mut appended = unpoisoned(APPENDED.lock());
+        let is_free = !appended.contains(&identity);
+        is_free.then(|| {
+            appended.push(identity);
+            Self(identity)
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        unpoisoned(APPENDED.lock()).retain(|identity| *identity != self.0);
+    }
+}
+
+/// Locks a file against appends of other processes, if the file system supports locks. Returns
+/// EWOULDBLOCK if another process appends to it.
+///
+/// A program that may only read the file, such as a log reader, can hold a shared `flock` for as
+/// long as it likes. Then the append shares that lock, and takes a lock of `fcntl` for writing, which
+/// needs a descriptor for writing. That lock alone would not do: it ends as soon as this process
+/// closes any descriptor of the file.
+fn lock_unless_read(file: &OwnedFd) -> Result<(), Errno> {
+    let shared = FlockOperation::NonBlockingLockShared;
+    match lock(file) {
+        Err(Errno::WOULDBLOCK) => retry_on_intr(|| flock(file, shared)).and_then(|()| {
+            let locked = fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
+            locked.map_err(|_| Errno::WOULDBLOCK).inspect_err(|_| unlock(file))
+        }),
+        locked => locked,
+    }
 }
 
 impl Appending {
@@ -55,7 +100,9 @@ impl Appending {
         let file = file.map_err(existing)?;
         let opened = root::metadata_of(&file).map_err(system)?;
         config.check_readable(&opened)?;
-        if lock(&file) == Err(Errno::WOULDBLOCK) {
+        let identity = opened.identity;
+        let turn = Turn::take(identity).ok_or(StorageErrorKind::Busy)?;
+        if lock_unless_read(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
         let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
@@ -68,9 +115,8 @@ impl Appending {
         };
         let length = length.inspect_err(|_| unlock(&file))?;
         let output = Output::new(file, length, config.sync, charge.in_place());
-        let identity = opened.identity;
         directory.root().usage().grows(identity, length);
-        Ok(Self { directory, name, output, identity, length, is_done: false })
+        Ok(Self { directory, name, output, identity, _turn: turn, length, is_done: false })
     }
 
     /// Returns whether the file still has the name under which it was found.
@@ -93,8 +139,7 @@ impl io::Write for Appending {
 impl Upload for Appending {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.output.sync().map_err(system)?;
-        let names = self.directory.names(self.output.policy(), Some(self.output.as_fd()));
-        names.and_then(|names| names.sync()).map_err(system)?;
+        self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
         // If the file was removed, renamed or replaced, a client that downloads this name would not

@@ -25,7 +25,8 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    let wanted = name_of(&target).plus(Cost::BYTE);
+    let old = if is_in_place(files, &target, mode) { None } else { target.existing };
+    let wanted = quota::wanted(name_of(&target), old.as_ref());
     match files.knows_usage(wanted, waiting::STEP)? {
         true => begin_at(files, target, mode, user),
         false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
@@ -35,6 +36,16 @@ pub(super) fn begin(
 /// Returns the cost of the target's name, which is zero if the name already exists.
 fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
+}
+
+/// Returns whether the upload adds to the end of the existing file.
+fn is_in_place(files: &Files, target: &Target, mode: WriteMode) -> bool {
+    let size = target.existing.map(|old| files.root.usage().settled(old).size);
+    match mode {
+        WriteMode::Append => size.is_some(),
+        WriteMode::From(from) => from > 0 && Some(from) == size,
+        WriteMode::Create | WriteMode::Replace => false,
+    }
 }
 
 /// Returns an upload that begins once it is known whether the quota permits `wanted`. When the
@@ -85,14 +96,15 @@ fn begin_at(
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let charge = quota::begin(&files.root, files.config.limit(), name_of(&target))?;
-    match mode {
-        WriteMode::From(from) if from > 0 && from == size => {
-            Ok(Box::new(Appending::begin(target, Some(from), files.config, charge)?))
-        }
-        WriteMode::Append if target.existing.is_some() => {
-            Ok(Box::new(Appending::begin(target, None, files.config, charge)?))
-        }
-        _ => Ok(Box::new(Replacement::begin(target, mode, files.config, user, charge)?)),
+    let is_in_place = is_in_place(files, &target, mode);
+    if !is_in_place {
+        target.check_replaceable()?;
     }
+    let old = target.existing.filter(|_| !is_in_place);
+    let charge = quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref())?;
+    if is_in_place {
+        let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
+        return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
+    }
+    Ok(Box::new(Replacement::begin(target, mode, files.config, user, charge)?))
 }

@@ -1,12 +1,12 @@
 //! A directory below the root, held open while names in it change.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs,
 };
-use rustix::io::{Errno, Result, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
@@ -30,7 +30,7 @@ impl Directory {
     pub(super) fn open(root: &Arc<Root>, path: &[u8]) -> Result<Self> {
         let below = match depth(path) {
             0 => None,
-            _ => Some(Arc::new(root.open_beneath(path, OFlags::PATH | OFlags::DIRECTORY)?)),
+            _ => Some(Arc::new(root::readable_or_not(|flags| root.open_beneath(path, flags))?)),
         };
         Ok(Self { root: Arc::clone(root), below, path: path.into() })
     }
@@ -55,22 +55,44 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Returns the way to sync the names in this directory to disk, as the policy requires. Call
-    /// this method before the names change. `file` is an open file in this directory, if there is
-    /// one.
-    pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
-        if sync != SyncPolicy::FileAndDirectory {
-            return Ok(Names::Left);
+    /// Returns a path of `name`, or of the directory itself if `name` is empty, for calls that take
+    /// no descriptor. The path is valid while this value exists, if `/proc` shows the open files of
+    /// this process.
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let directory = format!("/proc/self/fd/{}/", self.as_fd().as_raw_fd());
+        [directory.as_bytes(), name].concat()
+    }
+
+    /// Syncs the names in this directory to disk, as the policy requires.
+    pub(super) fn sync(&self, policy: SyncPolicy) -> Result<()> {
+        if policy != SyncPolicy::FileAndDirectory {
+            return Ok(());
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
+        match retry_on_intr(|| fsync(self)) {
             // The server may write to the directory but not read it, for example in a drop box.
-            Err(Errno::ACCESS) => match file {
-                Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
-                None => Ok(Names::Everything),
-            },
-            opened => opened.map(Names::Directory),
+            Err(Errno::BADF) => self.sync_file_system(),
+            // This file system cannot sync directories.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            synced => synced,
         }
+    }
+
+    /// Syncs the file system of this directory through the next directory above that can be read.
+    /// Only if there is none, syncs all file systems, and so waits for the slowest disk.
+    fn sync_file_system(&self) -> Result<()> {
+        let (device, _) = root::metadata_of(self)?.identity;
+        for levels in 1..=depth(&self.path) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let path = "../".repeat(levels);
+            let opened = retry_on_intr(|| openat(self, path.as_str(), flags, Mode::empty()));
+            let Ok(above) = opened else { continue };
+            if root::metadata_of(&above)?.identity.0 == device {
+                return retry_on_intr(|| syncfs(&above));
+            }
+            break;
+        }
+        rustix::fs::sync();
+        Ok(())
     }
 
     /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
@@ -121,38 +143,6 @@ impl Directory {
 /// Returns the number of components in a path.
 fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
-}
-
-/// A way to sync the names of a directory to disk.
-#[derive(Debug)]
-pub(super) enum Names {
-    /// No sync: the system decides when to write the names.
-    Left,
-    /// A sync of the directory.
-    Directory(OwnedFd),
-    /// A sync of the file system that holds this file, because the directory cannot be opened.
-    FileSystem(OwnedFd),
-    /// A sync of all file systems, because the directory cannot be opened and no file in it is
-    /// open.
-    Everything,
-}
-
-impl Names {
-    pub(super) fn sync(&self) -> Result<()> {
-        match self {
-            Self::Left => Ok(()),
-            Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
-                // This file system cannot sync directories.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
-                synced => synced,
-            },
-            Self::FileSystem(file) => retry_on_intr(|| syncfs(file)),
-            Self::Everything => {
-                rustix::fs::sync();
-                Ok(())
-            }
-        }
-    }
 }
 
 impl AsFd for Directory {

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, ftruncate, openat, unlinkat};
 use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::process::geteuid;
 
 use super::directory::Directory;
 use super::name::{self, Hidden};
@@ -30,23 +31,32 @@ pub(super) fn unlock(file: impl AsFd) {
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }
 
-/// Opens a hidden file for writing at its end, and locks it. Returns EWOULDBLOCK if the file is
-/// already locked. Returns ENOENT if there is no file, or if the object with this name cannot be a
-/// hidden file of an upload.
+/// Opens a hidden file to write at its end, and locks it. Returns EWOULDBLOCK if the file is already
+/// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
+/// file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::NONBLOCK
-        | OFlags::NOFOLLOW
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
+    open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)
+}
+
+/// Opens and locks a hidden file as [`open_locked`] does, but only to examine or remove it. Programs
+/// that watch the directory would take the end of a descriptor for writing for a finished file.
+fn open_to_look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+    match open_for(OFlags::RDONLY, directory, name) {
+        // NFS locks only files that are open for writing.
+        Err(Errno::BADF) => open_locked(directory, name),
+        opened => opened,
+    }
+}
+
+fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match retry_on_intr(|| openat(directory, name, access | flags, Mode::empty())) {
         // The object is a link, a directory, or a FIFO without a reader.
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => Err(Errno::NOENT),
         file => file,
     }?;
     let opened = root::metadata_of(&file)?;
-    if opened.kind != EntryKind::File || opened.links > 1 {
+    if !is_of_server(directory, &opened) {
         return Err(Errno::NOENT);
     }
     lock(&file)?;
@@ -61,12 +71,24 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
     }
 }
 
+/// Returns whether an object can be a hidden file of a server: a file with one name that belongs to
+/// the server's user. A local user could plant any other object, and change the file later.
+///
+/// File systems that show one owner for all files may show another one. There, and in a directory of
+/// another user, a file of the directory's owner will do: the owner can replace every file in it.
+fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata) -> bool {
+    let owner = |found: &Metadata| found.ids.map(|(user, _)| user);
+    found.kind == EntryKind::File
+        && found.links <= 1
+        && (owner(found) == Some(geteuid().as_raw())
+            || root::metadata_of(directory).is_ok_and(|it| owner(&it) == owner(found)))
+}
+
 /// Returns the metadata of a hidden file; `None` if the file is missing, too old, or not a file of
 /// an upload.
 pub(super) fn kept(directory: &Directory, name: &[u8]) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
-    let is_kept = found.kind == EntryKind::File && found.links <= 1 && !is_old(&found);
-    is_kept.then_some(found)
+    (is_of_server(directory.as_fd(), &found) && !is_old(&found)).then_some(found)
 }
 
 /// Returns whether a hidden file is too old to be resumed.
@@ -85,7 +107,7 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
 
 /// Returns whether a hidden file is abandoned: no process is writing to it.
 pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-    open_locked(directory, name).is_ok_and(|(file, _)| {
+    open_to_look(directory, name).is_ok_and(|(file, _)| {
         unlock(&file);
         true
     })
@@ -112,7 +134,7 @@ pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> 
 /// missing file counts as removed.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     let change = usage.change();
-    let (file, found) = match open_locked(directory, name) {
+    let (file, found) = match open_to_look(directory, name) {
         Ok(found) => found,
         Err(Errno::WOULDBLOCK) => return Ok(false),
         Err(Errno::NOENT) => return Ok(true),

@@ -7,8 +7,7 @@
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
 //! An append, and an upload that restarts at the end of the file, write in place. Other uploads
-//! write to a file without a name or with a hidden name. The complete file takes its final name in
-//! one step.
+//! write to a file with a hidden name. The complete file takes its final name in one step.
 
 mod append;
 mod begin;
@@ -20,6 +19,7 @@ mod eviction;
 mod failure;
 mod files;
 mod hidden;
+mod inherit;
 mod kept_uploads;
 mod name;
 mod names;
@@ -70,10 +70,11 @@ use super::{
 /// - An upload that does not write in place goes to a temporary file in the directory of its
 ///   target. When complete, the file takes the target's name in one step. If the target is a
 ///   symbolic link, the upload replaces or creates the file that the link leads to, in that file's
-///   directory. The new file has the permission bits of the replaced file, without set-id bits. If
-///   no file is replaced, they are `0o666` less the [umask](LocalConfig::umask). Owner, group and
-///   extended attributes are not taken from the replaced file. A file that the server has no right
-///   to write is not replaced.
+///   directory. The new file takes over from the replaced file, as far as the server may set it:
+///   the owner, the group, the permission bits without set-id bits, the ACL and the extended
+///   attributes `user.*`. If no file is replaced, the permission bits are `0o666` less the
+///   [umask](LocalConfig::umask), or those of the directory's default ACL. A file that the server
+///   has no right to write is not replaced.
 /// - The [`PartialPolicy`] determines the handling of a partial upload of a new file. A kept upload
 ///   is hidden in the directory of the file. One session at a time can resume it; a second session
 ///   gets `Busy`.
@@ -350,7 +351,7 @@ impl Storage for LocalStorage {
             Ok(()) => Target::find(&self.files.root, path, WriteMode::Replace).ok(),
             Err(_) => None,
         };
-        target.is_some_and(|Target { directory, name, existing }| {
+        target.is_some_and(|Target { directory, name, existing, .. }| {
             let sign = existing.map(|old| name::replacing(user, &name, &old));
             sign.is_some_and(|sign| hidden::kept(&directory, &sign).is_some())
         })

@@ -19,9 +19,13 @@ const REPLACING: &[u8] = b"replacing-";
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
 
-/// Returns whether a name belongs to an unfinished upload.
+/// End of the names of running uploads. Many programs that watch directories ignore such names.
+const PART: &[u8] = b".part";
+
+/// Returns whether a name belongs to an unfinished upload. Some file systems ignore case.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.starts_with(TEMPORARY_PREFIX)
+    let prefix = name.get(..TEMPORARY_PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(TEMPORARY_PREFIX))
 }
 
 /// Returns `NotFound` if the path is too long or contains a reserved name.
@@ -51,11 +55,18 @@ fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
 
-/// Returns a name for a temporary file: a random name, which other programs cannot guess.
-pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
-    let mut name = TEMPORARY_PREFIX.to_vec();
-    name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
-    Ok(name)
+/// Returns a hidden name for the upload of the file `name`: a random name, which other programs
+/// cannot guess. It contains as much of `name` as fits, so that a file system that refuses some
+/// characters refuses this name too.
+pub(super) fn temporary(name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let random = format!("{:016x}-", random::number()?);
+    let most = LONGEST - TEMPORARY_PREFIX.len() - random.len() - PART.len();
+    // A character of UTF-8 must not be cut in two.
+    let end = (0..=most.min(name.len()))
+        .rev()
+        .find(|&end| name.get(end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000));
+    let beginning = name.get(..end.unwrap_or_default()).unwrap_or_default();
+    Ok([TEMPORARY_PREFIX, random.as_bytes(), beginning, PART].concat())
 }
 
 /// The owner of a partial upload or of a replacement: the first digits after the word in its hidden
@@ -117,11 +128,20 @@ pub(super) enum Hidden {
 /// names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
+    let is_of_digits = |digits: &[u8], length: usize| {
+        digits.len() == length
+            && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let long = [(KEPT, Hidden::Kept), (REPLACING, Hidden::Replacing)];
-    let long = long.iter().find_map(|&(word, what)| Some((what, rest.strip_prefix(word)?, 32)));
-    let (what, digits, length) = long.unwrap_or((Hidden::Running, rest, 16));
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (digits.len() == length && digits.iter().all(is_digit)).then_some(what)
+    for (word, what) in long {
+        if let Some(digits) = rest.strip_prefix(word) {
+            return is_of_digits(digits, 32).then_some(what);
+        }
+    }
+    let (digits, end) = rest.split_at_checked(16)?;
+    // The names of earlier versions end after the digits.
+    let is_whole = end.is_empty() || end.starts_with(b"-") && end.ends_with(PART);
+    (is_of_digits(digits, 16) && is_whole).then_some(Hidden::Running)
 }
 
 #[cfg(test)]
@@ -200,7 +220,7 @@ mod tests {
             assert!(!names[..at].contains(name));
         }
         assert_eq!(names[0], kept(b"a", b"file"));
-        assert_eq!(hidden(&temporary().unwrap()), Some(Hidden::Running));
+        assert_eq!(hidden(&temporary(b"file").unwrap()), Some(Hidden::Running));
         for other in [&b".ftp-upload-"[..], b".ftp-upload-kept-", b".ftp-upload-0123456789ABCDEF"] {
             assert_eq!(hidden(other), None);
         }
@@ -228,11 +248,23 @@ mod tests {
     }
 
     #[test]
-    fn temporary_names_are_hidden_and_differ() {
-        let names = [temporary().unwrap(), temporary().unwrap()];
-        assert_ne!(names[0], names[1]);
-        for name in names {
-            assert!(is_temporary(&name) && name.len() == TEMPORARY_PREFIX.len() + 16);
+    fn temporary_names_are_hidden_and_differ_fs_12_fs_14() {
+        let long = "\u{e4}".repeat(127);
+        for name in [&b"f"[..], b"a:b.jpg", long.as_bytes(), &[b'x'; 255], &[0x80; 255]] {
+            let names = [temporary(name).unwrap(), temporary(name).unwrap()];
+            assert_ne!(names[0], names[1]);
+            for hidden_name in names {
+                assert!(is_temporary(&hidden_name) && hidden_name.len() <= LONGEST);
+                assert!(hidden_name.starts_with(b".") && hidden_name.ends_with(b".part"));
+                assert_eq!(hidden(&hidden_name), Some(Hidden::Running));
+                // The name is valid text wherever the file's name is.
+                let is_text = |name: &[u8]| std::str::from_utf8(name).is_ok();
+                assert_eq!(is_text(&hidden_name), is_text(name) || name[0] == 0x80);
+            }
         }
+        assert!(is_temporary(b".FTP-Upload-kept-") && !is_temporary(b".ftp-uploads"));
+        // The name of an earlier version.
+        assert_eq!(hidden(b".ftp-upload-0123456789abcdef"), Some(Hidden::Running));
+        assert_eq!(hidden(b".ftp-upload-0123456789abcdef-old"), None);
     }
 }

@@ -84,16 +84,16 @@ pub struct LocalConfig {
     /// newest are kept; of an upload that alone exceeds the maximum, only the beginning is kept.
     pub partial_bytes: u64,
     /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`).
-    /// Without a default ACL, the process's umask has no effect. A default ACL of the parent
-    /// directory replaces this umask, unless the process's umask removes more bits than this one.
+    /// The process's umask has no effect. A default ACL of the parent directory replaces this umask.
     pub umask: u32,
     /// Maximum bytes of all files below the root (default: 0, unlimited). Exceeding it fails with
     /// `OverQuota` (552).
     ///
     /// A regular file counts by its length, once for each of its names. Partial uploads and the
-    /// bytes of running uploads count too. An empty file or a directory counts as 4 KiB. A file
-    /// that is being replaced counts until the new file takes its name, because the old file stays
-    /// if the upload fails. Symbolic links and other objects are free.
+    /// bytes of running uploads count too. An empty file or a directory counts as 4 KiB. An upload
+    /// that replaces a file may use the file's bytes again, although both exist until the new file
+    /// takes the name; if several uploads replace a file at the same time, only one of them may.
+    /// Symbolic links and other objects are free.
     ///
     /// All storages of one root in a process share the count, whatever their limits. The count
     /// begins with a walk through the tree when a limit is first checked; a million files take a
@@ -220,9 +220,14 @@ impl Umask {
         Mode::from_raw_mode(all & !self.0)
     }
 
+    /// Returns whether this is the umask that the kernel applies, which it does only where no
+    /// default ACL replaces the umask.
+    pub(super) fn is_of_process(self) -> bool {
+        mask_of_process() == Some(self.0)
+    }
+
     /// Returns whether the permission bits must be set after creation, because the process's umask
-    /// removes more bits or is unknown. Otherwise the caller leaves the bits as they are: a default
-    /// ACL of the directory may have determined them.
+    /// removes more bits or is unknown.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }

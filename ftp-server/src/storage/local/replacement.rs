@@ -1,14 +1,11 @@
 //! An upload whose file gets its name when it is complete.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, accessat, fchmod, ftruncate, linkat, openat, renameat,
-    unlinkat,
-};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, ftruncate, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::copying::Copying;
@@ -17,11 +14,11 @@ use super::failure::{as_kind, creation, existing, system};
 use super::kept_uploads::Part;
 use super::output::Output;
 use super::phase::{self, Phase};
-use super::policy::{Bounds, LocalConfig, PartialPolicy, Umask};
+use super::policy::{Bounds, LocalConfig, PartialPolicy};
 use super::quota;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost};
-use super::{eviction, hidden, name, root};
+use super::{eviction, hidden, inherit, name, root};
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
 /// Maximum number of random names to try.
@@ -37,13 +34,15 @@ pub(super) struct Replacement {
     output: Output,
     /// The part of the old content still to be copied.
     copying: Option<Copying>,
-    /// The hidden name, if there is one; the file is then locked.
+    /// The hidden name of the locked file; `None` once the file has another name.
     hidden: Option<Vec<u8>>,
+    /// The metadata of the file when it was created or opened.
+    made: Metadata,
     /// Whether the hidden name identifies the file to be replaced. If the upload is interrupted, an
     /// empty file with this name stays.
     is_sign: bool,
-    /// Whether a file had the final name when the upload began.
-    taken: bool,
+    /// The file that had the final name when the upload began.
+    old: Option<Metadata>,
     /// The error to return if a file has the final name when the upload ends; `None` if that file
     /// may be replaced.
     refusal: Option<StorageErrorKind>,
@@ -88,20 +87,22 @@ impl Replacement {
         charge: Charge,
     ) -> Result<Self, StorageError> {
         let when_cut = WhenCut::of(&target, config, user);
-        let Target { directory, name, existing: old } = target;
+        let Target { directory, name, existing: old, .. } = target;
         if old.is_some() {
             check_writable(&directory, &name)?;
         }
-        let (file, hidden) = make(&directory, config.mask()).map_err(creation)?;
+        let (file, made, hidden) =
+            make(&directory, &name, old.is_some(), config).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
             directory,
             name,
             output: Output::new(file, 0, config.sync, charge),
             copying: None,
-            hidden,
+            hidden: Some(hidden),
+            made,
             is_sign: false,
-            taken: old.is_some(),
+            old,
             refusal: refusal(mode),
             when_cut,
             bounds: config.bounds(),
@@ -109,13 +110,6 @@ impl Replacement {
             is_over_quota: false,
             end: StreamEnd::Cut,
         };
-        let bits = match old {
-            Some(Metadata { mode, .. }) => Some(Mode::from_raw_mode(mode & 0o777)),
-            None => config.mask().is_looser_than_process().then(|| config.mask().apply(0o666)),
-        };
-        if let Some(bits) = bits {
-            set_mode(&new.output, bits).map_err(system)?;
-        }
         if keep > 0 {
             let old = new.open_old(config)?;
             new.copying = Some(Copying::new(old, keep));
@@ -163,8 +157,9 @@ impl Replacement {
             output: Output::new(file, length, config.sync, charge),
             copying: None,
             hidden: Some(kept.clone()),
+            made: metadata,
             is_sign: false,
-            taken: false,
+            old: None,
             // The name had no file when the upload began. A file that has taken the name since must
             // not be lost.
             refusal: Some(StorageErrorKind::Exists),
@@ -179,13 +174,8 @@ impl Replacement {
     /// Gives the new file the hidden name that identifies the file to be replaced. Without that
     /// name, a restarted server would not know about an interruption.
     fn sign(&mut self, sign: Vec<u8>) {
-        let give = |directory: &Directory| match &self.hidden {
-            Some(hidden) => directory.rename_new(hidden, directory, &sign),
-            None => link(&self.output, directory, &sign),
-        };
-        if hidden::lock(&self.output).is_err() {
-            return;
-        }
+        let Some(hidden) = &self.hidden else { return };
+        let give = |directory: &Directory| directory.rename_new(hidden, directory, &sign);
         let given = match give(&self.directory) {
             // The name belongs to an earlier upload, which was interrupted or is still running.
             Err(Errno::EXIST) => {
@@ -198,13 +188,9 @@ impl Replacement {
             }
             given => given,
         };
-        match given {
-            Ok(()) => {
-                self.is_sign = true;
-                self.hidden = Some(sign);
-            }
-            Err(_) if self.hidden.is_none() => hidden::unlock(&self.output),
-            Err(_) => {}
+        if given.is_ok() {
+            self.is_sign = true;
+            self.hidden = Some(sign);
         }
     }
 
@@ -224,17 +210,22 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the file its name in one step. Until then, the file to be replaced counts towards the
-    /// quota, because it stays if the upload fails.
+    /// Gives the file its name in one step. The only descriptor for writing is still open: programs
+    /// that watch the directory see the new name, and then the end of writing under that name.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
         let replaced = change.cost_of(|| self.directory.metadata(&self.name).ok());
-        self.output.charge().need_name(replaced).map_err(|_over_quota| Errno::DQUOT)?;
+        self.output.charge().take_place(replaced).map_err(|_over_quota| Errno::DQUOT)?;
         self.give_name()?;
         self.output.charge().keep_as_file(replaced);
         self.leave_shelf();
         Ok(())
+    }
+
+    /// Gives the new file what the replaced file has.
+    fn take_over(&self, old: &Metadata) -> Result<(), Errno> {
+        inherit::take_over(&self.output, &self.made, &self.directory, &self.name, old)
     }
 
     /// Removes the resumed partial upload from the shelf.
@@ -247,28 +238,20 @@ impl Replacement {
     fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
         phase::next(Phase::Name);
-        if self.hidden.is_none() && !self.taken {
-            match link(&self.output, &self.directory, &self.name) {
-                Err(Errno::EXIST) if self.refusal.is_none() => {}
-                done => return done,
-            }
-        }
-        let hidden = match &self.hidden {
-            Some(hidden) => hidden.clone(),
-            None => {
-                // `linkat` cannot replace a file, so a hidden name and a rename are needed. The
-                // file is locked first, because the sweeper removes unlocked hidden files.
-                let _ = hidden::lock(&self.output);
-                let link = |name: &[u8]| link(&self.output, &self.directory, name);
-                let ((), hidden) = with_temporary_name(link)?;
-                self.hidden.insert(hidden).clone()
-            }
-        };
+        let Some(hidden) = &self.hidden else { return Err(Errno::NOENT) };
         let directory = &self.directory;
-        match self.refusal {
-            Some(_) => directory.rename_new(&hidden, directory, &self.name),
-            None => retry_on_intr(|| renameat(directory, &*hidden, directory, &*self.name)),
-        }?;
+        let mut given = Err(Errno::EXIST);
+        if self.old.is_none() {
+            given = directory.rename_new(hidden, directory, &self.name);
+        }
+        if given == Err(Errno::EXIST) && self.refusal.is_none() {
+            if self.old.is_none() {
+                // Another upload or program has taken the name since this upload began.
+                self.take_over(&directory.metadata(&self.name)?)?;
+            }
+            given = retry_on_intr(|| renameat(directory, &**hidden, directory, &*self.name));
+        }
+        given?;
         self.hidden = None;
         hidden::unlock(&self.output);
         Ok(())
@@ -322,10 +305,8 @@ impl Replacement {
         }
         let _change = root.usage().change();
         if self.hidden.as_ref() != Some(&kept) {
-            match &self.hidden {
-                Some(hidden) => self.directory.rename_new(hidden, &self.directory, &kept),
-                None => link(&self.output, &self.directory, &kept),
-            }?;
+            let hidden = self.hidden.as_ref().ok_or(Errno::NOENT)?;
+            self.directory.rename_new(hidden, &self.directory, &kept)?;
         }
         self.output.charge().keep();
         root.usage().shelf().put(part);
@@ -402,15 +383,16 @@ impl Upload for Replacement {
     }
 
     fn replaces(&self) -> bool {
-        self.taken
+        self.old.is_some()
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
+        if let Some(old) = self.old {
+            self.take_over(&old).map_err(system)?;
+        }
         self.output.sync().map_err(system)?;
-        let file = Some(self.output.as_fd());
-        let names = self.directory.names(self.output.policy(), file).map_err(system)?;
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
@@ -420,7 +402,11 @@ impl Upload for Replacement {
         }
         phase::next(Phase::Published);
         self.forget_kept();
-        names.sync().map_err(system)
+        let directory = self.directory.clone();
+        let policy = self.output.policy();
+        // Closes the file. Programs that watch the directory need not wait for the disk.
+        drop(self);
+        directory.sync(policy).map_err(system)
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
@@ -490,29 +476,40 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
     }
 }
 
-/// Creates an empty file, without a name if the file system supports that, otherwise with a
-/// temporary name.
-fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
-    let mode = umask.apply(0o666);
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    if directory.root().has_unnamed_files() {
-        let flags = flags | OFlags::TMPFILE;
-        match retry_on_intr(|| openat(directory, ".", flags, mode)) {
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {}
-            made => return made.map(|file| (file, None)),
+/// Creates and locks an empty file with a hidden name, for the target `name`. Returns its metadata
+/// and its hidden name too.
+fn make(
+    directory: &Directory,
+    name: &[u8],
+    replaces: bool,
+    config: LocalConfig,
+) -> Result<(OwnedFd, Metadata, Vec<u8>), Errno> {
+    let (mode, later) = match replaces {
+        true => (inherit::PRIVATE, None),
+        false => inherit::mode_of_new(config.mask(), directory, 0o666),
+    };
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    for _ in 0..ATTEMPTS {
+        let hidden = name::temporary(name)?;
+        let made = retry_on_intr(|| openat(directory, &*hidden, flags, mode))
+            .and_then(|file| claim(directory, &hidden, &file).map(|made| (file, made)));
+        match made {
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+            Ok((file, made)) => {
+                if let Some(bits) = later {
+                    inherit::set_mode(&file, made.mode, bits)?;
+                }
+                return Ok((file, made, hidden));
+            }
         }
     }
-    let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let make = |name: &[u8]| {
-        let file = retry_on_intr(|| openat(directory, name, flags, mode))?;
-        claim(directory, name, &file).map(|()| file)
-    };
-    with_temporary_name(make).map(|(file, name)| (file, Some(name)))
+    Err(Errno::EXIST)
 }
 
-/// Locks a hidden file that was just created. Returns EEXIST if a sweeper found the file unlocked
-/// and is removing it. Then another name is needed.
-pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<(), Errno> {
+/// Locks a hidden file that was just created, and returns its metadata. Returns EEXIST if a sweeper
+/// found the file unlocked and is removing it. Then another name is needed.
+pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<Metadata, Errno> {
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
@@ -521,47 +518,6 @@ pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Resul
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }
-        _ => Ok(()),
-    }
-}
-
-/// Sets the permission bits of an open file or directory, if they differ. File systems without
-/// permission bits, or with one owner for all files, may refuse. The object then keeps its bits.
-pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
-    let now = root::metadata_of(&object)?.mode;
-    if now == bits.as_raw_mode() {
-        return Ok(());
-    }
-    match retry_on_intr(|| fchmod(&object, bits)) {
-        Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
-        changed => changed,
-    }
-}
-
-/// Calls `act` with random temporary names until it returns anything but EEXIST, at most
-/// [`ATTEMPTS`] times.
-fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T, Vec<u8>), Errno> {
-    for _ in 0..ATTEMPTS {
-        let name = name::temporary()?;
-        match act(&name) {
-            Err(Errno::EXIST) => {}
-            done => return done.map(|value| (value, name)),
-        }
-    }
-    Err(Errno::EXIST)
-}
-
-/// Gives a nameless file the name `name`, or returns EEXIST if the name is taken.
-///
-/// Identifies the file by its descriptor if the kernel allows that (since Linux 6.10, and always
-/// for the user root), otherwise by the descriptor's link in `/proc`.
-fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno> {
-    let file = file.as_fd();
-    match retry_on_intr(|| linkat(file, "", directory, name, AtFlags::EMPTY_PATH)) {
-        Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {
-            let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-            retry_on_intr(|| linkat(CWD, &*link, directory, name, AtFlags::SYMLINK_FOLLOW))
-        }
-        done => done,
+        (_, found) => found,
     }
 }

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, open, openat,
-    openat2, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags,
+    makedev, open, openat, openat2, statx,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -28,8 +29,9 @@ pub(super) struct Root {
     kernel_confined: bool,
     /// Whether `/proc` shows the open files of this process.
     proc: bool,
-    /// Whether files can be created without a name and get one later.
-    unnamed_files: bool,
+    /// Whether a log line has named something that a new file could not take over from the file
+    /// that it replaced.
+    has_reported_loss: AtomicBool,
     /// The channel that notifies the sweeper of newly kept files.
     sweeper: OnceLock<Sender<()>>,
     /// The usage below the root, shared by all storages of this directory.
@@ -38,8 +40,9 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let open = |flags| retry_on_intr(|| open(path, flags | OFlags::CLOEXEC, Mode::empty()));
+        let descriptor = readable_or_not(open)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = retry_on_intr(|| open(path, flags, Mode::empty()))?;
         let identity = metadata_of(&descriptor)?.identity;
         let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty())).is_ok();
         let mut root = Self {
@@ -47,7 +50,7 @@ impl Root {
             identity,
             kernel_confined: true,
             proc,
-            unnamed_files: proc,
+            has_reported_loss: AtomicBool::new(false),
             sweeper: OnceLock::new(),
             usage: Usage::of(identity),
         };
@@ -59,12 +62,10 @@ impl Root {
         Ok(root)
     }
 
-    /// Returns the root with or without `openat2` and nameless files, which old kernels and some
-    /// file systems lack.
+    /// Returns the root without `openat2`, which old kernels lack.
     #[cfg(test)]
-    pub(super) fn deprived(mut self, kernel_confined: bool, unnamed_files: bool) -> Self {
-        self.kernel_confined = kernel_confined;
-        self.unnamed_files = unnamed_files;
+    pub(super) const fn deprived(mut self) -> Self {
+        self.kernel_confined = false;
         self
     }
 
@@ -76,8 +77,9 @@ impl Root {
         self.proc
     }
 
-    pub(super) const fn has_unnamed_files(&self) -> bool {
-        self.unnamed_files
+    /// Returns `true` in the first call only.
+    pub(super) fn reports_loss(&self) -> bool {
+        !self.has_reported_loss.swap(true, Ordering::Relaxed)
     }
 
     pub(super) const fn identity(&self) -> (u64, u64) {
@@ -163,6 +165,15 @@ impl AsFd for Root {
     }
 }
 
+/// Opens a directory for reading, because only such a descriptor can be synced. If the server may
+/// search the directory but not read it, opens it with `O_PATH`.
+pub(super) fn readable_or_not(open: impl Fn(OFlags) -> Result<OwnedFd>) -> Result<OwnedFd> {
+    match open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK) {
+        Err(Errno::ACCESS) => open(OFlags::PATH | OFlags::DIRECTORY),
+        opened => opened,
+    }
+}
+
 /// Opens a name in a directory, without following a symbolic link.
 fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
     if name == b".." {
@@ -199,9 +210,20 @@ pub(super) fn metadata_at(
     name: impl rustix::path::Arg + Copy,
     flags: AtFlags,
 ) -> Result<Metadata> {
+    look_at(directory, name, flags).map(|(metadata, _)| metadata)
+}
+
+/// Returns the metadata of a name in a directory, as [`metadata_at`] does, and its attributes.
+pub(super) fn look_at(
+    directory: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: AtFlags,
+) -> Result<(Metadata, StatxAttributes)> {
     let directory = directory.as_fd();
     let flags = flags | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    retry_on_intr(|| statx(directory, name, flags, FIELDS)).map(metadata)
+    let found = retry_on_intr(|| statx(directory, name, flags, FIELDS))?;
+    let attributes = found.stx_attributes;
+    Ok((metadata(found), attributes))
 }
 
 const FIELDS: StatxFlags = StatxFlags::TYPE

@@ -344,30 +344,30 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Removes the hidden files in a directory, if it contains nothing else and no process is writing
-/// to them. Returns `false` if anything is left.
-pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
+/// Removes the hidden files in a directory, if it contains nothing else. Returns ENOTEMPTY if it
+/// contains anything else, or EBUSY if an upload is running there.
+pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
-        return false;
-    };
+    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()));
+    let directory = directory.map_err(|_| Errno::NOTEMPTY)?;
     let usage = parent.root().usage();
-    // The first pass removes nothing, so that no file is removed if any entry would stay.
-    let all = |wanted: &dyn Fn(&[u8]) -> bool| {
+    // The first two passes remove nothing, so that no file is removed if any entry would stay.
+    let all = |failure: Errno, wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
-        let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
+        seek(&directory, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            let Ok(entry) = entry else { return false };
+            let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") && !wanted(name) {
-                return false;
+                return Err(failure);
             }
         }
-        is_read_from_the_start
+        Ok(())
     };
-    all(&|name| name::hidden(name).is_some() && hidden::is_left(directory.as_fd(), name))
-        && all(&|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
+    all(Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    all(Errno::BUSY, &|name| hidden::is_left(directory.as_fd(), name))?;
+    all(Errno::BUSY, &|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 
 /// An open directory with its device and inode.

@@ -1,9 +1,11 @@
 //! Local files as users see them through [`Storage`], compared with the files that `std::fs` shows.
 
 mod confinement;
+mod kept_attributes;
 mod killed;
 mod objects;
 mod partial;
+mod publish;
 mod quota;
 mod shelf;
 mod unseen;
@@ -12,9 +14,12 @@ mod upload;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_tests::wait::wait_until;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::*;
 
@@ -44,6 +49,11 @@ fn is_sign(file: &Path) -> bool {
     name.starts_with(b".ftp-upload-replacing-") && fs::metadata(file).is_ok_and(|it| it.len() == 0)
 }
 
+/// Returns whether a file belongs to an upload that has not ended.
+fn is_running(file: &Path) -> bool {
+    name::hidden(file.file_name().unwrap().as_bytes()) == Some(name::Hidden::Running)
+}
+
 impl Tree {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -61,17 +71,16 @@ impl Tree {
         LocalStorage::open(&self.root).unwrap().with(|config| config.sync = SyncPolicy::None)
     }
 
-    /// Opens the storage as on a system that lacks `openat2`, files without names, or both.
-    fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
-        let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
+    /// Opens the storage as on a system that lacks `openat2`.
+    fn deprived(&self) -> LocalStorage {
+        let root = Root::open(&self.root).unwrap().deprived();
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
         LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
     }
 
-    /// Opens the storage once for each combination of missing features.
-    fn storages(&self) -> [LocalStorage; 4] {
-        let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
-        [self.storage(), first, second, self.deprived(false, false)]
+    /// Opens the storage with and without `openat2`.
+    fn storages(&self) -> [LocalStorage; 2] {
+        [self.storage(), self.deprived()]
     }
 
     fn put(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -112,6 +121,42 @@ impl Tree {
         names.sort();
         names
     }
+}
+
+/// A separate file system, if the tests may mount one.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts an empty file system in memory.
+    fn new(directory: PathBuf, options: &str) -> Option<Self> {
+        Self::of(&["-t", "tmpfs", "-o", options, "tmpfs"], directory)
+    }
+
+    fn of(arguments: &[&str], directory: PathBuf) -> Option<Self> {
+        let output = Command::new("mount").args(arguments).arg(&directory).output().ok()?;
+        output.status.success().then(|| Self(directory))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Runs `act` in a thread of another user.
+fn as_user<T: Send>(user: u32, groups: &[u32], act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+            set_thread_groups(&groups).unwrap();
+            let (group, user) = (Gid::from_raw(user), Uid::from_raw(user));
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 impl Drop for Tree {

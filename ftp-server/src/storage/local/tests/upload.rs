@@ -422,24 +422,6 @@ fn a_long_upload_with_file_sync_has_the_right_content() {
     assert_eq!(file.read(&mut got).unwrap(), 0);
 }
 
-/// A small separate file system, if the tests may mount one.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(directory: PathBuf, options: &str) -> Option<Self> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&directory);
-        let output = mount.output().ok()?;
-        output.status.success().then(|| Self(directory))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_keeps_existing_files_cm_86_cm_106_hf_01() {
     let tree = Tree::new();
