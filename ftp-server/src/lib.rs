@@ -59,6 +59,7 @@ mod reply;
 mod server;
 mod service;
 mod session;
+mod shares;
 mod site_commands;
 mod storage;
 pub mod testing;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::net::admission;
+use crate::shares::network_of;
 
 /// The hosts that hold the places for one kind of job in the whole server, one entry per place.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Place {
     /// Takes a place for `peer`. Returns `None` if no place is left, or if the peer's host already
     /// has [`limits::HEAVY_OF_HOST`] places.
     pub(crate) fn get(places: &Arc<Places>, peer: IpAddr) -> Option<Self> {
-        let host = admission::network_of(peer);
+        let host = network_of(peer);
         let mut hosts = places.hosts();
         let of_host = hosts.iter().filter(|other| **other == host).count();
         if hosts.len() >= limits::HEAVY || of_host >= limits::HEAVY_OF_HOST {

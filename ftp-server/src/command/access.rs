@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::deadline;
 use crate::ledger::Presence;
 use crate::log::{EventKind, LoginRefusal, Refusal};
-use crate::net::admission;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
+use crate::shares::host_of;
 use crate::storage::VirtualPath;
 use crate::tls::{AskedName, TlsPolicy};
 
@@ -163,7 +163,7 @@ fn refuse(
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.current.get();
             if let Some(duration) = bans.note(session.peer.ip(), start) {
-                let network = admission::host_of(session.peer.ip());
+                let network = host_of(session.peer.ip());
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer, deadline::after(start, duration));
             }

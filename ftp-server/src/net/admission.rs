@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ftp_proto::Network;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::waiting::WaitingRoom;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
+use crate::shares::network_of;
 
 /// Number of connections without a login that each host may always have. If half of the maximum for
 /// all hosts is less, that half applies instead. This number lets a client that transfers files in
@@ -273,18 +273,6 @@ fn masked(peer: IpAddr, bits: u32) -> IpAddr {
         }
         address @ IpAddr::V4(_) => address,
     }
-}
-
-/// Returns the address that identifies a host: the IPv4 address itself, or the /64 network of an
-/// IPv6 address.
-pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
-    masked(peer, 64)
-}
-
-/// Returns all addresses that count as one host with `peer`.
-pub(crate) fn host_of(peer: IpAddr) -> Network {
-    // For an IPv4 address, the prefix length is reduced to 32.
-    Network::around(peer, 64)
 }
 
 /// Returns the maximum number of sessions on this system, at least 1, and the name of the limit

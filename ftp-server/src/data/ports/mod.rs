@@ -20,8 +20,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::net::admission::{self, count_down};
+use crate::net::admission::count_down;
 use crate::net::random;
+use crate::shares::network_of;
 
 /// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
@@ -122,7 +123,7 @@ impl PassivePorts {
                     thread::sleep(limits::PORT_COPY_WAIT / 100);
                     break;
                 }
-                if held.make_way(admission::network_of(client), ranges.count()) {
+                if held.make_way(network_of(client), ranges.count()) {
                     made_way = Some(Instant::now());
                     break;
                 }
@@ -180,7 +181,7 @@ impl PassivePorts {
 
     /// Reserves one of `count` ports for `client`, which may hold half of them, but at least one.
     fn lease(self: &Arc<Self>, client: IpAddr, count: usize) -> io::Result<Lease> {
-        let network = admission::network_of(client);
+        let network = network_of(client);
         let mut held = self.held();
         let share = held.networks.entry(network).or_default();
         if *share >= share_of(count) {
