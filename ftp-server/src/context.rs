@@ -11,14 +11,15 @@ use crate::command::replacing::Replacements;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
+use crate::limits;
 use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
-use crate::places::Places;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
+use crate::shares::{Shares, table};
 use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
@@ -50,10 +51,10 @@ pub(crate) struct Context {
     pub(crate) buffers: Arc<Buffers>,
     /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// A limit on the number of digests in progress.
-    pub(crate) digests: Arc<Places>,
-    /// A limit on the number of running searches for a restart offset or for matching names.
-    pub(crate) searches: Arc<Places>,
+    /// The places for digests in progress.
+    pub(crate) digests: Arc<Shares>,
+    /// The places for long searches for a restart offset or for matching names.
+    pub(crate) searches: Arc<Shares>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
     /// The relay, which starts a new thread for each session that must leave its own.
@@ -108,8 +109,8 @@ impl Context {
             admission,
             user_sessions: Arc::default(),
             deflating: Arc::default(),
-            digests: Arc::default(),
-            searches: Arc::default(),
+            digests: Shares::new(&table::DIGESTS, limits::HEAVY),
+            searches: Shares::new(&table::SEARCHES, limits::HEAVY),
             replacements: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),

@@ -53,7 +53,6 @@ mod log;
 mod name_pattern;
 mod net;
 mod pace;
-mod places;
 mod rate;
 mod reply;
 mod server;

@@ -107,11 +107,7 @@ pub(crate) const ENCODERS: usize = 256;
 
 /// Maximum number of processor-bound jobs of each kind at a time in the whole server: two digests,
 /// and two of the searches that [`PREPARE`] describes.
-pub(crate) const HEAVY: usize = 2;
-
-/// Maximum number of jobs of each kind for one IPv4 address or one IPv6 /64: half of [`HEAVY`], so
-/// that no host blocks the others.
-pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
+pub(crate) const HEAVY: u64 = 2;
 
 /// Maximum size of a file for `HASH`, in bytes. A digest of a larger file usually takes longer than
 /// a minute.
@@ -119,6 +115,10 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Maximum duration of a digest: clients usually wait this long for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
+
+/// Maximum time for which a digest waits for its turn. Other networks give way between two steps,
+/// so only the digests of the same address delay each other for longer.
+pub(crate) const DIGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Maximum duration of a search. A download in type ASCII searches for its restart offset; a
 /// listing or a `STAT` searches for matching names. A search costs processor time without network

@@ -14,10 +14,10 @@ use crate::data::{
     Outgoing, PumpEnd, PumpLimits,
 };
 use crate::pace::before_asking_again;
-use crate::places::Place;
 use crate::rate::Throttle;
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
+use crate::shares::Share;
 use crate::storage::{StorageError, StreamEnd, Upload};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
@@ -259,7 +259,7 @@ impl<'a> TransferWatch<'a> {
     /// finding names that match a pattern, and copying the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
-        let mut place = None;
+        let mut share = None;
         loop {
             let is_prepared = match payload {
                 Payload::Send(outgoing) => outgoing
@@ -279,28 +279,34 @@ impl<'a> TransferWatch<'a> {
                 before_asking_again();
                 continue;
             }
-            if place.is_none() {
-                place = self.place(start)?;
-            }
-            if place.is_none() || start.elapsed() >= limits::PREPARE {
+            let searches = &self.session.context.searches;
+            let share = share.get_or_insert_with(|| searches.claim(self.session.peer.ip(), 1));
+            let is_granted = self.wait_for(share, start + limits::PREPARE)?;
+            if !is_granted || start.elapsed() >= limits::PREPARE {
                 return Err(TransferResult::TooLong);
             }
         }
     }
 
-    /// Waits for a place among the long searches, so that the sessions of one host cannot keep all
-    /// processors busy. Returns `None` if no place became free within [`limits::PREPARE`] after
-    /// `start`.
-    pub(super) fn place(&mut self, start: Instant) -> Result<Option<Place>, Interruption> {
-        let searches = &self.session.context.searches;
-        let peer = self.session.peer.ip();
-        loop {
-            let place = Place::get(searches, peer);
-            if place.is_some() || start.elapsed() >= limits::PREPARE {
-                return Ok(place);
-            }
-            data::pause(Instant::now() + limits::TICK, 0, self)?;
+    /// Waits for the turn of a claim; if it is granted, gives way to networks that hold less first.
+    /// Returns `false` if the claim gets no turn by `deadline`.
+    pub(super) fn wait_for(
+        &mut self,
+        share: &mut Share,
+        deadline: Instant,
+    ) -> Result<bool, Interruption> {
+        if share.give_way() {
+            return Ok(true);
         }
+        while !share.wait(deadline.min(Instant::now() + limits::TICK)) {
+            if let Some(interruption) = self.look(0) {
+                return Err(interruption);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) use network::{Networks, host_of, network_of};
 pub(crate) use table::Scarce;
 
 use self::network::Prefix;
+use crate::deadline;
 use crate::lock::unpoisoned;
 
 /// The units of one scarce thing, and the networks that hold them or wait for them.
@@ -100,6 +101,11 @@ impl Shares {
         Share { shares: Arc::clone(self), networks, units, number }
     }
 
+    /// Returns the time until which a new claim waits.
+    pub(crate) fn deadline(&self) -> Instant {
+        deadline::after(Instant::now(), self.scarce.patience.duration())
+    }
+
     /// Changes the number of units. Claims that are granted keep theirs.
     pub(crate) fn set_total(&self, total: u64) {
         let mut ledger = self.ledger();
@@ -121,6 +127,21 @@ impl Shares {
 }
 
 impl Share {
+    /// Returns the units if a network with less than this client's waits for them, and claims them
+    /// again. Returns whether the claim is granted at the end of this call. Long work calls this
+    /// between its steps, so that nobody waits longer than for one step.
+    pub(crate) fn give_way(&mut self) -> bool {
+        let mut ledger = self.shares.ledger();
+        let mut others = ledger.waiting.values();
+        if others.any(|claim| ledger.holds_less(claim.networks, self.networks)) {
+            ledger.leave(self.number, self.networks, self.units);
+            self.number = ledger.enlist(self.networks, self.units);
+            ledger.served(self.networks);
+            ledger.grant(self.shares.scarce);
+        }
+        !ledger.waiting.contains_key(&self.number)
+    }
+
     /// Waits until the claim is granted. Returns `false` at `deadline`; the claim then keeps its
     /// place in the queue until it is dropped.
     pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
@@ -169,9 +190,9 @@ impl Holdings {
                 if let Some(holding) = self.networks.get_mut(prefix) {
                     holding.held += units;
                     holding.waiting -= 1;
-                    holding.served = self.grants;
                 }
             }
+            self.served(networks);
             if let Some(thread) = thread {
                 thread.unpark();
             }
@@ -203,6 +224,22 @@ impl Holdings {
         };
         self.held_by(claim.networks.holder()) == 0
             || self.held + claim.units <= self.total - reserve
+    }
+
+    /// Puts these networks behind all others that hold as much.
+    fn served(&mut self, networks: Networks) {
+        for prefix in networks.all() {
+            if let Some(holding) = self.networks.get_mut(prefix) {
+                holding.served = self.grants;
+            }
+        }
+    }
+
+    /// Returns whether, of the widest two networks that differ, that of `one` holds less.
+    fn holds_less(&self, one: Networks, other: Networks) -> bool {
+        let mut pairs = one.all().iter().zip(other.all());
+        let differing = pairs.find(|(one, other)| one != other);
+        differing.is_some_and(|(one, other)| self.held_by(*one) < self.held_by(*other))
     }
 
     fn held_by(&self, prefix: Prefix) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits;
+
 /// One scarce thing, and the rule of its shares.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Scarce {
@@ -42,9 +44,25 @@ pub(crate) const PROGRAMS: Scarce = Scarce {
     has_reserve: false,
 };
 
+pub(crate) const DIGESTS: Scarce = Scarce {
+    thing: "digests in progress",
+    number: "2",
+    patience: Patience::For(limits::DIGEST_WAIT),
+    kept: "0.25 s",
+    has_reserve: true,
+};
+
+pub(crate) const SEARCHES: Scarce = Scarce {
+    thing: "long searches in progress",
+    number: "2",
+    patience: Patience::For(limits::PREPARE),
+    kept: "0.25 s",
+    has_reserve: true,
+};
+
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 2] = [&HASHES, &PROGRAMS];
+const ALL: [&Scarce; 4] = [&HASHES, &PROGRAMS, &DIGESTS, &SEARCHES];
 
 impl Patience {
     /// Returns the time, or zero if the caller does not wait or has a deadline of its own.

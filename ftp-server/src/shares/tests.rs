@@ -164,6 +164,29 @@ fn check(scarce: &Scarce, total: u64, [one, two, other]: [(u64, u64); 3]) {
 }
 
 #[test]
+fn long_work_gives_way_to_networks_that_hold_less_cm_126_hs_37() {
+    let shares = Shares::new(&RESERVED, 2);
+    let mut long = ["2001:db8::1", "192.0.2.1"].map(|peer| shares.claim(address(peer), 1));
+    // Claims of the same address wait for the end of the work.
+    let mut same = shares.claim(address("192.0.2.1"), 1);
+    assert!(long.iter_mut().all(Share::give_way) && !same.wait(now()));
+    drop(same);
+    // Whoever comes waits for one step; those who gave way get the places back in turn.
+    for round in 0..3 {
+        let mut newcomer = shares.claim(address("198.51.100.1"), 1);
+        assert!(!newcomer.wait(now()));
+        long.iter_mut().for_each(|share| drop(share.give_way()));
+        assert!(newcomer.wait(now()), "{round}");
+        assert_eq!(long.each_mut().map(|share| share.wait(now())), [true, false], "{round}");
+        drop(newcomer);
+        assert!(long.iter_mut().all(|share| share.wait(now())), "{round}");
+    }
+    // A neighbour in the same site does so too, but only once it holds less.
+    let mut neighbour = shares.claim(address("2001:db8:0:1::1"), 1);
+    assert!(!long[0].give_way() && neighbour.wait(now()));
+}
+
+#[test]
 fn the_fast_path_needs_one_short_lock() {
     let shares = Shares::new(&RESERVED, 1_000);
     let held: Vec<_> =
