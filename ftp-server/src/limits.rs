@@ -32,12 +32,13 @@ pub(crate) const PROXY_WAIT: Duration = Duration::from_secs(5);
 /// Maximum time for which a passive port stays open without a transfer.
 pub(crate) const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
-/// Maximum time that a command waits for a free passive port.
-pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
+/// Maximum time that a command waits for a free passive port, longer than [`PORT_UNUSED`].
+pub(crate) const PORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Time for which a passive port stays reserved without a transfer. After that, another host can
-/// get the port if all ports are in use. Clients begin a transfer soon after they get a port.
-pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(5);
+/// Time for which a passive port stays reserved for a client that does not connect. After that,
+/// another network can get the port if all ports are in use. Clients connect soon after they get a
+/// port.
+pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(1);
 
 /// Maximum time to retry a passive port that is in use although no session holds it. A new child
 /// process has copies of all open sockets until it executes its program.

@@ -11,6 +11,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -127,6 +128,23 @@ impl Shares {
 }
 
 impl Share {
+    /// Returns the number of the claim. Later claims to the same thing have higher numbers.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Of these shares, returns the item of the oldest of the network that holds the most, if it
+    /// holds more than the network of this claim.
+    pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Self, T)>) -> Option<T> {
+        let ledger = self.shares.ledger();
+        let richer = shares.filter(|(other, _)| ledger.holds_less(self.networks, other.networks));
+        let order = |(share, _): &(&Self, T)| {
+            let held = share.networks.all().each_ref().map(|prefix| ledger.held_by(*prefix));
+            (held, Reverse(share.number))
+        };
+        richer.max_by_key(order).map(|(_, item)| item)
+    }
+
     /// Returns the units if a network with less than this client's waits for them, and claims them
     /// again. Returns whether the claim is granted at the end of this call. Long work calls this
     /// between its steps, so that nobody waits longer than for one step.

@@ -60,9 +60,17 @@ pub(crate) const SEARCHES: Scarce = Scarce {
     has_reserve: true,
 };
 
+pub(crate) const PORTS: Scarce = Scarce {
+    thing: "passive ports",
+    number: "`passive.ports`",
+    patience: Patience::For(limits::PORT_WAIT),
+    kept: "until the client connects, 1 s",
+    has_reserve: true,
+};
+
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 4] = [&HASHES, &PROGRAMS, &DIGESTS, &SEARCHES];
+const ALL: [&Scarce; 5] = [&HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS];
 
 impl Patience {
     /// Returns the time, or zero if the caller does not wait or has a deadline of its own.
