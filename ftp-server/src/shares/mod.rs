@@ -102,6 +102,20 @@ impl Shares {
         Share { shares: Arc::clone(self), networks, units, number }
     }
 
+    pub(crate) fn total(&self) -> u64 {
+        self.ledger().total
+    }
+
+    /// Returns how many units the host of `peer` holds: its IPv4 address, or its IPv6 /64.
+    pub(crate) fn held_by_host(&self, peer: IpAddr) -> u64 {
+        self.ledger().held_by(Networks::around(peer).host())
+    }
+
+    /// Of these shares, returns the item of the oldest of the network that holds the most.
+    pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
+        self.ledger().richest(shares)
+    }
+
     /// Returns the time until which a new claim waits.
     pub(crate) fn deadline(&self) -> Instant {
         deadline::after(Instant::now(), self.scarce.patience.duration())
@@ -137,12 +151,29 @@ impl Share {
     /// holds more than the network of this claim.
     pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Self, T)>) -> Option<T> {
         let ledger = self.shares.ledger();
-        let richer = shares.filter(|(other, _)| ledger.holds_less(self.networks, other.networks));
-        let order = |(share, _): &(&Self, T)| {
-            let held = share.networks.all().each_ref().map(|prefix| ledger.held_by(*prefix));
-            (held, Reverse(share.number))
-        };
-        richer.max_by_key(order).map(|(_, item)| item)
+        let richer = |(other, _): &(&Self, T)| ledger.holds_less(self.networks, other.networks);
+        ledger.richest(shares.filter(richer))
+    }
+
+    pub(crate) fn is_granted(&self) -> bool {
+        !self.shares.ledger().waiting.contains_key(&self.number)
+    }
+
+    /// Returns whether the claim is granted, or would be if others returned this many units.
+    pub(crate) fn fits_without(&self, units: u64) -> bool {
+        let ledger = self.shares.ledger();
+        let Some(claim) = ledger.waiting.get(&self.number) else { return true };
+        let held = ledger.held.saturating_sub(units);
+        held + claim.units <= ledger.total && ledger.leaves_reserve(self.shares.scarce, claim, held)
+    }
+
+    /// Takes as many units of another thing for the same client, even if too few are free.
+    pub(crate) fn also(&self, shares: &Arc<Shares>) -> Self {
+        let mut ledger = shares.ledger();
+        let number = ledger.enlist(self.networks, self.units);
+        ledger.give(number);
+        drop(ledger);
+        Self { shares: Arc::clone(shares), number, ..*self }
     }
 
     /// Returns the units if a network with less than this client's waits for them, and claims them
@@ -199,21 +230,25 @@ impl Holdings {
 
     /// Grants all claims that can be granted, in the order of turns.
     fn grant(&mut self, scarce: &Scarce) {
-        while let Some(number) = self.turn(scarce)
-            && let Some(Claim { networks, units, thread }) = self.waiting.remove(&number)
-        {
-            self.held += units;
-            self.grants += 1;
-            for prefix in networks.all() {
-                if let Some(holding) = self.networks.get_mut(prefix) {
-                    holding.held += units;
-                    holding.waiting -= 1;
-                }
+        while let Some(number) = self.turn(scarce) {
+            self.give(number);
+        }
+    }
+
+    /// Grants a claim that waits.
+    fn give(&mut self, number: u64) {
+        let Some(Claim { networks, units, thread }) = self.waiting.remove(&number) else { return };
+        self.held += units;
+        self.grants += 1;
+        for prefix in networks.all() {
+            if let Some(holding) = self.networks.get_mut(prefix) {
+                holding.held += units;
+                holding.waiting -= 1;
             }
-            self.served(networks);
-            if let Some(thread) = thread {
-                thread.unpark();
-            }
+        }
+        self.served(networks);
+        if let Some(thread) = thread {
+            thread.unpark();
         }
     }
 
@@ -222,7 +257,7 @@ impl Holdings {
         let free = self.total.saturating_sub(self.held);
         let may = self.waiting.iter().filter(|(_, claim)| {
             // A claim that must leave the reserve alone does not hold up the others.
-            claim.units > free || self.leaves_reserve(scarce, claim)
+            claim.units > free || self.leaves_reserve(scarce, claim, self.held)
         });
         let order = |(number, claim): &(&u64, &Claim)| {
             let of = |prefix: &Prefix| {
@@ -234,14 +269,22 @@ impl Holdings {
         (claim.units <= free).then_some(*number)
     }
 
-    /// Returns whether the reserve stays free, or is for this claim.
-    fn leaves_reserve(&self, scarce: &Scarce, claim: &Claim) -> bool {
+    /// Returns whether the reserve stays free when this claim is granted in addition to `held`
+    /// units, or is for this claim.
+    fn leaves_reserve(&self, scarce: &Scarce, claim: &Claim, held: u64) -> bool {
         let reserve = match self.total {
             total if scarce.has_reserve && total > 1 => (total / 8).max(1),
             _ => 0,
         };
-        self.held_by(claim.networks.holder()) == 0
-            || self.held + claim.units <= self.total - reserve
+        self.held_by(claim.networks.holder()) == 0 || held + claim.units <= self.total - reserve
+    }
+
+    fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
+        let order = |(share, _): &(&Share, T)| {
+            let held = share.networks.all().each_ref().map(|prefix| self.held_by(*prefix));
+            (held, Reverse(share.number))
+        };
+        shares.max_by_key(order).map(|(_, item)| item)
     }
 
     /// Puts these networks behind all others that hold as much.

@@ -28,6 +28,22 @@ pub(crate) enum Patience {
     Login,
 }
 
+pub(crate) const SEATS: Scarce = Scarce {
+    thing: "connections",
+    number: "`limits.sessions`",
+    patience: Patience::None,
+    kept: "until the session ends",
+    has_reserve: true,
+};
+
+pub(crate) const PENDING: Scarce = Scarce {
+    thing: "connections without a login",
+    number: "half of all",
+    patience: Patience::None,
+    kept: "until others need the place",
+    has_reserve: false,
+};
+
 pub(crate) const HASHES: Scarce = Scarce {
     thing: "password hashes",
     number: "one per processor, at most 4; a sixteenth of the memory",
@@ -70,7 +86,7 @@ pub(crate) const PORTS: Scarce = Scarce {
 
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 5] = [&HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS];
+const ALL: [&Scarce; 7] = [&SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS];
 
 impl Patience {
     /// Returns the time, or zero if the caller does not wait or has a deadline of its own.

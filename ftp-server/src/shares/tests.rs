@@ -175,7 +175,9 @@ fn long_work_gives_way_to_networks_that_hold_less_cm_126_hs_37() {
     for round in 0..3 {
         let mut newcomer = shares.claim(address("198.51.100.1"), 1);
         assert!(!newcomer.wait(now()));
-        long.iter_mut().for_each(|share| drop(share.give_way()));
+        for share in &mut long {
+            share.give_way();
+        }
         assert!(newcomer.wait(now()), "{round}");
         assert_eq!(long.each_mut().map(|share| share.wait(now())), [true, false], "{round}");
         drop(newcomer);

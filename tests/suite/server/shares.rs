@@ -118,6 +118,15 @@ fn newcomers_are_served_at_once<T>(occupy: impl Fn(&Balanced, &dyn Fn(usize) -> 
 }
 
 #[test]
+fn logged_in_sessions_of_one_network_keep_no_other_out_ho_09_st_12() {
+    newcomers_are_served_at_once(|balanced, client| {
+        let sessions: Vec<_> = (0..60).map_while(|at| balanced.log_in(&client(at)).ok()).collect();
+        assert!(sessions.len() >= 35, "{}", sessions.len());
+        sessions
+    });
+}
+
+#[test]
 fn ports_without_a_client_keep_no_other_from_its_files_hd_09() {
     newcomers_are_served_at_once(|balanced, client| {
         let sessions = (0..12).map(|number| {
