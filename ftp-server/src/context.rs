@@ -39,7 +39,7 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of each logged-in user with a limit on their number or their combined rate.
+    /// The sessions of each logged-in user.
     pub(crate) user_sessions: Arc<UserSessions>,
     /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
