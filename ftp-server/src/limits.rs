@@ -80,8 +80,13 @@ pub(crate) const WAITING: usize = 128;
 /// Maximum number of command lines that wait for the end of a transfer.
 pub(crate) const WAITING_LINES: usize = 256;
 
-/// Number of connections from other hosts to a passive port after which the transfer fails.
-pub(crate) const STRANGERS: u32 = 16;
+/// Number of connections that can wait at a passive port until its transfer begins. If strangers
+/// fill this queue, the system ignores the client's connection, and the client would hang.
+pub(crate) const PORT_QUEUE: i32 = 512;
+
+/// Number of connections from other hosts to a passive port after which the transfer fails: more
+/// than wait in its queue, so that the client's connection among them is found.
+pub(crate) const STRANGERS: u32 = 1_000;
 
 /// Number of consecutive invalid lines and unknown commands that end a session in which no user is
 /// logged in.

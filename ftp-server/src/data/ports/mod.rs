@@ -275,7 +275,7 @@ impl PassiveListener {
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(4)?;
+        socket.listen(limits::PORT_QUEUE)?;
         let listener = TcpListener::from(socket);
         let port = match port {
             0 => listener.local_addr()?.port(),
