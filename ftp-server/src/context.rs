@@ -19,7 +19,7 @@ use crate::net::ban::Bans;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
-use crate::shares::{Shares, table};
+use crate::shares::{Debts, Shares, table};
 use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
@@ -55,6 +55,10 @@ pub(crate) struct Context {
     pub(crate) digests: Arc<Shares>,
     /// The places for long searches for a restart offset or for matching names.
     pub(crate) searches: Arc<Shares>,
+    /// The debts of clients for the processor time of their commands.
+    pub(crate) processor: Arc<Debts>,
+    /// The debts of clients for copies of old content to new uploads.
+    pub(crate) copying: Arc<Debts>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
     /// The relay, which starts a new thread for each session that must leave its own.
@@ -111,6 +115,8 @@ impl Context {
             deflating: Arc::default(),
             digests: Shares::new(&table::DIGESTS, limits::HEAVY),
             searches: Shares::new(&table::SEARCHES, limits::HEAVY),
+            processor: Debts::of_processors(),
+            copying: Debts::of_copies(),
             replacements: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),
@@ -164,6 +170,8 @@ impl Context {
             deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
+            processor: Arc::clone(&self.processor),
+            copying: Arc::clone(&self.copying),
             replacements: Arc::clone(&self.replacements),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),

@@ -122,6 +122,17 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 /// Maximum duration of a digest: clients usually wait this long for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
+/// Maximum time for which a command waits because earlier commands of its network have cost too
+/// much processor time.
+pub(crate) const PROCESSOR_WAIT: Duration = Duration::from_secs(10);
+
+/// Processor time of commands after which a session tells the other sessions of its cost. Charging
+/// each command would cost more than most commands.
+pub(crate) const PROCESSOR_STEP: Duration = Duration::from_millis(1);
+
+/// Maximum number of networks whose debts are remembered.
+pub(crate) const DEBTORS: usize = 4_096;
+
 /// Maximum time for which a digest waits for its turn. Other networks give way between two steps,
 /// so only the digests of the same address delay each other for longer.
 pub(crate) const DIGEST_WAIT: Duration = Duration::from_secs(5);

@@ -22,4 +22,4 @@ pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, Items, ListingOutgoing, 
 pub(crate) use peer::DataPeer;
 pub(crate) use ports::PassivePorts;
 pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};
-pub(crate) use wait::{Interruption, Monitor, OpenError};
+pub(crate) use wait::{Interruption, Monitor, OpenError, pause};

@@ -89,7 +89,7 @@ pub(super) fn wait(
 }
 
 /// Waits until `until`, or until `monitor` reports an interruption.
-pub(super) fn pause(
+pub(crate) fn pause(
     until: Instant,
     moved: u64,
     monitor: &mut dyn Monitor,

@@ -23,8 +23,9 @@ use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
-use crate::{limits, threads};
+use crate::{deadline, limits, threads};
 
 /// The beginning of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -107,6 +108,8 @@ pub(crate) struct Runner {
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
+    /// Processor time of commands that is not charged yet.
+    spent: Duration,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
@@ -133,6 +136,7 @@ impl Runner {
             bad_lines: 0,
             is_inside: false,
             start: Instant::now(),
+            spent: Duration::ZERO,
             fault: None,
         }
     }
@@ -373,9 +377,34 @@ impl Runner {
         {
             return Ok(next);
         }
+        if !self.wait_for_processor() {
+            if self.is_closing() {
+                self.close("Service closing")?;
+            }
+            return Ok(Next::End);
+        }
         match self.decide(verb, argument)? {
             Some(outcome) => self.act(verb, argument, outcome, start),
             None => Ok(Next::End),
+        }
+    }
+
+    /// Waits while the commands of the client's network have cost more processor time than their
+    /// share. Returns `false` if the session must end before then.
+    fn wait_for_processor(&mut self) -> bool {
+        if self.session.user().is_none() {
+            return true;
+        }
+        let wait = self.session.context.processor.wait(self.session.peer.ip());
+        wait.is_zero() || self.control.pause(deadline::after(Instant::now(), wait))
+    }
+
+    /// Counts the processor time of a command of a logged-in user. Logins have turns of their own.
+    fn spend(&mut self, time: Duration) {
+        self.spent += time;
+        if self.spent >= limits::PROCESSOR_STEP {
+            let spent = std::mem::take(&mut self.spent);
+            self.session.context.processor.pay_time(self.session.peer.ip(), spent);
         }
     }
 
@@ -394,7 +423,11 @@ impl Runner {
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
+        let clock = had_user.then(ProcessorClock::start);
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        if let Some(clock) = clock {
+            self.spend(clock.elapsed());
+        }
         self.session.is_client_gone = None;
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {

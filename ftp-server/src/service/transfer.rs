@@ -17,6 +17,7 @@ use crate::reply;
 use crate::session::{Payload, Place, PreparedTransfer, Session, Working};
 use crate::storage::VirtualPath;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
 
 /// A long command, for events.
@@ -128,7 +129,12 @@ impl Runner {
                     Err(interruption) => break Err(interruption),
                 }
             }
-            if let Some(reply) = work.step() {
+            let clock = ProcessorClock::start();
+            let reply = work.step();
+            if share.is_none() {
+                self.session.context.processor.pay_time(peer, clock.elapsed());
+            }
+            if let Some(reply) = reply {
                 break Ok(reply);
             }
             if let Some(interruption) = watch.look(work.done()) {

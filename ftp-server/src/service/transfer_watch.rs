@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{BlockMarker, Reply, ReplyCode};
 
 use super::control::{Control, Notice, ReadBudget};
+use crate::context::Context;
 use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
@@ -19,6 +20,7 @@ use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;
 use crate::storage::{StorageError, StreamEnd, Upload};
+use crate::threads::ProcessorClock;
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
@@ -260,7 +262,10 @@ impl<'a> TransferWatch<'a> {
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut share = None;
+        let peer = self.session.peer.ip();
+        let Context { searches, processor, copying, .. } = &*self.session.context;
         loop {
+            let clock = ProcessorClock::start();
             let is_prepared = match payload {
                 Payload::Send(outgoing) => outgoing
                     .prepare()
@@ -269,18 +274,25 @@ impl<'a> TransferWatch<'a> {
                     .prepare()
                     .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile))?,
             };
+            let cost = clock.elapsed();
+            let is_upload = matches!(payload, Payload::Receive(..));
+            if cost >= limits::PROCESSOR_STEP && share.is_none() {
+                if is_upload { copying } else { processor }.pay_time(peer, cost);
+            }
             if is_prepared {
                 return Ok(());
             }
             if let Some(interruption) = self.look(0) {
                 return Err(interruption.into());
             }
-            if !matches!(payload, Payload::Send(_)) {
-                before_asking_again();
+            if is_upload {
+                match copying.wait(peer) {
+                    Duration::ZERO => before_asking_again(),
+                    wait => data::pause(Instant::now() + wait, 0, self)?,
+                }
                 continue;
             }
-            let searches = &self.session.context.searches;
-            let share = share.get_or_insert_with(|| searches.claim(self.session.peer.ip(), 1));
+            let share = share.get_or_insert_with(|| searches.claim(peer, 1));
             let is_granted = self.wait_for(share, start + limits::PREPARE)?;
             if !is_granted || start.elapsed() >= limits::PREPARE {
                 return Err(TransferResult::TooLong);

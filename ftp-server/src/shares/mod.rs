@@ -6,6 +6,7 @@
 //! with many addresses or many connections gets what a client with one gets. [`table`] has one row
 //! for each scarce thing.
 
+mod debts;
 mod network;
 pub(crate) mod table;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+pub(crate) use debts::Debts;
 pub(crate) use network::{Networks, host_of, network_of};
 pub(crate) use table::Scarce;
 

@@ -84,9 +84,26 @@ pub(crate) const PORTS: Scarce = Scarce {
     has_reserve: true,
 };
 
+pub(crate) const PROCESSOR: Scarce = Scarce {
+    thing: "processor time of commands",
+    number: "half of the processors",
+    patience: Patience::For(limits::PROCESSOR_WAIT),
+    kept: "paid afterwards, 1 s on credit",
+    has_reserve: false,
+};
+
+pub(crate) const COPYING: Scarce = Scarce {
+    thing: "processor time of copies for `REST`",
+    number: "1/32 of a processor",
+    patience: Patience::For(limits::PREPARE),
+    kept: "paid afterwards, 2 s on credit",
+    has_reserve: false,
+};
+
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 7] = [&SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS];
+const ALL: [&Scarce; 9] =
+    [&SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS, &PROCESSOR, &COPYING];
 
 impl Patience {
     /// Returns the time, or zero if the caller does not wait or has a deadline of its own.
