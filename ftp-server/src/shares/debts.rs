@@ -64,7 +64,7 @@ impl Debts {
         let mut books = self.settled(Instant::now());
         let payer = Networks::around(peer).holder();
         if !books.debts.contains_key(&payer) && books.debts.len() >= limits::DEBTORS {
-            // With so many debtors, small debts do not matter.
+            // Small debts do not matter then.
             books.debts.retain(|_, debt| *debt > self.credit);
         }
         let debt = books.debts.entry(payer).or_default();

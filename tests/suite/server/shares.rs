@@ -71,7 +71,7 @@ impl Balanced {
     /// Logs in, lists, and transfers both ways.
     fn use_as(&self, client: &str) {
         let mut session = self.log_in(client).expect("a session");
-        for (line, content) in [("NLST", &b"a\r\n"[..]), ("RETR a", b"content")] {
+        for (line, content) in [("NLST a", &b"a\r\n"[..]), ("RETR a", b"content")] {
             let mut data = self.data(&mut session);
             session.line(line);
             data.greet(client);
@@ -133,6 +133,32 @@ fn ports_without_a_client_keep_no_other_from_its_files_hd_09() {
             let mut session = balanced.log_in(&client(number)).expect("a session");
             session.line("EPSV");
             session.line("RETR a");
+            session
+        });
+        sessions.collect::<Vec<_>>()
+    });
+}
+
+#[test]
+fn silent_connections_of_one_network_keep_no_other_out_ho_09_st_12() {
+    newcomers_are_served_at_once(|balanced, client| {
+        let connect = |number| {
+            let mut session = balanced.connect(&client(number));
+            session.reply();
+            session
+        };
+        (0..60).map(connect).collect::<Vec<_>>()
+    });
+}
+
+#[test]
+fn digests_without_end_delay_no_other_cm_126_hs_37() {
+    newcomers_are_served_at_once(|balanced, client| {
+        let large = std::fs::File::create(balanced.fixture.path("large")).expect("a file");
+        large.set_len(7 << 30).expect("a sparse file");
+        let sessions = (0..8).map(|number| {
+            let mut session = balanced.log_in(&client(number)).expect("a session");
+            (0..20).for_each(|_| session.line("HASH large"));
             session
         });
         sessions.collect::<Vec<_>>()
