@@ -14,7 +14,7 @@ use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 use crate::shares::{Share, Shares, table};
 
-/// Number of connections without a login that each host may always have. If half of the maximum for
+/// Number of connections without a login that each network may always have. If half of the maximum for
 /// all hosts is less, that half applies instead. This number lets a client that transfers files in
 /// parallel log in over several connections at once.
 const AT_ONCE: u64 = 4;
@@ -76,10 +76,10 @@ impl Admission {
         self.per_host.store(per_host, Ordering::Relaxed);
     }
 
-    /// Returns the maximum number of connections without a login from one host: an eighth of all
+    /// Returns the maximum number of connections without a login from one network: an eighth of all
     /// such connections. The maximum is at least [`AT_ONCE`] or half of them, whichever is less,
     /// and never 0.
-    fn pending_of_host(&self) -> u64 {
+    fn pending_of_network(&self) -> u64 {
         let pending = self.pending.total();
         (pending / 8).max(AT_ONCE.min(pending / 2)).max(1)
     }
@@ -104,11 +104,11 @@ impl Admission {
         self.seat(self.held(), balancer)
     }
 
-    /// Returns whether the client's host has reached a limit on its connections.
+    /// Returns whether the client's host or network has reached a limit on its connections.
     fn has_its_share(&self, peer: IpAddr) -> bool {
         let per_host = self.per_host.load(Ordering::Relaxed) as u64;
         per_host > 0 && self.seats.held_by_host(peer) >= per_host
-            || self.pending.held_by_host(peer) >= self.pending_of_host()
+            || self.pending.held_by_network(peer) >= self.pending_of_network()
     }
 
     /// Gives a place to a connection without a login, and closes another one if necessary.

@@ -113,6 +113,11 @@ impl Shares {
         self.ledger().held_by(Networks::around(peer).host())
     }
 
+    /// Returns how many units the network of `peer` holds: its IPv4 address, or its IPv6 /48.
+    pub(crate) fn held_by_network(&self, peer: IpAddr) -> u64 {
+        self.ledger().held_by(Networks::around(peer).holder())
+    }
+
     /// Of these shares, returns the item of the oldest of the network that holds the most.
     pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
         self.ledger().richest(shares)

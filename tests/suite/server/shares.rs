@@ -144,6 +144,7 @@ fn silent_connections_of_one_network_keep_no_other_out_ho_09_st_12() {
     newcomers_are_served_at_once(|balanced, client| {
         let connect = |number| {
             let mut session = balanced.connect(&client(number));
+            // Before its header is read, a connection has no network.
             session.reply();
             session
         };
