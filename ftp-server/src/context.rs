@@ -11,14 +11,15 @@ use crate::command::replacing::Replacements;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
+use crate::limits;
 use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
-use crate::places::Places;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
+use crate::shares::{Debts, Shares, table};
 use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
@@ -38,7 +39,7 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of each logged-in user with a limit on their number or their combined rate.
+    /// The sessions of each logged-in user.
     pub(crate) user_sessions: Arc<UserSessions>,
     /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
@@ -50,10 +51,14 @@ pub(crate) struct Context {
     pub(crate) buffers: Arc<Buffers>,
     /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// A limit on the number of digests in progress.
-    pub(crate) digests: Arc<Places>,
-    /// A limit on the number of running searches for a restart offset or for matching names.
-    pub(crate) searches: Arc<Places>,
+    /// The places for digests in progress.
+    pub(crate) digests: Arc<Shares>,
+    /// The places for long searches for a restart offset or for matching names.
+    pub(crate) searches: Arc<Shares>,
+    /// The debts of clients for the processor time of their commands.
+    pub(crate) processor: Arc<Debts>,
+    /// The debts of clients for copies of old content to new uploads.
+    pub(crate) copying: Arc<Debts>,
     /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
     /// The relay, which starts a new thread for each session that must leave its own.
@@ -108,8 +113,10 @@ impl Context {
             admission,
             user_sessions: Arc::default(),
             deflating: Arc::default(),
-            digests: Arc::default(),
-            searches: Arc::default(),
+            digests: Shares::new(&table::DIGESTS, limits::HEAVY),
+            searches: Shares::new(&table::SEARCHES, limits::HEAVY),
+            processor: Debts::of_processors(),
+            copying: Debts::of_copies(),
             replacements: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),
@@ -163,6 +170,8 @@ impl Context {
             deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
+            processor: Arc::clone(&self.processor),
+            copying: Arc::clone(&self.copying),
             replacements: Arc::clone(&self.replacements),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Starts a thread with a stack of `stack` bytes. Without a name, the thread inherits the name of
 /// its parent thread.
@@ -15,4 +18,23 @@ pub(crate) fn start(
         builder = builder.name(name.to_owned());
     }
     builder.spawn(work)
+}
+
+/// The processor time of a thread since some point.
+pub(crate) struct ProcessorClock(Duration);
+
+impl ProcessorClock {
+    /// Starts the clock of the current thread.
+    pub(crate) fn start() -> Self {
+        Self(processor_time())
+    }
+
+    /// Returns the processor time of the current thread since the start, in the same thread.
+    pub(crate) fn elapsed(&self) -> Duration {
+        processor_time().saturating_sub(self.0)
+    }
+}
+
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

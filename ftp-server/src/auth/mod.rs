@@ -27,6 +27,7 @@ use ftp_proto::{HostName, Network};
 use crate::log::LoginRefusal;
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
+use crate::{deadline, limits};
 
 /// The data from which an [`Authenticator`] decides about a login.
 #[derive(Clone, Copy)]
@@ -63,6 +64,27 @@ impl LoginAttempt<'_> {
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
+    }
+
+    /// Runs `work`, such as another program that checks the password, when it is the turn of the
+    /// client. At most `at_once` such calls work at a time in this process (at least one). Networks
+    /// take turns, so a client that guesses passwords from many addresses does not delay the
+    /// others.
+    ///
+    /// Returns `None` without running `work` if the client gets no turn before the
+    /// [`deadline`](Self::deadline), or if it [has gone](Self::is_client_gone).
+    pub fn in_turn<T>(&self, at_once: usize, work: impl FnOnce() -> T) -> Option<T> {
+        slots::PROGRAMS.set_total(at_once.max(1) as u64);
+        let mut share = slots::PROGRAMS.claim(self.peer.ip(), 1);
+        loop {
+            let until = self.deadline.min(deadline::after(Instant::now(), limits::TICK));
+            if share.wait(until) {
+                return Some(work());
+            }
+            if until == self.deadline || self.is_client_gone() {
+                return None;
+            }
+        }
     }
 }
 

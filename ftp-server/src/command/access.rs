@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::deadline;
 use crate::ledger::Presence;
 use crate::log::{EventKind, LoginRefusal, Refusal};
-use crate::net::admission;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
+use crate::shares::host_of;
 use crate::storage::VirtualPath;
 use crate::tls::{AskedName, TlsPolicy};
 
@@ -163,7 +163,7 @@ fn refuse(
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.current.get();
             if let Some(duration) = bans.note(session.peer.ip(), start) {
-                let network = admission::host_of(session.peer.ip());
+                let network = host_of(session.peer.ip());
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer, deadline::after(start, duration));
             }
@@ -200,20 +200,16 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, user_sessions, shared, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.limits.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.limits.rate_per_user);
-    let mut counted = None;
+    let user = login.name.as_deref().unwrap_or(&name);
+    let Some(counted) = user_sessions.enter(user, sessions, rate_per_user) else {
+        return refuse_more(session, &name);
+    };
     let mut present = None;
-    if sessions > 0 || rate_per_user > 0 {
-        let user = login.name.as_deref().unwrap_or(&name);
-        counted = user_sessions.enter(user, sessions, rate_per_user);
-        if counted.is_none() {
-            return refuse_more(session, &name);
-        }
-        if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
-            match shared.enter(user, sessions) {
-                Ok(Some(presence)) => present = Some(Box::new(presence)),
-                Ok(None) => return refuse_more(session, &name),
-                Err(_) => return refuse_uncounted(session, &name),
-            }
+    if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
+        match shared.enter(user, sessions) {
+            Ok(Some(presence)) => present = Some(Box::new(presence)),
+            Ok(None) => return refuse_more(session, &name),
+            Err(_) => return refuse_uncounted(session, &name),
         }
     }
     session.access = Access::User(logged_in(config, name, login, counted, present));
@@ -241,12 +237,12 @@ fn logged_in(
     config: &ServerConfig,
     name: Vec<u8>,
     login: Login,
-    counted: Option<UserSession>,
+    counted: UserSession,
     present: Option<Box<Presence>>,
 ) -> User {
     let limits = login.limits;
     let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
-    let shared = counted.as_ref().and_then(UserSession::rate);
+    let shared = counted.rate();
     let both: Vec<Arc<Rate>> = Rate::new(of_session).into_iter().chain(shared).collect();
     let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
     User {

@@ -13,7 +13,7 @@ use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, PreparedTransfer, Session, Work, Working};
+use crate::session::{Outcome, Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
     DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
@@ -133,7 +133,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
         bytes: 0,
         is_cut: false,
     };
-    Working::new(path, listing).into()
+    Working::new(path, listing, Place::Search).into()
 }
 
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search

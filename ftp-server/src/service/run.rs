@@ -23,8 +23,9 @@ use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
-use crate::{limits, threads};
+use crate::{deadline, limits, threads};
 
 /// The beginning of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -107,6 +108,8 @@ pub(crate) struct Runner {
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
+    /// Processor time of commands that is not charged yet.
+    spent: Duration,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
@@ -133,6 +136,7 @@ impl Runner {
             bad_lines: 0,
             is_inside: false,
             start: Instant::now(),
+            spent: Duration::ZERO,
             fault: None,
         }
     }
@@ -373,9 +377,34 @@ impl Runner {
         {
             return Ok(next);
         }
+        if !self.wait_for_processor() {
+            if self.is_closing() {
+                self.close("Service closing")?;
+            }
+            return Ok(Next::End);
+        }
         match self.decide(verb, argument)? {
             Some(outcome) => self.act(verb, argument, outcome, start),
             None => Ok(Next::End),
+        }
+    }
+
+    /// Waits while the commands of the client's network have cost more processor time than their
+    /// share. Returns `false` if the session must end before then.
+    fn wait_for_processor(&mut self) -> bool {
+        if self.session.user().is_none() {
+            return true;
+        }
+        let wait = self.session.context.processor.wait(self.session.peer.ip());
+        wait.is_zero() || self.control.pause(deadline::after(Instant::now(), wait))
+    }
+
+    /// Counts the processor time of a command of a logged-in user. Logins have turns of their own.
+    fn spend(&mut self, time: Duration) {
+        self.spent += time;
+        if self.spent >= limits::PROCESSOR_STEP {
+            let spent = std::mem::take(&mut self.spent);
+            self.session.context.processor.pay_time(self.session.peer.ip(), spent);
         }
     }
 
@@ -394,7 +423,11 @@ impl Runner {
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
+        let clock = had_user.then(ProcessorClock::start);
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        if let Some(clock) = clock {
+            self.spend(clock.elapsed());
+        }
         self.session.is_client_gone = None;
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
@@ -541,11 +574,12 @@ mod tests {
     use ftp_tests::wait::patiently;
 
     use super::*;
-    use crate::auth::UserTable;
+    use crate::auth::{Login, Rights, UserTable};
     use crate::config::ServerConfig;
     use crate::context::Context;
     use crate::data::PassivePorts;
     use crate::net::admission::Admission;
+    use crate::storage::MemoryStorage;
 
     #[test]
     fn a_port_that_is_not_used_is_closed_dc_12() {
@@ -583,6 +617,40 @@ mod tests {
         let arrival = runner.next(Instant::now(), Duration::from_secs(300));
         assert!(matches!(arrival, Arrival::Event(LineEvent::Line(_))));
         assert!(runner.session.channel.is_some());
+    }
+
+    #[test]
+    fn a_network_in_debt_waits_before_its_next_command_hs_37() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(local).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        let admission = Admission::new(1, 0);
+        let permit = admission.admit(peer.ip()).unwrap();
+        let login = Login::new(Arc::new(MemoryStorage::new()), Rights::FULL);
+        let users = Arc::new(UserTable::new().user("u", "p", login));
+        let context = Context::new(ServerConfig::default(), users, admission);
+        let registration = context.register.enter(stream, peer);
+        let session = Session::new(Current::new(Arc::clone(&context)), Ends::direct(peer, local));
+        let mut runner = Runner::new(registration, session, permit);
+        let mut took = |verb, argument: &[u8]| {
+            let begun = Instant::now();
+            assert_eq!(runner.execute(verb, argument).unwrap(), Next::Continue);
+            begun.elapsed()
+        };
+        // Half of the processors pay this debt beyond the credit in 0.4 s.
+        let processors = u32::try_from(std::thread::available_parallelism().unwrap().get());
+        let debt = Duration::from_secs(1) + processors.unwrap() * Duration::from_millis(200);
+        context.processor.pay_time(peer.ip(), debt);
+        took(Verb::User, b"u");
+        took(Verb::Pass, b"p");
+        let wait = Duration::from_millis(100);
+        assert!(took(Verb::Noop, b"") >= wait);
+        patiently(wait, |limit| assert!(context.processor.wait(peer.ip()) < limit));
+        // Costs of commands are charged.
+        let before = context.processor.wait(peer.ip());
+        runner.spend(debt);
+        assert!(context.processor.wait(peer.ip()) > before + wait);
     }
 
     #[test]

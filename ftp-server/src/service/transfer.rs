@@ -10,12 +10,14 @@ use super::run::{Next, Runner};
 use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::command;
+use crate::context::Context;
 use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
-use crate::session::{Payload, PreparedTransfer, Session, Working};
+use crate::session::{Payload, Place, PreparedTransfer, Session, Working};
 use crate::storage::VirtualPath;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
 
 /// A long command, for events.
@@ -109,30 +111,41 @@ impl Runner {
     /// Carries out long work in steps. Between steps, checks for `ABOR` and for the end of the
     /// control connection.
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
-        let Working { path, mut work } = working;
+        let Working { path, mut work, place } = working;
         let start = Instant::now();
         self.line().shown.set_transfer(verb, path.clone());
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
-        let mut place = None;
+        let peer = self.session.peer.ip();
+        let Context { digests, searches, .. } = &*self.session.context;
+        let (mut share, shares, refusal) = match place {
+            Place::Digest => (Some(digests.claim(peer, 1)), digests, reply::too_many_digests()),
+            Place::Search => (None, searches, reply::too_much_to_prepare()),
+        };
         let ended = loop {
-            if let Some(reply) = work.step() {
+            if let Some(share) = &mut share {
+                match watch.wait_for(share, shares.deadline()) {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(refusal),
+                    Err(interruption) => break Err(interruption),
+                }
+            }
+            let clock = ProcessorClock::start();
+            let reply = work.step();
+            if share.is_none() {
+                self.session.context.processor.pay_time(peer, clock.elapsed());
+            }
+            if let Some(reply) = reply {
                 break Ok(reply);
             }
             if let Some(interruption) = watch.look(work.done()) {
                 break Err(interruption);
             }
-            if place.is_none() && !work.is_placed() {
-                place = match watch.place(start) {
-                    Ok(Some(place)) => Some(place),
-                    Ok(None) => break Ok(reply::too_much_to_prepare()),
-                    Err(interruption) => break Err(interruption),
-                };
-            }
+            share.get_or_insert_with(|| shares.claim(peer, 1));
         };
         let done = work.done();
         // The client's next command may need the place, so it must be free before the reply.
         drop(work);
-        drop(place);
+        drop(share);
         let failed = watch.failed;
         let conclusion = match ended {
             Ok(reply) if reply.code().severity() == Severity::Completion => {

@@ -137,8 +137,8 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced; `None` if the server's setting applies.
     pub(crate) overwrite: Option<bool>,
-    /// A guard that counts this session, if the user's sessions or their combined rate is limited.
-    pub(crate) _counted: Option<UserSession>,
+    /// A guard that counts this session.
+    pub(crate) _counted: UserSession,
     /// A guard that counts this session on all servers of the ledger.
     pub(crate) _present: Option<Box<Presence>>,
 }
@@ -463,7 +463,7 @@ mod tests {
             file_size: 0,
             idle: None,
             overwrite: None,
-            _counted: None,
+            _counted: session.context.user_sessions.enter(b"u", 0, 0).unwrap(),
             _present: None,
         };
         session.access = Access::User(user);

@@ -346,7 +346,7 @@ fn refused_commands_are_logged_with_the_reason() {
 #[test]
 fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
     let log = Log::new();
-    let config = super::quick().with(|config| config.limits.sessions = 2);
+    let config = super::quick().with(|config| config.limits.sessions = 3);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let address = fixture.server.local_addr();
@@ -444,7 +444,7 @@ fn a_panicking_observer_ends_only_its_session_st_16() {
     };
     let words = Words { said: Arc::clone(&said), panics_at };
     let second = Words { said: Arc::clone(&said), panics_at: |_| false };
-    let config = super::quick().with(|config| config.limits.sessions = 3);
+    let config = super::quick().with(|config| config.limits.sessions = 4);
     let fixture = Fixture::with(|builder| builder.config(config).observer(words).observer(second));
     let mut other = fixture.session();
     let mut session = fixture.session();

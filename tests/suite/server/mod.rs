@@ -38,6 +38,7 @@ mod rates;
 mod rights;
 mod searches;
 mod session_list;
+mod shares;
 mod slow_storage;
 #[cfg(feature = "tls")]
 mod tls;

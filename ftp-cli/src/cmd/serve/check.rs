@@ -223,7 +223,7 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
-/// connections or more, and gets at most half of the ports.
+/// connections or more, and others need ports meanwhile.
 const FEW_PORTS: usize = 20;
 
 /// Checks that the logs can be written.

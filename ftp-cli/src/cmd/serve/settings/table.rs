@@ -174,7 +174,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Maximum time without progress in a transfer."),
     row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Maximum time for a whole TLS handshake."),
     row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish after SIGTERM; at most 5 s for stalled transfers."),
-    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total (0: derived from the system's limits)."),
+    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total, the last eighth for networks without a session (0: derived from the system's limits)."),
     row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
     row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins after which the server closes the connection."),
