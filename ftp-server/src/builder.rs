@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
+use crate::budget;
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;
-use crate::net::admission::{self, Admission};
+use crate::net::admission::Admission;
 use crate::net::socket;
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
@@ -361,7 +362,7 @@ fn no_address() -> Error {
 /// Returns the limits on connections. The total limit is the configured limit or the system's
 /// limit, whichever is lower.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
-    let (system_cap, system_reason) = admission::system_cap();
+    let (system_cap, system_reason) = budget::system_cap();
     let wanted = config.limits.sessions;
     let (cap, reason) = match wanted > 0 && wanted < system_cap {
         true => (wanted, "configuration"),

@@ -7,14 +7,14 @@ use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
-use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission;
+use crate::{budget, limits};
 
 /// The slots of this process, shared by all its servers.
 pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
+    Slots::new(processors.min(limits::HASHES), budget::memory_in_all().unwrap_or(0) / 16)
 });
 
 /// The slots for at most `most` hashes at a time, which use at most `memory` bytes together.
