@@ -202,6 +202,36 @@ fn an_invalid_record_is_refused_at_its_header_ht_12() {
     }
 }
 
+/// Otherwise, a client without a login could make the server keep a message of 64 KiB.
+#[test]
+fn a_client_hello_is_limited_to_16_kib_ho_18() {
+    let secure = Secure::new();
+    // The first record of a handshake, whose message announces this length.
+    let announcing = |length: usize, sent: usize| {
+        let record = u16::try_from(4 + sent).unwrap().to_be_bytes();
+        let length = u32::try_from(length).unwrap().to_be_bytes();
+        let message = [&[1], &length[1..], &vec![0; sent]].concat();
+        [&[0x16, 3, 1], &record[..], &message].concat()
+    };
+    let mut trickled = announcing(16_000, 0);
+    trickled.extend([0x16, 3, 1, 0, 1, 0].repeat(4_000));
+    for (what, bytes, is_refused) in [
+        ("as long as is allowed", announcing(16_384, 100), false),
+        ("too long, as announced", announcing(16_385, 0), true),
+        ("too long, in a record that is not whole", announcing(65_535, 16_000), true),
+        ("too many bytes in records of one byte", trickled, true),
+    ] {
+        let mut stream = connect_for_handshake(&secure);
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let begun = Instant::now();
+        let _ = stream.write_all(&bytes);
+        let ended = stream.read_to_end(&mut Vec::new());
+        let waits = matches!(&ended, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        assert_eq!(!waits, is_refused, "{what}: {ended:?} after {:?}", begun.elapsed());
+    }
+    secure.session(&secure.client()).expect_in_step();
+}
+
 fn connect_for_handshake(secure: &Secure) -> TcpStream {
     let mut session = secure.fixture.greeted();
     session.expect("AUTH TLS", 234);
