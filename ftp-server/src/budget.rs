@@ -236,8 +236,9 @@ mod tests {
     fn the_control_group_and_its_parents_limit_memory_and_threads_ho_01() {
         let v2 = "0::/system.slice/ftp.service\n";
         let v1 = "4:memory:/docker/abc\n3:cpu,pids:/docker/abc\n0::/\n";
+        type Files<'a> = &'a [(&'a str, &'a str)];
         #[rustfmt::skip]
-        let cases: [(&str, &[(&str, &str)], Option<u64>, Option<u64>); 8] = [
+        let cases: [(&str, Files<'_>, Option<u64>, Option<u64>); 8] = [
             ("v2", &[
                 ("proc/self/cgroup", v2),
                 ("sys/fs/cgroup/system.slice/ftp.service/memory.max", "67108864\n"),
