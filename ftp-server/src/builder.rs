@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;
 use crate::net::admission::Admission;
-use crate::net::socket;
+use crate::net::{random, socket};
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
 use crate::site_commands::SiteCommands;
@@ -278,6 +278,9 @@ impl Parts {
         }
         if let Some(act) = self.once_bound.take() {
             act().map_err(Error::OnceBound)?;
+        }
+        if let Err(error) = random::number() {
+            log::error!("the system returns no random numbers: {error}; transfers will fail");
         }
         let admission = admission(&self.config);
         // The threads for handshakes start here, outside of sessions, so they are never confined.

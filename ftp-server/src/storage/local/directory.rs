@@ -66,20 +66,37 @@ impl Directory {
         match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
             // The server may write to the directory but not read it, for example in a drop box.
             Err(Errno::ACCESS) => match file {
-                Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
-                None => Ok(Names::Everything),
-            },
+                Some(file) => fcntl_dupfd_cloexec(file, 0),
+                None => self.open_on_same_file_system(),
+            }
+            .map(Names::FileSystem),
             opened => opened.map(Names::Directory),
         }
     }
 
+    /// Opens a file or directory on the file system of this directory, which cannot be read. A file
+    /// without a name needs the permissions that a change of a name needs.
+    fn open_on_same_file_system(&self) -> Result<OwnedFd> {
+        let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match retry_on_intr(|| openat(self, ".", unnamed, Mode::RUSR | Mode::WUSR)) {
+            // This file system has no such files, or is full.
+            Err(error) if root::metadata_of(self)?.identity.0 == self.root.identity().0 => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let root = retry_on_intr(|| openat(&*self.root, ".", flags, Mode::empty()));
+                root.map_err(|_unreadable| error)
+            }
+            opened => opened,
+        }
+    }
+
     /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
-    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems. There, this
-    /// method first looks up the new name.
+    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a
+    /// filter that forbids the call. There, this method first looks up the new name.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            // A filter of system calls answers EPERM to calls that it does not know.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                 match to_directory.metadata(to) {
                     Ok(_) => Err(Errno::EXIST),
                     Err(Errno::NOENT) => retry_on_intr(|| renameat(self, from, to_directory, to)),
@@ -132,9 +149,6 @@ pub(super) enum Names {
     Directory(OwnedFd),
     /// A sync of the file system that holds this file, because the directory cannot be opened.
     FileSystem(OwnedFd),
-    /// A sync of all file systems, because the directory cannot be opened and no file in it is
-    /// open.
-    Everything,
 }
 
 impl Names {
@@ -147,10 +161,6 @@ impl Names {
                 synced => synced,
             },
             Self::FileSystem(file) => retry_on_intr(|| syncfs(file)),
-            Self::Everything => {
-                rustix::fs::sync();
-                Ok(())
-            }
         }
     }
 }
@@ -158,5 +168,29 @@ impl Names {
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.below.as_ref().map_or_else(|| self.root.as_fd(), |below| below.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_an_unreadable_directory_can_be_synced() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("d")).unwrap();
+        for root in [top.path(), Path::new("/proc")] {
+            let root = Arc::new(Root::open(root).unwrap());
+            // No file can be created below `/proc`, but its root can be opened.
+            let below = if root.has_proc() && root.stat(b"d").is_err() { "self" } else { "d" };
+            let directory = Directory::open(&root, below.as_bytes()).unwrap();
+            let opened = directory.open_on_same_file_system().unwrap();
+            let found = root::metadata_of(&opened).unwrap().identity.0;
+            assert_eq!(found, root.identity().0);
+            Names::FileSystem(opened).sync().unwrap();
+        }
+        assert_eq!(std::fs::read_dir(top.path().join("d")).unwrap().count(), 0);
     }
 }
