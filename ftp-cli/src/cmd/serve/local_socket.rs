@@ -257,7 +257,6 @@ mod tests {
         let mut timed = Timed::new(&there, Duration::from_millis(100));
         let error = timed.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        drop(timed);
         drop(there);
         sending.join().unwrap();
     }

@@ -284,6 +284,48 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
     assert!(!said.starts_with(b"4"), "{what}: {}", said.escape_ascii());
 }
 
+/// The operator of a device reads the log, not the names of rustls.
+#[test]
+fn handshakes_that_cannot_succeed_are_logged_in_plain_words_hs_17() {
+    let log = Log::new();
+    let observer = log.in_format(LogFormat::Text);
+    let secure = Secure::built(
+        |tls| tls,
+        |builder| builder.observer(observer).implicit_tls(([127, 0, 0, 1], 0).into()),
+    );
+    let hello = secure.client().hello();
+    let mut old_suites = hello.clone();
+    // A record's header, a message's header, the version and the random come first.
+    let suites = 44 + usize::from(hello[43]);
+    let length = usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    // TLS_RSA_WITH_AES_128_CBC_SHA.
+    let cbc = [0, 0x2f].repeat(length / 2);
+    old_suites[suites + 2..suites + 2 + length].copy_from_slice(&cbc);
+    let implicit = secure.fixture.server.implicit_addrs().next().unwrap();
+    let plaintext = secure.fixture.server.local_addr();
+    for (to, after, bytes, words) in [
+        (implicit, "", &b"USER u\r\n"[..], "not TLS: the client speaks plaintext"),
+        (plaintext, "AUTH TLS", &old_suites, "the client offers only old cipher suites"),
+        (plaintext, "", &hello, "the client began TLS without AUTH TLS"),
+    ] {
+        let mut session = RawSession::connect(to);
+        if to == plaintext {
+            session.expect_reply(220);
+        }
+        if !after.is_empty() {
+            session.expect(after, 234);
+        }
+        session.send(bytes);
+        let mut stream = session.stream().try_clone().unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        wait_until(words, || {
+            let has_words = |line: &String| line.contains("end=failed") && line.contains(words);
+            log.lines().iter().any(has_words)
+        });
+    }
+}
+
 #[test]
 fn a_login_refused_for_missing_tls_is_logged_tl_01() {
     let log = Log::new();
