@@ -242,6 +242,28 @@ fn silent_clients_of_both_sockets_delay_no_others() {
     drop((silent, served));
 }
 
+/// `serve --check && reload` is the use.
+#[test]
+fn check_beside_the_running_server_reports_no_port_in_use() {
+    let server = Controlled::new(USERS);
+    let check = |address: std::net::SocketAddr| {
+        let listen = address.to_string();
+        run(&mut server.configured.command(&["--check", "--listen", &listen]))
+    };
+    let own = server.served.address;
+    let said = String::from_utf8(check(own).succeeded()).unwrap();
+    let process = server.served.running.child.id();
+    let line = format!("ok    {own}: the running server (process {process}) listens here\n");
+    assert!(said.contains(&line), "{said}");
+    let line =
+        format!("{} is in use; the server runs (process {process})", server.socket.display());
+    assert!(said.contains(&line), "{said}");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ran = check(other.local_addr().unwrap());
+    ran.exited(4);
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("another program uses this port"));
+}
+
 #[test]
 fn an_idle_server_that_drains_answers_before_it_ends() {
     let mut server = Controlled::new(USERS);

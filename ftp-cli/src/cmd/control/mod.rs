@@ -81,7 +81,13 @@ fn path(options: &Options) -> PathBuf {
     path.map_or_else(|| DEFAULT.into(), PathBuf::from)
 }
 
-fn ask(path: &Path, request: &Request, limit: Duration) -> Result<Answer, Failure> {
+/// Sends a request to the socket at `path`, and returns the answer.
+///
+/// # Errors
+///
+/// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
+/// not answer within `limit`.
+pub(crate) fn ask(path: &Path, request: &Request, limit: Duration) -> Result<Answer, Failure> {
     let exchange = || -> io::Result<Answer> {
         let begun = Instant::now();
         let stream = local_socket::connect(path, limit)?;
