@@ -194,7 +194,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),
     row!(Settings, "network.proxy_protocol",         NETWORKS,     server.proxy_protocol,             "Networks of load balancers that begin each connection with a PROXY header (empty: none)."),
-    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume keeps them hidden for a day, publish keeps them under the final name, discard deletes them."),
+    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume keeps them hidden for a day, publish keeps them under the final name, discard deletes them. In drop boxes, with STOU and of anonymous users, they are always deleted; an interrupted APPE leaves the old file."),
     row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Maximum interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
     row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Maximum bytes of interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
     row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "Umask of new files and directories."),
