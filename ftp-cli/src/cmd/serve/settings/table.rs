@@ -182,7 +182,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 within limits.ban_window that lead to a ban (0: no bans)."),
     row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins count towards limits.ban_after."),
     row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; during the ban, each connection from the address gets 421 (0: no bans)."),
-    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together; when it is used up, further transfers use small buffers."),
+    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together, at most an eighth of the memory; when it is used up, further transfers use small buffers."),
     row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "Free disk space below which uploads and MKD fail with 452 (0: no limit)."),
     row!(Settings, "passive.enabled",                SWITCH,       server.passive.enabled,            "Serve PASV and EPSV."),
     row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Ports and port ranges for passive data connections, such as 50000-50099,51000 (empty: any)."),
