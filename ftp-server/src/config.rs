@@ -236,8 +236,9 @@ pub struct Limits {
     pub per_address: usize,
     /// Maximum number of sessions of one user at a time (default: 0, unlimited).
     pub per_user: usize,
-    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB). If no large
-    /// buffer is left, a transfer uses small ones of at most 64 KiB in total.
+    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB); never more than
+    /// an eighth of the memory. If no large buffer is left, a transfer uses small ones of at most
+    /// 64 KiB in total.
     pub buffers: u64,
     /// Maximum bytes of files and listings per second in one session, both directions together
     /// (default: 0, unlimited).

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ftp_proto::Network;
 
 use crate::auth::{Authenticator, UserSessions};
+use crate::budget;
 use crate::command::replacing::Replacements;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
@@ -102,7 +103,7 @@ impl Context {
             announcer: Announcer::new(&config),
             bans: Arc::new(Bans::new(&config, shared.clone())),
             watchdog: Arc::default(),
-            buffers: Arc::new(Buffers::new(config.limits.buffers)),
+            buffers: buffers(&config),
             config,
             authenticator,
             tls,
@@ -156,7 +157,7 @@ impl Context {
             watchdog: Arc::clone(&self.watchdog),
             buffers: match config.limits.buffers == former.limits.buffers {
                 true => Arc::clone(&self.buffers),
-                false => Arc::new(Buffers::new(config.limits.buffers)),
+                false => buffers(&config),
             },
             config,
             authenticator,
@@ -212,6 +213,12 @@ impl Current {
     pub(crate) fn set(&self, context: Arc<Context>) {
         *unpoisoned(self.0.lock()) = context;
     }
+}
+
+/// Returns the large buffers of all transfers.
+fn buffers(config: &ServerConfig) -> Arc<Buffers> {
+    let most = budget::memory_in_all().unwrap_or(u64::MAX) / 8;
+    Arc::new(Buffers::new(config.limits.buffers.min(most)))
 }
 
 impl std::fmt::Debug for Current {

@@ -37,6 +37,7 @@
 compile_error!("ftp-server requires Linux: it uses openat2, O_TMPFILE and sendfile");
 
 mod auth;
+mod budget;
 mod builder;
 mod command;
 mod config;

@@ -5,6 +5,7 @@ use ftp_tests::process::{LIMIT, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
+use crate::config::Configured;
 use crate::serve::Served;
 
 /// The traced calls.
@@ -151,6 +152,30 @@ fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
         }
     }
     steps
+}
+
+/// Otherwise, a power cut could remove the home with the uploads that were confirmed in it.
+#[test]
+fn a_new_home_is_synced_before_the_login_fs_12() {
+    let log = TempRoot::new();
+    let Some(strace) = strace() else { return };
+    let configured = Configured::new(
+        "[users.u]\npassword = \"HASH\"\nroot = \"ROOT/%u\"\nrights = \"full\"\ncreate_home = true\n",
+    );
+    let mut command = strace.command();
+    let calls = "trace=mkdir,mkdirat,fsync,write,sendto";
+    command.args(["-f", "-y", "-s", "64", "-e", calls, "-o"]).arg(log.join("trace"));
+    let serve = configured.command(&["--listen", "0"]);
+    command.arg(serve.get_program()).args(serve.get_args()).current_dir(configured.here.path());
+    let mut served = Served::of(&mut command);
+    RawSession::login(served.address, "u", "p").expect_in_step();
+    let find = || {
+        let trace = String::from_utf8(log.read("trace")).unwrap();
+        let at = |words: &str| trace.find(words);
+        Some((at("mkdir")?, at("fsync(")?, at("\"230 ")?))
+    };
+    let (made, synced, told) = served.running.wait_until(LIMIT, find).unwrap();
+    assert!(made < synced && synced < told);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_proto::{HostName, Network};
+use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::log::LoginRefusal;
 use crate::storage::{Capabilities, Storage, VirtualPath};
@@ -143,6 +143,9 @@ pub struct Login {
     /// end of a file after a `REST` offset. `None`:
     /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
     pub overwrite: Option<bool>,
+    /// The representation type of a session before its first `TYPE` (default: ASCII, as in RFC
+    /// 959). Some devices send pictures without `TYPE`; type ASCII would change them.
+    pub representation: RepresentationType,
     /// TLS policy of the user's control and data connections; the server's policy applies too. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
     /// transfer with 521. With `Off`, a login under TLS fails with 534.
@@ -230,7 +233,8 @@ impl fmt::Debug for Login {
         shown.field("name", &name).field("limits", &self.limits).field("tls", &self.tls);
         shown.field("enabled", &self.enabled).field("expires", &self.expires);
         shown.field("networks", &self.networks).field("idle", &self.idle);
-        shown.field("overwrite", &self.overwrite).finish_non_exhaustive()
+        shown.field("overwrite", &self.overwrite).field("representation", &self.representation);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -253,6 +257,7 @@ impl Login {
             networks: Vec::new(),
             idle: None,
             overwrite: None,
+            representation: RepresentationType::default(),
         }
     }
 
@@ -324,6 +329,12 @@ impl Login {
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite: Some(overwrite), ..self }
+    }
+
+    /// Sets the representation type of a session before its first `TYPE`.
+    #[must_use]
+    pub fn representation(self, representation: RepresentationType) -> Self {
+        Self { representation, ..self }
     }
 
     /// Sets separate rights for a directory and everything below it.
@@ -529,6 +540,7 @@ mod tests {
             plain().expires(SystemTime::UNIX_EPOCH),
             plain().idle(Duration::from_secs(7)),
             plain().overwrite(false),
+            plain().representation(RepresentationType::Image),
         ] {
             assert_ne!(format!("{changed:?}"), format!("{:?}", plain()));
         }

@@ -6,14 +6,13 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Instant;
 
-use crate::limits;
-use crate::net::admission;
 use crate::shares::{Shares, table};
+use crate::{budget, limits};
 
 /// The slots of this process, shared by all its servers.
 pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
+    Slots::new(processors.min(limits::HASHES), budget::memory_in_all().unwrap_or(0) / 16)
 });
 
 /// The turns of the programs that authenticators of this process start.

@@ -212,6 +212,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
             Err(_) => return refuse_uncounted(session, &name),
         }
     }
+    session.parameters.representation = login.representation;
     session.access = Access::User(logged_in(config, name, login, counted, present));
     session.directory = VirtualPath::root();
     session.tell(EventKind::LoggedIn);

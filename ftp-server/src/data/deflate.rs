@@ -9,9 +9,12 @@ use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
 
 use super::block::Blocks;
 use super::outgoing::Outgoing;
-use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::StorageError;
+use crate::{budget, limits};
+
+/// Memory of one encoder in bytes.
+const ENCODER: u64 = 300 * 1024;
 
 /// Maximum bytes to compress, or to produce by decompression, in one turn. A turn takes a
 /// millisecond or two.
@@ -25,6 +28,7 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(crate) struct Deflating {
     /// Maximum number of simultaneous turns: half the number of processors, rounded up.
     turns: usize,
+    most_encoders: usize,
     state: Mutex<DeflatingState>,
     freed: Condvar,
 }
@@ -40,14 +44,17 @@ struct DeflatingState {
 /// A session's turn to use a processor; dropping it ends the turn.
 struct Turn<'a>(&'a Deflating);
 
-/// A place for one of [`limits::ENCODERS`] encoders; dropping it frees the place.
+/// A place for one encoder; dropping it frees the place.
 #[derive(Debug)]
 struct EncoderPlace(Arc<Deflating>);
 
 impl Default for Deflating {
     fn default() -> Self {
         let turns = thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
-        Self { turns, state: Mutex::default(), freed: Condvar::new() }
+        let memory = budget::memory_in_all().unwrap_or(u64::MAX) / 16;
+        let most_encoders = usize::try_from(memory / ENCODER).unwrap_or(usize::MAX);
+        let most_encoders = most_encoders.min(limits::ENCODERS);
+        Self { turns, most_encoders, state: Mutex::default(), freed: Condvar::new() }
     }
 }
 
@@ -65,7 +72,7 @@ impl Deflating {
 
     fn place(self: &Arc<Self>) -> Option<EncoderPlace> {
         let mut state = self.state();
-        if state.encoders >= limits::ENCODERS {
+        if state.encoders >= self.most_encoders {
             return None;
         }
         state.encoders += 1;
@@ -215,9 +222,11 @@ mod tests {
 
     #[test]
     fn the_number_of_encoders_is_limited_as_05() {
-        let deflating = Arc::default();
+        let deflating: Arc<Deflating> = Arc::default();
+        let most = deflating.most_encoders;
+        assert!((1..=limits::ENCODERS).contains(&most), "{most}");
         let get = || DeflateOutgoing::new(Box::new(Nothing), DeflateLevel::default(), &deflating);
-        let mut all: Vec<_> = (0..limits::ENCODERS).map(|_| get().unwrap()).collect();
+        let mut all: Vec<_> = (0..most).map(|_| get().unwrap()).collect();
         assert!(get().is_none());
         all.pop();
         assert!(get().is_some());

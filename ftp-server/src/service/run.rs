@@ -221,7 +221,13 @@ impl Runner {
 
     fn end(self: Box<Self>, served: &io::Result<()>) {
         let Self { mut control, session, permit, registration, start, .. } = *self;
-        let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
+        let misplaced = control.began_tls().then(|| {
+            let why = "the client began TLS without AUTH TLS: let it use explicit TLS, or a port of \
+                       listen.implicit_tls";
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        });
+        let failure = served.as_ref().err().or(misplaced.as_ref());
+        let end = failure.map_or(SessionEnd::Closed, SessionEnd::Failed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // The client may reconnect as soon as it sees the end. By then, its passive port must be
         // free, and it must no longer count as a session of its user or as a connection.

@@ -308,6 +308,10 @@ fn refused_commands_are_logged_with_the_reason() {
         session.expect("MKD", 501);
         session.expect("TYPE X", 501);
         session.expect("SIZE none", 550);
+        session.expect("MFMT 20200101000000 none", 550);
+        session.expect("MLST none", 550);
+        session.expect("PASV", 227);
+        session.expect("LIST -la none", 550);
         let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
         reader.expect("MKD x", 550);
         reader.expect("RNTO x", 503);
@@ -325,6 +329,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#"DELE path="/d/none" reply=550 text="No such file or directory""#,
                 r#"RNFR path="/d/none" reply=550 text="No such file or directory""#,
                 r#"RNTO path="/a" to="/b" reply=553 text="Already exists""#,
+                r#"SIZE path="/none" reply=550 text="No such file or directory""#,
+                r#"MFMT path="/none" reply=550 text="No such file or directory""#,
+                r#"MLST path="/none" reply=550 text="No such file or directory""#,
+                r#"LIST path="/none" reply=550 text="No such file or directory""#,
                 r#"MKD path="/x" reply=550 text="Permission denied""#,
                 r#"RNTO path="/x" reply=503 text="Bad sequence of commands""#,
             ],
@@ -335,6 +343,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#""DELE","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
                 r#""RNFR","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
                 r#""RNTO","path":"/a","to":"/b","reply":553,"text":"Already exists"}"#,
+                r#""SIZE","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""MFMT","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""MLST","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""LIST","path":"/none","reply":550,"text":"No such file or directory"}"#,
                 r#""MKD","path":"/x","reply":550,"text":"Permission denied"}"#,
                 r#""RNTO","path":"/x","reply":503,"text":"Bad sequence of commands"}"#,
             ],

@@ -77,8 +77,8 @@ impl Directory {
         }
     }
 
-    /// Syncs the file system of this directory through the next directory above that can be read.
-    /// Only if there is none, syncs all file systems, and so waits for the slowest disk.
+    /// Syncs the file system of this directory, which cannot be read: through the next directory
+    /// above that can be read, or through a file without a name in this one.
     fn sync_file_system(&self) -> Result<()> {
         let (device, _) = root::metadata_of(self)?.identity;
         for levels in 1..=depth(&self.path) {
@@ -91,17 +91,19 @@ impl Directory {
             }
             break;
         }
-        rustix::fs::sync();
-        Ok(())
+        let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let unnamed = retry_on_intr(|| openat(self, ".", unnamed, Mode::RUSR | Mode::WUSR))?;
+        retry_on_intr(|| syncfs(&unnamed))
     }
 
     /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
-    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems. There, this
-    /// method first looks up the new name.
+    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a
+    /// filter that forbids the call. There, this method first looks up the new name.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            // A filter of system calls answers EPERM to calls that it does not know.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                 match to_directory.metadata(to) {
                     Ok(_) => Err(Errno::EXIST),
                     Err(Errno::NOENT) => retry_on_intr(|| renameat(self, from, to_directory, to)),
@@ -148,5 +150,26 @@ fn depth(path: &[u8]) -> usize {
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.below.as_ref().map_or_else(|| self.root.as_fd(), |below| below.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_an_unreadable_directory_can_be_synced() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("d")).unwrap();
+        for root in [top.path(), Path::new("/proc")] {
+            let root = Arc::new(Root::open(root).unwrap());
+            // No file can be created below `/proc`, but its root can be opened.
+            let below = if root.has_proc() && root.stat(b"d").is_err() { "self" } else { "d" };
+            let directory = Directory::open(&root, below.as_bytes()).unwrap();
+            directory.sync_file_system().unwrap();
+        }
+        assert_eq!(std::fs::read_dir(top.path().join("d")).unwrap().count(), 0);
     }
 }

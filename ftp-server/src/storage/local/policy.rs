@@ -48,7 +48,8 @@ pub enum PartialPolicy {
     /// Discard the partial upload.
     Discard,
     /// Publish the partial upload under the name of the file, as other servers do. Readers cannot
-    /// see that it is incomplete.
+    /// see that it is incomplete. As with `Resume`, nothing is kept of an upload to a drop box, by
+    /// `STOU`, or of a [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
     Publish,
 }
 

@@ -7,8 +7,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags,
-    makedev, open, openat, openat2, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxAttributes, StatxFlags,
+    fstat, makedev, open, openat, openat2, statat, statx,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -198,10 +198,14 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     parts.unwrap_or((b"", path))
 }
 
-/// Returns the metadata of an open object.
+/// Returns the metadata of an open object. Without `statx`, uses the older call: kernels before 4.11
+/// lack it, and old filters of system calls, as in containers, answer EPERM to it.
 pub(super) fn metadata_of(object: impl AsFd) -> Result<Metadata> {
     let object = object.as_fd();
-    retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)).map(metadata)
+    match retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)) {
+        Err(Errno::NOSYS | Errno::PERM) => retry_on_intr(|| fstat(object)).map(metadata_of_stat),
+        found => found.map(metadata),
+    }
 }
 
 /// Returns the metadata of a name in a directory. Does not follow a symbolic link.
@@ -221,9 +225,13 @@ pub(super) fn look_at(
 ) -> Result<(Metadata, StatxAttributes)> {
     let directory = directory.as_fd();
     let flags = flags | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let found = retry_on_intr(|| statx(directory, name, flags, FIELDS))?;
-    let attributes = found.stx_attributes;
-    Ok((metadata(found), attributes))
+    match retry_on_intr(|| statx(directory, name, flags, FIELDS)) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let found = retry_on_intr(|| statat(directory, name, flags))?;
+            Ok((metadata_of_stat(found), StatxAttributes::empty()))
+        }
+        found => found.map(|found| (metadata(found), found.stx_attributes)),
+    }
 }
 
 const FIELDS: StatxFlags = StatxFlags::TYPE
@@ -235,16 +243,32 @@ const FIELDS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::INO)
     .union(StatxFlags::SIZE);
 
-fn metadata(statx: Statx) -> Metadata {
-    let mode = u32::from(statx.stx_mode);
-    let kind = match FileType::from_raw_mode(mode) {
+const fn kind_of(mode: u32) -> EntryKind {
+    match FileType::from_raw_mode(mode) {
         FileType::RegularFile => EntryKind::File,
         FileType::Directory => EntryKind::Directory,
         FileType::Symlink => EntryKind::Symlink,
         _ => EntryKind::Special,
-    };
+    }
+}
+
+fn metadata_of_stat(stat: Stat) -> Metadata {
     Metadata {
-        kind,
+        kind: kind_of(stat.st_mode),
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        modified: stat.st_mtime,
+        mode: stat.st_mode & 0o7777,
+        #[allow(clippy::useless_conversion, reason = "its type differs between architectures")]
+        links: stat.st_nlink.into(),
+        ids: Some((stat.st_uid, stat.st_gid)),
+        identity: (stat.st_dev, stat.st_ino),
+    }
+}
+
+fn metadata(statx: Statx) -> Metadata {
+    let mode = u32::from(statx.stx_mode);
+    Metadata {
+        kind: kind_of(mode),
         size: statx.stx_size,
         modified: statx.stx_mtime.tv_sec,
         mode: mode & 0o7777,
