@@ -112,11 +112,18 @@ pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
 pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(limit))?;
-    socket.connect(&SockAddr::unix(path)?).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-        _ => error,
-    })?;
-    Ok(socket.into())
+    let address = SockAddr::unix(path)?;
+    loop {
+        match socket.connect(&address) {
+            Ok(()) => return Ok(socket.into()),
+            // With a timeout, a signal ends the wait even if its handler restarts other calls.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Serves the clients of a listening socket, [`AT_ONCE`] at a time. `serve` serves one.
