@@ -8,7 +8,7 @@ use ftp_proto::Network;
 
 use crate::auth::{Authenticator, UserSessions};
 use crate::budget;
-use crate::command::replacing::Replacements;
+use crate::command::unfinished::Reads;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
@@ -56,12 +56,12 @@ pub(crate) struct Context {
     pub(crate) digests: Arc<Shares>,
     /// The places for long searches for a restart offset or for matching names.
     pub(crate) searches: Arc<Shares>,
+    /// The files that users have read lately.
+    pub(crate) reads: Arc<Reads>,
     /// The debts of clients for the processor time of their commands.
     pub(crate) processor: Arc<Debts>,
     /// The debts of clients for copies of old content to new uploads.
     pub(crate) copying: Arc<Debts>,
-    /// Uploads from byte 0 that are running or were interrupted.
-    pub(crate) replacements: Arc<Replacements>,
     /// The relay, which starts a new thread for each session that must leave its own.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
@@ -116,9 +116,9 @@ impl Context {
             deflating: Arc::default(),
             digests: Shares::new(&table::DIGESTS, limits::HEAVY),
             searches: Shares::new(&table::SEARCHES, limits::HEAVY),
+            reads: Arc::default(),
             processor: Debts::of_processors(),
             copying: Debts::of_copies(),
-            replacements: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),
         })
@@ -171,9 +171,9 @@ impl Context {
             deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
+            reads: Arc::clone(&self.reads),
             processor: Arc::clone(&self.processor),
             copying: Arc::clone(&self.copying),
-            replacements: Arc::clone(&self.replacements),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),
         })

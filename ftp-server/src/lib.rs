@@ -99,7 +99,8 @@ pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, DirectoryUse, Entries, Entry,
     EntryKind, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata,
     MountedStorage, Names, PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

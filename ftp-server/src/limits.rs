@@ -198,11 +198,8 @@ pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// replace the file meanwhile.
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 
-/// Maximum number of partial uploads that one session remembers: those whose length `SIZE` has
-/// reported and that the session has not resumed. At the maximum, `SIZE` reports no further partial
-/// upload, because the session could not remember it for a later `APPE`.
-pub(crate) const PARTIALS_TOLD: usize = 32;
+/// Maximum number of paths of which one session remembers what the client was told.
+pub(crate) const PATHS_HEARD: usize = 32;
 
-/// Maximum number of interrupted uploads that the whole server remembers; only uploads from byte 0
-/// count. The server forgets the oldest first.
-pub(crate) const REPLACEMENTS: usize = 1_000;
+/// Number of files that a server remembers as read; at most twice as many.
+pub(crate) const READS: usize = 1_000;

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
+use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
 use crate::context::Context;
 use crate::data::{Items, ListingOutgoing};
@@ -325,7 +326,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 }
 
 /// `MLST [<path>]`: replies with the facts of one object and its absolute path.
-pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
+pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
@@ -339,9 +340,15 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
             let within = storage.directory_use(&path);
             let bounds = Bounds { is_fixed, within };
             shown.about(path.as_bytes(), &metadata, rights, bounds, &mut line);
+            if metadata.kind == EntryKind::File {
+                unfinished::tell_file(session, &path);
+            }
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+        Err(error) => {
+            unfinished::tell_no_file(session, &path, &error);
+            reply::storage_failure(&error, Purpose::Existing).into()
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply};
 
-use super::{size_limit, space};
+use super::guarded::guarded;
+use super::space;
 use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
@@ -40,13 +41,15 @@ pub(super) fn stou(
     let room = space::check(session, storage, session.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
-        storage.write(path, WriteMode::Create)
+        let upload = storage.write(path, WriteMode::Create)?;
+        // Nobody resumes an upload under a random name, so it needs no record.
+        storage.forget(path, None)?;
+        Ok(upload)
     };
     let (path, upload) = with_new_name(&session.directory, prefix, begin)
         .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
-    let upload = size_limit::limited(session, 0, None, upload);
-    let upload = space::within(session, Arc::clone(shared), room, upload);
+    let upload = guarded(session, Arc::clone(shared), room, 0, None, upload);
     let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));
     Ok(transfer.announce(announcement))
 }

@@ -98,9 +98,7 @@ impl Runner {
         }
         if direction == Direction::Received {
             let is_stored = matches!(result, TransferResult::Pumped(PumpEnd::Complete));
-            self.session.stored = is_stored.then(|| subject.path.clone());
-            let proved_size = proved_size.filter(|_| is_stored);
-            self.session.proved_size = proved_size.map(|size| (size, Instant::now()));
+            self.session.end_upload(&subject.path, is_stored, proved_size);
         }
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();

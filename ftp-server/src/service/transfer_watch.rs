@@ -361,11 +361,8 @@ fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> 
 
 fn stream_end(end: &PumpEnd) -> StreamEnd {
     match end {
-        PumpEnd::Interrupted(Interruption::Abort) | PumpEnd::Undecided(Interruption::Abort) => {
-            StreamEnd::Abort
-        }
         // The bytes before a fault may be wrong too, so nothing may resume after them.
-        PumpEnd::Malformed(fault) if !fault.is_truncation() => StreamEnd::Abort,
+        PumpEnd::Malformed(fault) if !fault.is_truncation() => StreamEnd::Failed,
         PumpEnd::Storage(_) => StreamEnd::Failed,
         _ => StreamEnd::Cut,
     }

@@ -11,6 +11,7 @@ use ftp_proto::{
 };
 
 use crate::auth::{DirectoryRights, IsClientGone, Offer, Rights, UserSession, rule_for};
+use crate::command::unfinished::Heard;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::deadline;
@@ -74,8 +75,8 @@ pub(crate) struct Session {
     pub(crate) rename_from: Option<VirtualPath>,
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
-    /// Partial uploads whose length `SIZE` has reported, so that `APPE` resumes them.
-    pub(crate) told_partials: Vec<(VirtualPath, u64)>,
+    /// What the client was told about paths, on which later uploads there depend.
+    pub(crate) heard: Vec<Heard>,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
     /// The size that the storage has proved for the file in `stored`, and the time of the proof.
@@ -184,7 +185,7 @@ impl Session {
             epsv_all: false,
             rename_from: None,
             restart: 0,
-            told_partials: Vec::new(),
+            heard: Vec::new(),
             stored: None,
             proved_size: None,
             has_been_told_of_tls: false,
@@ -245,6 +246,22 @@ impl Session {
     /// Returns the TLS server name that the client sent, or [`AskedName::Missing`] without TLS.
     pub(crate) fn asked_name(&self) -> AskedName {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
+    }
+
+    /// Records how an upload ended. `proved_size` is the size of the stored file, if the storage has
+    /// told it.
+    pub(crate) fn end_upload(
+        &mut self,
+        path: &VirtualPath,
+        is_stored: bool,
+        proved_size: Option<u64>,
+    ) {
+        if !is_stored {
+            self.context.reads.remove(self, path);
+        }
+        self.stored = is_stored.then(|| path.clone());
+        let proved_size = proved_size.filter(|_| is_stored);
+        self.proved_size = proved_size.map(|size| (size, Instant::now()));
     }
 
     /// Returns the banner of the session's virtual host, or `None` if the server's banner applies.

@@ -379,7 +379,7 @@ fn an_unresponsive_active_address_fails_with_425_and_can_be_aborted_hd_12_dc_22_
         session.expect_reply(425);
         session.expect_in_step();
     }
-    assert_eq!(fixture.names(), ["a"], "DC-55");
+    assert_eq!(fixture.published(), ["a"], "DC-55");
     let fixture = Fixture::configured(
         super::quick().with(|config| config.timeouts.data_connect = Duration::MAX),
     );
@@ -388,5 +388,5 @@ fn an_unresponsive_active_address_fails_with_425_and_can_be_aborted_hd_12_dc_22_
     session.expect("STOR b", 150);
     session.expect("ABOR", 426);
     session.expect_reply(226);
-    assert_eq!(fixture.names(), [""; 0]);
+    assert_eq!(fixture.published(), [""; 0]);
 }

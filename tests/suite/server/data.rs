@@ -345,7 +345,7 @@ fn dc_11_hd_11_a_missing_passive_connection_times_out_with_425() {
     session.expect("STOR b", 150);
     session.expect_reply(425);
     session.expect_in_step();
-    assert_eq!(fixture.names(), ["a"], "DC-55");
+    assert_eq!(fixture.published(), ["a"], "DC-55");
 }
 
 #[test]

@@ -56,7 +56,7 @@ const DEEDS: [fn(&mut RawSession); 12] = [
     // A port without a listener.
     |session| {
         let _nobody = session.active_without_listening();
-        session.expect("APPE other", 150);
+        session.expect("APPE nothing", 150);
         session.expect_reply(425);
     },
     |session| {
@@ -127,7 +127,7 @@ fn sequential_sessions_leak_nothing_at_scale_go_09_ho_11() {
     let left = resident(process).saturating_sub(before);
     println!("{count} sessions in {:?}: {left} KiB of {before} KiB left", start.elapsed());
     assert_eq!(open_descriptors(process), alone);
-    assert_eq!(root.names(), [&b"file"[..], b"large", b"new"]);
+    assert_eq!(root.published(), [&b"file"[..], b"large", b"new"]);
     assert!(left < LEFT_BY_SESSIONS, "{left} KiB");
 }
 

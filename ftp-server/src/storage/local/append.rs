@@ -5,7 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use ftp_proto::Escaped;
-use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, flock, ftruncate, openat};
+use rustix::fs::{
+    FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, fcntl_lock, flock, fstat, ftruncate,
+    futimens, openat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -34,6 +37,8 @@ pub(super) struct Appending {
     _turn: Turn,
     /// The old length.
     length: u64,
+    /// The old times.
+    times: Timestamps,
     /// Whether the file has its final length.
     is_done: bool,
 }
@@ -105,24 +110,49 @@ impl Appending {
         if lock_unless_read(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
-        let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
+        let found = match fstat(&file).map_err(system) {
             // Another session has appended to the file in the meantime.
-            Ok(length) if expected.is_some_and(|expected| expected != length) => {
+            Ok(found) if expected.is_some_and(|length| size_of(&found) != length) => {
                 Err(StorageErrorKind::Busy.into())
             }
-            Ok(length) => Ok(length),
-            Err(errno) => Err(system(errno)),
+            found => found,
         };
-        let length = length.inspect_err(|_| unlock(&file))?;
+        let found = found.inspect_err(|_| unlock(&file))?;
+        let length = size_of(&found);
         let output = Output::new(file, length, config.sync, charge.in_place());
         directory.root().usage().grows(identity, length);
-        Ok(Self { directory, name, output, identity, _turn: turn, length, is_done: false })
+        Ok(Self {
+            directory,
+            name,
+            output,
+            identity,
+            _turn: turn,
+            length,
+            times: times_of(&found),
+            is_done: false,
+        })
     }
 
     /// Returns whether the file still has the name under which it was found.
     fn has_its_name(&self) -> bool {
         let found = self.directory.metadata(&self.name);
         found.is_ok_and(|found| found.identity == self.identity)
+    }
+}
+
+fn size_of(found: &Stat) -> u64 {
+    u64::try_from(found.st_size).unwrap_or_default()
+}
+
+fn times_of(found: &Stat) -> Timestamps {
+    // The types of these fields differ between processors.
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.try_into().unwrap_or_default(),
+    };
+    Timestamps {
+        last_access: time(found.st_atime, found.st_atime_nsec),
+        last_modification: time(found.st_mtime, found.st_mtime_nsec),
     }
 }
 
@@ -179,7 +209,10 @@ impl Appending {
         // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
-            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)),
+            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
+                // The file is the old one again, for uploads that are to replace it too.
+                let _ = futimens(&self.output, &self.times);
+            }),
             Err(errno) => Err(errno),
         };
         if let Err(errno) = cut {

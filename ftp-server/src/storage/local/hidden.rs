@@ -14,9 +14,9 @@ use rustix::process::geteuid;
 
 use super::directory::Directory;
 use super::name::{self, Hidden};
-use super::policy::KEPT;
 use super::root;
 use super::usage::{Cost, Usage};
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
 
 /// Locks a file; returns EWOULDBLOCK if the file is already locked.
@@ -100,7 +100,7 @@ pub(super) fn is_old(file: &Metadata) -> bool {
 pub(super) fn seconds_left(file: &Metadata) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let kept = i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
+    let kept = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     // A clock that was set back must not keep a file forever.
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
@@ -113,8 +113,8 @@ pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     })
 }
 
-/// Frees the space of an upload that was replacing a file when its server was killed. The empty
-/// file stays, to record the interruption. Returns the file's metadata, or `None` if the upload is
+/// Frees the space of an upload whose server was killed. The empty file stays, as the record of the
+/// upload. Returns the file's metadata, or `None` if the upload is
 /// still running or the file is missing.
 pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
     let (file, found) = open_locked(directory, name).ok()?;
@@ -142,7 +142,7 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
     let what = name::hidden(name).filter(|_| removed.is_ok());
-    if what == Some(Hidden::Kept) {
+    if what == Some(Hidden::Kept) && found.size > 0 {
         change.freed(Cost::of_file(found.size));
     }
     if what.is_some_and(|what| what != Hidden::Running) {

@@ -3,8 +3,8 @@
 //! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
 //! add the uploads that they keep after an interruption. Each upload is identified by device and
 //! inode. An upload that another program has moved or removed stays on the shelf until its
-//! eviction. An upload older than a day counts towards the bounds until the sweeper removes it. The
-//! empty files that record interrupted replacements are on the shelf too.
+//! eviction. An upload that is too old counts towards the bounds until the sweeper removes
+//! it. Records without bytes are on the shelf too.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -63,6 +63,14 @@ impl KeptUploads {
                 part.directory = [to, rest].concat();
             }
         }
+    }
+
+    /// Returns the partial uploads of all users to the file `name` in a directory.
+    pub(super) fn of_target(&self, directory: &[u8], name: &[u8]) -> Vec<Part> {
+        let parts = self.parts();
+        let is_there =
+            |part: &&Part| part.directory == directory && name::is_of_target(&part.name, name);
+        parts.iter().filter(is_there).cloned().collect()
     }
 
     /// Returns the partial uploads of `owner`, or of all users if `None`, the oldest first.

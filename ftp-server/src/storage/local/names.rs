@@ -7,7 +7,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::failure::{creation, existing, rename_error, system};
 use super::files::Files;
 use super::usage::{Cost, Leaving};
-use super::{inherit, name, quota, root, sweep};
+use super::{inherit, name, quota, record, root, sweep};
 use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath, check_rename};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -21,6 +21,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(cost);
     drop(change);
+    record::end_all(&directory, name);
     directory.sync(files.config.sync).map_err(system)
 }
 
@@ -121,6 +122,8 @@ pub(super) fn rename(
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);
+    record::end_all(&from_directory, from_name);
+    record::end_all(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_directory.sync(files.config.sync).map_err(system)?;
     if !to_directory.is_same(&from_directory) {

@@ -1,7 +1,6 @@
 //! Settings of a [`LocalStorage`](super::LocalStorage).
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use rustix::fs::Mode;
 
@@ -9,9 +8,6 @@ use super::failure::needs_file;
 use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
-
-/// Time for which a partial upload is kept for its user.
-pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Data that is on disk, and not only in memory, when the server confirms an upload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,26 +26,27 @@ pub enum SyncPolicy {
     FileAndDirectory,
 }
 
-/// Handling of interrupted uploads of new files.
+/// Handling of interrupted uploads.
 ///
-/// If an upload that replaces a file is interrupted, the old file stays and the partial upload is
-/// discarded. For a day, an empty hidden file records the interruption. The storage also discards
-/// an upload if the client sent `ABOR`, the data was malformed, the storage failed, or the login is
-/// shared. If a resumed upload exceeds the quota, the bytes of earlier sessions stay.
+/// Whatever the policy is, an old file stays, and for 12 hours a hidden file records the
+/// interruption (see [`Unfinished`](crate::Unfinished)). The bytes of an upload that failed, or
+/// whose login is shared, are always discarded. If a resumed upload fails, the bytes of earlier
+/// sessions stay.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {
-    /// Keep the partial upload for a day, hidden. The same user can resume it with `REST` and
-    /// `STOR`, or with `APPE` after `SIZE`. It gets its name when it is complete. `SIZE` reports
-    /// one byte less than was received, so that a client that has sent everything still has
+    /// Keep the received bytes for 12 hours, hidden. The same user can go on with them, with `REST`
+    /// and `STOR`, or with `APPE` after `SIZE`. The file gets its name when it is complete. `SIZE`
+    /// reports one byte less than was received, so that a client that has sent everything still has
     /// something to send.
     #[default]
     Resume,
-    /// Discard the partial upload.
+    /// Discard the received bytes.
     Discard,
-    /// Publish the partial upload under the name of the file, as other servers do. Readers cannot
-    /// see that it is incomplete. As with `Resume`, nothing is kept of an upload to a drop box, by
-    /// `STOU`, or of a [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
+    /// Publish the received bytes of a new file under its name, as other servers do. Readers cannot
+    /// see that the file is incomplete. Of an upload that was to replace a file, discard them. As
+    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, or of a
+    /// [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
     Publish,
 }
 

@@ -69,15 +69,19 @@ pub(super) fn begin(
     Ok(charge)
 }
 
-/// Begins an upload that resumes a partial one. The upload can begin even if no quota is left,
-/// because the partial upload is already counted.
+/// Begins an upload that resumes kept bytes. The upload can begin even if no quota is left,
+/// because these bytes are already counted. `old` is the file that the upload is to replace.
 ///
 /// # Errors
 ///
 /// Returns an error of [`used`].
-pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
+pub(super) fn go_on(
+    root: &Arc<Root>,
+    limit: Option<Cost>,
+    old: Option<&Metadata>,
+) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;
     }
-    Ok(root.usage().charge(limit, None))
+    Ok(root.usage().charge(limit, old))
 }

@@ -12,14 +12,18 @@ use super::copying::Copying;
 use super::directory::Directory;
 use super::failure::{as_kind, creation, existing, system};
 use super::kept_uploads::Part;
+use super::name::RecordNames;
 use super::output::Output;
 use super::phase::{self, Phase};
-use super::policy::{Bounds, LocalConfig, PartialPolicy};
+use super::policy::{Bounds, LocalConfig};
 use super::quota;
+use super::record::{self, Record, WhenCut};
 use super::target::Target;
-use super::usage::{COST_OF_OBJECT, Charge, Cost};
+use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
 use super::{eviction, hidden, inherit, name, root};
-use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
+use crate::storage::{
+    Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, WriteMode,
+};
 
 /// Maximum number of random names to try.
 const ATTEMPTS: u32 = 16;
@@ -38,61 +42,39 @@ pub(super) struct Replacement {
     hidden: Option<Vec<u8>>,
     /// The metadata of the file when it was created or opened.
     made: Metadata,
-    /// Whether the hidden name identifies the file to be replaced. If the upload is interrupted, an
-    /// empty file with this name stays.
-    is_sign: bool,
+    /// The record to leave if the upload does not end with success; `None` if it leaves nothing.
+    record: Option<Record>,
     /// The file that had the final name when the upload began.
     old: Option<Metadata>,
     /// The error to return if a file has the final name when the upload ends; `None` if that file
     /// may be replaced.
     refusal: Option<StorageErrorKind>,
-    /// Handling of an interruption.
-    when_cut: WhenCut,
     /// Limits of the user's kept partial uploads.
     bounds: Bounds,
-    /// The resumed partial upload.
-    resumed: Option<Resumed>,
-    /// Whether the upload failed only because it exceeded the quota.
-    is_over_quota: bool,
+    /// Number of bytes of earlier uploads with which this one goes on; `None` if it began at byte 0.
+    former: Option<u64>,
     /// The reason for the end, if the upload is not committed.
     end: StreamEnd,
-}
-
-/// A partial upload that is being resumed.
-#[derive(Clone, Copy, Debug)]
-struct Resumed {
-    /// Device and inode.
-    identity: (u64, u64),
-    /// The length before this upload.
-    size: u64,
-}
-
-/// Handling of an interrupted upload.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum WhenCut {
-    Discard,
-    /// Keep it under this hidden name.
-    Keep(Vec<u8>),
-    Publish,
 }
 
 impl Replacement {
     /// Creates the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies
     /// the beginning of the old file to the temporary file.
     pub(super) fn begin(
-        target: Target,
+        target: &Target,
         mode: WriteMode,
         config: LocalConfig,
         user: Option<&[u8]>,
         charge: Charge,
     ) -> Result<Self, StorageError> {
-        let when_cut = WhenCut::of(&target, config, user);
-        let Target { directory, name, existing: old, .. } = target;
+        let Target { directory, name, existing: old, .. } = target.clone();
         if old.is_some() {
             check_writable(&directory, &name)?;
         }
+        let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
+        let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
         let (file, made, hidden) =
-            make(&directory, &name, old.is_some(), config).map_err(creation)?;
+            make(&directory, &name, running.as_deref(), old.is_some(), config).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
             directory,
@@ -101,97 +83,83 @@ impl Replacement {
             copying: None,
             hidden: Some(hidden),
             made,
-            is_sign: false,
+            record: None,
             old,
             refusal: refusal(mode),
-            when_cut,
             bounds: config.bounds(),
-            resumed: None,
-            is_over_quota: false,
+            former: None,
             end: StreamEnd::Cut,
         };
         if keep > 0 {
             let old = new.open_old(config)?;
             new.copying = Some(Copying::new(old, keep));
         }
-        if let (Some(old), WriteMode::Replace) = (old, mode) {
-            new.sign(name::replacing(user, &new.name, &old));
+        if leaves_record {
+            new.record = Some(Record::begin(target, config, user)?);
         }
         Ok(new)
     }
 
-    /// Resumes `user`'s partial upload to `target` after the first `length` uploaded bytes. No file
-    /// exists at `target`. Returns `None` if no partial upload was kept.
+    /// Resumes `user`'s unfinished upload to `target` after the first `length` kept bytes.
     pub(super) fn resume(
-        target: &Target,
+        target: Target,
         length: u64,
         config: LocalConfig,
-        user: &[u8],
-    ) -> Result<Option<Self>, StorageError> {
-        let WhenCut::Keep(kept) = WhenCut::of(target, config, Some(user)) else {
-            return Ok(None);
-        };
-        if hidden::kept(&target.directory, &kept).is_none() {
-            return Ok(None);
+        user: Option<&[u8]>,
+    ) -> Result<Self, StorageError> {
+        let nothing = || StorageError::from(StorageErrorKind::BadRestart);
+        let RecordNames { running, kept } =
+            name::of_record(user, &target.name, target.existing.as_ref());
+        match record::find_at(&target, config, user)? {
+            Some(Unfinished { is_running: true, .. }) => return Err(StorageErrorKind::Busy.into()),
+            Some(found) if found.kept > 0 => {}
+            _ => return Err(nothing()),
         }
         let usage = Arc::clone(target.directory.root().usage());
-        let mut charge = quota::go_on(target.directory.root(), config.limit())?.in_place();
+        let old = target.existing.as_ref();
+        let mut charge = quota::go_on(target.directory.root(), config.limit(), old)?.in_place();
+        // A killed server may have left a file with the other name.
+        if !hidden::remove(&usage, target.directory.as_fd(), &running).map_err(system)? {
+            return Err(StorageErrorKind::Busy.into());
+        }
         let change = usage.change();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
             // The file has been removed, or is on a file system without locks, where nothing is
             // kept.
-            Err(_) => return Ok(None),
+            Err(_) => return Err(nothing()),
         };
         let cut = match length <= metadata.size {
             true => retry_on_intr(|| ftruncate(&file, length)).map_err(system),
-            false => Err(StorageErrorKind::BadRestart.into()),
+            false => Err(nothing()),
         };
-        cut.inspect_err(|_| hidden::unlock(&file))?;
+        // From now on, not all bytes are on disk.
+        let directory = &target.directory;
+        let named =
+            cut.and_then(|()| directory.rename_new(&kept, directory, &running).map_err(system));
+        let record = named.and_then(|()| Record::begin(&target, config, user));
+        let record = record.inspect_err(|_| hidden::unlock(&file))?;
         charge.take_over(metadata.size, length);
+        usage.shelf().take(metadata.identity);
         drop(change);
-        Ok(Some(Self {
-            directory: target.directory.clone(),
-            name: target.name.clone(),
+        let Target { directory, name, existing: old, .. } = target;
+        Ok(Self {
+            directory,
+            name,
             output: Output::new(file, length, config.sync, charge),
             copying: None,
-            hidden: Some(kept.clone()),
+            hidden: Some(running),
             made: metadata,
-            is_sign: false,
-            old: None,
-            // The name had no file when the upload began. A file that has taken the name since must
-            // not be lost.
-            refusal: Some(StorageErrorKind::Exists),
-            when_cut: WhenCut::Keep(kept),
+            record: Some(record),
+            old,
+            // If the name had no file when the upload began, a file that has taken the name since
+            // must not be lost.
+            refusal: old.is_none().then_some(StorageErrorKind::Exists),
             bounds: config.bounds(),
-            resumed: Some(Resumed { identity: metadata.identity, size: metadata.size }),
-            is_over_quota: false,
+            former: Some(length),
             end: StreamEnd::Cut,
-        }))
-    }
-
-    /// Gives the new file the hidden name that identifies the file to be replaced. Without that
-    /// name, a restarted server would not know about an interruption.
-    fn sign(&mut self, sign: Vec<u8>) {
-        let Some(hidden) = &self.hidden else { return };
-        let give = |directory: &Directory| directory.rename_new(hidden, directory, &sign);
-        let given = match give(&self.directory) {
-            // The name belongs to an earlier upload, which was interrupted or is still running.
-            Err(Errno::EXIST) => {
-                let usage = self.directory.root().usage();
-                match hidden::remove(usage, self.directory.as_fd(), &sign) {
-                    Ok(true) => give(&self.directory),
-                    Ok(false) => Err(Errno::EXIST),
-                    Err(errno) => Err(errno),
-                }
-            }
-            given => given,
-        };
-        if given.is_ok() {
-            self.is_sign = true;
-            self.hidden = Some(sign);
-        }
+        })
     }
 
     /// Opens the file that currently has the name.
@@ -215,24 +183,23 @@ impl Replacement {
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
+        let record = self.record.as_ref().filter(|_| self.former.is_some() && self.old.is_some());
+        if let Some(record) = record
+            && record.would_lose(self.directory.metadata(&self.name).ok().as_ref())
+        {
+            self.refusal = Some(StorageErrorKind::Exists);
+            return Err(Errno::EXIST);
+        }
         let replaced = change.cost_of(|| self.directory.metadata(&self.name).ok());
         self.output.charge().take_place(replaced).map_err(|_over_quota| Errno::DQUOT)?;
         self.give_name()?;
         self.output.charge().keep_as_file(replaced);
-        self.leave_shelf();
         Ok(())
     }
 
     /// Gives the new file what the replaced file has.
     fn take_over(&self, old: &Metadata) -> Result<(), Errno> {
         inherit::take_over(&self.output, &self.made, &self.directory, &self.name, old)
-    }
-
-    /// Removes the resumed partial upload from the shelf.
-    fn leave_shelf(&self) {
-        if let Some(Resumed { identity, .. }) = self.resumed {
-            self.directory.root().usage().shelf().take(identity);
-        }
     }
 
     fn give_name(&mut self) -> Result<(), Errno> {
@@ -265,106 +232,68 @@ impl Replacement {
         }
     }
 
-    /// Keeps or publishes an interrupted upload of a new file. If this method returns an error or
-    /// `false`, the caller discards the upload.
-    fn keep(&mut self) -> Result<bool, Errno> {
-        if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
-            // If the file exceeds the limit for partial uploads, its beginning is still useful.
-            self.output.cut_to(self.bounds.bytes)?;
-        }
-        let kept = match &self.when_cut {
-            WhenCut::Discard => return Ok(false),
-            _ if self.output.position() == 0 || self.directory.metadata(&self.name).is_ok() => {
-                return Ok(false);
-            }
-            WhenCut::Publish => None,
-            // `SIZE` reports one byte less than was received, so a single byte is not worth
-            // keeping.
-            WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
-            WhenCut::Keep(kept) => Some(kept.clone()),
+    /// Leaves the record of an upload that did not end with success, with the bytes that can be
+    /// resumed. If this method returns an error or `false`, the caller removes the file.
+    fn leave_record(&mut self) -> Result<bool, Errno> {
+        let now = self.directory.metadata(&self.name).ok();
+        let Some(record) = self.record.as_ref().filter(|record| record.is_valid(now.as_ref()))
+        else {
+            return Ok(false);
         };
+        let (when_cut, kept) = (record.when_cut, record.names.kept.clone());
+        if when_cut == WhenCut::Publish && self.end == StreamEnd::Cut && self.output.position() > 0
+        {
+            self.output.sync()?;
+            self.refusal = Some(StorageErrorKind::Exists);
+            return self.publish().map(|()| true);
+        }
+        let most = match (when_cut, self.end) {
+            (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
+            (WhenCut::Keep, StreamEnd::Failed) => self.former.unwrap_or(0),
+            _ => 0,
+        };
+        // If the upload exceeds the limit for partial uploads, its beginning is still useful.
+        let bound = if self.bounds.bytes == 0 { u64::MAX } else { self.bounds.bytes };
+        self.output.cut_to(most.min(bound))?;
+        // An upload that replaces a file has not counted besides that file until now.
+        if self.output.position() > 0
+            && self.output.charge().take_place(Leaving::default()).is_err()
+        {
+            self.output.cut_to(0)?;
+        }
         // The client will send only the bytes after the length that `SIZE` reports, so the bytes
         // before it must be on disk.
         self.output.sync()?;
-        let Some(kept) = kept else {
-            self.refusal = Some(StorageErrorKind::Exists);
-            return self.publish().map(|()| true);
-        };
         self.directory.check_beneath()?;
-        if self.hidden.as_ref() != Some(&kept) {
-            hidden::lock(&self.output)?;
-            // The newer partial upload is kept, unless a session is resuming the older one.
-            if !hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)? {
+        // The newer record stays.
+        hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)?;
+        let root = Arc::clone(self.directory.root());
+        let mut part = Part::new(self.directory.path(), &kept, root::metadata_of(&self.output)?);
+        if !eviction::make_way(&root, &part, self.bounds) {
+            self.output.cut_to(0)?;
+            part.file.size = 0;
+            if !eviction::make_way(&root, &part, self.bounds) {
                 return Ok(false);
             }
         }
-        let root = Arc::clone(self.directory.root());
-        let part = Part::new(self.directory.path(), &kept, root::metadata_of(&self.output)?);
-        if !eviction::make_way(&root, &part, self.bounds) {
-            return Ok(false);
-        }
         let _change = root.usage().change();
-        if self.hidden.as_ref() != Some(&kept) {
-            let hidden = self.hidden.as_ref().ok_or(Errno::NOENT)?;
-            self.directory.rename_new(hidden, &self.directory, &kept)?;
+        let hidden = self.hidden.as_ref().ok_or(Errno::NOENT)?;
+        self.directory.rename_new(hidden, &self.directory, &kept)?;
+        if part.file.size > 0 {
+            self.output.charge().keep();
         }
-        self.output.charge().keep();
         root.usage().shelf().put(part);
         self.hidden = None;
         hidden::unlock(&self.output);
         root.has_kept();
         Ok(true)
     }
-
-    /// Keeps the bytes of earlier sessions if the rest of a resumed upload exceeds the quota. The
-    /// user can then remove other files and resume the upload again.
-    fn keep_former(&mut self) -> Result<bool, Errno> {
-        match self.resumed {
-            Some(Resumed { size, .. }) if self.is_over_quota => {
-                self.output.cut_to(size)?;
-                self.keep()
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Records whether the error is an exceeded quota, and returns the error.
-    fn note(&mut self, error: StorageError) -> StorageError {
-        self.is_over_quota = error.kind == StorageErrorKind::OverQuota;
-        error
-    }
-
-    /// Leaves an empty file with the hidden name if the connection was lost during an upload that
-    /// was to replace a file. After any other end, no file is needed, because the client got a
-    /// reply.
-    fn leave_sign(&mut self) -> Result<bool, Errno> {
-        let is_left = self.is_sign && self.end == StreamEnd::Cut;
-        let Some(sign) = self.hidden.clone().filter(|_| is_left) else { return Ok(false) };
-        self.output.cut_to(0)?;
-        let root = Arc::clone(self.directory.root());
-        let part = Part::new(self.directory.path(), &sign, root::metadata_of(&self.output)?);
-        if !eviction::make_way(&root, &part, self.bounds) {
-            return Ok(false);
-        }
-        root.usage().shelf().put(part);
-        hidden::unlock(&self.output);
-        root.has_kept();
-        Ok(true)
-    }
-
-    /// Removes a kept partial upload that this upload makes useless.
-    fn forget_kept(&self) {
-        if let WhenCut::Keep(kept) = &self.when_cut {
-            // If this fails, the sweeper removes the file after a day.
-            let _ = hidden::remove(self.directory.root().usage(), self.directory.as_fd(), kept);
-        }
-    }
 }
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.finish_copying()?;
-        self.output.write(bytes).map_err(|error| self.note(error.into()).into())
+        self.output.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -382,10 +311,6 @@ impl Upload for Replacement {
         Ok(self.copying.is_none())
     }
 
-    fn replaces(&self) -> bool {
-        self.old.is_some()
-    }
-
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
@@ -397,11 +322,13 @@ impl Upload for Replacement {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
         if let Err(errno) = self.publish() {
-            let error = self.refuse(errno);
-            return Err(self.note(error));
+            return Err(self.refuse(errno));
         }
         phase::next(Phase::Published);
-        self.forget_kept();
+        match self.record.take() {
+            Some(record) => record.stored(&self.directory),
+            None => record::end_all(&self.directory, &self.name),
+        }
         let directory = self.directory.clone();
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
@@ -416,41 +343,17 @@ impl Upload for Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        let kept = match self.end {
-            StreamEnd::Cut => self.keep(),
-            StreamEnd::Failed => self.keep_former(),
-            StreamEnd::Abort => {
-                self.forget_kept();
-                Ok(false)
-            }
-        };
-        match kept {
+        match self.leave_record() {
             Ok(true) => return,
             Ok(false) => {}
             Err(errno) => {
                 log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
             }
         }
-        if self.leave_sign().unwrap_or(false) {
-            return;
-        }
         if let Some(hidden) = &self.hidden {
             // The hidden name is unique. If the removal fails, the file stays hidden.
             let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
-            self.leave_shelf();
             hidden::unlock(&self.output);
-        }
-    }
-}
-
-impl WhenCut {
-    /// Returns the handling of an interrupted upload. Only uploads of new files by a user who does
-    /// not share the login are kept or published.
-    pub(super) fn of(target: &Target, config: LocalConfig, user: Option<&[u8]>) -> Self {
-        match (user, target.existing, config.partial) {
-            (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
-            (Some(user), None, PartialPolicy::Resume) => Self::Keep(name::kept(user, &target.name)),
-            (.., PartialPolicy::Publish) => Self::Publish,
         }
     }
 }
@@ -463,7 +366,7 @@ const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
         // There was no file to append to when the upload began. A file that has taken the name
         // since must not be lost.
         WriteMode::Append => Some(StorageErrorKind::Busy),
-        WriteMode::Replace | WriteMode::From(_) => None,
+        WriteMode::Replace | WriteMode::From(_) | WriteMode::Resume(_) => None,
     }
 }
 
@@ -476,11 +379,12 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
     }
 }
 
-/// Creates and locks an empty file with a hidden name, for the target `name`. Returns its metadata
-/// and its hidden name too.
+/// Creates and locks an empty file with a hidden name, for the target `name`: with the name `first`,
+/// or with a random one if that is taken. Returns its metadata and its hidden name too.
 fn make(
     directory: &Directory,
     name: &[u8],
+    first: Option<&[u8]>,
     replaces: bool,
     config: LocalConfig,
 ) -> Result<(OwnedFd, Metadata, Vec<u8>), Errno> {
@@ -489,8 +393,15 @@ fn make(
         false => inherit::mode_of_new(config.mask(), directory, 0o666),
     };
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    for _ in 0..ATTEMPTS {
-        let hidden = name::temporary(name)?;
+    for attempt in 0..ATTEMPTS {
+        let hidden = match first.filter(|_| attempt < 2) {
+            Some(first) => first.to_vec(),
+            None => name::temporary(name)?,
+        };
+        if attempt == 1 && first.is_some() {
+            // A killed server may have left a file with this name.
+            record::remove_left(directory, &hidden);
+        }
         let made = retry_on_intr(|| openat(directory, &*hidden, flags, mode))
             .and_then(|file| claim(directory, &hidden, &file).map(|made| (file, made)));
         match made {

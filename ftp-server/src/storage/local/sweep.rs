@@ -17,9 +17,9 @@ use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
 use super::kept_uploads::Part;
 use super::name::{self, Hidden};
-use super::policy::KEPT;
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
@@ -71,7 +71,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
         };
         match wait {
             // A newly kept file expires later than earlier ones, so an earlier time stays.
-            Ok(()) => due = due.or(Some(KEPT)),
+            Ok(()) => due = due.or(Some(REMEMBERED)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -307,8 +307,14 @@ impl<'a> Walk<'a> {
     fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
         let hidden = name::hidden(name);
         if self.cost.is_some() {
-            // The session counts the data of its running upload itself.
-            if !matches!(hidden, Some(Hidden::Running | Hidden::Replacing)) {
+            // The session counts the data of its running upload itself. A record without bytes is
+            // free.
+            let is_free = match hidden {
+                Some(Hidden::Running | Hidden::Recorded) => true,
+                Some(Hidden::Kept) => found.size == 0,
+                None => false,
+            };
+            if !is_free {
                 self.add(Cost::of_file(found.size));
             }
             return;
@@ -323,7 +329,7 @@ impl<'a> Walk<'a> {
             let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
             let left = match what {
-                Hidden::Replacing => hidden::empty(directory.as_fd(), name),
+                Hidden::Recorded => hidden::empty(directory.as_fd(), name),
                 _ => Some(*found),
             };
             if let Some(left) = left {

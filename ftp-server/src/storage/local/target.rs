@@ -17,7 +17,7 @@ use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, Virtua
 const LINKS: u32 = 40;
 
 /// The directory and name of a file to be written, after following symbolic links.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) directory: Directory,
     pub(super) name: Vec<u8>,

@@ -8,6 +8,7 @@ mod partial;
 mod publish;
 mod quota;
 mod shelf;
+mod swept;
 mod unseen;
 mod upload;
 
@@ -43,10 +44,11 @@ impl LocalStorage {
     }
 }
 
-/// Returns whether a file is the sign of an interrupted upload, which is empty.
-fn is_sign(file: &Path) -> bool {
-    let name = file.file_name().unwrap().as_bytes();
-    name.starts_with(b".ftp-upload-replacing-") && fs::metadata(file).is_ok_and(|it| it.len() == 0)
+/// Returns whether a file is the record of an unfinished upload without bytes.
+fn is_empty_record(file: &Path) -> bool {
+    let name = name::hidden(file.file_name().unwrap().as_bytes());
+    let is_record = name.is_some_and(|what| what != name::Hidden::Running);
+    is_record && fs::metadata(file).is_ok_and(|it| it.is_file() && it.len() == 0)
 }
 
 /// Returns whether a file belongs to an upload that has not ended.
@@ -107,14 +109,14 @@ impl Tree {
     }
 
     /// Returns all names in the root or a directory below it, in order. Includes hidden names,
-    /// except those of signs of interrupted uploads.
+    /// except those of records without bytes.
     fn names(&self, directory: &str) -> Vec<String> {
-        let mut names = self.names_with_markers(directory);
-        names.retain(|name| !is_sign(&self.root.join(directory).join(name)));
+        let mut names = self.names_with_records(directory);
+        names.retain(|name| !is_empty_record(&self.root.join(directory).join(name)));
         names
     }
 
-    fn names_with_markers(&self, directory: &str) -> Vec<String> {
+    fn names_with_records(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -64,7 +64,7 @@ fn check_events(tree: &Tree, directory: &str) {
     let published = |name: &str| {
         vec![(ReadFlags::MOVED_TO, name.to_owned()), (ReadFlags::CLOSE_WRITE, name.to_owned())]
     };
-    let hidden = String::from_utf8(name::kept(USER, b"scan.pdf")).unwrap();
+    let hidden = String::from_utf8(name::of_record(Some(USER), b"scan.pdf", None).kept).unwrap();
     let storage = LocalStorage::open(tree.root.join(directory)).unwrap();
     let watcher = Watcher::of(&tree.root.join(directory));
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
@@ -90,9 +90,9 @@ fn check_events(tree: &Tree, directory: &str) {
         drop(cut);
         let events = watcher.events_until_written(&hidden);
         assert_eq!(events, [(ReadFlags::CLOSE_WRITE, hidden.clone())]);
-        assert_eq!(store(WriteMode::From(6), b"t and end"), published("scan.pdf"), "{directory}");
+        assert_eq!(store(WriteMode::Resume(6), b"t and end"), published("scan.pdf"), "{directory}");
         storage.remove(&path("scan.pdf")).unwrap();
-        assert_eq!(storage.partial_size(&path("scan.pdf"), USER).ok(), None);
+        assert_eq!(storage.unfinished(&path("scan.pdf"), Some(USER)).unwrap(), None);
         assert_eq!(store(WriteMode::Append, b"new"), published("scan.pdf"), "{directory}");
         storage.remove(&path("scan.pdf")).unwrap();
         assert_eq!(watcher.events(), []);
@@ -160,7 +160,8 @@ fn a_name_that_the_disk_refuses_is_refused_before_the_data_cm_105_fs_12() {
     for name in [hidden.to_uppercase(), hidden] {
         assert_eq!(kind(storage.read(&path(&name))), Some(NotFound), "{name}");
     }
-    assert_eq!(storage.partial_size(&path("cut"), USER).ok(), Some(3));
+    let found = storage.unfinished(&path("cut"), Some(USER)).unwrap();
+    assert_eq!(found.map(|found| found.kept), Some(4));
 }
 
 #[test]
@@ -331,11 +332,11 @@ fn a_planted_partial_file_is_not_used_hp_22_fs_15() {
     let tree = Tree::new();
     let storage = tree.storage();
     fs::set_permissions(&tree.root, fs::Permissions::from_mode(0o1777)).unwrap();
-    let hidden = String::from_utf8(name::kept(USER, b"f")).unwrap();
+    let hidden = String::from_utf8(name::of_record(Some(USER), b"f", None).kept).unwrap();
     let plant = || as_user(65_534, &[], || tree.put(&hidden, "planted"));
     plant();
-    assert_eq!(kind(storage.partial_size(&path("f"), USER)), Some(NotFound));
-    let resumed = storage.write_as(&path("f"), WriteMode::From(6), USER);
+    assert_eq!(storage.unfinished(&path("f"), Some(USER)).unwrap(), None);
+    let resumed = storage.write_as(&path("f"), WriteMode::Resume(6), USER);
     assert_eq!(kind(resumed), Some(BadRestart));
     let mut stored = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
     stored.write_all(b"content").unwrap();
@@ -345,7 +346,8 @@ fn a_planted_partial_file_is_not_used_hp_22_fs_15() {
     // Some file systems show all files as those of one user, who then has the directory too.
     chown(&tree.root, Some(65_534), None).unwrap();
     storage.remove(&path("f")).unwrap();
-    assert_eq!(storage.partial_size(&path("f"), USER).ok(), Some(6));
+    let found = storage.unfinished(&path("f"), Some(USER)).unwrap();
+    assert_eq!(found.map(|found| found.kept), Some(7));
 }
 
 #[test]

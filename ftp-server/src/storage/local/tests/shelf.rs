@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use super::super::directory::Directory;
 use super::super::kept_uploads::Part;
 use super::*;
-use crate::storage::RoomFor;
+use crate::storage::unfinished::REMEMBERED;
+use crate::storage::{RoomFor, StreamEnd};
 
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
@@ -15,10 +16,14 @@ fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
     upload.write_all(&vec![b'c'; length]).unwrap();
 }
 
-/// Returns the names that have a partial upload.
+/// Returns the number of kept bytes; `None` without a record.
+fn size(storage: &LocalStorage, user: &str, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(user.as_bytes())).unwrap().map(|found| found.kept)
+}
+
+/// Returns the names that have a record.
 fn kept<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a str> {
-    let is_kept = |name: &str| storage.partial_size(&path(name), user.as_bytes()).is_ok();
-    names.iter().copied().filter(|name| is_kept(name)).collect()
+    names.iter().copied().filter(|name| size(storage, user, name).is_some()).collect()
 }
 
 #[test]
@@ -41,7 +46,7 @@ fn the_oldest_partial_files_of_a_user_are_evicted_fs_15() {
             // Partial uploads of other users stay.
             assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
             for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
-                let _ = storage.forget_partial(&path(name), user.as_bytes());
+                let _ = storage.forget(&path(name), Some(user.as_bytes()));
             }
             assert_eq!(tree.names("").len() + tree.names("d").len(), 1);
         }
@@ -55,19 +60,19 @@ fn a_partial_file_over_the_limit_keeps_its_beginning_fs_15() {
         let storage = storage
             .with(|config| (config.partial_files, config.partial_bytes) = (0, 250))
             .with(|config| config.quota = 10_000);
-        let told = |name: &str| storage.partial_size(&path(name), b"ann").ok();
+        let size = |name: &str| size(&storage, "ann", name);
         cut(&storage, "ann", "small", 100);
         cut(&storage, "ann", "f", 400);
-        assert_eq!((told("small"), told("f")), (None, Some(249)));
+        assert_eq!((size("small"), size("f")), (None, Some(250)));
         assert_eq!(storage.left().unwrap(), Some(10_000 - 250));
         // A partial upload stays even if more of it arrives than fits.
         for length in [1, 2, 300] {
-            let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+            let mut resumed = storage.write_as(&path("f"), WriteMode::Resume(249), b"ann").unwrap();
             resumed.write_all(&vec![b'r'; length]).unwrap();
             drop(resumed);
-            assert_eq!((told("f"), storage.left().unwrap()), (Some(249), Some(10_000 - 250)));
+            assert_eq!((size("f"), storage.left().unwrap()), (Some(250), Some(10_000 - 250)));
         }
-        let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+        let mut resumed = storage.write_as(&path("f"), WriteMode::Resume(249), b"ann").unwrap();
         resumed.write_all(&[b'e'; 300]).unwrap();
         resumed.commit().unwrap();
         assert_eq!(tree.get("f"), [[b'c'; 249].as_slice(), &[b'e'; 300]].concat());
@@ -97,7 +102,7 @@ fn partial_files_stay_limited_after_their_directory_moves_fs_15() {
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
     // A completed partial upload is no longer kept, and one that was moved is not found.
     let left = kept(&storage, "ann", &["f/b", "c"]);
-    let mut resumed = storage.write_as(&path(left[0]), WriteMode::From(9), b"ann").unwrap();
+    let mut resumed = storage.write_as(&path(left[0]), WriteMode::Resume(9), b"ann").unwrap();
     resumed.write_all(b"!").unwrap();
     resumed.commit().unwrap();
     cut(&storage, "ann", "h", 10);
@@ -111,12 +116,12 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let hidden = |name: &str| name::kept(b"ann", name.as_bytes());
+        let hidden = |name: &str| name::of_record(Some(b"ann"), name.as_bytes(), None).kept;
         let shown = |name: &str| tree.root.join(String::from_utf8(hidden(name)).unwrap());
-        let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
+        let then = std::time::SystemTime::now() - REMEMBERED - REMEMBERED / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // Another walk may find this state when the upload is a day old, before it removes the
+        // Another walk may find this state when the upload is too old, before it removes the
         // upload.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
@@ -126,6 +131,29 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
         assert_eq!((given_up.exists(), left.exists()), (false, true));
         let given_up = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
         assert!(given_up.is_ok() && tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn an_upload_that_replaces_a_file_is_kept_within_the_same_limits_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage =
+            storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 250));
+        tree.put("old", "old");
+        cut(&storage, "ann", "old", 100);
+        cut(&storage, "ann", "new", 200);
+        assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [None, Some(200)]);
+        cut(&storage, "ann", "old", 300);
+        assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [Some(250), None]);
+        // A record without bytes counts as a file.
+        ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 0));
+        assert_eq!(kept(&storage, "ann", &["old", "a", "b"]), ["a", "b"]);
+        ["a", "b"].iter().for_each(|name| {
+            storage.forget(&path(name), Some(b"ann")).unwrap();
+        });
+        assert_eq!(tree.names_with_records(""), ["old"]);
+        fs::remove_file(tree.root.join("old")).unwrap();
     }
 }
 
@@ -154,20 +182,23 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let mut resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        let mut resumed = storage.write_as(&path("a"), WriteMode::Resume(9), b"ann").unwrap();
         cut(&storage, "ann", "c", 10);
-        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
+        assert_eq!(["b", "c"].map(|name| size(&storage, "ann", name)), [Some(10), Some(10)]);
         resumed.write_all(b"!!").unwrap();
-        // Another interruption does not evict the resumed upload.
+        // It counts again once it is interrupted.
         drop(resumed);
-        assert_eq!(storage.partial_size(&path("a"), b"ann").unwrap(), 10);
+        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
+        assert_eq!(size(&storage, "ann", "a"), Some(11));
         // A lack of space does not evict the resumed upload.
-        let resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        let resumed = storage.write_as(&path("a"), WriteMode::Resume(11), b"ann").unwrap();
         let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
         assert!(free < u64::MAX);
         assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a"]);
-        resumed.abort(crate::storage::StreamEnd::Abort);
-        assert!(tree.names("").is_empty());
+        resumed.abort(StreamEnd::Failed);
+        assert_eq!(size(&storage, "ann", "a"), Some(11));
+        storage.forget(&path("a"), Some(b"ann")).unwrap();
+        assert!(tree.names_with_records("").is_empty());
     }
 }
 

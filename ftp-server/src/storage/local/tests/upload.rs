@@ -84,8 +84,7 @@ fn an_upload_that_is_not_committed_leaves_nothing_dc_55_hf_17() {
     for storage in tree.storages() {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(0), WriteMode::From(2)]
         {
-            for end in [Some(StreamEnd::Abort), Some(StreamEnd::Cut), Some(StreamEnd::Failed), None]
-            {
+            for end in [Some(StreamEnd::Cut), Some(StreamEnd::Failed), None] {
                 let mut upload = storage.write(&path("old"), mode).unwrap();
                 upload.write_all(b"part").unwrap();
                 match end {

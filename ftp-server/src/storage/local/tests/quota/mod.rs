@@ -46,6 +46,11 @@ fn store(
     }
 }
 
+/// Returns the number of bytes that are kept for the user `ann`.
+fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(b"ann")).unwrap().map(|found| found.kept)
+}
+
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
     let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
@@ -60,7 +65,7 @@ impl Tree {
             let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
             let costs = entries.map(|entry| match entry.metadata().unwrap() {
                 // Running uploads count their bytes themselves.
-                _ if is_sign(&entry.path()) || is_running(&entry.path()) => Cost::default(),
+                _ if is_empty_record(&entry.path()) || is_running(&entry.path()) => Cost::default(),
                 file if file.is_file() => Cost::of_file(file.len()),
                 directory if directory.is_dir() => Cost::DIRECTORY.plus(below(&entry.path())),
                 _ => Cost::default(),
@@ -104,20 +109,19 @@ fn an_interrupted_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         cut(&storage, "f", WriteMode::Replace, 1_000);
         assert_eq!(storage.left().unwrap(), Some(0));
         // The user sends the last byte again, because `SIZE` reported one byte less.
-        store(&storage, "f", WriteMode::From(999), 1).unwrap();
+        store(&storage, "f", WriteMode::Resume(999), 1).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
         tree.check(&storage, 1_000, "resumed");
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 1_000);
-        let more = kind(store(&storage, "f", WriteMode::From(999), 2));
+        let more = kind(store(&storage, "f", WriteMode::Resume(999), 2));
         assert_eq!(more, Some(StorageErrorKind::OverQuota));
         tree.check(&storage, 1_000, "refused");
         // The partial upload stays, without the byte to send again, until the quota permits the
         // rest.
-        let told = storage.partial_size(&path("f"), b"ann");
-        assert_eq!(told.unwrap(), 998);
+        assert_eq!(kept(&storage, "f"), Some(999));
         let storage = storage.with(|config| config.quota = 2_000);
-        store(&storage, "f", WriteMode::From(998), 3).unwrap();
+        store(&storage, "f", WriteMode::Resume(998), 3).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_001);
         storage.remove(&path("f")).unwrap();
     }
@@ -156,15 +160,15 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         check("a directory moved");
         storage.remove(&path("d/e/c")).unwrap();
         check("removed");
-        // The bytes of an interrupted upload count until it is resumed, discarded or aborted.
+        // The bytes of an interrupted upload count until it is resumed or discarded.
         cut(&storage, "f", WriteMode::Replace, 900);
-        assert_eq!(storage.partial_size(&path("f"), b"ann").unwrap(), 899);
+        assert_eq!(kept(&storage, "f"), Some(900));
         check("kept");
-        cut(&storage, "f", WriteMode::From(400), 100);
+        cut(&storage, "f", WriteMode::Resume(400), 100);
         check("kept, gone back and gone on");
         cut(&storage, "f", WriteMode::Replace, 40);
         check("kept again");
-        store(&storage, "f", WriteMode::From(40), 60).unwrap();
+        store(&storage, "f", WriteMode::Resume(40), 60).unwrap();
         check("resumed to the end");
         assert_eq!(storage.stat(&path("f")).unwrap().size, 100);
         storage.remove(&path("f")).unwrap();
@@ -173,16 +177,25 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         check("another one in its place");
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 70);
-        storage.forget_partial(&path("f"), b"ann").unwrap();
+        storage.forget(&path("f"), Some(b"ann")).unwrap();
         check("forgotten");
         cut(&storage, "f", WriteMode::Replace, 70);
-        let upload = storage.write_as(&path("f"), WriteMode::From(70), b"ann").unwrap();
-        upload.abort(StreamEnd::Abort);
-        check("given up");
+        let upload = storage.write_as(&path("f"), WriteMode::Resume(60), b"ann").unwrap();
+        upload.abort(StreamEnd::Failed);
+        check("failed");
         cut(&storage, "f", WriteMode::Replace, 70);
         store(&storage, "f", WriteMode::Append, 10).unwrap();
         check("a new file in its place");
-        storage.remove(&path("f")).unwrap();
+        cut(&storage, "f", WriteMode::Replace, 90);
+        check("kept beside the file");
+        cut(&storage, "f", WriteMode::Resume(80), 20);
+        check("kept beside the file, and gone on");
+        store(&storage, "f", WriteMode::Resume(100), 5).unwrap();
+        check("resumed over the file");
+        cut(&storage, "f", WriteMode::Replace, 90);
+        storage.rename(&path("before"), &path("f"), true).unwrap();
+        check("a file renamed to its name");
+        storage.rename(&path("f"), &path("before"), true).unwrap();
         cut(&storage, "d/e/f", WriteMode::Replace, 80);
         storage.rmdir(&path("d/e")).unwrap();
         check("gone with its directory");
@@ -378,7 +391,7 @@ fn files_removed_by_the_sweeper_free_quota_hp_23_fs_14() {
     storage.files.root.usage().forget();
     tree.check(&storage, LIMIT, "kept, and counted again");
     let kept = tree.root.join(&tree.names("")[0]);
-    let long_ago = std::time::SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(12 * 60 * 60);
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
     tree.storage().tidy_up();
     assert!(tree.names("").is_empty());
