@@ -440,19 +440,12 @@ fn no_way_to_resume_confirms_a_file_that_nobody_has_sent_fs_13_fs_15() {
     ways.push(("curl", curl.map(str::to_owned).to_vec()));
     let ncftpput = ["-z", "-u", "u", "-p", "p", "-P", "PORT", "-C", "127.0.0.1", "SOURCE", "there"];
     ways.push(("ncftpput", ncftpput.map(str::to_owned).to_vec()));
-    let wput = ["-nc", "-t", "2", "SOURCE", "ftp://u:p@ADDRESS/there"];
-    ways.push(("wput", wput.map(str::to_owned).to_vec()));
     let lftp = "set net:max-retries 1; set net:timeout 20; open -u u,p ftp://ADDRESS; \
                 put -c SOURCE -o there";
     ways.push(("lftp", vec!["-c".to_owned(), lftp.to_owned()]));
 
     for old in [None, Some(binary(100_000, 9)), Some(binary(CONTINUED + 1, 9))] {
         for (program, arguments) in &ways {
-            // ncftpput 3.2.6 sends the whole file after a REST, to which the size of an old file leads
-            // it.
-            if *program == "ncftpput" && old.is_some() {
-                continue;
-            }
             let found =
                 if *program == "ftplib" { Peer::python(program) } else { Peer::find(program) };
             let Some(peer) = found else { continue };
