@@ -2,7 +2,7 @@
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -28,18 +28,34 @@ pub(crate) fn start(
     builder.spawn(work)
 }
 
+/// Time up to which work costs too little to ask the system, which takes a call.
+const LIGHT: Duration = Duration::from_micros(200);
+
 /// The processor time of a thread since some point.
-pub(crate) struct ProcessorClock(Duration);
+pub(crate) struct ProcessorClock {
+    since: Instant,
+    /// The processor time at the start; `None` if the work is expected to be light.
+    start: Option<Duration>,
+}
 
 impl ProcessorClock {
-    /// Starts the clock of the current thread.
-    pub(crate) fn start() -> Self {
-        Self(processor_time())
+    /// Starts the clock of the current thread. Unless the work is expected to be heavy, the clock
+    /// makes no call, and returns at most [`LIGHT`].
+    pub(crate) fn start(is_heavy: bool) -> Self {
+        Self { since: Instant::now(), start: is_heavy.then(processor_time) }
     }
 
     /// Returns the processor time of the current thread since the start, in the same thread.
     pub(crate) fn elapsed(&self) -> Duration {
-        processor_time().saturating_sub(self.0)
+        match self.start {
+            Some(start) => processor_time().saturating_sub(start),
+            None => self.since.elapsed().min(LIGHT),
+        }
+    }
+
+    /// Returns whether the work took longer than light work.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.since.elapsed() >= LIGHT
     }
 }
 

@@ -110,6 +110,8 @@ pub(crate) struct Runner {
     start: Instant,
     /// Processor time of commands that is not charged yet.
     spent: Duration,
+    /// Whether a command of this session was heavy, so that all later ones are measured.
+    is_heavy: bool,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
@@ -137,6 +139,7 @@ impl Runner {
             is_inside: false,
             start: Instant::now(),
             spent: Duration::ZERO,
+            is_heavy: false,
             fault: None,
         }
     }
@@ -429,9 +432,11 @@ impl Runner {
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
-        let clock = had_user.then(ProcessorClock::start);
+        let clock = had_user.then(|| ProcessorClock::start(self.is_heavy));
         let outcome = command::dispatch(&mut self.session, verb, argument);
         if let Some(clock) = clock {
+            // From its first heavy command on, a session is measured.
+            self.is_heavy |= clock.is_heavy();
             self.spend(clock.elapsed());
         }
         self.session.is_client_gone = None;

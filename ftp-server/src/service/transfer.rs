@@ -127,7 +127,7 @@ impl Runner {
                     Err(interruption) => break Err(interruption),
                 }
             }
-            let clock = ProcessorClock::start();
+            let clock = ProcessorClock::start(true);
             let reply = work.step();
             if share.is_none() {
                 self.session.context.processor.pay_time(peer, clock.elapsed());

@@ -264,8 +264,11 @@ impl<'a> TransferWatch<'a> {
         let mut share = None;
         let peer = self.session.peer.ip();
         let Context { searches, processor, copying, .. } = &*self.session.context;
+        let mut is_heavy = false;
         loop {
-            let clock = ProcessorClock::start();
+            let clock = ProcessorClock::start(is_heavy);
+            // Most transfers are prepared in one step.
+            is_heavy = true;
             let is_prepared = match payload {
                 Payload::Send(outgoing) => outgoing
                     .prepare()
