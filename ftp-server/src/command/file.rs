@@ -37,10 +37,12 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
             Err(error) => Err(error),
         },
     };
+    let representation = session.parameters.representation;
+    let is_image = representation == RepresentationType::Image;
     let told = file
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
-        .and_then(|file| unfinished::size(session, &*storage, &path, file));
-    match (told, session.parameters.representation) {
+        .and_then(|file| unfinished::size(session, &*storage, &path, file, is_image));
+    match (told, representation) {
         (Ok(size), RepresentationType::Image) => {
             Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into()
         }

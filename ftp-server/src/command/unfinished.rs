@@ -159,7 +159,9 @@ fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Hear
         return change(heard);
     }
     if all.len() >= limits::PATHS_HEARD {
-        all.remove(0);
+        // The length of kept bytes is forgotten last: the client may still send their rest.
+        let is_other = |heard: &Heard| !matches!(heard.size, HeardSize::Kept { .. });
+        all.remove(all.iter().position(is_other).unwrap_or(0));
     }
     let mut heard = Heard::of(path);
     change(&mut heard);
@@ -248,12 +250,13 @@ pub(super) fn upload_mode(
 }
 
 /// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the
-/// file; `None` if there is none.
+/// file; `None` if there is none. `is_image` is whether the session's type is image.
 pub(super) fn size(
     session: &mut Session,
     storage: &dyn Storage,
     path: &VirtualPath,
     file: Option<u64>,
+    is_image: bool,
 ) -> Result<u64, Reply> {
     let known = session.heard.iter().find(|heard| heard.path == *path);
     let has_read = known.is_some_and(|known| known.has_read) && file.is_some();
@@ -275,7 +278,8 @@ pub(super) fn size(
         told = if is_old { Answer::AsUsual } else { Answer::FromStart };
     }
     match (told, file, record) {
-        (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) => {
+        // In type ASCII, the number of kept bytes would tell nothing.
+        (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) if is_image => {
             let told = kept.saturating_sub(1);
             hear(session, path, |heard| heard.size = HeardSize::Kept { told, number });
             Ok(told)

@@ -16,9 +16,9 @@ use super::failure::{existing, system};
 use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;
-use super::root;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
+use super::{record, root};
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
@@ -120,7 +120,7 @@ impl Appending {
         let found = found.inspect_err(|_| unlock(&file))?;
         let length = size_of(&found);
         let output = Output::new(file, length, config.sync, charge.in_place());
-        directory.root().usage().grows(identity, length);
+        directory.root().usage().grows(identity, length, found.st_mtime);
         Ok(Self {
             directory,
             name,
@@ -183,6 +183,8 @@ impl Upload for Appending {
         }
         self.output.charge().keep();
         self.is_done = true;
+        drop(change);
+        record::end_all(&self.directory, &self.name);
         Ok(())
     }
 

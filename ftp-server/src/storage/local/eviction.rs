@@ -23,7 +23,11 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let mut oldest = parts.iter();
     while !bounds.allow(files + 1, size.saturating_add(bytes)) {
         let Some(part) = oldest.next() else { return false };
-        if remove(part, root) {
+        // Without its record, a client could resume an upload at the length of the old file.
+        let is_record_kept = bounds.allow(files + 1, 0);
+        if is_record_kept && part.file.size > 0 && drop_bytes(part, root) {
+            bytes = bytes.saturating_sub(part.file.size);
+        } else if !is_record_kept && remove(part, root) {
             files -= 1;
             bytes = bytes.saturating_sub(part.file.size);
         }
@@ -31,21 +35,29 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     true
 }
 
-/// Removes partial uploads of all users, the oldest first, until `is_enough` returns `true` or none
-/// is left. Always removes one before it calls `is_enough`. Returns the number of removed uploads.
+/// Drops the bytes of partial uploads of all users, the oldest first, until `is_enough` returns
+/// `true` or none are left. Always drops some before it calls `is_enough`. Returns the number of
+/// uploads that lost their bytes; their records stay.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {
         if gone > 0 && is_enough() {
             break;
         }
-        gone += usize::from(remove(&part, root));
+        gone += usize::from(part.file.size > 0 && drop_bytes(&part, root));
     }
     if gone > 0 {
         let uploads = if gone == 1 { "upload" } else { "uploads" };
         log::info!("{gone} partial {uploads} removed to free space");
     }
     gone
+}
+
+/// Drops the bytes of a partial upload, but not its record. Returns `false` if a session is resuming
+/// it, or the file is gone.
+fn drop_bytes(part: &Part, root: &Arc<Root>) -> bool {
+    let directory = Directory::open(root, &part.directory);
+    directory.is_ok_and(|directory| hidden::drop_bytes(&directory, &part.name))
 }
 
 /// Removes a partial upload. Returns `false` if a session is resuming it or the removal fails. If

@@ -13,6 +13,7 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::directory::Directory;
+use super::kept_uploads::Part;
 use super::name::{self, Hidden};
 use super::root;
 use super::usage::{Cost, Usage};
@@ -128,6 +129,19 @@ pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> 
     let found = root::metadata_of(&file);
     unlock(&file);
     found.ok()
+}
+
+/// Drops the bytes of a kept upload, and keeps its record. Returns `false` if there are none, or if
+/// a session is resuming the upload.
+pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
+    let usage = directory.root().usage();
+    let change = usage.change();
+    let Ok(found) = directory.metadata(name) else { return false };
+    let left = if found.size > 0 { empty(directory.as_fd(), name) } else { None };
+    let Some(left) = left.filter(|left| left.size == 0) else { return false };
+    change.freed(Cost::of_file(found.size));
+    usage.shelf().put(Part::new(directory.path(), name, left));
+    true
 }
 
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A

@@ -14,11 +14,9 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::Directory;
 use super::failure::system;
 use super::files::Files;
-use super::kept_uploads::Part;
 use super::name::{self, RecordNames};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::target::Target;
-use super::usage::Cost;
 use super::{hidden, root};
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
@@ -203,17 +201,8 @@ pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) {
 
 /// Discards the bytes of the records of `user`, but not the records.
 pub(super) fn drop_bytes(target: &Target, user: Option<&[u8]>) {
-    let root = target.directory.root();
     for RecordNames { kept, .. } in names(target, user) {
-        let change = root.usage().change();
-        if let Ok(found) = target.directory.metadata(&kept)
-            && found.size > 0
-            && let Some(left) = hidden::empty(target.directory.as_fd(), &kept)
-            && left.size == 0
-        {
-            change.freed(Cost::of_file(found.size));
-            root.usage().shelf().put(Part::new(target.directory.path(), &kept, left));
-        }
+        hidden::drop_bytes(&target.directory, &kept);
     }
 }
 

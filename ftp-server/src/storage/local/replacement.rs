@@ -162,6 +162,12 @@ impl Replacement {
         })
     }
 
+    /// Returns the metadata of the file that has the name now, without a running append.
+    fn target_now(&self) -> Option<Metadata> {
+        let found = self.directory.metadata(&self.name).ok();
+        found.map(|found| self.directory.root().usage().settled(found))
+    }
+
     /// Opens the file that currently has the name.
     fn open_old(&self, config: LocalConfig) -> Result<OwnedFd, StorageError> {
         let flags =
@@ -185,7 +191,7 @@ impl Replacement {
         let change = root.usage().change();
         let record = self.record.as_ref().filter(|_| self.former.is_some() && self.old.is_some());
         if let Some(record) = record
-            && record.would_lose(self.directory.metadata(&self.name).ok().as_ref())
+            && record.would_lose(self.target_now().as_ref())
         {
             self.refusal = Some(StorageErrorKind::Exists);
             return Err(Errno::EXIST);
@@ -235,7 +241,7 @@ impl Replacement {
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
-        let now = self.directory.metadata(&self.name).ok();
+        let now = self.target_now();
         let Some(record) = self.record.as_ref().filter(|record| record.is_valid(now.as_ref()))
         else {
             return Ok(false);
@@ -418,17 +424,19 @@ fn make(
     Err(Errno::EXIST)
 }
 
-/// Locks a hidden file that was just created, and returns its metadata. Returns EEXIST if a sweeper
-/// found the file unlocked and is removing it. Then another name is needed.
+/// Locks a hidden file that was just created, and returns its metadata. Returns EEXIST if the name
+/// does not belong to the file any more: another process or session found the file before it was
+/// locked, and has removed it. Then another name is needed.
 pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<Metadata, Errno> {
-    match (hidden::lock(file), directory.metadata(name)) {
-        (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
-        (Err(Errno::WOULDBLOCK), _) => {
-            // The process that has the lock may only be checking the file. Then it would not remove
-            // the file, so this function does.
-            let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
-            Err(Errno::EXIST)
-        }
-        (_, found) => found,
+    if hidden::lock(file) == Err(Errno::WOULDBLOCK) {
+        // Another process looks at the file, or is removing it. If it stays, the sweeper removes it:
+        // by now, the name may belong to another upload.
+        return Err(Errno::EXIST);
+    }
+    let made = root::metadata_of(file)?;
+    match directory.metadata(name) {
+        Ok(found) if found.identity == made.identity => Ok(found),
+        Ok(_) | Err(Errno::NOENT) => Err(Errno::EXIST),
+        Err(errno) => Err(errno),
     }
 }

@@ -52,7 +52,8 @@ impl Target {
                 Err(Errno::NOENT) => None,
                 Err(errno) => return Err(creation(errno)),
             };
-            let existing = found.map(|(metadata, _)| metadata);
+            // A running append may be rolled back, so the file is still the one before it.
+            let existing = found.map(|(metadata, _)| root.usage().settled(metadata));
             let attributes = found.map_or(StatxAttributes::empty(), |(_, attributes)| attributes);
             match existing.map(|existing| existing.kind) {
                 Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),

@@ -45,8 +45,8 @@ pub(super) struct Usage {
     counted: Condvar,
     /// The kept partial uploads.
     shelf: KeptUploads,
-    /// Files with a running append, each with its length before the append.
-    growing: Mutex<Vec<(Identity, u64)>>,
+    /// Files with a running append, each with its length and its time before the append.
+    growing: Mutex<Vec<(Identity, u64, i64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -321,34 +321,37 @@ impl Usage {
         &self.shelf
     }
 
-    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64)>> {
+    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64, i64)>> {
         unpoisoned(self.growing.lock())
     }
 
     /// Records that an append to a file has begun. A rollback restores this length.
-    pub(super) fn grows(&self, file: Identity, length: u64) {
-        self.growing().push((file, length));
+    pub(super) fn grows(&self, file: Identity, length: u64, modified: i64) {
+        self.growing().push((file, length, modified));
     }
 
     /// Records that a file has its final length.
     pub(super) fn has_grown(&self, file: Identity) {
-        self.growing().retain(|(growing, _)| *growing != file);
+        self.growing().retain(|(growing, ..)| *growing != file);
     }
 
     /// Returns metadata as clients see it: without the bytes of a running append, which may be
     /// removed again.
     pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
-        if found.kind == EntryKind::File {
-            found.size = self.former(&found).unwrap_or(found.size);
+        if found.kind == EntryKind::File
+            && let Some((length, modified)) = self.former(&found)
+        {
+            (found.size, found.modified) = (length, modified);
         }
         found
     }
 
-    /// Returns the length of a file before a running append; `None` if no append is running.
-    pub(super) fn former(&self, found: &Metadata) -> Option<u64> {
+    /// Returns the length and the time of a file before a running append; `None` if no append is
+    /// running.
+    pub(super) fn former(&self, found: &Metadata) -> Option<(u64, i64)> {
         let growing = self.growing();
-        let known = growing.iter().find(|(file, _)| *file == found.identity);
-        known.map(|(_, length)| found.size.min(*length))
+        let known = growing.iter().find(|(file, ..)| *file == found.identity);
+        known.map(|(_, length, modified)| (found.size.min(*length), *modified))
     }
 
     /// Returns a guard to hold while names change.
