@@ -25,9 +25,12 @@ fn trace(arguments: &[&str]) -> Option<Vec<String>> {
     Some(trace.lines().filter(|line| line.contains('(')).map(str::to_owned).collect())
 }
 
-/// The number of calls: a call that another thread interrupts takes two lines.
+/// The number of calls without those that wait or find nothing to receive: their number depends on
+/// how busy the computer is. A call that another thread interrupts takes two lines.
 fn count(trace: &[String]) -> usize {
-    trace.iter().filter(|line| !line.contains(" resumed>")).count()
+    let calls = trace.iter().filter(|line| !line.contains(" resumed>"));
+    let waits = trace.iter().filter(|line| line.contains(" EAGAIN ")).count();
+    calls.filter(|line| !line.contains("poll(")).count() - waits
 }
 
 /// The sizes of the reads from data connections.
@@ -52,7 +55,7 @@ fn a_small_get_makes_few_system_calls_after_startup() {
     let Some(start) = trace(&["--version"]) else { return };
     let get = trace(&["get", &served.url("", "file"), local.to_str().unwrap()]).unwrap();
     let more = count(&get) - count(&start);
-    assert!(more <= 115, "{more} calls: {get:#?}");
+    assert!(more <= 100, "{more} calls: {get:#?}");
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn a_large_file_is_transferred_in_large_blocks() {
     let large = put(LARGE).unwrap();
     // A server that pauses for a moment costs some more calls.
     let more = count(&large) - count(&small);
-    assert!(more <= 120, "{more} calls: {large:#?}");
+    assert!(more <= 60, "{more} calls: {large:#?}");
     // The number of reads also depends on the server.
     let large_reads = reads(&get());
     assert!(small_reads.iter().all(|size| *size == 16 << 10), "{small_reads:?}");

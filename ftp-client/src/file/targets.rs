@@ -3,7 +3,6 @@
 //! another one that the server takes for the same file, and sources go only when the server shows each
 //! new name.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
@@ -241,13 +240,14 @@ impl RemoteTargets {
         each: &mut dyn FnMut(&Path, Result<(), Error>),
     ) -> Result<(), Error> {
         let directories: HashSet<_> = left.iter().map(|target| whole(&target.place).0).collect();
-        let client = RefCell::new(client);
-        let pause = || match client.borrow().control.waiter().pause(AGAIN)? {
+        let pause = |client: &mut Client| match client.control.waiter().pause(AGAIN)? {
             true => Ok(()),
             false => Err(Error::Timeout(Phase::Overall)),
         };
-        let lacks = |directory: &Vec<u8>| self.missing(&mut client.borrow_mut(), directory, left);
-        let missing: HashMap<_, _> = lacking(directories, pause, lacks)?.into_iter().collect();
+        let missing = lacking(client, directories, pause, |client, directory: &Vec<u8>| {
+            self.missing(client, directory, left)
+        });
+        let missing: HashMap<_, _> = missing?.into_iter().collect();
         for MovedTarget { source, place } in left.drain(..) {
             let removed = match missing.get(&whole(&place).0) {
                 None => hold(&source.local).and_then(|_lock| source.remove()),

@@ -257,10 +257,10 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         self.shared.lock().admission.shut(None);
     }
 
-    /// Returns whether one more connection may replace one whose replies were out of step, and
-    /// counts it.
-    pub(crate) fn may_reconnect(&self) -> bool {
-        self.shared.may_reconnect()
+    /// Returns whether a failure means that replies were out of step, and one more connection may
+    /// replace the old one; counts that connection.
+    pub(crate) fn replaces(&self, failure: &impl Attempted) -> bool {
+        failure.recovery() == Recovery::Reconnect && self.shared.may_reconnect()
     }
 
     /// Notes the end of a session, for [`quit`](Self::quit).
@@ -297,8 +297,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, E>,
     ) -> Result<(T, Lent<'a>), E> {
         let mut attempt = self.patience.first();
-        let mut replaces =
-            |failure: &E| failure.recovery() == Recovery::Reconnect && self.shared.may_reconnect();
+        let mut replaces = |failure: &E| self.replaces(failure);
         loop {
             let done = match self.take() {
                 Ok(mut lent) => work(&mut lent, &mut attempt).map(|done| (done, lent)),

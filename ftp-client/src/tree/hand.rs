@@ -59,7 +59,7 @@ impl<'p> Hand<'p> {
                     let is_in_doubt = match error {
                         // Something was confirmed that may have failed.
                         Error::Unexpected(..) => true,
-                        Error::Desynchronised => !self.pool.may_reconnect(),
+                        Error::Desynchronised => !self.pool.replaces(&error),
                         _ => false,
                     };
                     if is_in_doubt {
@@ -114,7 +114,7 @@ impl<'p> Hand<'p> {
     /// something before, or if its replies were out of step.
     pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
         let replaces = match failure.recovery() {
-            Recovery::Reconnect => self.pool.may_reconnect(),
+            Recovery::Reconnect => self.pool.replaces(failure),
             _ => self.is_proven && is_loss(failure),
         };
         if replaces {

@@ -154,31 +154,32 @@ pub(crate) fn replaced<'n, E>(
 /// cache.
 pub(crate) const AGAIN: Duration = Duration::from_secs(2);
 
-/// Calls `lacks`, which lists a directory and returns what it lacks, for each directory. After
-/// `pause`, which waits for [`AGAIN`], calls it once more for those that lack something. Returns
-/// what they still lack.
+/// Calls `lacks`, which lists a directory of `target` and returns what it lacks, for each directory.
+/// After `pause`, which waits for [`AGAIN`], calls it once more for those that lack something.
+/// Returns what they still lack.
 ///
 /// # Errors
 ///
 /// Returns the errors of `pause` and `lacks`.
-pub(crate) fn lacking<D, L, E>(
+pub(crate) fn lacking<T, D, L, E>(
+    target: &mut T,
     directories: impl IntoIterator<Item = D>,
-    pause: impl FnOnce() -> Result<(), E>,
-    mut lacks: impl FnMut(&D) -> Result<Option<L>, E>,
+    pause: impl FnOnce(&mut T) -> Result<(), E>,
+    mut lacks: impl FnMut(&mut T, &D) -> Result<Option<L>, E>,
 ) -> Result<Vec<(D, L)>, E> {
-    let mut round = |directories: &mut dyn Iterator<Item = D>| -> Result<Vec<(D, L)>, E> {
+    let mut round = |target: &mut T, directories: Vec<D>| -> Result<Vec<(D, L)>, E> {
         let mut found = Vec::new();
         for directory in directories {
-            found.extend(lacks(&directory)?.map(|lacked| (directory, lacked)));
+            found.extend(lacks(target, &directory)?.map(|lacked| (directory, lacked)));
         }
         Ok(found)
     };
-    let first = round(&mut directories.into_iter())?;
+    let first = round(target, directories.into_iter().collect())?;
     if first.is_empty() {
         return Ok(first);
     }
-    pause()?;
-    round(&mut first.into_iter().map(|(directory, _)| directory))
+    pause(target)?;
+    round(target, first.into_iter().map(|(directory, _)| directory).collect())
 }
 
 /// The names in a directory of the target, listed again after names were written.

@@ -24,7 +24,6 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::pool::Pool;
-use crate::pool::patience::Recovery;
 
 /// One end of a synchronization: a directory of this computer or of a server.
 #[derive(Clone, Debug)]
@@ -373,7 +372,8 @@ fn plan_down<'s>(
     };
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
     let pool = from.pool;
-    let plan = reporter.persist(b"", &mut may_reconnect(pool), || {
+    // Each question of a plan has replaced a lost connection already.
+    let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
         from.hand.client()?;
         from.hand.shows_modes = options.permissions;
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
@@ -403,7 +403,7 @@ fn plan_up<'s>(
         .map_err(|error| local(here, &error))?
         .following(options.links == LinkChoice::Follow);
     let pool = to.pool;
-    let (plan, seen) = reporter.persist(b"", &mut may_reconnect(pool), || {
+    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
         let client = to.hand.client()?;
         if let Some(backup) = &backup {
             backup.check_apart(client, to.top)?;
@@ -435,7 +435,7 @@ fn plan_across<'s>(
         return Err(no_local_side());
     }
     let pool = from.pool;
-    let (plan, seen) = reporter.persist(b"", &mut may_reconnect(pool), || {
+    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
         to.hand.client()?;
         let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
@@ -620,12 +620,6 @@ fn make_top(
         };
         reporter.next(&mut attempt, b"", fault, &mut |fault| hand.replaces(fault))?;
     }
-}
-
-/// Returns what decides whether a plan is made again after replies were out of step. Each question
-/// of a plan has replaced a lost connection already.
-fn may_reconnect<'p>(pool: &'p Pool<'_>) -> impl Fn(&TreeFault) -> bool + 'p {
-    |fault| fault.recovery() == Recovery::Reconnect && pool.may_reconnect()
 }
 
 /// Creates the local top, and its parents if requested.

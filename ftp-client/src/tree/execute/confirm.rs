@@ -101,11 +101,11 @@ impl<'a> Run<'a> {
         let removes: HashSet<usize> = plan.removals.iter().map(|removal| removal.place).collect();
         let mut changed: Vec<usize> = (0..plan.directories.len()).collect();
         changed.retain(|at| plan.moves || removes.contains(at));
-        let pause = || {
+        let pause = |_: &mut Copier<'_>| {
             reporter.pause(AGAIN);
             Ok(())
         };
-        let lacked = lacking(changed, pause, |at| match self.is_over() {
+        let lacked = lacking(copier, changed, pause, |copier, at| match self.is_over() {
             true => Err(()),
             false => Ok(self.missing(copier, *at)),
         });

@@ -219,9 +219,10 @@ fn run(model: &mut Model, sources: &[&str]) -> Run {
     let extras: Vec<Vec<u8>> = extras.cloned().collect();
     let folds: HashSet<Vec<u8>> = extras.iter().map(|name| fold(name)).collect();
     let lacked = lacking(
+        model,
         (!new.is_empty()).then_some(()),
-        || Ok::<_, ()>(()),
-        |()| {
+        |_| Ok::<_, ()>(()),
+        |model, ()| {
             let names = model.list().into_iter().map(|name| (name, None)).collect();
             let shown = ShownNames { names, hides_dots: model.kind.hides_dots };
             Ok((!new.iter().all(|name| shown.confirms(name, &folds))).then_some(()))
