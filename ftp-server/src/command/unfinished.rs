@@ -151,21 +151,26 @@ enum HeardSize {
 }
 
 /// Changes what a session remembers of a path. At most [`limits::PATHS_HEARD`] paths are remembered;
-/// forgetting one is safe, because uploads to it are then answered as if the session had been told
-/// nothing.
-fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) {
+/// to forget one is safe, because uploads to it are then answered as if the session had been told
+/// nothing. But the length of kept bytes is never forgotten, because the client may still send their
+/// rest. If there is nothing else to forget, returns `false`: the client must not be told anything.
+fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) -> bool {
     let all = &mut session.login.heard;
     if let Some(heard) = all.iter_mut().find(|heard| heard.path == *path) {
-        return change(heard);
+        change(heard);
+        return true;
     }
     if all.len() >= limits::PATHS_HEARD {
-        // The length of kept bytes is forgotten last: the client may still send their rest.
         let is_other = |heard: &Heard| !matches!(heard.size, HeardSize::Kept { .. });
-        all.remove(all.iter().position(is_other).unwrap_or(0));
+        match all.iter().position(is_other) {
+            Some(at) => drop(all.remove(at)),
+            None => return false,
+        }
     }
     let mut heard = Heard::of(path);
     change(&mut heard);
     all.push(heard);
+    true
 }
 
 impl Heard {
@@ -281,8 +286,10 @@ pub(super) fn size(
         // In type ASCII, the number of kept bytes would tell nothing.
         (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) if is_image => {
             let told = kept.saturating_sub(1);
-            hear(session, path, |heard| heard.size = HeardSize::Kept { told, number });
-            Ok(told)
+            match hear(session, path, |heard| heard.size = HeardSize::Kept { told, number }) {
+                true => Ok(told),
+                false => Err(from_start()),
+            }
         }
         (Answer::AsUsual, Some(file), _) => {
             hear(session, path, |heard| heard.size = HeardSize::File);

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs,
+    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, readlink, renameat, renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -35,10 +35,21 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into() })
     }
 
-    /// Returns the path by which the directory was opened, relative to the root; empty for the root
-    /// itself.
-    pub(super) fn path(&self) -> &[u8] {
-        &self.path
+    /// Returns the path of the directory relative to the root, empty for the root itself. The
+    /// directory may have been renamed since it was opened.
+    pub(super) fn path(&self) -> Vec<u8> {
+        let path = |object: BorrowedFd<'_>| {
+            readlink(format!("/proc/self/fd/{}", object.as_raw_fd()), Vec::new())
+        };
+        let Some(below) = &self.below else { return Vec::new() };
+        match (path(below.as_fd()), path(self.root.as_fd())) {
+            (Ok(below), Ok(root)) => {
+                let rest = below.as_bytes().strip_prefix(root.as_bytes());
+                let rest = rest.map(|rest| rest.strip_prefix(b"/").unwrap_or(rest));
+                rest.map_or_else(|| self.path.to_vec(), <[u8]>::to_vec)
+            }
+            _ => self.path.to_vec(),
+        }
     }
 
     pub(super) fn root(&self) -> &Arc<Root> {

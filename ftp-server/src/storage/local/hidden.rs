@@ -5,20 +5,28 @@
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::Escaped;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, ftruncate, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, flock, ftruncate, futimens,
+    openat, unlinkat,
+};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::directory::Directory;
-use super::kept_uploads::Part;
 use super::name::{self, Hidden};
 use super::root;
 use super::usage::{Cost, Usage};
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
+
+/// How often, and after how long, to try again to lock a file that is to be removed: another session
+/// may be looking at it for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Locks a file; returns EWOULDBLOCK if the file is already locked.
 pub(super) fn lock(file: impl AsFd) -> Result<()> {
@@ -36,11 +44,18 @@ pub(super) fn unlock(file: impl AsFd) {
 /// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
 /// file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
-    open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)
+    let (file, found) = open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)?;
+    match is_of_server(directory, &found, None) {
+        true => Ok((file, found)),
+        false => {
+            unlock(&file);
+            Err(Errno::NOENT)
+        }
+    }
 }
 
-/// Opens and locks a hidden file as [`open_locked`] does, but only to examine or remove it. Programs
-/// that watch the directory would take the end of a descriptor for writing for a finished file.
+/// Opens and locks a hidden file of any owner, only to examine or remove it. Programs that watch the
+/// directory would take the end of a descriptor for writing for a finished file.
 fn open_to_look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     match open_for(OFlags::RDONLY, directory, name) {
         // NFS locks only files that are open for writing.
@@ -57,7 +72,7 @@ fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(O
         file => file,
     }?;
     let opened = root::metadata_of(&file)?;
-    if !is_of_server(directory, &opened) {
+    if !is_plain(&opened) {
         return Err(Errno::NOENT);
     }
     lock(&file)?;
@@ -72,24 +87,31 @@ fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(O
     }
 }
 
+/// Returns whether an object is a file with one name.
+fn is_plain(found: &Metadata) -> bool {
+    found.kind == EntryKind::File && found.links <= 1
+}
+
 /// Returns whether an object can be a hidden file of a server: a file with one name that belongs to
 /// the server's user. A local user could plant any other object, and change the file later.
 ///
 /// File systems that show one owner for all files may show another one. There, and in a directory of
-/// another user, a file of the directory's owner will do: the owner can replace every file in it.
-fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata) -> bool {
+/// another user, a file of the directory's owner will do: the owner can replace every file in it. The
+/// same is true of the owner of the file `old` that the upload replaces: a server that is killed
+/// after it has given the new file to that owner leaves it without its name.
+fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata, old: Option<&Metadata>) -> bool {
     let owner = |found: &Metadata| found.ids.map(|(user, _)| user);
-    found.kind == EntryKind::File
-        && found.links <= 1
+    is_plain(found)
         && (owner(found) == Some(geteuid().as_raw())
+            || old.is_some_and(|old| owner(old) == owner(found))
             || root::metadata_of(directory).is_ok_and(|it| owner(&it) == owner(found)))
 }
 
 /// Returns the metadata of a hidden file; `None` if the file is missing, too old, or not a file of
-/// an upload.
-pub(super) fn kept(directory: &Directory, name: &[u8]) -> Option<Metadata> {
+/// an upload that was to replace `old`.
+pub(super) fn kept(directory: &Directory, name: &[u8], old: Option<&Metadata>) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
-    (is_of_server(directory.as_fd(), &found) && !is_old(&found)).then_some(found)
+    (is_of_server(directory.as_fd(), &found, old) && !is_old(&found)).then_some(found)
 }
 
 /// Returns whether a hidden file is too old to be resumed.
@@ -106,25 +128,29 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
 
-/// Returns whether a hidden file is abandoned: no process is writing to it.
-pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-    open_to_look(directory, name).is_ok_and(|(file, _)| {
-        unlock(&file);
-        true
-    })
+/// Checks whether a process is writing to a hidden file.
+///
+/// # Errors
+///
+/// Returns EWOULDBLOCK if a process is writing to it, ENOENT if it is missing or not a file of an
+/// upload, and another error if the file system has no locks.
+pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    open_to_look(directory, name).map(|(file, _)| unlock(&file))
 }
 
-/// Frees the space of an upload whose server was killed. The empty file stays, as the record of the
-/// upload. Returns the file's metadata, or `None` if the upload is
-/// still running or the file is missing.
+/// Frees the space of an upload that was cut. The empty file stays, as the record of the upload, and
+/// keeps its time. Returns the file's metadata, or `None` if the upload is still running or the file
+/// is missing.
 pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
     let (file, found) = open_locked(directory, name).ok()?;
-    // Truncating an empty file would update its modification time.
-    if found.size > 0
-        && let Err(errno) = retry_on_intr(|| ftruncate(&file, 0))
-    {
-        let name = Escaped(name);
-        log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+    if found.size > 0 {
+        let time = Timespec { tv_sec: found.modified, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        let emptied = retry_on_intr(|| ftruncate(&file, 0)).and_then(|()| futimens(&file, &times));
+        if let Err(errno) = emptied {
+            let name = Escaped(name);
+            log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+        }
     }
     let found = root::metadata_of(&file);
     unlock(&file);
@@ -140,22 +166,42 @@ pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
     let left = if found.size > 0 { empty(directory.as_fd(), name) } else { None };
     let Some(left) = left.filter(|left| left.size == 0) else { return false };
     change.freed(Cost::of_file(found.size));
-    usage.shelf().put(Part::new(directory.path(), name, left));
+    usage.shelf().emptied(left.identity);
     true
 }
 
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
 /// missing file counts as removed.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be removed, or if its file system has no locks and a process
+/// might be writing to it.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    for _ in 0..TRIES {
+        match remove_now(usage, directory, name) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+            Err(Errno::NOENT) => return Ok(true),
+            removed => return removed.map(|()| true),
+        }
+    }
+    Ok(false)
+}
+
+fn remove_now(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let change = usage.change();
+    let what = name::hidden(name);
     let (file, found) = match open_to_look(directory, name) {
-        Ok(found) => found,
-        Err(Errno::WOULDBLOCK) => return Ok(false),
-        Err(Errno::NOENT) => return Ok(true),
-        Err(errno) => return Err(errno),
+        // A kept file gets another name before anybody writes to it.
+        Err(errno)
+            if what == Some(Hidden::Kept) && !matches!(errno, Errno::WOULDBLOCK | Errno::NOENT) =>
+        {
+            return retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
+        }
+        opened => opened?,
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
-    let what = name::hidden(name).filter(|_| removed.is_ok());
+    let what = what.filter(|_| removed.is_ok());
     if what == Some(Hidden::Kept) && found.size > 0 {
         change.freed(Cost::of_file(found.size));
     }
@@ -163,5 +209,5 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
         usage.shelf().take(found.identity);
     }
     unlock(&file);
-    removed.map(|()| true)
+    removed
 }

@@ -43,22 +43,22 @@ pub(super) fn mode_of_new(umask: Umask, directory: &Directory, all: u32) -> (Mod
 pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Gives a complete file what the file `old` with this name has: extended attributes of users,
-/// group, ACL, mode and owner. The owner comes last, because the server may be able to give the file
-/// away, but not to change the file of another user. `new` is the metadata of the file.
+/// group, ACL and mode. `new` is the metadata of the file. Returns the owner that the file is to get
+/// by [`give_to`], if it differs.
 ///
 /// What the server may not or the file system cannot set stays as it is, which is logged once. If
 /// the group or the ACL cannot be kept, the file's group gets no more rights than all other users.
 ///
 /// # Errors
 ///
-/// Returns EDQUOT if the quota of the file system does not permit the owner or the group.
+/// Returns EDQUOT if the quota of the file system does not permit the group.
 pub(super) fn take_over(
     file: impl AsFd,
     new: &Metadata,
     directory: &Directory,
     name: &[u8],
     old: &Metadata,
-) -> Result<()> {
+) -> Result<Option<Uid>> {
     let file = file.as_fd();
     let mut lost = Vec::new();
     // If the file has vanished by now, or another object has its name, only the mode is known.
@@ -87,13 +87,9 @@ pub(super) fn take_over(
     }
     let (user, group) = old.ids.unwrap_or_default();
     let (user_now, group_now) = new.ids.unwrap_or_default();
-    let chown = |user: Option<u32>, group: Option<u32>| {
-        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
-        retry_on_intr(|| fchown(file, user, group))
-    };
     let mut is_group_kept = group == group_now;
     if !is_group_kept {
-        match chown(None, Some(group)) {
+        match retry_on_intr(|| fchown(file, None, Some(Gid::from_raw(group)))) {
             Ok(()) => is_group_kept = true,
             Err(Errno::DQUOT) => return Err(Errno::DQUOT),
             Err(errno) => lost.push(("group", errno)),
@@ -119,23 +115,38 @@ pub(super) fn take_over(
         false => old.mode & 0o707 | (old.mode & 0o007) << 3,
     };
     set_mode(file, new.mode, Mode::from_raw_mode(bits))?;
-    if user != user_now {
-        match chown(Some(user), None) {
-            Ok(()) => {}
-            Err(Errno::DQUOT) => return Err(Errno::DQUOT),
-            Err(errno) => lost.push(("owner", errno)),
-        }
+    if let Some((what, errno)) = lost.first() {
+        report(what, *errno, directory, name);
     }
-    if let Some((what, errno)) = lost.first()
-        && directory.root().reports_loss()
-    {
+    Ok((user != user_now).then(|| Uid::from_raw(user)))
+}
+
+/// Gives a file to the owner of the file that it replaces, if the server may do so. This is the last
+/// step before the file gets its name: only then can the server not use the file any more, because a
+/// hidden file of another owner could be a stranger's.
+///
+/// # Errors
+///
+/// Returns EDQUOT if the quota of the file system does not permit the owner.
+pub(super) fn give_to(owner: Uid, file: impl AsFd, at: &Directory, name: &[u8]) -> Result<()> {
+    match retry_on_intr(|| fchown(&file, Some(owner), None)) {
+        Err(errno) if errno != Errno::DQUOT => {
+            report("owner", errno, at, name);
+            Ok(())
+        }
+        given => given,
+    }
+}
+
+/// Logs once what a replaced file loses.
+fn report(what: &str, errno: Errno, directory: &Directory, name: &[u8]) {
+    if directory.root().reports_loss() {
         log::warn!(
             "{}: cannot keep the {what} of the replaced file: {errno}; the next replaced files are \
              not logged",
             Escaped(name)
         );
     }
-    Ok(())
 }
 
 /// Sets the permission bits of an open file or directory, if they differ from `now`. File systems

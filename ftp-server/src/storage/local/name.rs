@@ -22,6 +22,10 @@ const REPLACING: &[u8] = b"replacing-";
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
 
+/// Largest number of bytes of a hidden name, so that file systems that encrypt names have room for
+/// it: eCryptfs allows 143.
+const LONGEST_HIDDEN: usize = 143;
+
 /// End of the names of running uploads. Many programs that watch directories ignore such names.
 const PART: &[u8] = b".part";
 
@@ -67,7 +71,7 @@ pub(super) fn temporary(name: &[u8]) -> Result<Vec<u8>, Errno> {
 /// Returns a hidden name that contains as much of `name` as fits, so that a file system that refuses
 /// some characters refuses this name too.
 fn with_beginning(what: &[u8], name: &[u8]) -> Vec<u8> {
-    let most = LONGEST - TEMPORARY_PREFIX.len() - what.len() - 1 - PART.len();
+    let most = LONGEST_HIDDEN - TEMPORARY_PREFIX.len() - what.len() - 1 - PART.len();
     // A character of UTF-8 must not be cut in two.
     let end = (0..=most.min(name.len()))
         .rev()

@@ -17,6 +17,7 @@ use super::files::Files;
 use super::name::{self, RecordNames};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::target::Target;
+use super::usage::Usage;
 use super::{hidden, root};
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
@@ -49,7 +50,7 @@ pub(super) struct Record {
     pub(super) when_cut: WhenCut,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
-    place: Place,
+    pub(super) place: Place,
     overtaken: Overtaken,
 }
 
@@ -133,11 +134,16 @@ pub(super) fn find_at(
     }
     let names = name::of_record(user, &target.name, target.existing.as_ref());
     let keeps = keeps_bytes(config, user);
-    for (name, keeps) in [(&names.kept, keeps), (&names.running, false)] {
-        let Some(found) = hidden::kept(&target.directory, name) else { continue };
-        // Another process may be writing to the file.
-        if !hidden::is_left(target.directory.as_fd(), name) {
-            return Ok(Some(running));
+    let old = target.existing.as_ref();
+    for (name, keeps, old) in [(&names.kept, keeps, None), (&names.running, false, old)] {
+        let Some(found) = hidden::kept(&target.directory, name, old) else { continue };
+        match hidden::check_left(target.directory.as_fd(), name) {
+            // Another process is writing to the file.
+            Err(Errno::WOULDBLOCK) => return Ok(Some(running)),
+            // The file is gone.
+            Err(Errno::NOENT) => continue,
+            // Without locks, it is a record all the same, but no bytes are kept.
+            Ok(()) | Err(_) => {}
         }
         return Ok(Some(Unfinished {
             kept: if keeps { found.size } else { 0 },
@@ -221,7 +227,7 @@ pub(super) fn end_all(directory: &Directory, name: &[u8]) {
 
 fn end_all_at(place: &Place, directory: &Directory) {
     RUNNING.changed(place);
-    for part in directory.root().usage().shelf().of_target(directory.path(), &place.1) {
+    for part in Usage::kept_in_all_roots(place.0, &place.1) {
         remove_left(directory, &part.name);
     }
 }

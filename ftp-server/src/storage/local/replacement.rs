@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, ftruncate, openat, renameat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, Mode, OFlags, Uid, accessat, fchown, ftruncate, openat, renameat, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::copying::Copying;
@@ -22,7 +24,7 @@ use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
 use super::{eviction, hidden, inherit, name, root};
 use crate::storage::{
-    Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, WriteMode,
+    EntryKind, Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, WriteMode,
 };
 
 /// Maximum number of random names to try.
@@ -42,6 +44,10 @@ pub(super) struct Replacement {
     hidden: Option<Vec<u8>>,
     /// The metadata of the file when it was created or opened.
     made: Metadata,
+    /// Whether the file is locked, so that no other process takes it for an abandoned one.
+    is_locked: bool,
+    /// The owner of the replaced file, if the new file is to get it.
+    heir: Option<Uid>,
     /// The record to leave if the upload does not end with success; `None` if it leaves nothing.
     record: Option<Record>,
     /// The file that had the final name when the upload began.
@@ -73,7 +79,7 @@ impl Replacement {
         }
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
-        let (file, made, hidden) =
+        let Made { file, is_locked, metadata: made, hidden } =
             make(&directory, &name, running.as_deref(), old.is_some(), config).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
@@ -83,6 +89,8 @@ impl Replacement {
             copying: None,
             hidden: Some(hidden),
             made,
+            is_locked,
+            heir: None,
             record: None,
             old,
             refusal: refusal(mode),
@@ -151,6 +159,8 @@ impl Replacement {
             copying: None,
             hidden: Some(running),
             made: metadata,
+            is_locked: true,
+            heir: None,
             record: Some(record),
             old,
             // If the name had no file when the upload began, a file that has taken the name since
@@ -203,26 +213,47 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the new file what the replaced file has.
-    fn take_over(&self, old: &Metadata) -> Result<(), Errno> {
-        inherit::take_over(&self.output, &self.made, &self.directory, &self.name, old)
+    /// Gives the new file what the replaced file has, except its owner.
+    fn take_over(&mut self, old: &Metadata) -> Result<(), Errno> {
+        let Self { output, made, directory, name, .. } = self;
+        self.heir = inherit::take_over(output, made, directory, name, old)?;
+        Ok(())
+    }
+
+    /// Replaces the file that has the name, and gives the new file to its owner.
+    fn replace(&self, hidden: &[u8]) -> Result<(), Errno> {
+        let Self { directory, name, .. } = self;
+        if let Some(heir) = self.heir {
+            inherit::give_to(heir, &self.output, directory, name)?;
+        }
+        let replaced = retry_on_intr(|| renameat(directory, hidden, directory, &**name));
+        if replaced.is_err()
+            && self.heir.is_some()
+            && let Some((user, _)) = self.made.ids
+        {
+            // Only a file of the server can be kept. If this fails, its record remains useless.
+            let _ = retry_on_intr(|| fchown(&self.output, Some(Uid::from_raw(user)), None));
+        }
+        replaced
     }
 
     fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
         phase::next(Phase::Name);
-        let Some(hidden) = &self.hidden else { return Err(Errno::NOENT) };
-        let directory = &self.directory;
+        let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
-            given = directory.rename_new(hidden, directory, &self.name);
+            given = self.directory.rename_new(&hidden, &self.directory, &self.name);
         }
         if given == Err(Errno::EXIST) && self.refusal.is_none() {
             if self.old.is_none() {
                 // Another upload or program has taken the name since this upload began.
-                self.take_over(&directory.metadata(&self.name)?)?;
+                let found = self.directory.metadata(&self.name)?;
+                if found.kind == EntryKind::File {
+                    self.take_over(&found)?;
+                }
             }
-            given = retry_on_intr(|| renameat(directory, &**hidden, directory, &*self.name));
+            given = self.replace(&hidden);
         }
         given?;
         self.hidden = None;
@@ -246,7 +277,7 @@ impl Replacement {
         else {
             return Ok(false);
         };
-        let (when_cut, kept) = (record.when_cut, record.names.kept.clone());
+        let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
         if when_cut == WhenCut::Publish && self.end == StreamEnd::Cut && self.output.position() > 0
         {
             self.output.sync()?;
@@ -254,6 +285,7 @@ impl Replacement {
             return self.publish().map(|()| true);
         }
         let most = match (when_cut, self.end) {
+            _ if !self.is_locked => 0,
             (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
             (WhenCut::Keep, StreamEnd::Failed) => self.former.unwrap_or(0),
             _ => 0,
@@ -274,7 +306,8 @@ impl Replacement {
         // The newer record stays.
         hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)?;
         let root = Arc::clone(self.directory.root());
-        let mut part = Part::new(self.directory.path(), &kept, root::metadata_of(&self.output)?);
+        let mut part =
+            Part::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
         if !eviction::make_way(&root, &part, self.bounds) {
             self.output.cut_to(0)?;
             part.file.size = 0;
@@ -385,15 +418,23 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
     }
 }
 
+/// A new file with a hidden name.
+pub(super) struct Made {
+    file: OwnedFd,
+    is_locked: bool,
+    metadata: Metadata,
+    hidden: Vec<u8>,
+}
+
 /// Creates and locks an empty file with a hidden name, for the target `name`: with the name `first`,
-/// or with a random one if that is taken. Returns its metadata and its hidden name too.
+/// or with a random one if that is taken.
 fn make(
     directory: &Directory,
     name: &[u8],
     first: Option<&[u8]>,
     replaces: bool,
     config: LocalConfig,
-) -> Result<(OwnedFd, Metadata, Vec<u8>), Errno> {
+) -> Result<Made, Errno> {
     let (mode, later) = match replaces {
         true => (inherit::PRIVATE, None),
         false => inherit::mode_of_new(config.mask(), directory, 0o666),
@@ -409,33 +450,36 @@ fn make(
             record::remove_left(directory, &hidden);
         }
         let made = retry_on_intr(|| openat(directory, &*hidden, flags, mode))
-            .and_then(|file| claim(directory, &hidden, &file).map(|made| (file, made)));
+            .and_then(|file| claim(directory, hidden, file));
         match made {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
-            Ok((file, made)) => {
+            Ok(made) => {
                 if let Some(bits) = later {
-                    inherit::set_mode(&file, made.mode, bits)?;
+                    inherit::set_mode(&made.file, made.metadata.mode, bits)?;
                 }
-                return Ok((file, made, hidden));
+                return Ok(made);
             }
         }
     }
     Err(Errno::EXIST)
 }
 
-/// Locks a hidden file that was just created, and returns its metadata. Returns EEXIST if the name
-/// does not belong to the file any more: another process or session found the file before it was
-/// locked, and has removed it. Then another name is needed.
-pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<Metadata, Errno> {
-    if hidden::lock(file) == Err(Errno::WOULDBLOCK) {
+/// Locks a hidden file that was just created. Returns EEXIST if the name does not belong to the file
+/// any more: another process or session found the file before it was locked, and has removed it. Then
+/// another name is needed.
+pub(super) fn claim(directory: &Directory, hidden: Vec<u8>, file: OwnedFd) -> Result<Made, Errno> {
+    let locked = hidden::lock(&file);
+    if locked == Err(Errno::WOULDBLOCK) {
         // Another process looks at the file, or is removing it. If it stays, the sweeper removes it:
         // by now, the name may belong to another upload.
         return Err(Errno::EXIST);
     }
-    let made = root::metadata_of(file)?;
-    match directory.metadata(name) {
-        Ok(found) if found.identity == made.identity => Ok(found),
+    let metadata = root::metadata_of(&file)?;
+    match directory.metadata(&hidden) {
+        Ok(found) if found.identity == metadata.identity => {
+            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden })
+        }
         Ok(_) | Err(Errno::NOENT) => Err(Errno::EXIST),
         Err(errno) => Err(errno),
     }

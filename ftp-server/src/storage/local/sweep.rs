@@ -287,13 +287,14 @@ impl<'a> Walk<'a> {
     /// Records a partial upload in the current directory, also for other roots above that
     /// directory.
     fn shelve(&self, name: &[u8], found: &Metadata) {
+        let above = self.way.last().map_or((0, 0), |level| level.identity);
         for (at, level) in self.way.iter().enumerate() {
             let usage = match at {
                 0 => Some(Arc::clone(self.root.usage())),
                 _ => Usage::in_use(level.identity),
             };
             if let Some(usage) = usage {
-                usage.shelf().put(Part::new(&self.path_below(at), name, *found));
+                usage.shelf().put(Part::new(self.path_below(at), above, name, *found));
             }
         }
     }
@@ -372,7 +373,9 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
         Ok(())
     };
     all(Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
-    all(Errno::BUSY, &|name| hidden::is_left(directory.as_fd(), name))?;
+    all(Errno::BUSY, &|name| {
+        !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
+    })?;
     all(Errno::BUSY, &|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 

@@ -12,7 +12,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use super::kept_uploads::KeptUploads;
+use super::kept_uploads::{KeptUploads, Part};
 use crate::lock::unpoisoned;
 pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
@@ -194,6 +194,13 @@ impl Usage {
     pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
         let usages = unpoisoned(USAGES.lock());
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
+    }
+
+    /// Returns the kept uploads to the file `name` in a directory, as all roots know them.
+    pub(super) fn kept_in_all_roots(directory: Identity, name: &[u8]) -> Vec<Part> {
+        let usages: Vec<_> = unpoisoned(USAGES.lock()).iter().map(|(_, it)| it.clone()).collect();
+        let usages = usages.iter().filter_map(Weak::upgrade);
+        usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, UsageState> {

@@ -9,6 +9,7 @@ mod publish;
 mod quota;
 mod shelf;
 mod swept;
+mod together;
 mod unseen;
 mod upload;
 

@@ -439,8 +439,8 @@ fn bytes_that_another_user_of_the_computer_has_written_are_not_used_fs_15_hp_22(
         assert_eq!(kind(resumed), Some(BadRestart));
         finish(&storage, "f", WriteMode::Replace, b"new");
         assert_eq!(tree.get("f"), b"new");
+        assert!(!record.exists());
         storage.remove(&path("f")).unwrap();
-        fs::remove_file(record).unwrap();
     }
 }
 
