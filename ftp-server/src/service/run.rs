@@ -441,7 +441,7 @@ impl Runner {
         let outcome = command::dispatch(&mut self.session, verb, argument);
         if let Some(clock) = clock {
             // From its first heavy command on, a session is measured. Until then, the time that has
-            // passed is enough, as long as even that is no debt to speak of.
+            // passed is enough, as long as even that makes no debt to speak of.
             self.is_heavy |= clock.is_heavy();
             self.spend(clock.elapsed());
         }
