@@ -97,6 +97,8 @@ fn appe_is_refused_while_an_upload_is_unfinished_unless_size_told_its_length_fs_
         (None, &[("SIZE f", 213), ("MLST f", 550)]),
         (Some("old"), &[("MLST f", 250)]),
         (Some("old"), &[("RETR f", 226)]),
+        // An earlier login was told it.
+        (None, &[("SIZE f", 213), ("REIN", 220), ("USER u", 331), ("PASS p", 230)]),
         // A client that compares what it has sent is warned once.
         (Some("old"), &[("SIZE f", 213), ("RETR f", 450), ("RETR f", 226)]),
     ] {

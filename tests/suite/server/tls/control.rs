@@ -443,13 +443,13 @@ fn rein_returns_to_plaintext_if_tls_is_optional_cm_19_cm_20() {
         session.expect("AUTH TLS", 234);
         let tcp = session.stream().try_clone().unwrap();
         let mut tls = client.connect(tcp.try_clone().unwrap()).unwrap();
-        tls.write_all(b"USER u\r\nPASS p\r\nREIN\r\n").unwrap();
+        tls.write_all(b"PBSZ 0\r\nPROT P\r\nUSER u\r\nPASS p\r\nREIN\r\n").unwrap();
         let (said, end) = tls.read_to_its_end();
         assert_eq!(end, ftp_tests::tls::End::CloseNotify);
         assert!(secure.fixture.server.sessions()[0].tls.is_some(), "until the client agrees");
         let said = String::from_utf8(said).unwrap();
         let codes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap().0).collect();
-        assert_eq!(codes, ["331", "230", "220"]);
+        assert_eq!(codes, ["200", "200", "331", "230", "220"]);
         tls.close_notify().unwrap();
         drop(tls);
         // In plaintext, from the start.
@@ -457,10 +457,11 @@ fn rein_returns_to_plaintext_if_tls_is_optional_cm_19_cm_20() {
         play(&mut session, &[("PWD", 530), ("PROT P", 503), ("USER u", 331), ("PASS p", 230)]);
         session.expect("TYPE I", 200);
         assert_eq!(session.download("RETR f"), b"content");
+        assert!(session.ask("STAT").text().contains("Data connections are in plaintext"));
         // Then under TLS again.
         assert_eq!(secure.fixture.server.sessions()[0].tls, None);
         session.start_tls(&client);
-        play(&mut session, &[("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
+        play(&mut session, &[("PROT P", 503), ("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
         let want = match version {
             Version::V1_2 => TlsVersion::V1_2,
             Version::V1_3 => TlsVersion::V1_3,
