@@ -36,7 +36,7 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     if source.size() > limits::DIGEST_SIZE {
         return reply::too_much_to_digest().into();
     }
-    let digesting = Digesting::new(source, session.algorithm, path.clone());
+    let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
     Working::new(resolved, digesting, Place::Digest).into()
 }
 

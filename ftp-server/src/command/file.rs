@@ -23,8 +23,8 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// size of the stored file, the server does not ask the storage again.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let proved = session.proved_size.take().filter(|(_, when)| {
-        session.stored.as_ref() == Some(&path) && when.elapsed() < limits::PROVED_SIZE
+    let proved = session.login.proved_size.take().filter(|(_, when)| {
+        session.login.stored.as_ref() == Some(&path) && when.elapsed() < limits::PROVED_SIZE
     });
     let Some(storage) = session.shared_storage_at(&path, Rights::LIST).map(Arc::clone) else {
         return reply::no_right().into();
@@ -37,7 +37,7 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
             Err(error) => Err(error),
         },
     };
-    let representation = session.parameters.representation;
+    let representation = session.transfer.representation;
     let is_image = representation == RepresentationType::Image;
     let told = file
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
@@ -126,7 +126,7 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     }
     match storage.stat(&path) {
         Ok(_) => {
-            session.rename_from = Some(path);
+            session.login.rename_from = Some(path);
             Reply::new(ReplyCode::PENDING, "Ready for RNTO").into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -137,7 +137,7 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
 /// setting must allow it.
 pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let to = session.resolve(path);
-    let Some(from) = session.rename_from.take() else {
+    let Some(from) = session.login.rename_from.take() else {
         return Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first").into();
     };
     unfinished::unhear(session, &from);

@@ -230,7 +230,7 @@ fn look_up<T: Listed + 'static>(
     text: &[u8],
 ) -> Result<ListingTarget<T>, StorageError> {
     let Ok(named) = Pathname::new(text) else {
-        let path = session.directory.clone();
+        let path = session.login.directory.clone();
         check_right(session, &path)?;
         let items = T::all(storage, &path)?;
         return Ok(ListingTarget {
@@ -382,7 +382,7 @@ impl ShownFacts {
     fn of(session: &Session, directory: VirtualPath) -> Self {
         let rules = session.user().map_or(&[][..], |user| &user.directories);
         Self {
-            facts: session.facts,
+            facts: session.transfer.facts,
             rights: session.rights_at(&directory),
             rules: rules
                 .iter()

@@ -21,7 +21,7 @@ pub(super) fn tell(
         // One event per session is enough: a refused `USER` costs a client nothing, but observers
         // may run a program for each event.
         if let Ok(Command::User(name)) = Command::parse(verb, argument)
-            && !std::mem::replace(&mut session.has_been_told_of_tls, true)
+            && !std::mem::replace(&mut session.login.has_been_told_of_tls, true)
         {
             session.tell(EventKind::LoginRefused { user: &name, reason: LoginRefusal::Protection });
         }
@@ -59,9 +59,9 @@ pub(super) fn tell(
         _ => argument,
     };
     let named = match verb {
-        Verb::Cdup => session.directory.parent().unwrap_or_default(),
+        Verb::Cdup => session.login.directory.parent().unwrap_or_default(),
         Verb::List | Verb::Nlst | Verb::Mlsd | Verb::Mlst if path.is_empty() => {
-            session.directory.clone()
+            session.login.directory.clone()
         }
         _ => match Pathname::new(path) {
             Ok(path) => session.resolve(&path),

@@ -18,12 +18,12 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     if size > 0
         && let Some(storage) = session.storage()
     {
-        let is_too_large = !allows_size(session, size);
-        let left = storage.quota(&session.directory).ok().flatten().and_then(Quota::bytes_left);
-        if is_too_large || left.is_some_and(|left| left < size) {
+        let directory = &session.login.directory;
+        let left = storage.quota(directory).ok().flatten().and_then(Quota::bytes_left);
+        if !allows_size(session, size) || left.is_some_and(|left| left < size) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
-        let free = free_near(storage, &session.directory);
+        let free = free_near(storage, directory);
         if room(session, &free).is_some_and(|room| room < size) {
             return no_space().into();
         }

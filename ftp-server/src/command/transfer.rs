@@ -10,13 +10,13 @@ use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Payload, PreparedTransfer, Session};
+use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
-    session.restart = marker.offset();
+    session.transfer.restart = marker.offset();
     Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn retr(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     let path = session.resolve(path);
     let storage = session.shared_storage_at(&path, Rights::RETRIEVE).ok_or_else(reply::no_right)?;
     let storage = Arc::clone(storage);
-    let opened = open(&*storage, path.clone(), session.parameters.representation, session.restart)
+    let opened = open(&*storage, path.clone(), &session.transfer)
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
     unfinished::read(session, &*storage, &path)?;
     Ok(opened)
@@ -34,11 +34,11 @@ pub(super) fn retr(session: &mut Session, path: &Pathname) -> Result<PreparedTra
 fn open(
     storage: &dyn Storage,
     path: VirtualPath,
-    representation: RepresentationType,
-    offset: u64,
+    parameters: &TransferState,
 ) -> Result<PreparedTransfer, StorageError> {
+    let offset = parameters.restart;
     let source = storage.read(&path)?;
-    Ok(match representation {
+    Ok(match parameters.representation {
         RepresentationType::Image => {
             let outgoing = ImageOutgoing::new(source, offset)?;
             let text = format!("Opening data connection ({} bytes)", outgoing.expected());
@@ -75,15 +75,16 @@ pub(super) fn in_mode(
     mut transfer: PreparedTransfer,
     is_file: bool,
 ) -> Result<PreparedTransfer, Reply> {
-    transfer.stays_open = session.parameters.mode == TransferMode::Block;
+    let TransferState { mode, restart, deflate_level, .. } = session.transfer;
+    transfer.stays_open = mode == TransferMode::Block;
     transfer.payload = match transfer.payload {
         Payload::Send(outgoing) if transfer.stays_open => {
-            let offset = is_file.then_some(session.restart);
+            let offset = is_file.then_some(restart);
             Payload::Send(Box::new(BlockOutgoing::new(outgoing, offset)))
         }
-        Payload::Send(outgoing) if session.parameters.mode == TransferMode::Deflate => {
+        Payload::Send(outgoing) if mode == TransferMode::Deflate => {
             let deflating = &session.context.deflating;
-            let deflated = DeflateOutgoing::new(outgoing, session.deflate_level, deflating);
+            let deflated = DeflateOutgoing::new(outgoing, deflate_level, deflating);
             Payload::Send(Box::new(deflated.ok_or_else(reply::too_much_to_compress)?))
         }
         payload => payload,
@@ -98,15 +99,15 @@ fn receive(
     mode: WriteMode,
 ) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let is_ascii = session.parameters.representation == RepresentationType::Ascii;
-    let (right, mode) = match session.restart {
+    let is_ascii = session.transfer.representation == RepresentationType::Ascii;
+    let (right, mode) = match session.transfer.restart {
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
     let shared = session.shared_storage_at(&path, right).ok_or_else(reply::no_right)?;
     let shared = Arc::clone(shared);
     let storage = &*shared;
-    if is_ascii && session.restart > 0 {
+    if is_ascii && session.transfer.restart > 0 {
         let text = "Restarting an upload needs TYPE I";
         return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));
     }
@@ -236,7 +237,7 @@ fn make_all(
 /// `ABOR` without a transfer: 226 if a data connection is prepared or open, which the server then
 /// closes; otherwise 225. During a transfer, the session's loop handles `ABOR`.
 pub(super) fn abor(session: &mut Session) -> Outcome {
-    match session.channel.take() {
+    match session.transfer.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),
         None => Reply::new(ReplyCode::NOTHING_TO_ABORT, "Nothing to abort").into(),
     }

@@ -155,7 +155,7 @@ enum HeardSize {
 /// nothing. But the length of kept bytes is never forgotten, because the client may still send their
 /// rest. If there is nothing else to forget, returns `false`: the client must not be told anything.
 fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) -> bool {
-    let all = &mut session.heard;
+    let all = &mut session.login.heard;
     if let Some(heard) = all.iter_mut().find(|heard| heard.path == *path) {
         change(heard);
         return true;
@@ -182,7 +182,7 @@ impl Heard {
 
 /// Forgets what the session was told about a path.
 pub(super) fn unhear(session: &mut Session, path: &VirtualPath) {
-    session.heard.retain(|heard| heard.path != *path);
+    session.login.heard.retain(|heard| heard.path != *path);
 }
 
 /// Returns whether the user can have an unfinished upload to a path.
@@ -233,7 +233,7 @@ pub(super) fn upload_mode(
     };
     let failed = |error: StorageError| session.refusal(path, &error, Purpose::MakeFile);
     let record = record(session, storage, path).map_err(failed)?;
-    let heard = session.heard.iter().find(|heard| heard.path == *path);
+    let heard = session.login.heard.iter().find(|heard| heard.path == *path);
     let told_length = match heard {
         Some(Heard { size: HeardSize::Kept { told, .. }, .. }) => *told,
         _ => 0,
@@ -263,17 +263,17 @@ pub(super) fn size(
     file: Option<u64>,
     is_image: bool,
 ) -> Result<u64, Reply> {
-    let known = session.heard.iter().find(|heard| heard.path == *path);
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
     let has_read = known.is_some_and(|known| known.has_read) && file.is_some();
     // A client that asks in order to verify its upload knows which file is there.
-    let is_own = session.stored.as_ref() == Some(path) && file.is_some();
+    let is_own = session.login.stored.as_ref() == Some(path) && file.is_some();
     let record = match has_read || is_own {
         true => None,
         false => record(session, storage, path)
             .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?,
     };
     let has_been_read = file.is_some() && session.context.reads.has(session, path);
-    let known = session.heard.iter().find(|heard| heard.path == *path);
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
     let mut told = told(known, record);
     if told == Told::NoFile && file.is_some() {
         told = Told::Nothing;
@@ -301,7 +301,7 @@ pub(super) fn size(
         (Answer::FromStart | Answer::OnKept, Some(_), _) => Err(from_start()),
         (_, None, _) => {
             // A refusal of `SIZE` alone tells less than one of `MLST`.
-            for heard in session.heard.iter_mut().filter(|heard| heard.path == *path) {
+            for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
                 if heard.size != HeardSize::NoFile {
                     heard.size = HeardSize::Nothing;
                 }
@@ -329,7 +329,7 @@ pub(super) fn read(
     if !may_upload(session, path) {
         return Ok(());
     }
-    let known = session.heard.iter().find(|heard| heard.path == *path);
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
     let was_told =
         known.is_some_and(|known| matches!(known.size, HeardSize::Kept { .. }) && !known.is_warned);
     let failed = |error: StorageError| reply::storage_failure(&error, Purpose::Existing);

@@ -30,15 +30,15 @@ pub(super) fn stou(
     prefix: Option<&Pathname>,
 ) -> Result<PreparedTransfer, Reply> {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let shared = session.shared_storage_at(&session.directory, Rights::CREATE);
+    let shared = session.shared_storage_at(&session.login.directory, Rights::CREATE);
     let shared = shared.ok_or_else(reply::no_right)?;
     let storage = &**shared;
-    let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
+    let is_denied = session.check_new_name(&session.login.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    let room = space::check(session, storage, session.directory.clone())?;
+    let room = space::check(session, storage, session.login.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
         let upload = storage.write(path, WriteMode::Create)?;
@@ -46,8 +46,8 @@ pub(super) fn stou(
         storage.forget(path, None)?;
         Ok(upload)
     };
-    let (path, upload) = with_new_name(&session.directory, prefix, begin)
-        .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
+    let (path, upload) = with_new_name(&session.login.directory, prefix, begin)
+        .map_err(|error| session.refusal(&session.login.directory, &error, Purpose::MakeFile))?;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
     let upload = guarded(session, Arc::clone(shared), room, 0, None, upload);
     let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));

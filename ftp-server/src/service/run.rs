@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, ReplyCode, Verb};
+use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use super::control::{Arrival, Control};
 use super::login_watchdog::LoginWatch;
@@ -46,7 +46,7 @@ pub(crate) fn run(
 ) {
     let session = Session::new(Arc::clone(current), ends);
     Runner::boxed(registration, session, permit).contained(|mut runner| {
-        runner.session.tell(EventKind::Connected { local: runner.session.reached });
+        runner.session.tell(EventKind::Connected { local: runner.session.peer.reached });
         let protected = match greeting {
             Greeting::Clear => Ok(()),
             Greeting::Tls => runner.protect_from_the_start(),
@@ -130,7 +130,7 @@ impl Runner {
     fn new(registration: Registration, mut session: Session, permit: Permit) -> Self {
         let strict = session.context.config.strict_crlf;
         let control = Control::new(Arc::clone(&registration.line), strict);
-        session.number = registration.number;
+        session.peer.number = registration.number;
         Self {
             control,
             session,
@@ -154,7 +154,7 @@ impl Runner {
 
     /// Starts with a TLS handshake; data connections are protected without `PROT`.
     fn protect_from_the_start(&mut self) -> io::Result<()> {
-        self.session.is_implicit = true;
+        self.session.peer.is_implicit = true;
         self.control.set_end(Some(self.session.login_deadline()));
         self.protect(true)
     }
@@ -172,8 +172,8 @@ impl Runner {
         self.session.secured = Some(Box::new(secured));
         self.session.choose_host_by_tls();
         if with_data {
-            self.session.has_buffer_size = true;
-            self.session.protection = ProtectionLevel::Private;
+            self.session.transfer.has_buffer_size = true;
+            self.session.transfer.is_private = true;
         }
         Ok(())
     }
@@ -199,8 +199,8 @@ impl Runner {
 
     fn ending(&self) -> EndNotice {
         EndNotice {
-            current: Arc::clone(&self.session.current),
-            number: self.session.number,
+            current: Arc::clone(&self.session.peer.current),
+            number: self.session.peer.number,
             shown: Arc::clone(&self.line().shown),
             start: self.start,
         }
@@ -257,12 +257,12 @@ impl Runner {
                 return Ok(Next::End);
             }
             let config = &self.session.context.config;
-            let (start, limit, end) = match &self.session.access {
+            let (start, limit, end) = match &self.session.login.access {
                 Access::User(user) => {
                     (Instant::now(), user.idle.unwrap_or(config.timeouts.idle), None)
                 }
                 _ => {
-                    let since = self.session.logged_out_since;
+                    let since = self.session.peer.logged_out_since;
                     (since, config.timeouts.login, Some(self.session.login_deadline()))
                 }
             };
@@ -304,7 +304,7 @@ impl Runner {
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         // The next command shows that the client has got the reply, so the data connection can end.
         // If no command arrives, it ends after [`limits::LAST_WAIT`].
-        if let Some(_refused) = self.session.refused.take() {
+        if let Some(_refused) = self.session.transfer.refused.take() {
             match self.control.next(Instant::now(), limits::LAST_WAIT) {
                 Arrival::TimedOut => {}
                 arrival => return arrival,
@@ -313,13 +313,13 @@ impl Runner {
         // Lines that are waiting here arrived in time, even if a long digest has delayed their
         // handling.
         if !self.control.has_waiting()
-            && let Some(DataChannel::Passive(listener)) = &self.session.channel
+            && let Some(DataChannel::Passive(listener)) = &self.session.transfer.channel
         {
             let since = listener.since();
             let unused = limits::UNUSED_LISTENER;
             if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
                 match self.control.next(since, unused) {
-                    Arrival::TimedOut => self.session.channel = None,
+                    Arrival::TimedOut => self.session.transfer.channel = None,
                     arrival => return arrival,
                 }
             }
@@ -372,7 +372,7 @@ impl Runner {
         };
         // The line may have been meant as an upload command, and the client may have sent the data
         // already.
-        self.session.close_open_data();
+        self.session.transfer.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
             self.close("Too many unknown commands")?;
@@ -432,7 +432,7 @@ impl Runner {
             // replies.
             if !self.control.has_input() {
                 let line = Arc::clone(self.line());
-                self.session.is_client_gone = Some(Box::new(move || line.is_left()));
+                self.session.login.is_client_gone = Some(Box::new(move || line.is_left()));
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
@@ -441,11 +441,11 @@ impl Runner {
         let outcome = command::dispatch(&mut self.session, verb, argument);
         if let Some(clock) = clock {
             // From its first heavy command on, a session is measured. Until then, the time that has
-            // passed is enough, as long as even that is no debt to speak of.
+            // passed is enough, as long as even that makes no debt to speak of.
             self.is_heavy |= clock.is_heavy();
             self.spend(clock.elapsed());
         }
-        self.session.is_client_gone = None;
+        self.session.login.is_client_gone = None;
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -459,7 +459,7 @@ impl Runner {
         // This call precedes the reply, because the next command may arrive at once.
         self.permit.set_logged_in(user.is_some());
         if let Err(error) = entered {
-            log::error!("{}: cannot confine the session: {error}", self.session.peer);
+            log::error!("{}: cannot confine the session: {error}", self.session.peer.address);
             self.close("Service not available")?;
             return Ok(None);
         }
@@ -516,7 +516,7 @@ impl Runner {
         };
         log::debug!(
             "{} {} {verb}: {} in {:?}",
-            self.session.peer,
+            self.session.peer.address,
             self.session.shown_user(),
             reply.code(),
             start.elapsed()
@@ -612,28 +612,28 @@ mod tests {
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
-        runner.session.channel = Some(DataChannel::Passive(passive()));
+        runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
         let idle = Duration::from_millis(100);
         assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
-        assert!(runner.session.channel.is_some(), "the session ends before the port does");
+        assert!(runner.session.transfer.channel.is_some(), "the session ends before the port does");
         let runner = RefCell::new(runner);
         patiently(Duration::from_millis(500), |idle| {
             let now = Instant::now();
             let almost = limits::UNUSED_LISTENER - idle / 5;
             let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
             let listener = passive().backdated(long_ago);
-            runner.borrow_mut().session.channel = Some(DataChannel::Passive(listener));
+            runner.borrow_mut().session.transfer.channel = Some(DataChannel::Passive(listener));
             assert!(matches!(runner.borrow_mut().next(now, idle), Arrival::TimedOut));
             assert!(now.elapsed() >= idle, "the port ends before the session does");
-            assert!(runner.borrow().session.channel.is_none());
+            assert!(runner.borrow().session.transfer.channel.is_none());
         });
         let mut runner = runner.into_inner();
 
-        runner.session.channel = Some(DataChannel::Passive(passive()));
+        runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
         client.write_all(b"NOOP\r\n").unwrap();
         let arrival = runner.next(Instant::now(), Duration::from_secs(300));
         assert!(matches!(arrival, Arrival::Event(LineEvent::Line(_))));
-        assert!(runner.session.channel.is_some());
+        assert!(runner.session.transfer.channel.is_some());
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl Runner {
             Some(_) => script::cut(result),
             None => result,
         };
-        self.session.channel = open;
-        self.session.refused = refused;
+        self.session.transfer.channel = open;
+        self.session.transfer.refused = refused;
         let mut conclusion = self.conclude(&subject.path, &result);
         if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
@@ -152,7 +152,7 @@ impl Runner {
             Ok(reply) => Conclusion::reply(TransferEnd::Refused, reply),
             Err(why) => {
                 // ABOR without a transfer drops the prepared connection.
-                self.session.channel = None;
+                self.session.transfer.channel = None;
                 self.conclude(&path, &TransferResult::Pumped(PumpEnd::Interrupted(why)))
             }
         };
@@ -201,14 +201,14 @@ impl Runner {
                 Conclusion::reply(TransferEnd::Refused, reply::too_much_to_prepare())
             }
             TransferResult::NoData(error) => {
-                log::debug!("{}: no data connection: {error}", self.session.peer);
+                log::debug!("{}: no data connection: {error}", self.session.peer.address);
                 let text = "Cannot open data connection";
                 let reply = Reply::new(ReplyCode::NO_DATA_CONNECTION, text);
                 Conclusion::reply(TransferEnd::NoData, reply)
             }
             TransferResult::NoTls(error) => {
-                self.session.warn("cannot protect a data connection", error);
-                let text = match self.session.begins_handshakes {
+                self.session.peer.complaints.warn("cannot protect a data connection", error);
+                let text = match self.session.transfer.begins_handshakes {
                     true => "Cannot begin TLS with the other server",
                     false => "Cannot protect the data connection",
                 };
@@ -222,7 +222,7 @@ impl Runner {
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
-                let code = match self.session.channel {
+                let code = match self.session.transfer.channel {
                     Some(_) => ReplyCode::FILE_ACTION_OKAY,
                     None => ReplyCode::TRANSFER_COMPLETE,
                 };
@@ -234,7 +234,7 @@ impl Runner {
                 self.conclude_interrupted(*why, text)
             }
             PumpEnd::Broken(error) => {
-                log::debug!("{}: data connection: {error}", self.session.peer);
+                log::debug!("{}: data connection: {error}", self.session.peer.address);
                 Conclusion::aborted(TransferEnd::Reset, "Data connection lost")
             }
             PumpEnd::Truncated => {
@@ -242,13 +242,13 @@ impl Runner {
                 Conclusion::aborted(TransferEnd::Truncated, text)
             }
             PumpEnd::Malformed(fault) => {
-                log::debug!("{}: data connection: {fault}", self.session.peer);
+                log::debug!("{}: data connection: {fault}", self.session.peer.address);
                 conclude_malformed(fault)
             }
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
                 let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                self.session.warn("storage", &format_args!("{error}{why}"));
+                self.session.peer.complaints.warn("storage", &format_args!("{error}{why}"));
                 Conclusion::reply(TransferEnd::Storage, reply::transfer_failure(error))
             }
         }
@@ -300,7 +300,7 @@ impl Session {
             verb: subject.verb,
             path: &subject.path,
             direction: subject.direction,
-            representation: self.parameters.representation,
+            representation: self.transfer.representation,
             bytes: course.bytes,
             duration: subject.start.elapsed(),
             end: course.end,
@@ -324,7 +324,7 @@ impl Session {
         }
         let path = match Pathname::new(argument) {
             Ok(path) => self.resolve(&path),
-            Err(_) if argument.is_empty() => self.directory.clone(),
+            Err(_) if argument.is_empty() => self.login.directory.clone(),
             // If the argument is not a path, the log has nothing to name.
             Err(_) => return,
         };

@@ -452,8 +452,8 @@ impl<S: Storage + Clone + 'static> Served<S> {
         let peer = SocketAddr::from(([192, 0, 2, 1], 1_024));
         let ends = Ends::direct(peer, ([192, 0, 2, 2], 21).into());
         let mut session = Session::new(Current::new(Arc::clone(context)), ends);
-        session.parameters.representation = RepresentationType::Image;
-        session.access = Access::User(User {
+        session.transfer.representation = RepresentationType::Image;
+        session.login.access = Access::User(User {
             name: name.into(),
             owner: Some(name.into()),
             storage: Arc::new(storage.clone()),
@@ -508,7 +508,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
         sent: &[u8],
         end: Option<StreamEnd>,
     ) -> Ended {
-        session.restart = 0;
+        session.transfer.restart = 0;
         match Self::open(prepared) {
             Ok(mut upload) => {
                 upload.write_all(sent).unwrap();
