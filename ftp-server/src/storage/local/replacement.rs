@@ -326,6 +326,19 @@ impl Replacement {
         root.has_kept();
         Ok(true)
     }
+
+    /// Leaves the record without bytes, as a killed server would. Returns `false` if the file does
+    /// not have the name for that, or was moved out of the root.
+    fn leave_empty_record(&self) -> bool {
+        let running = self.record.as_ref().map(|record| &record.names.running);
+        let is_left =
+            self.hidden.as_ref() == running && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok();
+        if is_left {
+            hidden::unlock(&self.output);
+            self.directory.root().has_kept();
+        }
+        is_left
+    }
 }
 
 impl io::Write for Replacement {
@@ -386,6 +399,9 @@ impl Drop for Replacement {
             Ok(false) => {}
             Err(errno) => {
                 log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
+                if self.leave_empty_record() {
+                    return;
+                }
             }
         }
         if let Some(hidden) = &self.hidden {
