@@ -145,6 +145,15 @@ mod tests {
     }
 
     #[test]
+    fn costs_must_be_exact_beyond_half_of_the_credit() {
+        let debts = Debts::new(&table::PROCESSOR, 1, SECOND);
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(address);
+        for (peer, want) in [(one, false), (one, true), (other, false), (one, true)] {
+            assert_eq!(debts.pay_time(peer, Duration::from_millis(400)), want, "{peer}");
+        }
+    }
+
+    #[test]
     fn all_addresses_of_a_site_have_one_debt() {
         let debts = Debts::new(&table::PROCESSOR, SECOND, 0);
         for net in 0..1_000 {

@@ -113,10 +113,13 @@ pub(super) fn of_record(user: Option<&[u8]>, name: &[u8], old: Option<&Metadata>
     }
 }
 
+/// Returns the first digits of a digest, at most 16.
 fn digits(bytes: &[u8], count: usize) -> Vec<u8> {
     let digest = Sha256::digest(bytes);
-    let digits = digest.iter().flat_map(|byte| format!("{byte:02x}").into_bytes());
-    digits.take(count).collect()
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    let mut digits = format!("{:016x}", u64::from_be_bytes(first)).into_bytes();
+    digits.truncate(count);
+    digits
 }
 
 /// Returns the digits of a name from [`of_record`].
