@@ -26,6 +26,13 @@ const SPACE_IN_USE: u64 = 128 * 1024;
 /// Address space in bytes that is left to the server itself.
 const SPACE_RESERVE: u64 = 12 * 1024 * 1024;
 
+/// The limits of the address space that this process was started with. Most processes have none,
+/// and then no thread needs to ask again.
+static SPACE_LIMITS: LazyLock<Vec<Resource>> = LazyLock::new(|| {
+    let all = [Resource::As, Resource::Data].into_iter();
+    all.filter(|limit| getrlimit(*limit).current.is_some()).collect()
+});
+
 /// Whether the kernel promises no more memory than it has, and counts the promises of all
 /// processes.
 static IS_COMMIT_LIMITED: LazyLock<bool> = LazyLock::new(|| SYSTEM.is_commit_limited());
@@ -72,9 +79,9 @@ pub(crate) fn memory_in_all() -> Option<u64> {
 ///
 /// Returns `OutOfMemory` if there is no such room.
 pub(crate) fn check_room_for_thread(stack: usize) -> io::Result<()> {
-    let limits = [Resource::As, Resource::Data].map(|limit| SYSTEM.limited_space(limit));
+    let limits = SPACE_LIMITS.iter().filter_map(|limit| SYSTEM.limited_space(*limit));
     let commit = if *IS_COMMIT_LIMITED { SYSTEM.commit_room() } else { None };
-    let Some(room) = limits.into_iter().chain([commit]).flatten().min() else { return Ok(()) };
+    let Some(room) = limits.chain(commit).min() else { return Ok(()) };
     let threads = SYSTEM.field("proc/self/status", "Threads:").unwrap_or_default();
     let needed = stack as u64 + SPACE_RESERVE + threads * SPACE_IN_USE / 2;
     if room >= needed { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) }

@@ -28,21 +28,21 @@ pub(crate) fn start(
     builder.spawn(work)
 }
 
-/// Time up to which work costs too little to ask the system, which takes a call.
-const LIGHT: Duration = Duration::from_micros(200);
+/// Maximum time that work without a measurement counts for: the work may have waited for a disk.
+const LIGHT: Duration = Duration::from_millis(10);
 
 /// The processor time of a thread since some point.
 pub(crate) struct ProcessorClock {
     since: Instant,
-    /// The processor time at the start; `None` if the work is expected to be light.
+    /// The processor time at the start; `None` if it is not measured.
     start: Option<Duration>,
 }
 
 impl ProcessorClock {
-    /// Starts the clock of the current thread. Unless the work is expected to be heavy, the clock
-    /// makes no call, and returns at most [`LIGHT`].
-    pub(crate) fn start(is_heavy: bool) -> Self {
-        Self { since: Instant::now(), start: is_heavy.then(processor_time) }
+    /// Starts the clock of the current thread. To measure takes two calls. Otherwise, the clock
+    /// returns the time that has passed, which is not less, but at most [`LIGHT`].
+    pub(crate) fn start(is_measured: bool) -> Self {
+        Self { since: Instant::now(), start: is_measured.then(processor_time) }
     }
 
     /// Returns the processor time of the current thread since the start, in the same thread.
@@ -53,7 +53,7 @@ impl ProcessorClock {
         }
     }
 
-    /// Returns whether the work took longer than light work.
+    /// Returns whether the work took longer than an unmeasured time can tell.
     pub(crate) fn is_heavy(&self) -> bool {
         self.since.elapsed() >= LIGHT
     }

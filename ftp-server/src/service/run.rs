@@ -112,6 +112,8 @@ pub(crate) struct Runner {
     spent: Duration,
     /// Whether a command of this session was heavy, so that all later ones are measured.
     is_heavy: bool,
+    /// Whether the network of the client owes so much that its costs must be exact.
+    is_in_debt: bool,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
@@ -140,6 +142,7 @@ impl Runner {
             start: Instant::now(),
             spent: Duration::ZERO,
             is_heavy: false,
+            is_in_debt: false,
             fault: None,
         }
     }
@@ -413,7 +416,8 @@ impl Runner {
         self.spent += time;
         if self.spent >= limits::PROCESSOR_STEP {
             let spent = std::mem::take(&mut self.spent);
-            self.session.context.processor.pay_time(self.session.peer.ip(), spent);
+            let peer = self.session.peer.ip();
+            self.is_in_debt = self.session.context.processor.pay_time(peer, spent);
         }
     }
 
@@ -432,10 +436,12 @@ impl Runner {
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
-        let clock = had_user.then(|| ProcessorClock::start(self.is_heavy));
+        let is_measured = self.is_heavy || self.is_in_debt;
+        let clock = had_user.then(|| ProcessorClock::start(is_measured));
         let outcome = command::dispatch(&mut self.session, verb, argument);
         if let Some(clock) = clock {
-            // From its first heavy command on, a session is measured.
+            // From its first heavy command on, a session is measured. Until then, the time that has
+            // passed is enough, as long as even that makes no debt to speak of.
             self.is_heavy |= clock.is_heavy();
             self.spend(clock.elapsed());
         }

@@ -264,11 +264,10 @@ impl<'a> TransferWatch<'a> {
         let mut share = None;
         let peer = self.session.peer.ip();
         let Context { searches, processor, copying, .. } = &*self.session.context;
-        let mut is_heavy = false;
+        let mut is_first = true;
         loop {
-            let clock = ProcessorClock::start(is_heavy);
-            // Most transfers are prepared in one step.
-            is_heavy = true;
+            // Most transfers are prepared in one step, which is not worth the calls.
+            let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
             let is_prepared = match payload {
                 Payload::Send(outgoing) => outgoing
                     .prepare()
@@ -277,7 +276,7 @@ impl<'a> TransferWatch<'a> {
                     .prepare()
                     .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile))?,
             };
-            let cost = clock.elapsed();
+            let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
             let is_upload = matches!(payload, Payload::Receive(..));
             if cost >= limits::PROCESSOR_STEP && share.is_none() {
                 if is_upload { copying } else { processor }.pay_time(peer, cost);

@@ -54,13 +54,15 @@ impl Debts {
         Self::new(&table::COPYING, SECOND / 32, 2 * SECOND)
     }
 
-    /// Charges the network of `peer` for processor time.
-    pub(crate) fn pay_time(&self, peer: IpAddr, time: Duration) {
-        self.pay(peer, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    /// Charges the network of `peer` for processor time. Returns whether it owes more than half of
+    /// its credit then, so that estimates are not good enough any more.
+    pub(crate) fn pay_time(&self, peer: IpAddr, time: Duration) -> bool {
+        self.pay(peer, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)) > self.credit / 2
     }
 
-    /// Charges the network of `peer`, which may owe more than its credit afterwards.
-    fn pay(&self, peer: IpAddr, cost: u64) {
+    /// Charges the network of `peer`, which may owe more than its credit afterwards. Returns its
+    /// debt.
+    fn pay(&self, peer: IpAddr, cost: u64) -> u64 {
         let mut books = self.settled(Instant::now());
         let payer = Networks::around(peer).holder();
         if !books.debts.contains_key(&payer) && books.debts.len() >= limits::DEBTORS {
@@ -69,6 +71,7 @@ impl Debts {
         }
         let debt = books.debts.entry(payer).or_default();
         *debt = debt.saturating_add(cost);
+        *debt
     }
 
     /// Returns how long the network of `peer` must wait until its debt is within its credit, at

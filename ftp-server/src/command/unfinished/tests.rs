@@ -18,7 +18,9 @@ use crate::net::admission::Admission;
 use crate::net::balancer::Ends;
 use crate::rate::Throttle;
 use crate::session::{Access, Outcome, Payload, PreparedTransfer, User};
-use crate::storage::{LocalConfig, LocalStorage, MemoryStorage, StreamEnd, SyncPolicy, Upload};
+use crate::storage::{
+    LocalConfig, LocalStorage, MemoryStorage, MountedStorage, StreamEnd, SyncPolicy, Upload,
+};
 use crate::tls::TlsPolicy;
 
 /// The file, its directory, and names beside them.
@@ -688,14 +690,22 @@ fn every_sequence_of_commands_ends_as_promised_fs_15() {
 }
 
 #[test]
-fn random_sequences_end_as_promised_on_a_disk_fs_15() {
+fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
     let mut numbers = crate::storage::Numbers(1);
-    for round in 0..300 {
+    let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
+    for round in 0..rounds {
         let root = tempfile::tempdir().unwrap();
         let storage = LocalStorage::open(root.path()).unwrap();
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+        let storage = storage.configured(config).unwrap();
         let length = 3 + round % 6;
         let acts: Vec<Act> = (0..length).map(|_| numbers.one_of(ACTS)).collect();
-        check(storage.configured(config).unwrap(), &acts);
+        match round % 2 {
+            0 => check(storage, &acts),
+            _ => {
+                let mounted = MountedStorage::new(storage).mount("/m", MemoryStorage::new());
+                check(mounted.unwrap(), &acts);
+            }
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! A directory below the root, held open while names in it change.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, readlink, renameat, renameat_with, syncfs,
+    AtFlags, Mode, OFlags, RenameFlags, StatxAttributes, fsync, openat, readlink, renameat,
+    renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -22,6 +23,8 @@ pub(super) struct Directory {
     below: Option<Arc<OwnedFd>>,
     /// The path by which the directory was opened, relative to the root.
     path: Arc<[u8]>,
+    /// Device and inode, once they were asked for. Those of an open directory never change.
+    identity: OnceLock<(u64, u64)>,
 }
 
 impl Directory {
@@ -32,7 +35,7 @@ impl Directory {
             0 => None,
             _ => Some(Arc::new(root::readable_or_not(|flags| root.open_beneath(path, flags))?)),
         };
-        Ok(Self { root: Arc::clone(root), below, path: path.into() })
+        Ok(Self { root: Arc::clone(root), below, path: path.into(), identity: OnceLock::new() })
     }
 
     /// Returns the path of the directory relative to the root, empty for the root itself. The
@@ -54,6 +57,23 @@ impl Directory {
 
     pub(super) fn root(&self) -> &Arc<Root> {
         &self.root
+    }
+
+    /// Returns the metadata and the attributes of the directory itself.
+    pub(super) fn look(&self) -> Result<(Metadata, StatxAttributes)> {
+        let found = root::look_at(self, ".", AtFlags::empty())?;
+        self.identity.get_or_init(|| found.0.identity);
+        Ok(found)
+    }
+
+    /// Returns the device and inode of the directory. Only the first call asks the system, unless
+    /// [`look`](Self::look) has done so.
+    pub(super) fn identity(&self) -> Result<(u64, u64)> {
+        match (&self.below, self.identity.get()) {
+            (None, _) => Ok(self.root.identity()),
+            (_, Some(identity)) => Ok(*identity),
+            _ => self.look().map(|(found, _)| found.identity),
+        }
     }
 
     /// Returns whether both directories were opened by the same path.
@@ -91,7 +111,7 @@ impl Directory {
     /// Syncs the file system of this directory, which cannot be read: through the next directory
     /// above that can be read, or through a file without a name in this one.
     fn sync_file_system(&self) -> Result<()> {
-        let (device, _) = root::metadata_of(self)?.identity;
+        let (device, _) = self.identity()?;
         for levels in 1..=depth(&self.path) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let path = "../".repeat(levels);

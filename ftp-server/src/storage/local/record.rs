@@ -14,11 +14,11 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::Directory;
 use super::failure::system;
 use super::files::Files;
+use super::hidden;
 use super::name::{self, RecordNames};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::target::Target;
 use super::usage::Usage;
-use super::{hidden, root};
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
     Metadata, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
@@ -31,7 +31,7 @@ static RUNNING: RunningUploads<Place> = RunningUploads::new();
 type Place = ((u64, u64), Vec<u8>);
 
 fn place(directory: &Directory, name: &[u8]) -> Result<Place, Errno> {
-    Ok((root::metadata_of(directory)?.identity, name.to_vec()))
+    Ok((directory.identity()?, name.to_vec()))
 }
 
 /// What becomes of the bytes of an upload that is cut.

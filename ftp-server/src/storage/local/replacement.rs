@@ -272,11 +272,10 @@ impl Replacement {
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
-        let now = self.target_now();
-        let Some(record) = self.record.as_ref().filter(|record| record.is_valid(now.as_ref()))
-        else {
+        let Some(record) = &self.record else { return Ok(false) };
+        if !record.is_valid(self.target_now().as_ref()) {
             return Ok(false);
-        };
+        }
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
         if when_cut == WhenCut::Publish && self.end == StreamEnd::Cut && self.output.position() > 0
         {

@@ -83,8 +83,7 @@ impl Target {
     /// Returns `Fixed` with the reason if no new file can take the name, so that the client learns
     /// it before it sends the file.
     pub(super) fn check_replaceable(&self) -> Result<(), StorageError> {
-        let (above, attributes) =
-            root::look_at(&self.directory, ".", AtFlags::empty()).map_err(system)?;
+        let (above, attributes) = self.directory.look().map_err(system)?;
         let is_owned_by_other = |old: Metadata| {
             let user = Some(geteuid().as_raw());
             [old, above].iter().all(|it| it.ids.map(|(user, _)| user) != user)

@@ -83,7 +83,7 @@ impl Scene {
         }
         match state {
             "PV" | "OP" | "PR" | "PA" | "RO" | "TR" => {
-                *data = Some(Data::Connected(session.passive()))
+                *data = Some(Data::Connected(session.passive()));
             }
             #[cfg(feature = "tls")]
             "TP" => *data = Some(Data::Protected(session.passive())),
