@@ -38,6 +38,8 @@ pub(crate) struct Context {
     /// The script of a test: its recorders and the faults that it injects.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
+    /// The connections from balancers whose PROXY header has not arrived yet.
+    pub(crate) before_headers: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
     /// The sessions of each logged-in user.
@@ -111,6 +113,7 @@ impl Context {
             site,
             script,
             shared,
+            before_headers: admission.before_headers(),
             admission,
             user_sessions: Arc::default(),
             deflating: Arc::default(),
@@ -167,6 +170,7 @@ impl Context {
             script: self.script.clone(),
             shared: self.shared.clone(),
             admission: Arc::clone(&self.admission),
+            before_headers: Arc::clone(&self.before_headers),
             user_sessions: Arc::clone(&self.user_sessions),
             deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),

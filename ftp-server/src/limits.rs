@@ -109,7 +109,7 @@ pub(crate) const STAT_ENTRIES: usize = 1_000;
 
 /// Maximum number of transfers that compress data at the same time (`MODE Z`). Each needs about 300
 /// KiB of memory; together, they use at most a sixteenth of the memory.
-pub(crate) const ENCODERS: usize = 256;
+pub(crate) const ENCODERS: u64 = 256;
 
 /// Maximum number of processor-bound jobs of each kind at a time in the whole server: two digests,
 /// and two of the searches that [`PREPARE`] describes.

@@ -83,8 +83,8 @@ pub(super) fn in_mode(
             Payload::Send(Box::new(BlockOutgoing::new(outgoing, offset)))
         }
         Payload::Send(outgoing) if mode == TransferMode::Deflate => {
-            let deflating = &session.context.deflating;
-            let deflated = DeflateOutgoing::new(outgoing, deflate_level, deflating);
+            let (deflating, peer) = (&session.context.deflating, session.peer.ip());
+            let deflated = DeflateOutgoing::new(outgoing, deflate_level, deflating, peer);
             Payload::Send(Box::new(deflated.ok_or_else(reply::too_much_to_compress)?))
         }
         payload => payload,

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::waiting::WaitingRoom;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
@@ -26,8 +25,6 @@ pub(crate) struct Admission {
     /// cannot keep out the others.
     pending: Arc<Shares>,
     held: Mutex<Occupancy>,
-    /// Connections from balancers whose PROXY header has not arrived yet.
-    pub(crate) waiting: Arc<WaitingRoom>,
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +61,15 @@ impl Admission {
             seats: shares(&table::SEATS, total),
             pending: shares(&table::PENDING, total.div_ceil(2)),
             held: Mutex::default(),
-            waiting: WaitingRoom::new(total.div_ceil(2)),
         })
+    }
+
+    /// Creates the places of connections from balancers whose PROXY header has not arrived yet. They
+    /// do not count as sessions: otherwise, a client that the server later refuses could take
+    /// another client's place.
+    pub(crate) fn before_headers(&self) -> Arc<Self> {
+        let total = usize::try_from(self.seats.total()).unwrap_or(usize::MAX);
+        Self::new(total.min(2 * limits::WAITING), 0)
     }
 
     /// Changes the limit per host for new connections (0: unlimited).
@@ -219,13 +223,16 @@ mod tests {
     }
 
     fn connect(admission: &Arc<Admission>, host: &str) -> Option<Connected> {
-        let permit = admission.admit(address(host))?;
+        admission.admit(address(host)).map(connected)
+    }
+
+    fn connected(permit: Permit) -> Connected {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         let line = Arc::new(SessionHandle::new(stream, peer));
         permit.is_for(&line);
-        Some(Connected { permit, line, client })
+        Connected { permit, line, client }
     }
 
     fn counts(admission: &Admission) -> [u64; 3] {
@@ -429,6 +436,25 @@ mod tests {
         let _again = admit().unwrap();
         drop(permits);
         assert_eq!(counts(&admission), [1, 1, 0]);
+    }
+
+    #[test]
+    fn connections_without_a_proxy_header_give_way_to_each_other_ho_09() {
+        let admission = Admission::new(1_000, 1);
+        let waiting = admission.before_headers();
+        let enter = |balancer| waiting.admit_balancer(address(balancer)).map(connected);
+        let mut few = enter("192.0.2.1").unwrap();
+        let mut many: Vec<_> = std::iter::from_fn(|| enter("198.51.100.1")).collect();
+        assert_eq!(many.len() + 1, limits::WAITING + limits::LEAVING);
+        let closed =
+            many.iter_mut().map(Connected::is_closed).filter(|is_closed| *is_closed).count();
+        assert_eq!((closed, few.is_closed()), (limits::LEAVING, false));
+        drop(many.remove(0));
+        assert!(enter("192.0.2.1").is_some());
+        assert!(!few.is_closed() && many[closed - 1].is_closed());
+        assert_eq!(counts(&admission), [0; 3]);
+        drop((few, many));
+        assert_eq!(counts(&waiting), [0; 3]);
     }
 
     #[test]

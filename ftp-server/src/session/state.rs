@@ -391,7 +391,8 @@ impl Session {
         let is_in_blocks = self.transfer.mode == TransferMode::Block;
         Encoding {
             blocks: is_in_blocks.then(|| Blocks::new(offset)),
-            deflate: is_deflated.then(|| Box::new(Inflating::new(&self.context.deflating))),
+            deflate: is_deflated
+                .then(|| Box::new(Inflating::new(&self.context.deflating, self.peer.ip()))),
             ascii: is_ascii.then(AsciiDecoder::new),
         }
     }

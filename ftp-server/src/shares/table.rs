@@ -76,6 +76,22 @@ pub(crate) const SEARCHES: Scarce = Scarce {
     has_reserve: true,
 };
 
+pub(crate) const ENCODERS: Scarce = Scarce {
+    thing: "transfers that compress",
+    number: "256; a sixteenth of the memory",
+    patience: Patience::None,
+    kept: "until the transfer ends",
+    has_reserve: true,
+};
+
+pub(crate) const TURNS: Scarce = Scarce {
+    thing: "turns to compress or decompress",
+    number: "half of the processors",
+    patience: Patience::For(limits::PREPARE),
+    kept: "milliseconds",
+    has_reserve: false,
+};
+
 pub(crate) const PORTS: Scarce = Scarce {
     thing: "passive ports",
     number: "`passive.ports`",
@@ -102,8 +118,10 @@ pub(crate) const COPYING: Scarce = Scarce {
 
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 9] =
-    [&SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &PORTS, &PROCESSOR, &COPYING];
+const ALL: [&Scarce; 11] = [
+    &SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &ENCODERS, &TURNS, &PORTS,
+    &PROCESSOR, &COPYING,
+];
 
 impl Patience {
     /// Returns the time, or zero if the caller does not wait or has a deadline of its own.
