@@ -331,8 +331,9 @@ impl Replacement {
     /// not have the name for that, or was moved out of the root.
     fn leave_empty_record(&self) -> bool {
         let running = self.record.as_ref().map(|record| &record.names.running);
-        let is_left =
-            self.hidden.as_ref() == running && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok();
+        let is_left = self.hidden.as_ref() == running
+            && self.directory.check_beneath().is_ok()
+            && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok();
         if is_left {
             hidden::unlock(&self.output);
             self.directory.root().has_kept();
