@@ -107,12 +107,12 @@ fn receive(
     let shared = session.shared_storage_at(&path, right).ok_or_else(reply::no_right)?;
     let shared = Arc::clone(shared);
     let storage = &*shared;
-    if is_ascii && session.transfer.restart > 0 {
+    check_name(session, storage, &path, mode)?;
+    let mode = unfinished::upload_mode(session, storage, &path, mode)?;
+    if is_ascii && matches!(mode, WriteMode::From(_) | WriteMode::Resume(_)) {
         let text = "Restarting an upload needs TYPE I";
         return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));
     }
-    check_name(session, storage, &path, mode)?;
-    let mode = unfinished::upload_mode(session, storage, &path, mode)?;
     let present = match mode {
         WriteMode::Create | WriteMode::Replace => 0,
         WriteMode::From(offset) | WriteMode::Resume(offset) => offset,

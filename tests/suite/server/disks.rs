@@ -146,7 +146,10 @@ fn a_file_system_quota_fails_with_552_and_keeps_the_old_file_cm_106_hf_03() {
                 found.truncate(old.len());
             }
             assert!(found == old, "{command}");
-            assert_eq!(names_in(&limited), ["old"], "{command}");
+            assert_eq!(published_in(&limited), ["old"], "{command}");
+            let records = names_in(&limited).into_iter().filter(|name| name != "old");
+            let lengths = records.map(|it| std::fs::metadata(limited.join(it)).expect("it").len());
+            assert!(lengths.into_iter().all(|length| length == 0), "{command}");
             std::fs::remove_file(limited.join("old")).expect("it was there");
             tell(&["filesystem", "sync"], &limited);
         }

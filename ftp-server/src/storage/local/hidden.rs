@@ -5,6 +5,7 @@
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::RwLock;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,13 +21,17 @@ use super::directory::Directory;
 use super::name::{self, Hidden};
 use super::root;
 use super::usage::{Cost, Usage};
+use crate::lock::unpoisoned;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
 
-/// How often, and after how long, to try again to lock a file that is to be removed: another session
+/// How often, and after how long, to try again to lock a file that is to be removed: another process
 /// may be looking at it for a moment.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Shared by the sessions of this process that look at a hidden file, for which they lock it.
+static LOOKING: RwLock<()> = RwLock::new(());
 
 /// Locks a file; returns EWOULDBLOCK if the file is already locked.
 pub(super) fn lock(file: impl AsFd) -> Result<()> {
@@ -135,6 +140,7 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
 /// Returns EWOULDBLOCK if a process is writing to it, ENOENT if it is missing or not a file of an
 /// upload, and another error if the file system has no locks.
 pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let _looking = unpoisoned(LOOKING.read());
     open_to_look(directory, name).map(|(file, _)| unlock(&file))
 }
 
@@ -178,14 +184,20 @@ pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
 /// Returns an error if the file cannot be removed, or if its file system has no locks and a process
 /// might be writing to it.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    let mut removed = remove_now(usage, directory, name);
     for _ in 0..TRIES {
-        match remove_now(usage, directory, name) {
-            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
-            Err(Errno::NOENT) => return Ok(true),
-            removed => return removed.map(|()| true),
+        if removed != Err(Errno::WOULDBLOCK) {
+            break;
         }
+        thread::sleep(PAUSE);
+        let _alone = unpoisoned(LOOKING.write());
+        removed = remove_now(usage, directory, name);
     }
-    Ok(false)
+    match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn remove_now(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {

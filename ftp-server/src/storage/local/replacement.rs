@@ -173,9 +173,12 @@ impl Replacement {
     }
 
     /// Returns the metadata of the file that has the name now, without a running append.
-    fn target_now(&self) -> Option<Metadata> {
-        let found = self.directory.metadata(&self.name).ok();
-        found.map(|found| self.directory.root().usage().settled(found))
+    fn target_now(&self) -> Result<Option<Metadata>, Errno> {
+        match self.directory.metadata(&self.name) {
+            Ok(found) => Ok(Some(self.directory.root().usage().settled(found))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Opens the file that currently has the name.
@@ -201,7 +204,7 @@ impl Replacement {
         let change = root.usage().change();
         let record = self.record.as_ref().filter(|_| self.former.is_some() && self.old.is_some());
         if let Some(record) = record
-            && record.would_lose(self.target_now().as_ref())
+            && record.would_lose(self.target_now()?.as_ref())
         {
             self.refusal = Some(StorageErrorKind::Exists);
             return Err(Errno::EXIST);
@@ -273,7 +276,7 @@ impl Replacement {
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        if !record.is_valid(self.target_now().as_ref()) {
+        if !record.is_valid(self.target_now()?.as_ref()) {
             return Ok(false);
         }
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
@@ -327,13 +330,16 @@ impl Replacement {
         Ok(true)
     }
 
-    /// Leaves the record without bytes, as a killed server would. Returns `false` if the file does
-    /// not have the name for that, or was moved out of the root.
+    /// Leaves the record without bytes, as a killed server would. Returns `false` if that is not
+    /// possible.
     fn leave_empty_record(&self) -> bool {
-        let running = self.record.as_ref().map(|record| &record.names.running);
-        let is_left = self.hidden.as_ref() == running
-            && self.directory.check_beneath().is_ok()
-            && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok();
+        let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return false };
+        let running = &record.names.running;
+        // Some file systems free no space above a quota unless a file is removed.
+        let is_left = self.directory.check_beneath().is_ok()
+            && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok()
+            && (hidden == running
+                || self.directory.rename_new(hidden, &self.directory, running).is_ok());
         if is_left {
             hidden::unlock(&self.output);
             self.directory.root().has_kept();
