@@ -110,9 +110,7 @@ pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
     Precision, Role, Zone,
 };
-pub use parameters::{
-    FormCode, RepresentationType, Structure, TransferMode, TransferParameters, TypeCode,
-};
+pub use parameters::{FormCode, RepresentationType, Structure, TransferMode, TypeCode};
 pub use pathname::{Escaped, Pathname};
 pub use pattern::Pattern;
 pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};

@@ -244,19 +244,6 @@ impl TransferMode {
     }
 }
 
-/// The parameters of a session. `Default` gives the initial parameters of RFC 959 §5.1: ASCII
-/// non-print, file structure, stream mode.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct TransferParameters {
-    /// The type, set by `TYPE`.
-    pub representation: RepresentationType,
-    /// The structure, set by `STRU`.
-    pub structure: Structure,
-    /// The mode, set by `MODE`.
-    pub mode: TransferMode,
-}
-
 /// The start of the next transfer: a byte offset in the file, 0 to 2^63 - 1.
 ///
 /// The offset is counted in the representation type of that transfer.

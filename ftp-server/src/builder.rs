@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
+use crate::budget;
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;
-use crate::net::admission::{self, Admission};
-use crate::net::socket;
+use crate::net::admission::Admission;
+use crate::net::{random, socket};
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
 use crate::site_commands::SiteCommands;
@@ -278,6 +279,9 @@ impl Parts {
         if let Some(act) = self.once_bound.take() {
             act().map_err(Error::OnceBound)?;
         }
+        if let Err(error) = random::number() {
+            log::error!("the system returns no random numbers: {error}; transfers will fail");
+        }
         let admission = admission(&self.config);
         // The threads for handshakes start here, outside of sessions, so they are never confined.
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
@@ -361,7 +365,7 @@ fn no_address() -> Error {
 /// Returns the limits on connections. The total limit is the configured limit or the system's
 /// limit, whichever is lower.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
-    let (system_cap, system_reason) = admission::system_cap();
+    let (system_cap, system_reason) = budget::system_cap();
     let wanted = config.limits.sessions;
     let (cap, reason) = match wanted > 0 && wanted < system_cap {
         true => (wanted, "configuration"),

@@ -226,7 +226,9 @@ pub struct Timeouts {
 #[non_exhaustive]
 pub struct Limits {
     /// Maximum number of sessions in total (default: 0, as many as the system's limits allow at
-    /// startup). A larger number than the system allows has the same effect as 0.
+    /// startup). A larger number than the system allows has the same effect as 0. The last eighth,
+    /// at least one of two or more, is for networks that have no session: an IPv4 address or an
+    /// IPv6 /48 counts as one network.
     pub sessions: usize,
     /// Maximum number of connections from one IPv4 address or one IPv6 /64 (default: 0, unlimited).
     /// Connections without a login also have a fixed limit per client host. Loopback is exempt from
@@ -234,8 +236,9 @@ pub struct Limits {
     pub per_address: usize,
     /// Maximum number of sessions of one user at a time (default: 0, unlimited).
     pub per_user: usize,
-    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB). If no large
-    /// buffer is left, a transfer uses small ones of at most 64 KiB in total.
+    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB); never more than
+    /// an eighth of the memory. If no large buffer is left, a transfer uses small ones of at most
+    /// 64 KiB in total.
     pub buffers: u64,
     /// Maximum bytes of files and listings per second in one session, both directions together
     /// (default: 0, unlimited).

@@ -7,18 +7,20 @@ use std::time::Instant;
 use ftp_proto::Network;
 
 use crate::auth::{Authenticator, UserSessions};
-use crate::command::replacing::Replacements;
+use crate::budget;
+use crate::command::unfinished::Reads;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
+use crate::limits;
 use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
-use crate::places::Places;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
+use crate::shares::{Debts, Shares, table};
 use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
@@ -36,9 +38,11 @@ pub(crate) struct Context {
     /// The script of a test: its recorders and the faults that it injects.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
+    /// The connections from balancers whose PROXY header has not arrived yet.
+    pub(crate) before_headers: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of each logged-in user with a limit on their number or their combined rate.
+    /// The sessions of each logged-in user.
     pub(crate) user_sessions: Arc<UserSessions>,
     /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
@@ -50,12 +54,16 @@ pub(crate) struct Context {
     pub(crate) buffers: Arc<Buffers>,
     /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
-    /// A limit on the number of digests in progress.
-    pub(crate) digests: Arc<Places>,
-    /// A limit on the number of running searches for a restart offset or for matching names.
-    pub(crate) searches: Arc<Places>,
-    /// Uploads from byte 0 that are running or were interrupted.
-    pub(crate) replacements: Arc<Replacements>,
+    /// The places for digests in progress.
+    pub(crate) digests: Arc<Shares>,
+    /// The places for long searches for a restart offset or for matching names.
+    pub(crate) searches: Arc<Shares>,
+    /// The files that users have read lately.
+    pub(crate) reads: Arc<Reads>,
+    /// The debts of clients for the processor time of their commands.
+    pub(crate) processor: Arc<Debts>,
+    /// The debts of clients for copies of old content to new uploads.
+    pub(crate) copying: Arc<Debts>,
     /// The relay, which starts a new thread for each session that must leave its own.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
@@ -97,7 +105,7 @@ impl Context {
             announcer: Announcer::new(&config),
             bans: Arc::new(Bans::new(&config, shared.clone())),
             watchdog: Arc::default(),
-            buffers: Arc::new(Buffers::new(config.limits.buffers)),
+            buffers: buffers(&config),
             config,
             authenticator,
             tls,
@@ -105,12 +113,15 @@ impl Context {
             site,
             script,
             shared,
+            before_headers: admission.before_headers(),
             admission,
             user_sessions: Arc::default(),
             deflating: Arc::default(),
-            digests: Arc::default(),
-            searches: Arc::default(),
-            replacements: Arc::default(),
+            digests: Shares::new(&table::DIGESTS, limits::HEAVY),
+            searches: Shares::new(&table::SEARCHES, limits::HEAVY),
+            reads: Arc::default(),
+            processor: Debts::of_processors(),
+            copying: Debts::of_copies(),
             relay: Arc::default(),
             register: Arc::default(),
         })
@@ -149,7 +160,7 @@ impl Context {
             watchdog: Arc::clone(&self.watchdog),
             buffers: match config.limits.buffers == former.limits.buffers {
                 true => Arc::clone(&self.buffers),
-                false => Arc::new(Buffers::new(config.limits.buffers)),
+                false => buffers(&config),
             },
             config,
             authenticator,
@@ -159,11 +170,14 @@ impl Context {
             script: self.script.clone(),
             shared: self.shared.clone(),
             admission: Arc::clone(&self.admission),
+            before_headers: Arc::clone(&self.before_headers),
             user_sessions: Arc::clone(&self.user_sessions),
             deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
-            replacements: Arc::clone(&self.replacements),
+            reads: Arc::clone(&self.reads),
+            processor: Arc::clone(&self.processor),
+            copying: Arc::clone(&self.copying),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),
         })
@@ -203,6 +217,12 @@ impl Current {
     pub(crate) fn set(&self, context: Arc<Context>) {
         *unpoisoned(self.0.lock()) = context;
     }
+}
+
+/// Returns the large buffers of all transfers.
+fn buffers(config: &ServerConfig) -> Arc<Buffers> {
+    let most = budget::memory_in_all().unwrap_or(u64::MAX) / 8;
+    Arc::new(Buffers::new(config.limits.buffers.min(most)))
 }
 
 impl std::fmt::Debug for Current {

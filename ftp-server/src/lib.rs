@@ -37,6 +37,7 @@
 compile_error!("ftp-server requires Linux: it uses openat2, O_TMPFILE and sendfile");
 
 mod auth;
+mod budget;
 mod builder;
 mod command;
 mod config;
@@ -53,12 +54,12 @@ mod log;
 mod name_pattern;
 mod net;
 mod pace;
-mod places;
 mod rate;
 mod reply;
 mod server;
 mod service;
 mod session;
+mod shares;
 mod site_commands;
 mod storage;
 pub mod testing;
@@ -98,7 +99,8 @@ pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, DirectoryUse, Entries, Entry,
     EntryKind, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata,
     MountedStorage, Names, PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

@@ -32,12 +32,13 @@ pub(crate) const PROXY_WAIT: Duration = Duration::from_secs(5);
 /// Maximum time for which a passive port stays open without a transfer.
 pub(crate) const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
-/// Maximum time that a command waits for a free passive port.
-pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
+/// Maximum time that a command waits for a free passive port, longer than [`PORT_UNUSED`].
+pub(crate) const PORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Time for which a passive port stays reserved without a transfer. After that, another host can
-/// get the port if all ports are in use. Clients begin a transfer soon after they get a port.
-pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(5);
+/// Time for which a passive port stays reserved for a client that does not connect. After that,
+/// another network can get the port if all ports are in use. Clients connect soon after they get a
+/// port.
+pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(1);
 
 /// Maximum time to retry a passive port that is in use although no session holds it. A new child
 /// process has copies of all open sockets until it executes its program.
@@ -79,8 +80,13 @@ pub(crate) const WAITING: usize = 128;
 /// Maximum number of command lines that wait for the end of a transfer.
 pub(crate) const WAITING_LINES: usize = 256;
 
-/// Number of connections from other hosts to a passive port after which the transfer fails.
-pub(crate) const STRANGERS: u32 = 16;
+/// Number of connections that can wait at a passive port until its transfer begins. If strangers
+/// fill this queue, the system ignores the client's connection, and the client would hang.
+pub(crate) const PORT_QUEUE: i32 = 512;
+
+/// Number of connections from other hosts to a passive port after which the transfer fails: more
+/// than wait in its queue, so that the client's connection among them is found.
+pub(crate) const STRANGERS: u32 = 1_000;
 
 /// Number of consecutive invalid lines and unknown commands that end a session in which no user is
 /// logged in.
@@ -102,16 +108,12 @@ pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 pub(crate) const STAT_ENTRIES: usize = 1_000;
 
 /// Maximum number of transfers that compress data at the same time (`MODE Z`). Each needs about 300
-/// KiB of memory.
-pub(crate) const ENCODERS: usize = 256;
+/// KiB of memory; together, they use at most a sixteenth of the memory.
+pub(crate) const ENCODERS: u64 = 256;
 
 /// Maximum number of processor-bound jobs of each kind at a time in the whole server: two digests,
 /// and two of the searches that [`PREPARE`] describes.
-pub(crate) const HEAVY: usize = 2;
-
-/// Maximum number of jobs of each kind for one IPv4 address or one IPv6 /64: half of [`HEAVY`], so
-/// that no host blocks the others.
-pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
+pub(crate) const HEAVY: u64 = 2;
 
 /// Maximum size of a file for `HASH`, in bytes. A digest of a larger file usually takes longer than
 /// a minute.
@@ -119,6 +121,21 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Maximum duration of a digest: clients usually wait this long for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
+
+/// Maximum time for which a command waits because earlier commands of its network have cost too
+/// much processor time.
+pub(crate) const PROCESSOR_WAIT: Duration = Duration::from_secs(10);
+
+/// Processor time of commands after which a session tells the other sessions of its cost. Charging
+/// each command would cost more than most commands.
+pub(crate) const PROCESSOR_STEP: Duration = Duration::from_millis(1);
+
+/// Maximum number of networks whose debts are remembered.
+pub(crate) const DEBTORS: usize = 4_096;
+
+/// Maximum time for which a digest waits for its turn. Other networks give way between two steps,
+/// so only the digests of the same address delay each other for longer.
+pub(crate) const DIGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Maximum duration of a search. A download in type ASCII searches for its restart offset; a
 /// listing or a `STAT` searches for matching names. A search costs processor time without network
@@ -181,11 +198,8 @@ pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// replace the file meanwhile.
 pub(crate) const PROVED_SIZE: Duration = Duration::from_secs(1);
 
-/// Maximum number of partial uploads that one session remembers: those whose length `SIZE` has
-/// reported and that the session has not resumed. At the maximum, `SIZE` reports no further partial
-/// upload, because the session could not remember it for a later `APPE`.
-pub(crate) const PARTIALS_TOLD: usize = 32;
+/// Maximum number of paths of which one session remembers what the client was told.
+pub(crate) const PATHS_HEARD: usize = 32;
 
-/// Maximum number of interrupted uploads that the whole server remembers; only uploads from byte 0
-/// count. The server forgets the oldest first.
-pub(crate) const REPLACEMENTS: usize = 1_000;
+/// Number of files that a server remembers as read; at most twice as many.
+pub(crate) const READS: usize = 1_000;

@@ -29,6 +29,11 @@ impl Rate {
         (bytes_per_second > 0).then(|| Arc::new(rate))
     }
 
+    /// Returns the limit in bytes per second.
+    pub(crate) const fn per_second(&self) -> u64 {
+        self.per_second
+    }
+
     /// Returns the maximum number of bytes to reserve at a time.
     fn share(&self) -> u64 {
         (self.per_second / SHARE).max(1)

@@ -89,6 +89,12 @@ pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large for HASH")
 }
 
+/// Returns the reply if a digest gets no turn within
+/// [`limits::DIGEST_WAIT`](crate::limits::DIGEST_WAIT).
+pub(crate) fn too_many_digests() -> Reply {
+    Reply::new(ReplyCode::FILE_BUSY, "Too many digests in progress, try again later")
+}
+
 /// Returns the reply if a search takes longer than [`limits::PREPARE`](crate::limits::PREPARE).
 pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Preparing the data took too long")

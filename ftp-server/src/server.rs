@@ -11,11 +11,11 @@ use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::net::admission::host_of;
 use crate::net::listener;
 use crate::net::listening_socket::ListeningSocket;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
+use crate::shares::host_of;
 use crate::tls::{Acceptor, Resumptions, Tls};
 
 /// Time for cut sessions to send a last reply. After that, the server closes their connections, and

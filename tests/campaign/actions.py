@@ -106,7 +106,8 @@ class Maker:
 
     def _resume(self, rate: int) -> Optional[Action]:
         name = self._some(rate)
-        if name is None:
+        # A client that has asked for the size of an unfinished upload gets 450 for its first download.
+        if name is None or self.tree.is_interrupted(name):
             return None
         content, target = self.tree.files[name], self.local / "down"
         held = content[: self.random.randint(0, len(content))]

@@ -111,17 +111,22 @@ impl TempRoot {
         names
     }
 
-    /// Returns the same as [`names`](Self::names), without the files with which our server marks
-    /// interrupted replacements. These files stay for a day.
+    /// Returns the same as [`names`](Self::names), without the empty files with which our server
+    /// records unfinished uploads whose bytes are not kept. These files stay for 12 hours.
     #[must_use]
-    pub fn names_without_markers(&self) -> Vec<Vec<u8>> {
+    pub fn names_without_records(&self) -> Vec<Vec<u8>> {
         let mut names = self.names();
-        names.retain(|name| !name.starts_with(b".ftp-upload-replacing-"));
+        let is_record = |name: &Vec<u8>| {
+            let path = self.path().join(OsStr::from_bytes(name));
+            name.starts_with(b".ftp-upload-kept-")
+                && fs::metadata(path).is_ok_and(|found| found.len() == 0)
+        };
+        names.retain(|name| !is_record(name));
         names
     }
 
-    /// Returns the names in the directory that clients of our server can see: neither partial
-    /// uploads nor marks of interrupted replacements.
+    /// Returns the names in the directory that clients of our server can see: neither bytes nor
+    /// records of unfinished uploads.
     #[track_caller]
     #[must_use]
     pub fn published(&self) -> Vec<Vec<u8>> {

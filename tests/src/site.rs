@@ -47,7 +47,7 @@ impl Site {
         let show = |names: &[Vec<u8>]| -> Vec<String> {
             names.iter().map(|name| name.escape_ascii().to_string()).collect()
         };
-        assert_eq!(show(&self.root.names_without_markers()), show(&want), "what the root holds");
+        assert_eq!(show(&self.root.names_without_records()), show(&want), "what the root holds");
     }
 
     /// Removes everything in the root.

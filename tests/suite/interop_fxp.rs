@@ -128,7 +128,7 @@ fn fxp_with_a_server_outside_the_networks_is_refused_dc_30() {
         assert!(String::from_utf8_lossy(&ran.stderr).contains("reverse"), "{ran:?}");
         // lftp may leave before the server has given up the upload.
         wait_until("nothing else is left", || {
-            target.root.names_without_markers() == [b"copied file"]
+            target.root.names_without_records() == [b"copied file"]
         });
         assert_same("the old file", &target.root.read("copied file"), b"old");
     }

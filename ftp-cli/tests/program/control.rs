@@ -1,9 +1,11 @@
 //! The control socket of a running server: `who`, `status`, `kick`, `drain`, `reload`, `unban`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_tests::process::{LIMIT, Ran, run};
 use ftp_tests::raw::RawSession;
@@ -216,6 +218,50 @@ fn the_control_socket_has_the_configured_mode_and_group() {
     let missing = format!("control.socket = \"/proc/none/control\"\n{USERS}");
     server.configured.write(&missing);
     failed(&run(&mut server.configured.command(&[])), 3, "its directory is missing");
+}
+
+/// Any program that may connect can be silent, or read no answer.
+#[test]
+fn silent_clients_of_both_sockets_delay_no_others() {
+    let configured = Configured::new("");
+    let [metrics, control] = ["metrics", "control"].map(|name| configured.here.join(name));
+    let listen = format!("metrics.listen = \"unix:{}\"\n", metrics.display());
+    configured.write(&(listen + &text(&control, USERS)));
+    let served = configured.serve();
+    let silent: Vec<_> = (0..24)
+        .flat_map(|_| [&metrics, &control].map(|path| UnixStream::connect(path).unwrap()))
+        .collect();
+    let begun = Instant::now();
+    assert!(!run(ftp(&["who", "--control"]).arg(&control)).succeeded().is_empty());
+    let mut scrape = UnixStream::connect(&metrics).unwrap();
+    scrape.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    scrape.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop((silent, served));
+}
+
+/// `serve --check && reload` is the use.
+#[test]
+fn check_beside_the_running_server_reports_no_port_in_use() {
+    let server = Controlled::new(USERS);
+    let check = |address: std::net::SocketAddr| {
+        let listen = address.to_string();
+        run(&mut server.configured.command(&["--check", "--listen", &listen]))
+    };
+    let own = server.served.address;
+    let said = String::from_utf8(check(own).succeeded()).unwrap();
+    let process = server.served.running.child.id();
+    let line = format!("ok    {own}: the running server (process {process}) listens here\n");
+    assert!(said.contains(&line), "{said}");
+    let line =
+        format!("{} is in use; the server runs (process {process})", server.socket.display());
+    assert!(said.contains(&line), "{said}");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ran = check(other.local_addr().unwrap());
+    ran.exited(4);
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("another program uses this port"));
 }
 
 #[test]

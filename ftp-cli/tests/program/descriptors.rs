@@ -119,6 +119,55 @@ fn a_client_is_refused_with_421_if_no_thread_can_start_ho_02() {
     RawSession::login(served.address, "u", "p").expect_in_step();
 }
 
+/// Most failed allocations abort the process, so the server stops accepting sessions in time.
+#[test]
+fn a_limited_address_space_refuses_sessions_with_421_ho_02_ho_03() {
+    let root = TempRoot::new();
+    root.write("file", &[b'x'; 100_000]);
+    // The C library must not use up the space before the sessions do.
+    for (mib, least) in [(60_u64, 20), (100, 80), (200, 300)] {
+        let limit = format!("ulimit -v {}; exec \"$0\" \"$@\"", mib * 1_024);
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args([
+            "-c",
+            &limit,
+            env!("CARGO_BIN_EXE_ftp-cli"),
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        let served = Served::of(shell.args(["--user", "u:p"]).arg(root.path()));
+        assert!(served.said().contains("limited by RLIMIT_AS"), "{}", served.said());
+        let process = served.running.child.id();
+        let mut sessions: Vec<_> =
+            (0..1_000).map_while(|_| RawSession::try_login(served.address, "u", "p")).collect();
+        assert!(sessions.len() >= least, "{mib} MiB: {} sessions", sessions.len());
+        for _ in 0..20 {
+            let mut refused = RawSession::connect(served.address);
+            assert_eq!(refused.reply().bytes, b"421 Too many connections\r\n");
+            refused.expect_closed();
+        }
+        // Each may use what a session needs at times.
+        let busy: Vec<_> = sessions
+            .iter_mut()
+            .map(|session| {
+                let data = session.passive();
+                session.expect("RETR file", 150);
+                data
+            })
+            .collect();
+        for (session, data) in sessions.iter_mut().zip(busy) {
+            assert_eq!(data.read_to_end().len(), 100_000);
+            session.expect_reply(226);
+        }
+        assert!(address_space(process) < mib << 20);
+        println!("{mib} MiB: {} sessions in {} MiB", sessions.len(), address_space(process) >> 20);
+        // The C library keeps stacks and memory for the next threads.
+        sessions.truncate(sessions.len() / 2);
+        wait_until("a place", || RawSession::try_login(served.address, "u", "p").is_some());
+    }
+}
+
 /// No buffer of 256 KiB is available: transfers take longer or fail, and the server continues.
 #[test]
 fn transfers_survive_a_lack_of_memory_hf_09() {

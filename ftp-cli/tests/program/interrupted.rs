@@ -98,7 +98,7 @@ fn random_signals_leave_only_complete_files_hl_10_li_10() {
     assert!(ended >= 10, "{ended} were ended, {done} came to their end");
     // After the sessions have ended, nothing changes any more.
     server.shutdown(LIMIT);
-    let names = root.names_without_markers();
+    let names = root.names_without_records();
     assert!(names.iter().all(|name| name == b"file" || name == b"new"), "{names:?}");
     assert!(names.len() == 1 || root.read("new") == content);
 }

@@ -5,6 +5,7 @@ use ftp_tests::process::{LIMIT, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
+use crate::config::Configured;
 use crate::serve::Served;
 
 /// The traced calls.
@@ -78,7 +79,7 @@ fn a_long_upload_is_written_back_during_the_transfer_fs_12() {
     let orders = orders(&trace);
     let [short, long] = orders.as_slice() else { panic!("{orders:?}") };
     let (data, advice) = ("data", "fadvise64");
-    assert_eq!(short, &[data, "fdatasync", "linkat", "226"]);
+    assert_eq!(short, &[data, "fdatasync", "renameat2", "226"]);
     let replaced = [data, advice, data, advice, data, "fdatasync", "renameat", "226"];
     assert_eq!(long, &replaced.map(|call| if call == "renameat" { long[6] } else { call }));
     assert!(long[6].starts_with("renameat"));
@@ -115,7 +116,7 @@ fn an_upload_is_synced_and_renamed_before_226_hf_07_fs_12() {
         let [new, replaced, grown] = orders.as_slice() else { panic!("{trace}") };
         let want =
             |names: &[&'static str]| [&["data"][..], file, names, directory, &["226"]].concat();
-        assert_eq!(new, &want(&["linkat"]), "{sync}: {trace}");
+        assert_eq!(new, &want(&["renameat2"]), "{sync}: {trace}");
         assert!(
             [want(&["renameat"]), want(&["renameat2"])].contains(replaced),
             "{sync}: {replaced:?}"
@@ -153,6 +154,30 @@ fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
     steps
 }
 
+/// Otherwise, a power cut could remove the home with the uploads that were confirmed in it.
+#[test]
+fn a_new_home_is_synced_before_the_login_fs_12() {
+    let log = TempRoot::new();
+    let Some(strace) = strace() else { return };
+    let configured = Configured::new(
+        "[users.u]\npassword = \"HASH\"\nroot = \"ROOT/%u\"\nrights = \"full\"\ncreate_home = true\n",
+    );
+    let mut command = strace.command();
+    let calls = "trace=mkdir,mkdirat,fsync,write,sendto";
+    command.args(["-f", "-y", "-s", "64", "-e", calls, "-o"]).arg(log.join("trace"));
+    let serve = configured.command(&["--listen", "0"]);
+    command.arg(serve.get_program()).args(serve.get_args()).current_dir(configured.here.path());
+    let mut served = Served::of(&mut command);
+    RawSession::login(served.address, "u", "p").expect_in_step();
+    let find = || {
+        let trace = String::from_utf8(log.read("trace")).unwrap();
+        let at = |words: &str| trace.find(words);
+        Some((at("mkdir")?, at("fsync(")?, at("\"230 ")?))
+    };
+    let (made, synced, told) = served.running.wait_until(LIMIT, find).unwrap();
+    assert!(made < synced && synced < told);
+}
+
 #[test]
 fn changes_are_synced_before_their_reply_by_default_fs_12_hf_07() {
     let (root, log) = (TempRoot::new(), TempRoot::new());
@@ -185,12 +210,11 @@ fn changes_are_synced_before_their_reply_by_default_fs_12_hf_07() {
         "mkdirat, fsync /",
         "mkdirat, fsync /a",
         "mkdirat, fsync /",
-        "fdatasync, linkat, fsync /a/b",
-        // The name exists, so the file has had a hidden name from the start.
+        "fdatasync, renameat, fsync /a/b",
         "fdatasync, renameat, fsync /a/b",
         "fdatasync, fsync /a/b",
-        "fdatasync, linkat, fsync /a/b",
-        "fdatasync, linkat, fsync /",
+        "fdatasync, renameat, fsync /a/b",
+        "fdatasync, renameat, fsync /",
         "renameat, fsync /c, fsync /a/b",
         "renameat, fsync /c",
         // The first rename does not replace.

@@ -344,6 +344,47 @@ impl Injection {
     }
 }
 
+/// Runs a program without some system calls: CODE CALLS PROGRAM [ARGUMENT...].
+const WITHOUT: &str = "
+import os, seccomp, sys
+filter = seccomp.SyscallFilter(seccomp.ALLOW)
+for name in sys.argv[2].split(','):
+    filter.add_rule(seccomp.ERRNO(int(sys.argv[1])), name)
+filter.load()
+os.execv(sys.argv[3], sys.argv[3:])
+";
+
+/// Old kernels answer ENOSYS, and containers with an old filter EPERM, to calls that they do not
+/// know.
+#[test]
+fn the_server_works_without_newer_system_calls_hf_18() {
+    let Some(python) = Peer::python("seccomp") else { return };
+    let newer = "statx,renameat2,getrandom,openat2,faccessat2,copy_file_range,close_range";
+    for (errno, calls) in [(1, "statx"), (38, "statx"), (1, newer), (38, newer)] {
+        let root = TempRoot::new();
+        let mut command = python.command();
+        command.args(["-c", WITHOUT, &errno.to_string(), calls, env!("CARGO_BIN_EXE_ftp-cli")]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--user", "u:p", "--write"]);
+        let served = Served::of(command.arg(root.path()));
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("TYPE I", 200);
+        session.upload("STOR file", b"content");
+        session.upload("STOR file", b"new content");
+        session.expect("SIZE file", 213);
+        session.expect("MFMT 20200101000000 file", 213);
+        assert_eq!(session.expect("MDTM file", 213).text(), "213 20200101000000");
+        session.expect("MKD made", 257);
+        session.expect("RNFR file", 350);
+        session.expect("RNTO made/other", 250);
+        session.upload("STOR file", b"x");
+        assert_eq!(session.download("RETR made/other"), b"new content");
+        assert!(!session.download("MLSD made").is_empty());
+        session.expect("DELE made/other", 250);
+        session.expect("RMD made", 250);
+        assert_eq!(root.names(), [&b"file"[..]], "{errno} {calls}");
+    }
+}
+
 #[test]
 fn the_server_survives_a_failure_of_any_system_call_at_scale_hf_08_hf_10_fs_20_go_06() {
     let Some(strace) = Peer::find("strace") else { return };

@@ -169,6 +169,16 @@ fn check_reports_doubtful_certificates_and_keys() {
         ["--passive-address", "192.0.2.1", "--set", "hosts.names=elsewhere.example.invalid"];
     let (_, said) = check(Kind::OtherName, &names);
     assert!(said.contains(&line("warn", &format!(" does not name 192.0.2.1{why}"))), "{said}");
+    // Clients usually know only the root.
+    let lacks = line("warn", " lacks the certificate of its issuer: ");
+    assert!(said.contains(&lacks), "{said}");
+    assert!(!check(Kind::SelfSigned, &[]).1.contains(&lacks));
+    let own = authority.issue(Kind::Good).write(&home, "server").certificate;
+    let issuer = fs::read(authority.write(&home, "issuer")).unwrap();
+    fs::write(&at, [fs::read(own).unwrap(), issuer].concat()).unwrap();
+    let mut command = serve(&home, &["--check", "--tls-cert", "server.crt"]);
+    let said = run(command.args(["--tls-key", "server.key", "."])).succeeded();
+    assert!(!String::from_utf8(said).unwrap().contains(&lacks));
 }
 
 #[test]

@@ -22,11 +22,12 @@ use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_proto::{HostName, Network};
+use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::log::LoginRefusal;
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
+use crate::{deadline, limits};
 
 /// The data from which an [`Authenticator`] decides about a login.
 #[derive(Clone, Copy)]
@@ -63,6 +64,27 @@ impl LoginAttempt<'_> {
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
+    }
+
+    /// Runs `work`, such as another program that checks the password, when it is the turn of the
+    /// client. At most `at_once` such calls work at a time in this process (at least one). Networks
+    /// take turns, so a client that guesses passwords from many addresses does not delay the
+    /// others.
+    ///
+    /// Returns `None` without running `work` if the client gets no turn before the
+    /// [`deadline`](Self::deadline), or if it [has gone](Self::is_client_gone).
+    pub fn in_turn<T>(&self, at_once: usize, work: impl FnOnce() -> T) -> Option<T> {
+        slots::PROGRAMS.set_total(at_once.max(1) as u64);
+        let mut share = slots::PROGRAMS.claim(self.peer.ip(), 1);
+        loop {
+            let until = self.deadline.min(deadline::after(Instant::now(), limits::TICK));
+            if share.wait(until) {
+                return Some(work());
+            }
+            if until == self.deadline || self.is_client_gone() {
+                return None;
+            }
+        }
     }
 }
 
@@ -121,6 +143,9 @@ pub struct Login {
     /// end of a file after a `REST` offset. `None`:
     /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
     pub overwrite: Option<bool>,
+    /// The representation type of a session before its first `TYPE` (default: ASCII, as in RFC
+    /// 959). Some devices send pictures without `TYPE`; type ASCII would change them.
+    pub representation: RepresentationType,
     /// TLS policy of the user's control and data connections; the server's policy applies too. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
     /// transfer with 521. With `Off`, a login under TLS fails with 534.
@@ -208,7 +233,8 @@ impl fmt::Debug for Login {
         shown.field("name", &name).field("limits", &self.limits).field("tls", &self.tls);
         shown.field("enabled", &self.enabled).field("expires", &self.expires);
         shown.field("networks", &self.networks).field("idle", &self.idle);
-        shown.field("overwrite", &self.overwrite).finish_non_exhaustive()
+        shown.field("overwrite", &self.overwrite).field("representation", &self.representation);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -231,6 +257,7 @@ impl Login {
             networks: Vec::new(),
             idle: None,
             overwrite: None,
+            representation: RepresentationType::default(),
         }
     }
 
@@ -302,6 +329,12 @@ impl Login {
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite: Some(overwrite), ..self }
+    }
+
+    /// Sets the representation type of a session before its first `TYPE`.
+    #[must_use]
+    pub fn representation(self, representation: RepresentationType) -> Self {
+        Self { representation, ..self }
     }
 
     /// Sets separate rights for a directory and everything below it.
@@ -507,6 +540,7 @@ mod tests {
             plain().expires(SystemTime::UNIX_EPOCH),
             plain().idle(Duration::from_secs(7)),
             plain().overwrite(false),
+            plain().representation(RepresentationType::Image),
         ] {
             assert_ne!(format!("{changed:?}"), format!("{:?}", plain()));
         }

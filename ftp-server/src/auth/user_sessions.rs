@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::lock::unpoisoned;
 use crate::rate::Rate;
 
-/// The counted sessions of each user.
+/// The sessions of each user. All are counted, since a limit may be set while they last.
 #[derive(Debug, Default)]
 pub(crate) struct UserSessions {
     users: Mutex<HashMap<Vec<u8>, Common>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Common {
     sessions: usize,
     rate: Option<Arc<Rate>>,
@@ -29,8 +29,9 @@ pub(crate) struct UserSession {
 impl UserSessions {
     /// Counts one more session, or returns `None` if the user already has `limit` sessions (0:
     /// unlimited). `bytes_per_second` (0: unlimited) is the rate of all sessions of the user
-    /// together; it is ignored if the user already has a session. Names are compared byte for byte:
-    /// the authenticator decides which names mean the same user.
+    /// together. If the user's limit has changed since the last login, sessions from now on share
+    /// the new limit, and earlier ones keep theirs. Names are compared byte for byte: the
+    /// authenticator decides which names mean the same user.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],
@@ -39,12 +40,14 @@ impl UserSessions {
     ) -> Option<UserSession> {
         let user = user.to_vec();
         let mut users = self.users();
-        let new = || Common { sessions: 0, rate: Rate::new(bytes_per_second) };
-        let common = users.entry(user.clone()).or_insert_with(new);
+        let common = users.entry(user.clone()).or_default();
         if limit > 0 && common.sessions >= limit {
             return None;
         }
         common.sessions += 1;
+        if common.rate.as_ref().map_or(0, |rate| rate.per_second()) != bytes_per_second {
+            common.rate = Rate::new(bytes_per_second);
+        }
         let rate = common.rate.clone();
         drop(users);
         Some(UserSession { registry: Arc::clone(self), user, rate })
@@ -89,6 +92,18 @@ mod tests {
         assert!(registry.enter(b"a", 2, 0).is_some());
         drop((second, other));
         assert!(registry.users().is_empty(), "users that are gone cost nothing");
+    }
+
+    #[test]
+    fn changed_limits_of_a_user_apply_to_new_sessions_cm_15() {
+        let registry = Arc::new(UserSessions::default());
+        let old = [0, 500].map(|rate| registry.enter(b"a", 0, rate).unwrap());
+        assert!(registry.enter(b"a", 2, 0).is_none(), "sessions without a limit count");
+        let new = [200, 200, 0].map(|rate| registry.enter(b"a", 0, rate).unwrap());
+        let rate = |session: &UserSession| session.rate().map_or(0, |rate| rate.per_second());
+        assert_eq!(old.each_ref().map(rate), [0, 500]);
+        assert_eq!(new.each_ref().map(rate), [200, 200, 0]);
+        assert!(Arc::ptr_eq(&new[0].rate().unwrap(), &new[1].rate().unwrap()));
     }
 
     #[test]

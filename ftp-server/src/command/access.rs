@@ -12,10 +12,9 @@ use crate::context::Context;
 use crate::deadline;
 use crate::ledger::Presence;
 use crate::log::{EventKind, LoginRefusal, Refusal};
-use crate::net::admission;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
-use crate::storage::VirtualPath;
+use crate::shares::host_of;
 use crate::tls::{AskedName, TlsPolicy};
 
 /// Maximum bytes of a client program's name that are logged.
@@ -23,7 +22,7 @@ const CLIENT_NAME: usize = 256;
 
 /// `USER <name>`: 331 for any name, known or not (RFC 2577 §7).
 pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
-    session.access = Access::Named(name.to_vec());
+    session.login.access = Access::Named(name.to_vec());
     Reply::new(ReplyCode::NEED_PASSWORD, "Password required").into()
 }
 
@@ -39,7 +38,7 @@ pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
         Some(rest) if session.context.config.dash_password => Password(rest.to_vec()),
         _ => password.clone(),
     };
-    match std::mem::replace(&mut session.access, Access::Greeted) {
+    match std::mem::take(&mut session.login.access) {
         Access::Named(name) => login(session, name, password, None),
         other => out_of_sequence(session, other, "Use USER first"),
     }
@@ -48,10 +47,10 @@ pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
 /// `ACCT <account>`: finishes a login if the authenticator asked for an account; 202 if the user is
 /// already logged in.
 pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
-    match std::mem::replace(&mut session.access, Access::Greeted) {
+    match std::mem::take(&mut session.login.access) {
         Access::Unaccounted { name, password } => login(session, name, password, Some(account)),
         user @ Access::User(_) => {
-            session.access = user;
+            session.login.access = user;
             Reply::new(ReplyCode::SUPERFLUOUS, "No account is needed").into()
         }
         other => out_of_sequence(session, other, "Use PASS first"),
@@ -59,7 +58,7 @@ pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
 }
 
 fn out_of_sequence(session: &mut Session, access: Access, text: &str) -> Outcome {
-    session.access = access;
+    session.login.access = access;
     Reply::new(ReplyCode::BAD_SEQUENCE, text).into()
 }
 
@@ -70,11 +69,11 @@ fn login(
     account: Option<&[u8]>,
 ) -> Outcome {
     let start = Instant::now();
-    let bans = Arc::clone(&session.current.get().bans);
+    let bans = Arc::clone(&session.peer.current.get().bans);
     if bans.is_banned_anywhere(session.peer.ip(), start) {
         return refuse_banned(session, &name);
     }
-    let peer = session.peer;
+    let peer = session.peer.address;
     let host = session.host.as_ref();
     let tls = session.tls();
     let deadline = session.login_deadline();
@@ -86,7 +85,7 @@ fn login(
         peer,
         tls,
         deadline,
-        is_client_gone: session.is_client_gone.as_deref(),
+        is_client_gone: session.login.is_client_gone.as_deref(),
     };
     let answer = Arc::clone(&session.context).authenticator.login(&attempt);
     // Logins from the same host in other sessions may have failed while this login waited for its
@@ -105,7 +104,7 @@ fn login(
             None => return enter(session, name, login),
         },
         Err(AuthError::NeedAccount) if account.is_none() => {
-            session.access = Access::Unaccounted { name, password };
+            session.login.access = Access::Unaccounted { name, password };
             return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
         }
         Err(error) => error,
@@ -121,7 +120,7 @@ fn login(
 
 /// Returns whether the client's host is banned.
 fn is_banned(session: &Session, now: Instant) -> bool {
-    session.current.get().bans.is_banned(session.peer.ip(), now)
+    session.peer.current.get().bans.is_banned(session.peer.ip(), now)
 }
 
 /// Refuses a login from a banned host, and closes the connection so that the client cannot guess
@@ -161,24 +160,24 @@ fn refuse(
         AuthError::NoHome => {}
         AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
             // The current settings apply, even if the session began with older ones.
-            let Context { bans, watchdog, .. } = &*session.current.get();
+            let Context { bans, watchdog, .. } = &*session.peer.current.get();
             if let Some(duration) = bans.note(session.peer.ip(), start) {
-                let network = admission::host_of(session.peer.ip());
+                let network = host_of(session.peer.ip());
                 session.tell(EventKind::Banned { network, duration });
-                watchdog.ban(session.peer, deadline::after(start, duration));
+                watchdog.ban(session.peer.address, deadline::after(start, duration));
             }
         }
     }
-    session.login_failures = session.login_failures.saturating_add(1);
+    session.peer.login_failures = session.peer.login_failures.saturating_add(1);
     let policy = session.context.config.logins;
-    let delay = policy.delay.saturating_mul(match session.login_failures {
+    let delay = policy.delay.saturating_mul(match session.peer.login_failures {
         1 => 1,
         2 => 2,
         _ => 4,
     });
     // The delay starts when the command arrives, so it hides the time that the authenticator took.
     let at = deadline::after(start, delay);
-    let closes = session.login_failures >= policy.failures;
+    let closes = session.peer.login_failures >= policy.failures;
     let reply = match closes {
         true => Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"),
         false => Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect"),
@@ -200,24 +199,20 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, user_sessions, shared, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.limits.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.limits.rate_per_user);
-    let mut counted = None;
+    let user = login.name.as_deref().unwrap_or(&name);
+    let Some(counted) = user_sessions.enter(user, sessions, rate_per_user) else {
+        return refuse_more(session, &name);
+    };
     let mut present = None;
-    if sessions > 0 || rate_per_user > 0 {
-        let user = login.name.as_deref().unwrap_or(&name);
-        counted = user_sessions.enter(user, sessions, rate_per_user);
-        if counted.is_none() {
-            return refuse_more(session, &name);
-        }
-        if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
-            match shared.enter(user, sessions) {
-                Ok(Some(presence)) => present = Some(Box::new(presence)),
-                Ok(None) => return refuse_more(session, &name),
-                Err(_) => return refuse_uncounted(session, &name),
-            }
+    if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
+        match shared.enter(user, sessions) {
+            Ok(Some(presence)) => present = Some(Box::new(presence)),
+            Ok(None) => return refuse_more(session, &name),
+            Err(_) => return refuse_uncounted(session, &name),
         }
     }
-    session.access = Access::User(logged_in(config, name, login, counted, present));
-    session.directory = VirtualPath::root();
+    session.transfer.representation = login.representation;
+    session.login.access = Access::User(logged_in(config, name, login, counted, present));
     session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
@@ -241,12 +236,12 @@ fn logged_in(
     config: &ServerConfig,
     name: Vec<u8>,
     login: Login,
-    counted: Option<UserSession>,
+    counted: UserSession,
     present: Option<Box<Presence>>,
 ) -> User {
     let limits = login.limits;
     let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
-    let shared = counted.as_ref().and_then(UserSession::rate);
+    let shared = counted.rate();
     let both: Vec<Arc<Rate>> = Rate::new(of_session).into_iter().chain(shared).collect();
     let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
     User {
@@ -275,12 +270,9 @@ fn logged_in(
 /// implicit.
 pub(super) fn rein(session: &mut Session) -> Outcome {
     let is_protected = session.secured.is_some();
-    if is_protected && (session.is_implicit || session.needs_tls()) {
+    if is_protected && (session.peer.is_implicit || session.needs_tls()) {
         let text = "TLS is required, and REIN would end it: open a new connection";
         return Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
-    }
-    if session.user().is_some() {
-        session.tell(EventKind::LoggedOut);
     }
     session.reinitialize();
     if session.context.is_denied(session.peer.ip()) {
@@ -295,13 +287,13 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
 /// earlier `HOST` no longer applies. A login in progress starts again, because the user's name may
 /// belong to another user on this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
-    session.access = Access::Greeted;
+    session.login.access = Access::Greeted;
     session.host = session.host_by_tls();
     let name = name.clone().into_canonical();
     let config = &session.context.config;
     let is_here = match &name {
         HostName::Domain(_) => config.hosts.is_empty(),
-        HostName::Address(address) => *address == session.reached.ip(),
+        HostName::Address(address) => *address == session.peer.reached.ip(),
     };
     // A client that has named a host in its TLS handshake must stay with that host (RFC 7151
     // §3.2.2).
@@ -332,10 +324,10 @@ pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
 /// `CLNT <name>`: 200; the server only logs the name. The first `CLNT` of a session is logged at
 /// info level, later ones at debug level, because a client can repeat the command without end.
 pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
-    let again = std::mem::replace(&mut session.is_client_known, true);
+    let again = std::mem::replace(&mut session.peer.is_client_known, true);
     let level = if again { log::Level::Debug } else { log::Level::Info };
     let shown = name.get(..CLIENT_NAME).unwrap_or(name);
-    log::log!(level, "{}: client is {}", session.peer, Escaped(shown));
+    log::log!(level, "{}: client is {}", session.peer.address, Escaped(shown));
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 

@@ -11,17 +11,16 @@ use crate::auth::Rights;
 use crate::digest::Algorithm;
 use crate::limits;
 use crate::pace::{before_asking_again, for_a_tick};
-use crate::places::Place;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Work, Working};
+use crate::session::{Outcome, Place, Session, Work, Working};
 use crate::storage::Source;
 
 /// Maximum bytes of one read.
 const PIECE: usize = 32 * 1024;
 
 /// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a
-/// directory, 556 for a file that is too large or takes too long. 450 if too many digests are in
-/// progress, in total or for the client's host.
+/// directory, 556 for a file that is too large or takes too long. 450 if it
+/// gets no turn in time among the digests in progress.
 ///
 /// The user needs the right to read the file: with a digest, a client can check a guess at the
 /// content.
@@ -37,12 +36,8 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     if source.size() > limits::DIGEST_SIZE {
         return reply::too_much_to_digest().into();
     }
-    let Some(place) = Place::get(&session.context.digests, session.peer.ip()) else {
-        let text = "Too many digests in progress, try again later";
-        return Reply::new(ReplyCode::FILE_BUSY, text).into();
-    };
-    let algorithm = session.algorithm;
-    Working::new(resolved, Digesting::new(source, algorithm, path.clone(), place)).into()
+    let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
+    Working::new(resolved, digesting, Place::Digest).into()
 }
 
 /// A digest in progress.
@@ -58,16 +53,10 @@ struct Digesting {
     /// Maximum duration.
     limit: Duration,
     buffer: Vec<u8>,
-    _place: Place,
 }
 
 impl Digesting {
-    fn new(
-        source: Box<dyn Source>,
-        algorithm: Algorithm,
-        pathname: Pathname,
-        place: Place,
-    ) -> Self {
+    fn new(source: Box<dyn Source>, algorithm: Algorithm, pathname: Pathname) -> Self {
         Self {
             source,
             algorithm,
@@ -77,7 +66,6 @@ impl Digesting {
             begun: Instant::now(),
             limit: limits::DIGEST_TIME,
             buffer: vec![0; PIECE],
-            _place: place,
         }
     }
 
@@ -131,10 +119,6 @@ impl Work for Digesting {
     fn done(&self) -> u64 {
         self.done
     }
-
-    fn is_placed(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]
@@ -181,8 +165,7 @@ mod tests {
         end: Option<ErrorKind>,
     ) -> Digesting {
         let source = Box::new(Dripping { rest: content, interrupt: false, end });
-        let place = Place::get(&std::sync::Arc::default(), [127, 0, 0, 1].into()).unwrap();
-        Digesting::new(source, algorithm, Pathname::new("a name").unwrap(), place)
+        Digesting::new(source, algorithm, Pathname::new("a name").unwrap())
     }
 
     fn reply(mut digesting: Digesting) -> String {

@@ -17,7 +17,7 @@ pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
 
 /// `CDUP`: changes to the parent directory, with the replies of CWD. The root is its own parent.
 pub(super) fn cdup(session: &mut Session) -> Outcome {
-    let parent = session.directory.parent().unwrap_or_default();
+    let parent = session.login.directory.parent().unwrap_or_default();
     enter(session, parent)
 }
 
@@ -27,7 +27,7 @@ fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
     };
     match storage.check_directory(&path) {
         Ok(()) => {
-            session.directory = path;
+            session.login.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()
         }
         Err(error) => session.refusal(&path, &error, Purpose::Existing).into(),
@@ -36,7 +36,7 @@ fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
 
 /// `PWD`: 257 with the current directory in quotes, even if it no longer exists.
 pub(super) fn pwd(session: &Session) -> Outcome {
-    reply::pathname(&session.directory, " is the current directory").into()
+    reply::pathname(&session.login.directory, " is the current directory").into()
 }
 
 /// `MKD <directory>`: 257 with the absolute path. An existing directory gets 550 (in a drop box:

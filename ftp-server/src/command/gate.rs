@@ -31,19 +31,19 @@ pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply
     }
     let is_in_sequence = match rule.after {
         After::Any => true,
-        After::User => matches!(session.access, Access::Named(_)),
-        After::Pass => matches!(session.access, Access::Unaccounted { .. } | Access::User(_)),
+        After::User => matches!(session.login.access, Access::Named(_)),
+        After::Pass => matches!(session.login.access, Access::Unaccounted { .. } | Access::User(_)),
         After::NoLogin => session.user().is_none(),
-        After::Rnfr => session.rename_from.is_some(),
-        After::NoRest => session.restart == 0,
+        After::Rnfr => session.login.rename_from.is_some(),
+        After::NoRest => session.transfer.restart == 0,
         After::Protection => session.secured.is_some(),
         After::NoProtection => session.secured.is_none(),
-        After::Pbsz => session.secured.is_some() && session.has_buffer_size,
+        After::Pbsz => session.secured.is_some() && session.transfer.has_buffer_size,
     };
     if !is_in_sequence {
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
     }
-    if session.epsv_all && rule.data == Data::Prepares {
+    if session.transfer.epsv_all && rule.data == Data::Prepares {
         return refuse(ReplyCode::BAD_SEQUENCE, "Only EPSV is allowed after EPSV ALL");
     }
     Ok(rule)

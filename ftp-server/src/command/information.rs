@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ftp_proto::{Escaped, OptsArgument, ProtectionLevel, Reply, ReplyCode, Verb};
+use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 
 use super::rules::{RULES, Rule};
 use super::site;
@@ -65,7 +65,7 @@ fn modes(session: &Session) -> impl Iterator<Item = &'static str> {
 /// §7.8).
 fn fact_list(session: &Session) -> String {
     let mut list = String::new();
-    for (name, chosen) in session.facts.names() {
+    for (name, chosen) in session.transfer.facts.names() {
         let _ = write!(list, "{name}{};", mark(chosen));
     }
     list
@@ -76,7 +76,7 @@ fn fact_list(session: &Session) -> String {
 fn algorithm_list(session: &Session) -> String {
     let mut list = String::new();
     for algorithm in Algorithm::ALL {
-        let mark = mark(algorithm == session.algorithm);
+        let mark = mark(algorithm == session.transfer.algorithm);
         let _ = write!(list, "{}{mark};", algorithm.name());
     }
     list
@@ -108,26 +108,26 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
         OptsArgument::Mlst(list) => {
-            session.facts = FactSelection::parse(list);
+            session.transfer.facts = FactSelection::parse(list);
             let mut text = "MLST OPTS ".to_owned();
-            for (name, _) in session.facts.names().filter(|(_, chosen)| *chosen) {
+            for (name, _) in session.transfer.facts.names().filter(|(_, chosen)| *chosen) {
                 let _ = write!(text, "{name};");
             }
             Reply::new(ReplyCode::OKAY, text.trim_end()).into()
         }
         OptsArgument::Hash(name) if is_served(session, Verb::Hash) => {
-            let current = session.algorithm;
+            let current = session.transfer.algorithm;
             let wanted = name.as_deref().map_or(Some(current), Algorithm::named);
             let Some(algorithm) = wanted else {
                 let text = "Unknown algorithm, current selection not changed";
                 return Reply::new(ReplyCode::BAD_ARGUMENT, text).into();
             };
-            session.algorithm = algorithm;
+            session.transfer.algorithm = algorithm;
             Reply::new(ReplyCode::OKAY, algorithm.name()).into()
         }
         OptsArgument::Deflate(level) if session.context.config.compression => {
-            session.deflate_level = level.unwrap_or_default();
-            let text = format!("MODE Z LEVEL is {}", session.deflate_level.value());
+            session.transfer.deflate_level = level.unwrap_or_default();
+            let text = format!("MODE Z LEVEL is {}", session.transfer.deflate_level.value());
             Reply::new(ReplyCode::OKAY, text).into()
         }
         _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
@@ -185,29 +185,28 @@ fn is_served(session: &Session, verb: Verb) -> bool {
 /// transfer has moved.
 pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
     let user = session.user().map_or_else(String::new, |user| Escaped(&user.name).to_string());
-    let parameters = session.parameters;
+    let transfer = &session.transfer;
     let mut lines = vec![
         format!(" Connected from {}", session.peer.ip()),
         format!(" Logged in as {user}"),
         format!(
-            " TYPE {}, STRU {}, MODE {}",
-            parameters.representation.as_str(),
-            parameters.structure.as_str(),
-            parameters.mode.as_str()
+            " TYPE {}, STRU F, MODE {}",
+            transfer.representation.as_str(),
+            transfer.mode.as_str()
         ),
         match session.tls() {
             None => " Control connection is in plaintext".to_owned(),
             Some(info) => format!(" Control connection uses TLS {}", info.version.as_str()),
         },
-        match session.protection {
-            ProtectionLevel::Private if session.begins_handshakes => {
+        match (transfer.is_private, transfer.begins_handshakes) {
+            (true, true) => {
                 " Data connections use TLS, with this server as the TLS client (SSCN ON)".to_owned()
             }
-            ProtectionLevel::Private => " Data connections use TLS".to_owned(),
-            _ => " Data connections are in plaintext".to_owned(),
+            (true, false) => " Data connections use TLS".to_owned(),
+            (false, _) => " Data connections are in plaintext".to_owned(),
         },
     ];
-    lines.push(match (moved, &session.channel) {
+    lines.push(match (moved, &transfer.channel) {
         (Some(moved), _) => format!(" Transfer in progress: {moved} bytes so far"),
         (None, Some(DataChannel::Passive(_))) => " Passive data connection prepared".to_owned(),
         (None, Some(DataChannel::Open(_))) => " Data connection open".to_owned(),

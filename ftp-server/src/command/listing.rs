@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
+use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
 use crate::context::Context;
 use crate::data::{Items, ListingOutgoing};
@@ -13,7 +14,7 @@ use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, PreparedTransfer, Session, Work, Working};
+use crate::session::{Outcome, Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
     DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
@@ -133,7 +134,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
         bytes: 0,
         is_cut: false,
     };
-    Working::new(path, listing).into()
+    Working::new(path, listing, Place::Search).into()
 }
 
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
@@ -229,7 +230,7 @@ fn look_up<T: Listed + 'static>(
     text: &[u8],
 ) -> Result<ListingTarget<T>, StorageError> {
     let Ok(named) = Pathname::new(text) else {
-        let path = session.directory.clone();
+        let path = session.login.directory.clone();
         check_right(session, &path)?;
         let items = T::all(storage, &path)?;
         return Ok(ListingTarget {
@@ -325,7 +326,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 }
 
 /// `MLST [<path>]`: replies with the facts of one object and its absolute path.
-pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
+pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
@@ -339,9 +340,15 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
             let within = storage.directory_use(&path);
             let bounds = Bounds { is_fixed, within };
             shown.about(path.as_bytes(), &metadata, rights, bounds, &mut line);
+            if metadata.kind == EntryKind::File {
+                unfinished::tell_file(session, &path);
+            }
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+        Err(error) => {
+            unfinished::tell_no_file(session, &path, &error);
+            reply::storage_failure(&error, Purpose::Existing).into()
+        }
     }
 }
 
@@ -375,7 +382,7 @@ impl ShownFacts {
     fn of(session: &Session, directory: VirtualPath) -> Self {
         let rules = session.user().map_or(&[][..], |user| &user.directories);
         Self {
-            facts: session.facts,
+            facts: session.transfer.facts,
             rights: session.rights_at(&directory),
             rules: rules
                 .iter()

@@ -7,17 +7,17 @@ mod digest;
 mod directory;
 mod file;
 mod gate;
+mod guarded;
 mod information;
 mod listing;
 mod parameter;
 mod refusal;
-pub(crate) mod replacing;
 mod rules;
 mod security;
 mod site;
-mod size_limit;
 mod space;
 mod transfer;
+pub(crate) mod unfinished;
 mod unique;
 
 pub(crate) use information::status;
@@ -34,15 +34,15 @@ use crate::session::{Outcome, PreparedTransfer, Session};
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
     // A REST or RNFR cancels the previous one, even if the new one is refused.
     if verb == Verb::Rest {
-        session.restart = 0;
+        session.transfer.restart = 0;
     }
     if verb == Verb::Rnfr {
-        session.rename_from = None;
+        session.login.rename_from = None;
     }
     if verb != Verb::Size {
-        session.proved_size = None;
+        session.login.proved_size = None;
     }
-    let renamed = session.rename_from.clone().filter(|_| verb == Verb::Rnto);
+    let renamed = session.login.rename_from.clone().filter(|_| verb == Verb::Rnto);
     let outcome = match try_dispatch(session, verb, argument) {
         Ok(outcome) => outcome,
         Err(reply) if reply.code() == ReplyCode::SERVICE_CLOSING => Outcome::Close(reply),
@@ -55,7 +55,7 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     // that data.
     let is_transfer = matches!(outcome, Outcome::Transfer(..));
     if !is_transfer && file_direction(verb) == Some(Direction::Received) {
-        session.close_open_data();
+        session.transfer.close_open_data();
     }
     session.forget_pending(verb, argument);
     outcome
@@ -75,15 +75,15 @@ fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Ou
     // next commands, which use it.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
-    let channel = session.channel.take().ok_or_else(no_data)?;
+    let channel = session.transfer.channel.take().ok_or_else(no_data)?;
     let is_file = matches!(command, Command::Retr(_));
     let prepared = prepare(session, &command).ok_or_else(not_implemented)?;
     match prepared.and_then(|transfer| transfer::in_mode(session, transfer, is_file)) {
         Ok(transfer) => Ok(Outcome::Transfer(transfer, channel)),
         Err(reply) => {
             match channel.is_open() {
-                true => session.channel = Some(channel),
-                false => session.refused = channel.refuse(),
+                true => session.transfer.channel = Some(channel),
+                false => session.transfer.refused = channel.refuse(),
             }
             Err(reply)
         }
@@ -101,7 +101,7 @@ fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErro
             parameter::protocol_not_supported(session.active_protocols())
         }
         (ParseErrorKind::UnsupportedProtocol, _) => {
-            parameter::protocol_not_supported(only(session.protocol()))
+            parameter::protocol_not_supported(only(session.peer.protocol()))
         }
         _ if argument.is_empty() => Reply::new(ReplyCode::BAD_ARGUMENT, "Argument missing"),
         _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Bad argument"),
@@ -140,7 +140,7 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Mkd(path) => directory::mkd(session, path),
         Command::Rmd(path) => directory::rmd(session, path),
         Command::Type(representation) => parameter::set_type(session, *representation),
-        Command::Stru(structure) => parameter::stru(session, *structure),
+        Command::Stru(structure) => parameter::stru(*structure),
         Command::Mode(mode) => parameter::mode(session, *mode),
         Command::Pasv => parameter::pasv(session),
         Command::Port(host_port) => parameter::port(session, *host_port),

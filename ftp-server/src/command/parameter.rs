@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ftp_proto::{
-    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, ProtectionLevel,
-    Reply, ReplyCode, Structure, TransferMode, TypeCode,
+    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, Reply, ReplyCode,
+    Structure, TransferMode, TypeCode,
 };
 
 use crate::data::DataChannel;
@@ -19,17 +19,16 @@ const FIRST_PORT: u16 = 1_024;
 /// plain bytes.
 pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
     let Some(representation) = code.representation() else { return unsupported().into() };
-    session.parameters.representation = representation;
+    session.transfer.representation = representation;
     Reply::new(ReplyCode::OKAY, format!("Type is {representation}")).into()
 }
 
 /// `STRU F`: 200; 504 for records and pages.
-pub(super) fn stru(session: &mut Session, structure: Structure) -> Outcome {
-    if structure != Structure::File {
-        return unsupported().into();
+pub(super) fn stru(structure: Structure) -> Outcome {
+    match structure {
+        Structure::File => Reply::new(ReplyCode::OKAY, "Structure is file").into(),
+        _ => unsupported().into(),
     }
-    session.parameters.structure = structure;
-    Reply::new(ReplyCode::OKAY, "Structure is file").into()
 }
 
 /// `MODE S | B | Z`: 200; 504 for the other modes, and for those that the configuration does not
@@ -41,10 +40,10 @@ pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
         TransferMode::Deflate if session.context.config.compression => "Mode is deflate",
         _ => return unsupported().into(),
     };
-    if mode != session.parameters.mode {
-        session.close_open_data();
+    if mode != session.transfer.mode {
+        session.transfer.close_open_data();
     }
-    session.parameters.mode = mode;
+    session.transfer.mode = mode;
     Reply::new(ReplyCode::OKAY, text).into()
 }
 
@@ -56,7 +55,7 @@ pub(super) fn unsupported() -> Reply {
 /// `PASV`: listens, and replies 227 with the port and an address that the client can reach. IPv6
 /// clients get 522, because a 227 cannot carry an IPv6 address (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
-    let IpAddr::V4(reached) = session.reached.ip() else {
+    let IpAddr::V4(reached) = session.peer.reached.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
     };
     match listen(session) {
@@ -72,10 +71,10 @@ pub(super) fn pasv(session: &mut Session) -> Outcome {
 /// `EPSV [1 | 2 | ALL]`: listens, and replies 229 with the port. `ALL` gets 200; afterwards only
 /// EPSV is allowed (RFC 2428 §3).
 pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
-    let own = session.protocol();
+    let own = session.peer.protocol();
     match argument {
         EpsvArgument::All => {
-            session.epsv_all = true;
+            session.transfer.epsv_all = true;
             return Reply::new(ReplyCode::OKAY, "Only EPSV from now on").into();
         }
         EpsvArgument::Protocol(protocol) if protocol != own => {
@@ -95,16 +94,16 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
 /// Listens on the address of the control connection, and discards an earlier data connection.
 /// Returns the port.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
-    session.channel = None;
+    session.transfer.channel = None;
     let ports = Arc::clone(&session.context.passive_ports);
-    match ports.listen(session.local, session.peer.ip()) {
+    match ports.listen(session.peer.local, session.peer.ip()) {
         Ok(listener) => {
             let port = listener.port();
-            session.channel = Some(DataChannel::Passive(listener));
+            session.transfer.channel = Some(DataChannel::Passive(listener));
             Ok(port)
         }
         Err(error) => {
-            session.warn("cannot listen for data", &error);
+            session.peer.complaints.warn("cannot listen for data", &error);
             Err(Reply::new(ReplyCode::NO_DATA_CONNECTION, "Cannot open a passive connection"))
         }
     }
@@ -115,7 +114,7 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 /// 504 too if the server does not serve `SSCN`. If a load balancer hides the client's address,
 /// every address gets 504. IPv6 clients get 522.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
-    if session.protocol() == NetworkProtocol::Ipv6 {
+    if session.peer.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
     }
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
@@ -126,34 +125,34 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
 /// the address's protocol.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
-    if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
-        return protocol_not_supported(only(session.protocol())).into();
+    if NetworkProtocol::of(host) != session.peer.protocol() && !session.may_have_data_with(host) {
+        return protocol_not_supported(only(session.peer.protocol())).into();
     }
     connect_to(session, host, address.port)
 }
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
-    if session.is_unknown {
-        session.warn("data connection refused", &format_args!("to {host} port {port}"));
-        let text = "Your address is unknown, use EPSV or PASV";
-        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+    let refuse = |text| {
+        let detail = format_args!("to {host} port {port}");
+        session.peer.complaints.warn("data connection refused", &detail);
+        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into()
+    };
+    if session.peer.is_unknown {
+        return refuse("Your address is unknown, use EPSV or PASV");
     }
     // Without SSCN, neither of the two servers would be the TLS client (RFC 4217 §7).
-    let lacks_tls_client = session.protection == ProtectionLevel::Private
-        && host != session.peer.ip()
-        && !session.serves_sscn();
+    let lacks_tls_client =
+        session.transfer.is_private && host != session.peer.ip() && !session.serves_sscn();
     if port < FIRST_PORT || lacks_tls_client || !session.may_have_data_with(host) {
-        session.warn("data connection refused", &format_args!("to {host} port {port}"));
-        let text = "Use your own address and a port from 1024 to 65535";
-        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+        return refuse("Use your own address and a port from 1024 to 65535");
     }
     let mut address = SocketAddr::new(host, port);
     if host == session.peer.ip() {
         // The peer address has the scope that a link-local address needs.
-        address = session.peer;
+        address = session.peer.address;
         address.set_port(port);
     }
-    session.channel = Some(DataChannel::Active(address));
+    session.transfer.channel = Some(DataChannel::Active(address));
     Reply::new(ReplyCode::OKAY, "Address accepted").into()
 }
 
@@ -177,7 +176,7 @@ impl Session {
     pub(super) fn active_protocols(&self) -> NetworkProtocols {
         let networks = &self.context.config.fxp_networks;
         let may_use = |protocol| {
-            protocol == self.protocol()
+            protocol == self.peer.protocol()
                 || self.may_fxp() && networks.iter().any(|network| network.protocol() == protocol)
         };
         NetworkProtocols {

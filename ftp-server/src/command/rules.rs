@@ -331,10 +331,10 @@ impl Session {
     pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
         let rule = Rule::of(verb);
         if !rule.is_some_and(|rule| rule.keeps_rename(argument)) {
-            self.rename_from = None;
+            self.login.rename_from = None;
         }
         if !rule.is_some_and(|rule| rule.keeps_restart(argument)) {
-            self.restart = 0;
+            self.transfer.restart = 0;
         }
     }
 

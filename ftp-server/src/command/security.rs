@@ -3,7 +3,6 @@
 use ftp_proto::{AuthMechanism, ProtectionLevel, Reply, ReplyCode};
 
 use crate::auth::Rights;
-use crate::log::EventKind;
 use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
@@ -23,17 +22,14 @@ pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome 
             return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
         }
     };
-    if session.user().is_some() {
-        session.tell(EventKind::LoggedOut);
-    }
-    session.forget_for_tls();
+    session.log_out();
     let reply = Reply::new(ReplyCode::SECURITY_ACCEPTED, "Begin the TLS handshake");
     Outcome::Protect { reply, with_data }
 }
 
 /// `PBSZ <size>`: 200 with the buffer size, which is always 0 for TLS.
 pub(super) fn pbsz(session: &mut Session) -> Outcome {
-    session.has_buffer_size = true;
+    session.transfer.has_buffer_size = true;
     Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
 }
 
@@ -54,10 +50,11 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
             return Reply::new(ReplyCode::PROTECTION_NOT_SUPPORTED, text).into();
         }
     }
-    if level != session.protection {
-        session.close_open_data();
+    let is_private = level == ProtectionLevel::Private;
+    if is_private != session.transfer.is_private {
+        session.transfer.close_open_data();
     }
-    session.protection = level;
+    session.transfer.is_private = is_private;
     Reply::new(ReplyCode::OKAY, format!("Protection is {}", level.as_str())).into()
 }
 
@@ -71,22 +68,22 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
 pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
     let has_right = session.user().is_some_and(|user| user.rights.contains(Rights::FXP));
     let is_on = match argument.to_ascii_uppercase().as_slice() {
-        b"" => session.begins_handshakes,
+        b"" => session.transfer.begins_handshakes,
         b"OFF" => false,
         b"ON" if !has_right => {
             let text = "Copying to other servers is not permitted";
             return Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into();
         }
-        b"ON" if session.protection != ProtectionLevel::Private => {
+        b"ON" if !session.transfer.is_private => {
             return Reply::new(ReplyCode::BAD_SEQUENCE, "Use PROT P first").into();
         }
         b"ON" => true,
         _ => return Reply::new(ReplyCode::BAD_ARGUMENT, "Use SSCN ON or SSCN OFF").into(),
     };
-    if is_on != session.begins_handshakes {
-        session.close_open_data();
+    if is_on != session.transfer.begins_handshakes {
+        session.transfer.close_open_data();
     }
-    session.begins_handshakes = is_on;
+    session.transfer.begins_handshakes = is_on;
     let side = if is_on { "CLIENT" } else { "SERVER" };
     Reply::new(ReplyCode::OKAY, format!("SSCN:{side} METHOD")).into()
 }
@@ -109,7 +106,7 @@ pub(super) fn ccc(session: &Session) -> Outcome {
 /// Checks the protection level before a transfer: 521 if the policy forbids that level (RFC 4217
 /// §10.2).
 pub(super) fn check_data(session: &Session) -> Result<(), Reply> {
-    let is_protected = session.protection == ProtectionLevel::Private;
+    let is_protected = session.transfer.is_private;
     match session.data_policy() {
         TlsPolicy::Required if !is_protected => {
             Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "Use PROT P first"))

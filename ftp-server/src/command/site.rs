@@ -58,9 +58,9 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
 /// 3yz is not a final reply, so the client gets 451 instead.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
-    let Access::User(user) = &session.access else { return no_such_word() };
-    let request =
-        SiteRequest { word, argument, user: &user.name, rights: user.rights, peer: session.peer };
+    let Access::User(user) = &session.login.access else { return no_such_word() };
+    let peer = session.peer.address;
+    let request = SiteRequest { word, argument, user: &user.name, rights: user.rights, peer };
     match commands.serve(&request) {
         None => no_such_word(),
         Some(reply) if is_final(&reply) => reply.into(),
@@ -99,7 +99,7 @@ fn is_quota(session: &Session, word: &[u8]) -> bool {
 /// if there is no quota. The numbers include the files of all users of the directory, so the user
 /// needs the right to list it.
 fn quota(session: &Session) -> Outcome {
-    let path = &session.directory;
+    let path = &session.login.directory;
     let Some(storage) = session.storage_at(path, Rights::LIST) else {
         return reply::no_right().into();
     };

@@ -4,37 +4,41 @@ use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, RestartMarker, TransferMode};
 
-use super::{replacing, size_limit, space};
+use super::guarded::{allows_size, guarded};
+use super::{space, unfinished};
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Payload, PreparedTransfer, Session};
+use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
-    session.restart = marker.offset();
+    session.transfer.restart = marker.offset();
     Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
 }
 
 /// `RETR <file>`: sends the file from the restart offset on; 554 if that is after the end.
-pub(super) fn retr(session: &Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
+pub(super) fn retr(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let storage = session.storage_at(&path, Rights::RETRIEVE).ok_or_else(reply::no_right)?;
-    open(storage, path, session.parameters.representation, session.restart)
-        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
+    let storage = session.shared_storage_at(&path, Rights::RETRIEVE).ok_or_else(reply::no_right)?;
+    let storage = Arc::clone(storage);
+    let opened = open(&*storage, path.clone(), &session.transfer)
+        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+    unfinished::read(session, &*storage, &path)?;
+    Ok(opened)
 }
 
 fn open(
     storage: &dyn Storage,
     path: VirtualPath,
-    representation: RepresentationType,
-    offset: u64,
+    parameters: &TransferState,
 ) -> Result<PreparedTransfer, StorageError> {
+    let offset = parameters.restart;
     let source = storage.read(&path)?;
-    Ok(match representation {
+    Ok(match parameters.representation {
         RepresentationType::Image => {
             let outgoing = ImageOutgoing::new(source, offset)?;
             let text = format!("Opening data connection ({} bytes)", outgoing.expected());
@@ -50,20 +54,17 @@ fn open(
 /// the server creates missing parent directories if
 /// [`mkdir_parents`](crate::Login::mkdir_parents) is set.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    // Without REST, the upload starts at byte 0.
-    let told = take_told_partial(session, path).filter(|_| session.restart > 0);
     let may_write = session.may(&session.resolve(path), Rights::WRITE);
     let may_replace = may_write && session.may_overwrite();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
-    receive(session, path, Rights::CREATE, mode, told)
+    receive(session, path, Rights::CREATE, mode)
 }
 
 /// `APPE <file>`: appends to the file, and creates a missing one. With a restart offset, it acts as
-/// `STOR` with that offset. If `SIZE` has reported the length of a kept partial upload to the
-/// client, `APPE` resumes that upload instead.
+/// `STOR` with that offset. If `SIZE` has told the client the length of an unfinished upload,
+/// `APPE` resumes that upload instead.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    let told = take_told_partial(session, path);
-    receive(session, path, Rights::APPEND, WriteMode::Append, told)
+    receive(session, path, Rights::APPEND, WriteMode::Append)
 }
 
 /// Encodes outgoing data as the session's mode requires. Mode Z compresses the data; the client
@@ -74,15 +75,16 @@ pub(super) fn in_mode(
     mut transfer: PreparedTransfer,
     is_file: bool,
 ) -> Result<PreparedTransfer, Reply> {
-    transfer.stays_open = session.parameters.mode == TransferMode::Block;
+    let TransferState { mode, restart, deflate_level, .. } = session.transfer;
+    transfer.stays_open = mode == TransferMode::Block;
     transfer.payload = match transfer.payload {
         Payload::Send(outgoing) if transfer.stays_open => {
-            let offset = is_file.then_some(session.restart);
+            let offset = is_file.then_some(restart);
             Payload::Send(Box::new(BlockOutgoing::new(outgoing, offset)))
         }
-        Payload::Send(outgoing) if session.parameters.mode == TransferMode::Deflate => {
-            let deflating = &session.context.deflating;
-            let deflated = DeflateOutgoing::new(outgoing, session.deflate_level, deflating);
+        Payload::Send(outgoing) if mode == TransferMode::Deflate => {
+            let (deflating, peer) = (&session.context.deflating, session.peer.ip());
+            let deflated = DeflateOutgoing::new(outgoing, deflate_level, deflating, peer);
             Payload::Send(Box::new(deflated.ok_or_else(reply::too_much_to_compress)?))
         }
         payload => payload,
@@ -90,42 +92,33 @@ pub(super) fn in_mode(
     Ok(transfer)
 }
 
-/// Takes the length of a kept partial upload that `SIZE` has reported, so that only one upload
-/// command uses it. Returns `None` if `SIZE` has not reported a length.
-fn take_told_partial(session: &mut Session, path: &Pathname) -> Option<u64> {
-    let path = session.resolve(path);
-    let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
-    Some(session.told_partials.swap_remove(at).1)
-}
-
 fn receive(
-    session: &Session,
+    session: &mut Session,
     path: &Pathname,
     right: Rights,
     mode: WriteMode,
-    told: Option<u64>,
 ) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let is_ascii = session.parameters.representation == RepresentationType::Ascii;
-    let (right, mode) = match session.restart {
+    let is_ascii = session.transfer.representation == RepresentationType::Ascii;
+    let (right, mode) = match session.transfer.restart {
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
     let shared = session.shared_storage_at(&path, right).ok_or_else(reply::no_right)?;
-    let storage = &**shared;
-    if is_ascii && session.restart > 0 {
+    let shared = Arc::clone(shared);
+    let storage = &*shared;
+    check_name(session, storage, &path, mode)?;
+    let mode = unfinished::upload_mode(session, storage, &path, mode)?;
+    if is_ascii && matches!(mode, WriteMode::From(_) | WriteMode::Resume(_)) {
         let text = "Restarting an upload needs TYPE I";
         return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));
     }
-    check_name(session, storage, &path, mode)?;
-    replacing::check(session, storage, &path, mode)?;
-    let mode = resumed_mode(storage, &path, mode, told)?;
     let present = match mode {
         WriteMode::Create | WriteMode::Replace => 0,
-        WriteMode::From(offset) => offset,
+        WriteMode::From(offset) | WriteMode::Resume(offset) => offset,
         WriteMode::Append => storage.stat(&path).map_or(0, |file| file.size),
     };
-    if !size_limit::allows(session, present) {
+    if !allows_size(session, present) {
         let error = StorageError::from(StorageErrorKind::OverQuota);
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
@@ -143,7 +136,7 @@ fn receive(
         }
     };
     // The partial upload to resume must not be removed to make room for itself.
-    let resumed = matches!(mode, WriteMode::From(_)).then(begin);
+    let resumed = matches!(mode, WriteMode::Resume(_)).then(begin);
     let room = space::check(session, storage, room)?;
     let begun = match resumed.unwrap_or_else(begin) {
         Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents => {
@@ -152,10 +145,9 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
-    let upload = replacing::remembered(session, &path, mode, upload);
-    let grows = (mode == WriteMode::Append).then(|| (Arc::clone(shared), path.clone()));
-    let upload = size_limit::limited(session, present, grows, upload);
-    let upload = space::within(session, Arc::clone(shared), room, upload);
+    unfinished::unhear(session, &path);
+    let grows = (mode == WriteMode::Append).then(|| path.clone());
+    let upload = guarded(session, shared, room, present, grows, upload);
     Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))
 }
 
@@ -171,7 +163,7 @@ fn check_name(
     // whether an existing name is a link that leads out of the root.
     let must_be_new = match mode {
         WriteMode::Create => session.rights_at(path).is_drop_box(),
-        WriteMode::From(_) => !session.may_overwrite(),
+        WriteMode::From(_) | WriteMode::Resume(_) => !session.may_overwrite(),
         WriteMode::Replace | WriteMode::Append => false,
     };
     if must_be_new && storage.stat(path).is_ok() {
@@ -185,27 +177,6 @@ fn check_name(
         return Err(reply::no_right());
     }
     Ok(())
-}
-
-/// Returns the write mode of an upload. If `SIZE` has reported the length `told` of a partial
-/// upload, `APPE` resumes that upload. In that case, `APPE` and `REST` with `STOR` get 450 if the
-/// path now has a file.
-fn resumed_mode(
-    storage: &dyn Storage,
-    path: &VirtualPath,
-    mode: WriteMode,
-    told: Option<u64>,
-) -> Result<WriteMode, Reply> {
-    match (mode, told) {
-        (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
-            // Another session has stored a file since `SIZE`, so the client's bytes would follow
-            // unknown content.
-            let error = StorageError::from(StorageErrorKind::Busy);
-            Err(reply::storage_failure(&error, Purpose::MakeFile))
-        }
-        (WriteMode::Append, Some(told)) => Ok(WriteMode::From(told)),
-        (mode, _) => Ok(mode),
-    }
 }
 
 /// Returns the directory or its nearest existing parent. New directories in it use the free space
@@ -223,7 +194,7 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
 /// Returns whether the server creates missing parent directories for this upload.
 fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
     // An upload can be resumed only in an existing directory.
-    !matches!(mode, WriteMode::From(_))
+    !matches!(mode, WriteMode::From(_) | WriteMode::Resume(_))
         && session.user().is_some_and(|user| user.mkdir_parents)
         && session.may(directory, Rights::MKDIR)
 }
@@ -266,7 +237,7 @@ fn make_all(
 /// `ABOR` without a transfer: 226 if a data connection is prepared or open, which the server then
 /// closes; otherwise 225. During a transfer, the session's loop handles `ABOR`.
 pub(super) fn abor(session: &mut Session) -> Outcome {
-    match session.channel.take() {
+    match session.transfer.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),
         None => Reply::new(ReplyCode::NOTHING_TO_ABORT, "Nothing to abort").into(),
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply};
 
-use super::{size_limit, space};
+use super::guarded::guarded;
+use super::space;
 use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
@@ -29,24 +30,26 @@ pub(super) fn stou(
     prefix: Option<&Pathname>,
 ) -> Result<PreparedTransfer, Reply> {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let shared = session.shared_storage_at(&session.directory, Rights::CREATE);
+    let shared = session.shared_storage_at(&session.login.directory, Rights::CREATE);
     let shared = shared.ok_or_else(reply::no_right)?;
     let storage = &**shared;
-    let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
+    let is_denied = session.check_new_name(&session.login.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    let room = space::check(session, storage, session.directory.clone())?;
+    let room = space::check(session, storage, session.login.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
-        storage.write(path, WriteMode::Create)
+        let upload = storage.write(path, WriteMode::Create)?;
+        // Nobody resumes an upload under a random name, so it needs no record.
+        storage.forget(path, None)?;
+        Ok(upload)
     };
-    let (path, upload) = with_new_name(&session.directory, prefix, begin)
-        .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
+    let (path, upload) = with_new_name(&session.login.directory, prefix, begin)
+        .map_err(|error| session.refusal(&session.login.directory, &error, Purpose::MakeFile))?;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
-    let upload = size_limit::limited(session, 0, None, upload);
-    let upload = space::within(session, Arc::clone(shared), room, upload);
+    let upload = guarded(session, Arc::clone(shared), room, 0, None, upload);
     let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));
     Ok(transfer.announce(announcement))
 }

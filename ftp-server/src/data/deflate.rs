@@ -1,7 +1,8 @@
 //! Mode Z: compressing data to send and decompressing received data, within limits on memory and
 //! processor time for the whole server.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,12 @@ use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
 
 use super::block::Blocks;
 use super::outgoing::Outgoing;
-use crate::limits;
-use crate::lock::unpoisoned;
+use crate::shares::{Share, Shares, table};
 use crate::storage::StorageError;
+use crate::{budget, limits};
+
+/// Memory of one encoder in bytes.
+const ENCODER: u64 = 300 * 1024;
 
 /// Maximum bytes to compress, or to produce by decompression, in one turn. A turn takes a
 /// millisecond or two.
@@ -20,73 +24,38 @@ const TURN: usize = 32 * 1024;
 /// Maximum time to compress before sending, because a lot of data can compress to a few bytes.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// The turns and encoders of all sessions of a server.
+/// What all sessions of a server share: turns to use a processor, and places for encoders.
 #[derive(Debug)]
 pub(crate) struct Deflating {
-    /// Maximum number of simultaneous turns: half the number of processors, rounded up.
-    turns: usize,
-    state: Mutex<DeflatingState>,
-    freed: Condvar,
+    turns: Arc<Shares>,
+    encoders: Arc<Shares>,
 }
-
-#[derive(Debug, Default)]
-struct DeflatingState {
-    /// Number of sessions that have a turn.
-    working: usize,
-    /// Number of encoders in use.
-    encoders: usize,
-}
-
-/// A session's turn to use a processor; dropping it ends the turn.
-struct Turn<'a>(&'a Deflating);
-
-/// A place for one of [`limits::ENCODERS`] encoders; dropping it frees the place.
-#[derive(Debug)]
-struct EncoderPlace(Arc<Deflating>);
 
 impl Default for Deflating {
     fn default() -> Self {
-        let turns = thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
-        Self { turns, state: Mutex::default(), freed: Condvar::new() }
-    }
-}
-
-impl Deflating {
-    /// Waits for a turn. The wait is short: a session keeps its turn for a few milliseconds, and
-    /// never waits for its client meanwhile.
-    fn turn(&self) -> Turn<'_> {
-        let mut state = self.state();
-        while state.working >= self.turns {
-            state = unpoisoned(self.freed.wait(state));
+        let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+        let memory = budget::memory_in_all().unwrap_or(u64::MAX) / 16;
+        Self {
+            turns: Shares::new(&table::TURNS, processors.div_ceil(2)),
+            encoders: Shares::new(&table::ENCODERS, (memory / ENCODER).min(limits::ENCODERS)),
         }
-        state.working += 1;
-        Turn(self)
-    }
-
-    fn place(self: &Arc<Self>) -> Option<EncoderPlace> {
-        let mut state = self.state();
-        if state.encoders >= limits::ENCODERS {
-            return None;
-        }
-        state.encoders += 1;
-        Some(EncoderPlace(Arc::clone(self)))
-    }
-
-    fn state(&self) -> MutexGuard<'_, DeflatingState> {
-        unpoisoned(self.state.lock())
     }
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.state().working -= 1;
-        self.0.freed.notify_one();
-    }
+/// The turns of one client to use a processor.
+struct Turns {
+    of_all: Arc<Shares>,
+    peer: IpAddr,
 }
 
-impl Drop for EncoderPlace {
-    fn drop(&mut self) {
-        self.0.state().encoders -= 1;
+impl Turns {
+    /// Waits for a turn, which ends when the result is dropped. The wait is short: a session keeps
+    /// its turn for a few milliseconds, and never waits for its client meanwhile.
+    fn next(&self) -> Share {
+        let mut turn = self.of_all.claim(self.peer, 1);
+        // If the computer is so busy that no turn comes, the session works without one.
+        turn.wait(self.of_all.deadline());
+        turn
     }
 }
 
@@ -99,7 +68,9 @@ pub(crate) struct DeflateOutgoing {
     plain: Vec<u8>,
     /// Bytes read from `inner` so far.
     read: u64,
-    place: EncoderPlace,
+    turns: Turns,
+    /// The place of the encoder.
+    _place: Share,
 }
 
 impl DeflateOutgoing {
@@ -107,11 +78,13 @@ impl DeflateOutgoing {
     pub(crate) fn new(
         inner: Box<dyn Outgoing>,
         level: DeflateLevel,
-        deflating: &Arc<Deflating>,
+        deflating: &Deflating,
+        peer: IpAddr,
     ) -> Option<Self> {
-        let place = deflating.place()?;
+        let place = Some(deflating.encoders.claim(peer, 1)).filter(Share::is_granted)?;
+        let turns = Turns { of_all: Arc::clone(&deflating.turns), peer };
         let encoder = Some(DeflateEncoder::new(level));
-        Some(Self { inner, encoder, plain: Vec::new(), read: 0, place })
+        Some(Self { inner, encoder, plain: Vec::new(), read: 0, turns, _place: place })
     }
 }
 
@@ -121,7 +94,7 @@ impl DeflateOutgoing {
         self.plain.clear();
         let has_more = self.inner.fill(TURN, &mut self.plain)?;
         self.read += self.plain.len() as u64;
-        let _turn = self.place.0.turn();
+        let _turn = self.turns.next();
         if let Some(encoder) = &mut self.encoder {
             encoder.encode(&self.plain, out);
         }
@@ -164,19 +137,19 @@ impl Outgoing for DeflateOutgoing {
 pub(crate) struct Inflating {
     decoder: DeflateDecoder,
     plain: Vec<u8>,
-    deflating: Arc<Deflating>,
+    turns: Turns,
 }
 
 impl Inflating {
-    pub(crate) fn new(deflating: &Arc<Deflating>) -> Self {
-        let decoder = DeflateDecoder::new();
-        Self { decoder, plain: vec![0; TURN], deflating: Arc::clone(deflating) }
+    pub(crate) fn new(deflating: &Deflating, peer: IpAddr) -> Self {
+        let turns = Turns { of_all: Arc::clone(&deflating.turns), peer };
+        Self { decoder: DeflateDecoder::new(), plain: vec![0; TURN], turns }
     }
 
     /// Decompresses some bytes from the beginning of `rest`, and removes them from `rest`. Returns
     /// no bytes if the decoder needs more input.
     pub(super) fn next(&mut self, rest: &mut &[u8]) -> Result<&[u8], DeflateFault> {
-        let turn = self.deflating.turn();
+        let turn = self.turns.next();
         let step = self.decoder.decode(rest, &mut self.plain);
         drop(turn);
         let step = step?;
@@ -214,23 +187,31 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_encoders_is_limited_as_05() {
-        let deflating = Arc::default();
-        let get = || DeflateOutgoing::new(Box::new(Nothing), DeflateLevel::default(), &deflating);
-        let mut all: Vec<_> = (0..limits::ENCODERS).map(|_| get().unwrap()).collect();
-        assert!(get().is_none());
+    fn the_number_of_encoders_is_limited_hs_37() {
+        let deflating = Deflating::default();
+        let most = deflating.encoders.total();
+        assert!((2..=limits::ENCODERS).contains(&most), "{most}");
+        let get = |last| {
+            let (nothing, peer) = (Box::new(Nothing), [192, 0, 2, last].into());
+            DeflateOutgoing::new(nothing, DeflateLevel::default(), &deflating, peer)
+        };
+        let mut all: Vec<_> = std::iter::from_fn(|| get(1)).collect();
+        assert_eq!(all.len() as u64, most - (most / 8).max(1), "the rest is for others");
+        assert!(get(2).is_some());
         all.pop();
-        assert!(get().is_some());
+        assert!(get(1).is_some());
     }
 
     #[test]
     fn every_deflate_turn_is_released() {
         let deflating = Deflating::default();
         thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| (0..100).for_each(|_| drop(deflating.turn())));
+            for last in 0..8 {
+                let peer = [192, 0, 2, last].into();
+                let turns = Turns { of_all: Arc::clone(&deflating.turns), peer };
+                scope.spawn(move || (0..100).for_each(|_| drop(turns.next())));
             }
         });
-        assert_eq!(deflating.state().working, 0);
+        assert_eq!(deflating.turns.held(), 0);
     }
 }

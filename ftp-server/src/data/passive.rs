@@ -41,7 +41,10 @@ pub(super) fn accept(
                 // would look like an empty file.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 peer.complaints
-                    .warn("data connection turned away", &format_args!("from {stranger}"));
+                    .warn("data connection turned away", &format_args!(
+                    "from {stranger}; if this is another address of the client, add it to fxp.networks and give \
+                     the user the right fxp"
+                ));
                 strangers += 1;
                 if strangers == limits::STRANGERS {
                     let error = io::Error::other("too many connections from other hosts");

@@ -10,7 +10,8 @@ use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
     Capabilities, DirectoryUse, Entries, EntryKind, Metadata, Names as FileNames, Quota, RoomFor,
-    Source, Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+    Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -113,13 +114,13 @@ impl SharedQuota {
         let old = size_of(self.inner(), path);
         let kept = match mode {
             WriteMode::Append => old.unwrap_or(0),
-            WriteMode::From(from) => from,
+            WriteMode::From(from) | WriteMode::Resume(from) => from,
             WriteMode::Create | WriteMode::Replace => 0,
         };
         let name = if old.is_some() { Cost::default() } else { Cost::NAME };
         // The kept bytes of an interrupted upload have not counted until now, so they are reserved
         // too.
-        let resumed = if old.is_some() { 0 } else { kept };
+        let resumed = if matches!(mode, WriteMode::Resume(_)) { kept } else { 0 };
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;
         let left = reservation.bytes() - resumed;
@@ -229,16 +230,20 @@ impl Storage for SharedQuota {
         self.begin(path, mode, || self.inner().write_as(path, mode, user))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        self.inner().partial_size(path, user)
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.inner().unfinished(path, user)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
-        self.inner().forget_partial(path, user)
-    }
-
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        self.inner().has_cut_replacement(path, user)
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.inner().forget(path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

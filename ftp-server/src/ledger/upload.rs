@@ -143,10 +143,6 @@ impl Upload for QuotaUpload {
         Ok(self.begin_to_publish()? && self.inner()?.prepare_commit()?)
     }
 
-    fn replaces(&self) -> bool {
-        self.inner.as_ref().is_some_and(|upload| upload.replaces())
-    }
-
     fn published_size(&self) -> Option<u64> {
         self.inner.as_ref().and_then(|upload| upload.published_size())
     }

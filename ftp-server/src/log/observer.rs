@@ -161,8 +161,8 @@ pub enum EventKind<'a> {
         /// New path.
         to: &'a VirtualPath,
     },
-    /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or
-    /// `RNTO`. A refused `RETR`, `STOR`, `STOU` or `APPE` is a [`Transfer`] that ends with
+    /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR`, `RNTO`,
+    /// `SIZE`, `MDTM`, `MFMT`, `MLST`, `MLSD`, `LIST` or `NLST`. A refused `RETR`, `STOR`, `STOU` or `APPE` is a [`Transfer`] that ends with
     /// [`TransferEnd::Refused`].
     #[non_exhaustive]
     CommandRefused {

@@ -10,7 +10,6 @@ use ftp_proto::ProxyHeader;
 use super::admission::Permit;
 use super::balancer::{self, Ends};
 use super::socket;
-use super::waiting::Waiting;
 use crate::context::{Context, Current};
 use crate::log::{Event, EventKind, Refusal};
 use crate::service::register::Registration;
@@ -23,16 +22,14 @@ pub(crate) enum Entry {
     /// Begin a session: the client has a place.
     Client(Permit),
     /// Wait for the header that names the client.
-    Balancer(Waiting),
+    Balancer(Permit),
 }
 
 impl Entry {
     /// Sets the connection. From now on, the server may close it to make room for others.
     pub(super) fn is_for(&self, line: &Arc<SessionHandle>) {
-        match self {
-            Self::Client(permit) => permit.is_for(line),
-            Self::Balancer(waiting) => waiting.is_for(line),
-        }
+        let (Self::Client(permit) | Self::Balancer(permit)) = self;
+        permit.is_for(line);
     }
 }
 

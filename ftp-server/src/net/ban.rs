@@ -11,7 +11,7 @@ use crate::deadline;
 use crate::ledger::{BanPolicy, SharedState};
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::net::admission::network_of;
+use crate::shares::network_of;
 
 /// The failed logins and the ban of each host.
 #[derive(Debug)]

@@ -117,14 +117,13 @@ fn receive(
     complaints: &mut Complaints,
 ) {
     let context = current.get();
-    let admission = &context.admission;
     let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
         // The connection's thread admits or refuses the client after it has read the header.
-        admission.waiting.enter().map(Entry::Balancer)
+        context.before_headers.admit_balancer(from.ip()).map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);
     } else {
-        admission.admit(from.ip()).map(Entry::Client)
+        context.admission.admit(from.ip()).map(Entry::Client)
     };
     let Some(entry) = entry else {
         return turn_away(&stream, from, greeting, &context, Refusal::Full);

@@ -9,4 +9,3 @@ pub(crate) mod listener;
 pub(crate) mod listening_socket;
 pub(crate) mod random;
 pub(crate) mod socket;
-pub(crate) mod waiting;

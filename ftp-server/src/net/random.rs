@@ -1,6 +1,8 @@
 //! Unpredictable numbers from the system's cryptographic source.
 
-use std::sync::Mutex;
+use std::fs::File;
+use std::io::Read;
+use std::sync::{LazyLock, Mutex};
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -14,13 +16,22 @@ const BLOCK: usize = 32;
 /// Random numbers that are not used yet.
 static READY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// Returns a random number.
+/// The source on systems without getrandom(2), and under filters that forbid the call. It stays open,
+/// because a confined session could not open it.
+static DEVICE: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/urandom").ok());
+
+/// Returns a random number. A server needs one before it confines its first session.
 pub(crate) fn number() -> Result<u64, Errno> {
     let mut ready = unpoisoned(READY.lock());
     if ready.is_empty() {
         let mut bytes = [0; BLOCK * size_of::<u64>()];
-        if retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))? < bytes.len() {
-            return Err(Errno::IO);
+        match retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty())) {
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let mut device = DEVICE.as_ref().ok_or(Errno::NOSYS)?;
+                device.read_exact(&mut bytes).map_err(|_unread| Errno::IO)?;
+            }
+            Ok(count) if count < bytes.len() => return Err(Errno::IO),
+            other => drop(other?),
         }
         ready.extend(bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes));
     }

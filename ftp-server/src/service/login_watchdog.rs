@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::session_handle::SessionHandle;
 use crate::lock::unpoisoned;
 use crate::log::{Event, EventKind, Observers};
-use crate::net::admission::host_of;
+use crate::shares::host_of;
 use crate::{limits, threads};
 
 /// The waiting logins, and the thread that watches them. Dropping this value ends the thread.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, ReplyCode, Verb};
+use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use super::control::{Arrival, Control};
 use super::login_watchdog::LoginWatch;
@@ -23,8 +23,9 @@ use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
-use crate::{limits, threads};
+use crate::{deadline, limits, threads};
 
 /// The beginning of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +46,7 @@ pub(crate) fn run(
 ) {
     let session = Session::new(Arc::clone(current), ends);
     Runner::boxed(registration, session, permit).contained(|mut runner| {
-        runner.session.tell(EventKind::Connected { local: runner.session.reached });
+        runner.session.tell(EventKind::Connected { local: runner.session.peer.reached });
         let protected = match greeting {
             Greeting::Clear => Ok(()),
             Greeting::Tls => runner.protect_from_the_start(),
@@ -107,6 +108,12 @@ pub(crate) struct Runner {
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
+    /// Processor time of commands that is not charged yet.
+    spent: Duration,
+    /// Whether a command of this session was heavy, so that all later ones are measured.
+    is_heavy: bool,
+    /// Whether the network of the client owes so much that its costs must be exact.
+    is_in_debt: bool,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
@@ -123,7 +130,7 @@ impl Runner {
     fn new(registration: Registration, mut session: Session, permit: Permit) -> Self {
         let strict = session.context.config.strict_crlf;
         let control = Control::new(Arc::clone(&registration.line), strict);
-        session.number = registration.number;
+        session.peer.number = registration.number;
         Self {
             control,
             session,
@@ -133,6 +140,9 @@ impl Runner {
             bad_lines: 0,
             is_inside: false,
             start: Instant::now(),
+            spent: Duration::ZERO,
+            is_heavy: false,
+            is_in_debt: false,
             fault: None,
         }
     }
@@ -144,7 +154,7 @@ impl Runner {
 
     /// Starts with a TLS handshake; data connections are protected without `PROT`.
     fn protect_from_the_start(&mut self) -> io::Result<()> {
-        self.session.is_implicit = true;
+        self.session.peer.is_implicit = true;
         self.control.set_end(Some(self.session.login_deadline()));
         self.protect(true)
     }
@@ -162,8 +172,8 @@ impl Runner {
         self.session.secured = Some(Box::new(secured));
         self.session.choose_host_by_tls();
         if with_data {
-            self.session.has_buffer_size = true;
-            self.session.protection = ProtectionLevel::Private;
+            self.session.transfer.has_buffer_size = true;
+            self.session.transfer.is_private = true;
         }
         Ok(())
     }
@@ -189,8 +199,8 @@ impl Runner {
 
     fn ending(&self) -> EndNotice {
         EndNotice {
-            current: Arc::clone(&self.session.current),
-            number: self.session.number,
+            current: Arc::clone(&self.session.peer.current),
+            number: self.session.peer.number,
             shown: Arc::clone(&self.line().shown),
             start: self.start,
         }
@@ -217,7 +227,13 @@ impl Runner {
 
     fn end(self: Box<Self>, served: &io::Result<()>) {
         let Self { mut control, session, permit, registration, start, .. } = *self;
-        let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
+        let misplaced = control.began_tls().then(|| {
+            let why = "the client began TLS without AUTH TLS: let it use explicit TLS, or a port of \
+                       listen.implicit_tls";
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        });
+        let failure = served.as_ref().err().or(misplaced.as_ref());
+        let end = failure.map_or(SessionEnd::Closed, SessionEnd::Failed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // The client may reconnect as soon as it sees the end. By then, its passive port must be
         // free, and it must no longer count as a session of its user or as a connection.
@@ -241,12 +257,12 @@ impl Runner {
                 return Ok(Next::End);
             }
             let config = &self.session.context.config;
-            let (start, limit, end) = match &self.session.access {
+            let (start, limit, end) = match &self.session.login.access {
                 Access::User(user) => {
                     (Instant::now(), user.idle.unwrap_or(config.timeouts.idle), None)
                 }
                 _ => {
-                    let since = self.session.logged_out_since;
+                    let since = self.session.peer.logged_out_since;
                     (since, config.timeouts.login, Some(self.session.login_deadline()))
                 }
             };
@@ -288,7 +304,7 @@ impl Runner {
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         // The next command shows that the client has got the reply, so the data connection can end.
         // If no command arrives, it ends after [`limits::LAST_WAIT`].
-        if let Some(_refused) = self.session.refused.take() {
+        if let Some(_refused) = self.session.transfer.refused.take() {
             match self.control.next(Instant::now(), limits::LAST_WAIT) {
                 Arrival::TimedOut => {}
                 arrival => return arrival,
@@ -297,13 +313,13 @@ impl Runner {
         // Lines that are waiting here arrived in time, even if a long digest has delayed their
         // handling.
         if !self.control.has_waiting()
-            && let Some(DataChannel::Passive(listener)) = &self.session.channel
+            && let Some(DataChannel::Passive(listener)) = &self.session.transfer.channel
         {
             let since = listener.since();
             let unused = limits::UNUSED_LISTENER;
             if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
                 match self.control.next(since, unused) {
-                    Arrival::TimedOut => self.session.channel = None,
+                    Arrival::TimedOut => self.session.transfer.channel = None,
                     arrival => return arrival,
                 }
             }
@@ -356,7 +372,7 @@ impl Runner {
         };
         // The line may have been meant as an upload command, and the client may have sent the data
         // already.
-        self.session.close_open_data();
+        self.session.transfer.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
             self.close("Too many unknown commands")?;
@@ -373,9 +389,35 @@ impl Runner {
         {
             return Ok(next);
         }
+        if !self.wait_for_processor() {
+            if self.is_closing() {
+                self.close("Service closing")?;
+            }
+            return Ok(Next::End);
+        }
         match self.decide(verb, argument)? {
             Some(outcome) => self.act(verb, argument, outcome, start),
             None => Ok(Next::End),
+        }
+    }
+
+    /// Waits while the commands of the client's network have cost more processor time than their
+    /// share. Returns `false` if the session must end before then.
+    fn wait_for_processor(&mut self) -> bool {
+        if self.session.user().is_none() {
+            return true;
+        }
+        let wait = self.session.context.processor.wait(self.session.peer.ip());
+        wait.is_zero() || self.control.pause(deadline::after(Instant::now(), wait))
+    }
+
+    /// Counts the processor time of a command of a logged-in user. Logins have turns of their own.
+    fn spend(&mut self, time: Duration) {
+        self.spent += time;
+        if self.spent >= limits::PROCESSOR_STEP {
+            let spent = std::mem::take(&mut self.spent);
+            let peer = self.session.peer.ip();
+            self.is_in_debt = self.session.context.processor.pay_time(peer, spent);
         }
     }
 
@@ -390,12 +432,20 @@ impl Runner {
             // replies.
             if !self.control.has_input() {
                 let line = Arc::clone(self.line());
-                self.session.is_client_gone = Some(Box::new(move || line.is_left()));
+                self.session.login.is_client_gone = Some(Box::new(move || line.is_left()));
             }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
+        let is_measured = self.is_heavy || self.is_in_debt;
+        let clock = had_user.then(|| ProcessorClock::start(is_measured));
         let outcome = command::dispatch(&mut self.session, verb, argument);
-        self.session.is_client_gone = None;
+        if let Some(clock) = clock {
+            // From its first heavy command on, a session is measured. Until then, the time that has
+            // passed is enough, as long as even that makes no debt to speak of.
+            self.is_heavy |= clock.is_heavy();
+            self.spend(clock.elapsed());
+        }
+        self.session.login.is_client_gone = None;
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -409,7 +459,7 @@ impl Runner {
         // This call precedes the reply, because the next command may arrive at once.
         self.permit.set_logged_in(user.is_some());
         if let Err(error) = entered {
-            log::error!("{}: cannot confine the session: {error}", self.session.peer);
+            log::error!("{}: cannot confine the session: {error}", self.session.peer.address);
             self.close("Service not available")?;
             return Ok(None);
         }
@@ -466,7 +516,7 @@ impl Runner {
         };
         log::debug!(
             "{} {} {verb}: {} in {:?}",
-            self.session.peer,
+            self.session.peer.address,
             self.session.shown_user(),
             reply.code(),
             start.elapsed()
@@ -541,11 +591,12 @@ mod tests {
     use ftp_tests::wait::patiently;
 
     use super::*;
-    use crate::auth::UserTable;
+    use crate::auth::{Login, Rights, UserTable};
     use crate::config::ServerConfig;
     use crate::context::Context;
     use crate::data::PassivePorts;
     use crate::net::admission::Admission;
+    use crate::storage::MemoryStorage;
 
     #[test]
     fn a_port_that_is_not_used_is_closed_dc_12() {
@@ -561,28 +612,62 @@ mod tests {
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
-        runner.session.channel = Some(DataChannel::Passive(passive()));
+        runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
         let idle = Duration::from_millis(100);
         assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
-        assert!(runner.session.channel.is_some(), "the session ends before the port does");
+        assert!(runner.session.transfer.channel.is_some(), "the session ends before the port does");
         let runner = RefCell::new(runner);
         patiently(Duration::from_millis(500), |idle| {
             let now = Instant::now();
             let almost = limits::UNUSED_LISTENER - idle / 5;
             let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
             let listener = passive().backdated(long_ago);
-            runner.borrow_mut().session.channel = Some(DataChannel::Passive(listener));
+            runner.borrow_mut().session.transfer.channel = Some(DataChannel::Passive(listener));
             assert!(matches!(runner.borrow_mut().next(now, idle), Arrival::TimedOut));
             assert!(now.elapsed() >= idle, "the port ends before the session does");
-            assert!(runner.borrow().session.channel.is_none());
+            assert!(runner.borrow().session.transfer.channel.is_none());
         });
         let mut runner = runner.into_inner();
 
-        runner.session.channel = Some(DataChannel::Passive(passive()));
+        runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
         client.write_all(b"NOOP\r\n").unwrap();
         let arrival = runner.next(Instant::now(), Duration::from_secs(300));
         assert!(matches!(arrival, Arrival::Event(LineEvent::Line(_))));
-        assert!(runner.session.channel.is_some());
+        assert!(runner.session.transfer.channel.is_some());
+    }
+
+    #[test]
+    fn a_network_in_debt_waits_before_its_next_command_hs_37() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(local).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        let admission = Admission::new(1, 0);
+        let permit = admission.admit(peer.ip()).unwrap();
+        let login = Login::new(Arc::new(MemoryStorage::new()), Rights::FULL);
+        let users = Arc::new(UserTable::new().user("u", "p", login));
+        let context = Context::new(ServerConfig::default(), users, admission);
+        let registration = context.register.enter(stream, peer);
+        let session = Session::new(Current::new(Arc::clone(&context)), Ends::direct(peer, local));
+        let mut runner = Runner::new(registration, session, permit);
+        let mut took = |verb, argument: &[u8]| {
+            let begun = Instant::now();
+            assert_eq!(runner.execute(verb, argument).unwrap(), Next::Continue);
+            begun.elapsed()
+        };
+        // Half of the processors pay this debt beyond the credit in 0.4 s.
+        let processors = u32::try_from(std::thread::available_parallelism().unwrap().get());
+        let debt = Duration::from_secs(1) + processors.unwrap() * Duration::from_millis(200);
+        context.processor.pay_time(peer.ip(), debt);
+        took(Verb::User, b"u");
+        took(Verb::Pass, b"p");
+        let wait = Duration::from_millis(100);
+        assert!(took(Verb::Noop, b"") >= wait);
+        patiently(wait, |limit| assert!(context.processor.wait(peer.ip()) < limit));
+        // Costs of commands are charged.
+        let before = context.processor.wait(peer.ip());
+        runner.spend(debt);
+        assert!(context.processor.wait(peer.ip()) > before + wait);
     }
 
     #[test]

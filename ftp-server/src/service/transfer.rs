@@ -10,12 +10,14 @@ use super::run::{Next, Runner};
 use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::command;
+use crate::context::Context;
 use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
-use crate::session::{Payload, PreparedTransfer, Session, Working};
+use crate::session::{Payload, Place, PreparedTransfer, Session, Working};
 use crate::storage::VirtualPath;
 use crate::testing::ProtocolFault;
+use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
 
 /// A long command, for events.
@@ -88,17 +90,15 @@ impl Runner {
             Some(_) => script::cut(result),
             None => result,
         };
-        self.session.channel = open;
-        self.session.refused = refused;
+        self.session.transfer.channel = open;
+        self.session.transfer.refused = refused;
         let mut conclusion = self.conclude(&subject.path, &result);
         if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
         }
         if direction == Direction::Received {
             let is_stored = matches!(result, TransferResult::Pumped(PumpEnd::Complete));
-            self.session.stored = is_stored.then(|| subject.path.clone());
-            let proved_size = proved_size.filter(|_| is_stored);
-            self.session.proved_size = proved_size.map(|size| (size, Instant::now()));
+            self.session.end_upload(&subject.path, is_stored, proved_size);
         }
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();
@@ -109,30 +109,41 @@ impl Runner {
     /// Carries out long work in steps. Between steps, checks for `ABOR` and for the end of the
     /// control connection.
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
-        let Working { path, mut work } = working;
+        let Working { path, mut work, place } = working;
         let start = Instant::now();
         self.line().shown.set_transfer(verb, path.clone());
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
-        let mut place = None;
+        let peer = self.session.peer.ip();
+        let Context { digests, searches, .. } = &*self.session.context;
+        let (mut share, shares, refusal) = match place {
+            Place::Digest => (Some(digests.claim(peer, 1)), digests, reply::too_many_digests()),
+            Place::Search => (None, searches, reply::too_much_to_prepare()),
+        };
         let ended = loop {
-            if let Some(reply) = work.step() {
+            if let Some(share) = &mut share {
+                match watch.wait_for(share, shares.deadline()) {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(refusal),
+                    Err(interruption) => break Err(interruption),
+                }
+            }
+            let clock = ProcessorClock::start(true);
+            let reply = work.step();
+            if share.is_none() {
+                self.session.context.processor.pay_time(peer, clock.elapsed());
+            }
+            if let Some(reply) = reply {
                 break Ok(reply);
             }
             if let Some(interruption) = watch.look(work.done()) {
                 break Err(interruption);
             }
-            if place.is_none() && !work.is_placed() {
-                place = match watch.place(start) {
-                    Ok(Some(place)) => Some(place),
-                    Ok(None) => break Ok(reply::too_much_to_prepare()),
-                    Err(interruption) => break Err(interruption),
-                };
-            }
+            share.get_or_insert_with(|| shares.claim(peer, 1));
         };
         let done = work.done();
         // The client's next command may need the place, so it must be free before the reply.
         drop(work);
-        drop(place);
+        drop(share);
         let failed = watch.failed;
         let conclusion = match ended {
             Ok(reply) if reply.code().severity() == Severity::Completion => {
@@ -141,7 +152,7 @@ impl Runner {
             Ok(reply) => Conclusion::reply(TransferEnd::Refused, reply),
             Err(why) => {
                 // ABOR without a transfer drops the prepared connection.
-                self.session.channel = None;
+                self.session.transfer.channel = None;
                 self.conclude(&path, &TransferResult::Pumped(PumpEnd::Interrupted(why)))
             }
         };
@@ -190,14 +201,14 @@ impl Runner {
                 Conclusion::reply(TransferEnd::Refused, reply::too_much_to_prepare())
             }
             TransferResult::NoData(error) => {
-                log::debug!("{}: no data connection: {error}", self.session.peer);
+                log::debug!("{}: no data connection: {error}", self.session.peer.address);
                 let text = "Cannot open data connection";
                 let reply = Reply::new(ReplyCode::NO_DATA_CONNECTION, text);
                 Conclusion::reply(TransferEnd::NoData, reply)
             }
             TransferResult::NoTls(error) => {
-                self.session.warn("cannot protect a data connection", error);
-                let text = match self.session.begins_handshakes {
+                self.session.peer.complaints.warn("cannot protect a data connection", error);
+                let text = match self.session.transfer.begins_handshakes {
                     true => "Cannot begin TLS with the other server",
                     false => "Cannot protect the data connection",
                 };
@@ -211,7 +222,7 @@ impl Runner {
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
-                let code = match self.session.channel {
+                let code = match self.session.transfer.channel {
                     Some(_) => ReplyCode::FILE_ACTION_OKAY,
                     None => ReplyCode::TRANSFER_COMPLETE,
                 };
@@ -223,7 +234,7 @@ impl Runner {
                 self.conclude_interrupted(*why, text)
             }
             PumpEnd::Broken(error) => {
-                log::debug!("{}: data connection: {error}", self.session.peer);
+                log::debug!("{}: data connection: {error}", self.session.peer.address);
                 Conclusion::aborted(TransferEnd::Reset, "Data connection lost")
             }
             PumpEnd::Truncated => {
@@ -231,13 +242,13 @@ impl Runner {
                 Conclusion::aborted(TransferEnd::Truncated, text)
             }
             PumpEnd::Malformed(fault) => {
-                log::debug!("{}: data connection: {fault}", self.session.peer);
+                log::debug!("{}: data connection: {fault}", self.session.peer.address);
                 conclude_malformed(fault)
             }
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
                 let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                self.session.warn("storage", &format_args!("{error}{why}"));
+                self.session.peer.complaints.warn("storage", &format_args!("{error}{why}"));
                 Conclusion::reply(TransferEnd::Storage, reply::transfer_failure(error))
             }
         }
@@ -289,7 +300,7 @@ impl Session {
             verb: subject.verb,
             path: &subject.path,
             direction: subject.direction,
-            representation: self.parameters.representation,
+            representation: self.transfer.representation,
             bytes: course.bytes,
             duration: subject.start.elapsed(),
             end: course.end,
@@ -313,7 +324,7 @@ impl Session {
         }
         let path = match Pathname::new(argument) {
             Ok(path) => self.resolve(&path),
-            Err(_) if argument.is_empty() => self.directory.clone(),
+            Err(_) if argument.is_empty() => self.login.directory.clone(),
             // If the argument is not a path, the log has nothing to name.
             Err(_) => return,
         };

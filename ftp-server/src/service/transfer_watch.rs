@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use ftp_proto::{BlockMarker, Reply, ReplyCode};
 
 use super::control::{Control, Notice, ReadBudget};
+use crate::context::Context;
 use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
 };
 use crate::pace::before_asking_again;
-use crate::places::Place;
 use crate::rate::Throttle;
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
+use crate::shares::Share;
 use crate::storage::{StorageError, StreamEnd, Upload};
+use crate::threads::ProcessorClock;
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
@@ -259,8 +261,13 @@ impl<'a> TransferWatch<'a> {
     /// finding names that match a pattern, and copying the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
-        let mut place = None;
+        let mut share = None;
+        let peer = self.session.peer.ip();
+        let Context { searches, processor, copying, .. } = &*self.session.context;
+        let mut is_first = true;
         loop {
+            // Most transfers are prepared in one step, which is not worth the calls.
+            let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
             let is_prepared = match payload {
                 Payload::Send(outgoing) => outgoing
                     .prepare()
@@ -269,38 +276,51 @@ impl<'a> TransferWatch<'a> {
                     .prepare()
                     .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile))?,
             };
+            let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
+            let is_upload = matches!(payload, Payload::Receive(..));
+            if cost >= limits::PROCESSOR_STEP && share.is_none() {
+                if is_upload { copying } else { processor }.pay_time(peer, cost);
+            }
             if is_prepared {
                 return Ok(());
             }
             if let Some(interruption) = self.look(0) {
                 return Err(interruption.into());
             }
-            if !matches!(payload, Payload::Send(_)) {
-                before_asking_again();
+            if is_upload {
+                match copying.wait(peer) {
+                    Duration::ZERO => before_asking_again(),
+                    wait => data::pause(Instant::now() + wait, 0, self)?,
+                }
                 continue;
             }
-            if place.is_none() {
-                place = self.place(start)?;
-            }
-            if place.is_none() || start.elapsed() >= limits::PREPARE {
+            let share = share.get_or_insert_with(|| searches.claim(peer, 1));
+            let is_granted = self.wait_for(share, start + limits::PREPARE)?;
+            if !is_granted || start.elapsed() >= limits::PREPARE {
                 return Err(TransferResult::TooLong);
             }
         }
     }
 
-    /// Waits for a place among the long searches, so that the sessions of one host cannot keep all
-    /// processors busy. Returns `None` if no place became free within [`limits::PREPARE`] after
-    /// `start`.
-    pub(super) fn place(&mut self, start: Instant) -> Result<Option<Place>, Interruption> {
-        let searches = &self.session.context.searches;
-        let peer = self.session.peer.ip();
-        loop {
-            let place = Place::get(searches, peer);
-            if place.is_some() || start.elapsed() >= limits::PREPARE {
-                return Ok(place);
-            }
-            data::pause(Instant::now() + limits::TICK, 0, self)?;
+    /// Waits for the turn of a claim; if it is granted, gives way to networks that hold less first.
+    /// Returns `false` if the claim gets no turn by `deadline`.
+    pub(super) fn wait_for(
+        &mut self,
+        share: &mut Share,
+        deadline: Instant,
+    ) -> Result<bool, Interruption> {
+        if share.give_way() {
+            return Ok(true);
         }
+        while !share.wait(deadline.min(Instant::now() + limits::TICK)) {
+            if let Some(interruption) = self.look(0) {
+                return Err(interruption);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -343,11 +363,8 @@ fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> 
 
 fn stream_end(end: &PumpEnd) -> StreamEnd {
     match end {
-        PumpEnd::Interrupted(Interruption::Abort) | PumpEnd::Undecided(Interruption::Abort) => {
-            StreamEnd::Abort
-        }
         // The bytes before a fault may be wrong too, so nothing may resume after them.
-        PumpEnd::Malformed(fault) if !fault.is_truncation() => StreamEnd::Abort,
+        PumpEnd::Malformed(fault) if !fault.is_truncation() => StreamEnd::Failed,
         PumpEnd::Storage(_) => StreamEnd::Failed,
         _ => StreamEnd::Cut,
     }

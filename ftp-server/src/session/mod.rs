@@ -4,5 +4,5 @@ mod outcome;
 mod permissions;
 mod state;
 
-pub(crate) use outcome::{Outcome, Payload, PreparedTransfer, Work, Working};
-pub(crate) use state::{Access, Session, User};
+pub(crate) use outcome::{Outcome, Payload, Place, PreparedTransfer, Work, Working};
+pub(crate) use state::{Access, Session, TransferState, User};

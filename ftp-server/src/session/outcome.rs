@@ -31,6 +31,15 @@ pub(crate) struct Working {
     /// The path of the work, for the log.
     pub(crate) path: VirtualPath,
     pub(crate) work: Box<dyn Work>,
+    pub(crate) place: Place,
+}
+
+/// The place that long work needs among the processor-bound jobs.
+pub(crate) enum Place {
+    /// A place for a digest, from its first step.
+    Digest,
+    /// A place for a search, if the search needs more than one step.
+    Search,
 }
 
 /// A reply that takes long to compute. The session checks on its client between steps.
@@ -40,12 +49,6 @@ pub(crate) trait Work {
 
     /// Returns the number of bytes read or collected so far, for the log.
     fn done(&self) -> u64;
-
-    /// Returns whether the work has a place among the processor-bound jobs from the start. If not,
-    /// the session waits for a place when the work needs more than one step.
-    fn is_placed(&self) -> bool {
-        false
-    }
 }
 
 /// A transfer whose object is open; only slow preparation, if any, and the data connection are
@@ -96,8 +99,8 @@ impl From<Reply> for Outcome {
 }
 
 impl Working {
-    pub(crate) fn new(path: VirtualPath, work: impl Work + 'static) -> Self {
-        Self { path, work: Box::new(work) }
+    pub(crate) fn new(path: VirtualPath, work: impl Work + 'static, place: Place) -> Self {
+        Self { path, work: Box::new(work), place }
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    AsciiDecoder, DeflateLevel, HostName, NetworkProtocol, Password, Pathname, ProtectionLevel,
-    RepresentationType, TransferMode, TransferParameters,
+    AsciiDecoder, DeflateLevel, HostName, NetworkProtocol, Password, Pathname, RepresentationType,
+    TransferMode,
 };
 
 use crate::auth::{DirectoryRights, IsClientGone, Offer, Rights, UserSession, rule_for};
+use crate::command::unfinished::Heard;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::deadline;
@@ -25,43 +26,79 @@ use crate::rate::Throttle;
 use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
-/// Everything the server knows about one client.
+/// Everything the server knows about one client. `REIN` and `AUTH` replace whole parts of it: a
+/// field that must survive them belongs in [`Peer`].
 pub(crate) struct Session {
     /// The context that was current at the greeting, or at the last `REIN`.
     pub(crate) context: Arc<Context>,
+    /// The virtual host that `HOST` or the TLS server name chose. `AUTH` keeps it.
+    pub(crate) host: Option<HostName>,
+    /// TLS state that data connections share with the control connection. `REIN` ends TLS.
+    pub(crate) secured: Option<Box<Secured>>,
+    pub(crate) peer: Peer,
+    pub(crate) login: SessionLogin,
+    pub(crate) transfer: TransferState,
+}
+
+/// The other end of the control connection, until the connection closes.
+pub(crate) struct Peer {
     /// The source of the next context.
     pub(crate) current: Arc<Current>,
     /// Number of the session.
     pub(crate) number: u64,
     /// The client's address on the control connection; IPv4-mapped addresses appear as IPv4.
-    pub(crate) peer: SocketAddr,
-    /// Whether the client is unknown, so that `peer` is the address of the balancer.
+    pub(crate) address: SocketAddr,
+    /// Whether the client is unknown, so that `address` is that of the balancer.
     pub(crate) is_unknown: bool,
     /// The address that the client connected to: this server's, or its balancer's.
     pub(crate) reached: SocketAddr,
     /// The server's own address on the control connection.
     pub(crate) local: SocketAddr,
-    /// The virtual host that `HOST` or the TLS server name chose.
-    pub(crate) host: Option<HostName>,
-    pub(crate) access: Access,
+    /// Whether TLS was on from the start.
+    pub(crate) is_implicit: bool,
     /// The time since which no user has been logged in.
     pub(crate) logged_out_since: Instant,
     pub(crate) login_failures: u32,
-    /// During a login, a function that returns whether the client has gone.
-    pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// Whether `CLNT` was sent.
     pub(crate) is_client_known: bool,
     /// Rate limits of the log messages that this client can repeat.
-    complaints: SessionComplaints,
-    pub(crate) parameters: TransferParameters,
+    pub(crate) complaints: SessionComplaints,
+}
+
+/// The login, and what depends on its user.
+#[derive(Default)]
+pub(crate) struct SessionLogin {
+    pub(crate) access: Access,
+    /// During a login, a function that returns whether the client has gone.
+    pub(crate) is_client_gone: Option<Box<IsClientGone>>,
+    /// Whether observers know that a login was refused because TLS is required.
+    pub(crate) has_been_told_of_tls: bool,
+    /// The current directory.
+    pub(crate) directory: VirtualPath,
+    /// The path that `RNFR` named.
+    pub(crate) rename_from: Option<VirtualPath>,
+    /// What the client was told about paths, on which later uploads there depend.
+    pub(crate) heard: Vec<Heard>,
+    /// The file that the last upload stored.
+    pub(crate) stored: Option<VirtualPath>,
+    /// The size that the storage has proved for the file in `stored`, and the time of the proof.
+    /// Only the next command may use it.
+    pub(crate) proved_size: Option<(u64, Instant)>,
+}
+
+/// The parameters of transfers, and the data connection.
+#[derive(Default)]
+pub(crate) struct TransferState {
+    /// What `TYPE` set.
+    pub(crate) representation: RepresentationType,
+    /// What `MODE` set.
+    pub(crate) mode: TransferMode,
     /// The level of mode Z that `OPTS MODE Z` chose.
     pub(crate) deflate_level: DeflateLevel,
     /// The facts that `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
     /// The algorithm that `OPTS HASH` chose.
     pub(crate) algorithm: Algorithm,
-    /// The current directory.
-    pub(crate) directory: VirtualPath,
     /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared, or that a transfer in
     /// mode B has left open.
     pub(crate) channel: Option<DataChannel>,
@@ -70,34 +107,21 @@ pub(crate) struct Session {
     pub(crate) refused: Option<TcpStream>,
     /// Whether `EPSV ALL` was sent.
     pub(crate) epsv_all: bool,
-    /// The path that `RNFR` named.
-    pub(crate) rename_from: Option<VirtualPath>,
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
-    /// Partial uploads whose length `SIZE` has reported, so that `APPE` resumes them.
-    pub(crate) told_partials: Vec<(VirtualPath, u64)>,
-    /// The file that the last upload stored.
-    pub(crate) stored: Option<VirtualPath>,
-    /// The size that the storage has proved for the file in `stored`, and the time of the proof.
-    /// Only the next command may use it.
-    pub(crate) proved_size: Option<(u64, Instant)>,
-    /// Whether observers know that a login was refused because TLS is required.
-    pub(crate) has_been_told_of_tls: bool,
-    /// TLS state that data connections share with the control connection.
-    pub(crate) secured: Option<Box<Secured>>,
-    /// Whether TLS was on from the start.
-    pub(crate) is_implicit: bool,
     /// Whether `PBSZ` was sent, or is not needed after implicit TLS or `AUTH SSL`.
     pub(crate) has_buffer_size: bool,
-    /// The level that `PROT` set.
-    pub(crate) protection: ProtectionLevel,
+    /// Whether `PROT P` is in force.
+    pub(crate) is_private: bool,
     /// Whether the server begins the handshakes of its data connections (`SSCN ON`).
     pub(crate) begins_handshakes: bool,
 }
 
 /// Progress of the login.
+#[derive(Default)]
 pub(crate) enum Access {
     /// No `USER` yet, or a refused `PASS`.
+    #[default]
     Greeted,
     /// `USER` was given.
     Named(Vec<u8>),
@@ -137,8 +161,8 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced; `None` if the server's setting applies.
     pub(crate) overwrite: Option<bool>,
-    /// A guard that counts this session, if the user's sessions or their combined rate is limited.
-    pub(crate) _counted: Option<UserSession>,
+    /// A guard that counts this session.
+    pub(crate) _counted: UserSession,
     /// A guard that counts this session on all servers of the ledger.
     pub(crate) _present: Option<Box<Presence>>,
 }
@@ -156,72 +180,70 @@ impl User {
     }
 }
 
+impl Peer {
+    /// Returns the client's IP address.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    /// Returns the protocol of the control connection.
+    pub(crate) fn protocol(&self) -> NetworkProtocol {
+        NetworkProtocol::of(self.ip())
+    }
+}
+
+impl TransferState {
+    /// Closes the data connection if an earlier transfer has left it open.
+    pub(crate) fn close_open_data(&mut self) {
+        self.channel.take_if(|channel| channel.is_open());
+    }
+}
+
 impl Session {
     pub(crate) fn new(current: Arc<Current>, ends: Ends) -> Self {
-        let Ends { peer, is_unknown, reached, local } = ends;
+        let Ends { peer: address, is_unknown, reached, local } = ends;
         Self {
             context: current.get(),
-            current,
-            number: 0,
-            peer,
-            is_unknown,
-            reached,
-            local,
             host: None,
-            access: Access::Greeted,
-            logged_out_since: Instant::now(),
-            login_failures: 0,
-            is_client_gone: None,
-            is_client_known: false,
-            complaints: SessionComplaints::new(peer),
-            parameters: TransferParameters::default(),
-            deflate_level: DeflateLevel::default(),
-            facts: FactSelection::default(),
-            algorithm: Algorithm::default(),
-            directory: VirtualPath::root(),
-            channel: None,
-            refused: None,
-            epsv_all: false,
-            rename_from: None,
-            restart: 0,
-            told_partials: Vec::new(),
-            stored: None,
-            proved_size: None,
-            has_been_told_of_tls: false,
             secured: None,
-            is_implicit: false,
-            has_buffer_size: false,
-            protection: ProtectionLevel::Clear,
-            begins_handshakes: false,
+            peer: Peer {
+                current,
+                number: 0,
+                address,
+                is_unknown,
+                reached,
+                local,
+                is_implicit: false,
+                logged_out_since: Instant::now(),
+                login_failures: 0,
+                is_client_known: false,
+                complaints: SessionComplaints::new(address),
+            },
+            login: SessionLogin::default(),
+            transfer: TransferState::default(),
         }
     }
 
-    /// Resets the session to its initial state, with the current settings and users. The number of
-    /// failed logins stays, and so does the fact that `CLNT` was sent. If no user was logged in,
-    /// the login timeout does not start again.
+    /// Returns to the state after the greeting, with the current settings and users, and without
+    /// TLS. Only the [`Peer`] stays.
     pub(crate) fn reinitialize(&mut self) {
-        let Self { peer, is_unknown, reached, local, .. } = *self;
-        let ends = Ends { peer, is_unknown, reached, local };
-        let new = Self::new(Arc::clone(&self.current), ends);
-        let logged_out_since = match self.user() {
-            Some(_) => new.logged_out_since,
-            None => self.logged_out_since,
-        };
-        let Self { number, login_failures, is_client_known, .. } = *self;
-        let empty = SessionComplaints::new(self.peer);
-        let complaints = std::mem::replace(&mut self.complaints, empty);
-        *self =
-            Self { number, login_failures, is_client_known, complaints, logged_out_since, ..new };
+        self.log_out();
+        // A new field must be named here.
+        let Self { context, host, secured, peer, login: _, transfer: _ } = self;
+        *context = peer.current.get();
+        (*host, *secured) = (None, None);
     }
 
-    /// Forgets everything sent in plaintext, because an attacker may have sent it (RFC 4217 §4.2).
-    /// Only the context, the host, the number of failed logins, and the fact that `CLNT` was sent
-    /// stay.
-    pub(crate) fn forget_for_tls(&mut self) {
-        let context = Arc::clone(&self.context);
-        let host = self.host.take();
-        self.reinitialize();
-        (self.context, self.host) = (context, host);
+    /// Ends the login, and forgets everything that the client has set but the host. If no user was
+    /// logged in, the login timeout does not start again.
+    ///
+    /// `AUTH` forgets all of it because an attacker may have sent it in plaintext (RFC 4217 §4.2).
+    pub(crate) fn log_out(&mut self) {
+        if self.user().is_some() {
+            self.tell(EventKind::LoggedOut);
+            self.peer.logged_out_since = Instant::now();
+        }
+        (self.login, self.transfer) = Default::default();
     }
 
     /// Lets the TLS server name choose the host. Unlike a `HOST` in plaintext, that name cannot be
@@ -245,6 +267,22 @@ impl Session {
     /// Returns the TLS server name that the client sent, or [`AskedName::Missing`] without TLS.
     pub(crate) fn asked_name(&self) -> AskedName {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
+    }
+
+    /// Records how an upload ended. `proved_size` is the size of the stored file, if the storage has
+    /// told it.
+    pub(crate) fn end_upload(
+        &mut self,
+        path: &VirtualPath,
+        is_stored: bool,
+        proved_size: Option<u64>,
+    ) {
+        if !is_stored {
+            self.context.reads.remove(self, path);
+        }
+        self.login.stored = is_stored.then(|| path.clone());
+        let proved_size = proved_size.filter(|_| is_stored);
+        self.login.proved_size = proved_size.map(|size| (size, Instant::now()));
     }
 
     /// Returns the banner of the session's virtual host, or `None` if the server's banner applies.
@@ -290,15 +328,15 @@ impl Session {
     /// Keeps a command line for the recorders of a test, if there are any.
     pub(crate) fn record(&self, line: &[u8]) {
         if let Some(script) = &self.context.script {
-            script.hear(self.number, line);
+            script.hear(self.peer.number, line);
         }
     }
 
     /// Sends an event about this session to the observers.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let user = self.user().map(|user| &*user.name);
-        let session = Some(self.number);
-        let peer = self.peer;
+        let session = Some(self.peer.number);
+        let peer = self.peer.address;
         let tls = self.tls();
         let host = self.shown_host();
         let unsaid = self.unsaid(&kind);
@@ -309,7 +347,7 @@ impl Session {
     /// cost a client almost nothing and must not fill the disk.
     fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
         const REFUSALS: &str = "refusals";
-        let complaints = &self.complaints;
+        let complaints = &self.peer.complaints;
         match kind {
             EventKind::Transferred(transfer) if transfer.is_cheap() => {
                 complaints.due(REFUSALS, limits::REFUSAL_LINES)
@@ -323,48 +361,38 @@ impl Session {
         }
     }
 
-    /// Logs a warning, at most once per second for each kind, because the client can cause any
-    /// number of them.
-    pub(crate) fn warn(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
-        self.complaints.warn(kind, detail);
-    }
-
     /// Returns the time at which the session ends if no user has logged in by then.
     pub(crate) fn login_deadline(&self) -> Instant {
-        deadline::after(self.logged_out_since, self.context.config.timeouts.login)
+        deadline::after(self.peer.logged_out_since, self.context.config.timeouts.login)
     }
 
     /// Resolves a pathname against the current directory.
     pub(crate) fn resolve(&self, path: &Pathname) -> VirtualPath {
-        self.directory.resolve(path)
+        self.login.directory.resolve(path)
     }
 
     /// Resolves a pathname; `None` is the current directory.
     pub(crate) fn resolve_or_here(&self, path: Option<&Pathname>) -> VirtualPath {
-        path.map_or_else(|| self.directory.clone(), |path| self.resolve(path))
+        path.map_or_else(|| self.login.directory.clone(), |path| self.resolve(path))
     }
 
     pub(crate) fn user(&self) -> Option<&User> {
-        match &self.access {
+        match &self.login.access {
             Access::User(user) => Some(user),
             Access::Greeted | Access::Named(_) | Access::Unaccounted { .. } => None,
         }
     }
 
-    /// Closes the data connection if an earlier transfer has left it open.
-    pub(crate) fn close_open_data(&mut self) {
-        self.channel.take_if(|channel| channel.is_open());
-    }
-
     /// Returns the encoding of an upload with the current transfer parameters. The data begins at
     /// `offset` in the file.
     pub(crate) fn encoding(&self, offset: u64) -> Encoding {
-        let is_ascii = self.parameters.representation == RepresentationType::Ascii;
-        let is_deflated = self.parameters.mode == TransferMode::Deflate;
-        let is_in_blocks = self.parameters.mode == TransferMode::Block;
+        let is_ascii = self.transfer.representation == RepresentationType::Ascii;
+        let is_deflated = self.transfer.mode == TransferMode::Deflate;
+        let is_in_blocks = self.transfer.mode == TransferMode::Block;
         Encoding {
             blocks: is_in_blocks.then(|| Blocks::new(offset)),
-            deflate: is_deflated.then(|| Box::new(Inflating::new(&self.context.deflating))),
+            deflate: is_deflated
+                .then(|| Box::new(Inflating::new(&self.context.deflating, self.peer.ip()))),
             ascii: is_ascii.then(AsciiDecoder::new),
         }
     }
@@ -372,19 +400,19 @@ impl Session {
     /// Returns the parameters of the session's data connections.
     pub(crate) fn data_peer(&self) -> DataPeer<'_> {
         let config = &self.context.config;
-        let is_private = self.protection == ProtectionLevel::Private;
+        let is_private = self.transfer.is_private;
         DataPeer {
-            peer: self.peer,
-            local: self.local,
+            peer: self.peer.address,
+            local: self.peer.local,
             balancers: &config.proxy_protocol,
             fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
             connect: config.timeouts.data_connect,
             handshake: config.timeouts.tls_handshake,
             from_port_below: config.active.source_port,
             secured: self.secured.as_deref().filter(|_| is_private),
-            begins_handshake: self.begins_handshakes,
+            begins_handshake: self.transfer.begins_handshakes,
             resumed: &self.context.register.resumed,
-            complaints: &self.complaints,
+            complaints: &self.peer.complaints,
         }
     }
 
@@ -420,11 +448,6 @@ impl Session {
             }
             None => self.context.authenticator.offer(),
         }
-    }
-
-    /// Returns the protocol of the control connection.
-    pub(crate) fn protocol(&self) -> NetworkProtocol {
-        NetworkProtocol::of(self.peer.ip())
     }
 }
 
@@ -463,10 +486,10 @@ mod tests {
             file_size: 0,
             idle: None,
             overwrite: None,
-            _counted: None,
+            _counted: session.context.user_sessions.enter(b"u", 0, 0).unwrap(),
             _present: None,
         };
-        session.access = Access::User(user);
+        session.login.access = Access::User(user);
         session
     }
 

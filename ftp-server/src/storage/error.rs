@@ -29,6 +29,9 @@ pub enum StorageErrorKind {
     /// The name already exists.
     #[error("already exists")]
     Exists,
+    /// The storage cannot create or replace the file, for this reason.
+    #[error("cannot store the file: {0}")]
+    Fixed(&'static str),
     /// The object is a directory, but a file is needed.
     #[error("is a directory")]
     IsDirectory,

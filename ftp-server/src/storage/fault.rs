@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
+    StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -38,10 +38,10 @@ pub enum StorageCall {
     SourceSeek,
     /// [`Storage::write`] and [`Storage::write_as`].
     Write,
-    /// [`Storage::partial_size`].
-    PartialSize,
-    /// [`Storage::forget_partial`].
-    ForgetPartial,
+    /// [`Storage::unfinished`].
+    Unfinished,
+    /// [`Storage::forget`].
+    Forget,
     /// [`Upload::prepare`].
     UploadPrepare,
     /// [`Upload::ready`].
@@ -313,18 +313,22 @@ impl Storage for FaultStorage {
         self.inner.write_as(path, mode, user).map(|upload| self.upload(upload))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        self.call(StorageCall::PartialSize)?;
-        self.inner.partial_size(path, user)
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.call(StorageCall::Unfinished)?;
+        self.inner.unfinished(path, user)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
-        self.call(StorageCall::ForgetPartial)?;
-        self.inner.forget_partial(path, user)
-    }
-
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        self.inner.has_cut_replacement(path, user)
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.call(StorageCall::Forget)?;
+        self.inner.forget(path, user)
     }
 
     fn make_room(
@@ -451,10 +455,6 @@ impl Upload for Faulty<Box<dyn Upload>> {
 
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
-    }
-
-    fn replaces(&self) -> bool {
-        self.inner.replaces()
     }
 
     fn published_size(&self) -> Option<u64> {

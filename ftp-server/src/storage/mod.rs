@@ -19,6 +19,7 @@ mod quota;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
+pub(crate) mod unfinished;
 
 pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
 pub use error::{StorageError, StorageErrorKind};
@@ -26,13 +27,14 @@ pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
 #[cfg(test)]
-pub(crate) use memory::tests::assert_same_as_memory;
+pub(crate) use memory::tests::{Numbers, assert_same_as_memory};
 pub use metadata::{Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;
 pub use quota::Quota;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
+pub use unfinished::Unfinished;
 
 use std::io;
 use std::ops::BitOr;
@@ -172,17 +174,15 @@ pub trait Storage: Send + Sync {
     /// - `Io` if the storage fails.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
 
-    /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login. A
-    /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] by the same user
-    /// then resumes the partial upload as it would resume an existing file, and [`Upload::commit`]
-    /// publishes the file. Any other mode begins a new file, and discards the partial upload.
+    /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login.
+    /// After an interruption, a storage may keep the received bytes for this user. The user then
+    /// continues with [`WriteMode::Resume`].
     ///
     /// By default, a storage keeps nothing.
     ///
     /// # Errors
     ///
-    /// Returns an error of [`write`](Self::write), or `Busy` if another session is resuming the
-    /// upload.
+    /// Returns an error of [`write`](Self::write).
     fn write_as(
         &self,
         path: &VirtualPath,
@@ -192,42 +192,39 @@ pub trait Storage: Send + Sync {
         self.write(path, mode)
     }
 
-    /// Returns the number of bytes after which [`write_as`](Self::write_as) can resume `user`'s
-    /// partial upload to `path`. The server calls this method only if no file exists at `path`. The
-    /// number must be above 0 and less than the number of received bytes. Otherwise a client that
-    /// sent everything but got no reply would see the full length, and assume that the file was
-    /// stored.
+    /// Returns the record of `user`'s unfinished upload to `path`; `user` is `None` for all shared
+    /// logins together. Other users' records have no effect.
     ///
-    /// By default, a storage keeps nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns `NotFound` if no partial upload is kept.
-    fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
-    }
-
-    /// Discards `user`'s partial upload to `path`. The server calls this method when the user
-    /// removes `path`, or renames an object from or to `path`.
-    ///
-    /// By default, a storage keeps nothing.
+    /// By default, there is no record, which is correct for a storage that shows received bytes
+    /// immediately. A storage that publishes a file in one step must return a record. Otherwise a
+    /// client that resumes an upload could continue the old file, or take it for complete.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if no partial upload is kept, `Busy` if a session is resuming it, or `Io`
-    /// if the storage fails.
-    fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+    /// Returns `Io` or `Busy` if the storage fails. A missing parent directory is no error.
+    fn unfinished(
+        &self,
+        _path: &VirtualPath,
+        _user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
     }
 
-    /// Returns whether an upload that was going to replace the file at `path` was interrupted less
-    /// than a day ago. `user` is the owner of the upload, or `None` for a shared login. A client
-    /// must not resume such an upload at the length of the old file.
+    /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
+    /// uploads to `path` that are running leave no record any more. Returns the record. The server calls this
+    /// method when the user removes `path`, even if there is no file.
     ///
-    /// A server remembers the interrupted uploads of its own sessions. Storages implement this
-    /// method so that a restarted server knows about them too. The default is `false`.
-    fn has_cut_replacement(&self, _path: &VirtualPath, _user: Option<&[u8]>) -> bool {
-        false
+    /// By default, there is no record.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`unfinished`](Self::unfinished).
+    fn forget(
+        &self,
+        _path: &VirtualPath,
+        _user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
     }
 
     /// Removes a file or symbolic link.
@@ -509,16 +506,6 @@ pub trait Upload: io::Write {
         Ok(true)
     }
 
-    /// Returns whether the upload replaces an existing file, which stays until the new one is
-    /// published. A client that lost its connection must then not resume the upload at the length
-    /// of the old file.
-    ///
-    /// The default is `false`, which is correct for a storage that shows received bytes
-    /// immediately.
-    fn replaces(&self) -> bool {
-        false
-    }
-
     /// Returns the size of the published file, if the storage knows it without another request. A
     /// session calls this method after [`prepare_commit`](Self::prepare_commit) has returned
     /// `true`. If the next command is `SIZE`, the session then answers it without asking the
@@ -569,12 +556,11 @@ pub enum DirectoryUse {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The client sent `ABOR`, or the data was malformed. A storage must not keep the received
-    /// bytes.
-    Abort,
-    /// The connection broke or stalled, or the session ended. The bytes received so far are valid.
+    /// The connection broke or stalled, the session ended, or the client sent `ABOR`. The bytes
+    /// received so far are valid.
     Cut,
-    /// The storage failed, or refused the upload.
+    /// The storage failed or refused the upload, or the data was malformed. A storage must not keep
+    /// the bytes of this upload; bytes kept before it stay.
     Failed,
 }
 
@@ -590,9 +576,11 @@ pub enum WriteMode {
     /// file.
     Append,
     /// Keep the first N bytes of the old content, drop the rest, and append the new bytes. Fails
-    /// with `BadRestart` if the file is shorter, or if the storage cannot resume a partial upload
-    /// at that offset.
+    /// with `BadRestart` if the file is shorter or missing.
     From(u64),
+    /// Go on with the user's unfinished upload after the first N of its kept bytes. The complete
+    /// file replaces an existing one. Fails with `BadRestart` if fewer bytes are kept, or none.
+    Resume(u64),
 }
 
 /// Returns an error if either path is the root.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
-    StorageError, Upload, VirtualPath, WriteMode,
+    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
@@ -63,16 +63,20 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).write_as(path, mode, user)
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        (**self).partial_size(path, user)
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        (**self).unfinished(path, user)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
-        (**self).forget_partial(path, user)
-    }
-
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        (**self).has_cut_replacement(path, user)
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        (**self).forget(path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -167,6 +167,12 @@ impl Tls {
 
     /// Cannot be called, because no value exists.
     #[must_use]
+    pub fn has_issuer(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// Cannot be called, because no value exists.
+    #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
         match self.0 {}
     }

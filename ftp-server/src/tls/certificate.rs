@@ -31,6 +31,11 @@ impl Certificate {
         self.has_common_name(user) || self.has_mail(user)
     }
 
+    /// Returns whether the certificate names `issuer` as its issuer.
+    pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.fields.issuer() == issuer.fields.subject()
+    }
+
     fn has_common_name(&self, user: &[u8]) -> bool {
         let common_names = self.fields.subject().iter().filter(|part| part.oid == COMMON_NAME);
         common_names.map(|name| &name.value).any(|name| {

@@ -23,7 +23,11 @@ pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 
 /// Maximum number of bytes in the records of one handshake message, such as the long certificate
 /// chain of a client.
-const MESSAGE: usize = 4 * RECORD;
+const MESSAGE: usize = 2 * RECORD;
+
+/// Maximum length of a `ClientHello` in bytes: eight times that of common clients. A client without
+/// a login can make the server keep this much.
+const HELLO: usize = 16 * 1_024;
 
 /// Minimum size in bytes of a short-lived buffer. The C library keeps smaller buffers for the
 /// thread that freed them, and each session has a thread.
@@ -49,6 +53,8 @@ pub(crate) struct Connection {
     /// Number of unprocessed bytes that rustls has already seen: fragments of an incomplete
     /// message. rustls expects to see them again.
     seen: usize,
+    /// Whether the `ClientHello` is incomplete.
+    awaits_hello: bool,
     /// Whether the peer has sent a `close_notify`.
     is_closed: bool,
     /// Number of records without plain text, and the time since which they are counted.
@@ -86,7 +92,8 @@ impl Connection {
 
     fn of(side: Side) -> Self {
         let silent = (0, Instant::now());
-        Self { side, incoming: Vec::new(), seen: 0, is_closed: false, silent }
+        let awaits_hello = matches!(side, Side::Server(_));
+        Self { side, incoming: Vec::new(), seen: 0, awaits_hello, is_closed: false, silent }
     }
 
     fn state(&self) -> &CommonState {
@@ -115,12 +122,25 @@ impl Connection {
         record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
 
-    /// Keeps received bytes.
+    /// Keeps received bytes, with little unused space: the client may never send the others.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
-        if self.incoming.is_empty() && !bytes.is_empty() {
-            self.incoming.reserve(UNKEPT);
+        if self.incoming.capacity() - self.incoming.len() < bytes.len() {
+            self.incoming.reserve_exact(bytes.len().max(UNKEPT));
         }
         self.incoming.extend_from_slice(bytes);
+    }
+
+    /// Checks the length of the `ClientHello`, as far as it is known.
+    pub(super) fn check_hello(&self) -> io::Result<()> {
+        let announced = match *self.incoming {
+            // A record has a header of five bytes, and a message one of four, unless it continues
+            // in the next record.
+            [_, _, _, 0, 0..4, ..] => 0,
+            [_, _, _, _, _, _, high, middle, low, ..] => u32::from_be_bytes([0, high, middle, low]),
+            _ => 0,
+        };
+        let longest = usize::try_from(announced).unwrap_or(usize::MAX).max(self.incoming.len());
+        if self.awaits_hello && longest > HELLO { Err(too_long()) } else { Ok(()) }
     }
 
     /// Continues the handshake with the kept bytes, and appends the output to `answer`.
@@ -216,13 +236,11 @@ impl Connection {
             });
             read?;
             used = reading.used;
+            self.awaits_hello &= used == 0;
             self.is_closed |= reading.is_closed;
             self.seen = shown - used;
             if self.seen > MESSAGE {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a TLS message is too long",
-                ));
+                return Err(too_long());
             }
             if !reading.speaks {
                 self.note_silence(Instant::now())?;
@@ -261,6 +279,10 @@ impl Connection {
         let Self { side, is_closed, .. } = self;
         either!(side, inner => write(&mut **inner, records, output, is_closed))
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a TLS message is too long")
 }
 
 /// Returns the length of the record at the beginning of `bytes`; `None` if it is incomplete.

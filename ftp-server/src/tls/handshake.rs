@@ -51,7 +51,10 @@ impl Handshake {
         loop {
             match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                Ok((count, _)) => connection.keep(bytes.get(..count).unwrap_or_default()),
+                Ok((count, _)) => {
+                    connection.keep(bytes.get(..count).unwrap_or_default());
+                    connection.check_hello()?;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     wait(PollFlags::IN)?;

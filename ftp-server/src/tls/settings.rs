@@ -366,6 +366,17 @@ impl Tls {
         leaf.is_some_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
     }
 
+    /// Returns whether the chain contains the certificate of the issuer, or the certificate is
+    /// self-signed. Most clients know only root CAs, and refuse a certificate whose issuer is
+    /// missing. Returns `true` with [`from_config`](Self::from_config).
+    #[must_use]
+    pub fn has_issuer(&self) -> bool {
+        let Identity::Pair(pair) = &self.0.identity else { return true };
+        let mut chain = pair.cert.iter().filter_map(|der| Certificate::parse(der).ok());
+        let Some(leaf) = chain.next() else { return true };
+        leaf.is_issued_by(&leaf) || chain.any(|issuer| leaf.is_issued_by(&issuer))
+    }
+
     /// Returns the server's certificate in DER, without its chain. Returns `None` with
     /// [`from_config`](Self::from_config).
     #[must_use]

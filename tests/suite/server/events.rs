@@ -308,6 +308,10 @@ fn refused_commands_are_logged_with_the_reason() {
         session.expect("MKD", 501);
         session.expect("TYPE X", 501);
         session.expect("SIZE none", 550);
+        session.expect("MFMT 20200101000000 none", 550);
+        session.expect("MLST none", 550);
+        session.expect("PASV", 227);
+        session.expect("LIST -la none", 550);
         let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
         reader.expect("MKD x", 550);
         reader.expect("RNTO x", 503);
@@ -325,6 +329,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#"DELE path="/d/none" reply=550 text="No such file or directory""#,
                 r#"RNFR path="/d/none" reply=550 text="No such file or directory""#,
                 r#"RNTO path="/a" to="/b" reply=553 text="Already exists""#,
+                r#"SIZE path="/none" reply=550 text="No such file or directory""#,
+                r#"MFMT path="/none" reply=550 text="No such file or directory""#,
+                r#"MLST path="/none" reply=550 text="No such file or directory""#,
+                r#"LIST path="/none" reply=550 text="No such file or directory""#,
                 r#"MKD path="/x" reply=550 text="Permission denied""#,
                 r#"RNTO path="/x" reply=503 text="Bad sequence of commands""#,
             ],
@@ -335,6 +343,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#""DELE","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
                 r#""RNFR","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
                 r#""RNTO","path":"/a","to":"/b","reply":553,"text":"Already exists"}"#,
+                r#""SIZE","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""MFMT","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""MLST","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""LIST","path":"/none","reply":550,"text":"No such file or directory"}"#,
                 r#""MKD","path":"/x","reply":550,"text":"Permission denied"}"#,
                 r#""RNTO","path":"/x","reply":503,"text":"Bad sequence of commands"}"#,
             ],
@@ -346,7 +358,7 @@ fn refused_commands_are_logged_with_the_reason() {
 #[test]
 fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
     let log = Log::new();
-    let config = super::quick().with(|config| config.limits.sessions = 2);
+    let config = super::quick().with(|config| config.limits.sessions = 3);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let address = fixture.server.local_addr();
@@ -444,7 +456,7 @@ fn a_panicking_observer_ends_only_its_session_st_16() {
     };
     let words = Words { said: Arc::clone(&said), panics_at };
     let second = Words { said: Arc::clone(&said), panics_at: |_| false };
-    let config = super::quick().with(|config| config.limits.sessions = 3);
+    let config = super::quick().with(|config| config.limits.sessions = 4);
     let fixture = Fixture::with(|builder| builder.config(config).observer(words).observer(second));
     let mut other = fixture.session();
     let mut session = fixture.session();

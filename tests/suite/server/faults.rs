@@ -259,7 +259,8 @@ fn a_failed_upload_keeps_the_existing_file_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03
             data.write_all(b"some");
             data.close();
             session.expect_reply(code);
-            assert_eq!((fixture.read("old"), fixture.names()), (b"old".into(), vec!["old".into()]));
+            let left = (fixture.read("old"), fixture.published());
+            assert_eq!(left, (b"old".into(), vec!["old".into()]));
             // After a failure only a new and complete upload counts.
             session.upload("STOR old", &content);
             assert_eq!(fixture.read("old"), content, "{call:?}");
@@ -323,7 +324,8 @@ fn a_full_disk_after_any_write_fails_with_452_hf_01_cm_106_dc_55() {
             }
             failed += 1;
             assert_eq!(reply.code, 452, "{command} {nth}");
-            assert_eq!((fixture.read("old"), fixture.names()), (b"old".into(), vec!["old".into()]));
+            let left = (fixture.read("old"), fixture.published());
+            assert_eq!(left, (b"old".into(), vec!["old".into()]));
             session.expect_in_step();
         }
         assert!(failed >= 2, "{command}: {failed}");
@@ -397,7 +399,7 @@ fn an_upload_aborted_while_syncing_is_not_published_dc_40_dc_46_st_15() {
         drop(session);
         let report = fixture.server.shutdown(DEADLINE);
         assert_eq!((report.cut, report.stuck), (0, 0));
-        let names = super::names_in(fixture.root.path());
+        let names = super::published_in(fixture.root.path());
         assert!(names.is_empty() || is_late, "{names:?}");
         names.is_empty().then_some(())
     });
@@ -429,7 +431,7 @@ fn abort_while_syncing() -> Option<()> {
     }
     assert_eq!(code, 426);
     session.expect_reply(226);
-    assert_eq!(fixture.names(), [""; 0]);
+    assert_eq!(fixture.published(), [""; 0]);
     Some(())
 }
 

@@ -62,8 +62,8 @@ fn lose_the_last_reply(is_on_disk: bool) -> Option<()> {
     if is_late && storage.stat(&path).is_ok() {
         return None;
     }
+    play(&mut login(), &[("MLST f", 550), ("MDTM f", 550), ("SIZE f", 550)]);
     let mut session = login();
-    play(&mut session, &[("MLST f", 550), ("MDTM f", 550)]);
     assert_eq!(session.expect("SIZE f", 213).bytes, b"213 9\r\n", "{is_on_disk}");
     session.expect("REST 9", 350);
     session.upload("STOR f", b"9");
@@ -84,16 +84,48 @@ fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
 }
 
 #[test]
-fn appe_without_size_does_not_resume_an_interrupted_upload_fs_15() {
-    // SIZE has not reported its length in this session, or that no longer counts.
-    for before in [&[][..], &["SIZE f", "DELE f"], &["SIZE g"]] {
+fn appe_is_refused_while_an_upload_is_unfinished_unless_size_told_its_length_fs_15() {
+    for (old, before) in [
+        (None, &[][..]),
+        (Some("old"), &[]),
+        // SIZE told the length of another file.
+        (None, &[("SIZE g", 550)]),
+        (Some("old"), &[("SIZE g", 550)]),
+        // The session was told something else.
+        (None, &[("MLST f", 550)]),
+        (None, &[("MDTM f", 550)]),
+        (None, &[("SIZE f", 213), ("MLST f", 550)]),
+        (Some("old"), &[("MLST f", 250)]),
+        (Some("old"), &[("RETR f", 226)]),
+        // An earlier login was told it.
+        (None, &[("SIZE f", 213), ("REIN", 220), ("USER u", 331), ("PASS p", 230)]),
+        // A client that compares what it has sent is warned once.
+        (Some("old"), &[("SIZE f", 213), ("RETR f", 450), ("RETR f", 226)]),
+    ] {
         let fixture = Fixture::new();
+        if let Some(old) = old {
+            fixture.write("f", old);
+        }
         cut(&fixture, "f", b"half of yester");
         let mut session = fixture.session();
         session.expect("TYPE I", 200);
-        before.iter().for_each(|line| drop(session.ask(line)));
-        session.upload("APPE f", b"today\n");
-        assert_eq!((fixture.read("f"), fixture.names()), (b"today\n".into(), vec!["f".into()]));
+        for (line, code) in before {
+            match (*line, *code) {
+                ("RETR f", 226) => assert_eq!(session.download("RETR f"), b"old"),
+                ("RETR f", code) => {
+                    session.expect("PASV", 227);
+                    session.expect("RETR f", code);
+                }
+                (line, code) => drop(session.expect(line, code)),
+            }
+        }
+        let _data = session.passive();
+        session.expect("APPE f", 450);
+        let found = std::fs::read(fixture.path("f")).ok();
+        assert_eq!(found.as_deref(), old.map(str::as_bytes), "{before:?}");
+        // STOR from byte 0 always works.
+        session.upload("STOR f", b"today");
+        assert_eq!((fixture.read("f"), fixture.names()), (b"today".into(), vec!["f".to_owned()]));
     }
 }
 
@@ -110,7 +142,8 @@ fn an_interrupted_upload_is_not_resumed_onto_another_file_fs_15() {
         play(&mut session, before);
         session.expect(if before.is_empty() { "APPE f" } else { "STOR f" }, 450);
         assert_eq!(fixture.read("f"), b"another file");
-        // From then on that file counts.
+        // That file counts once the client knows its length.
+        assert_eq!(session.expect("SIZE f", 213).text(), "213 12");
         session.expect("REST 8", 350);
         session.upload("STOR f", b"house");
         assert_eq!(fixture.read("f"), b"another house");
@@ -120,75 +153,97 @@ fn an_interrupted_upload_is_not_resumed_onto_another_file_fs_15() {
 #[test]
 fn an_interrupted_upload_is_not_resumed_onto_the_file_it_replaces_fs_13_fs_15() {
     let fixture = Fixture::new();
-    for (is_running, resumes) in [
-        (false, &[("SIZE f", 554), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)][..]),
-        (false, &[("REST 2", 350), ("PASV", 227), ("STOR f", 554)]),
-        (false, &[("TYPE A", 200), ("SIZE f", 554), ("TYPE I", 200)]),
-        // The server does not know yet that the connection is lost.
-        (true, &[("SIZE f", 554), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)]),
+    for (resumes, want) in [
+        (&["SIZE f", "REST 10", "STOR f"][..], Some(b"new contenrest")),
+        (&["REST 10", "STOR f"], Some(b"new contenrest")),
+        (&["SIZE f", "REST 10", "APPE f"], Some(b"new contenrest")),
+        (&["SIZE f", "APPE f"], Some(b"new contenrest")),
+        (&["REST 12", "STOR f"], None),
+        (&["APPE f"], None),
     ] {
         fixture.write("f", "old");
+        cut(&fixture, "f", b"new content");
         let mut session = fixture.session();
-        let mut data = Some(session.passive());
-        session.expect("STOR f", 150);
-        data.as_mut().expect("a connection").write_all(b"new content");
-        wait_until("the bytes are read", || moved(&mut session) == 11);
-        let mut again = fixture.session();
-        again.expect("TYPE I", 200);
-        if !is_running {
-            data.take().expect("a connection").reset();
-            session.expect_reply(426);
-            session.expect("TYPE I", 200);
-            play(&mut session, resumes);
+        session.expect("TYPE I", 200);
+        let (last, before) = resumes.split_last().expect("a command");
+        for line in before {
+            assert!([213, 350].contains(&session.ask(line).code), "{line}");
         }
-        play(&mut again, resumes);
-        assert_eq!(fixture.read("f"), b"old", "{resumes:?}");
-        // Others have not begun an upload that they could resume.
-        let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
-        other.expect("TYPE I", 200);
-        other.expect("REST 3", 350);
-        other.upload("STOR f", b"er");
-        assert_eq!(fixture.read("f"), b"older");
-        // From its beginning the upload replaces the file, which can be resumed then.
-        again.upload("STOR f", b"fresh");
-        drop((data, session));
-        if !is_running {
-            again.expect("REST 5", 350);
-            again.upload("STOR f", b"er");
-            assert_eq!(fixture.read("f"), b"fresher");
+        match want {
+            Some(want) => {
+                session.upload(last, b"rest");
+                assert_eq!(fixture.read("f"), want, "{resumes:?}");
+            }
+            None => {
+                let _data = session.passive();
+                let code = if resumes.len() == 1 { 450 } else { 554 };
+                session.expect(last, code);
+                assert_eq!(fixture.read("f"), b"old", "{resumes:?}");
+                session.expect("DELE f", 250);
+            }
         }
+        assert!(fixture.names().len() <= 1, "{:?}", fixture.names());
     }
+    // Others have not begun an upload that they could resume.
+    fixture.write("f", "old");
+    cut(&fixture, "f", b"new content");
+    let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
+    other.expect("TYPE I", 200);
+    assert_eq!(other.expect("SIZE f", 213).text(), "213 3");
+    other.expect("REST 3", 350);
+    other.upload("STOR f", b"er");
+    assert_eq!(fixture.read("f"), b"older");
+    // What they have stored is no beginning of the interrupted upload, which has ended.
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    assert_eq!(session.expect("SIZE f", 213).text(), "213 5");
 }
 
 #[test]
-fn size_fails_for_a_file_that_an_unfinished_upload_replaces_fs_13_fs_15_cm_121() {
-    let fixture = Fixture::new();
-    fixture.write("f", "old");
-    // The client aborts its upload, so it knows that the old file stays. Others do not.
-    let mut first = fixture.session();
-    first.expect("TYPE I", 200);
-    let mut data = first.passive();
-    first.expect("STOR f", 150);
-    data.write_all(b"new");
-    wait_until("the bytes are read", || moved(&mut first) == 3);
-    first.expect("ABOR", 426);
-    first.expect_reply(226);
-    first.expect("SIZE f", 213);
-    let mut second = fixture.session();
-    play(&mut second, &[("TYPE I", 200), ("SIZE f", 554)]);
-    // The second try stores the file while the first one, which is cut later, still runs.
-    let mut data = first.passive();
-    first.expect("STOR f", 150);
-    data.write_all(b"new");
-    wait_until("the bytes are read", || moved(&mut first) == 3);
-    second.expect("SIZE f", 554);
-    second.upload("STOR f", b"newer");
-    second.expect("SIZE f", 213);
-    data.reset();
-    first.expect_reply(426);
-    second.expect("SIZE f", 213);
-    // The bytes of the first one do not follow those of the second.
-    play(&mut first, &[("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
+fn size_is_450_while_an_upload_of_the_user_runs_fs_13_fs_15_cm_121() {
+    for old in [None, Some("old")] {
+        let fixture = Fixture::new();
+        if let Some(old) = old {
+            fixture.write("f", old);
+        }
+        let mut first = fixture.session();
+        first.expect("TYPE I", 200);
+        let mut data = first.passive();
+        first.expect("STOR f", 150);
+        data.write_all(b"new content");
+        wait_until("the bytes are read", || moved(&mut first) == 11);
+        let mut second = fixture.session();
+        play(&mut second, &[("TYPE I", 200), ("SIZE f", 450), ("REST 3", 350), ("PASV", 227)]);
+        play(&mut second, &[("STOR f", 450), ("PASV", 227), ("APPE f", 450)]);
+        let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
+        play(&mut other, &[("TYPE I", 200), ("SIZE f", if old.is_some() { 213 } else { 550 })]);
+        // A session that has read the file hears about that file.
+        if old.is_some() {
+            assert_eq!(second.download("RETR f"), b"old");
+            assert_eq!(second.expect("SIZE f", 213).text(), "213 3");
+        }
+        // ABOR cuts the upload as a lost connection does.
+        first.expect("ABOR", 426);
+        first.expect_reply(226);
+        let mut third = fixture.session();
+        third.expect("TYPE I", 200);
+        // The old file was read before the cut, which is no sign that its user has seen the cut.
+        assert_eq!(third.expect("SIZE f", 213).text(), "213 10");
+        drop(data);
+        // The second try stores the file while the first one, which is cut later, still runs.
+        let mut data = first.passive();
+        first.expect("STOR f", 150);
+        data.write_all(b"new");
+        wait_until("the bytes are read", || moved(&mut first) == 3);
+        third.expect("SIZE f", 450);
+        third.upload("STOR f", b"newer");
+        assert_eq!(third.expect("SIZE f", 213).text(), "213 5");
+        data.reset();
+        first.expect_reply(426);
+        // The bytes of the first one do not follow those of the second.
+        assert_eq!(first.expect("SIZE f", 213).text(), "213 5");
+        assert_eq!((fixture.read("f"), fixture.names()), (b"newer".into(), vec!["f".to_owned()]));
+    }
 }
 
 #[test]
@@ -201,14 +256,11 @@ fn a_restarted_server_knows_which_files_uploads_replace_fs_13_fs_15() {
     let server = Server::builder().root(root.path()).config(quick()).user("u", "p", Rights::FULL);
     let server = server.bind("127.0.0.1:0").expect("a server");
     let mut session = RawSession::login(server.local_addr(), "u", "p");
-    play(&mut session, &[("TYPE I", 200), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
-    play(&mut session, &[("SIZE f", 554), ("SIZE g", 550)]);
-    // An `APPE` of a client that does not know the length is not the rest of an upload.
-    session.upload("APPE f", b"er");
-    session.expect("SIZE f", 213);
-    session.expect("REST 5", 350);
-    session.upload("STOR f", b" file");
-    assert_eq!(std::fs::read(root.path().join("f")).expect("it is there"), b"older file");
+    play(&mut session, &[("TYPE I", 200), ("PASV", 227), ("APPE f", 450), ("SIZE g", 550)]);
+    assert_eq!(session.expect("SIZE f", 213).text(), "213 10");
+    session.expect("REST 10", 350);
+    session.upload("STOR f", b"t of it");
+    assert_eq!(std::fs::read(root.path().join("f")).expect("it is there"), b"new content of it");
 }
 
 #[test]
@@ -220,8 +272,7 @@ fn a_new_file_under_the_replaced_name_can_be_resumed_fs_15() {
         fixture.write("f", "old");
         cut(&fixture, "f", b"new content");
         let mut session = fixture.session();
-        session.expect("TYPE I", 200);
-        play(&mut session, &[("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
+        play(&mut session, &[("TYPE I", 200), ("PASV", 227), ("APPE f", 450)]);
         fixture.write(name, "old");
         play(&mut session, change);
         fixture.write("f", "other");
@@ -300,7 +351,10 @@ fn a_partial_file_is_not_removed_while_it_is_resumed_fs_15_cm_106() {
     play(&mut session, &[("TYPE I", 200), ("SIZE full/f", 213), ("REST 899999", 350)]);
     session.upload("STOR full/f", b"ce");
     assert_eq!(fixture.read("full/f").len(), 900_001);
-    assert_eq!(names_in(&fixture.path("full")), ["f", "others"]);
+    let (records, files): (Vec<_>, Vec<_>) =
+        names_in(&fixture.path("full")).into_iter().partition(|name| name.starts_with(KEPT));
+    assert_eq!((records.len(), files), (2, vec!["f".to_owned(), "others".to_owned()]));
+    assert!(records.iter().all(|name| fixture.read(&format!("full/{name}")).is_empty()));
 }
 
 #[test]

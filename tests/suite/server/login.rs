@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::HostName;
+use ftp_proto::{HostName, RepresentationType};
 use ftp_server::{
     AuthError, Authenticator, LocalStorage, Login, LoginAttempt, MemoryStorage, Rights, Server,
     ServerConfig, UserLimits, UserTable, VirtualHost,
@@ -500,6 +500,30 @@ fn mkdir_existing_ok_lets_mkd_accept_an_existing_directory_cm_85() {
     assert!(session.expect("MKD d", 257).bytes.starts_with(b"257 \"/d\" "));
     let mut session = RawSession::login(server.local_addr(), "strict", "p");
     play(&mut session, &[("MKD d", 550), ("MKD /", 550), ("MKD e", 257)]);
+}
+
+/// A device that sends no `TYPE` would store pictures with other bytes.
+#[test]
+fn a_user_can_begin_with_type_image_cm_32() {
+    let storage = Arc::new(MemoryStorage::new());
+    let login = Login::new(Arc::clone(&storage) as _, Rights::FULL);
+    let table = UserTable::new().user("other", "p", login.clone()).user(
+        "camera",
+        "p",
+        login.representation(RepresentationType::Image),
+    );
+    let server = Server::builder().authenticator(table).bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "camera", "p");
+    let picture = b"a picture\r\n with\n line\r ends";
+    session.upload("STOR f", picture);
+    assert_eq!(session.download("RETR f"), picture);
+    // The type of a user ends with the login, and TYPE overrides it.
+    session.expect("TYPE A", 200);
+    assert_ne!(session.download("RETR f"), picture);
+    play(&mut session, &[("REIN", 220), ("USER other", 331), ("PASS p", 230)]);
+    assert_ne!(session.download("RETR f"), picture);
+    play(&mut session, &[("REIN", 220), ("USER camera", 331), ("PASS p", 230)]);
+    assert_eq!(session.download("RETR f"), picture);
 }
 
 #[test]

@@ -132,6 +132,43 @@ fn the_matrix_covers_every_verb_go_03() {
     }
 }
 
+/// Lines that change everything that a session remembers, after `PASV`.
+const CHANGES: &str = "OPTS MLST size; // OPTS HASH SHA-1 // CLNT x // TYPE I // MODE B // \
+                       CWD /full // EPSV ALL // EPSV // RNFR x // REST 2";
+
+/// The effect of a command ends with the login: a later one gets the replies of a new connection.
+#[test]
+fn rein_and_auth_end_the_effect_of_every_command_cm_17_cm_64_hs_23() {
+    let table = Table::parse(TABLE);
+    let field = Field::new();
+    let servers = field.servers();
+    let set = |state| Scene::set(&field, &servers, state).unwrap();
+    let column = |state: &str| table.states.iter().position(|other| other == state).unwrap();
+    let (after_pasv, logged_in) = (column("PV"), column("L"));
+    // A refused line and the end of the connection leave nothing.
+    let is_served = |answer: &str| answer.starts_with(['1', '2', '3']) && !answer.ends_with('.');
+    let served = table.rows.iter().filter(|row| is_served(&row.cells[after_pasv]));
+    let lines: Vec<_> = served.map(|row| &*row.line).chain([CHANGES]).collect();
+    assert!(lines.len() > 100, "only {} lines", lines.len());
+    for end in ["REIN", "AUTH TLS"].into_iter().take(1 + usize::from(cfg!(feature = "tls"))) {
+        let mut new = set(if end == "REIN" { "OG" } else { "TG" });
+        new.log_in();
+        let want = new.shown();
+        for line in &lines {
+            let mut scene = set("OP");
+            scene.ask(line);
+            scene.begin_again(end);
+            assert_eq!(scene.shown(), want, "{line} // {end}");
+        }
+    }
+    for row in &table.rows {
+        let mut scene = set("PV");
+        assert!(scene.ask(CHANGES).split('+').all(is_served), "{CHANGES}");
+        scene.begin_again("REIN");
+        assert_eq!(scene.ask(&row.line), row.cells[logged_in], "{CHANGES} // REIN // {}", row.line);
+    }
+}
+
 /// The server's replies in each cell.
 type Answers = BTreeMap<(usize, usize), String>;
 

@@ -38,6 +38,7 @@ mod rates;
 mod rights;
 mod searches;
 mod session_list;
+mod shares;
 mod slow_storage;
 #[cfg(feature = "tls")]
 mod tls;
@@ -53,8 +54,8 @@ use tempfile::TempDir;
 /// The prefix of the names of kept partial uploads.
 const KEPT: &str = ".ftp-upload-kept-";
 
-/// The hidden names of uploads that replace a file.
-const REPLACING: &str = ".ftp-upload-replacing-";
+/// The prefix of the names of running uploads.
+const RUNNING: &str = ".ftp-upload-running-";
 
 /// Time that a shutdown gives a session that it has cut, to reply.
 const CUT: Duration = Duration::from_secs(2);
@@ -112,8 +113,7 @@ impl Fixture {
         names_in(self.root.path())
     }
 
-    /// As [`names`](Self::names), without kept partial uploads and signs of interrupted
-    /// replacements.
+    /// As [`names`](Self::names), without the files of unfinished uploads.
     fn published(&self) -> Vec<String> {
         published_in(self.root.path())
     }
@@ -147,9 +147,9 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// As [`names_in`], without kept partial uploads and signs of interrupted replacements.
+/// As [`names_in`], without the files of unfinished uploads.
 fn published_in(directory: &Path) -> Vec<String> {
-    let is_hidden = |name: &String| name.starts_with(KEPT) || name.starts_with(REPLACING);
+    let is_hidden = |name: &String| name.starts_with(KEPT) || name.starts_with(RUNNING);
     names_in(directory).into_iter().filter(|name| !is_hidden(name)).collect()
 }
 

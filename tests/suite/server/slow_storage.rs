@@ -72,7 +72,7 @@ fn uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46_dc_47() {
     patiently(CUT, |_| {
         let storage = memory();
         let server = serve(never(storage.clone(), StorageCall::UploadReady, 2));
-        for (kind, command) in [("I", "STOR f"), ("A", "STOR f"), ("I", "APPE f"), ("I", "STOU")] {
+        for (kind, command) in [("I", "STOR f"), ("A", "STOR f"), ("I", "APPE g"), ("I", "STOU")] {
             // The first upload is asked once before the fault.
             let mut session = session(&server);
             session.expect(format!("TYPE {kind}"), 200);

@@ -56,7 +56,7 @@ fn invalid_stou_commands_are_refused_cm_110_cm_111() {
     let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");
     session.expect("PASV", 227);
     session.expect("STOU", 550);
-    assert_eq!(fixture.names(), [""; 0]);
+    assert_eq!(fixture.published(), [""; 0]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_aborted_stou_leaves_no_file_cm_109_fs_13() {
     data.write_all(b"half");
     session.expect("ABOR", 426);
     session.expect_reply(226);
-    assert_eq!(fixture.names(), [""; 0]);
+    assert_eq!(fixture.published(), [""; 0]);
 }
 
 #[test]

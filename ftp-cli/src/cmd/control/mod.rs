@@ -6,11 +6,11 @@ pub(crate) mod protocol;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::protocol::{Answer, Request, Style, Target};
+use crate::cmd::serve::local_socket::{self, Timed};
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::shown_path;
@@ -23,19 +23,22 @@ pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
 /// The default path of the socket.
 pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 
-/// The longest wait for an answer. A reload can be slow: it looks up host names and opens
-/// directories.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Time limit for a request and its answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The same for a reload, which looks up host names and opens directories.
+const RELOAD: Duration = Duration::from_secs(120);
 
 /// Runs one of the control commands.
 ///
 /// # Errors
 ///
-/// Returns `Usage` for wrong operands, or `Network` if the server cannot be reached or does not
-/// answer. Returns `Refused` if the server refuses the request or finds no matching session or ban.
+/// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or ends the
+/// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses the request or finds no matching session or ban.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let request = request(command, options)?;
-    let answer = ask(&path(options), &request)?;
+    let limit = if request == Request::Reload { RELOAD } else { LIMIT };
+    let answer = ask(&path(options), &request, limit)?;
     match answer.outcome {
         Ok(text) => output::print(&mut stdio.output, text.as_bytes()),
         Err(reason) => {
@@ -78,35 +81,63 @@ fn path(options: &Options) -> PathBuf {
     path.map_or_else(|| DEFAULT.into(), PathBuf::from)
 }
 
-fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
-    let shown = shown_path(path);
-    let mut stream = UnixStream::connect(path).map_err(|error| {
-        let why = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "no server is listening there; start it, or name its control.socket with --control"
-                    .to_owned()
-            }
-            ErrorKind::PermissionDenied => {
-                "permission denied; see the server's control.group and control.mode".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        Failure::new(Exit::Network, format!("{shown}: {why}"))
-    })?;
-    let mut exchange = || -> io::Result<Answer> {
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(format!("{request}\n").as_bytes())?;
+/// Sends a request to the socket at `path`, and returns the answer.
+///
+/// # Errors
+///
+/// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
+/// not answer within `limit`.
+pub(crate) fn ask(path: &Path, request: &Request, limit: Duration) -> Result<Answer, Failure> {
+    let exchange = || -> io::Result<Answer> {
+        let begun = Instant::now();
+        let stream = local_socket::connect(path, limit)?;
+        let mut timed = Timed::new(&stream, limit.saturating_sub(begun.elapsed()));
+        timed.write_all(format!("{request}\n").as_bytes())?;
         stream.shutdown(Shutdown::Write)?;
-        Answer::read(&stream)
+        Answer::read(timed)
     };
     exchange().map_err(|error| {
-        let why = match error.kind() {
-            ErrorKind::WouldBlock => "the server did not answer within 2 minutes".to_owned(),
-            ErrorKind::InvalidData => {
-                "the server closed the connection without a complete answer".to_owned()
+        let (exit, why) = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
+                Exit::Network,
+                "no server is listening there; start it, or name its control.socket with --control"
+                    .to_owned(),
+            ),
+            ErrorKind::PermissionDenied => (
+                Exit::Network,
+                "permission denied; see the server's control.group and control.mode".to_owned(),
+            ),
+            ErrorKind::TimedOut => {
+                (Exit::Timeout, format!("the server did not answer within {} s", limit.as_secs()))
             }
-            _ => error.to_string(),
+            ErrorKind::InvalidData => (
+                Exit::Network,
+                "the server closed the connection without a complete answer".to_owned(),
+            ),
+            _ => (Exit::Network, error.to_string()),
         };
-        Failure::new(Exit::Network, format!("{shown}: {why}"))
+        Failure::new(exit, format!("{}: {why}", shown_path(path)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_a_timeout() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        // The first client waits in the queue, which has no room for the second.
+        for _ in 0..2 {
+            let brief = Duration::from_millis(100);
+            let failure = ask(&path, &Request::Drain, brief).unwrap_err();
+            assert_eq!(failure.exit, Exit::Timeout);
+            assert!(failure.to_string().contains("did not answer within"), "{failure}");
+        }
+    }
 }

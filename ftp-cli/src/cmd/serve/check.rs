@@ -5,6 +5,7 @@
 //! the rest is checked as the final user. The first failure gives the exit code.
 
 mod balancers;
+mod running;
 mod sockets;
 mod users;
 
@@ -20,6 +21,7 @@ use ftp_server::PassiveAddress;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use self::running::RunningServer;
 use self::users::{all_homes, directories, users};
 use super::certificate;
 use super::findings::Findings;
@@ -57,8 +59,9 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     logs(settings, &mut findings);
     files_in_reach(plan, &mut findings);
     readable(plan, options, &mut findings);
-    addresses(settings, &mut findings);
-    sockets::check(settings, &mut findings);
+    let running = RunningServer::find(settings);
+    addresses(settings, running.as_ref(), &mut findings);
+    sockets::check(settings, running.as_ref(), &mut findings);
     let stores = Stores::start(settings);
     plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
     if let Some(error) = plan.settings.run_as.as_ref().and_then(|user| user.give_up_root().err()) {
@@ -82,7 +85,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     hooks::check(&settings.hooks, &mut findings);
     logins::check(settings, &mut findings);
     if settings.server.passive.enabled {
-        ports(settings, &mut findings);
+        ports(settings, running.is_some(), &mut findings);
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
     }
@@ -129,7 +132,7 @@ fn effective(plan: &ServePlan) -> String {
 }
 
 /// Checks each address to listen on.
-fn addresses(settings: &Settings, findings: &mut Findings) {
+fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
     for address in settings.all_listen() {
         match TcpListener::bind(address) {
             Ok(_) => findings.ok(format_args!("{address}: can listen")),
@@ -137,11 +140,21 @@ fn addresses(settings: &Settings, findings: &mut Findings) {
                 findings.warn(format_args!("{address}: {MISSING}"));
             }
             Err(error) => {
+                let running = running.filter(|running| running.listens_on(address));
+                if let Some(RunningServer { process, .. }) = running.filter(|_| is_in_use(&error)) {
+                    let who = format_args!("the running server (process {process})");
+                    findings.ok(format_args!("{address}: {who} listens here"));
+                    continue;
+                }
                 let why = reason(&error);
                 findings.fail(Exit::Network, format_args!("{address}: cannot listen: {why}"));
             }
         }
     }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
 }
 
 /// Returns why the server cannot listen on an address, and what to do.
@@ -223,7 +236,7 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
-/// connections or more, and gets at most half of the ports.
+/// connections or more, and others need ports meanwhile.
 const FEW_PORTS: usize = 20;
 
 /// Checks that the logs can be written.
@@ -308,7 +321,7 @@ fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
 }
 
 /// Checks how many passive ports are available; without a range, names the kernel's range.
-fn ports(settings: &Settings, findings: &mut Findings) {
+fn ports(settings: &Settings, is_running: bool, findings: &mut Findings) {
     let Some(ranges) = settings.server.passive.ports.as_ref() else {
         return any_port(settings, findings);
     };
@@ -324,11 +337,12 @@ fn ports(settings: &Settings, findings: &mut Findings) {
     let named = first_of(&taken);
     match (free, taken.is_empty()) {
         (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} ports are available")),
-        (0, false) => findings.fail(
+        // The running server uses ports for its transfers.
+        (0, false) if !is_running => findings.fail(
             Exit::Network,
             format_args!("passive.ports: 0 of {all} ports are available: {named}; use other ports"),
         ),
-        (_, false) => {
+        _ => {
             findings.warn(format_args!(
                 "passive.ports: {free} of {all} ports are available; not available: {named}"
             ));
@@ -433,7 +447,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
-        let found = found(|findings| addresses(&settings(&[&both]), findings));
+        let found = found(|findings| addresses(&settings(&[&both]), None, findings));
         let kinds: Vec<_> = found.iter().map(|(kind, _)| &**kind).collect();
         assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
         assert!(found[0].1.contains("another program uses this port"), "{found:?}");
@@ -445,7 +459,9 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let at = |assignment: &str| {
-            found(|findings| ports(&settings(&[assignment]), findings)).pop().unwrap_or_default()
+            found(|findings| ports(&settings(&[assignment]), false, findings))
+                .pop()
+                .unwrap_or_default()
         };
         let (kind, words) = at(&format!("passive.ports={port}"));
         assert_eq!(kind, "fail");

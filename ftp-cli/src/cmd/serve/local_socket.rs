@@ -1,21 +1,37 @@
 //! Code shared by the control socket and the metrics: a Unix socket whose file is removed on drop,
-//! and streams with one deadline.
+//! threads that serve several clients at a time, and streams with one deadline.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::umask;
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::{LOG, no_thread};
 use crate::exit::Failure;
+
+/// Number of clients that a socket serves at a time.
+const AT_ONCE: usize = 4;
+
+/// Time limit for a client to send its request, and again to read the answer.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// The same limit while all threads are busy and others wait.
+const HURRIED: Duration = Duration::from_millis(250);
+
+/// Stack of a thread, in bytes. Only touched pages use memory.
+const STACK: usize = 256 * 1024;
 
 /// A listening Unix socket. Its file is removed on drop.
 #[derive(Debug)]
@@ -76,75 +92,139 @@ pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another server listens there")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+    match connect(path, LIMIT).map_err(|error| error.kind()) {
+        // A server that is stopped listens too.
+        Ok(_) | Err(ErrorKind::TimedOut) => {
+            Err(io::Error::new(ErrorKind::AddrInUse, "another server listens there"))
+        }
+        Err(ErrorKind::ConnectionRefused) => Ok(true),
+        Err(ErrorKind::NotFound) => Ok(false),
+        Err(kind) => Err(kind.into()),
     }
 }
 
-/// Starts a thread that serves one client at a time. `serve_next` waits for the next client and
-/// serves it.
+/// Connects to the server at `path` within `limit`. A server that is stopped accepts nobody, and its
+/// queue can be full.
 ///
 /// # Errors
 ///
-/// Returns `Internal` if the thread cannot be started.
+/// Returns `TimedOut` after the limit, or the system's error.
+pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(limit))?;
+    let address = SockAddr::unix(path)?;
+    loop {
+        match socket.connect(&address) {
+            Ok(()) => return Ok(socket.into()),
+            // With a timeout, a signal ends the wait even if its handler restarts other calls.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Serves the clients of a listening socket, [`AT_ONCE`] at a time. `serve` serves one.
+///
+/// # Errors
+///
+/// Returns `Internal` if a thread cannot be started.
 pub(super) fn start_serving(
     name: &'static str,
-    mut serve_next: impl FnMut() -> io::Result<()> + Send + 'static,
+    listener: impl Into<Socket>,
+    serve: impl Fn(&Client<'_>) -> io::Result<()> + Clone + Send + 'static,
 ) -> Result<(), Failure> {
-    let serve = move || {
-        loop {
-            if let Err(error) = serve_next() {
-                log::debug!(target: LOG, "{name}: {error}");
-                // Pauses, because a shortage of file descriptors can last for some time.
-                thread::sleep(Duration::from_millis(10));
+    let listener = Arc::new(listener.into());
+    for _ in 0..AT_ONCE {
+        let (listener, serve) = (Arc::clone(&listener), serve.clone());
+        let next = move || serve(&Client { stream: &listener.accept()?.0, listener: &listener });
+        let work = move || {
+            loop {
+                if let Err(error) = next() {
+                    log::debug!(target: LOG, "{name}: {error}");
+                    // Pauses, because a shortage of file descriptors can last for some time.
+                    thread::sleep(Duration::from_millis(10));
+                }
             }
-        }
-    };
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(serve);
-    thread.map(drop).map_err(|error| no_thread(name, &error))
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
+        thread.map_err(|error| no_thread(name, &error))?;
+    }
+    Ok(())
+}
+
+/// A client of a listening socket.
+pub(super) struct Client<'a> {
+    pub(super) stream: &'a Socket,
+    listener: &'a Socket,
+}
+
+impl Client<'_> {
+    /// Returns the stream of this client, for one request or answer. The client has [`LIMIT`] for
+    /// it; but only [`HURRIED`] while others wait, which means that all threads are busy.
+    pub(super) fn timed(&self) -> Timed<'_> {
+        Timed { listener: Some(self.listener.as_fd()), ..Timed::new(self.stream, LIMIT) }
+    }
 }
 
 /// A stream with one deadline for all reads and writes. A peer cannot keep it open by sending or
 /// reading a byte now and then.
-pub(super) struct Timed<'a, S> {
-    stream: &'a S,
-    end: Instant,
+pub(crate) struct Timed<'a> {
+    stream: BorrowedFd<'a>,
+    /// The socket at which others may wait.
+    listener: Option<BorrowedFd<'a>>,
+    begun: Instant,
+    limit: Duration,
 }
 
-impl<'a, S: AsFd> Timed<'a, S> {
-    pub(super) fn new(stream: &'a S, limit: Duration) -> Self {
-        Self { stream, end: Instant::now() + limit }
+impl<'a> Timed<'a> {
+    pub(crate) fn new(stream: &'a impl AsFd, limit: Duration) -> Self {
+        Self { stream: stream.as_fd(), listener: None, begun: Instant::now(), limit }
     }
 
-    /// Returns the time that is left.
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    /// Waits until the stream is ready.
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        loop {
+            let others_wait = match self.listener {
+                Some(listener) => is_ready(listener, PollFlags::IN, Duration::ZERO)?,
+                None => false,
+            };
+            let limit = if others_wait { HURRIED.min(self.limit) } else { self.limit };
+            let left = limit.saturating_sub(self.begun.elapsed());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            // Then looks whether others wait.
+            let pause = if self.listener.is_some() { left.min(HURRIED) } else { left };
+            if is_ready(self.stream, flags, pause)? {
+                return Ok(());
+            }
+        }
     }
 }
 
-impl<S: AsFd> Read for Timed<'_, S>
-where
-    for<'b> &'b S: Read,
-{
+fn is_ready(socket: BorrowedFd<'_>, flags: PollFlags, limit: Duration) -> io::Result<bool> {
+    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::from_borrowed_fd(socket, flags)], Some(&limit)) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        SockRef::from(self.stream).set_read_timeout(Some(self.left()?))?;
-        let mut stream = self.stream;
-        stream.read(buffer)
+        self.wait(PollFlags::IN)?;
+        Ok(recv(self.stream, buffer, RecvFlags::DONTWAIT)?.0)
     }
 }
 
-impl<S: AsFd> Write for Timed<'_, S>
-where
-    for<'b> &'b S: Write,
-{
+impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(self.stream).set_write_timeout(Some(self.left()?))?;
-        let mut stream = self.stream;
-        stream.write(bytes)
+        self.wait(PollFlags::OUT)?;
+        Ok(send(self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -183,8 +263,39 @@ mod tests {
         });
         let mut timed = Timed::new(&there, Duration::from_millis(100));
         let error = timed.read_to_end(&mut Vec::new()).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop(there);
         sending.join().unwrap();
+    }
+
+    #[test]
+    fn silent_clients_end_early_only_while_others_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket = LocalSocket::bind(&path, 0o600).unwrap();
+        let echo = |client: &Client<'_>| {
+            let mut byte = [0];
+            client.timed().read_exact(&mut byte)?;
+            client.timed().write_all(&byte)
+        };
+        start_serving("test", socket.listener.try_clone().unwrap(), echo).unwrap();
+        let connect = || connect(&path, LIMIT).unwrap();
+        let answer = |mut client: UnixStream| {
+            let _ = client.write_all(b"x");
+            client.read_exact(&mut [0])
+        };
+        // As many as there are threads keep their time.
+        let silent: Vec<_> = (0..AT_ONCE - 1).map(|_| connect()).collect();
+        thread::sleep(2 * HURRIED);
+        answer(connect()).unwrap();
+        for silent in silent {
+            answer(silent).unwrap();
+        }
+        let silent: Vec<_> = (0..5 * AT_ONCE).map(|_| connect()).collect();
+        let begun = Instant::now();
+        answer(connect()).unwrap();
+        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+        let ended = silent.into_iter().map(answer).filter(Result::is_err).count();
+        assert!(ended >= 4 * AT_ONCE, "{ended}");
     }
 }

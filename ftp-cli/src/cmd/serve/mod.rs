@@ -11,7 +11,7 @@ mod former;
 mod home;
 pub(crate) mod hooks;
 mod kept;
-mod local_socket;
+pub(crate) mod local_socket;
 mod logging;
 mod logins;
 pub(crate) mod metrics;

@@ -312,7 +312,7 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
         (
             features.removes_abandoned,
             "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
-             partial uploads that are older than a day; add the rule for those that the server cannot find",
+             partial uploads that are older than 12 hours; add the rule for those that the server cannot find",
         ),
     ]
     .into_iter()

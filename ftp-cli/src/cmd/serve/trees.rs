@@ -74,6 +74,7 @@ impl Tree {
         login.expires = user.expires.map(Expiry::end);
         login.idle = user.idle_timeout;
         login.overwrite = user.overwrite;
+        login.representation = user.representation;
         login.directories.clone_from(&user.directories);
         login
     }

@@ -1,7 +1,7 @@
 //! Opens the storage that `root` in the settings names: a local directory, or objects of a store.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,9 +40,23 @@ pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
 /// Creates only the last directory of the path, and does not follow a symbolic link in its place.
 pub(super) fn create(root: &Path) -> Result<bool, StorageError> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            sync_name(root)?;
+            Ok(true)
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Syncs the name of a new directory: otherwise, a power cut could remove it with the first uploads,
+/// which are synced and confirmed.
+fn sync_name(directory: &Path) -> io::Result<()> {
+    let parent = directory.parent().unwrap_or(directory);
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // The server may create directories there, but not read the parent.
+        Err(_) => Ok(rustix::fs::syncfs(File::open(directory)?)?),
     }
 }
 

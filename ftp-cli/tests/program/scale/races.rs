@@ -187,7 +187,7 @@ fn resets_during_any_transfer_leave_nothing_at_scale_go_10_hd_15_hd_20() {
     std::fs::File::create(root.join("large")).unwrap().set_len(1 << 28).unwrap();
     root.mkdir("many");
     (0..300).for_each(|number| drop(root.write(format!("many/{number}"), b"")));
-    let before_all = root.names();
+    let before_all = root.published();
     let settings = ["--set", "transfer.sync=none", "--set", "transfer.partial=discard"];
     let mut serve = crate::ftp(&["serve", "--listen", "0.0.0.0:0", "--write", "--user", "u:p"]);
     let served = Served::of(serve.args(settings).arg(root.path()));
@@ -271,7 +271,7 @@ fn resets_during_any_transfer_leave_nothing_at_scale_go_10_hd_15_hd_20() {
     wait_until("the end of all sessions but one", || {
         (open_descriptors(process), threads(process)) == before
     });
-    assert_eq!(root.names(), before_all);
+    assert_eq!(root.published(), before_all);
     assert_eq!(root.read("old"), b"old");
     assert!(!session.download("RETR old").is_empty());
 }

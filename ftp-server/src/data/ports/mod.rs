@@ -4,8 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -16,12 +15,13 @@ use std::time::Instant;
 
 use ftp_proto::PortRanges;
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::net::admission::{self, count_down};
 use crate::net::random;
+use crate::shares::{Share, Shares, table};
 
 /// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
@@ -33,6 +33,8 @@ pub(crate) struct PassivePorts {
     ranges: Option<PortRanges>,
     /// The range of the system, if it is known.
     system: Option<RangeInclusive<u16>>,
+    /// The clients' shares of the configured ports.
+    shares: Arc<Shares>,
     held: Mutex<HeldPorts>,
     given_back: Condvar,
 }
@@ -40,35 +42,27 @@ pub(crate) struct PassivePorts {
 #[derive(Debug, Default)]
 struct HeldPorts {
     ports: HashSet<u16>,
-    /// Number of ports that each client network holds.
-    networks: HashMap<IpAddr, usize>,
-    /// Ports that sessions have opened, the oldest first.
+    /// Ports that sessions have opened, by the number of the share, the oldest first.
     opened: BTreeMap<u64, OpenedPort>,
-    /// Number of ports opened so far.
-    count: u64,
     /// Number of ports that sessions have returned so far.
     returned: u64,
 }
 
-/// A port that a session holds until the session returns it or must give it up.
+/// A port that a session holds until its client connects, or until the session must give it up.
 #[derive(Debug)]
 struct OpenedPort {
-    network: IpAddr,
+    share: Share,
     port: u16,
     since: Instant,
-    /// The listener, or `None` once a transfer has taken it.
-    listener: Option<TcpListener>,
+    listener: Arc<TcpListener>,
 }
 
-/// A client's right to one port, both before and after that port is chosen. Dropping the lease
-/// returns the port.
+/// A client's right to one port. Dropping the lease returns the port.
 #[derive(Debug)]
 struct Lease {
     ports: Arc<PassivePorts>,
-    network: IpAddr,
-    port: Option<u16>,
-    /// The number of the port in [`HeldPorts::opened`], once it is open.
-    number: Option<u64>,
+    /// The number of the share.
+    number: u64,
 }
 
 impl PassivePorts {
@@ -77,23 +71,26 @@ impl PassivePorts {
             None => of_the_system(),
             Some(_) => None,
         };
-        Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
+        let count = ranges.as_ref().map_or(0, PortRanges::count);
+        let shares = Shares::new(&table::PORTS, u64::try_from(count).unwrap_or(u64::MAX));
+        let given_back = Condvar::new();
+        Arc::new(Self { ranges, system, shares, held: Mutex::default(), given_back })
     }
 
     /// Listens for `client` on the address of `local`. Tries all configured ports, starting at an
     /// unpredictable one (RFC 2577 §8).
     ///
-    /// If other sessions hold all ports, this method closes a port that no transfer has used for
-    /// [`limits::PORT_UNUSED`]. It chooses the oldest such port of the host that holds the most
-    /// ports, if that host holds more ports than `client`. If there is no such port, this method
-    /// waits up to [`limits::PORT_WAIT`]: a session usually holds a port only until its client has
-    /// connected. An immediate 425 would be worse, because clients that transfer many files at once
-    /// do not retry after it.
+    /// If the client must wait for its share, this method closes a port on which no client has
+    /// connected for [`limits::PORT_UNUSED`], whether or not a transfer waits for it. It chooses
+    /// the oldest such port of the network that holds the most, if that network holds more than
+    /// the client's. If there is no such port, this method waits: a session usually holds a port
+    /// only until its client has connected. An immediate 425 would be worse, because clients that
+    /// transfer many files at once do not retry after it.
     ///
     /// # Errors
     ///
-    /// Returns `AddrInUse` if no port is available or the client already holds its share.
-    /// Otherwise, returns the system's error.
+    /// Returns `AddrInUse` if the client gets no port in time. Otherwise, returns the system's
+    /// error.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -101,16 +98,22 @@ impl PassivePorts {
     ) -> io::Result<PassiveListener> {
         let Some(ranges) = &self.ranges else { return self.listen_anywhere(local) };
         let start = Instant::now();
+        let deadline = self.shares.deadline();
+        let mut share = self.shares.claim(client, 1);
         let mut made_way: Option<Instant> = None;
         loop {
             let before = self.held().returned;
-            let error = match self.try_all(ranges, local, client) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
-                listening => return listening,
-            };
+            if share.wait(start) {
+                match self.try_all(ranges, local, share) {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                    listening => return listening,
+                }
+                // Other programs use some of the ports.
+                share = self.shares.claim(client, 1);
+            }
             let mut held = self.held();
             loop {
-                let left = limits::PORT_WAIT.saturating_sub(start.elapsed());
+                let left = deadline.saturating_duration_since(Instant::now());
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
@@ -122,14 +125,15 @@ impl PassivePorts {
                     thread::sleep(limits::PORT_COPY_WAIT / 100);
                     break;
                 }
-                if held.make_way(admission::network_of(client), ranges.count()) {
+                if held.make_way(&share) {
                     made_way = Some(Instant::now());
                     break;
                 }
                 if held.ports.is_empty() || left.is_zero() {
-                    return Err(error);
+                    return Err(io::ErrorKind::AddrInUse.into());
                 }
-                let woken = self.given_back.wait_timeout(held, left);
+                // Nothing signals that a port has become old enough to be closed.
+                let woken = self.given_back.wait_timeout(held, left.min(limits::TICK));
                 held = unpoisoned(woken).0;
             }
         }
@@ -155,40 +159,42 @@ impl PassivePorts {
         self: &Arc<Self>,
         ranges: &PortRanges,
         local: SocketAddr,
-        client: IpAddr,
+        share: Share,
     ) -> io::Result<PassiveListener> {
-        let count = ranges.count();
-        let mut lease = self.lease(client, count)?;
-        let below = u64::try_from(count).unwrap_or(u64::MAX);
+        let below = u64::try_from(ranges.count()).unwrap_or(u64::MAX);
         let start = random::number()?.checked_rem(below).unwrap_or_default();
         let mut last = Errno::ADDRINUSE;
         for port in ranges.iter_from(usize::try_from(start).unwrap_or_default()) {
-            if !lease.take(port) {
+            if !self.held().ports.insert(port) {
                 continue;
             }
-            match PassiveListener::bind(local, port) {
-                Ok(listener) => return Ok(listener.leased(lease)),
-                Err(error) => match Errno::from_io_error(&error) {
-                    // This port is in use or forbidden, but others may be free.
-                    Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
-                    _ => return Err(error),
-                },
+            let error = match PassiveListener::bind(local, port) {
+                Ok(listener) => return Ok(self.lease(listener, share)),
+                Err(error) => error,
+            };
+            self.held().ports.remove(&port);
+            match Errno::from_io_error(&error) {
+                // This port is in use or forbidden, but others may be free.
+                Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
+                _ => return Err(error),
             }
         }
         Err(last.into())
     }
 
-    /// Reserves one of `count` ports for `client`, which may hold half of them, but at least one.
-    fn lease(self: &Arc<Self>, client: IpAddr, count: usize) -> io::Result<Lease> {
-        let network = admission::network_of(client);
-        let mut held = self.held();
-        let share = held.networks.entry(network).or_default();
-        if *share >= share_of(count) {
-            let text = "this client holds half of the passive ports";
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-        }
-        *share += 1;
-        Ok(Lease { ports: Arc::clone(self), network, port: None, number: None })
+    /// Keeps the listener until its session returns the port or must give it up.
+    fn lease(self: &Arc<Self>, passive: PassiveListener, share: Share) -> PassiveListener {
+        let PassiveListener { socket, port, since } = passive;
+        let socket = match socket {
+            PassiveSocket::Own(listener) => {
+                let number = share.number();
+                let opened = OpenedPort { share, port, since, listener };
+                self.held().opened.insert(number, opened);
+                PassiveSocket::Leased(Lease { ports: Arc::clone(self), number })
+            }
+            leased @ PassiveSocket::Leased(_) => leased,
+        };
+        PassiveListener { socket, port, since }
     }
 
     fn held(&self) -> MutexGuard<'_, HeldPorts> {
@@ -210,41 +216,29 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 }
 
 impl HeldPorts {
-    /// Closes a port that has been unused for [`limits::PORT_UNUSED`]. Of the hosts with such a
-    /// port, this method chooses the one that holds the most ports, and closes the oldest such port
-    /// of that host. Returns `false` if no port has been unused for that time, or if `network`
-    /// holds at least as many ports as that host. Also returns `false` if `network` already holds
-    /// its share of the `count` ports.
-    fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
-        let of = |network| self.networks.get(network).copied().unwrap_or_default();
-        let own = of(&network);
-        if own >= share_of(count) {
-            return false;
-        }
-        let unused = self.opened.iter().filter(|(_, opened)| {
-            opened.listener.is_some() && opened.since.elapsed() >= limits::PORT_UNUSED
-        });
-        let held = unused.map(|(number, opened)| (of(&opened.network), Reverse(*number)));
-        let most = held.max().filter(|(most, _)| *most > own);
-        most.is_some_and(|(_, Reverse(number))| self.give_back(number))
+    /// Closes the oldest port of the network that holds the most, among ports on which no client
+    /// has connected for [`limits::PORT_UNUSED`]. Returns `false` if there is none of a network
+    /// that holds more than that of the claim.
+    fn make_way(&mut self, claim: &Share) -> bool {
+        let unused =
+            self.opened.iter().filter(|(_, opened)| opened.since.elapsed() >= limits::PORT_UNUSED);
+        let richest = claim.richest(unused.map(|(number, opened)| (&opened.share, *number)));
+        richest.is_some_and(|number| self.give_back(number))
     }
 
     /// Closes a port and makes it available. Returns `false` if the port was returned already.
     fn give_back(&mut self, number: u64) -> bool {
-        let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
+        let Some(OpenedPort { port, listener, .. }) = self.opened.remove(&number) else {
             return false;
         };
+        if Arc::strong_count(&listener) > 1 {
+            // A transfer waits at the port. This ends its wait.
+            let _ = shutdown(&listener, Shutdown::Both);
+        }
         drop(listener);
         self.ports.remove(&port);
-        count_down(&mut self.networks, network);
         true
     }
-}
-
-/// Returns how many of `count` ports one host may hold: half, but at least one. The other half
-/// remains for other hosts.
-fn share_of(count: usize) -> usize {
-    (count / 2).max(1)
 }
 
 /// A socket that listens for one data connection. Dropping it closes the port.
@@ -258,17 +252,17 @@ pub(crate) struct PassiveListener {
 #[derive(Debug)]
 enum PassiveSocket {
     /// A port of the system's range.
-    Own(TcpListener),
-    /// A port of the configured ranges. Until a transfer needs the port, it may be closed so that
-    /// another host gets it. The port is returned after its listener is closed.
+    Own(Arc<TcpListener>),
+    /// A port of the configured ranges. Until the client connects, the port may be closed so that
+    /// another client gets it.
     Leased(Lease),
 }
 
-/// A port that can no longer be given to another host. Fields drop in order, so the listener closes
-/// before the port is returned.
+/// A port at which a transfer waits for its client. If the port is given to another client,
+/// accept(2) fails. Fields drop in order, so the listener closes before the port is returned.
 #[derive(Debug)]
 pub(super) struct OpenPort {
-    pub(super) listener: TcpListener,
+    pub(super) listener: Arc<TcpListener>,
     _lease: Option<Lease>,
 }
 
@@ -281,24 +275,16 @@ impl PassiveListener {
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(4)?;
+        socket.listen(limits::PORT_QUEUE)?;
         let listener = TcpListener::from(socket);
         let port = match port {
             0 => listener.local_addr()?.port(),
             chosen => chosen,
         };
-        Ok(Self { socket: PassiveSocket::Own(listener), port, since: Instant::now() })
+        Ok(Self { socket: PassiveSocket::Own(Arc::new(listener)), port, since: Instant::now() })
     }
 
-    /// Hands the listener over to the lease of its port.
-    fn leased(self, mut lease: Lease) -> Self {
-        if let PassiveSocket::Own(listener) = self.socket {
-            lease.open(self.port, listener);
-        }
-        Self { socket: PassiveSocket::Leased(lease), ..self }
-    }
-
-    /// Returns the listener for a transfer. From then on, the port cannot be given to another host.
+    /// Returns the listener for a transfer.
     ///
     /// # Errors
     ///
@@ -331,47 +317,16 @@ impl PassiveListener {
 }
 
 impl Lease {
-    /// Exchanges the held port for `port`. Returns `false` if another session holds `port`.
-    fn take(&mut self, port: u16) -> bool {
-        let mut held = self.ports.held();
-        if !held.ports.insert(port) {
-            return false;
-        }
-        if let Some(former) = self.port.replace(port) {
-            held.ports.remove(&former);
-        }
-        true
-    }
-
-    /// Records the listener of the port. The session holds the port until it returns the port or
-    /// must give it up.
-    fn open(&mut self, port: u16, listener: TcpListener) {
-        let mut held = self.ports.held();
-        let number = held.count;
-        held.count += 1;
-        let network = self.network;
-        let since = Instant::now();
-        held.opened.insert(number, OpenedPort { network, port, since, listener: Some(listener) });
-        self.number = Some(number);
-    }
-
-    /// Takes the listener of the port. From then on, the port cannot be given to another host.
-    /// Returns `None` if the session has already lost the port.
-    fn listener(&self) -> Option<TcpListener> {
-        self.ports.held().opened.get_mut(&self.number?)?.listener.take()
+    /// Returns the listener of the port, or `None` if the session has already lost the port.
+    fn listener(&self) -> Option<Arc<TcpListener>> {
+        self.ports.held().opened.get(&self.number).map(|opened| Arc::clone(&opened.listener))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut held = self.ports.held();
-        let Some(number) = self.number else {
-            if let Some(port) = self.port {
-                held.ports.remove(&port);
-            }
-            return count_down(&mut held.networks, self.network);
-        };
-        if held.give_back(number) {
+        if held.give_back(self.number) {
             held.returned += 1;
             self.ports.given_back.notify_all();
         }

@@ -69,6 +69,8 @@ pub(super) struct Control {
     /// Decrypted bytes that did not fit into the decoder, because one record may exceed its free
     /// space.
     plain: Vec<u8>,
+    /// Whether the client began a TLS handshake in the place of a command.
+    began_tls: bool,
     /// Lines that arrived during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
@@ -92,6 +94,7 @@ impl Control {
             decoder: if strict { LineDecoder::strict() } else { LineDecoder::new() },
             protection: None,
             plain: Vec::new(),
+            began_tls: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ended: false,
@@ -147,6 +150,11 @@ impl Control {
         }
     }
 
+    /// Returns whether the client began a TLS handshake in the place of a command.
+    pub(super) const fn began_tls(&self) -> bool {
+        self.began_tls
+    }
+
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         if self.timeout != Some(timeout) {
             self.line.stream.set_read_timeout(Some(timeout))?;
@@ -169,6 +177,7 @@ impl Control {
         if self.protection.is_some() {
             return self.decrypt(bytes);
         }
+        self.began_tls |= bytes.starts_with(&[0x16, 3]) && !self.decoder.is_mid_line();
         // All callers empty the decoder before they read again, and read less than fits into it.
         let taken = self.decoder.push(bytes);
         debug_assert_eq!(taken, bytes.len());

@@ -1,11 +1,14 @@
 //! An upload that appends to a file in place.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 
 use ftp_proto::Escaped;
-use rustix::fs::{Mode, OFlags, ftruncate, openat};
+use rustix::fs::{
+    FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, fcntl_lock, flock, fstat, ftruncate,
+    futimens, openat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -13,15 +16,16 @@ use super::failure::{existing, system};
 use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;
-use super::root;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
+use super::{record, root};
+use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
 /// A rollback would remove data that a second upload has appended, so only one append to a file may
-/// run at a time. An append locks the file with `flock`, if the file system supports that.
+/// run at a time. [`Turn`] and a lock of the file see to that.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -30,10 +34,56 @@ pub(super) struct Appending {
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
+    _turn: Turn,
     /// The old length.
     length: u64,
+    /// The old times.
+    times: Timestamps,
     /// Whether the file has its final length.
     is_done: bool,
+}
+
+/// The only append of this process to a file.
+#[derive(Debug)]
+struct Turn((u64, u64));
+
+/// The files to which uploads append, by device and inode.
+static APPENDED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+impl Turn {
+    /// Returns `None` if an upload appends to the file.
+    fn take(identity: (u64, u64)) -> Option<Self> {
+        let mut appended = unpoisoned(APPENDED.lock());
+        let is_free = !appended.contains(&identity);
+        is_free.then(|| {
+            appended.push(identity);
+            Self(identity)
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        unpoisoned(APPENDED.lock()).retain(|identity| *identity != self.0);
+    }
+}
+
+/// Locks a file against appends of other processes, if the file system supports locks. Returns
+/// EWOULDBLOCK if another process appends to it.
+///
+/// A program that may only read the file, such as a log reader, can hold a shared `flock` for as
+/// long as it likes. Then the append shares that lock, and takes a lock of `fcntl` for writing, which
+/// needs a descriptor for writing. That lock alone would not do: it ends as soon as this process
+/// closes any descriptor of the file.
+fn lock_unless_read(file: &OwnedFd) -> Result<(), Errno> {
+    let shared = FlockOperation::NonBlockingLockShared;
+    match lock(file) {
+        Err(Errno::WOULDBLOCK) => retry_on_intr(|| flock(file, shared)).and_then(|()| {
+            let locked = fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
+            locked.map_err(|_| Errno::WOULDBLOCK).inspect_err(|_| unlock(file))
+        }),
+        locked => locked,
+    }
 }
 
 impl Appending {
@@ -55,28 +105,54 @@ impl Appending {
         let file = file.map_err(existing)?;
         let opened = root::metadata_of(&file).map_err(system)?;
         config.check_readable(&opened)?;
-        if lock(&file) == Err(Errno::WOULDBLOCK) {
+        let identity = opened.identity;
+        let turn = Turn::take(identity).ok_or(StorageErrorKind::Busy)?;
+        if lock_unless_read(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
-        let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
+        let found = match fstat(&file).map_err(system) {
             // Another session has appended to the file in the meantime.
-            Ok(length) if expected.is_some_and(|expected| expected != length) => {
+            Ok(found) if expected.is_some_and(|length| size_of(&found) != length) => {
                 Err(StorageErrorKind::Busy.into())
             }
-            Ok(length) => Ok(length),
-            Err(errno) => Err(system(errno)),
+            found => found,
         };
-        let length = length.inspect_err(|_| unlock(&file))?;
+        let found = found.inspect_err(|_| unlock(&file))?;
+        let length = size_of(&found);
         let output = Output::new(file, length, config.sync, charge.in_place());
-        let identity = opened.identity;
-        directory.root().usage().grows(identity, length);
-        Ok(Self { directory, name, output, identity, length, is_done: false })
+        directory.root().usage().grows(identity, length, found.st_mtime);
+        Ok(Self {
+            directory,
+            name,
+            output,
+            identity,
+            _turn: turn,
+            length,
+            times: times_of(&found),
+            is_done: false,
+        })
     }
 
     /// Returns whether the file still has the name under which it was found.
     fn has_its_name(&self) -> bool {
         let found = self.directory.metadata(&self.name);
         found.is_ok_and(|found| found.identity == self.identity)
+    }
+}
+
+fn size_of(found: &Stat) -> u64 {
+    u64::try_from(found.st_size).unwrap_or_default()
+}
+
+fn times_of(found: &Stat) -> Timestamps {
+    // The types of these fields differ between processors.
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.try_into().unwrap_or_default(),
+    };
+    Timestamps {
+        last_access: time(found.st_atime, found.st_atime_nsec),
+        last_modification: time(found.st_mtime, found.st_mtime_nsec),
     }
 }
 
@@ -93,8 +169,7 @@ impl io::Write for Appending {
 impl Upload for Appending {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.output.sync().map_err(system)?;
-        let names = self.directory.names(self.output.policy(), Some(self.output.as_fd()));
-        names.and_then(|names| names.sync()).map_err(system)?;
+        self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
         // If the file was removed, renamed or replaced, a client that downloads this name would not
@@ -108,6 +183,8 @@ impl Upload for Appending {
         }
         self.output.charge().keep();
         self.is_done = true;
+        drop(change);
+        record::end_all(&self.directory, &self.name);
         Ok(())
     }
 
@@ -134,7 +211,10 @@ impl Appending {
         // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
-            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)),
+            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
+                // The file is the old one again, for uploads that are to replace it too.
+                let _ = futimens(&self.output, &self.times);
+            }),
             Err(errno) => Err(errno),
         };
         if let Err(errno) = cut {

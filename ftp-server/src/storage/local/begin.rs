@@ -1,7 +1,5 @@
 //! Begins uploads, depending on existing files, kept partial uploads and the quota.
 
-use std::os::fd::AsFd;
-
 use super::append::Appending;
 use super::failure::needs_file;
 use super::files::Files;
@@ -9,7 +7,7 @@ use super::replacement::Replacement;
 use super::target::Target;
 use super::usage::Cost;
 use super::waiting::{self, Waiting};
-use super::{hidden, name, quota};
+use super::{name, quota, record};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
 /// Begins an upload once the remaining quota is known. An interrupted upload may be kept for `user`
@@ -25,7 +23,8 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    let wanted = name_of(&target).plus(Cost::BYTE);
+    let old = if is_in_place(files, &target, mode) { None } else { target.existing };
+    let wanted = quota::wanted(name_of(&target), old.as_ref());
     match files.knows_usage(wanted, waiting::STEP)? {
         true => begin_at(files, target, mode, user),
         false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
@@ -35,6 +34,16 @@ pub(super) fn begin(
 /// Returns the cost of the target's name, which is zero if the name already exists.
 fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
+}
+
+/// Returns whether the upload adds to the end of the existing file.
+fn is_in_place(files: &Files, target: &Target, mode: WriteMode) -> bool {
+    let size = target.existing.map(|old| files.root.usage().settled(old).size);
+    match mode {
+        WriteMode::Append => size.is_some(),
+        WriteMode::From(from) => from > 0 && Some(from) == size,
+        WriteMode::Create | WriteMode::Replace | WriteMode::Resume(_) => false,
+    }
 }
 
 /// Returns an upload that begins once it is known whether the quota permits `wanted`. When the
@@ -67,32 +76,35 @@ fn begin_at(
     if let Some(old) = target.existing {
         needs_file(old.kind)?;
     }
-    match (mode, user) {
-        (WriteMode::From(from @ 1..), Some(user)) if target.existing.is_none() => {
-            if let Some(resumed) = Replacement::resume(&target, from, files.config, user)? {
-                return Ok(Box::new(resumed));
-            }
-        }
-        (_, Some(user)) => {
-            // An older partial upload would only occupy space, because the user could not resume it
-            // after this upload.
-            let kept = name::kept(user, &target.name);
-            let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
-        }
-        (_, None) => {}
+    if let WriteMode::Resume(from) = mode {
+        return Ok(Box::new(Replacement::resume(target, from, files.config, user)?));
     }
     let size = target.existing.map_or(0, |old| files.root.usage().settled(old).size);
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let charge = quota::begin(&files.root, files.config.limit(), name_of(&target))?;
-    match mode {
-        WriteMode::From(from) if from > 0 && from == size => {
-            Ok(Box::new(Appending::begin(target, Some(from), files.config, charge)?))
-        }
-        WriteMode::Append if target.existing.is_some() => {
-            Ok(Box::new(Appending::begin(target, None, files.config, charge)?))
-        }
-        _ => Ok(Box::new(Replacement::begin(target, mode, files.config, user, charge)?)),
+    let is_in_place = is_in_place(files, &target, mode);
+    if !is_in_place {
+        target.check_replaceable()?;
     }
+    let old = target.existing.filter(|_| !is_in_place);
+    let begin = || quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
+    let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
+    let charge = match begin() {
+        // The bytes of an earlier upload make room. Its record stays until this upload has begun.
+        Err(error) if begins_again && error.kind == StorageErrorKind::OverQuota => {
+            record::drop_bytes(&target, user);
+            begin()
+        }
+        begun => begun,
+    }?;
+    if is_in_place {
+        let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
+        return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
+    }
+    let upload = Replacement::begin(&target, mode, files.config, user, charge)?;
+    if begins_again {
+        record::discard_kept(&target, user);
+    }
+    Ok(Box::new(upload))
 }

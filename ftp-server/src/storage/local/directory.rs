@@ -1,12 +1,13 @@
 //! A directory below the root, held open while names in it change.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs,
+    AtFlags, Mode, OFlags, RenameFlags, StatxAttributes, fsync, openat, readlink, renameat,
+    renameat_with, syncfs,
 };
-use rustix::io::{Errno, Result, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
@@ -22,6 +23,8 @@ pub(super) struct Directory {
     below: Option<Arc<OwnedFd>>,
     /// The path by which the directory was opened, relative to the root.
     path: Arc<[u8]>,
+    /// Device and inode, once they were asked for. Those of an open directory never change.
+    identity: OnceLock<(u64, u64)>,
 }
 
 impl Directory {
@@ -30,19 +33,47 @@ impl Directory {
     pub(super) fn open(root: &Arc<Root>, path: &[u8]) -> Result<Self> {
         let below = match depth(path) {
             0 => None,
-            _ => Some(Arc::new(root.open_beneath(path, OFlags::PATH | OFlags::DIRECTORY)?)),
+            _ => Some(Arc::new(root::readable_or_not(|flags| root.open_beneath(path, flags))?)),
         };
-        Ok(Self { root: Arc::clone(root), below, path: path.into() })
+        Ok(Self { root: Arc::clone(root), below, path: path.into(), identity: OnceLock::new() })
     }
 
-    /// Returns the path by which the directory was opened, relative to the root; empty for the root
-    /// itself.
-    pub(super) fn path(&self) -> &[u8] {
-        &self.path
+    /// Returns the path of the directory relative to the root, empty for the root itself. The
+    /// directory may have been renamed since it was opened.
+    pub(super) fn path(&self) -> Vec<u8> {
+        let path = |object: BorrowedFd<'_>| {
+            readlink(format!("/proc/self/fd/{}", object.as_raw_fd()), Vec::new())
+        };
+        let Some(below) = &self.below else { return Vec::new() };
+        match (path(below.as_fd()), path(self.root.as_fd())) {
+            (Ok(below), Ok(root)) => {
+                let rest = below.as_bytes().strip_prefix(root.as_bytes());
+                let rest = rest.map(|rest| rest.strip_prefix(b"/").unwrap_or(rest));
+                rest.map_or_else(|| self.path.to_vec(), <[u8]>::to_vec)
+            }
+            _ => self.path.to_vec(),
+        }
     }
 
     pub(super) fn root(&self) -> &Arc<Root> {
         &self.root
+    }
+
+    /// Returns the metadata and the attributes of the directory itself.
+    pub(super) fn look(&self) -> Result<(Metadata, StatxAttributes)> {
+        let found = root::look_at(self, ".", AtFlags::empty())?;
+        self.identity.get_or_init(|| found.0.identity);
+        Ok(found)
+    }
+
+    /// Returns the device and inode of the directory. Only the first call asks the system, unless
+    /// [`look`](Self::look) has done so.
+    pub(super) fn identity(&self) -> Result<(u64, u64)> {
+        match (&self.below, self.identity.get()) {
+            (None, _) => Ok(self.root.identity()),
+            (_, Some(identity)) => Ok(*identity),
+            _ => self.look().map(|(found, _)| found.identity),
+        }
     }
 
     /// Returns whether both directories were opened by the same path.
@@ -55,31 +86,55 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Returns the way to sync the names in this directory to disk, as the policy requires. Call
-    /// this method before the names change. `file` is an open file in this directory, if there is
-    /// one.
-    pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
-        if sync != SyncPolicy::FileAndDirectory {
-            return Ok(Names::Left);
+    /// Returns a path of `name`, or of the directory itself if `name` is empty, for calls that take
+    /// no descriptor. The path is valid while this value exists, if `/proc` shows the open files of
+    /// this process.
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let directory = format!("/proc/self/fd/{}/", self.as_fd().as_raw_fd());
+        [directory.as_bytes(), name].concat()
+    }
+
+    /// Syncs the names in this directory to disk, as the policy requires.
+    pub(super) fn sync(&self, policy: SyncPolicy) -> Result<()> {
+        if policy != SyncPolicy::FileAndDirectory {
+            return Ok(());
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
+        match retry_on_intr(|| fsync(self)) {
             // The server may write to the directory but not read it, for example in a drop box.
-            Err(Errno::ACCESS) => match file {
-                Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
-                None => Ok(Names::Everything),
-            },
-            opened => opened.map(Names::Directory),
+            Err(Errno::BADF) => self.sync_file_system(),
+            // This file system cannot sync directories.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            synced => synced,
         }
     }
 
+    /// Syncs the file system of this directory, which cannot be read: through the next directory
+    /// above that can be read, or through a file without a name in this one.
+    fn sync_file_system(&self) -> Result<()> {
+        let (device, _) = self.identity()?;
+        for levels in 1..=depth(&self.path) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let path = "../".repeat(levels);
+            let opened = retry_on_intr(|| openat(self, path.as_str(), flags, Mode::empty()));
+            let Ok(above) = opened else { continue };
+            if root::metadata_of(&above)?.identity.0 == device {
+                return retry_on_intr(|| syncfs(&above));
+            }
+            break;
+        }
+        let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let unnamed = retry_on_intr(|| openat(self, ".", unnamed, Mode::RUSR | Mode::WUSR))?;
+        retry_on_intr(|| syncfs(&unnamed))
+    }
+
     /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
-    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems. There, this
-    /// method first looks up the new name.
+    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a
+    /// filter that forbids the call. There, this method first looks up the new name.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            // A filter of system calls answers EPERM to calls that it does not know.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                 match to_directory.metadata(to) {
                     Ok(_) => Err(Errno::EXIST),
                     Err(Errno::NOENT) => retry_on_intr(|| renameat(self, from, to_directory, to)),
@@ -123,40 +178,29 @@ fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
 
-/// A way to sync the names of a directory to disk.
-#[derive(Debug)]
-pub(super) enum Names {
-    /// No sync: the system decides when to write the names.
-    Left,
-    /// A sync of the directory.
-    Directory(OwnedFd),
-    /// A sync of the file system that holds this file, because the directory cannot be opened.
-    FileSystem(OwnedFd),
-    /// A sync of all file systems, because the directory cannot be opened and no file in it is
-    /// open.
-    Everything,
-}
-
-impl Names {
-    pub(super) fn sync(&self) -> Result<()> {
-        match self {
-            Self::Left => Ok(()),
-            Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
-                // This file system cannot sync directories.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
-                synced => synced,
-            },
-            Self::FileSystem(file) => retry_on_intr(|| syncfs(file)),
-            Self::Everything => {
-                rustix::fs::sync();
-                Ok(())
-            }
-        }
-    }
-}
-
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.below.as_ref().map_or_else(|| self.root.as_fd(), |below| below.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_an_unreadable_directory_can_be_synced() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("d")).unwrap();
+        for root in [top.path(), Path::new("/proc")] {
+            let root = Arc::new(Root::open(root).unwrap());
+            // No file can be created below `/proc`, but its root can be opened.
+            let below = if root.has_proc() && root.stat(b"d").is_err() { "self" } else { "d" };
+            let directory = Directory::open(&root, below.as_bytes()).unwrap();
+            directory.sync_file_system().unwrap();
+        }
+        assert_eq!(std::fs::read_dir(top.path().join("d")).unwrap().count(), 0);
     }
 }

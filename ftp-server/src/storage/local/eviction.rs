@@ -23,23 +23,27 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let mut oldest = parts.iter();
     while !bounds.allow(files + 1, size.saturating_add(bytes)) {
         let Some(part) = oldest.next() else { return false };
-        if remove(part, root) {
-            files -= 1;
+        // Without its record, a client could resume an upload at the length of the old file. So the
+        // record goes only if there are too many.
+        let keeps_record = bounds.allow(files + 1, 0);
+        if (part.file.size > 0 || !keeps_record) && free(part, root, keeps_record) {
+            files -= usize::from(!keeps_record);
             bytes = bytes.saturating_sub(part.file.size);
         }
     }
     true
 }
 
-/// Removes partial uploads of all users, the oldest first, until `is_enough` returns `true` or none
-/// is left. Always removes one before it calls `is_enough`. Returns the number of removed uploads.
+/// Drops the bytes of partial uploads of all users, the oldest first, until `is_enough` returns
+/// `true` or none are left. Always drops some before it calls `is_enough`. Returns the number of
+/// uploads that lost their bytes; their records stay.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {
         if gone > 0 && is_enough() {
             break;
         }
-        gone += usize::from(remove(&part, root));
+        gone += usize::from(part.file.size > 0 && free(&part, root, true));
     }
     if gone > 0 {
         let uploads = if gone == 1 { "upload" } else { "uploads" };
@@ -48,14 +52,16 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes a partial upload. Returns `false` if a session is resuming it or the removal fails. If
-/// another program has removed or moved the upload, forgets it and returns `true`.
-fn remove(part: &Part, root: &Arc<Root>) -> bool {
-    let is_gone = match Directory::open(root, &part.directory) {
-        Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
-        Err(errno) => Ok(matches!(errno, Errno::NOENT | Errno::NOTDIR)),
+/// Drops the bytes of a partial upload, and its record unless `keeps_record`. Returns `false` if a
+/// session is resuming it or this fails. If another program has removed or moved the upload, forgets
+/// it and returns `true`.
+fn free(part: &Part, root: &Arc<Root>, keeps_record: bool) -> bool {
+    let opened = Directory::open(root, &part.directory);
+    let is_gone = match opened.and_then(|it| it.metadata(&part.name).map(|_| it)) {
+        Ok(directory) if keeps_record => return hidden::drop_bytes(&directory, &part.name),
+        Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name) == Ok(true),
+        Err(errno) => matches!(errno, Errno::NOENT | Errno::NOTDIR),
     };
-    let is_gone = is_gone.unwrap_or(false);
     if is_gone {
         // Some file systems change inode numbers, so the removal may have left this entry on the
         // shelf.

@@ -5,18 +5,33 @@
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::RwLock;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::Escaped;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, ftruncate, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, flock, ftruncate, futimens,
+    openat, unlinkat,
+};
 use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::process::geteuid;
 
 use super::directory::Directory;
 use super::name::{self, Hidden};
-use super::policy::KEPT;
 use super::root;
 use super::usage::{Cost, Usage};
+use crate::lock::unpoisoned;
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
+
+/// How often, and after how long, to try again to lock a file that is to be removed: another process
+/// may be looking at it for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Shared by the sessions of this process that look at a hidden file, for which they lock it.
+static LOOKING: RwLock<()> = RwLock::new(());
 
 /// Locks a file; returns EWOULDBLOCK if the file is already locked.
 pub(super) fn lock(file: impl AsFd) -> Result<()> {
@@ -30,23 +45,39 @@ pub(super) fn unlock(file: impl AsFd) {
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }
 
-/// Opens a hidden file for writing at its end, and locks it. Returns EWOULDBLOCK if the file is
-/// already locked. Returns ENOENT if there is no file, or if the object with this name cannot be a
-/// hidden file of an upload.
+/// Opens a hidden file to write at its end, and locks it. Returns EWOULDBLOCK if the file is already
+/// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
+/// file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::NONBLOCK
-        | OFlags::NOFOLLOW
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
+    let (file, found) = open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)?;
+    match is_of_server(directory, &found, None) {
+        true => Ok((file, found)),
+        false => {
+            unlock(&file);
+            Err(Errno::NOENT)
+        }
+    }
+}
+
+/// Opens and locks a hidden file of any owner, only to examine or remove it. Programs that watch the
+/// directory would take the end of a descriptor for writing for a finished file.
+fn open_to_look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+    match open_for(OFlags::RDONLY, directory, name) {
+        // NFS locks only files that are open for writing.
+        Err(Errno::BADF) => open_locked(directory, name),
+        opened => opened,
+    }
+}
+
+fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match retry_on_intr(|| openat(directory, name, access | flags, Mode::empty())) {
         // The object is a link, a directory, or a FIFO without a reader.
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => Err(Errno::NOENT),
         file => file,
     }?;
     let opened = root::metadata_of(&file)?;
-    if opened.kind != EntryKind::File || opened.links > 1 {
+    if !is_plain(&opened) {
         return Err(Errno::NOENT);
     }
     lock(&file)?;
@@ -61,12 +92,31 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
     }
 }
 
+/// Returns whether an object is a file with one name.
+fn is_plain(found: &Metadata) -> bool {
+    found.kind == EntryKind::File && found.links <= 1
+}
+
+/// Returns whether an object can be a hidden file of a server: a file with one name that belongs to
+/// the server's user. A local user could plant any other object, and change the file later.
+///
+/// File systems that show one owner for all files may show another one. There, and in a directory of
+/// another user, a file of the directory's owner will do: the owner can replace every file in it. The
+/// same is true of the owner of the file `old` that the upload replaces: a server that is killed
+/// after it has given the new file to that owner leaves it without its name.
+fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata, old: Option<&Metadata>) -> bool {
+    let owner = |found: &Metadata| found.ids.map(|(user, _)| user);
+    is_plain(found)
+        && (owner(found) == Some(geteuid().as_raw())
+            || old.is_some_and(|old| owner(old) == owner(found))
+            || root::metadata_of(directory).is_ok_and(|it| owner(&it) == owner(found)))
+}
+
 /// Returns the metadata of a hidden file; `None` if the file is missing, too old, or not a file of
-/// an upload.
-pub(super) fn kept(directory: &Directory, name: &[u8]) -> Option<Metadata> {
+/// an upload that was to replace `old`.
+pub(super) fn kept(directory: &Directory, name: &[u8], old: Option<&Metadata>) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
-    let is_kept = found.kind == EntryKind::File && found.links <= 1 && !is_old(&found);
-    is_kept.then_some(found)
+    (is_of_server(directory.as_fd(), &found, old) && !is_old(&found)).then_some(found)
 }
 
 /// Returns whether a hidden file is too old to be resumed.
@@ -78,54 +128,98 @@ pub(super) fn is_old(file: &Metadata) -> bool {
 pub(super) fn seconds_left(file: &Metadata) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let kept = i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
+    let kept = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     // A clock that was set back must not keep a file forever.
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
 
-/// Returns whether a hidden file is abandoned: no process is writing to it.
-pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-    open_locked(directory, name).is_ok_and(|(file, _)| {
-        unlock(&file);
-        true
-    })
+/// Checks whether a process is writing to a hidden file.
+///
+/// # Errors
+///
+/// Returns EWOULDBLOCK if a process is writing to it, ENOENT if it is missing or not a file of an
+/// upload, and another error if the file system has no locks.
+pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let _looking = unpoisoned(LOOKING.read());
+    open_to_look(directory, name).map(|(file, _)| unlock(&file))
 }
 
-/// Frees the space of an upload that was replacing a file when its server was killed. The empty
-/// file stays, to record the interruption. Returns the file's metadata, or `None` if the upload is
-/// still running or the file is missing.
+/// Frees the space of an upload that was cut. The empty file stays, as the record of the upload, and
+/// keeps its time. Returns the file's metadata, or `None` if the upload is still running or the file
+/// is missing.
 pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
     let (file, found) = open_locked(directory, name).ok()?;
-    // Truncating an empty file would update its modification time.
-    if found.size > 0
-        && let Err(errno) = retry_on_intr(|| ftruncate(&file, 0))
-    {
-        let name = Escaped(name);
-        log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+    if found.size > 0 {
+        let time = Timespec { tv_sec: found.modified, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        let emptied = retry_on_intr(|| ftruncate(&file, 0)).and_then(|()| futimens(&file, &times));
+        if let Err(errno) = emptied {
+            let name = Escaped(name);
+            log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+        }
     }
     let found = root::metadata_of(&file);
     unlock(&file);
     found.ok()
 }
 
+/// Drops the bytes of a kept upload, and keeps its record. Returns `false` if there are none, or if
+/// a session is resuming the upload.
+pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
+    let usage = directory.root().usage();
+    let change = usage.change();
+    let Ok(found) = directory.metadata(name) else { return false };
+    let left = if found.size > 0 { empty(directory.as_fd(), name) } else { None };
+    let Some(left) = left.filter(|left| left.size == 0) else { return false };
+    change.freed(Cost::of_file(found.size));
+    usage.shelf().emptied(left.identity);
+    true
+}
+
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
 /// missing file counts as removed.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be removed, or if its file system has no locks and a process
+/// might be writing to it.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    let mut removed = remove_now(usage, directory, name);
+    for _ in 0..TRIES {
+        if removed != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        thread::sleep(PAUSE);
+        let _alone = unpoisoned(LOOKING.write());
+        removed = remove_now(usage, directory, name);
+    }
+    match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn remove_now(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let change = usage.change();
-    let (file, found) = match open_locked(directory, name) {
-        Ok(found) => found,
-        Err(Errno::WOULDBLOCK) => return Ok(false),
-        Err(Errno::NOENT) => return Ok(true),
-        Err(errno) => return Err(errno),
+    let what = name::hidden(name);
+    let (file, found) = match open_to_look(directory, name) {
+        // A kept file gets another name before anybody writes to it.
+        Err(errno)
+            if what == Some(Hidden::Kept) && !matches!(errno, Errno::WOULDBLOCK | Errno::NOENT) =>
+        {
+            return retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
+        }
+        opened => opened?,
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
-    let what = name::hidden(name).filter(|_| removed.is_ok());
-    if what == Some(Hidden::Kept) {
+    let what = what.filter(|_| removed.is_ok());
+    if what == Some(Hidden::Kept) && found.size > 0 {
         change.freed(Cost::of_file(found.size));
     }
     if what.is_some_and(|what| what != Hidden::Running) {
         usage.shelf().take(found.identity);
     }
     unlock(&file);
-    removed.map(|()| true)
+    removed
 }

@@ -3,8 +3,8 @@
 //! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
 //! add the uploads that they keep after an interruption. Each upload is identified by device and
 //! inode. An upload that another program has moved or removed stays on the shelf until its
-//! eviction. An upload older than a day counts towards the bounds until the sweeper removes it. The
-//! empty files that record interrupted replacements are on the shelf too.
+//! eviction. An upload that is too old counts towards the bounds until the sweeper removes
+//! it. Records without bytes are on the shelf too.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -21,14 +21,16 @@ pub(super) struct KeptUploads(Mutex<Vec<Part>>);
 pub(super) struct Part {
     /// The directory of the upload, relative to the root.
     pub(super) directory: Vec<u8>,
+    /// Device and inode of that directory.
+    pub(super) above: (u64, u64),
     /// The hidden name of the upload.
     pub(super) name: Vec<u8>,
     pub(super) file: Metadata,
 }
 
 impl Part {
-    pub(super) fn new(directory: &[u8], name: &[u8], file: Metadata) -> Self {
-        Self { directory: directory.to_vec(), name: name.to_vec(), file }
+    pub(super) fn new(directory: Vec<u8>, above: (u64, u64), name: &[u8], file: Metadata) -> Self {
+        Self { directory, above, name: name.to_vec(), file }
     }
 
     pub(super) fn owner(&self) -> Owner {
@@ -49,6 +51,13 @@ impl KeptUploads {
         parts.push(part);
     }
 
+    /// Records that a partial upload has lost its bytes.
+    pub(super) fn emptied(&self, identity: (u64, u64)) {
+        for part in self.parts().iter_mut().filter(|part| part.file.identity == identity) {
+            part.file.size = 0;
+        }
+    }
+
     /// Forgets a partial upload that was removed or published.
     pub(super) fn take(&self, identity: (u64, u64)) {
         self.parts().retain(|part| part.file.identity != identity);
@@ -63,6 +72,14 @@ impl KeptUploads {
                 part.directory = [to, rest].concat();
             }
         }
+    }
+
+    /// Returns the partial uploads of all users to the file `name` in a directory.
+    pub(super) fn of_target(&self, directory: (u64, u64), name: &[u8]) -> Vec<Part> {
+        let parts = self.parts();
+        let is_there =
+            |part: &&Part| part.above == directory && name::is_of_target(&part.name, name);
+        parts.iter().filter(is_there).cloned().collect()
     }
 
     /// Returns the partial uploads of `owner`, or of all users if `None`, the oldest first.

@@ -7,8 +7,7 @@
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
 //! An append, and an upload that restarts at the end of the file, write in place. Other uploads
-//! write to a file without a name or with a hidden name. The complete file takes its final name in
-//! one step.
+//! write to a file with a hidden name. The complete file takes its final name in one step.
 
 mod append;
 mod begin;
@@ -20,6 +19,7 @@ mod eviction;
 mod failure;
 mod files;
 mod hidden;
+mod inherit;
 mod kept_uploads;
 mod name;
 mod names;
@@ -27,6 +27,7 @@ mod output;
 mod phase;
 mod policy;
 mod quota;
+mod record;
 mod replacement;
 mod root;
 mod root_confinement;
@@ -51,15 +52,14 @@ use self::changeable::Changeable;
 use self::entries::{DirectoryEntries, DirectoryNames};
 use self::failure::{lookup, system};
 use self::files::{Files, free_bytes, lack_of_inodes};
-use self::replacement::WhenCut;
 use self::root::Root;
 use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
-use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
 use super::{
     Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -70,10 +70,11 @@ use super::{
 /// - An upload that does not write in place goes to a temporary file in the directory of its
 ///   target. When complete, the file takes the target's name in one step. If the target is a
 ///   symbolic link, the upload replaces or creates the file that the link leads to, in that file's
-///   directory. The new file has the permission bits of the replaced file, without set-id bits. If
-///   no file is replaced, they are `0o666` less the [umask](LocalConfig::umask). Owner, group and
-///   extended attributes are not taken from the replaced file. A file that the server has no right
-///   to write is not replaced.
+///   directory. The new file takes over from the replaced file, as far as the server may set it:
+///   the owner, the group, the permission bits without set-id bits, the ACL and the extended
+///   attributes `user.*`. If no file is replaced, the permission bits are `0o666` less the
+///   [umask](LocalConfig::umask), or those of the directory's default ACL. A file that the server
+///   has no right to write is not replaced.
 /// - The [`PartialPolicy`] determines the handling of a partial upload of a new file. A kept upload
 ///   is hidden in the directory of the file. One session at a time can resume it; a second session
 ///   gets `Busy`.
@@ -203,14 +204,14 @@ impl LocalStorage {
     }
 
     /// Starts a thread that removes abandoned files of uploads: files of a server that was killed,
-    /// and partial uploads older than a day. The thread walks the tree now, and again when the next
-    /// partial upload is a day old, at most once an hour. The thread ends when the last clone of
-    /// this storage is dropped. A second call does nothing.
+    /// and interrupted uploads older than 12 hours. The thread walks the tree now, and again when the
+    /// next upload is that old, at most once an hour. The thread ends when the last clone of this
+    /// storage is dropped. A second call does nothing.
     ///
     /// A walk reads every directory of the tree and follows no symbolic link. Its memory grows with
     /// the depth of the tree, and it keeps at most about 64 directories open. A walk recognises
     /// running uploads, including those of other servers, by the locks (`flock`) on their files. On
-    /// a file system without locks, it leaves each file alone for a day.
+    /// a file system without locks, it leaves each file alone for 12 hours.
     ///
     /// # Errors
     ///
@@ -295,7 +296,7 @@ impl Storage for LocalStorage {
         let file = self.files.root.open_beneath(path.relative(), flags).map_err(lookup)?;
         let metadata = root::metadata_of(&file).map_err(system)?;
         self.files.config.check_readable(&metadata)?;
-        let former = self.files.root.usage().former(&metadata);
+        let former = self.files.root.usage().former(&metadata).map(|(length, _)| length);
         Ok(Box::new(LocalSource::new(file, metadata.size, former)))
     }
 
@@ -312,48 +313,20 @@ impl Storage for LocalStorage {
         begin::begin(&self.files, path, mode, Some(user))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        name::check_existing(path)?;
-        let target = Target::find(&self.files.root, path, WriteMode::Replace)
-            .map_err(|error| StorageError { kind: StorageErrorKind::NotFound, ..error })?;
-        let found = match WhenCut::of(&target, self.files.config, Some(user)) {
-            WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
-            WhenCut::Discard | WhenCut::Publish => None,
-        };
-        // A client that sent everything but got no reply must see a size that is one byte short.
-        // Otherwise the client assumes that the file was stored.
-        let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
-        told.ok_or_else(|| StorageErrorKind::NotFound.into())
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        record::find(&self.files, path, user)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
-        name::check_existing(path)?;
-        let nothing = || StorageError::from(StorageErrorKind::NotFound);
-        let target =
-            Target::find(&self.files.root, path, WriteMode::Replace).map_err(|_| nothing())?;
-        let kept = name::kept(user, &target.name);
-        if self.files.config.partial != PartialPolicy::Resume
-            || hidden::kept(&target.directory, &kept).is_none()
-        {
-            return Err(nothing());
-        }
-        match hidden::remove(self.files.root.usage(), target.directory.as_fd(), &kept)
-            .map_err(system)?
-        {
-            true => Ok(()),
-            false => Err(StorageErrorKind::Busy.into()),
-        }
-    }
-
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        let target = match name::check_existing(path) {
-            Ok(()) => Target::find(&self.files.root, path, WriteMode::Replace).ok(),
-            Err(_) => None,
-        };
-        target.is_some_and(|Target { directory, name, existing }| {
-            let sign = existing.map(|old| name::replacing(user, &name, &old));
-            sign.is_some_and(|sign| hidden::kept(&directory, &sign).is_some())
-        })
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        record::forget(&self.files, path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

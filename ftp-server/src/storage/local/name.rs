@@ -9,19 +9,30 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// The word after the prefix in the names of kept partial uploads. A random temporary name has 16
-/// digits instead of a word.
+/// The word after the prefix in the names of kept uploads. A random temporary name has 16 digits
+/// instead of a word.
 const KEPT: &[u8] = b"kept-";
 
-/// The word after the prefix in the names of uploads that replace a file.
+/// The word after the prefix in the names of running uploads that leave a record.
+const RUNNING: &[u8] = b"running-";
+
+/// The same word as older versions wrote it.
 const REPLACING: &[u8] = b"replacing-";
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
 
-/// Returns whether a name belongs to an unfinished upload.
+/// Largest number of bytes of a hidden name, so that file systems that encrypt names have room for
+/// it: eCryptfs allows 143.
+const LONGEST_HIDDEN: usize = 143;
+
+/// End of the names of running uploads. Many programs that watch directories ignore such names.
+const PART: &[u8] = b".part";
+
+/// Returns whether a name belongs to an unfinished upload. Some file systems ignore case.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.starts_with(TEMPORARY_PREFIX)
+    let prefix = name.get(..TEMPORARY_PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(TEMPORARY_PREFIX))
 }
 
 /// Returns `NotFound` if the path is too long or contains a reserved name.
@@ -51,77 +62,122 @@ fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
 
-/// Returns a name for a temporary file: a random name, which other programs cannot guess.
-pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
-    let mut name = TEMPORARY_PREFIX.to_vec();
-    name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
-    Ok(name)
+/// Returns a hidden name for the upload of the file `name`: a random name, which other programs
+/// cannot guess.
+pub(super) fn temporary(name: &[u8]) -> Result<Vec<u8>, Errno> {
+    Ok(with_beginning(format!("{:016x}", random::number()?).as_bytes(), name))
 }
 
-/// The owner of a partial upload or of a replacement: the first digits after the word in its hidden
-/// name.
+/// Returns a hidden name that contains as much of `name` as fits, so that a file system that refuses
+/// some characters refuses this name too.
+fn with_beginning(what: &[u8], name: &[u8]) -> Vec<u8> {
+    let most = LONGEST_HIDDEN - TEMPORARY_PREFIX.len() - what.len() - 1 - PART.len();
+    // A character of UTF-8 must not be cut in two.
+    let end = (0..=most.min(name.len()))
+        .rev()
+        .find(|&end| name.get(end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000));
+    let beginning = name.get(..end.unwrap_or_default()).unwrap_or_default();
+    [TEMPORARY_PREFIX, what, b"-", beginning, PART].concat()
+}
+
+/// The owner of a record: the first digits after the word in its names.
 pub(super) type Owner = [u8; 12];
 
-/// Returns the hidden name of `user`'s partial upload of the file `name`. The hidden name depends
-/// only on user and name, and contains neither.
-pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
-    of_user(KEPT, user, &[name])
+/// Digits of a name that identify the owner, the name of the target, and the file to be replaced.
+const DIGITS: [usize; 3] = [OWNER, TARGET, 12];
+const OWNER: usize = 12;
+const TARGET: usize = 16;
+
+/// The hidden names of a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct RecordNames {
+    /// The name of the file while the upload runs.
+    pub(super) running: Vec<u8>,
+    /// The name of the file once the upload was cut.
+    pub(super) kept: Vec<u8>,
 }
 
-/// Returns the hidden name of `user`'s upload that replaces the file `name`, whose metadata is
-/// `old`. All shared logins count as one user. If the size, modification time or inode of the file
-/// changes, so does the hidden name.
-pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec<u8> {
-    let (_device, inode) = old.identity;
-    let (inode, size) = (inode.to_be_bytes(), old.size.to_be_bytes());
-    let parts = [&inode[..], &size, &old.modified.to_be_bytes(), name];
-    of_user(REPLACING, user.unwrap_or_default(), &parts)
-}
-
-/// Returns a hidden name. After `word`, all hidden names of one user begin with the same digits.
-fn of_user(word: &[u8], user: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut digest = Sha256::new();
-    digest.update(user.len().to_be_bytes());
-    digest.update(user);
-    let owner = digest.clone().finalize();
-    for part in parts {
-        digest.update(part);
+/// Returns the names of the record of `user`'s upload to the file `name`; `old` is the file that it
+/// replaces. All shared logins count as one user.
+pub(super) fn of_record(user: Option<&[u8]>, name: &[u8], old: Option<&Metadata>) -> RecordNames {
+    let old = old.map_or_else(Vec::new, |old| {
+        let (_device, inode) = old.identity;
+        [inode.to_be_bytes(), old.size.to_be_bytes(), old.modified.to_be_bytes()].concat()
+    });
+    let parts = [user.unwrap_or_default(), name, &old];
+    let digits = parts.iter().zip(DIGITS).map(|(bytes, count)| digits(bytes, count));
+    let digits = digits.collect::<Vec<_>>().concat();
+    RecordNames {
+        running: with_beginning(&[RUNNING, &digits].concat(), name),
+        kept: [TEMPORARY_PREFIX, KEPT, &digits, PART].concat(),
     }
-    let file = digest.finalize();
-    let mut name = [TEMPORARY_PREFIX, word].concat();
-    for byte in owner.iter().take(6).chain(file.iter().take(10)) {
-        name.extend_from_slice(format!("{byte:02x}").as_bytes());
-    }
-    name
 }
 
-/// Returns the owner that a name from [`kept`] or [`replacing`] contains.
-pub(super) fn owner(hidden: &[u8]) -> Owner {
+/// Returns the first digits of a digest, at most 16.
+fn digits(bytes: &[u8], count: usize) -> Vec<u8> {
+    let digest = Sha256::digest(bytes);
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    let mut digits = format!("{:016x}", u64::from_be_bytes(first)).into_bytes();
+    digits.truncate(count);
+    digits
+}
+
+/// Returns the digits of a name from [`of_record`].
+fn record_digits(hidden: &[u8]) -> &[u8] {
     let rest = hidden.strip_prefix(TEMPORARY_PREFIX).unwrap_or_default();
-    let digits = rest.strip_prefix(KEPT).or_else(|| rest.strip_prefix(REPLACING));
-    digits.and_then(|digits| digits.first_chunk()).copied().unwrap_or_default()
+    let words = [KEPT, RUNNING, REPLACING];
+    words.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or_default()
+}
+
+/// Returns the owner that a name from [`of_record`] contains.
+pub(super) fn owner(hidden: &[u8]) -> Owner {
+    record_digits(hidden).first_chunk().copied().unwrap_or_default()
+}
+
+/// Returns whether a name from [`of_record`] belongs to uploads to the file `name`.
+pub(super) fn is_of_target(hidden: &[u8], name: &[u8]) -> bool {
+    let found = record_digits(hidden).get(OWNER..OWNER + TARGET);
+    found.is_some_and(|found| found == digits(name, TARGET))
 }
 
 /// Meaning of a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hidden {
-    /// A running upload, or one whose server was killed.
+    /// An upload that leaves no record, running or left by a killed server.
     Running,
-    /// A partial upload, kept for its user.
+    /// A kept upload.
     Kept,
-    /// A running upload that replaces a file, or the empty file that records its interruption.
-    Replacing,
+    /// A running upload that leaves a record, or the record left by a killed server.
+    Recorded,
 }
 
-/// Returns the meaning of a name from [`temporary`], [`kept`] or [`replacing`]; `None` for other
-/// names.
+/// Returns the meaning of a name from [`temporary`] or [`of_record`]; `None` for other names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
-    let long = [(KEPT, Hidden::Kept), (REPLACING, Hidden::Replacing)];
-    let long = long.iter().find_map(|&(word, what)| Some((what, rest.strip_prefix(word)?, 32)));
-    let (what, digits, length) = long.unwrap_or((Hidden::Running, rest, 16));
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (digits.len() == length && digits.iter().all(is_digit)).then_some(what)
+    let is_of_digits = |digits: &[u8], length: usize| {
+        digits.len() == length
+            && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let words = [
+        (KEPT, Hidden::Kept),
+        (RUNNING, Hidden::Recorded),
+        // The word of earlier versions.
+        (REPLACING, Hidden::Recorded),
+    ];
+    let word = words.iter().find_map(|&(word, what)| Some((what, rest.strip_prefix(word)?)));
+    let (what, rest, count) = match word {
+        Some((what, rest)) => (what, rest, DIGITS.iter().sum()),
+        None => (Hidden::Running, rest, 16),
+    };
+    let is_whole = match rest.strip_suffix(PART) {
+        Some(rest) => {
+            let (digits, beginning) = rest.split_at_checked(count)?;
+            is_of_digits(digits, count) && (beginning.is_empty() || beginning.starts_with(b"-"))
+        }
+        // The names of earlier versions end after the digits, which were fewer.
+        None => is_of_digits(rest, count.min(32)),
+    };
+    is_whole.then_some(what)
 }
 
 #[cfg(test)]
@@ -187,52 +243,88 @@ mod tests {
     }
 
     #[test]
-    fn partial_file_names_depend_on_user_and_file_fs_15() {
-        let names = [
-            kept(b"a", b"file"),
-            kept(b"b", b"file"),
-            kept(b"a", b"other"),
-            kept(b"af", b"ile"),
-            kept(b"", b"afile"),
-        ];
-        for (at, name) in names.iter().enumerate() {
-            assert!(is_temporary(name) && hidden(name) == Some(Hidden::Kept));
-            assert!(!names[..at].contains(name));
-        }
-        assert_eq!(names[0], kept(b"a", b"file"));
-        assert_eq!(hidden(&temporary().unwrap()), Some(Hidden::Running));
-        for other in [&b".ftp-upload-"[..], b".ftp-upload-kept-", b".ftp-upload-0123456789ABCDEF"] {
-            assert_eq!(hidden(other), None);
-        }
-    }
-
-    #[test]
-    fn replacing_upload_names_depend_on_user_and_existing_file_fs_15() {
+    fn names_of_a_record_depend_on_user_target_and_existing_file_fs_15() {
         let file =
             |inode, size, modified| Metadata::file(size).modified(modified).identity(1, inode);
-        let names = [
-            replacing(Some(b"a"), b"f", &file(1, 2, 3)),
-            replacing(Some(b"b"), b"f", &file(1, 2, 3)),
-            replacing(None, b"f", &file(1, 2, 3)),
-            replacing(None, b"g", &file(1, 2, 3)),
-            replacing(None, b"f", &file(4, 2, 3)),
-            replacing(None, b"f", &file(1, 4, 3)),
-            replacing(None, b"f", &file(1, 2, 4)),
+        let records = [
+            of_record(Some(b"a"), b"f", Some(&file(1, 2, 3))),
+            of_record(Some(b"b"), b"f", Some(&file(1, 2, 3))),
+            of_record(None, b"f", Some(&file(1, 2, 3))),
+            of_record(Some(b"a"), b"g", Some(&file(1, 2, 3))),
+            of_record(Some(b"a"), b"f", Some(&file(4, 2, 3))),
+            of_record(Some(b"a"), b"f", Some(&file(1, 4, 3))),
+            of_record(Some(b"a"), b"f", Some(&file(1, 2, 4))),
+            of_record(Some(b"a"), b"f", None),
+            of_record(Some(b"af"), b"", None),
         ];
-        for (at, name) in names.iter().enumerate() {
-            assert_eq!(hidden(name), Some(Hidden::Replacing));
-            assert_eq!(owner(name) == owner(&kept(b"a", b"file")), at == 0);
-            assert!(!names[..at].contains(name));
+        for (at, RecordNames { running, kept }) in records.iter().enumerate() {
+            assert_eq!(
+                (hidden(running), hidden(kept)),
+                (Some(Hidden::Recorded), Some(Hidden::Kept))
+            );
+            assert!(is_temporary(running) && is_temporary(kept) && kept.len() < LONGEST);
+            assert!(records[..at].iter().all(|it| it.running != *running && it.kept != *kept));
+            for name in [running, kept] {
+                assert_eq!(owner(name) == owner(&records[0].kept), ![1, 2, 8].contains(&at));
+                assert_eq!(is_of_target(name, b"f"), ![3, 8].contains(&at), "{at}");
+                assert_eq!(is_of_target(name, b"g"), at == 3);
+            }
         }
-        assert_eq!(names[0], replacing(Some(b"a"), b"f", &file(1, 2, 3)));
+        // A restart may change the number of the device, and all shared logins are one user.
+        let moved = file(1, 2, 3).identity(9, 1);
+        assert_eq!(records[0], of_record(Some(b"a"), b"f", Some(&moved)));
+        assert_eq!(records[2], of_record(Some(b""), b"f", Some(&moved)));
     }
 
     #[test]
-    fn temporary_names_are_hidden_and_differ() {
-        let names = [temporary().unwrap(), temporary().unwrap()];
-        assert_ne!(names[0], names[1]);
-        for name in names {
-            assert!(is_temporary(&name) && name.len() == TEMPORARY_PREFIX.len() + 16);
+    fn the_meaning_of_a_hidden_name_fs_14_fs_15() {
+        let digits = "0123456789abcdef".repeat(3);
+        for (word, count, end, what) in [
+            ("kept-", 40, ".part", Some(Hidden::Kept)),
+            ("running-", 40, "-scan.pdf.part", Some(Hidden::Recorded)),
+            ("", 16, "-scan.pdf.part", Some(Hidden::Running)),
+            // Names of older versions.
+            ("kept-", 32, "", Some(Hidden::Kept)),
+            ("replacing-", 32, "", Some(Hidden::Recorded)),
+            ("", 16, "", Some(Hidden::Running)),
+            ("kept-", 39, ".part", None),
+            ("kept-", 41, ".part", None),
+            ("kept-", 40, "", None),
+            ("kept-", 0, ".part", None),
+            ("running-", 32, ".part", None),
+            ("running-", 40, "scan.pdf.part", None),
+            ("", 40, ".part", None),
+            ("", 0, ".part", None),
+            ("other-", 40, ".part", None),
+        ] {
+            let name = format!(".ftp-upload-{word}{}{end}", &digits[..count]);
+            assert_eq!(hidden(name.as_bytes()), what, "{name}");
+            // Only the digits that the server writes count.
+            let other = name.replace("abcdef", "ABCDEF");
+            assert_eq!(hidden(other.as_bytes()), what.filter(|_| other == name), "{other}");
+            assert_eq!(hidden(format!("{name}-old").as_bytes()), None);
         }
+        assert_eq!(hidden(&temporary(b"file").unwrap()), Some(Hidden::Running));
+    }
+
+    #[test]
+    fn temporary_names_are_hidden_and_differ_fs_12_fs_14() {
+        let long = "\u{e4}".repeat(127);
+        for name in [&b"f"[..], b"a:b.jpg", long.as_bytes(), &[b'x'; 255], &[0x80; 255]] {
+            let names = [temporary(name).unwrap(), temporary(name).unwrap()];
+            assert_ne!(names[0], names[1]);
+            for hidden_name in names {
+                assert!(is_temporary(&hidden_name) && hidden_name.len() <= LONGEST);
+                assert!(hidden_name.starts_with(b".") && hidden_name.ends_with(b".part"));
+                assert_eq!(hidden(&hidden_name), Some(Hidden::Running));
+                // The name is valid text wherever the file's name is.
+                let is_text = |name: &[u8]| std::str::from_utf8(name).is_ok();
+                assert_eq!(is_text(&hidden_name), is_text(name) || name[0] == 0x80);
+            }
+        }
+        assert!(is_temporary(b".FTP-Upload-kept-") && !is_temporary(b".ftp-uploads"));
+        // The name of an earlier version.
+        assert_eq!(hidden(b".ftp-upload-0123456789abcdef"), Some(Hidden::Running));
+        assert_eq!(hidden(b".ftp-upload-0123456789abcdef-old"), None);
     }
 }

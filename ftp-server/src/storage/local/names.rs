@@ -4,11 +4,10 @@
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::Directory;
 use super::failure::{creation, existing, rename_error, system};
 use super::files::Files;
-use super::usage::Cost;
-use super::{name, quota, replacement, root, sweep};
+use super::usage::{Cost, Leaving};
+use super::{inherit, name, quota, record, root, sweep};
 use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath, check_rename};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -17,13 +16,13 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.config.sync, None).map_err(system)?;
     let change = files.root.usage().change();
     let cost = change.cost_of(|| directory.metadata(name).ok());
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(cost);
     drop(change);
-    names.sync().map_err(system)
+    record::end_all(&directory, name);
+    directory.sync(files.config.sync).map_err(system)
 }
 
 pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -32,7 +31,6 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.config.sync, None).map_err(system)?;
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
@@ -43,11 +41,11 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     };
     match remove() {
         // To clients, a directory that contains only hidden files of uploads is empty.
-        Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
+        Err(Errno::NOTEMPTY) => sweep::empty(&directory, name).and_then(|()| remove()),
         removed => removed,
     }
     .map_err(existing)?;
-    names.sync().map_err(system)
+    directory.sync(files.config.sync).map_err(system)
 }
 
 pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -56,28 +54,26 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     }
     name::check_new(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.config.sync, None).map_err(system)?;
-    let umask = files.config.mask();
-    let bits = umask.apply(0o777);
     if directory.metadata(name).is_ok() {
         return Err(StorageErrorKind::Exists.into());
     }
     let usage = files.root.usage();
-    let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY)?;
+    let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
     let change = usage.change();
+    let (bits, later) = inherit::mode_of_new(files.config.mask(), &directory, 0o777);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
     charge.keep();
     drop(change);
-    if umask.is_looser_than_process() {
+    if let Some(bits) = later {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
         let made = made.map_err(existing)?;
         // Keeps the bits that the parent directory passed on.
-        let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
-        let bits = bits | Mode::from_raw_mode(handed_on);
-        replacement::set_mode(&made, bits).map_err(system)?;
+        let now = root::metadata_of(&made).map_err(system)?.mode;
+        let bits = bits | Mode::from_raw_mode(now & 0o7000);
+        inherit::set_mode(&made, now, bits).map_err(system)?;
     }
-    names.sync().map_err(system)
+    directory.sync(files.config.sync).map_err(system)
 }
 
 pub(super) fn rename(
@@ -89,9 +85,6 @@ pub(super) fn rename(
     check_paths(from, to)?;
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
-    let names = |directory: &Directory| directory.names(files.config.sync, None).map_err(system);
-    let to_names = names(&to_directory)?;
-    let from_names = names(&from_directory)?;
     let usage = files.root.usage();
     let change = usage.change();
     change.moves(|| from_directory.metadata(from_name).ok());
@@ -113,7 +106,7 @@ pub(super) fn rename(
                 return Err(StorageErrorKind::IsDirectory.into());
             }
             let replaced = match is_same_object {
-                true => Cost::default(),
+                true => Leaving::default(),
                 false => change.cost_of(|| to_directory.metadata(to_name).ok()),
             };
             retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
@@ -129,10 +122,12 @@ pub(super) fn rename(
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);
+    record::end_all(&from_directory, from_name);
+    record::end_all(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
-    to_names.sync().map_err(system)?;
+    to_directory.sync(files.config.sync).map_err(system)?;
     if !to_directory.is_same(&from_directory) {
-        from_names.sync().map_err(system)?;
+        from_directory.sync(files.config.sync).map_err(system)?;
     }
     Ok(())
 }

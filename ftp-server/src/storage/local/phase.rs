@@ -7,8 +7,7 @@ pub(super) enum Phase {
     Data,
     /// The sync of the data.
     Sync,
-    /// Giving the file its name: by a link if the file is nameless, or by a rename if it has a
-    /// hidden name.
+    /// Giving the file its name.
     Name,
     /// The sync of the directory, if the policy requires it, and the reply.
     Published,

@@ -1,7 +1,6 @@
 //! Settings of a [`LocalStorage`](super::LocalStorage).
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use rustix::fs::Mode;
 
@@ -9,9 +8,6 @@ use super::failure::needs_file;
 use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
-
-/// Time for which a partial upload is kept for its user.
-pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Data that is on disk, and not only in memory, when the server confirms an upload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,25 +26,27 @@ pub enum SyncPolicy {
     FileAndDirectory,
 }
 
-/// Handling of interrupted uploads of new files.
+/// Handling of interrupted uploads.
 ///
-/// If an upload that replaces a file is interrupted, the old file stays and the partial upload is
-/// discarded. For a day, an empty hidden file records the interruption. The storage also discards
-/// an upload if the client sent `ABOR`, the data was malformed, the storage failed, or the login is
-/// shared. If a resumed upload exceeds the quota, the bytes of earlier sessions stay.
+/// Whatever the policy is, an old file stays, and for 12 hours a hidden file records the
+/// interruption (see [`Unfinished`](crate::Unfinished)). The bytes of an upload that failed, or
+/// whose login is shared, are always discarded. If a resumed upload fails, the bytes of earlier
+/// sessions stay.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {
-    /// Keep the partial upload for a day, hidden. The same user can resume it with `REST` and
-    /// `STOR`, or with `APPE` after `SIZE`. It gets its name when it is complete. `SIZE` reports
-    /// one byte less than was received, so that a client that has sent everything still has
+    /// Keep the received bytes for 12 hours, hidden. The same user can go on with them, with `REST`
+    /// and `STOR`, or with `APPE` after `SIZE`. The file gets its name when it is complete. `SIZE`
+    /// reports one byte less than was received, so that a client that has sent everything still has
     /// something to send.
     #[default]
     Resume,
-    /// Discard the partial upload.
+    /// Discard the received bytes.
     Discard,
-    /// Publish the partial upload under the name of the file, as other servers do. Readers cannot
-    /// see that it is incomplete.
+    /// Publish the received bytes of a new file under its name, as other servers do. Readers cannot
+    /// see that the file is incomplete. Of an upload that was to replace a file, discard them. As
+    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, or of a
+    /// [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
     Publish,
 }
 
@@ -84,16 +82,16 @@ pub struct LocalConfig {
     /// newest are kept; of an upload that alone exceeds the maximum, only the beginning is kept.
     pub partial_bytes: u64,
     /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`).
-    /// Without a default ACL, the process's umask has no effect. A default ACL of the parent
-    /// directory replaces this umask, unless the process's umask removes more bits than this one.
+    /// The process's umask has no effect. A default ACL of the parent directory replaces this umask.
     pub umask: u32,
     /// Maximum bytes of all files below the root (default: 0, unlimited). Exceeding it fails with
     /// `OverQuota` (552).
     ///
     /// A regular file counts by its length, once for each of its names. Partial uploads and the
-    /// bytes of running uploads count too. An empty file or a directory counts as 4 KiB. A file
-    /// that is being replaced counts until the new file takes its name, because the old file stays
-    /// if the upload fails. Symbolic links and other objects are free.
+    /// bytes of running uploads count too. An empty file or a directory counts as 4 KiB. An upload
+    /// that replaces a file may use the file's bytes again, although both exist until the new file
+    /// takes the name; if several uploads replace a file at the same time, only one of them may.
+    /// Symbolic links and other objects are free.
     ///
     /// All storages of one root in a process share the count, whatever their limits. The count
     /// begins with a walk through the tree when a limit is first checked; a million files take a
@@ -220,9 +218,14 @@ impl Umask {
         Mode::from_raw_mode(all & !self.0)
     }
 
+    /// Returns whether this is the umask that the kernel applies, which it does only where no
+    /// default ACL replaces the umask.
+    pub(super) fn is_of_process(self) -> bool {
+        mask_of_process() == Some(self.0)
+    }
+
     /// Returns whether the permission bits must be set after creation, because the process's umask
-    /// removes more bits or is unknown. Otherwise the caller leaves the bits as they are: a default
-    /// ACL of the directory may have determined them.
+    /// removes more bits or is unknown.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::root::Root;
 use super::sweep;
 use super::usage::{Charge, Cost, Counting};
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{Metadata, StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
 /// Maximum time that [`used`] waits for a count. During the wait, the session does not check
@@ -42,7 +42,14 @@ pub(super) fn used_within(
     })
 }
 
-/// Begins an upload under this limit, and reserves `cost`.
+/// Returns the cost that must fit within the limit before an upload begins that needs `cost` and is
+/// to replace `old`.
+pub(super) const fn wanted(cost: Cost, old: Option<&Metadata>) -> Cost {
+    if old.is_some() { cost } else { cost.plus(Cost::BYTE) }
+}
+
+/// Begins an upload under this limit, and reserves `cost`. `old` is the file that the upload is to
+/// replace; as many bytes as it has are free.
 ///
 /// # Errors
 ///
@@ -51,26 +58,30 @@ pub(super) fn begin(
     root: &Arc<Root>,
     limit: Option<Cost>,
     cost: Cost,
+    old: Option<&Metadata>,
 ) -> Result<Charge, StorageError> {
-    if let Some(limit) = limit
-        && used(root, limit, cost.plus(Cost::BYTE))?.bytes >= limit.bytes
-    {
-        return Err(StorageErrorKind::OverQuota.into());
+    if let Some(limit) = limit {
+        used(root, limit, wanted(cost, old))?;
     }
-    let mut charge = root.usage().charge(limit);
-    charge.grow(cost)?;
+    let mut charge = root.usage().charge(limit, old);
+    charge.grow(cost.plus(Cost::BYTE))?;
+    charge.shrink(1);
     Ok(charge)
 }
 
-/// Begins an upload that resumes a partial one. The upload can begin even if no quota is left,
-/// because the partial upload is already counted.
+/// Begins an upload that resumes kept bytes. The upload can begin even if no quota is left,
+/// because these bytes are already counted. `old` is the file that the upload is to replace.
 ///
 /// # Errors
 ///
 /// Returns an error of [`used`].
-pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
+pub(super) fn go_on(
+    root: &Arc<Root>,
+    limit: Option<Cost>,
+    old: Option<&Metadata>,
+) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;
     }
-    Ok(root.usage().charge(limit))
+    Ok(root.usage().charge(limit, old))
 }

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, open, openat,
-    openat2, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxAttributes, StatxFlags,
+    fstat, makedev, open, openat, openat2, statat, statx,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -28,8 +29,9 @@ pub(super) struct Root {
     kernel_confined: bool,
     /// Whether `/proc` shows the open files of this process.
     proc: bool,
-    /// Whether files can be created without a name and get one later.
-    unnamed_files: bool,
+    /// Whether a log line has named something that a new file could not take over from the file
+    /// that it replaced.
+    has_reported_loss: AtomicBool,
     /// The channel that notifies the sweeper of newly kept files.
     sweeper: OnceLock<Sender<()>>,
     /// The usage below the root, shared by all storages of this directory.
@@ -38,8 +40,9 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let open = |flags| retry_on_intr(|| open(path, flags | OFlags::CLOEXEC, Mode::empty()));
+        let descriptor = readable_or_not(open)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = retry_on_intr(|| open(path, flags, Mode::empty()))?;
         let identity = metadata_of(&descriptor)?.identity;
         let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty())).is_ok();
         let mut root = Self {
@@ -47,7 +50,7 @@ impl Root {
             identity,
             kernel_confined: true,
             proc,
-            unnamed_files: proc,
+            has_reported_loss: AtomicBool::new(false),
             sweeper: OnceLock::new(),
             usage: Usage::of(identity),
         };
@@ -59,12 +62,10 @@ impl Root {
         Ok(root)
     }
 
-    /// Returns the root with or without `openat2` and nameless files, which old kernels and some
-    /// file systems lack.
+    /// Returns the root without `openat2`, which old kernels lack.
     #[cfg(test)]
-    pub(super) fn deprived(mut self, kernel_confined: bool, unnamed_files: bool) -> Self {
-        self.kernel_confined = kernel_confined;
-        self.unnamed_files = unnamed_files;
+    pub(super) const fn deprived(mut self) -> Self {
+        self.kernel_confined = false;
         self
     }
 
@@ -76,8 +77,9 @@ impl Root {
         self.proc
     }
 
-    pub(super) const fn has_unnamed_files(&self) -> bool {
-        self.unnamed_files
+    /// Returns `true` in the first call only.
+    pub(super) fn reports_loss(&self) -> bool {
+        !self.has_reported_loss.swap(true, Ordering::Relaxed)
     }
 
     pub(super) const fn identity(&self) -> (u64, u64) {
@@ -163,6 +165,15 @@ impl AsFd for Root {
     }
 }
 
+/// Opens a directory for reading, because only such a descriptor can be synced. If the server may
+/// search the directory but not read it, opens it with `O_PATH`.
+pub(super) fn readable_or_not(open: impl Fn(OFlags) -> Result<OwnedFd>) -> Result<OwnedFd> {
+    match open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK) {
+        Err(Errno::ACCESS) => open(OFlags::PATH | OFlags::DIRECTORY),
+        opened => opened,
+    }
+}
+
 /// Opens a name in a directory, without following a symbolic link.
 fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
     if name == b".." {
@@ -187,10 +198,14 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     parts.unwrap_or((b"", path))
 }
 
-/// Returns the metadata of an open object.
+/// Returns the metadata of an open object. Without `statx`, uses the older call: kernels before 4.11
+/// lack it, and old filters of system calls, as in containers, answer EPERM to it.
 pub(super) fn metadata_of(object: impl AsFd) -> Result<Metadata> {
     let object = object.as_fd();
-    retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)).map(metadata)
+    match retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)) {
+        Err(Errno::NOSYS | Errno::PERM) => retry_on_intr(|| fstat(object)).map(metadata_of_stat),
+        found => found.map(metadata),
+    }
 }
 
 /// Returns the metadata of a name in a directory. Does not follow a symbolic link.
@@ -199,9 +214,24 @@ pub(super) fn metadata_at(
     name: impl rustix::path::Arg + Copy,
     flags: AtFlags,
 ) -> Result<Metadata> {
+    look_at(directory, name, flags).map(|(metadata, _)| metadata)
+}
+
+/// Returns the metadata of a name in a directory, as [`metadata_at`] does, and its attributes.
+pub(super) fn look_at(
+    directory: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: AtFlags,
+) -> Result<(Metadata, StatxAttributes)> {
     let directory = directory.as_fd();
     let flags = flags | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    retry_on_intr(|| statx(directory, name, flags, FIELDS)).map(metadata)
+    match retry_on_intr(|| statx(directory, name, flags, FIELDS)) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let found = retry_on_intr(|| statat(directory, name, flags))?;
+            Ok((metadata_of_stat(found), StatxAttributes::empty()))
+        }
+        found => found.map(|found| (metadata(found), found.stx_attributes)),
+    }
 }
 
 const FIELDS: StatxFlags = StatxFlags::TYPE
@@ -213,16 +243,32 @@ const FIELDS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::INO)
     .union(StatxFlags::SIZE);
 
-fn metadata(statx: Statx) -> Metadata {
-    let mode = u32::from(statx.stx_mode);
-    let kind = match FileType::from_raw_mode(mode) {
+const fn kind_of(mode: u32) -> EntryKind {
+    match FileType::from_raw_mode(mode) {
         FileType::RegularFile => EntryKind::File,
         FileType::Directory => EntryKind::Directory,
         FileType::Symlink => EntryKind::Symlink,
         _ => EntryKind::Special,
-    };
+    }
+}
+
+fn metadata_of_stat(stat: Stat) -> Metadata {
     Metadata {
-        kind,
+        kind: kind_of(stat.st_mode),
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        modified: stat.st_mtime,
+        mode: stat.st_mode & 0o7777,
+        #[allow(clippy::useless_conversion, reason = "its type differs between architectures")]
+        links: stat.st_nlink.into(),
+        ids: Some((stat.st_uid, stat.st_gid)),
+        identity: (stat.st_dev, stat.st_ino),
+    }
+}
+
+fn metadata(statx: Statx) -> Metadata {
+    let mode = u32::from(statx.stx_mode);
+    Metadata {
+        kind: kind_of(mode),
         size: statx.stx_size,
         modified: statx.stx_mtime.tv_sec,
         mode: mode & 0o7777,

@@ -17,9 +17,9 @@ use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
 use super::kept_uploads::Part;
 use super::name::{self, Hidden};
-use super::policy::KEPT;
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
@@ -71,7 +71,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
         };
         match wait {
             // A newly kept file expires later than earlier ones, so an earlier time stays.
-            Ok(()) => due = due.or(Some(KEPT)),
+            Ok(()) => due = due.or(Some(REMEMBERED)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -287,13 +287,14 @@ impl<'a> Walk<'a> {
     /// Records a partial upload in the current directory, also for other roots above that
     /// directory.
     fn shelve(&self, name: &[u8], found: &Metadata) {
+        let above = self.way.last().map_or((0, 0), |level| level.identity);
         for (at, level) in self.way.iter().enumerate() {
             let usage = match at {
                 0 => Some(Arc::clone(self.root.usage())),
                 _ => Usage::in_use(level.identity),
             };
             if let Some(usage) = usage {
-                usage.shelf().put(Part::new(&self.path_below(at), name, *found));
+                usage.shelf().put(Part::new(self.path_below(at), above, name, *found));
             }
         }
     }
@@ -307,8 +308,14 @@ impl<'a> Walk<'a> {
     fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
         let hidden = name::hidden(name);
         if self.cost.is_some() {
-            // The session counts the data of its running upload itself.
-            if !matches!(hidden, Some(Hidden::Running | Hidden::Replacing)) {
+            // The session counts the data of its running upload itself. A record without bytes is
+            // free.
+            let is_free = match hidden {
+                Some(Hidden::Running | Hidden::Recorded) => true,
+                Some(Hidden::Kept) => found.size == 0,
+                None => false,
+            };
+            if !is_free {
                 self.add(Cost::of_file(found.size));
             }
             return;
@@ -323,7 +330,7 @@ impl<'a> Walk<'a> {
             let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
             let left = match what {
-                Hidden::Replacing => hidden::empty(directory.as_fd(), name),
+                Hidden::Recorded => hidden::empty(directory.as_fd(), name),
                 _ => Some(*found),
             };
             if let Some(left) = left {
@@ -344,30 +351,32 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Removes the hidden files in a directory, if it contains nothing else and no process is writing
-/// to them. Returns `false` if anything is left.
-pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
+/// Removes the hidden files in a directory, if it contains nothing else. Returns ENOTEMPTY if it
+/// contains anything else, or EBUSY if an upload is running there.
+pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
-        return false;
-    };
+    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()));
+    let directory = directory.map_err(|_| Errno::NOTEMPTY)?;
     let usage = parent.root().usage();
-    // The first pass removes nothing, so that no file is removed if any entry would stay.
-    let all = |wanted: &dyn Fn(&[u8]) -> bool| {
+    // The first two passes remove nothing, so that no file is removed if any entry would stay.
+    let all = |failure: Errno, wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
-        let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
+        seek(&directory, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            let Ok(entry) = entry else { return false };
+            let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") && !wanted(name) {
-                return false;
+                return Err(failure);
             }
         }
-        is_read_from_the_start
+        Ok(())
     };
-    all(&|name| name::hidden(name).is_some() && hidden::is_left(directory.as_fd(), name))
-        && all(&|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
+    all(Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    all(Errno::BUSY, &|name| {
+        !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
+    })?;
+    all(Errno::BUSY, &|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 
 /// An open directory with its device and inode.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::directory::Directory;
-use super::failure::{self, lookup, system};
+use super::failure::{self, creation, lookup, system};
 use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
@@ -15,12 +17,14 @@ use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, Virtua
 const LINKS: u32 = 40;
 
 /// The directory and name of a file to be written, after following symbolic links.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) directory: Directory,
     pub(super) name: Vec<u8>,
     /// The existing object with this name.
     pub(super) existing: Option<Metadata>,
+    /// The attributes of the existing object.
+    attributes: StatxAttributes,
 }
 
 impl Target {
@@ -43,16 +47,19 @@ impl Target {
                 return Err(StorageErrorKind::NameNotAllowed.into());
             }
             let directory = Directory::open(root, parent).map_err(lookup)?;
-            let existing = match directory.metadata(name) {
-                Ok(metadata) => Some(metadata),
+            let found = match root::look_at(&directory, name, AtFlags::empty()) {
+                Ok(found) => Some(found),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(system(errno)),
+                Err(errno) => return Err(creation(errno)),
             };
+            // A running append may be rolled back, so the file is still the one before it.
+            let existing = found.map(|(metadata, _)| root.usage().settled(metadata));
+            let attributes = found.map_or(StatxAttributes::empty(), |(_, attributes)| attributes);
             match existing.map(|existing| existing.kind) {
                 Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),
                 Some(_) if mode == WriteMode::Create => return Err(StorageErrorKind::Exists.into()),
                 Some(EntryKind::Symlink) => {}
-                _ => return Ok(Self { name: name.to_vec(), directory, existing }),
+                _ => return Ok(Self { name: name.to_vec(), directory, existing, attributes }),
             }
             if !root.is_kernel_confined() {
                 return Err(system(Errno::LOOP));
@@ -72,4 +79,37 @@ impl Target {
         }
         Err(system(Errno::LOOP))
     }
+
+    /// Returns `Fixed` with the reason if no new file can take the name, so that the client learns
+    /// it before it sends the file.
+    pub(super) fn check_replaceable(&self) -> Result<(), StorageError> {
+        let (above, attributes) = self.directory.look().map_err(system)?;
+        let is_owned_by_other = |old: Metadata| {
+            let user = Some(geteuid().as_raw());
+            [old, above].iter().all(|it| it.ids.map(|(user, _)| user) != user)
+        };
+        let reasons = [
+            (attributes.contains(StatxAttributes::IMMUTABLE), "the directory is immutable"),
+            (attributes.contains(StatxAttributes::APPEND), "the directory is append-only"),
+            (self.attributes.contains(StatxAttributes::IMMUTABLE), "the file is immutable"),
+            (self.attributes.contains(StatxAttributes::APPEND), "the file is append-only"),
+            (self.attributes.contains(StatxAttributes::MOUNT_ROOT), "the file is a mount point"),
+            (
+                above.mode & Mode::SVTX.as_raw_mode() != 0
+                    && self.existing.is_some_and(is_owned_by_other)
+                    && !owns_all_files(),
+                "the file of another user is in a sticky directory",
+            ),
+        ];
+        match reasons.iter().find(|(is_so, _)| *is_so) {
+            Some((_, reason)) => Err(StorageErrorKind::Fixed(reason).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns whether the server has the rights of the owner of every file.
+fn owns_all_files() -> bool {
+    let mine = capabilities(None);
+    mine.is_ok_and(|mine| mine.effective.contains(CapabilitySet::FOWNER))
 }

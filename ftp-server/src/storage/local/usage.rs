@@ -12,7 +12,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use super::kept_uploads::KeptUploads;
+use super::kept_uploads::{KeptUploads, Part};
 use crate::lock::unpoisoned;
 pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
@@ -45,8 +45,8 @@ pub(super) struct Usage {
     counted: Condvar,
     /// The kept partial uploads.
     shelf: KeptUploads,
-    /// Files with a running append, each with its length before the append.
-    growing: Mutex<Vec<(Identity, u64)>>,
+    /// Files with a running append, each with its length and its time before the append.
+    growing: Mutex<Vec<(Identity, u64, i64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,10 +58,39 @@ struct UsageState {
     is_counting: bool,
     /// The changes since the running walk began.
     meanwhile: Option<MissedChanges>,
-    /// Cost of running uploads.
+    /// Cost of running uploads, without the bytes that [`credits`](Self::credits) cover.
     running: Cost,
     /// Number of running uploads.
     uploads: usize,
+    /// The files that running uploads are to replace.
+    credits: Vec<Credit>,
+    /// Number of uploads begun so far.
+    begun: u64,
+}
+
+/// The bytes of a file that a running upload is to replace. The upload may write as many bytes
+/// without a further charge, because the file still counts and goes when the upload is published.
+/// Each file is credited to one upload only.
+#[derive(Debug)]
+struct Credit {
+    file: Identity,
+    upload: u64,
+    used: u64,
+    left: u64,
+}
+
+/// A file or directory whose removal frees its cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaving {
+    pub(super) cost: Cost,
+    /// The file, if an upload may be credited with it.
+    file: Option<Identity>,
+}
+
+impl From<Cost> for Leaving {
+    fn from(cost: Cost) -> Self {
+        Self { cost, file: None }
+    }
 }
 
 /// Result of a walk.
@@ -123,6 +152,28 @@ impl UsageState {
             count.cost = count.cost.minus(cost);
         }
     }
+
+    /// Subtracts the cost of something that was removed. An upload that is to replace it must now
+    /// pay for all its bytes.
+    fn remove(&mut self, gone: Leaving) {
+        self.subtract(gone.cost);
+        if let Some(file) = gone.file {
+            self.end_credits(|credit| credit.file == file);
+        }
+    }
+
+    /// Ends credits, and charges the bytes that they covered. Returns the number of these bytes.
+    fn end_credits(&mut self, which: impl Fn(&Credit) -> bool) -> u64 {
+        let ended = self.credits.extract_if(.., |credit| which(credit));
+        let used = ended.map(|credit| credit.used).sum();
+        self.running = self.running.plus(Cost::bytes(used));
+        used
+    }
+
+    /// Returns the credit of an upload.
+    fn credit(&mut self, upload: u64) -> Option<&mut Credit> {
+        self.credits.iter_mut().find(|credit| credit.upload == upload)
+    }
 }
 
 impl Usage {
@@ -143,6 +194,13 @@ impl Usage {
     pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
         let usages = unpoisoned(USAGES.lock());
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
+    }
+
+    /// Returns the kept uploads to the file `name` in a directory, as all roots know them.
+    pub(super) fn kept_in_all_roots(directory: Identity, name: &[u8]) -> Vec<Part> {
+        let usages: Vec<_> = unpoisoned(USAGES.lock()).iter().map(|(_, it)| it.clone()).collect();
+        let usages = usages.iter().filter_map(Weak::upgrade);
+        usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, UsageState> {
@@ -270,34 +328,37 @@ impl Usage {
         &self.shelf
     }
 
-    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64)>> {
+    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64, i64)>> {
         unpoisoned(self.growing.lock())
     }
 
     /// Records that an append to a file has begun. A rollback restores this length.
-    pub(super) fn grows(&self, file: Identity, length: u64) {
-        self.growing().push((file, length));
+    pub(super) fn grows(&self, file: Identity, length: u64, modified: i64) {
+        self.growing().push((file, length, modified));
     }
 
     /// Records that a file has its final length.
     pub(super) fn has_grown(&self, file: Identity) {
-        self.growing().retain(|(growing, _)| *growing != file);
+        self.growing().retain(|(growing, ..)| *growing != file);
     }
 
     /// Returns metadata as clients see it: without the bytes of a running append, which may be
     /// removed again.
     pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
-        if found.kind == EntryKind::File {
-            found.size = self.former(&found).unwrap_or(found.size);
+        if found.kind == EntryKind::File
+            && let Some((length, modified)) = self.former(&found)
+        {
+            (found.size, found.modified) = (length, modified);
         }
         found
     }
 
-    /// Returns the length of a file before a running append; `None` if no append is running.
-    pub(super) fn former(&self, found: &Metadata) -> Option<u64> {
+    /// Returns the length and the time of a file before a running append; `None` if no append is
+    /// running.
+    pub(super) fn former(&self, found: &Metadata) -> Option<(u64, i64)> {
         let growing = self.growing();
-        let known = growing.iter().find(|(file, _)| *file == found.identity);
-        known.map(|(_, length)| found.size.min(*length))
+        let known = growing.iter().find(|(file, ..)| *file == found.identity);
+        known.map(|(_, length, modified)| (found.size.min(*length), *modified))
     }
 
     /// Returns a guard to hold while names change.
@@ -311,13 +372,23 @@ impl Usage {
         Change { usage: self, alone: Some(alone), _shared: None }
     }
 
-    /// Begins to count an upload under this limit.
-    pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>) -> Charge {
+    /// Begins to count an upload under this limit. `old` is the file that it is to replace.
+    pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>, old: Option<&Metadata>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
+        state.begun += 1;
+        let upload = state.begun;
+        // Without a count, the file to be replaced is not counted either.
+        if let Some(old) = old
+            && state.count.is_some()
+            && state.credits.iter().all(|credit| credit.file != old.identity)
+        {
+            let left = Cost::of_file(old.size).bytes;
+            state.credits.push(Credit { file: old.identity, upload, used: 0, left });
+        }
         let usage = Arc::clone(self);
         let counts = state.counts;
-        Charge { usage, limit, cost: Cost::default(), in_place: false, counts }
+        Charge { usage, limit, upload, cost: Cost::default(), in_place: false, counts }
     }
 }
 
@@ -365,12 +436,14 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Returns the cost that is freed with the name of the file that `look` finds; zero without a
-    /// count.
-    pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Cost {
+    /// Returns what is freed with the name of the file that `look` finds; nothing without a count.
+    pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Leaving {
         let found = self.alone.as_ref().and_then(|_| look());
         let file = found.filter(|found| found.kind == EntryKind::File);
-        file.map_or_else(Cost::default, |file| Cost::of_file(file.size))
+        file.map_or_else(Leaving::default, |file| Leaving {
+            cost: Cost::of_file(file.size),
+            file: Some(file.identity),
+        })
     }
 
     /// Records that an object is about to be renamed.
@@ -394,8 +467,8 @@ impl Change<'_> {
     }
 
     /// Subtracts the cost of removed files and directories.
-    pub(super) fn freed(&self, cost: Cost) {
-        self.usage.state().subtract(cost);
+    pub(super) fn freed(&self, gone: impl Into<Leaving>) {
+        self.usage.state().remove(gone.into());
     }
 }
 
@@ -404,6 +477,8 @@ impl Change<'_> {
 pub(super) struct Charge {
     usage: Arc<Usage>,
     limit: Option<Cost>,
+    /// The number of the upload, which finds its credit.
+    upload: u64,
     cost: Cost,
     /// Whether a walk sees the written data.
     in_place: bool,
@@ -425,23 +500,40 @@ impl Charge {
     /// Returns `OverQuota`, without reserving anything, if the limit does not permit `cost`.
     pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
         let mut state = self.usage.state();
-        let used = state.total();
+        let left = state.credit(self.upload).map_or(0, |credit| credit.left);
+        let used = state.total().minus(Cost::bytes(left));
         if self.limit.is_some_and(|limit| !limit.permits(cost, used)) {
             return Err(StorageErrorKind::OverQuota.into());
         }
-        state.running = state.running.plus(cost);
+        let covered = left.min(cost.bytes);
+        if let Some(credit) = state.credit(self.upload) {
+            credit.left -= covered;
+            credit.used += covered;
+        }
+        state.running = state.running.plus(cost.minus(Cost::bytes(covered)));
         self.cost = self.cost.plus(cost);
         Ok(())
     }
 
-    /// Reserves a name, unless the upload already has one or takes the name of a file that cost
-    /// `replaced`. If that file no longer exists, `replaced` is zero.
+    /// Prepares to take the place of `replaced`, which is nothing if no file has the name any more.
+    /// Reserves a name if necessary. If the upload was credited with another file, checks that the
+    /// limit permits its bytes without that file.
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota`, without reserving anything, if the limit does not permit a name.
-    pub(super) fn need_name(&mut self, replaced: Cost) -> Result<(), StorageError> {
-        match self.cost.files.saturating_add(replaced.files) {
+    /// Returns `OverQuota` if the limit does not permit the name or the bytes.
+    pub(super) fn take_place(&mut self, replaced: Leaving) -> Result<(), StorageError> {
+        let mut state = self.usage.state();
+        let covered = state.end_credits(|credit| {
+            credit.upload == self.upload && Some(credit.file) != replaced.file
+        });
+        let used = state.total().minus(Cost::bytes(covered)).minus(replaced.cost);
+        let is_over = |limit: Cost| !limit.permits(Cost::bytes(covered), used);
+        if covered > replaced.cost.bytes && self.limit.is_some_and(is_over) {
+            return Err(StorageErrorKind::OverQuota.into());
+        }
+        drop(state);
+        match self.cost.files.saturating_add(replaced.cost.files) {
             0 => self.grow(Cost::NAME),
             _ => Ok(()),
         }
@@ -453,9 +545,15 @@ impl Charge {
         if bytes == 0 {
             return;
         }
-        self.cost.bytes -= bytes;
         let mut state = self.usage.state();
-        state.running = state.running.minus(Cost::bytes(bytes));
+        let covered = state.credit(self.upload).map_or(0, |credit| credit.used);
+        let paid = bytes.min(self.cost.bytes - covered.min(self.cost.bytes));
+        if let Some(credit) = state.credit(self.upload) {
+            credit.used -= bytes - paid;
+            credit.left += bytes - paid;
+        }
+        state.running = state.running.minus(Cost::bytes(paid));
+        self.cost.bytes -= bytes;
     }
 
     /// Takes over the first `kept` bytes of a file of `size` bytes, whose other bytes were removed.
@@ -469,20 +567,26 @@ impl Charge {
 
     /// Records that the reserved bytes and name exist now.
     pub(super) fn keep(&mut self) {
-        let cost = std::mem::take(&mut self.cost);
         let mut state = self.usage.state();
-        state.running = state.running.minus(cost);
+        let cost = Self::release(&mut state, self.upload, &mut self.cost);
         state.add(cost);
     }
 
-    /// Records that the written data is now a file. It replaces a file that cost `replaced`.
-    pub(super) fn keep_as_file(&mut self, replaced: Cost) {
-        let cost = std::mem::take(&mut self.cost);
+    /// Records that the written data is now a file, which took the place of `replaced`.
+    pub(super) fn keep_as_file(&mut self, replaced: Leaving) {
         // One lock covers all changes, so that no other upload sees more free quota than there is.
         let mut state = self.usage.state();
-        state.running = state.running.minus(cost);
-        state.subtract(replaced);
+        let cost = Self::release(&mut state, self.upload, &mut self.cost);
+        state.remove(replaced);
         state.add(Cost { files: 1, ..cost });
+    }
+
+    /// Ends the credit of an upload, and takes its cost out of the running ones.
+    fn release(state: &mut UsageState, upload: u64, cost: &mut Cost) -> Cost {
+        state.end_credits(|credit| credit.upload == upload);
+        let cost = std::mem::take(cost);
+        state.running = state.running.minus(cost);
+        cost
     }
 
     /// Keeps the written data in the count, because it is unknown whether a removal has subtracted
@@ -496,7 +600,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut state = self.usage.state();
-        state.running = state.running.minus(self.cost);
+        Self::release(&mut state, self.upload, &mut self.cost);
         state.uploads = state.uploads.saturating_sub(1);
         if self.in_place && state.counts != self.counts {
             state.doubt();

@@ -79,10 +79,6 @@ impl Upload for Waiting {
         }
     }
 
-    fn replaces(&self) -> bool {
-        self.begun.as_ref().is_some_and(|upload| upload.replaces())
-    }
-
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.begun()?;
         self.begun.ok_or(StorageErrorKind::Busy)?.commit()

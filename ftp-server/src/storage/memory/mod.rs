@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::room::{Charge, Content, Room};
-use self::tree::{Directory, Node, Object, Tree, now};
-use self::upload::{MemorySource, MemoryUpload};
+use self::tree::{Directory, Node, Object, Tree, now, user_path};
+use self::upload::{MemorySource, MemoryUpload, UnfinishedUpload};
+use super::unfinished::RunningUploads;
 use super::{
     Capabilities, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind as Kind, Upload, VirtualPath, WriteMode, check_rename,
+    StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode, check_rename,
 };
 
 /// Default limit in bytes.
@@ -31,8 +32,8 @@ const LONGEST: usize = 255;
 /// A tree of files in memory, shared by its clones and freed with the last one.
 ///
 /// It has all [`Capabilities`], but no quotas. It keeps times and permission bits, but the bits
-/// have no effect. [`space`](Storage::space) returns the free bytes, and a user can resume a
-/// partial upload for a day. There are no links. An upload, even an append, becomes visible only
+/// have no effect. [`space`](Storage::space) returns the free bytes, and a user can resume an
+/// unfinished upload for 12 hours. There are no links. An upload, even an append, becomes visible only
 /// when it is committed. Readers see a file as it was when they opened it.
 ///
 /// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
@@ -76,9 +77,10 @@ impl MemoryStorage {
             modified: now(),
             mode: 0o755,
             number: 1,
+            version: 0,
             _charge: None,
         };
-        let tree = Tree { root, next: 2, kept: Default::default() };
+        let tree = Tree { root, next: 2, kept: Default::default(), running: RunningUploads::new() };
         let room = Room { limit: LIMIT, used: AtomicU64::new(0) };
         Self { tree: Arc::new(Mutex::new(tree)), room: Arc::new(room) }
     }
@@ -164,6 +166,10 @@ impl MemoryStorage {
         Ok(charge)
     }
 
+    fn no_content(&self) -> Content {
+        Content { bytes: Vec::new(), charge: Charge { room: Arc::clone(&self.room), bytes: 0 } }
+    }
+
     fn begin(
         &self,
         path: &VirtualPath,
@@ -182,33 +188,43 @@ impl MemoryStorage {
             Ok(Object { node: Node::File(content), .. }) => Some(Arc::clone(content)),
             Err(_) => None,
         };
-        let key = user.map(|user| (user.to_vec(), path.as_bytes().to_vec()));
-        let mut restart = if let WriteMode::From(from) = mode { from } else { 0 };
-        if let Some(key) = &key
-            && (old.is_some() || restart == 0)
-        {
-            // The kept partial upload does not belong to the file that the user stores now.
-            tree.kept.remove(key);
+        let key = user_path(user, path);
+        let mut content = self.no_content();
+        let mut former = 0;
+        match mode {
+            WriteMode::Create | WriteMode::Replace => {
+                // The bytes of an earlier upload cannot be resumed after this one.
+                tree.kept.remove(&key);
+            }
+            WriteMode::Resume(from) => {
+                let kept = tree.unfinished(path, user).filter(|kept| kept.kept >= from);
+                if kept.is_some_and(|kept| kept.is_running) {
+                    return Err(Kind::Busy.into());
+                }
+                let kept = kept.and_then(|_| tree.kept.remove(&key)).ok_or(Kind::BadRestart)?;
+                content = kept.content;
+                content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+                former = content.bytes.len();
+            }
+            WriteMode::From(from) => {
+                let old = old.as_ref().map_or(&[][..], |old| &old.bytes);
+                let first = usize::try_from(from).ok().and_then(|count| old.get(..count));
+                content.add(first.ok_or(Kind::BadRestart)?)?;
+            }
+            WriteMode::Append => {}
         }
-        let keep_as = key.filter(|_| old.is_none());
-        let mut content = Content { bytes: Vec::new(), charge: self.charge(0)? };
-        if let Some(key) = &keep_as
-            && tree.kept_size(key).is_some_and(|size| size >= restart)
-            && let Some((kept, _)) = tree.kept.remove(key)
-        {
-            content = kept;
-            content.truncate(usize::try_from(restart).unwrap_or(usize::MAX));
-            restart = 0;
-        }
-        if restart > 0 {
-            let old = old.as_ref().map_or(&[][..], |old| &old.bytes);
-            let first = usize::try_from(restart).ok().and_then(|count| old.get(..count));
-            content.add(first.ok_or(Kind::BadRestart)?)?;
-        }
+        let leaves_record = !matches!(mode, WriteMode::From(_) | WriteMode::Append);
+        let unfinished = leaves_record.then(|| UnfinishedUpload {
+            key,
+            keeps: user.is_some(),
+            former,
+            old: tree.version(path),
+            overtaken: tree.running.begin(user, path.as_bytes().to_vec()),
+        });
         let existed = old.is_some();
         let (storage, path) = (self.clone(), path.clone());
-        let upload = MemoryUpload { storage, path, mode, existed, keep_as, content: Some(content) };
-        Ok(Box::new(upload))
+        let content = Some(content);
+        Ok(Box::new(MemoryUpload { storage, path, mode, existed, unfinished, content }))
     }
 }
 
@@ -253,33 +269,35 @@ impl Storage for MemoryStorage {
         self.begin(path, mode, Some(user))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        let mut tree = self.tree();
-        let key = (user.to_vec(), path.as_bytes().to_vec());
-        let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // A client that sent everything but got no reply must see a size that is one byte short.
-        // Otherwise the client assumes that the file was stored.
-        size.and_then(|size| size.checked_sub(1))
-            .filter(|&told| told > 0)
-            .ok_or_else(|| Kind::NotFound.into())
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(self.tree().unfinished(path, user))
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
         let mut tree = self.tree();
-        if let Ok(Object { node: Node::Directory(_), .. }) = tree.object(path) {
-            return Err(Kind::NotFound.into());
-        }
-        let key = (user.to_vec(), path.as_bytes().to_vec());
-        let size = tree.kept_size(&key);
-        tree.kept.remove(&key);
-        size.map(drop).ok_or_else(|| Kind::NotFound.into())
+        let found = tree.unfinished(path, user);
+        tree.running.forget(user, &path.as_bytes().to_vec());
+        tree.kept.remove(&user_path(user, path));
+        Ok(found)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let mut tree = self.tree();
         match tree.object(path)?.node {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
-            Node::File(_) => tree.take(path).map(drop),
+            Node::File(_) => {
+                tree.take(path)?;
+                tree.changed(path);
+                Ok(())
+            }
         }
     }
 
@@ -288,6 +306,7 @@ impl Storage for MemoryStorage {
         match tree.directory(path) {
             _ if path.is_root() => Err(Kind::Denied.into()),
             Ok(entries) if !entries.is_empty() => Err(Kind::NotEmpty.into()),
+            Ok(_) if tree.running.has_below(path.as_bytes()) => Err(Kind::Busy.into()),
             Ok(_) => {
                 tree.move_kept(path, None);
                 tree.take(path).map(drop)
@@ -333,9 +352,11 @@ impl Storage for MemoryStorage {
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
         }
-        if is_directory {
-            tree.move_kept(from, Some(to));
+        match is_directory {
+            true => tree.move_kept(from, Some(to)),
+            false => tree.changed(from),
         }
+        tree.changed(to);
         let object = tree.take(from)?;
         tree.put(to, object)
     }
@@ -388,10 +409,9 @@ impl MemoryStorage {
     ) -> Result<(), StorageError> {
         let name = path.name().unwrap_or_default();
         let charge = self.charge(OBJECT.saturating_add(name.len() as u64))?;
-        let number = tree.next;
-        tree.put(path, Object { node, modified: now(), mode, number, _charge: Some(charge) })?;
-        tree.next += 1;
-        Ok(())
+        let (number, version) = (tree.number(), tree.number());
+        let _charge = Some(charge);
+        tree.put(path, Object { node, modified: now(), mode, number, version, _charge })
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::storage::{LocalStorage, StorageErrorKind, StreamEnd, SyncPolicy};
 
 /// Pseudorandom numbers, the same in each run.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
@@ -12,7 +12,7 @@ impl Numbers {
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
 
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
@@ -21,6 +21,11 @@ fn path(text: &str) -> VirtualPath {
     text.split('/')
         .filter(|name| !name.is_empty())
         .fold(VirtualPath::root(), |path, name| path.join(name.as_bytes()))
+}
+
+/// Returns the number of bytes that are kept for the user `ann`.
+fn kept(storage: &dyn Storage, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(b"ann")).unwrap().map(|found| found.kept)
 }
 
 const PATHS: [&str; 10] = ["/", "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "a/b"];
@@ -38,6 +43,11 @@ fn facts(metadata: &Metadata) -> String {
         EntryKind::File => format!("file {} {:o}", metadata.size, metadata.mode),
         other => format!("{other:?}"),
     }
+}
+
+/// Returns the number of kept bytes.
+fn shown(found: Option<Unfinished>) -> String {
+    found.map_or_else(|| "none".to_owned(), |found| format!("{} {}", found.kept, found.is_running))
 }
 
 /// Makes one random call, and returns its result.
@@ -71,6 +81,7 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
                 WriteMode::Replace,
                 WriteMode::Append,
                 WriteMode::From(from),
+                WriteMode::Resume(from),
             ]);
             let content = numbers.one_of(&[&b""[..], b"x", b"abc", b"0123456"]);
             let user = numbers.one_of(&[None, Some(&b"ann"[..]), Some(b"bob")]);
@@ -79,7 +90,6 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
                 None,
                 Some(StreamEnd::Cut),
                 Some(StreamEnd::Cut),
-                Some(StreamEnd::Abort),
                 Some(StreamEnd::Failed),
             ]);
             let begun = match user {
@@ -98,11 +108,11 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
             });
             outcome(ended, |()| format!("{mode:?} {content:?} {end:?}"))
         }
-        9 => outcome(storage.partial_size(&one, b"ann"), |size| size.to_string()),
+        9 => outcome(storage.unfinished(&one, Some(b"ann")), shown),
         10 => outcome(storage.remove(&one), nothing),
         11 => outcome(storage.rmdir(&one), nothing),
         12 => outcome(storage.mkdir(&one), nothing),
-        13 => outcome(storage.forget_partial(&one, b"ann"), nothing),
+        13 => outcome(storage.forget(&one, Some(b"ann")), shown),
         _ => {
             let replace = numbers.one_of(&[true, false]);
             // Which of several errors the kernel reports depends on the order of its checks.
@@ -135,7 +145,15 @@ fn memory_storage_behaves_like_local_storage_fs_15_fs_16_cm_107_cm_108() {
     assert_same_as_memory(1..=200, || {
         let root = tempfile::tempdir().unwrap();
         let local = LocalStorage::open(root.path()).unwrap();
-        (local.with(|config| config.sync = SyncPolicy::None), root)
+        (
+            local
+                .configured(
+                    crate::storage::LocalConfig::default()
+                        .with(|config| config.sync = SyncPolicy::None),
+                )
+                .unwrap(),
+            root,
+        )
     });
 }
 
@@ -152,18 +170,19 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
             let upload = storage.write_as(&path(name), WriteMode::Replace, b"ann");
             upload.unwrap().write_all(b"0123").unwrap();
         };
-        let size = |name| storage.partial_size(&path(name), b"ann").ok();
+        let size = |name| kept(storage, name);
         ["d/e/f", "dd/f"].into_iter().for_each(cut);
         storage.rename(&path("d"), &path("x"), true).unwrap();
-        assert_eq!(["d/e/f", "x/e/f", "dd/f"].map(size), [None, Some(3), Some(3)]);
+        assert_eq!(["d/e/f", "x/e/f", "dd/f"].map(size), [None, Some(4), Some(4)]);
         storage.rmdir(&path("x/e")).unwrap();
         storage.mkdir(&path("x/e")).unwrap();
-        assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(3)]);
-        // Users can resume only their own partial uploads, and only once.
-        assert_eq!(storage.forget_partial(&path("dd/f"), b"bob").unwrap_err().kind, Kind::NotFound);
-        storage.forget_partial(&path("dd/f"), b"ann").unwrap();
+        assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(4)]);
+        // Users can resume only their own uploads, and only once.
+        let forget = |user: &[u8]| storage.forget(&path("dd/f"), Some(user)).unwrap();
+        assert_eq!(storage.unfinished(&path("dd/f"), Some(b"bob")).unwrap(), None);
+        assert_eq!(forget(b"ann").map(|found| found.kept), Some(4));
         assert_eq!(size("dd/f"), None);
-        assert_eq!(storage.forget_partial(&path("dd/f"), b"ann").unwrap_err().kind, Kind::NotFound);
+        assert_eq!(forget(b"ann"), None);
     }
 }
 
@@ -173,11 +192,11 @@ fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let file = path("f");
     let begin = |mode| storage.write_as(&file, mode, b"ann").unwrap();
     begin(WriteMode::Replace).write_all(b"0123456789").unwrap();
-    assert_eq!(storage.partial_size(&file, b"ann").unwrap(), 9);
+    assert_eq!(kept(&storage, "f"), Some(10));
     storage.put(&file, "other").unwrap();
-    begin(WriteMode::Append).commit().unwrap();
+    assert_eq!(kept(&storage, "f"), None);
     storage.remove(&file).unwrap();
-    assert_eq!(storage.partial_size(&file, b"ann").unwrap_err().kind, Kind::NotFound);
+    assert_eq!(kept(&storage, "f"), None);
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::room::{Charge, Content};
 use crate::limits;
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
+use crate::storage::unfinished::{REMEMBERED, RunningUploads, below};
+use crate::storage::{
+    EntryKind, Metadata, StorageError, StorageErrorKind as Kind, Unfinished, VirtualPath,
+};
 
-/// Time for which a partial upload is kept for its user.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The name of a user, and a path.
+/// The name of a user (empty for shared logins), and a path.
 pub(super) type UserPath = (Vec<u8>, Vec<u8>);
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
@@ -21,8 +21,22 @@ pub(super) struct Tree {
     pub(super) root: Object,
     /// The number of the next object.
     pub(super) next: u64,
-    /// Partial uploads, keyed by user and path, with the time of their interruption.
-    pub(super) kept: BTreeMap<UserPath, (Content, Instant)>,
+    /// The records of uploads that were interrupted.
+    pub(super) kept: BTreeMap<UserPath, KeptUpload>,
+    /// The running uploads, by their paths.
+    pub(super) running: RunningUploads<Vec<u8>>,
+}
+
+/// The record of an interrupted upload.
+#[derive(Debug)]
+pub(super) struct KeptUpload {
+    pub(super) content: Content,
+    /// The version of the file that the upload was going to replace; `None` if there was none.
+    pub(super) old: Option<u64>,
+    /// Number of this record.
+    pub(super) number: u64,
+    ended: Instant,
+    when: i64,
 }
 
 #[derive(Debug)]
@@ -31,6 +45,8 @@ pub(super) struct Object {
     pub(super) modified: i64,
     pub(super) mode: u32,
     pub(super) number: u64,
+    /// A number that changes with the content.
+    pub(super) version: u64,
     pub(super) _charge: Option<Charge>,
 }
 
@@ -109,46 +125,86 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves the partial uploads below `from` to the directory `to`; removes them if `to` is
+    /// Returns a number that no object, version or record has yet.
+    pub(super) fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Returns the version of the file at `path`; `None` if there is no object.
+    pub(super) fn version(&self, path: &VirtualPath) -> Option<u64> {
+        self.object(path).ok().map(|object| object.version)
+    }
+
+    /// Records that the object at `path` was stored, renamed or removed: no unfinished upload to it
+    /// can be resumed.
+    pub(super) fn changed(&mut self, path: &VirtualPath) {
+        let path = path.as_bytes().to_vec();
+        self.running.changed(&path);
+        self.kept.retain(|key, _| key.1 != path);
+    }
+
+    /// Moves the unfinished uploads below `from` to the directory `to`; removes them if `to` is
     /// `None`.
     pub(super) fn move_kept(&mut self, from: &VirtualPath, to: Option<&VirtualPath>) {
-        let below = [from.as_bytes(), b"/"].concat();
-        let is_below = |key: &&UserPath| key.1.starts_with(&below);
+        let from = from.as_bytes();
+        let is_below = |key: &&UserPath| below(&key.1, from).is_some();
         let moved: Vec<UserPath> = self.kept.keys().filter(is_below).cloned().collect();
         for key in moved {
             let kept = self.kept.remove(&key);
             let (user, path) = key;
             if let (Some(kept), Some(to)) = (kept, to) {
-                let rest = path.strip_prefix(from.as_bytes()).unwrap_or_default();
+                let rest = below(&path, from).unwrap_or_default();
                 self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
             }
         }
+        if let Some(to) = to {
+            self.running.moved(from, to.as_bytes());
+        }
     }
 
-    /// Drops the oldest partial upload of `user`, or the oldest one of all users if `user` is
-    /// `None`. Returns `false` if there is no partial upload.
+    /// Drops the oldest record of `user`, or the oldest one of all users if `user` is `None`.
+    /// Returns `false` if there is none.
     pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
         let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
         let kept = self.kept.iter().filter(|(key, _)| of_user(key));
-        let oldest = kept.min_by_key(|(_, (_, since))| *since).map(|(key, _)| key.clone());
+        let oldest = kept.min_by_key(|(_, kept)| kept.ended).map(|(key, _)| key.clone());
         oldest.is_some_and(|key| self.kept.remove(&key).is_some())
     }
 
-    /// Keeps a partial upload. If its user then has too many, drops the user's oldest one.
-    pub(super) fn keep(&mut self, key: UserPath, content: Content) {
+    /// Keeps the record of an interrupted upload. If its user then has too many, drops the user's
+    /// oldest one.
+    pub(super) fn keep(&mut self, key: UserPath, content: Content, old: Option<u64>) {
         let user = key.0.clone();
-        self.kept.insert(key, (content, Instant::now()));
+        let number = self.number();
+        let (ended, when) = (Instant::now(), now());
+        self.kept.insert(key, KeptUpload { content, old, number, ended, when });
         if self.kept.keys().filter(|key| key.0 == user).count() > limits::PARTIAL_FILES {
             self.drop_oldest(Some(&user));
         }
     }
 
-    /// Returns the length of a user's partial upload to a path; `None` if there is none. Drops the
-    /// partial uploads of all users that are older than [`KEPT`].
-    pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
-        self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
-        self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)
+    /// Returns a user's unfinished upload to a path; `None` if there is none. Drops the records of
+    /// all users that are too old.
+    pub(super) fn unfinished(
+        &mut self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Option<Unfinished> {
+        if self.running.has(user, &path.as_bytes().to_vec()) {
+            return Some(Unfinished { is_running: true, ..Unfinished::default() });
+        }
+        self.kept.retain(|_, kept| kept.ended.elapsed() < REMEMBERED);
+        let version = self.version(path);
+        let kept = self.kept.get(&user_path(user, path)).filter(|kept| kept.old == version)?;
+        let (number, when) = (kept.number, kept.when);
+        Some(Unfinished { kept: kept.content.bytes.len() as u64, number, when, is_running: false })
     }
+}
+
+pub(super) fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
+    (user.unwrap_or_default().to_vec(), path.as_bytes().to_vec())
 }
 
 impl Object {

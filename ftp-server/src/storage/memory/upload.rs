@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::MemoryStorage;
 use super::room::Content;
 use super::tree::{Node, Object, UserPath, now};
+use crate::storage::unfinished::Overtaken;
 use crate::storage::{
     Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
@@ -46,10 +47,22 @@ pub(super) struct MemoryUpload {
     pub(super) mode: WriteMode,
     /// Whether the file existed when the upload began.
     pub(super) existed: bool,
-    /// The key under which the upload is kept if it is interrupted; `None` if it is not kept.
-    pub(super) keep_as: Option<UserPath>,
+    /// What the upload leaves if it is interrupted; `None` if that is nothing.
+    pub(super) unfinished: Option<UnfinishedUpload>,
     /// The received content; `None` once the upload has ended.
     pub(super) content: Option<Content>,
+}
+
+/// The record that an upload leaves if it is interrupted.
+pub(super) struct UnfinishedUpload {
+    pub(super) key: UserPath,
+    /// Whether the received bytes are kept.
+    pub(super) keeps: bool,
+    /// The number of bytes of earlier uploads with which this one goes on.
+    pub(super) former: usize,
+    /// The version of the file to be replaced; `None` if there was none.
+    pub(super) old: Option<u64>,
+    pub(super) overtaken: Overtaken,
 }
 
 impl io::Write for MemoryUpload {
@@ -66,64 +79,89 @@ impl io::Write for MemoryUpload {
 }
 
 impl Upload for MemoryUpload {
-    fn replaces(&self) -> bool {
-        self.existed
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        let published = self.publish();
+        if published.is_err() {
+            self.drop_new_bytes();
+        }
+        published
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
-        let Some(content) = self.content.take() else { return Ok(()) };
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        if end == StreamEnd::Failed {
+            self.drop_new_bytes();
+        }
+    }
+}
+
+impl MemoryUpload {
+    fn publish(&mut self) -> Result<(), StorageError> {
         let storage = self.storage.clone();
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
-        match tree.object_mut(&self.path) {
+        let is_changed = match &self.unfinished {
+            Some(UnfinishedUpload { old, .. }) => tree.version(&self.path) != *old,
+            None => false,
+        };
+        match tree.object(&self.path) {
             Err(_) if appends && self.existed => return Err(Kind::NotFound.into()),
-            Err(_) => {
-                let file = Node::File(Arc::new(content));
-                storage.make(&mut tree, &self.path, file, 0o644)?;
-            }
+            Err(_) => {}
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !self.existed => return Err(Kind::Busy.into()),
-            // The upload resumed a file that did not exist at its beginning, so it must not replace
-            // a file that was created since.
-            Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.existed => {
+            // A file that was stored since must not be lost to an upload that began before it.
+            Ok(_) if matches!(self.mode, WriteMode::Resume(_)) && is_changed => {
                 return Err(Kind::Exists.into());
             }
-            Ok(Object { node: Node::File(old), modified, .. }) => {
+            Ok(_) => {}
+        }
+        let content = match &mut self.content {
+            Some(content) => std::mem::replace(content, storage.no_content()),
+            None => return Ok(()),
+        };
+        let version = tree.number();
+        match tree.object_mut(&self.path) {
+            Ok(Object { node: Node::File(old), modified, version: former, .. }) => {
                 if appends {
                     add(&storage, old, content)?;
                 } else {
                     *old = Arc::new(content);
                 }
-                *modified = now();
+                (*modified, *former) = (now(), version);
+            }
+            _ => {
+                let file = Node::File(Arc::new(content));
+                storage.make(&mut tree, &self.path, file, 0o644)?;
             }
         }
-        // The file is complete now, so a partial upload kept earlier is useless.
-        if let Some(key) = &self.keep_as {
-            tree.kept.remove(key);
-        }
+        self.content = None;
+        tree.changed(&self.path);
         Ok(())
     }
 
-    fn abort(mut self: Box<Self>, end: StreamEnd) {
-        if end != StreamEnd::Cut {
-            self.content = None;
-        }
-        if let (StreamEnd::Abort, Some(key)) = (end, &self.keep_as) {
-            self.storage.tree().kept.remove(key);
+    /// Drops all bytes but those of earlier uploads.
+    fn drop_new_bytes(&mut self) {
+        let former = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.former);
+        if let Some(content) = &mut self.content {
+            content.truncate(former);
         }
     }
 }
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        // `SIZE` reports one byte less than was received, so a single byte is not worth keeping.
-        let content = self.content.take().filter(|content| content.bytes.len() > 1);
-        if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
-            let mut tree = self.storage.tree();
-            if tree.object(&self.path).is_err() {
-                tree.keep(key, content);
+        let Some(unfinished) = self.unfinished.take() else { return };
+        let UnfinishedUpload { key, keeps, old, overtaken, .. } = unfinished;
+        let mut tree = self.storage.tree();
+        tree.running.end(&overtaken);
+        if let Some(mut content) = self.content.take()
+            && !overtaken.get()
+            && tree.version(&self.path) == old
+        {
+            if !keeps {
+                content.truncate(0);
             }
+            tree.keep(key, content, old);
         }
     }
 }
@@ -131,7 +169,7 @@ impl Drop for MemoryUpload {
 /// Appends to a file. If the file is being read, replaces it with an extended copy.
 fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
     if Arc::get_mut(old).is_none() {
-        let mut copy = Content { bytes: Vec::new(), charge: storage.charge(0)? };
+        let mut copy = storage.no_content();
         copy.add(&old.bytes)?;
         *old = Arc::new(copy);
     }

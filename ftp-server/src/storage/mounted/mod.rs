@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::{
     Capabilities, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Names, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath,
-    WriteMode,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// Several storages in one tree: the first one at `/`, the others mounted at directories below it.
@@ -348,21 +348,23 @@ impl Storage for MountedStorage {
         storage.write_as(&inner, mode, user).map_err(|error| self.refused(path, error))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        self.check_new(path, Kind::NotFound)?;
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
         let Place { storage, path, .. } = self.place(path)?;
-        storage.partial_size(&path, user)
+        storage.unfinished(&path, user)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
         self.check_new(path, Kind::NotFound)?;
         let Place { storage, path, .. } = self.place(path)?;
-        storage.forget_partial(&path, user)
-    }
-
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        let place = self.place(path);
-        place.is_ok_and(|Place { storage, path, .. }| storage.has_cut_replacement(&path, user))
+        storage.forget(&path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -219,13 +219,20 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann").unwrap();
     upload.write_all(b"0123456789").unwrap();
     drop(upload);
-    assert_eq!(tree.partial_size(&path("/pub/f"), b"ann").unwrap(), 9);
-    assert_eq!(shared.partial_size(&path("/f"), b"ann").unwrap(), 9);
-    assert_eq!(kind(tree.partial_size(&path("/f"), b"ann")), Some(Kind::NotFound));
-    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::From(9), b"ann").unwrap();
+    let kept = |storage: &dyn Storage, name: &str| {
+        storage.unfinished(&path(name), Some(b"ann")).unwrap().map(|found| found.kept)
+    };
+    assert_eq!(kept(&tree, "/pub/f"), Some(10));
+    assert_eq!(kept(&shared, "/f"), Some(10));
+    assert_eq!(kept(&tree, "/f"), None);
+    assert_eq!(tree.forget(&path("/f"), Some(b"ann")).unwrap(), None);
+    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Resume(9), b"ann").unwrap();
     upload.write_all(b"9").unwrap();
     upload.commit().unwrap();
     assert_eq!(shared.get("/f").as_deref(), Some(&b"0123456789"[..]));
+    drop(tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann").unwrap());
+    assert!(tree.forget(&path("/pub/f"), Some(b"ann")).unwrap().is_some());
+    assert_eq!(kept(&shared, "/f"), None);
     assert!(tree.space(&path("/pub")).unwrap() < 1_000_000);
     assert!(tree.space(&path("/")).unwrap() > 1_000_000);
 }

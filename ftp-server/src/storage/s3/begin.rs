@@ -1,19 +1,19 @@
-//! Begins uploads, depending on existing objects and partial uploads.
+//! Begins uploads, depending on existing objects and unfinished uploads.
 
 use std::sync::Arc;
 
 use super::copying::Copying;
 use super::inner::Inner;
+use super::multipart::{Multipart, Part};
 use super::objects::{Condition, Object};
-use super::partial::{self, Lease};
-use super::replaced::Replaced;
+use super::partial::{self, Found, Lease};
+use super::record::Record;
 use super::upload::{Begun, Publishing, S3Upload};
-use super::{S3Storage, keys, multipart, work};
+use super::{S3Storage, keys, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
-    /// Begins an upload. An interrupted upload may be kept for `user` to resume; with `None`, no
-    /// partial upload is kept.
+    /// Begins an upload by `user`; `None` is a shared login, for which no bytes are kept.
     pub(super) fn begin(
         &self,
         path: &VirtualPath,
@@ -22,127 +22,59 @@ impl S3Storage {
     ) -> Result<Box<dyn Upload>, StorageError> {
         let key = self.keys.file(path)?;
         self.check_parent(path)?;
-        let note_key = user.map(|user| self.keys.note(&key, user));
+        let store = &self.inner;
+        let note_key = self.keys.note(&key, user.unwrap_or_default());
+        let leaves_record = !matches!(mode, WriteMode::Append | WriteMode::From(_));
         let find_old = || self.old(path, &key, mode);
-        let (old, kept) = match &note_key {
-            None => (find_old(), Ok(None)),
-            Some(note_key) => work::both(find_old, || partial::find(&self.inner, note_key))?,
+        let (old, found) = match leaves_record && self.keeps(user) {
+            true => work::both(find_old, || partial::find(store, &note_key))?,
+            false => (find_old(), Ok(None)),
         };
-        // Only the existence of the note is used here, because its content may have changed in the
-        // meantime.
-        let (old, has_note) = (old?, kept?.is_some());
+        let (old, found) = (old?, found?);
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
-        let from = match (mode, &old) {
-            (WriteMode::From(from), _) => from,
-            (WriteMode::Append, Some(old)) => old.size,
+        let size = old.as_ref().map_or(0, |old| old.size);
+        let copied = match mode {
+            WriteMode::From(from) if from > size => return Err(Kind::BadRestart.into()),
+            WriteMode::From(from) => from,
+            WriteMode::Append => size,
             _ => 0,
         };
-        let begun = Begun {
-            store: Arc::clone(&self.inner),
-            id: Inner::unique()?,
-            multipart: None,
-            note_key,
-            rival: None,
-            lease: None,
-            replaced: old
-                .as_ref()
-                .filter(|_| mode == WriteMode::Replace)
-                .map(|old| Replaced::new(&self.keys, &key, user, old)),
-            key,
+        // An upload that began earlier leaves no record, whether it runs at this server or not.
+        let has_rival = match &found {
+            Some(_) if matches!(mode, WriteMode::Resume(_)) => false,
+            Some(found) if found.is_running => !store.end_leases(&note_key)?,
+            Some(found) => partial::discard(store, &note_key, found).map(|()| false)?,
+            None => false,
         };
-        match old {
-            Some(old) => Self::begin_over(begun, has_note, &old, mode, from),
-            None => Self::begin_new(begun, has_note, mode, from),
-        }
-    }
-
-    /// Begins an upload to an existing file. `has_note` is true if the user has a partial upload
-    /// for the same path.
-    fn begin_over(
-        mut begun: Begun,
-        has_note: bool,
-        old: &Object,
-        mode: WriteMode,
-        from: u64,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        if from > old.size {
-            return Err(Kind::BadRestart.into());
-        }
-        // The partial upload is older than the file, so it cannot be resumed.
-        if let Some(note_key) = begun.note_key.take()
-            && has_note
-            && !discard_kept(&begun.store, &note_key)?
-        {
-            begun.rival = Some(note_key);
-        }
-        let condition = match mode {
-            WriteMode::Append | WriteMode::From(1..) => Condition::Is(old.tag.clone()),
-            _ => Condition::None,
+        let resumed = match mode {
+            WriteMode::Resume(_) if store.running.has(user, &key.as_bytes().to_vec()) => {
+                return Err(Kind::Busy.into());
+            }
+            WriteMode::Resume(from) => {
+                Some(Resumed::take_up(store, &note_key, found, old.as_ref(), from)?)
+            }
+            _ => None,
         };
-        let publishing = Publishing { condition, refusal: Kind::Busy, replaces: true };
-        let upload = S3Upload::new(begun, publishing);
-        Ok(Box::new(match from {
-            0 => upload,
-            _ => upload.after(Copying::new(old.tag.clone(), from)),
+        let (condition, refusal) = match (mode, &old) {
+            (WriteMode::Replace, _) => (Condition::None, Kind::Exists),
+            (_, Some(old)) => (Condition::Is(old.tag.clone()), Kind::Exists),
+            (_, None) => (Condition::New, Kind::Exists),
+        };
+        let refusal = if leaves_record { refusal } else { Kind::Busy };
+        let record = leaves_record.then(|| {
+            let keys = (&*key, &*note_key);
+            Record::begin(store, keys, user, old.as_ref(), (self.keeps(user), has_rival))
+        });
+        let (id, store) = (Inner::unique()?, Arc::clone(store));
+        let begun = Begun { store, key, id, multipart: None, record, lease: None };
+        let upload = S3Upload::new(begun, Publishing { condition, refusal });
+        Ok(Box::new(match (resumed, old) {
+            (Some(resumed), _) => upload.resumed(resumed),
+            (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied)),
+            (None, _) => upload,
         }))
-    }
-
-    /// Begins an upload of a new file, or resumes a partial upload.
-    fn begin_new(
-        mut begun: Begun,
-        has_note: bool,
-        mode: WriteMode,
-        from: u64,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        let (condition, refusal) = match mode {
-            WriteMode::Replace => (Condition::None, Kind::Exists),
-            WriteMode::Append => (Condition::New, Kind::Busy),
-            WriteMode::Create | WriteMode::From(_) => (Condition::New, Kind::Exists),
-        };
-        let publishing = Publishing { condition, refusal, replaces: false };
-        let Some(note_key) = begun.note_key.clone() else {
-            return match from {
-                0 => Ok(Box::new(S3Upload::new(begun, publishing))),
-                _ => Err(Kind::BadRestart.into()),
-            };
-        };
-        if from == 0 {
-            if has_note && !discard_kept(&begun.store, &note_key)? {
-                // The note belongs to another session, which is still uploading or died recently.
-                begun.rival = begun.note_key.take();
-            }
-            return Ok(Box::new(S3Upload::new(begun, publishing)));
-        }
-        if !has_note {
-            return Err(Kind::BadRestart.into());
-        }
-        let store = Arc::clone(&begun.store);
-        let found = partial::find(&store, &note_key)?.ok_or(Kind::BadRestart)?;
-        if found.is_running {
-            return Err(Kind::Busy.into());
-        }
-        let kept = partial::load(&store, found)?.ok_or(Kind::BadRestart)?;
-        let more = from.checked_sub(kept.stored()).filter(|_| from <= kept.size());
-        let more = more.ok_or(Kind::BadRestart)?;
-        let tail = match &kept.tail {
-            Some((owner, _)) if more > 0 => {
-                let tail = keys::tail(&store.hidden, owner);
-                let found = store.client.get_small(&tail, more)?;
-                let tail = found.map(|(_, bytes)| bytes).unwrap_or_default();
-                if tail.len() as u64 != more {
-                    return Err(Kind::BadRestart.into());
-                }
-                tail
-            }
-            _ => Vec::new(),
-        };
-        begun.lease = Some(Lease::take_up(&store, &note_key, &kept, Inner::unique()?)?);
-        begun.id.clone_from(&kept.note().object);
-        let (key, upload) = (begun.key.clone(), kept.note().upload.clone());
-        begun.multipart = upload.map(|upload| multipart::Multipart { key, upload });
-        Ok(Box::new(S3Upload::new(begun, publishing).resumed(kept.parts, tail)))
     }
 
     /// Returns the file that an upload would replace or extend; `None` if there is none. For a
@@ -165,15 +97,53 @@ impl S3Storage {
     }
 }
 
-/// Discards a partial upload, if there is one. Returns `false` if another session is still
-/// uploading.
-fn discard_kept(store: &Inner, note_key: &str) -> Result<bool, StorageError> {
-    match partial::find(store, note_key)? {
-        Some(found) if found.is_running => Ok(false),
-        Some(found) => {
-            partial::discard(store, note_key, &found)?;
-            Ok(true)
+/// An unfinished upload that this session resumes.
+pub(super) struct Resumed {
+    pub(super) lease: Arc<Lease>,
+    /// The metadata that identifies the object once it is stored.
+    pub(super) id: String,
+    pub(super) multipart: Option<Multipart>,
+    pub(super) parts: Vec<Part>,
+    /// The bytes that follow the parts.
+    pub(super) tail: Vec<u8>,
+}
+
+impl Resumed {
+    /// Takes over the upload of a note, to go on after its first `from` bytes. `old` is the object
+    /// to replace.
+    fn take_up(
+        store: &Inner,
+        note_key: &str,
+        found: Option<Found>,
+        old: Option<&Object>,
+        from: u64,
+    ) -> Result<Self, StorageError> {
+        let found = found.ok_or(Kind::BadRestart)?;
+        if found.is_running {
+            return Err(Kind::Busy.into());
         }
-        None => Ok(true),
+        let mut kept = match found.note.old == old.map(Object::version) {
+            true => partial::load(store, &found)?.ok_or(Kind::BadRestart)?,
+            false => return Err(Kind::BadRestart.into()),
+        };
+        let (owner, length) = kept.tail.clone().unwrap_or_default();
+        let more = from.checked_sub(kept.stored()).filter(|more| *more <= length);
+        let tail = match more.ok_or(Kind::BadRestart)? {
+            0 => Vec::new(),
+            more => {
+                let found = store.client.get_small(&keys::tail(&store.hidden, &owner), more)?;
+                let tail = found.map(|(_, bytes)| bytes).unwrap_or_default();
+                if tail.len() as u64 != more {
+                    return Err(Kind::BadRestart.into());
+                }
+                tail
+            }
+        };
+        // Bytes after the first `from` ones are given up, even if this upload fails.
+        kept.tail = kept.tail.map(|(owner, _)| (owner, tail.len() as u64));
+        let lease = Lease::take_up(store, note_key, &found, &kept)?;
+        let (key, id) = (found.note.key, found.note.object);
+        let multipart = found.note.upload.map(|upload| Multipart { key, upload });
+        Ok(Self { lease, id, multipart, parts: kept.parts, tail })
     }
 }

@@ -4,10 +4,11 @@
 use super::buffer::Buffer;
 use super::error::S3Error;
 use super::multipart::Part;
-use super::partial::Lease;
+use super::objects::{Condition, Object};
+use super::partial;
 use super::upload::{Begun, Sent};
 use super::work::Job;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, StreamEnd};
 
 /// An upload that ends without being published.
 pub(super) struct Closing {
@@ -19,10 +20,9 @@ pub(super) struct Closing {
     /// Whether the part that is being stored is the last one.
     pub(super) is_last: bool,
     pub(super) committing: Option<Job<Result<(), StorageError>>>,
-    /// Whether the upload is kept, to be resumed later.
-    pub(super) is_kept: bool,
-    /// Whether the upload was interrupted, so the client may retry it.
-    pub(super) is_cut: bool,
+    /// Whether the request to publish the file was sent. `parts` and `buffer` are then empty.
+    pub(super) is_tried: bool,
+    pub(super) reason: StreamEnd,
 }
 
 impl Closing {
@@ -48,22 +48,11 @@ impl Closing {
     }
 
     fn end(mut self) -> Result<(), S3Error> {
-        if let Some(replaced) = self.begun.replaced.as_ref().filter(|_| self.is_cut)
-            // If the store publishes the file after all, the sign names the old version and has no
-            // effect.
-            && let Err(error) = replaced.sign(&self.begun.store)
+        // A request to publish cannot be withdrawn.
+        if let Some(committing) = self.committing.take()
+            && matches!(committing.finish(), Ok(Ok(())))
         {
-            let key = &self.begun.key;
-            log::warn!("{key:?}: cannot store the marker of the interrupted upload: {error}");
-        }
-        if let Some(committing) = self.committing.take() {
-            // A request to publish cannot be withdrawn.
-            if matches!(committing.finish(), Ok(Ok(()))) {
-                return Ok(());
-            }
-            // The bytes after the parts are lost. Once the lease has expired, the upload can be
-            // resumed after the last stored part.
-            return if self.is_kept { Ok(()) } else { self.discard() };
+            return Ok(());
         }
         // These bytes follow the bytes of the part that is being stored.
         let mut tail = self.buffer.take();
@@ -78,44 +67,45 @@ impl Closing {
                 }
             }
         }
-        match self.begun.note_key.clone().filter(|_| self.is_kept) {
-            Some(note_key) => self.keep(&note_key, &tail),
-            None => self.discard(),
-        }
+        self.leave_record(&tail)
     }
 
-    fn keep(&self, note_key: &str, tail: &[u8]) -> Result<(), S3Error> {
-        let Begun { store, key, .. } = &self.begun;
-        let is_empty = self.parts.is_empty() && tail.is_empty();
-        // Only an upload of a new file can be resumed.
-        if is_empty || store.client.head(key)?.is_some() {
+    fn leave_record(&self, tail: &[u8]) -> Result<(), S3Error> {
+        let Begun { store, key, record, lease, .. } = &self.begun;
+        let Some(record) = record.as_ref().filter(|record| !record.is_overtaken()) else {
+            return self.discard();
+        };
+        if store.client.head(key)?.as_ref().map(Object::version) != record.old {
             return self.discard();
         }
-        let lease = match &self.begun.lease {
-            Some(lease) => std::sync::Arc::clone(lease),
+        let keeps = record.keeps && self.reason == StreamEnd::Cut;
+        if keeps && self.is_tried && lease.is_some() {
+            // The bytes after the parts are lost. Once the lease has expired, the upload can be
+            // resumed from its stored parts, as after a crash of the server.
+            return Ok(());
+        }
+        let received = (keeps && !self.is_tried).then_some((&*self.parts, tail));
+        match lease {
+            Some(lease) => lease.leave(store, received),
             None => {
-                if let Some(multipart) = &self.begun.multipart {
-                    // Without a lease, the note could not be written, so no part was stored.
-                    store.client.abort_upload(multipart)?;
-                }
-                Lease::begin(store, note_key, self.begun.note()?)?
+                self.begun.supersede()?;
+                let note = self.begun.note()?;
+                partial::leave(store, &record.note_key, &note, received, &Condition::None)
             }
-        };
-        lease.keep(store, &self.parts, tail, super::inner::Inner::unique()?)
+        }
     }
 
     fn discard(&self) -> Result<(), S3Error> {
-        let Begun { store, multipart, lease, replaced, .. } = &self.begun;
-        if let (Some(replaced), Some(_), false) = (replaced, multipart, self.is_cut) {
-            replaced.end(store)?;
-        }
+        let Begun { store, multipart, lease, record, .. } = &self.begun;
         let is_own = match lease {
             Some(lease) => lease.end(store)?,
             None => true,
         };
         match multipart {
-            // If the note belongs to another session, that session has resumed the upload.
-            Some(multipart) if is_own => store.client.abort_upload(multipart),
+            // Otherwise another session has resumed the upload.
+            Some(multipart) if is_own || record.as_ref().is_none_or(|record| !record.keeps) => {
+                store.client.abort_upload(multipart)
+            }
             _ => Ok(()),
         }
     }

@@ -12,6 +12,7 @@ use super::partial::Lease;
 use super::pool::Pool;
 use crate::lock::unpoisoned;
 use crate::net::random;
+use crate::storage::unfinished::RunningUploads;
 
 /// Time for which a directory, once found, is assumed to exist.
 const SEEN: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     pub(super) hidden: String,
     pub(super) checksums: bool,
     pub(super) leases: Mutex<Vec<Weak<Lease>>>,
+    /// The uploads of this process that leave a record, by their keys.
+    pub(super) running: RunningUploads<Vec<u8>>,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Mutex<HashMap<String, Instant>>,
 }
@@ -99,18 +102,28 @@ impl Inner {
         unpoisoned(self.seen.lock()).clear();
     }
 
+    fn leases(&self) -> Vec<Arc<Lease>> {
+        let mut leases = unpoisoned(self.leases.lock());
+        leases.retain(|lease| lease.strong_count() > 0);
+        leases.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Renews the leases of all running uploads.
     pub(super) fn renew_leases(&self) {
-        let leases: Vec<_> = {
-            let mut leases = unpoisoned(self.leases.lock());
-            leases.retain(|lease| lease.strong_count() > 0);
-            leases.iter().filter_map(Weak::upgrade).collect()
-        };
-        for lease in leases {
+        for lease in self.leases() {
             if let Err(error) = lease.renew(self) {
                 let key = &lease.note_key;
                 log::warn!("{key:?}: cannot renew the lease of a running upload: {error}");
             }
         }
+    }
+
+    /// Removes the note of uploads of this process, which go on without it. Returns whether there
+    /// is such an upload.
+    pub(super) fn end_leases(&self, note_key: &str) -> Result<bool, S3Error> {
+        let mut leases = self.leases();
+        leases.retain(|lease| lease.note_key == note_key);
+        leases.iter().try_for_each(|lease| lease.end(self).map(drop))?;
+        Ok(!leases.is_empty())
     }
 }

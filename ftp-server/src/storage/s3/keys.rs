@@ -63,18 +63,18 @@ impl Keys {
         key.starts_with(&self.hidden) || format!("{key}/") == self.hidden
     }
 
-    /// Returns the key of the note about a user's partial upload.
+    /// Returns the key of the note about a user's upload to `key`.
     pub(super) fn note(&self, key: &str, user: &[u8]) -> String {
+        self.notes_of(key) + &short(user)
+    }
+
+    /// Returns the prefix of the notes about all users' uploads to `key`.
+    pub(super) fn notes_of(&self, key: &str) -> String {
         let (directory, name) = match key.rfind('/') {
             Some(slash) => key.split_at(slash + 1),
             None => ("", key),
         };
-        format!("{}{}-{}", self.notes(directory), short(user), short(name.as_bytes()))
-    }
-
-    /// Returns the key of the sign (see `replaced`) of uploads by `user` that replace `key`.
-    pub(super) fn sign(&self, key: &str, user: &[u8]) -> String {
-        format!("{}{}-{}", signs(&self.hidden), short(user), short(key.as_bytes()))
+        format!("{}{}-", self.notes(directory), short(name.as_bytes()))
     }
 
     /// Returns the prefix of the notes about files in the directory with this prefix.
@@ -88,8 +88,8 @@ fn short(bytes: &[u8]) -> String {
     hex(sha256(bytes).get(..16).unwrap_or_default())
 }
 
-/// Returns the prefix of all signs.
-pub(super) fn signs(hidden: &str) -> String {
+/// Returns the prefix of the objects in which earlier versions recorded that a file is replaced.
+pub(super) fn markers(hidden: &str) -> String {
     format!("{hidden}replacing/")
 }
 
@@ -98,13 +98,13 @@ pub(super) fn notes(hidden: &str) -> String {
     format!("{hidden}partial/")
 }
 
-/// Returns the key of the object with the last bytes of a partial upload, which are too few for a
+/// Returns the key of the object with the last bytes of an unfinished upload, which are too few for a
 /// part.
 pub(super) fn tail(hidden: &str, owner: &str) -> String {
     format!("{hidden}tails/{owner}")
 }
 
-/// Returns the prefix of the objects with the last bytes of partial uploads.
+/// Returns the prefix of the objects with the last bytes of unfinished uploads.
 pub(super) fn tails(hidden: &str) -> String {
     format!("{hidden}tails/")
 }
@@ -152,6 +152,7 @@ mod tests {
         let keys = Keys::new("p", ".ftp-server/").unwrap();
         let note = keys.note("p/d/f", b"ann");
         assert!(note.starts_with(&keys.notes("p/d/")) && keys.is_hidden(&note));
+        assert!(note.starts_with(&keys.notes_of("p/d/f")));
         for other in
             [keys.note("p/d/f", b"bob"), keys.note("p/d/g", b"ann"), keys.note("p/f", b"ann")]
         {

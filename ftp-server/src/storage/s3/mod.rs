@@ -18,8 +18,8 @@ mod objects;
 mod partial;
 mod pool;
 mod probe;
+mod record;
 mod rename;
-mod replaced;
 mod sign;
 mod source;
 mod store;
@@ -48,7 +48,7 @@ use self::objects::{Condition, ID, ListQuery, MTIME, Object};
 use self::source::S3Source;
 use super::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Names, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -71,13 +71,13 @@ use super::{
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
 ///   Both modes fail with `Busy` if the object changes in the meantime.
-/// - An interrupted upload of a new file is kept for a day (see
-///   [`keep_partials`](Self::keep_partials)). Every server that uses the bucket can resume the
+/// - An interrupted upload is kept for 12 hours (see [`keep_partials`](Self::keep_partials)), unless
+///   the file that it was to replace changes. Every server that uses the bucket can resume the
 ///   upload for the same user. Resuming at an offset inside the stored parts fails with
 ///   `BadRestart`, because stores do not return the content of parts.
 /// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
 ///   expired; until then, resuming them fails with `Busy`. The last stored part and the bytes after
-///   it are lost.
+///   it are lost. An upload that had not stored a part leaves no record.
 /// - If the server dies while it publishes a file, the file may or may not become visible.
 ///
 /// # Renaming
@@ -153,7 +153,7 @@ impl S3Storage {
         self
     }
 
-    /// Sets whether interrupted uploads of new files are kept (default: true).
+    /// Sets whether the bytes of interrupted uploads are kept (default: true).
     #[must_use]
     pub const fn keep_partials(mut self, keep: bool) -> Self {
         self.keeps_partials = keep;
@@ -220,24 +220,6 @@ impl S3Storage {
     fn no_object(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
         let is_directory = self.inner.has_directory(&self.directory(path)?)?;
         Ok(if is_directory { Kind::IsDirectory } else { Kind::NotFound })
-    }
-
-    /// Returns the key of the note about a user's partial upload, and the note.
-    ///
-    /// # Errors
-    ///
-    /// Returns `NotFound` if there is no note, or an error of the store.
-    fn note(
-        &self,
-        path: &VirtualPath,
-        user: &[u8],
-    ) -> Result<(String, partial::Found), StorageError> {
-        if path.is_root() {
-            return Err(Kind::NotFound.into());
-        }
-        let note_key = self.keys.note(&self.existing(path)?, user);
-        let found = partial::find(&self.inner, &note_key)?.ok_or(Kind::NotFound)?;
-        Ok((note_key, found))
     }
 
     /// Returns the kind of error for a path that is not a directory.
@@ -344,47 +326,30 @@ impl Storage for S3Storage {
         mode: WriteMode,
         user: &[u8],
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user).filter(|_| self.keeps_partials))
+        self.begin(path, mode, Some(user))
     }
 
-    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
-        if !self.keeps_partials {
-            return Err(Kind::NotFound.into());
-        }
-        let (_, found) = self.note(path, user)?;
-        match self.object(path) {
-            Err(error) if error.kind == Kind::NotFound => {}
-            Err(error) if error.kind != Kind::IsDirectory => return Err(error),
-            _ => return Err(Kind::NotFound.into()),
-        }
-        let kept = partial::load(&self.inner, found)?.ok_or(Kind::NotFound)?;
-        Ok(kept.told())
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.record(path, user, false)
     }
 
-    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
-        let (note_key, found) = self.note(path, user)?;
-        if self.inner.has_directory(&self.directory(path)?)? {
-            return Err(Kind::NotFound.into());
-        }
-        if found.is_running {
-            return Err(Kind::Busy.into());
-        }
-        Ok(partial::discard(&self.inner, &note_key, &found)?)
-    }
-
-    /// Returns `false` if a server died during the upload, before any part was stored.
-    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
-        let user = user.filter(|_| self.keeps_partials);
-        // If the store fails, the client must send the whole file.
-        let has_sign = |key: String| replaced::has_sign(&self.inner, &self.keys, &key, user);
-        self.existing(path).is_ok_and(|key| has_sign(key).unwrap_or(true))
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.record(path, user, true)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let (key, _) = self.object(path)?;
         self.inner.client.delete(&key, &Condition::None)?;
         self.inner.forget_directories();
-        Ok(())
+        self.end_records(&key)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -400,10 +365,13 @@ impl Storage for S3Storage {
         if found.iter().any(|listed| listed.key != prefix) {
             return Err(Kind::NotEmpty.into());
         }
+        if self.inner.running.has_below(self.existing(path)?.as_bytes()) {
+            return Err(Kind::Busy.into());
+        }
         // A file that another session stores at this moment stays, and so does the directory.
         self.inner.client.delete(prefix, &Condition::None)?;
         self.inner.forget_directories();
-        Ok(partial::discard_all(&self.inner, &self.keys.notes(prefix))?)
+        Ok(partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true)?)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -91,6 +91,12 @@ impl Object {
         own.unwrap_or(self.modified)
     }
 
+    /// Returns a text that is another one after the object was stored again. The tag alone stays
+    /// the same if the content does.
+    pub(super) fn version(&self) -> String {
+        format!("{} {} {}", self.tag, self.modified, self.metadata(ID).unwrap_or("-"))
+    }
+
     /// Returns the time since the last change in seconds, by the store's clock.
     pub(super) const fn age(&self) -> i64 {
         self.answered.saturating_sub(self.modified)

@@ -1,8 +1,8 @@
-//! Interrupted uploads. Notes in the store allow any server to resume an upload. Leases ensure that
+//! Unfinished uploads. Notes in the store allow any server to resume an upload. Leases ensure that
 //! only one session at a time resumes it.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
-//! too few for a part. A session that writes renews its note. Another session can take over the
+//! too few for a part. It also names the version of the object that the upload is to replace. A session that writes renews its note. Another session can take over the
 //! upload when the age of the note, by the store's clock, exceeds the lease. The servers' own
 //! clocks do not matter.
 //!
@@ -11,9 +11,10 @@
 //! client would assume that the whole file is stored. So after a server has died, the last part
 //! does not count.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::error::S3Error;
 use super::inner::Inner;
@@ -21,10 +22,8 @@ use super::keys;
 use super::multipart::{Multipart, Part};
 use super::objects::Condition;
 use crate::lock::unpoisoned;
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
-
-/// Time for which a partial upload is kept.
-pub(super) const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// Maximum length of a note, in bytes. An upload id takes a few hundred bytes.
 const LONGEST: u64 = 4_096;
@@ -50,17 +49,25 @@ pub(super) struct Note {
     pub(super) stored: u64,
     /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
+    /// The version of the object that the upload is to replace; `None` if there was no object.
+    pub(super) old: Option<String>,
 }
 
 impl Note {
+    /// Returns the number of bytes that the note names.
+    fn size(&self) -> u64 {
+        self.stored + self.tail.as_ref().map_or(0, |(_, length)| *length)
+    }
+
     fn encode(&self) -> String {
-        let Self { owner, key, object, upload, is_active, parts, stored, tail } = self;
+        let Self { owner, key, object, upload, is_active, parts, stored, tail, old } = self;
         let state = if *is_active { "active" } else { "cut" };
         let upload = upload.as_deref().unwrap_or("-");
         let (by, length) = tail.as_ref().map_or(("-", 0), |(by, length)| (&**by, *length));
+        let old = old.as_deref().unwrap_or("-");
         format!(
             "{TITLE}\nowner {owner}\nkey {key}\nobject {object}\nupload {upload}\nstate {state}\n\
-             parts {parts}\nstored {stored}\ntail {by}\nlength {length}\n"
+             parts {parts}\nstored {stored}\ntail {by}\nlength {length}\nold {old}\n"
         )
     }
 
@@ -84,7 +91,9 @@ impl Note {
         let by = value("tail")?;
         let length = value("length")?.parse().ok()?;
         let tail = (by != "-").then(|| (by.to_owned(), length));
-        Some(Self { owner, key, object, upload, is_active, parts, stored, tail })
+        // Notes of earlier versions, which are only swept, do not have this line.
+        let old = value("old").filter(|old| *old != "-").map(str::to_owned);
+        Some(Self { owner, key, object, upload, is_active, parts, stored, tail, old })
     }
 }
 
@@ -92,15 +101,16 @@ impl Note {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) note: Note,
-    tag: String,
+    pub(super) tag: String,
+    /// The time of the note, in seconds since 1970.
+    pub(super) when: i64,
     /// Whether the session that wrote the note is still writing.
     pub(super) is_running: bool,
 }
 
-/// A partial upload that can be resumed.
+/// The bytes of an unfinished upload.
 #[derive(Debug)]
 pub(super) struct Kept {
-    found: Found,
     /// The parts before the last bytes.
     pub(super) parts: Vec<Part>,
     /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
@@ -108,24 +118,15 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn note(&self) -> &Note {
-        &self.found.note
-    }
-
     /// Returns the number of bytes in parts.
     pub(super) fn stored(&self) -> u64 {
-        self.parts.iter().map(|part| part.size).sum()
+        sum(&self.parts)
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.stored() + self.tail.as_ref().map_or(0, |(_, length)| *length)
-    }
-
-    /// Returns the size to report to the client. It is less than the number of bytes that the
-    /// client sent, so that the client does not assume that the whole file is stored. Parts alone
-    /// are always less, because a part is stored only when further bytes follow.
-    pub(super) fn told(&self) -> u64 {
-        if self.tail.is_none() { self.size() } else { self.size().saturating_sub(1) }
+    /// Returns the number of bytes that were received at least. A part is stored only when further
+    /// bytes follow.
+    pub(super) fn received(&self) -> u64 {
+        self.stored() + self.tail.as_ref().map_or(1, |(_, length)| *length)
     }
 }
 
@@ -135,13 +136,13 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let age = u64::try_from(object.age()).unwrap_or(0);
     // A note from another version of the server cannot be parsed, and stays until it is too old.
     let note = str::from_utf8(&bytes).ok().and_then(Note::parse);
-    let Some(note) = note.filter(|_| age < KEPT.as_secs()) else { return Ok(None) };
+    let Some(note) = note.filter(|_| age < REMEMBERED.as_secs()) else { return Ok(None) };
     let is_running = note.is_active && age <= store.lease.as_secs();
-    Ok(Some(Found { note, tag: object.tag, is_running }))
+    Ok(Some(Found { note, tag: object.tag, when: object.modified, is_running }))
 }
 
-/// Returns the partial upload of a note; `None` if none of its bytes can be resumed.
-pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error> {
+/// Returns the bytes of a note that can be resumed; `None` if there are none.
+pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<Kept>, S3Error> {
     let note = &found.note;
     let listed = match &note.upload {
         Some(upload) => {
@@ -156,21 +157,20 @@ pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error>
     let whole = contiguous(&listed);
     let noted = whole.get(..note.parts as usize).map(<[Part]>::to_vec);
     let noted = noted.filter(|parts| sum(parts) == note.stored);
-    let noted_size = note.stored + note.tail.as_ref().map_or(0, |(_, length)| *length);
     // All parts except the last listed one, even those that were stored after the note was written.
     let mut since = whole.to_vec();
     if since.len() == listed.len() {
         since.pop();
     }
     let kept = match noted {
-        Some(parts) if !note.is_active || noted_size >= sum(&since) => {
+        Some(parts) if !note.is_active || note.size() >= sum(&since) => {
             let tail = note.tail.clone().filter(|(_, length)| *length > 0);
-            Kept { found, parts, tail }
+            Kept { parts, tail }
         }
-        _ if note.is_active => Kept { found, parts: since, tail: None },
+        _ if note.is_active => Kept { parts: since, tail: None },
         _ => return Ok(None),
     };
-    Ok((kept.told() > 0).then_some(kept))
+    Ok((!kept.parts.is_empty() || kept.tail.is_some()).then_some(kept))
 }
 
 /// Returns the parts from number 1 up to the first gap.
@@ -208,17 +208,21 @@ pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
 
 /// Removes the bytes that a note names.
 fn forget(store: &Inner, note: &Note) -> Result<(), S3Error> {
-    if let Some(upload) = &note.upload {
-        let upload = Multipart { key: note.key.clone(), upload: upload.clone() };
-        store.client.abort_upload(&upload)?;
-    }
-    if let Some((owner, _)) = &note.tail {
-        store.client.delete(&keys::tail(&store.hidden, owner), &Condition::None)?;
-    }
-    Ok(())
+    abort(store, note)?;
+    delete_tail(store, note)
 }
 
-/// The right to write to a partial upload. It lasts while the note is renewed.
+fn abort(store: &Inner, note: &Note) -> Result<(), S3Error> {
+    let Some(upload) = note.upload.clone() else { return Ok(()) };
+    store.client.abort_upload(&Multipart { key: note.key.clone(), upload })
+}
+
+fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
+    let Some((owner, _)) = &note.tail else { return Ok(()) };
+    store.client.delete(&keys::tail(&store.hidden, owner), &Condition::None)
+}
+
+/// The right to write to an unfinished upload. It lasts while the note is renewed.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) note_key: String,
@@ -241,7 +245,7 @@ impl Lease {
         Ok(Self::register(store, note_key, note, tag))
     }
 
-    /// Takes over a partial upload, to resume it.
+    /// Takes over an unfinished upload, to resume it.
     ///
     /// # Errors
     ///
@@ -249,19 +253,18 @@ impl Lease {
     pub(super) fn take_up(
         store: &Inner,
         note_key: &str,
+        found: &Found,
         kept: &Kept,
-        owner: String,
     ) -> Result<Arc<Self>, StorageError> {
         let note = Note {
-            owner,
+            owner: Inner::unique()?,
             is_active: true,
             parts: u32::try_from(kept.parts.len()).unwrap_or(u32::MAX),
             stored: kept.stored(),
             tail: kept.tail.clone(),
-            ..kept.note().clone()
+            ..found.note.clone()
         };
-        let condition = Condition::Is(kept.found.tag.clone());
-        match write(store, note_key, &note, &condition) {
+        match write(store, note_key, &note, &Condition::Is(found.tag.clone())) {
             Ok(tag) => Ok(Self::register(store, note_key, note, tag)),
             Err(error) if error.is_precondition() || error.is_missing() => Err(Kind::Busy.into()),
             Err(error) => Err(error.into()),
@@ -315,91 +318,114 @@ impl Lease {
         }
     }
 
-    /// Ends an upload that can be resumed later. Stores `tail`, the bytes that follow the parts.
-    pub(super) fn keep(
+    /// Ends an upload that leaves its record, as [`leave`] does.
+    pub(super) fn leave(
         &self,
         store: &Inner,
-        parts: &[Part],
-        tail: &[u8],
-        owner: String,
+        received: Option<(&[Part], &[u8])>,
     ) -> Result<(), S3Error> {
         let mut state = unpoisoned(self.state.lock());
         let Some(tag) = state.tag.take() else { return Ok(()) };
-        let before = state.note.tail.take();
-        let tail_key = keys::tail(&store.hidden, &owner);
-        if !tail.is_empty() {
-            store.client.put(&tail_key, tail, &Condition::None, &owner, store.checksums)?;
-        }
-        let note = Note {
-            tail: (!tail.is_empty()).then_some((owner, tail.len() as u64)),
-            is_active: false,
-            parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
-            stored: sum(parts),
-            ..state.note.clone()
-        };
-        match write(store, &self.note_key, &note, &Condition::Is(tag)) {
-            // Another session has taken over the upload.
-            Err(error) if error.is_precondition() => return Ok(()),
-            done => done.map(drop)?,
-        }
-        if let Some((owner, _)) = before {
-            store.client.delete(&keys::tail(&store.hidden, &owner), &Condition::None)?;
-        }
-        Ok(())
+        leave(store, &self.note_key, &state.note, received, &Condition::Is(tag))
     }
 
-    /// Removes the note of a complete or discarded upload. Returns whether the note still belonged
+    /// Removes the note of an upload that leaves no record. Returns whether the parts still belong
     /// to this session.
     pub(super) fn end(&self, store: &Inner) -> Result<bool, S3Error> {
         let mut state = unpoisoned(self.state.lock());
-        let Some(tag) = state.tag.take() else { return Ok(false) };
-        let is_own = match store.client.delete(&self.note_key, &Condition::Is(tag)) {
-            Err(error) if error.is_precondition() => false,
-            done => done.map(|()| true)?,
-        };
-        if let Some((owner, _)) = state.note.tail.take() {
-            store.client.delete(&keys::tail(&store.hidden, &owner), &Condition::None)?;
+        let Some(tag) = state.tag.take() else { return Ok(self.check().is_ok()) };
+        match store.client.delete(&self.note_key, &Condition::Is(tag)) {
+            Err(error) if error.is_precondition() => {
+                self.is_lost.store(true, Ordering::SeqCst);
+                return Ok(false);
+            }
+            done => done?,
         }
-        Ok(is_own)
+        delete_tail(store, &state.note).map(|()| true)
     }
+}
+
+/// Writes the note of an upload that has ended: with the parts and the bytes after them, or if
+/// `received` is `None`, with the bytes that `note` names. Discards all other bytes.
+pub(super) fn leave(
+    store: &Inner,
+    note_key: &str,
+    note: &Note,
+    received: Option<(&[Part], &[u8])>,
+    condition: &Condition,
+) -> Result<(), S3Error> {
+    let mut left = Note { is_active: false, ..note.clone() };
+    if let Some((parts, tail)) = received {
+        (left.parts, left.stored) = (u32::try_from(parts.len()).unwrap_or(u32::MAX), sum(parts));
+        left.tail = None;
+        if !tail.is_empty() {
+            let owner = Inner::unique()?;
+            let key = keys::tail(&store.hidden, &owner);
+            store.client.put(&key, tail, &Condition::None, &owner, store.checksums)?;
+            left.tail = Some((owner, tail.len() as u64));
+        }
+    }
+    if left.parts == 0 {
+        left.upload = None;
+    }
+    match write(store, note_key, &left, condition) {
+        // Another session has taken over the upload.
+        Err(error) if error.is_precondition() => return Ok(()),
+        done => done.map(drop)?,
+    }
+    if left.upload.is_none() {
+        abort(store, note)?;
+    }
+    if left.tail == note.tail { Ok(()) } else { delete_tail(store, note) }
 }
 
 fn write(store: &Inner, key: &str, note: &Note, condition: &Condition) -> Result<String, S3Error> {
     store.client.put(key, note.encode().as_bytes(), condition, &note.owner, store.checksums)
 }
 
-/// Discards the partial uploads whose notes have this prefix, after their directory was removed.
-pub(super) fn discard_all(store: &Inner, prefix: &str) -> Result<(), S3Error> {
+/// Discards the uploads whose notes have this prefix and pass the test.
+pub(super) fn discard_all(
+    store: &Inner,
+    prefix: &str,
+    is_discarded: impl Fn(&Found) -> bool,
+) -> Result<(), S3Error> {
     store.each_key(prefix, |listed| match find(store, &listed.key)? {
-        Some(found) => discard(store, &listed.key, &found),
-        None => Ok(()),
+        Some(found) if is_discarded(&found) => discard(store, &listed.key, &found),
+        _ => Ok(()),
     })
 }
+
+/// The versions of objects before and after they were moved, by their new keys.
+pub(super) type Moved = HashMap<String, (String, String)>;
 
 /// Moves the notes of a renamed directory. Multipart uploads cannot be moved, and are discarded.
 pub(super) fn move_notes(
     store: &Inner,
-    from: &str,
-    to: &str,
+    (from, to): (&str, &str),
     (old, new): (&str, &str),
+    moved: &Moved,
 ) -> Result<(), S3Error> {
     store.each_key(from, |listed| {
         let (Some(name), Some(found)) = (listed.key.strip_prefix(from), find(store, &listed.key)?)
         else {
             return Ok(());
         };
-        let rest = found.note.key.strip_prefix(old).filter(|_| found.note.upload.is_none());
-        let Some(rest) = rest else { return discard(store, &listed.key, &found) };
-        let note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
+        let rest = found.note.key.strip_prefix(old).unwrap_or_default();
+        let mut note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
+        let versions = moved.get(&note.key);
+        if note.upload.is_some() || note.old.as_ref() != versions.map(|(before, _)| before) {
+            return discard(store, &listed.key, &found);
+        }
+        note.old = versions.map(|(_, after)| after.clone());
         write(store, &format!("{to}{name}"), &note, &Condition::None)?;
         store.client.delete(&listed.key, &Condition::Is(found.tag))
     })
 }
 
-/// Removes partial uploads that are older than a day, and returns their number.
+/// Removes the records that are too old, and returns their number.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
-    let oldest = now - i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
+    let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     let mut removed = 0;
     store.each_key(&keys::notes(&store.hidden), |listed| {
         if listed.modified > oldest {
@@ -415,8 +441,8 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
             None => Ok(()),
         }
     })?;
-    // Also removes old signs and old tails, which no note names any more.
-    for prefix in [keys::tails(&store.hidden), keys::signs(&store.hidden)] {
+    // Also removes old tails, which no note names any more, and the markers of earlier versions.
+    for prefix in [keys::tails(&store.hidden), keys::markers(&store.hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),
             false => Ok(()),
@@ -444,9 +470,10 @@ mod tests {
             parts: 3,
             stored: 30,
             tail: Some(("o0".to_owned(), 7)),
+            old: Some("\"tag\" 7 id".to_owned()),
         };
         assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
-        (note.upload, note.tail, note.is_active) = (None, None, false);
+        (note.upload, note.tail, note.old, note.is_active) = (None, None, None, false);
         assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
         for wrong in ["", "x", TITLE, &note.encode().replace("cut", "eaten")] {
             assert_eq!(Note::parse(wrong), None, "{wrong}");

@@ -5,7 +5,7 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::multipart::PARTS;
 use super::objects::{Condition, ID, Object};
-use super::partial;
+use super::partial::{self, Moved};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
 
 /// Maximum size of an object that one request can copy, in bytes.
@@ -45,12 +45,15 @@ impl S3Storage {
         let moved = match source {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
-                move_file(&self.inner, &from_key, &source, &to_key, &condition)
+                move_file(&self.inner, &from_key, &source, &to_key, &condition).map(drop)
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?),
         };
         self.inner.forget_directories();
-        moved
+        moved?;
+        self.inner.running.changed(&to_key.as_bytes().to_vec());
+        // The records of the other name remember that there was no file, or another one.
+        self.end_records(if is_directory { &to_key } else { &from_key })
     }
 
     /// Moves all objects of a directory. Fails with `Unsupported` if the directory contains more
@@ -75,30 +78,34 @@ impl S3Storage {
             return Err(Kind::Unsupported.into());
         }
         // The object of a directory is listed before its files, so the new directory exists first.
+        let mut moved = Moved::new();
         for key in &keys {
             let Some(rest) = key.strip_prefix(from) else { continue };
-            if rest.is_empty() || rest.ends_with('/') {
-                let notes = (self.keys.notes(key), self.keys.notes(&format!("{to}{rest}")));
-                partial::move_notes(&self.inner, &notes.0, &notes.1, (from, to))?;
-            }
             // Another session may have removed the object.
             if let Some(object) = self.inner.client.head(key)? {
                 let to = format!("{to}{rest}");
-                move_file(&self.inner, key, &object, &to, &Condition::New)?;
+                let copy = move_file(&self.inner, key, &object, &to, &Condition::New)?;
+                moved.insert(to, (object.version(), copy.version()));
             }
+        }
+        for key in keys.iter().filter(|key| key.ends_with('/')) {
+            let new = format!("{to}{}", key.strip_prefix(from).unwrap_or_default());
+            let notes = (&*self.keys.notes(key), &*self.keys.notes(&new));
+            partial::move_notes(&self.inner, notes, (from, to), &moved)?;
         }
         Ok(())
     }
 }
 
-/// Copies an object, checks the copy, and removes the original if it has not changed.
+/// Copies an object, checks the copy, and removes the original if it has not changed. Returns the
+/// copy.
 fn move_file(
     store: &Inner,
     from: &str,
     object: &Object,
     to: &str,
     condition: &Condition,
-) -> Result<(), StorageError> {
+) -> Result<Object, StorageError> {
     let id = Inner::unique()?;
     let mut metadata = object.kept.clone();
     metadata.retain(|(name, _)| name != ID);
@@ -116,14 +123,12 @@ fn move_file(
         Err(error) if error.is_precondition() => return Err(Kind::Busy.into()),
         copied => copied?,
     }
-    match store.client.head(to)? {
-        Some(copy) if copy.size == object.size && copy.metadata(ID) == Some(&*id) => {}
-        _ => return Err(Kind::Busy.into()),
-    }
+    let is_whole = |copy: &Object| copy.size == object.size && copy.metadata(ID) == Some(&*id);
+    let copy = store.client.head(to)?.filter(is_whole).ok_or(Kind::Busy)?;
     match store.client.delete(from, &Condition::Is(object.tag.clone())) {
         // Another session has stored a newer file under the old name. The newer file stays.
         Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
-        done => Ok(done?),
+        done => Ok(done.map(|()| copy)?),
     }
 }
 

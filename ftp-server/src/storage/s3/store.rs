@@ -19,6 +19,7 @@ use super::probe::{self, S3Features};
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, WebIdentity};
 use crate::lock::unpoisoned;
+use crate::storage::unfinished::RunningUploads;
 use crate::threads;
 
 /// Default part size, in bytes.
@@ -169,7 +170,8 @@ impl S3Store {
             Ok(Credentials { access_key, secret_key, session_token });
     }
 
-    /// Removes partial uploads that are older than a day, and returns their number. The background
+    /// Removes the records of uploads that ended without success more than 12 hours ago, and their
+    /// bytes. Returns their number. The background
     /// thread calls this method soon after its start, and then every hour.
     ///
     /// # Errors
@@ -350,6 +352,7 @@ impl S3StoreBuilder {
             hidden,
             checksums: self.checksums,
             leases: Mutex::default(),
+            running: RunningUploads::new(),
             seen: Mutex::default(),
         });
         let weak = Arc::downgrade(&inner);

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::begin::Resumed;
 use super::buffer::{Buffer, WRITE};
 use super::closing::Closing;
 use super::copying::Copying;
@@ -17,7 +18,7 @@ use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
 use super::objects::{Condition, ID};
 use super::partial::{self, Lease, Note};
-use super::replaced::Replaced;
+use super::record::Record;
 use super::work::{Job, STEP};
 use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
 
@@ -33,55 +34,74 @@ pub(super) struct Begun {
     pub(super) id: String,
     /// The multipart upload, if one was begun.
     pub(super) multipart: Option<Multipart>,
-    /// The key of the note, if the upload is kept after an interruption.
-    pub(super) note_key: Option<String>,
-    /// The key of the note of another session's partial upload that this file supersedes.
-    pub(super) rival: Option<String>,
+    /// The record that the upload leaves if it does not end with success; `None` if it leaves
+    /// nothing.
+    pub(super) record: Option<Record>,
     /// The lease, once the note is written.
     pub(super) lease: Option<Arc<Lease>>,
-    /// The existing file, if this upload replaces all of it.
-    pub(super) replaced: Option<Replaced>,
 }
 
 impl Begun {
-    /// Returns the multipart upload, and begins it if necessary. If the upload is kept after an
-    /// interruption, this method then also writes or updates its note.
+    /// Returns the multipart upload, and begins it if necessary. This method then also writes or
+    /// updates the note of the upload, unless another server would find nothing in it.
     pub(super) fn multipart(&mut self) -> Result<Multipart, S3Error> {
         if let Some(multipart) = &self.multipart {
             return Ok(multipart.clone());
         }
         let metadata = [(ID.to_owned(), self.id.clone())];
-        let store = &self.store;
-        if let Some(replaced) = &self.replaced {
-            replaced.sign(store)?;
-        }
-        let multipart = store.client.create_upload(&self.key, &metadata)?;
+        let multipart = self.store.client.create_upload(&self.key, &metadata)?;
         self.multipart = Some(multipart.clone());
-        match (&self.lease, &self.note_key) {
-            (Some(lease), _) => lease.begin_parts(store, &multipart.upload)?,
-            (None, Some(note_key)) => {
-                let note = Note { upload: Some(multipart.upload.clone()), ..self.note()? };
-                self.lease = Some(Lease::begin(store, note_key, note)?);
+        match (&self.lease, &self.record) {
+            (Some(lease), _) => lease.begin_parts(&self.store, &multipart.upload)?,
+            (None, Some(record))
+                if (record.keeps || record.old.is_some()) && !record.is_overtaken() =>
+            {
+                self.supersede()?;
+                self.lease = Some(Lease::begin(&self.store, &record.note_key, self.note()?)?);
             }
-            (None, None) => {}
+            (None, _) => {}
         }
         Ok(multipart)
     }
 
-    /// Returns a note for an upload without parts.
+    /// Returns the note of an upload from byte 0.
     pub(super) fn note(&self) -> Result<Note, S3Error> {
-        let (key, object) = (self.key.clone(), self.id.clone());
-        Ok(Note { owner: Inner::unique()?, key, object, is_active: true, ..Note::default() })
+        Ok(Note {
+            owner: Inner::unique()?,
+            key: self.key.clone(),
+            object: self.id.clone(),
+            upload: self.multipart.as_ref().map(|multipart| multipart.upload.clone()),
+            is_active: true,
+            old: self.record.as_ref().and_then(|record| record.old.clone()),
+            ..Note::default()
+        })
+    }
+
+    /// Discards the upload at another server that this one overtakes, unless that was done when the
+    /// note was written.
+    pub(super) fn supersede(&self) -> Result<(), S3Error> {
+        match &self.record {
+            Some(record) if record.has_rival && self.lease.is_none() => {
+                partial::supersede(&self.store, &record.note_key)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the lease, if another session can take over the upload.
+    fn contested(&self) -> Option<&Lease> {
+        let keeps = self.record.as_ref().is_some_and(|record| record.keeps);
+        self.lease.as_deref().filter(|_| keeps)
     }
 
     /// Returns `Busy` if the lease is known to be lost to another session.
     fn check(&self) -> Result<(), StorageError> {
-        self.lease.as_ref().map_or(Ok(()), |lease| lease.check())
+        self.contested().map_or(Ok(()), Lease::check)
     }
 
     /// Returns `Busy` if another session has taken over the upload.
     fn prove(&self) -> Result<(), StorageError> {
-        self.lease.as_ref().map_or(Ok(()), |lease| lease.prove(&self.store))
+        self.contested().map_or(Ok(()), |lease| lease.prove(&self.store))
     }
 }
 
@@ -97,8 +117,6 @@ pub(super) struct Publishing {
     pub(super) condition: Condition,
     /// The error if the condition is not met.
     pub(super) refusal: Kind,
-    /// Whether the key has an object, which stays until the new one is published.
-    pub(super) replaces: bool,
 }
 
 /// An upload in progress.
@@ -124,8 +142,6 @@ pub(super) struct S3Upload {
     size: u64,
     /// Whether the file is published or the upload has ended.
     is_over: bool,
-    /// Whether the store failed in a way that may be temporary.
-    is_broken: bool,
 }
 
 impl S3Upload {
@@ -145,7 +161,6 @@ impl S3Upload {
             is_tried: false,
             size: 0,
             is_over: false,
-            is_broken: false,
         }
     }
 
@@ -155,8 +170,10 @@ impl S3Upload {
         self
     }
 
-    /// Makes the upload begin with stored parts and the bytes that follow them.
-    pub(super) fn resumed(mut self, parts: Vec<Part>, tail: Vec<u8>) -> Self {
+    /// Makes the upload go on with an unfinished one.
+    pub(super) fn resumed(mut self, resumed: Resumed) -> Self {
+        let Resumed { lease, id, multipart, parts, tail } = resumed;
+        (self.begun.lease, self.begun.id, self.begun.multipart) = (Some(lease), id, multipart);
         self.parts = parts;
         self.buffer.set(tail);
         self
@@ -168,12 +185,6 @@ impl S3Upload {
         let doubled = u32::try_from(self.parts.len()).unwrap_or(PARTS) / DOUBLED;
         let size = part_size.saturating_mul(1 << doubled.min(16)).min(*largest_part);
         usize::try_from(size).unwrap_or(usize::MAX)
-    }
-
-    /// Records whether the upload can be resumed after this error, and returns the error.
-    fn failed(&mut self, error: StorageError) -> StorageError {
-        self.is_broken = matches!(error.kind, Kind::Io | Kind::Busy);
-        error
     }
 
     /// Waits up to `limit` for the part that is being stored. Returns whether no part is pending.
@@ -198,7 +209,7 @@ impl S3Upload {
             }
             Err(error) => {
                 self.is_last_stored = false;
-                Err(self.failed(error))
+                Err(error)
             }
         }
     }
@@ -229,7 +240,7 @@ impl S3Upload {
         }
         let since = *self.waiting.get_or_insert_with(Instant::now);
         if since.elapsed() >= self.begun.store.client.timeouts.memory {
-            return Err(self.failed(Kind::Busy.into()));
+            return Err(Kind::Busy.into());
         }
         Ok(false)
     }
@@ -261,7 +272,7 @@ impl S3Upload {
             Some(_) => parts.iter().map(|part| part.size).sum(),
             None => buffer.bytes().len() as u64,
         };
-        let Publishing { condition, refusal, .. } = &self.publishing;
+        let Publishing { condition, refusal } = &self.publishing;
         let (condition, refusal) = (condition.clone(), *refusal);
         self.committing =
             Some(Job::begin(move || publish(&begun, &parts, buffer.bytes(), &condition, refusal))?);
@@ -282,10 +293,8 @@ impl S3Upload {
         let Some(committing) = &self.committing else { return Ok(false) };
         let Some(done) = committing.wait(limit) else { return Ok(false) };
         self.committing = None;
-        match done.map_err(StorageError::from).and_then(|done| done) {
-            Ok(()) => self.is_over = true,
-            Err(error) => return Err(self.failed(error)),
-        }
+        done.map_err(StorageError::from).and_then(|done| done)?;
+        self.is_over = true;
         Ok(true)
     }
 
@@ -305,13 +314,6 @@ impl S3Upload {
             return;
         }
         self.is_over = true;
-        let is_cut = end == StreamEnd::Cut || end == StreamEnd::Failed && self.is_broken;
-        let is_kept = is_cut && self.begun.note_key.is_some();
-        if is_kept && self.is_tried && self.committing.is_none() {
-            // The note stays, so the upload can be resumed from its stored parts when the lease has
-            // expired.
-            return;
-        }
         // Omits the last part, which stays at the store: if the reported size included it, the
         // client would assume that the whole file is stored.
         if self.is_last_stored && self.sending.is_none() {
@@ -325,8 +327,8 @@ impl S3Upload {
             sending: self.sending.take(),
             is_last: self.is_last_stored,
             committing: self.committing.take(),
-            is_kept,
-            is_cut,
+            is_tried: self.is_tried,
+            reason: end,
         };
         closing.begin();
     }
@@ -347,7 +349,7 @@ fn publish(
     condition: &Condition,
     refusal: Kind,
 ) -> Result<(), StorageError> {
-    let Begun { store, key, id, multipart, rival, lease, replaced, .. } = begun;
+    let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
     let published = match multipart {
         Some(multipart) => store.client.complete(multipart, parts, condition, id),
@@ -359,22 +361,11 @@ fn publish(
         Err(error) if error.is_missing() => return Err(Kind::Busy.into()),
         Err(error) => return Err(error.into()),
     }
-    if let Some(lease) = lease
-        && let Err(error) = lease.end(store)
-    {
-        // The file is stored, so this is not an error. The note is removed after a day.
-        log::warn!("{key:?}: cannot remove the record of the completed upload: {error}");
-    }
-    if let (Some(replaced), Some(_)) = (replaced, multipart)
-        && let Err(error) = replaced.end(store)
-    {
-        log::warn!("{key:?}: cannot remove the marker of the completed upload: {error}");
-    }
-    // If the superseded upload stayed, a client could resume it after this file is removed.
-    if let Some(note_key) = rival
-        && let Err(error) = partial::supersede(store, note_key)
-    {
-        log::warn!("{key:?}: cannot remove the record of the superseded partial upload: {error}");
+    store.running.changed(&key.as_bytes().to_vec());
+    let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
+    if let Err(error) = ended.and_then(|()| begun.supersede()) {
+        // The file is stored, so this is not an error. The note names another version of it.
+        log::warn!("{key:?}: cannot remove the record of an unfinished upload: {error}");
     }
     Ok(())
 }
@@ -424,16 +415,12 @@ impl Upload for S3Upload {
         if is_near && !is_free {
             return Ok(false);
         }
-        self.begun.check().map_err(|error| self.failed(error))?;
+        self.begun.check()?;
         if self.buffer.is_roomy() { Ok(true) } else { self.reserve(STEP) }
     }
 
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {
         self.finish(STEP)
-    }
-
-    fn replaces(&self) -> bool {
-        self.publishing.replaces
     }
 
     /// Returns the size once the upload is published. The store has confirmed it by accepting a

@@ -28,7 +28,7 @@ fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
     session.expect_reply(226);
     session.expect_in_step();
     assert_eq!(fixture.read("old"), b"old");
-    assert_eq!(fixture.names(), ["large", "old"]);
+    assert_eq!(fixture.published(), ["large", "old"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn abor_at_any_offset_gets_two_replies_hd_18_dc_40_dc_46() {
         session.expect("ABOR", 426);
         session.expect_reply(226);
         session.expect_in_step();
-        assert_eq!(fixture.names(), ["a"], "after {offset} bytes");
+        assert_eq!(fixture.published(), ["a"], "after {offset} bytes");
     }
     // In the other direction the transfer may end before ABOR is read: DC-41.
     for offset in 0..50 {

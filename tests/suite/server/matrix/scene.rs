@@ -37,6 +37,7 @@ impl Scene {
         let address = match state {
             "V6" => servers.ipv6.as_ref()?.local_addr(),
             "TG" | "TP" => servers.tls.as_ref()?.local_addr(),
+            "OG" | "OP" => servers.tls.as_ref().unwrap_or(&servers.ipv4).local_addr(),
             _ => servers.ipv4.local_addr(),
         };
         let kind = match state {
@@ -61,7 +62,7 @@ impl Scene {
         let Self { session, user, data, is_busy, .. } = &mut scene;
         let steps: &[(&str, u16)] = match state {
             "TP" => &[("PBSZ 0", 200), ("PROT P", 200)],
-            "G" | "TG" | "U" | "A" | "L" | "PV" | "PT" | "V6" | "RO" | "TR" => &[],
+            "G" | "TG" | "OG" | "U" | "A" | "L" | "PV" | "OP" | "PT" | "V6" | "RO" | "TR" => &[],
             "EA" => &[("EPSV ALL", 200)],
             "RN" => &[("RNFR file", 350)],
             "RS" | "PR" => &[("TYPE I", 200), ("REST 2", 350)],
@@ -69,7 +70,7 @@ impl Scene {
             "GO" => &[("MKD gone", 257), ("CWD gone", 250)],
             _ => panic!("no such state: {state}"),
         };
-        if matches!(state, "G" | "TG") {
+        if matches!(state, "G" | "TG" | "OG") {
             return Some(scene);
         }
         session.expect(format!("USER {user}"), 331);
@@ -81,7 +82,9 @@ impl Scene {
             session.expect(line, *code);
         }
         match state {
-            "PV" | "PR" | "PA" | "RO" | "TR" => *data = Some(Data::Connected(session.passive())),
+            "PV" | "OP" | "PR" | "PA" | "RO" | "TR" => {
+                *data = Some(Data::Connected(session.passive()));
+            }
             #[cfg(feature = "tls")]
             "TP" => *data = Some(Data::Protected(session.passive())),
             "V6" => *data = Some(Data::Connected(session.extended_passive())),
@@ -97,6 +100,37 @@ impl Scene {
             *is_busy = true;
         }
         Some(scene)
+    }
+
+    /// Ends the login with this line, and logs in again.
+    pub(super) fn begin_again(&mut self, end: &str) {
+        match end {
+            #[cfg(feature = "tls")]
+            "AUTH TLS" => drop(self.session.start_tls(&self.client)),
+            _ => drop(self.session.expect(end, 220)),
+        }
+        self.log_in();
+    }
+
+    pub(super) fn log_in(&mut self) {
+        self.session.expect(format!("USER {}", self.user), 331);
+        self.session.expect("PASS p", 230);
+    }
+
+    /// Returns the replies to lines that depend on what earlier commands have set.
+    pub(super) fn shown(&mut self) -> String {
+        let lines = [
+            "STAT",
+            "FEAT",
+            "OPTS HASH",
+            "PWD",
+            "RNTO x",
+            "PROT P",
+            "RETR file",
+            "PORT 127,0,0,1,200,1",
+        ];
+        let shown: String = lines.map(|line| self.session.ask(line).text()).concat();
+        shown.replace(&self.user, "{user}")
     }
 
     /// Sends the lines of a row and records the codes.

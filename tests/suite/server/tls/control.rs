@@ -202,6 +202,36 @@ fn an_invalid_record_is_refused_at_its_header_ht_12() {
     }
 }
 
+/// Otherwise, a client without a login could make the server keep a message of 64 KiB.
+#[test]
+fn a_client_hello_is_limited_to_16_kib_ho_18() {
+    let secure = Secure::new();
+    // The first record of a handshake, whose message announces this length.
+    let announcing = |length: usize, sent: usize| {
+        let record = u16::try_from(4 + sent).unwrap().to_be_bytes();
+        let length = u32::try_from(length).unwrap().to_be_bytes();
+        let message = [&[1], &length[1..], &vec![0; sent]].concat();
+        [&[0x16, 3, 1], &record[..], &message].concat()
+    };
+    let mut trickled = announcing(16_000, 0);
+    trickled.extend([0x16, 3, 1, 0, 1, 0].repeat(4_000));
+    for (what, bytes, is_refused) in [
+        ("as long as is allowed", announcing(16_384, 100), false),
+        ("too long, as announced", announcing(16_385, 0), true),
+        ("too long, in a record that is not whole", announcing(65_535, 16_000), true),
+        ("too many bytes in records of one byte", trickled, true),
+    ] {
+        let mut stream = connect_for_handshake(&secure);
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let begun = Instant::now();
+        let _ = stream.write_all(&bytes);
+        let ended = stream.read_to_end(&mut Vec::new());
+        let waits = matches!(&ended, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        assert_eq!(!waits, is_refused, "{what}: {ended:?} after {:?}", begun.elapsed());
+    }
+    secure.session(&secure.client()).expect_in_step();
+}
+
 fn connect_for_handshake(secure: &Secure) -> TcpStream {
     let mut session = secure.fixture.greeted();
     session.expect("AUTH TLS", 234);
@@ -252,6 +282,48 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
     assert!(took >= Duration::from_millis(9_900), "{what}: {took:?}");
     assert!(took < Duration::from_secs(60), "{what}: {took:?}");
     assert!(!said.starts_with(b"4"), "{what}: {}", said.escape_ascii());
+}
+
+/// The operator of a device reads the log, not the names of rustls.
+#[test]
+fn handshakes_that_cannot_succeed_are_logged_in_plain_words_hs_17() {
+    let log = Log::new();
+    let observer = log.in_format(LogFormat::Text);
+    let secure = Secure::built(
+        |tls| tls,
+        |builder| builder.observer(observer).implicit_tls(([127, 0, 0, 1], 0).into()),
+    );
+    let hello = secure.client().hello();
+    let mut old_suites = hello.clone();
+    // A record's header, a message's header, the version and the random come first.
+    let suites = 44 + usize::from(hello[43]);
+    let length = usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    // TLS_RSA_WITH_AES_128_CBC_SHA.
+    let cbc = [0, 0x2f].repeat(length / 2);
+    old_suites[suites + 2..suites + 2 + length].copy_from_slice(&cbc);
+    let implicit = secure.fixture.server.implicit_addrs().next().unwrap();
+    let plaintext = secure.fixture.server.local_addr();
+    for (to, after, bytes, words) in [
+        (implicit, "", &b"USER u\r\n"[..], "not TLS: the client speaks plaintext"),
+        (plaintext, "AUTH TLS", &old_suites, "the client offers only old cipher suites"),
+        (plaintext, "", &hello, "the client began TLS without AUTH TLS"),
+    ] {
+        let mut session = RawSession::connect(to);
+        if to == plaintext {
+            session.expect_reply(220);
+        }
+        if !after.is_empty() {
+            session.expect(after, 234);
+        }
+        session.send(bytes);
+        let mut stream = session.stream().try_clone().unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        wait_until(words, || {
+            let has_words = |line: &String| line.contains("end=failed") && line.contains(words);
+            log.lines().iter().any(has_words)
+        });
+    }
 }
 
 #[test]
@@ -371,13 +443,13 @@ fn rein_returns_to_plaintext_if_tls_is_optional_cm_19_cm_20() {
         session.expect("AUTH TLS", 234);
         let tcp = session.stream().try_clone().unwrap();
         let mut tls = client.connect(tcp.try_clone().unwrap()).unwrap();
-        tls.write_all(b"USER u\r\nPASS p\r\nREIN\r\n").unwrap();
+        tls.write_all(b"PBSZ 0\r\nPROT P\r\nUSER u\r\nPASS p\r\nREIN\r\n").unwrap();
         let (said, end) = tls.read_to_its_end();
         assert_eq!(end, ftp_tests::tls::End::CloseNotify);
         assert!(secure.fixture.server.sessions()[0].tls.is_some(), "until the client agrees");
         let said = String::from_utf8(said).unwrap();
         let codes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap().0).collect();
-        assert_eq!(codes, ["331", "230", "220"]);
+        assert_eq!(codes, ["200", "200", "331", "230", "220"]);
         tls.close_notify().unwrap();
         drop(tls);
         // In plaintext, from the start.
@@ -385,10 +457,11 @@ fn rein_returns_to_plaintext_if_tls_is_optional_cm_19_cm_20() {
         play(&mut session, &[("PWD", 530), ("PROT P", 503), ("USER u", 331), ("PASS p", 230)]);
         session.expect("TYPE I", 200);
         assert_eq!(session.download("RETR f"), b"content");
+        assert!(session.ask("STAT").text().contains("Data connections are in plaintext"));
         // Then under TLS again.
         assert_eq!(secure.fixture.server.sessions()[0].tls, None);
         session.start_tls(&client);
-        play(&mut session, &[("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
+        play(&mut session, &[("PROT P", 503), ("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
         let want = match version {
             Version::V1_2 => TlsVersion::V1_2,
             Version::V1_3 => TlsVersion::V1_3,

@@ -94,7 +94,7 @@ fn unprotected_data_fails_with_522_and_the_session_continues_tl_12_ht_17_cx_04()
         session.expect_reply(522);
         session.expect_in_step();
     }
-    assert_eq!(secure.fixture.names(), [""; 0]);
+    assert_eq!(secure.fixture.published(), [""; 0]);
     // A silent peer gets ten seconds.
     let begun = std::time::Instant::now();
     let data = session.passive();

@@ -154,7 +154,7 @@ fn abor_stat_and_quit_work_during_tls_transfers_dc_40_to_dc_47() {
         session.expect_reply(226);
         let (_, end) = data.read_to_its_end();
         assert_ne!(end, End::CloseNotify);
-        assert_eq!(secure.fixture.names(), ["f"]);
+        assert_eq!(secure.fixture.published(), ["f"]);
         // QUIT waits.
         let mut data = session.tls_data(&client, "STOR g");
         session.line("QUIT");

@@ -444,11 +444,17 @@ pub(super) fn check(plan: &ServePlan, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding that a certificate is valid, and one about its expiry unless the server created
-/// it.
+/// Adds a finding that a certificate is valid, one if its issuer is missing, and one about its expiry
+/// unless the server created it.
 fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
     findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
+    if !tls.has_issuer() {
+        let why = "clients refuse it unless they trust its issuer itself";
+        let what_to_do = "install the whole chain, such as fullchain.pem";
+        findings
+            .warn(format_args!("{shown} lacks the certificate of its issuer: {why}; {what_to_do}"));
+    }
     let Some(left) = seconds_left(tls).filter(|_| !is_created) else { return };
     let validity = in_days(left);
     if left >= SOON {

@@ -1,12 +1,14 @@
 //! Checks the control socket and the address of the metrics for `--check`.
 
+use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::reason;
+use super::running::RunningServer;
+use super::{is_in_use, reason};
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::local_socket::is_stale;
 use crate::cmd::serve::metrics::MetricsAddress;
@@ -16,9 +18,9 @@ use crate::exit::Exit;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
 /// can give the control socket to `control.group`.
-pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+pub(super) fn check(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
     for (key, path) in files(settings) {
-        file(key, path, findings);
+        file(key, path, running, findings);
     }
     if let Some(group) =
         settings.control_group.as_ref().filter(|_| settings.control_socket.is_some())
@@ -31,7 +33,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         findings.fail(Exit::Local, words);
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
-        metrics(address, settings.freebind, findings);
+        metrics(address, settings.freebind, running, findings);
     }
 }
 
@@ -42,14 +44,18 @@ pub(super) fn files(settings: &Settings) -> impl Iterator<Item = (&'static str, 
     control.into_iter().chain(metrics.map(|path| ("metrics.listen", path)))
 }
 
-fn file(key: &str, path: &Path, findings: &mut Findings) {
+fn file(key: &str, path: &Path, running: Option<&RunningServer>, findings: &mut Findings) {
     let shown = shown_path(path);
+    if let Err(error) = is_stale(path) {
+        if let Some(running) = running.filter(|_| is_in_use(&error)) {
+            return in_use(key, &shown, running, findings);
+        }
+        let words = format_args!("{key}: {shown}: {error}; use another path");
+        return findings.fail(Exit::Local, words);
+    }
     let mut fail = |why: &str, what_to_do: &str| {
         findings.fail(Exit::Local, format_args!("{key}: {shown}: {why}; {what_to_do}"));
     };
-    if let Err(error) = is_stale(path) {
-        return fail(&error.to_string(), "use another path");
-    }
     // The server creates the socket's file, and replaces the file of a server that has ended.
     match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => findings.ok(format_args!("{key}: {shown} can be created")),
@@ -60,13 +66,27 @@ fn file(key: &str, path: &Path, findings: &mut Findings) {
     }
 }
 
-fn metrics(address: SocketAddr, freebind: bool, findings: &mut Findings) {
+/// Reports an address that a server uses while the server of these settings runs.
+fn in_use(key: &str, address: &dyn Display, running: &RunningServer, findings: &mut Findings) {
+    let process = &running.process;
+    findings.ok(format_args!("{key}: {address} is in use; the server runs (process {process})"));
+}
+
+fn metrics(
+    address: SocketAddr,
+    freebind: bool,
+    running: Option<&RunningServer>,
+    findings: &mut Findings,
+) {
     match TcpListener::bind(address) {
         Ok(_) => findings.ok(format_args!("metrics.listen: {address}: can listen")),
         Err(_) if freebind && is_missing(address) => {
             findings.warn(format_args!("metrics.listen: {address}: {MISSING}"));
         }
         Err(error) => {
+            if let Some(running) = running.filter(|_| is_in_use(&error)) {
+                return in_use("metrics.listen", &address, running, findings);
+            }
             let why = reason(&error);
             let words = format_args!("metrics.listen: {address}: cannot listen: {why}");
             findings.fail(Exit::Network, words);
@@ -84,7 +104,7 @@ mod tests {
         let mut settings = Settings::default();
         assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());
         let mut findings = Findings::below(String::new());
-        check(&settings, &mut findings);
+        check(&settings, None, &mut findings);
         findings.text.lines().map(str::to_owned).collect()
     }
 

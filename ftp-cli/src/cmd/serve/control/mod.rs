@@ -13,22 +13,17 @@ pub(super) use self::show::{Status, who};
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::lchown;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
 
 use ftp_proto::Escaped;
 
-use super::local_socket::{LocalSocket, Timed, start_serving};
+use super::local_socket::{Client, LIMIT, LocalSocket, start_serving};
 use super::logging::{LOG, no_thread};
 use super::queue::Event;
 use super::settings::Settings;
 use crate::cmd::control::protocol::{Answer, Request, read_request};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-
-/// Time limit for a client to send its request, and again to read the answer.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// A request that waits for the main thread, which owns the server.
 #[derive(Debug)]
@@ -92,24 +87,24 @@ impl ControlSocket {
         Ok(Some(Self(socket)))
     }
 
-    /// Starts the thread that accepts requests.
+    /// Starts the threads that accept requests.
     ///
     /// # Errors
     ///
-    /// Returns `Internal` if the thread cannot be started.
+    /// Returns `Internal` if a thread cannot be started.
     pub(super) fn start(&self, events: Sender<Event>) -> Result<(), Failure> {
         let failed = |error: io::Error| no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
-        start_serving("control", move || serve(&listener.accept()?.0, &events))
+        start_serving("control", listener, move |client| serve(client, &events))
     }
 }
 
 /// Serves one client.
-fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
-    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+fn serve(client: &Client<'_>, events: &Sender<Event>) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(client.stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
     let mut written_mark = None;
-    let answer = match Request::parse(&read_request(Timed::new(stream, LIMIT))?) {
+    let answer = match Request::parse(&read_request(client.timed())?) {
         Err(wrong) => Answer::refused(wrong),
         Ok(request) => {
             let (sender, answer) = mpsc::channel();
@@ -122,7 +117,7 @@ fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
             answer.unwrap_or_else(|| Answer::refused("the server is stopping"))
         }
     };
-    let written = answer.write(Timed::new(stream, LIMIT));
+    let written = answer.write(client.timed());
     // The main thread may wait for this before it ends the process.
     drop(written_mark);
     written

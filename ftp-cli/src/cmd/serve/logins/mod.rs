@@ -84,6 +84,8 @@ impl Logins {
 /// The program of one configuration.
 pub(super) struct Program {
     command: Arc<[String]>,
+    /// Maximum number of processes at a time.
+    workers: usize,
     limit: Duration,
     /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
     settings: Settings,
@@ -97,6 +99,7 @@ impl Program {
         let auth = &settings.auth;
         Self {
             command: auth.program.clone().into(),
+            workers: auth.workers,
             limit: auth.timeout,
             settings: settings.for_answers(),
             cache: Cache::new(auth.cache),
@@ -124,9 +127,14 @@ impl Program {
         }
         let question = Question::new(&self.command, &asked, self.limit, attempt.deadline);
         let question = Arc::new(question);
-        self.pool.push(Arc::clone(&question));
-        let Some(outcome) = question.wait(&|| attempt.is_client_gone()) else {
-            return Err(AuthError::Unavailable);
+        let ask = || {
+            self.pool.push(Arc::clone(&question));
+            question.wait(&|| attempt.is_client_gone())
+        };
+        let outcome = match attempt.in_turn(self.workers, ask) {
+            Some(Some(outcome)) => outcome,
+            None if attempt.deadline <= Instant::now() => Err(question::LATE.to_owned()),
+            None | Some(None) => return Err(AuthError::Unavailable),
         };
         let answer = outcome.and_then(|text| self.answer(name, &text));
         match answer {

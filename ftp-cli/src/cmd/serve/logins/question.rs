@@ -49,16 +49,6 @@ impl<'a> Asked<'a> {
             .text_if("host", self.host.as_deref())
             .into_line()
     }
-
-    /// Returns the client's IPv4 address or IPv6 /64 network, in bytes. Questions from different
-    /// addresses and networks take turns, so that a client that guesses passwords does not delay
-    /// the others much.
-    fn turn(&self) -> Vec<u8> {
-        match self.peer.to_canonical() {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().into_iter().take(8).collect(),
-        }
-    }
 }
 
 /// A process to start, and its outcome.
@@ -66,7 +56,6 @@ pub(super) struct Question {
     command: Arc<[String]>,
     /// Contains the password, so no message shows this text.
     input: String,
-    turn: Vec<u8>,
     limit: Duration,
     /// The time at which the session gives up.
     deadline: Instant,
@@ -89,7 +78,6 @@ impl Question {
         Self {
             command: Arc::clone(command),
             input: asked.line(),
-            turn: asked.turn(),
             limit,
             deadline,
             outcome: Mutex::new(None),
@@ -133,13 +121,14 @@ impl Question {
 /// Pause between two checks of whether the client has gone.
 const LOOK: Duration = Duration::from_millis(250);
 
-const LATE: &str = "the login timed out before the program answered";
+pub(super) const LATE: &str = "the login timed out before the program answered";
 
 const GONE: &str = "the client has gone";
 
 impl Queued for Question {
+    /// Logins wait for their turn before they get into the queue.
     fn user(&self) -> &[u8] {
-        &self.turn
+        &[]
     }
 
     fn size(&self) -> usize {
@@ -172,7 +161,7 @@ impl Job for Question {
     }
 
     fn refuse(self: Arc<Self>) {
-        let why = "not started: too many logins are waiting, or the server is stopping";
+        let why = "not started: the server is stopping";
         self.settle(Err(why.to_owned()));
     }
 }
@@ -205,16 +194,6 @@ mod tests {
             asked.line(),
             "{\"v\":1,\"user\":\"anna\",\"password\":\"\\u0000\",\"peer\":\"192.0.2.1\"}\n"
         );
-    }
-
-    #[test]
-    fn ipv4_hosts_and_ipv6_networks_take_turns() {
-        let turn = |peer: &str| asked_by(peer.parse().unwrap()).turn();
-        assert_eq!(turn("192.0.2.1"), [192, 0, 2, 1]);
-        assert_eq!(turn("::ffff:192.0.2.1"), turn("192.0.2.1"));
-        assert_ne!(turn("192.0.2.2"), turn("192.0.2.1"));
-        assert_eq!(turn("2001:db8::1"), turn("2001:db8::2"));
-        assert_ne!(turn("2001:db8:0:1::1"), turn("2001:db8::1"));
     }
 
     #[test]

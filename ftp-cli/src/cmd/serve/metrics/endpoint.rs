@@ -1,21 +1,17 @@
 //! The endpoint of the metrics: `GET /metrics` over HTTP, on TCP or a Unix socket.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::{Metrics, MetricsAddress};
-use crate::cmd::serve::local_socket::{LocalSocket, Timed, start_serving};
+use crate::cmd::serve::local_socket::{Client, LocalSocket, start_serving};
 use crate::cmd::serve::logging::no_thread;
 use crate::cmd::serve::settings::Settings;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-
-/// Time limit for a client to send its request and read the answer.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Largest number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -59,29 +55,18 @@ impl Endpoint {
         }
     }
 
-    /// Starts the thread that answers clients, one at a time.
+    /// Starts the threads that answer clients.
     ///
     /// # Errors
     ///
-    /// Returns `Internal` if the thread cannot be started.
+    /// Returns `Internal` if a thread cannot be started.
     pub(crate) fn start(&self, metrics: Arc<Metrics>) -> Result<(), Failure> {
         let failed = |error: io::Error| no_thread("metrics", &error);
-        match self {
-            Self::Tcp(listener) => {
-                let listener = listener.try_clone().map_err(failed)?;
-                start_serving("metrics", move || {
-                    let stream: TcpStream = listener.accept()?.0;
-                    answer(Timed::new(&stream, LIMIT), &metrics)
-                })
-            }
-            Self::Unix(socket) => {
-                let listener = socket.listener.try_clone().map_err(failed)?;
-                start_serving("metrics", move || {
-                    let stream = listener.accept()?.0;
-                    answer(Timed::new(&stream, LIMIT), &metrics)
-                })
-            }
-        }
+        let listener: Socket = match self {
+            Self::Tcp(listener) => listener.try_clone().map_err(failed)?.into(),
+            Self::Unix(socket) => socket.listener.try_clone().map_err(failed)?.into(),
+        };
+        start_serving("metrics", listener, move |client| answer(client, &metrics))
     }
 }
 
@@ -101,8 +86,8 @@ fn listen(address: SocketAddr, freebind: bool) -> io::Result<TcpListener> {
 }
 
 /// Answers one request.
-fn answer(mut stream: impl Read + Write, metrics: &Metrics) -> io::Result<()> {
-    let (status, body) = match path(&mut stream)?.as_deref() {
+fn answer(client: &Client<'_>, metrics: &Metrics) -> io::Result<()> {
+    let (status, body) = match path(&mut client.timed())?.as_deref() {
         Some("/metrics") => ("200 OK", metrics.text()),
         Some(_) => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
         None => ("405 Method Not Allowed", "only GET is allowed\n".to_owned()),
@@ -112,7 +97,7 @@ fn answer(mut stream: impl Read + Write, metrics: &Metrics) -> io::Result<()> {
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
          Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all((head + &body).as_bytes())
+    client.timed().write_all((head + &body).as_bytes())
 }
 
 /// Reads a request head. Returns the path of a GET, or `None` for another method.

@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    DirectoryRights, PartialPolicy, PasswordHash, Rights, SyncPolicy, TlsPolicy, UserLimits,
-    VirtualPath,
+    DirectoryRights, PartialPolicy, PasswordHash, RepresentationType, Rights, SyncPolicy,
+    TlsPolicy, UserLimits, VirtualPath,
 };
 
 use super::forms::{
     DIRECTORIES, EXPIRY, Expiry, FILES, HOME, MOUNTS, MountPoint, NAMES, NETWORKS, OWN_COUNT,
     OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE,
-    SPEED, SWITCH, TLS,
+    SPEED, SWITCH, TLS, TYPE,
 };
 use super::origins::Origins;
 use super::root::Root;
@@ -38,6 +38,8 @@ pub(crate) struct User {
     pub(crate) max_files: u64,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
+    /// Type of a session before its first `TYPE`.
+    pub(crate) representation: RepresentationType,
     pub(crate) limits: UserLimits,
     /// TLS policy in addition to `[tls]`.
     pub(crate) tls: TlsPolicy,
@@ -69,6 +71,7 @@ impl Default for User {
             max_files: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
+            representation: RepresentationType::default(),
             limits: UserLimits::default(),
             tls: TlsPolicy::default(),
             enabled: true,
@@ -105,6 +108,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "tls",                            TLS,          tls,                               "TLS in this user's sessions: off (refuse logins under TLS), optional or required; tls.control and tls.data also apply."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR and APPE create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
+    row!(User, "type",                           TYPE,         representation,                    "Representation type of a session before its first TYPE: ascii (RFC 959), or image for devices that send no TYPE."),
     row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions of the user at a time (empty: limits.per_user; 0: unlimited)."),
     row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Maximum bytes per second of a session (empty: transfer.rate_per_session; 0: unlimited)."),
     row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Maximum bytes per second of all the user's sessions (empty: transfer.rate_per_user; 0: unlimited)."),
@@ -117,7 +121,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
-    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for a day, publish keeps them under the final name, discard deletes them (empty: transfer.partial)."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for 12 hours, publish keeps them under the final name, discard deletes them (empty: transfer.partial). Always deleted in drop boxes and with STOU."),
     row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before replies 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
 ];
 

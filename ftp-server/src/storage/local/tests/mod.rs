@@ -1,20 +1,27 @@
 //! Local files as users see them through [`Storage`], compared with the files that `std::fs` shows.
 
 mod confinement;
+mod kept_attributes;
 mod killed;
 mod objects;
 mod partial;
+mod publish;
 mod quota;
 mod shelf;
+mod swept;
+mod together;
 mod unseen;
 mod upload;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_tests::wait::wait_until;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::*;
 
@@ -38,10 +45,16 @@ impl LocalStorage {
     }
 }
 
-/// Returns whether a file is the sign of an interrupted upload, which is empty.
-fn is_sign(file: &Path) -> bool {
-    let name = file.file_name().unwrap().as_bytes();
-    name.starts_with(b".ftp-upload-replacing-") && fs::metadata(file).is_ok_and(|it| it.len() == 0)
+/// Returns whether a file is the record of an unfinished upload without bytes.
+fn is_empty_record(file: &Path) -> bool {
+    let name = name::hidden(file.file_name().unwrap().as_bytes());
+    let is_record = name.is_some_and(|what| what != name::Hidden::Running);
+    is_record && fs::metadata(file).is_ok_and(|it| it.is_file() && it.len() == 0)
+}
+
+/// Returns whether a file belongs to an upload that has not ended.
+fn is_running(file: &Path) -> bool {
+    name::hidden(file.file_name().unwrap().as_bytes()) == Some(name::Hidden::Running)
 }
 
 impl Tree {
@@ -61,17 +74,16 @@ impl Tree {
         LocalStorage::open(&self.root).unwrap().with(|config| config.sync = SyncPolicy::None)
     }
 
-    /// Opens the storage as on a system that lacks `openat2`, files without names, or both.
-    fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
-        let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
+    /// Opens the storage as on a system that lacks `openat2`.
+    fn deprived(&self) -> LocalStorage {
+        let root = Root::open(&self.root).unwrap().deprived();
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
         LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
     }
 
-    /// Opens the storage once for each combination of missing features.
-    fn storages(&self) -> [LocalStorage; 4] {
-        let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
-        [self.storage(), first, second, self.deprived(false, false)]
+    /// Opens the storage with and without `openat2`.
+    fn storages(&self) -> [LocalStorage; 2] {
+        [self.storage(), self.deprived()]
     }
 
     fn put(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -98,20 +110,56 @@ impl Tree {
     }
 
     /// Returns all names in the root or a directory below it, in order. Includes hidden names,
-    /// except those of signs of interrupted uploads.
+    /// except those of records without bytes.
     fn names(&self, directory: &str) -> Vec<String> {
-        let mut names = self.names_with_markers(directory);
-        names.retain(|name| !is_sign(&self.root.join(directory).join(name)));
+        let mut names = self.names_with_records(directory);
+        names.retain(|name| !is_empty_record(&self.root.join(directory).join(name)));
         names
     }
 
-    fn names_with_markers(&self, directory: &str) -> Vec<String> {
+    fn names_with_records(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
+}
+
+/// A separate file system, if the tests may mount one.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts an empty file system in memory.
+    fn new(directory: PathBuf, options: &str) -> Option<Self> {
+        Self::of(&["-t", "tmpfs", "-o", options, "tmpfs"], directory)
+    }
+
+    fn of(arguments: &[&str], directory: PathBuf) -> Option<Self> {
+        let output = Command::new("mount").args(arguments).arg(&directory).output().ok()?;
+        output.status.success().then(|| Self(directory))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Runs `act` in a thread of another user.
+fn as_user<T: Send>(user: u32, groups: &[u32], act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+            set_thread_groups(&groups).unwrap();
+            let (group, user) = (Gid::from_raw(user), Uid::from_raw(user));
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 impl Drop for Tree {

@@ -1,49 +1,77 @@
-//! Interrupted uploads: how much is kept, for which user and how long; and the removal of abandoned
-//! files.
+//! Uploads that did not end with success: what is kept, for which user and how long.
 
-use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use ftp_tests::wait::wait_until;
-
-use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty, NotFound};
+use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty};
 use super::*;
 use crate::storage::StreamEnd;
 
-const USER: &[u8] = b"ann";
+pub(super) const USER: &[u8] = b"ann";
+
+pub(super) fn begin(
+    storage: &LocalStorage,
+    name: &str,
+    mode: WriteMode,
+    content: &[u8],
+) -> Box<dyn Upload> {
+    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
+    upload.write_all(content).unwrap();
+    upload
+}
 
 /// Interrupts an upload of the user after `content`.
-fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
-    end(storage, name, mode, content, StreamEnd::Cut);
+pub(super) fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    begin(storage, name, mode, content).abort(StreamEnd::Cut);
 }
 
-fn end(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8], end: StreamEnd) {
-    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
-    upload.write_all(content).unwrap();
-    upload.abort(end);
+fn fail(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    begin(storage, name, mode, content).abort(StreamEnd::Failed);
 }
 
-fn finish(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
-    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
-    upload.write_all(content).unwrap();
-    upload.commit().unwrap();
+pub(super) fn finish(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    begin(storage, name, mode, content).commit().unwrap();
 }
 
-/// Returns the number of kept bytes.
-fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
-    // The storage reports one byte less to the user.
-    storage.partial_size(&path(name), USER).ok().map(|told| told + 1)
+/// Returns the number of kept bytes; `None` without a record.
+fn kept_for(storage: &LocalStorage, name: &str, user: Option<&[u8]>) -> Option<u64> {
+    let found = storage.unfinished(&path(name), user).unwrap()?;
+    assert!(!found.is_running);
+    Some(found.kept)
 }
 
-/// Makes the partial upload of `name` this many hours old.
-fn age(tree: &Tree, name: &str, hours: u64) {
-    let hidden = tree.root.join(std::str::from_utf8(&name::kept(USER, name.as_bytes())).unwrap());
-    set_age(&hidden, hours);
+pub(super) fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
+    kept_for(storage, name, Some(USER))
 }
 
-fn set_age(file: &Path, hours: u64) {
+pub(super) fn is_running(storage: &LocalStorage, name: &str) -> bool {
+    storage.unfinished(&path(name), Some(USER)).unwrap().is_some_and(|found| found.is_running)
+}
+
+/// Returns the hidden name of the bytes that are kept of an upload to a new file.
+pub(super) fn kept_name(name: &str) -> String {
+    String::from_utf8(name::of_record(Some(USER), name.as_bytes(), None).kept).unwrap()
+}
+
+/// Returns the path of the only hidden file in the root.
+fn record(tree: &Tree) -> PathBuf {
+    let is_hidden = |name: &String| name::is_temporary(name.as_bytes());
+    let mut names = tree.names_with_records("").into_iter().filter(is_hidden);
+    let record = tree.root.join(names.next().expect("a record"));
+    assert_eq!(names.next(), None);
+    record
+}
+
+pub(super) fn set_age(file: &Path, hours: u64) {
     let then = SystemTime::now() - Duration::from_secs(hours * 3_600);
     fs::OpenOptions::new().append(true).open(file).unwrap().set_modified(then).unwrap();
+}
+
+/// Lets `name` have this content, or no file.
+pub(super) fn set(tree: &Tree, name: &str, content: Option<&str>) {
+    match content {
+        Some(content) => tree.put(name, content),
+        None => drop(fs::remove_file(tree.root.join(name))),
+    }
 }
 
 #[test]
@@ -51,29 +79,34 @@ fn a_user_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
-        for begun in [WriteMode::Create, WriteMode::Replace, WriteMode::Append] {
+        for old in [None, Some("old"), Some("old and much longer")] {
             for (name, gone_on, want) in [
-                ("f", WriteMode::Append, "new"),
-                ("f", WriteMode::From(10), "0123456789new"),
-                ("f", WriteMode::From(9), "012345678new"),
-                ("d/f", WriteMode::From(4), "0123new"),
-                ("d/f", WriteMode::Replace, "new"),
-                ("f", WriteMode::Create, "new"),
+                ("f", WriteMode::Resume(10), "0123456789new".to_owned()),
+                ("f", WriteMode::Resume(9), "012345678new".to_owned()),
+                ("d/f", WriteMode::Resume(4), "0123new".to_owned()),
+                ("d/f", WriteMode::Resume(0), "new".to_owned()),
+                ("d/f", WriteMode::Replace, "new".to_owned()),
+                ("f", WriteMode::Append, format!("{}new", old.unwrap_or_default())),
             ] {
-                cut(&storage, name, begun, b"0123456789");
-                // The partial upload is invisible, except that its own user can see its length.
-                assert_eq!(kind(storage.stat(&path(name))), Some(NotFound));
-                assert_eq!(kind(storage.read(&path(name))), Some(NotFound));
-                assert!(list(&storage, "/").iter().all(|(name, _)| name == b"d"));
-                assert!(list(&storage, "d").is_empty());
+                set(&tree, name, old);
+                cut(&storage, name, WriteMode::Replace, b"0123456789");
+                // The bytes are invisible, and only their own user has a record of them.
+                let shown = storage.stat(&path(name)).ok().map(|file| file.size);
+                assert_eq!(shown, old.map(|old| old.len() as u64));
+                assert_eq!(read(&storage, name).ok(), old.map(|old| old.as_bytes().to_vec()));
+                let listed = [list(&storage, "/"), list(&storage, "d")].concat();
+                assert!(listed.iter().all(|(name, _)| name == b"d" || name == b"f"));
                 assert_eq!(kept(&storage, name), Some(10));
-                let others = storage.partial_size(&path(name), b"bob");
-                assert_eq!(kind(others), Some(NotFound));
+                assert_eq!(kept_for(&storage, name, Some(b"bob")), None);
+                assert_eq!(kept_for(&storage, name, None), None);
+                let others = storage.write_as(&path(name), WriteMode::Resume(2), b"bob");
+                assert_eq!(kind(others), Some(BadRestart));
                 finish(&storage, name, gone_on, b"new");
-                assert_eq!(tree.get(name), want.as_bytes(), "{begun:?} {gone_on:?}");
+                assert_eq!(tree.get(name), want.as_bytes(), "{old:?} {gone_on:?}");
                 assert_eq!(kept(&storage, name), None);
                 storage.remove(&path(name)).unwrap();
-                assert_eq!((tree.names(""), tree.names("d")), (vec!["d".to_owned()], vec![]));
+                let left = (tree.names_with_records(""), tree.names_with_records("d"));
+                assert_eq!(left, (vec!["d".to_owned()], vec![]));
             }
         }
     }
@@ -83,86 +116,104 @@ fn a_user_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
 fn a_partial_file_grows_with_each_attempt_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        cut(&storage, "f", WriteMode::Replace, b"01234");
-        cut(&storage, "f", WriteMode::From(5), b"56");
-        assert_eq!(kept(&storage, "f"), Some(7));
-        cut(&storage, "f", WriteMode::From(3), b"abc");
-        assert_eq!(kept(&storage, "f"), Some(6));
-        // No byte arrived: the kept bytes stay.
-        cut(&storage, "f", WriteMode::From(6), b"");
-        assert_eq!(kept(&storage, "f"), Some(6));
-        let beyond = storage.write_as(&path("f"), WriteMode::From(7), USER);
-        assert_eq!(kind(beyond), Some(BadRestart));
-        // The newer upload replaces the kept one.
-        cut(&storage, "f", WriteMode::Replace, b"xy");
-        assert_eq!(kept(&storage, "f"), Some(2));
-        finish(&storage, "f", WriteMode::From(2), b"z");
-        assert_eq!(tree.get("f"), b"xyz");
-        assert_eq!(tree.names(""), ["f"]);
-        storage.remove(&path("f")).unwrap();
+        for old in [None, Some("old")] {
+            set(&tree, "f", old);
+            cut(&storage, "f", WriteMode::Replace, b"01234");
+            cut(&storage, "f", WriteMode::Resume(5), b"56");
+            assert_eq!(kept(&storage, "f"), Some(7));
+            cut(&storage, "f", WriteMode::Resume(3), b"abc");
+            assert_eq!(kept(&storage, "f"), Some(6));
+            // No byte arrived: the kept bytes stay.
+            cut(&storage, "f", WriteMode::Resume(6), b"");
+            assert_eq!(kept(&storage, "f"), Some(6));
+            let beyond = storage.write_as(&path("f"), WriteMode::Resume(7), USER);
+            assert_eq!(kind(beyond), Some(BadRestart));
+            assert_eq!((kept(&storage, "f"), fs::read(record(&tree)).unwrap().len()), (Some(6), 6));
+            // The newer upload replaces the kept one.
+            cut(&storage, "f", WriteMode::Replace, b"xy");
+            assert_eq!(kept(&storage, "f"), Some(2));
+            finish(&storage, "f", WriteMode::Resume(2), b"z");
+            assert_eq!(tree.get("f"), b"xyz");
+            assert_eq!(tree.names_with_records(""), ["f"]);
+            storage.remove(&path("f")).unwrap();
+        }
     }
 }
 
 #[test]
-fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
+fn each_record_has_another_number_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        for ended in [StreamEnd::Abort, StreamEnd::Failed] {
-            end(&storage, "f", WriteMode::Replace, b"0123", ended);
-            assert!(tree.names("").is_empty(), "{ended:?}");
-            cut(&storage, "f", WriteMode::Replace, b"0123");
-            end(&storage, "f", WriteMode::From(4), b"4", ended);
-            assert!(tree.names("").is_empty(), "{ended:?}");
+        let number = || storage.unfinished(&path("f"), Some(USER)).unwrap().unwrap().number;
+        let mut numbers = Vec::new();
+        for mode in [WriteMode::Replace, WriteMode::Resume(2), WriteMode::Replace] {
+            // Content of the same length and, on a fast machine, of the same second.
+            cut(&storage, "f", mode, &b"0123"[..if mode == WriteMode::Replace { 4 } else { 2 }]);
+            assert_eq!(kept(&storage, "f"), Some(4));
+            assert_eq!(number(), number());
+            assert!(!numbers.contains(&number()), "{mode:?}");
+            numbers.push(number());
+            // The clock of a file system may be coarse.
+            std::thread::sleep(Duration::from_millis(20));
         }
-        // A user who aborts a second attempt discards the first one too.
-        cut(&storage, "f", WriteMode::Replace, b"0123");
-        end(&storage, "f", WriteMode::Replace, b"", StreamEnd::Abort);
-        assert!(tree.names("").is_empty());
+        storage.forget(&path("f"), Some(USER)).unwrap();
     }
 }
 
 #[test]
-fn an_interrupted_upload_keeps_only_the_existing_file_fs_15() {
+fn a_failed_upload_keeps_only_the_bytes_of_earlier_ones_fs_15_hf_17() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for old in [None, Some("old")] {
+            set(&tree, "f", old);
+            fail(&storage, "f", WriteMode::Replace, b"0123");
+            assert_eq!(kept(&storage, "f"), Some(0));
+            assert!(is_empty_record(&record(&tree)));
+            for (from, left) in [(4, 4), (2, 2), (0, 0)] {
+                cut(&storage, "f", WriteMode::Replace, b"0123");
+                fail(&storage, "f", WriteMode::Resume(from), b"abcdef");
+                assert_eq!(kept(&storage, "f"), Some(left));
+                assert_eq!(
+                    fs::read(record(&tree)).unwrap(),
+                    b"0123"[..usize::try_from(left).unwrap()]
+                );
+            }
+            // A second attempt discards the first one at once.
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            let second = begin(&storage, "f", WriteMode::Replace, b"");
+            assert!(
+                is_running(&storage, "f") && tree.names("").len() == usize::from(old.is_some())
+            );
+            second.abort(StreamEnd::Failed);
+            assert_eq!(kept(&storage, "f"), Some(0));
+            storage.forget(&path("f"), Some(USER)).unwrap();
+            assert_eq!(tree.names_with_records("").len(), usize::from(old.is_some()));
+        }
+        fs::remove_file(tree.root.join("f")).unwrap();
+    }
+}
+
+#[test]
+fn uploads_onto_the_bytes_of_a_file_leave_nothing_fs_15_fs_16() {
     let tree = Tree::new();
     for policy in [PartialPolicy::Resume, PartialPolicy::Discard, PartialPolicy::Publish] {
         for storage in tree.storages().map(|storage| storage.with(|config| config.partial = policy))
         {
-            tree.put("f", "old");
-            for mode in [WriteMode::Replace, WriteMode::From(1), WriteMode::Append] {
-                cut(&storage, "f", mode, b"part");
-                assert_eq!((tree.get("f"), tree.names("")), (b"old".to_vec(), vec!["f".into()]));
+            for (old, mode) in [
+                (Some("old"), WriteMode::Append),
+                (Some("old"), WriteMode::From(1)),
+                (Some("old"), WriteMode::From(3)),
+                (None, WriteMode::Append),
+            ] {
+                set(&tree, "f", old);
+                for ends in [cut, fail] {
+                    ends(&storage, "f", mode, b"part");
+                    assert_eq!(kept(&storage, "f"), None, "{mode:?}");
+                    let left = tree.names_with_records("");
+                    assert_eq!(left, old.map_or(vec![], |_| vec!["f".to_owned()]), "{mode:?}");
+                    assert_eq!(read(&storage, "f").ok(), old.map(|old| old.as_bytes().to_vec()));
+                }
             }
-            fs::remove_file(tree.root.join("f")).unwrap();
-            // The same holds if a file appears during the upload.
-            let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
-            upload.write_all(b"part").unwrap();
-            tree.put("f", "other");
-            drop(upload);
-            assert_eq!((tree.get("f"), tree.names("")), (b"other".to_vec(), vec!["f".into()]));
-            fs::remove_file(tree.root.join("f")).unwrap();
-        }
-    }
-}
-
-#[test]
-fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        for (mode, want) in [
-            (WriteMode::Replace, "new"),
-            (WriteMode::Append, "othernew"),
-            (WriteMode::From(2), "otnew"),
-        ] {
-            cut(&storage, "f", WriteMode::Replace, b"0123456789");
-            fs::write(tree.root.join("f"), "other").unwrap();
-            finish(&storage, "f", mode, b"new");
-            assert_eq!((tree.get("f"), tree.names("")), (want.into(), vec!["f".to_owned()]));
-            // A new file of that name begins with its own content.
-            storage.remove(&path("f")).unwrap();
-            assert_eq!(kept(&storage, "f"), None, "{mode:?}");
-            finish(&storage, "f", WriteMode::Append, b"next");
-            assert_eq!(tree.get("f"), b"next");
-            storage.remove(&path("f")).unwrap();
         }
     }
 }
@@ -171,23 +222,46 @@ fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
 fn partial_files_are_discarded_or_published_by_policy_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let discarding = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
-        cut(&discarding, "f", WriteMode::Replace, b"part");
-        assert!(tree.names("").is_empty());
-        let publishing = storage.clone().with(|config| config.partial = PartialPolicy::Publish);
-        cut(&publishing, "f", WriteMode::Replace, b"part");
-        assert_eq!((tree.get("f"), tree.names("")), (b"part".to_vec(), vec!["f".into()]));
-        assert_eq!(kept(&publishing, "f"), None);
-        storage.remove(&path("f")).unwrap();
-        end(&publishing, "f", WriteMode::Replace, b"part", StreamEnd::Abort);
-        cut(&publishing, "f", WriteMode::Replace, b"");
-        // The same holds without a user.
-        for storage in [&storage, &publishing] {
-            let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
-            upload.write_all(b"part").unwrap();
-            drop(upload);
+        for old in [None, Some("old")] {
+            let with = |policy| storage.clone().with(|config| config.partial = policy);
+            let is_whole = || read(&storage, "f").ok() == old.map(|old| old.as_bytes().to_vec());
+            let is_record =
+                |found: Option<u64>| found == Some(0) && is_empty_record(&record(&tree));
+            set(&tree, "f", old);
+            let discarding = with(PartialPolicy::Discard);
+            cut(&discarding, "f", WriteMode::Replace, b"part");
+            assert!(is_record(kept(&discarding, "f")) && is_whole());
+            // Bytes that an earlier server kept do not count, and cannot be resumed.
+            cut(&storage, "f", WriteMode::Replace, b"part");
+            assert_eq!(kept(&discarding, "f"), Some(0));
+            let resumed = discarding.write_as(&path("f"), WriteMode::Resume(2), USER);
+            assert_eq!(kind(resumed), Some(BadRestart));
+            let publishing = with(PartialPolicy::Publish);
+            fail(&publishing, "f", WriteMode::Replace, b"part");
+            assert!(is_record(kept(&publishing, "f")) && is_whole());
+            cut(&publishing, "f", WriteMode::Replace, b"");
+            assert!(is_record(kept(&publishing, "f")) && is_whole());
+            cut(&publishing, "f", WriteMode::Replace, b"part");
+            if old.is_none() {
+                assert_eq!((tree.get("f"), kept(&publishing, "f")), (b"part".to_vec(), None));
+                assert_eq!(tree.names_with_records(""), ["f"]);
+                storage.remove(&path("f")).unwrap();
+            } else {
+                assert!(is_record(kept(&publishing, "f")) && is_whole());
+            }
+            // A shared login has a record, but no bytes. All shared logins have the same one.
+            for storage in [&storage, &publishing] {
+                storage.forget(&path("f"), Some(USER)).unwrap();
+                let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
+                upload.write_all(b"part").unwrap();
+                drop(upload);
+                assert!(is_record(kept_for(storage, "f", None)) && is_whole());
+                assert_eq!(kept(storage, "f"), None);
+                storage.forget(&path("f"), None).unwrap();
+            }
+            assert_eq!(tree.names_with_records("").len(), usize::from(old.is_some()));
         }
-        assert!(tree.names("").is_empty());
+        fs::remove_file(tree.root.join("f")).unwrap();
     }
 }
 
@@ -195,271 +269,328 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
 fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
+        let resume = |from, content| begin(&storage, "f", WriteMode::Resume(from), content);
         cut(&storage, "f", WriteMode::Replace, b"0123");
-        let first = storage.write_as(&path("f"), WriteMode::From(4), USER).unwrap();
-        let second = storage.write_as(&path("f"), WriteMode::From(2), USER);
+        let first = resume(4, b"");
+        assert!(is_running(&storage, "f"));
+        let second = storage.write_as(&path("f"), WriteMode::Resume(2), USER);
         assert_eq!(kind(second), Some(Busy));
-        // A third upload starts from the beginning and completes first; it does not affect the
-        // resumed one.
+        // The refused one has not ended the first one.
+        drop(first);
+        assert_eq!(kept(&storage, "f"), Some(4));
+        // Another upload starts from the beginning and completes first; the resumed one is not lost
+        // in silence, and leaves nothing.
+        let first = resume(4, b"");
         finish(&storage, "f", WriteMode::Replace, b"whole");
-        assert_eq!(tree.get("f"), b"whole");
         assert_eq!(kind(first.commit()), Some(Exists));
-        assert_eq!((tree.get("f"), tree.names("")), (b"whole".to_vec(), vec!["f".into()]));
+        assert_eq!(
+            (tree.get("f"), tree.names_with_records("")),
+            (b"whole".into(), vec!["f".into()])
+        );
         storage.remove(&path("f")).unwrap();
-        // An upload that is interrupted during the resumed one does not replace it.
+        // The record of an upload that began later is the one that counts.
         cut(&storage, "f", WriteMode::Replace, b"0123");
-        let mut first = storage.write_as(&path("f"), WriteMode::From(4), USER).unwrap();
+        let first = resume(4, b"45");
         cut(&storage, "f", WriteMode::Replace, b"xy");
-        first.write_all(b"45").unwrap();
+        assert!(is_running(&storage, "f"));
+        drop(first);
+        assert_eq!(
+            (kept(&storage, "f"), fs::read(record(&tree)).unwrap()),
+            (Some(2), b"xy".into())
+        );
+        // The upload that ends first with success is stored, and ends all records.
+        let first = resume(2, b"z");
+        cut(&storage, "f", WriteMode::Replace, b"other");
         first.commit().unwrap();
-        assert_eq!((tree.get("f"), tree.names("")), (b"012345".to_vec(), vec!["f".into()]));
+        assert_eq!((tree.get("f"), tree.names_with_records("")), (b"xyz".into(), vec!["f".into()]));
         storage.remove(&path("f")).unwrap();
     }
 }
 
 #[test]
-fn partial_files_expire_after_a_day_fs_15() {
+fn overtaken_uploads_leave_nothing_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        cut(&storage, "f", WriteMode::Replace, b"0123");
-        age(&tree, "f", 23);
-        assert_eq!(kept(&storage, "f"), Some(4));
-        age(&tree, "f", 24);
-        assert_eq!(kept(&storage, "f"), None);
-        assert_eq!(kind(storage.write_as(&path("f"), WriteMode::From(4), USER)), Some(BadRestart));
-        finish(&storage, "f", WriteMode::Append, b"new");
-        assert_eq!((tree.get("f"), tree.names("")), (b"new".to_vec(), vec!["f".into()]));
-        storage.remove(&path("f")).unwrap();
+        let bob = |mode| storage.write_as(&path("f"), mode, b"bob").unwrap();
+        for (old, change) in [
+            (None, &(|| bob(WriteMode::Create).commit().unwrap()) as &dyn Fn()),
+            (Some("old"), &|| bob(WriteMode::Replace).commit().unwrap()),
+            (Some("old"), &|| storage.remove(&path("f")).unwrap()),
+            (Some("old"), &|| storage.rename(&path("f"), &path("h"), true).unwrap()),
+            (Some("old"), &|| storage.rename(&path("g"), &path("f"), true).unwrap()),
+            (None, &|| storage.rename(&path("g"), &path("f"), true).unwrap()),
+            (Some("old"), &|| tree.put("f", "by another program")),
+            (None, &|| tree.put("f", "by another program")),
+            (None, &|| assert!(storage.forget(&path("f"), Some(USER)).unwrap().is_some())),
+            (Some("old"), &|| assert!(storage.forget(&path("f"), Some(USER)).unwrap().is_some())),
+            // Even if the name is then as it was.
+            (None, &|| {
+                bob(WriteMode::Create).commit().unwrap();
+                storage.remove(&path("f")).unwrap();
+            }),
+        ] {
+            set(&tree, "f", old);
+            tree.put("g", "another");
+            let running = begin(&storage, "f", WriteMode::Replace, b"part");
+            change();
+            running.abort(StreamEnd::Cut);
+            assert_eq!(kept(&storage, "f"), None);
+            let left = tree.names_with_records("");
+            assert!(left.iter().all(|name| !name::is_temporary(name.as_bytes())), "{left:?}");
+        }
+        set(&tree, "f", None);
+        set(&tree, "g", None);
+        set(&tree, "h", None);
+        // Another upload of the user is the newer one, whether it runs, or left a record.
+        let mut first = begin(&storage, "f", WriteMode::Replace, b"first");
+        let second = begin(&storage, "f", WriteMode::Replace, b"se");
+        first.abort(StreamEnd::Cut);
+        assert!(is_running(&storage, "f"));
+        second.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "f"), Some(2));
+        first = begin(&storage, "f", WriteMode::Replace, b"first");
+        cut(&storage, "f", WriteMode::Replace, b"second");
+        first.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "f"), Some(6));
+        storage.forget(&path("f"), Some(USER)).unwrap();
+        assert!(tree.names_with_records("").is_empty());
+    }
+}
+
+#[test]
+fn partial_files_expire_after_twelve_hours_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for old in [None, Some("old")] {
+            set(&tree, "f", old);
+            for content in [&b"0123"[..], b""] {
+                cut(&storage, "f", WriteMode::Replace, content);
+                let record = record(&tree);
+                set_age(&record, 11);
+                assert_eq!(kept(&storage, "f"), Some(content.len() as u64));
+                let found = storage.unfinished(&path("f"), Some(USER)).unwrap().unwrap();
+                let age = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 - found.when;
+                assert!((11 * 3_600..11 * 3_600 + 60).contains(&age), "{age}");
+                set_age(&record, 12);
+                assert_eq!(kept(&storage, "f"), None);
+                let resumed = storage.write_as(&path("f"), WriteMode::Resume(4), USER);
+                assert_eq!(kind(resumed), Some(BadRestart));
+            }
+            finish(&storage, "f", WriteMode::Replace, b"new");
+            assert_eq!(
+                (tree.get("f"), tree.names_with_records("")),
+                (b"new".into(), vec!["f".into()])
+            );
+            storage.remove(&path("f")).unwrap();
+        }
     }
 }
 
 #[test]
 fn a_foreign_file_with_the_name_of_a_partial_file_is_untouched_fs_15_hp_22() {
     let tree = Tree::new();
-    let hidden = String::from_utf8(name::kept(USER, b"f")).unwrap();
+    let names = name::of_record(Some(USER), b"f", None);
+    let [kept_name, running] = [names.kept, names.running].map(|it| String::from_utf8(it).unwrap());
     fs::write(tree.outside.join("victim"), "victim").unwrap();
     for storage in tree.storages() {
-        let make: [&dyn Fn(); 4] = [
-            &|| tree.link(tree.outside.join("victim"), &hidden),
-            &|| fs::hard_link(tree.outside.join("victim"), tree.root.join(&hidden)).unwrap(),
-            &|| tree.fifo(&hidden),
-            &|| fs::create_dir(tree.root.join(&hidden)).unwrap(),
+        let make: [&dyn Fn(&str); 4] = [
+            &|hidden| tree.link(tree.outside.join("victim"), hidden),
+            &|hidden| {
+                fs::hard_link(tree.outside.join("victim"), tree.root.join(hidden)).unwrap();
+            },
+            &|hidden| tree.fifo(hidden),
+            &|hidden| fs::create_dir(tree.root.join(hidden)).unwrap(),
         ];
         for make in make {
-            make();
-            assert_eq!(kept(&storage, "f"), None);
-            let beyond = storage.write_as(&path("f"), WriteMode::From(6), USER);
-            assert_eq!(kind(beyond), Some(BadRestart));
-            finish(&storage, "f", WriteMode::Append, b"new");
-            assert_eq!(tree.get("f"), b"new");
-            storage.remove(&path("f")).unwrap();
-            cut(&storage, "f", WriteMode::Replace, b"part");
-            assert_eq!(kept(&storage, "f"), None);
-            assert_eq!(tree.names(""), [&*hidden]);
-            let there = tree.root.join(&hidden);
-            fs::remove_file(&there).or_else(|_| fs::remove_dir(&there)).unwrap();
-        }
-    }
-    assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
-}
-
-/// Waits until a walk has left only these names, which takes a moment.
-#[track_caller]
-fn wait_for_names(tree: &Tree, directory: &str, want: &[&str]) {
-    wait_until("the names are as expected", || tree.names(directory) == want);
-}
-
-#[test]
-fn temporary_files_of_a_killed_server_are_removed_at_startup_fs_14() {
-    let tree = Tree::new();
-    let stale = ".ftp-upload-0123456789abcdef";
-    let other = ".ftp-upload-of-somebody-else";
-    fs::create_dir_all(tree.root.join("a/b/c")).unwrap();
-    tree.link(&tree.outside, "link");
-    fs::write(tree.outside.join(stale), "outside").unwrap();
-    tree.link(tree.outside.join("secret"), "a/.ftp-upload-fedcba9876543210");
-    for directory in [".", "a", "a/b", "a/b/c"] {
-        tree.put(&format!("{directory}/{stale}"), "stale");
-        tree.put(&format!("{directory}/{other}"), "other");
-        tree.put(&format!("{directory}/file"), "file");
-    }
-    // A file that this or another server is writing is locked.
-    let mut running =
-        tree.deprived(true, false).write(&path("a/b/new"), WriteMode::Create).unwrap();
-    running.write_all(b"con").unwrap();
-    cut(&tree.storage(), "young", WriteMode::Replace, b"young");
-    cut(&tree.storage(), "old", WriteMode::Replace, b"old");
-    age(&tree, "old", 25);
-    let storage = tree.storage();
-    storage.start_sweeper().unwrap();
-    let young = String::from_utf8(name::kept(USER, b"young")).unwrap();
-    wait_for_names(&tree, "", &[&young, other, "a", "file", "link"]);
-    wait_for_names(&tree, "a", &[".ftp-upload-fedcba9876543210", other, "b", "file"]);
-    wait_for_names(&tree, "a/b/c", &[other, "file"]);
-    running.write_all(b"tent").unwrap();
-    running.commit().unwrap();
-    wait_for_names(&tree, "a/b", &[other, "c", "file", "new"]);
-    assert_eq!(tree.get("a/b/new"), b"content");
-    assert_eq!(fs::read(tree.outside.join(stale)).unwrap(), b"outside");
-    finish(&storage, "young", WriteMode::From(5), b"er");
-    assert_eq!(tree.get("young"), b"younger");
-}
-
-#[test]
-fn the_sweeper_leaves_links_with_upload_names_alone_fs_14() {
-    let tree = Tree::new();
-    fs::write(tree.outside.join("victim"), "victim").unwrap();
-    fs::hard_link(tree.outside.join("victim"), tree.root.join(".ftp-upload-0000000000000001"))
-        .unwrap();
-    tree.link(tree.outside.join("victim"), ".ftp-upload-0000000000000002");
-    fs::write(tree.root.join(".ftp-upload-0000000000000003"), "left").unwrap();
-    let root = Arc::new(Root::open(&tree.root).unwrap());
-    // A walk continues only while another owner holds the root.
-    let _held = Arc::clone(&root);
-    assert!(sweep::once(&root) && sweep::once(&root));
-    assert_eq!(tree.names(""), [".ftp-upload-0000000000000001", ".ftp-upload-0000000000000002"]);
-    assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
-}
-
-/// Returns the path of the only sign of an interrupted replacement.
-fn sign(tree: &Tree) -> Option<PathBuf> {
-    let mut names = tree.names_with_markers("").into_iter().map(|name| tree.root.join(name));
-    let sign = names.find(|name| is_sign(name));
-    assert!(!names.any(|name| is_sign(&name)));
-    sign
-}
-
-#[test]
-fn an_interrupted_replacement_leaves_a_marker_until_the_file_changes_fs_13_fs_15() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        let is_known = |user| storage.has_cut_replacement(&path("f"), user);
-        for change in [
-            &(|| finish(&storage, "f", WriteMode::Replace, b"new content")) as &dyn Fn(),
-            &|| finish(&storage, "f", WriteMode::Append, b" and more"),
-            &|| storage.rename(&path("g"), &path("f"), true).unwrap(),
-            &|| storage.remove(&path("f")).unwrap(),
-            &|| storage.rename(&path("f"), &path("h"), true).unwrap(),
-            &|| set_age(&tree.root.join("f"), 1),
-            &|| set_age(&sign(&tree).unwrap(), 24),
-        ] {
-            tree.put("f", "old");
-            tree.put("g", "another");
-            assert!(!is_known(Some(USER)));
-            let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
-            upload.write_all(b"part").unwrap();
-            assert!(is_known(Some(USER)), "it runs");
-            drop(upload);
-            assert!(is_known(Some(USER)) && !is_known(Some(b"bob")) && !is_known(None));
-            assert_eq!(tree.get("f"), b"old");
-            // Another attempt ends in the same way, with a new sign.
-            cut(&storage, "f", WriteMode::Replace, b"");
-            assert!(is_known(Some(USER)) && sign(&tree).is_some());
-            change();
-            assert!(!is_known(Some(USER)));
-            assert!(!storage.has_cut_replacement(&path("h"), Some(USER)));
-            if let Some(sign) = sign(&tree) {
-                fs::remove_file(sign).unwrap();
+            for hidden in [&kept_name, &running] {
+                make(hidden);
+                assert_eq!(kept(&storage, "f"), None);
+                let beyond = storage.write_as(&path("f"), WriteMode::Resume(6), USER);
+                assert_eq!(kind(beyond), Some(BadRestart));
+                finish(&storage, "f", WriteMode::Replace, b"new");
+                assert_eq!(tree.get("f"), b"new");
+                storage.remove(&path("f")).unwrap();
+                cut(&storage, "f", WriteMode::Replace, b"part");
+                // No bytes can be kept where something else is, but there is a record.
+                let want = if hidden == &running { 4 } else { 0 };
+                assert_eq!(kept(&storage, "f"), Some(want), "{hidden}");
+                storage.forget(&path("f"), Some(USER)).unwrap();
+                assert_eq!(tree.names(""), [&**hidden]);
+                let there = tree.root.join(hidden);
+                fs::remove_file(&there).or_else(|_| fs::remove_dir(&there)).unwrap();
             }
         }
-        // A resumed upload depends on the old content anyway.
-        tree.put("f", "old");
-        cut(&storage, "f", WriteMode::From(1), b"part");
-        assert!(!is_known(Some(USER)) && sign(&tree).is_none());
-        fs::remove_file(tree.root.join("f")).unwrap();
-        fs::remove_file(tree.root.join("g")).unwrap();
-        fs::remove_file(tree.root.join("h")).unwrap();
     }
+    assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
 }
 
 #[test]
-fn markers_of_interrupted_replacements_are_limited_and_expire_fs_14_hp_23() {
+fn bytes_that_another_user_of_the_computer_has_written_are_not_used_fs_15_hp_22() {
+    if !is_privileged() {
+        return println!("skipped: only root can give a file away");
+    }
     let tree = Tree::new();
-    let storage = tree.storage().with(|config| config.partial_files = 3);
-    let root = Arc::clone(&storage.files.root);
-    let signs = || tree.names_with_markers("").len() - 1;
-    tree.put("f", "old");
-    for hours in 0..5 {
-        set_age(&tree.root.join("f"), hours);
-        cut(&storage, "f", WriteMode::Replace, b"part");
+    for storage in tree.storages() {
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let record = record(&tree);
+        std::os::unix::fs::chown(&record, Some(65_534), None).unwrap();
+        assert_eq!(kept(&storage, "f").unwrap_or_default(), 0);
+        let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER);
+        assert_eq!(kind(resumed), Some(BadRestart));
+        finish(&storage, "f", WriteMode::Replace, b"new");
+        assert_eq!(tree.get("f"), b"new");
+        assert!(!record.exists());
+        storage.remove(&path("f")).unwrap();
     }
-    assert_eq!(signs(), 3);
-    for name in tree.names_with_markers("") {
-        set_age(&tree.root.join(name), 25);
-    }
-    sweep::Walk::of(&root);
-    assert_eq!((signs(), tree.get("f")), (0, b"old".to_vec()));
 }
 
 #[test]
-fn partial_files_are_swept_after_a_day_fs_14() {
+fn a_record_stays_until_the_file_changes_fs_13_fs_15() {
     let tree = Tree::new();
-    let storage = tree.storage();
-    let root = Arc::clone(&storage.files.root);
-    assert_eq!(sweep::Walk::of(&root), None);
-    fs::create_dir(tree.root.join("d")).unwrap();
-    for (name, hours) in [("a", 3), ("d/b", 20), ("c", 7)] {
-        cut(&storage, name, WriteMode::Replace, b"part");
-        let directory = tree.root.join(if name == "d/b" { "d" } else { "" });
-        let name = name.trim_start_matches("d/").as_bytes();
-        set_age(&directory.join(std::str::from_utf8(&name::kept(USER, name)).unwrap()), hours);
+    for storage in tree.storages() {
+        let bob = |mode| {
+            let mut upload = storage.write_as(&path("f"), mode, b"bob").unwrap();
+            upload.write_all(b"content of bob").unwrap();
+            upload
+        };
+        for (old, change) in [
+            (None, &(|| finish(&storage, "f", WriteMode::Replace, b"new")) as &dyn Fn()),
+            (Some("old"), &|| finish(&storage, "f", WriteMode::Replace, b"new")),
+            (Some("old"), &|| finish(&storage, "f", WriteMode::Append, b" and more")),
+            (Some("old"), &|| finish(&storage, "f", WriteMode::From(1), b"new")),
+            (None, &|| finish(&storage, "f", WriteMode::Resume(2), b"new")),
+            (Some("old"), &|| finish(&storage, "f", WriteMode::Resume(4), b"new")),
+            (None, &|| bob(WriteMode::Create).commit().unwrap()),
+            (Some("old"), &|| bob(WriteMode::Replace).commit().unwrap()),
+            (None, &|| storage.rename(&path("g"), &path("f"), true).unwrap()),
+            (Some("old"), &|| storage.rename(&path("g"), &path("f"), true).unwrap()),
+            (Some("old"), &|| storage.remove(&path("f")).unwrap()),
+            (Some("old"), &|| storage.rename(&path("f"), &path("h"), true).unwrap()),
+            (Some("old"), &|| set_age(&tree.root.join("f"), 1)),
+            (Some("old"), &|| tree.put("f", "by another program")),
+            (None, &|| tree.put("f", "by another program")),
+            (None, &|| set_age(&tree.root.join(kept_name("f")), 12)),
+        ] {
+            set(&tree, "f", old);
+            tree.put("g", "another");
+            assert_eq!(kept(&storage, "f"), None);
+            cut(&storage, "f", WriteMode::Replace, b"part");
+            assert_eq!(
+                (kept(&storage, "f"), kept_for(&storage, "f", Some(b"bob"))),
+                (Some(4), None)
+            );
+            assert_eq!(read(&storage, "f").ok(), old.map(|old| old.as_bytes().to_vec()));
+            // Neither a change of its rights nor an upload that fails makes another file of it.
+            if old.is_some() {
+                storage.chmod(&path("f"), 0o600).unwrap();
+            }
+            drop(bob(WriteMode::Replace));
+            assert_eq!(kept(&storage, "f"), Some(4));
+            change();
+            assert_eq!(kept(&storage, "f"), None);
+            // What is under the name then is no beginning of it.
+            let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER);
+            assert_eq!(kind(resumed), Some(BadRestart));
+            storage.forget(&path("f"), Some(USER)).unwrap();
+            storage.forget(&path("f"), Some(b"bob")).unwrap();
+            for name in tree.names_with_records("") {
+                fs::remove_file(tree.root.join(name)).unwrap();
+            }
+        }
     }
-    // The next walk is due when the oldest partial upload is a day old.
-    let due = sweep::Walk::of(&root).unwrap().as_secs();
-    assert!((4 * 3_600 - 60..=4 * 3_600).contains(&due), "{due}");
-    assert_eq!((tree.names("").len(), tree.names("d").len()), (3, 1));
-    let (kept, news) = mpsc::channel();
-    kept.send(()).unwrap();
-    let (done, waited) = mpsc::channel();
-    let waiting = std::thread::spawn(move || done.send(sweep::wait(&news, None)));
-    // The next walk starts after an hour at the earliest, even if another upload is kept.
-    assert!(waited.recv_timeout(Duration::from_millis(50)).is_err());
-    drop(kept);
-    assert!(!waited.recv_timeout(Duration::from_secs(60)).unwrap());
-    waiting.join().unwrap().unwrap();
 }
 
 #[test]
-fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
+fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_fs_15_cm_87() {
     let tree = Tree::new();
     for storage in tree.storages() {
         storage.mkdir(&path("d")).unwrap();
         for name in ["d/a", "d/b"] {
             cut(&storage, name, WriteMode::Replace, b"part");
         }
+        cut(&storage, "d/empty", WriteMode::Replace, b"");
         tree.put("d/.ftp-upload-0123456789abcdef", "stale");
         tree.put("d/file", "");
         // A visible file prevents the removal, and then nothing is removed.
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
-        assert_eq!(tree.names("d").len(), 4);
-        storage.remove(&path("d/file")).unwrap();
-        // A partial upload that a session resumes also prevents the removal.
-        let running = storage.write_as(&path("d/a"), WriteMode::From(4), USER).unwrap();
+        assert_eq!(tree.names_with_records("d").len(), 5);
+        // A running upload also prevents the removal.
+        let running = begin(&storage, "d/a", WriteMode::Resume(4), b"");
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        storage.remove(&path("d/file")).unwrap();
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
         drop(running);
+        let running = begin(&storage, "d/new", WriteMode::Replace, b"part");
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
+        drop(running);
+        assert_eq!(
+            ["d/a", "d/empty", "d/new"].map(|name| kept(&storage, name)),
+            [Some(4), Some(0), Some(4)]
+        );
         storage.rmdir(&path("d")).unwrap();
-        assert!(tree.names("").is_empty());
+        assert!(tree.names_with_records("").is_empty());
+        // The records do not come back with another directory of the same name.
+        storage.mkdir(&path("d")).unwrap();
+        assert_eq!(kept(&storage, "d/a"), None);
+        storage.rmdir(&path("d")).unwrap();
     }
 }
 
 #[test]
-fn a_partial_file_can_be_deleted_unless_it_is_being_resumed_fs_15() {
+fn a_record_moves_with_its_directory_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let forget = |user| kind(storage.forget_partial(&path("f"), user));
-        cut(&storage, "f", WriteMode::Replace, b"0123");
-        assert_eq!(forget(b"bob"), Some(NotFound));
-        let upload = storage.write_as(&path("f"), WriteMode::From(4), USER).unwrap();
-        assert_eq!(forget(USER), Some(Busy));
-        drop(upload);
-        assert_eq!(kept(&storage, "f"), Some(4));
-        // A storage that keeps nothing has no partial uploads.
-        let other = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
-        assert_eq!(kind(other.forget_partial(&path("f"), USER)), Some(NotFound));
-        assert_eq!(kept(&storage, "f"), Some(4));
-        assert_eq!(forget(USER), None);
-        assert_eq!(forget(USER), Some(NotFound));
-        assert!(tree.names("").is_empty());
+        fs::create_dir_all(tree.root.join("d/in")).unwrap();
+        tree.put("d/in/old", "old");
+        cut(&storage, "d/in/new", WriteMode::Replace, b"0123");
+        cut(&storage, "d/in/old", WriteMode::Replace, b"0123");
+        let running = begin(&storage, "d/in/running", WriteMode::Replace, b"01");
+        storage.rename(&path("d"), &path("e"), true).unwrap();
+        assert!(is_running(&storage, "e/in/running"));
+        drop(running);
+        assert_eq!(
+            ["e/in/new", "e/in/old", "e/in/running"].map(|name| kept(&storage, name)),
+            [Some(4), Some(4), Some(2)]
+        );
+        for name in ["e/in/new", "e/in/old", "e/in/running"] {
+            finish(&storage, name, WriteMode::Resume(2), b"new");
+            assert_eq!(tree.get(name), b"01new");
+        }
+        assert_eq!(tree.names_with_records("e/in"), ["new", "old", "running"]);
+        fs::remove_dir_all(tree.root.join("e")).unwrap();
+    }
+}
+
+#[test]
+fn a_record_can_be_forgotten_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for old in [None, Some("old")] {
+            set(&tree, "f", old);
+            let forget =
+                |user| storage.forget(&path("f"), Some(user)).unwrap().map(|found| found.kept);
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            assert_eq!(forget(b"bob"), None);
+            assert_eq!((kept(&storage, "f"), forget(USER), forget(USER)), (Some(4), Some(4), None));
+            // A running upload goes on, and leaves no record any more.
+            let upload = begin(&storage, "f", WriteMode::Replace, b"0123");
+            let found = storage.forget(&path("f"), Some(USER)).unwrap();
+            assert!(found.is_some_and(|found| found.is_running));
+            drop(upload);
+            assert_eq!(kept(&storage, "f"), None);
+            let upload = begin(&storage, "f", WriteMode::Replace, b"0123");
+            assert!(forget(USER).is_some());
+            upload.commit().unwrap();
+            assert_eq!(
+                (tree.get("f"), tree.names_with_records("")),
+                (b"0123".into(), vec!["f".into()])
+            );
+        }
+        fs::remove_file(tree.root.join("f")).unwrap();
+    }
+    for name in ["/", "gone/f", ".ftp-upload-0123456789abcdef", "f/../g"] {
+        assert_eq!(tree.storage().unfinished(&path(name), Some(USER)).unwrap(), None, "{name}");
+        assert_eq!(tree.storage().forget(&path(name), Some(USER)).unwrap(), None, "{name}");
     }
 }
 
@@ -470,10 +601,10 @@ fn a_refused_rmdir_keeps_the_partial_files_in_the_directory_fs_15_cm_87() {
         storage.mkdir(&path("d")).unwrap();
         let names: Vec<String> = (0..20).map(|number| format!("d/{number}")).collect();
         names.iter().for_each(|name| cut(&storage, name, WriteMode::Create, b"01234"));
-        let upload = storage.write_as(&path("d/7"), WriteMode::From(5), USER).unwrap();
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        let upload = storage.write_as(&path("d/7"), WriteMode::Resume(5), USER).unwrap();
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
+        upload.abort(StreamEnd::Cut);
         assert!(names.iter().all(|name| kept(&storage, name) == Some(5)));
-        upload.abort(StreamEnd::Abort);
         storage.rmdir(&path("d")).unwrap();
     }
 }
@@ -482,36 +613,25 @@ fn a_refused_rmdir_keeps_the_partial_files_in_the_directory_fs_15_cm_87() {
 fn a_resumed_upload_does_not_overwrite_a_newer_file_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        for (mode, want) in [(WriteMode::From(2), Exists), (WriteMode::Append, Busy)] {
-            cut(&storage, "f", WriteMode::Replace, b"0123");
-            let upload = storage.write_as(&path("f"), mode, USER).unwrap();
-            tree.put("f", "other");
-            assert_eq!(kind(upload.commit()), Some(want));
-            assert_eq!((tree.get("f"), tree.names("")), (b"other".to_vec(), vec!["f".into()]));
-            storage.remove(&path("f")).unwrap();
+        for old in [None, Some("old")] {
+            for (mode, want) in [(WriteMode::Resume(2), Exists), (WriteMode::Append, Busy)] {
+                set(&tree, "f", old);
+                if mode != WriteMode::Append {
+                    cut(&storage, "f", WriteMode::Replace, b"0123");
+                } else if old.is_some() {
+                    continue;
+                }
+                let upload = storage.write_as(&path("f"), mode, USER).unwrap();
+                tree.put("f", "other");
+                assert_eq!(kind(upload.commit()), Some(want));
+                assert_eq!(
+                    (tree.get("f"), tree.names_with_records("")),
+                    (b"other".into(), vec!["f".into()])
+                );
+                storage.remove(&path("f")).unwrap();
+            }
         }
     }
-}
-
-#[test]
-fn the_sweeper_ends_with_its_storage_fs_14() {
-    let tree = Tree::new();
-    let storage = tree.storage();
-    storage.start_sweeper().unwrap();
-    storage.start_sweeper().unwrap();
-    let root = Arc::downgrade(&storage.files.root);
-    let (kept, news) = mpsc::channel();
-    drop(storage);
-    // The sweeper may still be in its first walk.
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while root.strong_count() > 0 {
-        assert!(std::time::Instant::now() < end);
-        std::thread::yield_now();
-    }
-    // If nothing is kept, the sweeper waits until the root is dropped.
-    kept.send(()).unwrap();
-    drop(kept);
-    assert!(!sweep::wait(&news, None));
 }
 
 #[test]
@@ -533,21 +653,4 @@ fn new_files_and_directories_obey_the_umask_set_fs_17() {
             storage.rmdir(&path("d")).unwrap();
         }
     }
-}
-
-#[test]
-fn walks_have_a_low_priority() {
-    let tree = Tree::new();
-    let storage = tree.storage();
-    storage.start_sweeper().unwrap();
-    // Field 19 of stat(5) is the nice value; the fields after the name begin with number 3.
-    let is_low = |stat: String| {
-        let (head, rest) = stat.rsplit_once(") ").unwrap();
-        head.ends_with("(sweep") && rest.split(' ').nth(19 - 3) == Some("10")
-    };
-    wait_until("the walk has a low priority", || {
-        let threads = fs::read_dir("/proc/self/task").unwrap();
-        let stats = threads.filter_map(|it| fs::read_to_string(it.ok()?.path().join("stat")).ok());
-        stats.into_iter().any(is_low)
-    });
 }

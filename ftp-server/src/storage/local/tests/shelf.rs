@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use super::super::directory::Directory;
 use super::super::kept_uploads::Part;
 use super::*;
-use crate::storage::RoomFor;
+use crate::storage::unfinished::REMEMBERED;
+use crate::storage::{RoomFor, StreamEnd};
 
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
@@ -15,10 +16,19 @@ fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
     upload.write_all(&vec![b'c'; length]).unwrap();
 }
 
-/// Returns the names that have a partial upload.
+/// Returns the number of kept bytes; `None` without a record.
+fn size(storage: &LocalStorage, user: &str, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(user.as_bytes())).unwrap().map(|found| found.kept)
+}
+
+/// Returns the names that have a record.
+fn recorded<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a str> {
+    names.iter().copied().filter(|name| size(storage, user, name).is_some()).collect()
+}
+
+/// Returns the names of which bytes are kept.
 fn kept<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a str> {
-    let is_kept = |name: &str| storage.partial_size(&path(name), user.as_bytes()).is_ok();
-    names.iter().copied().filter(|name| is_kept(name)).collect()
+    names.iter().copied().filter(|name| size(storage, user, name) > Some(0)).collect()
 }
 
 #[test]
@@ -38,10 +48,13 @@ fn the_oldest_partial_files_of_a_user_are_evicted_fs_15() {
             cut(&storage, "bob", "a", 100);
             NAMES.iter().for_each(|name| cut(&storage, "ann", name, 100));
             assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
+            // A record goes only if there are too many.
+            let records = if files == 0 { NAMES.len() } else { files.min(NAMES.len()) };
+            assert_eq!(recorded(&storage, "ann", &NAMES).len(), records, "{files} {bytes}");
             // Partial uploads of other users stay.
             assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
             for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
-                let _ = storage.forget_partial(&path(name), user.as_bytes());
+                let _ = storage.forget(&path(name), Some(user.as_bytes()));
             }
             assert_eq!(tree.names("").len() + tree.names("d").len(), 1);
         }
@@ -55,19 +68,19 @@ fn a_partial_file_over_the_limit_keeps_its_beginning_fs_15() {
         let storage = storage
             .with(|config| (config.partial_files, config.partial_bytes) = (0, 250))
             .with(|config| config.quota = 10_000);
-        let told = |name: &str| storage.partial_size(&path(name), b"ann").ok();
+        let size = |name: &str| size(&storage, "ann", name);
         cut(&storage, "ann", "small", 100);
         cut(&storage, "ann", "f", 400);
-        assert_eq!((told("small"), told("f")), (None, Some(249)));
+        assert_eq!((size("small"), size("f")), (Some(0), Some(250)));
         assert_eq!(storage.left().unwrap(), Some(10_000 - 250));
         // A partial upload stays even if more of it arrives than fits.
         for length in [1, 2, 300] {
-            let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+            let mut resumed = storage.write_as(&path("f"), WriteMode::Resume(249), b"ann").unwrap();
             resumed.write_all(&vec![b'r'; length]).unwrap();
             drop(resumed);
-            assert_eq!((told("f"), storage.left().unwrap()), (Some(249), Some(10_000 - 250)));
+            assert_eq!((size("f"), storage.left().unwrap()), (Some(250), Some(10_000 - 250)));
         }
-        let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+        let mut resumed = storage.write_as(&path("f"), WriteMode::Resume(249), b"ann").unwrap();
         resumed.write_all(&[b'e'; 300]).unwrap();
         resumed.commit().unwrap();
         assert_eq!(tree.get("f"), [[b'c'; 249].as_slice(), &[b'e'; 300]].concat());
@@ -97,7 +110,7 @@ fn partial_files_stay_limited_after_their_directory_moves_fs_15() {
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
     // A completed partial upload is no longer kept, and one that was moved is not found.
     let left = kept(&storage, "ann", &["f/b", "c"]);
-    let mut resumed = storage.write_as(&path(left[0]), WriteMode::From(9), b"ann").unwrap();
+    let mut resumed = storage.write_as(&path(left[0]), WriteMode::Resume(9), b"ann").unwrap();
     resumed.write_all(b"!").unwrap();
     resumed.commit().unwrap();
     cut(&storage, "ann", "h", 10);
@@ -111,21 +124,47 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let hidden = |name: &str| name::kept(b"ann", name.as_bytes());
+        let hidden = |name: &str| name::of_record(Some(b"ann"), name.as_bytes(), None).kept;
         let shown = |name: &str| tree.root.join(String::from_utf8(hidden(name)).unwrap());
-        let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
+        let then = std::time::SystemTime::now() - REMEMBERED - REMEMBERED / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // Another walk may find this state when the upload is a day old, before it removes the
+        // Another walk may find this state when the upload is too old, before it removes the
         // upload.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
-        storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
+        let above = root::metadata_of(&directory).unwrap().identity;
+        storage.files.root.usage().shelf().put(Part::new(Vec::new(), above, &hidden("a"), found));
         let [given_up, left] = ["a", "b"].map(shown);
         cut(&storage, "ann", "c", 10);
         assert_eq!((given_up.exists(), left.exists()), (false, true));
         let given_up = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
-        assert!(given_up.is_ok() && tree.names("").is_empty());
+        assert!(given_up.is_ok() && kept(&storage, "ann", &["b", "c"]).is_empty());
+        let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn an_upload_that_replaces_a_file_is_kept_within_the_same_limits_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage =
+            storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 250));
+        tree.put("old", "old");
+        cut(&storage, "ann", "old", 100);
+        cut(&storage, "ann", "new", 200);
+        assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [Some(0), Some(200)]);
+        cut(&storage, "ann", "old", 300);
+        assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [Some(250), Some(0)]);
+        // A record without bytes counts as a file.
+        ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 0));
+        assert_eq!(recorded(&storage, "ann", &["old", "new", "a", "b"]), ["a", "b"]);
+        ["a", "b"].iter().for_each(|name| {
+            storage.forget(&path(name), Some(b"ann")).unwrap();
+        });
+        assert_eq!(tree.names_with_records(""), ["old"]);
+        fs::remove_file(tree.root.join("old")).unwrap();
     }
 }
 
@@ -143,6 +182,7 @@ fn externally_removed_partial_files_no_longer_count_fs_15() {
         cut(&storage, "ann", "c", 15);
         assert_eq!(kept(&storage, "ann", &["b", "c"]), ["b", "c"]);
         let _ = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
+        let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         fs::create_dir(tree.root.join("d")).unwrap();
         assert_eq!(tree.names(""), ["d"]);
     }
@@ -154,45 +194,49 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let mut resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        let mut resumed = storage.write_as(&path("a"), WriteMode::Resume(9), b"ann").unwrap();
         cut(&storage, "ann", "c", 10);
-        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
+        assert_eq!(["b", "c"].map(|name| size(&storage, "ann", name)), [Some(10), Some(10)]);
         resumed.write_all(b"!!").unwrap();
-        // Another interruption does not evict the resumed upload.
+        // It counts again once it is interrupted.
         drop(resumed);
-        assert_eq!(storage.partial_size(&path("a"), b"ann").unwrap(), 10);
+        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
+        assert_eq!(size(&storage, "ann", "a"), Some(11));
         // A lack of space does not evict the resumed upload.
-        let resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        let resumed = storage.write_as(&path("a"), WriteMode::Resume(11), b"ann").unwrap();
         let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
         assert!(free < u64::MAX);
-        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a"]);
-        resumed.abort(crate::storage::StreamEnd::Abort);
-        assert!(tree.names("").is_empty());
+        assert_eq!(size(&storage, "ann", "c"), Some(0));
+        resumed.abort(StreamEnd::Failed);
+        assert_eq!(size(&storage, "ann", "a"), Some(11));
+        let _ = ["a", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
+        assert!(tree.names_with_records("").is_empty());
     }
 }
 
 #[test]
 fn claiming_a_swept_temporary_file_fails_with_eexist_fs_12_fs_14() {
     let tree = Tree::new();
-    let storage = tree.deprived(true, false);
+    let storage = tree.storage();
     let directory = Directory::open(&storage.files.root, b"").unwrap();
-    let name = name::temporary().unwrap();
+    let name = name::temporary(b"f").unwrap();
     let shown = tree.root.join(std::str::from_utf8(&name).unwrap());
     let claim = |file: &fs::File| {
         let file = OwnedFd::from(file.try_clone().unwrap());
-        replacement::claim(&directory, &name, &file)
+        replacement::claim(&directory, name.clone(), file).map(drop)
     };
     // Another sweeper has locked the file, and is about to remove it.
     let file = fs::File::create_new(&shown).unwrap();
     let other = fs::File::open(&shown).unwrap();
     other.try_lock().unwrap();
     assert_eq!(claim(&file), Err(Errno::EXIST));
-    assert!(!shown.exists());
-    // The other sweeper was faster: the file is gone.
+    // The other sweeper was faster: the file is gone, or another upload has its name.
+    fs::remove_file(&shown).unwrap();
     drop(other);
     assert_eq!(claim(&file), Err(Errno::EXIST));
-    let file = fs::File::create_new(&shown).unwrap();
-    assert_eq!(claim(&file), Ok(()));
+    let next = fs::File::create_new(&shown).unwrap();
+    assert_eq!(claim(&file), Err(Errno::EXIST));
+    assert_eq!(claim(&next), Ok(()));
     assert!(fs::File::open(&shown).unwrap().try_lock().is_err());
 }
 

@@ -145,18 +145,21 @@ fn only_one_of_two_concurrent_creates_succeeds() {
 }
 
 #[test]
-fn aborted_uploads_leave_nothing() {
+fn cut_uploads_of_shared_logins_and_appends_leave_no_bytes() {
     let fake = Fake::start();
     let storage = on(&fake);
-    fake.store("old", b"old");
     for name in ["new", "old"] {
         for length in [3, PART + 3, 2 * PART + 3] {
-            for end in [StreamEnd::Abort, StreamEnd::Failed] {
-                let upload = storage.write_as(&path(name), WriteMode::Replace, USER);
-                let mut upload = upload.unwrap();
+            for mode in [WriteMode::Replace, WriteMode::Append] {
+                fake.store("old", b"old");
+                let mut upload = storage.write(&path(name), mode).unwrap();
                 upload.write_all(&content(length)).unwrap();
-                upload.abort(end);
-                assert_eq!(fake.keys(""), ["old"], "{name} {length} {end:?}");
+                upload.abort(StreamEnd::Cut);
+                let found = storage.unfinished(&path(name), None).unwrap();
+                let want = (mode == WriteMode::Replace).then_some(0);
+                assert_eq!(found.map(|found| found.kept), want, "{name} {length} {mode:?}");
+                storage.forget(&path(name), None).unwrap();
+                assert_eq!(fake.keys(""), ["old"], "{name} {length} {mode:?}");
                 assert_eq!((fake.content("old").unwrap(), fake.uploads()), (b"old".to_vec(), 0));
             }
         }
@@ -242,17 +245,6 @@ fn disabled_checksums_are_not_sent_to_the_store() {
         assert_eq!(kind(stored), checksums.then_some(Kind::Io));
         assert_eq!(kind(storage.mkdir(&path("d"))), checksums.then_some(Kind::Io));
     }
-}
-
-#[test]
-fn an_upload_says_whether_it_replaces_an_object() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    for mode in [WriteMode::Replace, WriteMode::Create, WriteMode::Append] {
-        assert!(!storage.write(&path("new"), mode).unwrap().replaces(), "{mode:?}");
-    }
-    fake.store("old", b"1");
-    assert!(storage.write(&path("old"), WriteMode::Replace).unwrap().replaces());
 }
 
 #[test]

@@ -5,8 +5,18 @@ use ftp_tests::wait::wait_until;
 use super::fake::Fault;
 use super::*;
 
+fn unfinished(storage: &S3Storage, user: Option<&[u8]>) -> Option<Unfinished> {
+    storage.unfinished(&path("f"), user).unwrap()
+}
+
+/// Returns the number that `SIZE` tells; `None` if no bytes are kept.
 fn told(storage: &S3Storage, name: &str) -> Option<u64> {
-    storage.partial_size(&path(name), USER).ok()
+    let found = storage.unfinished(&path(name), Some(USER)).unwrap();
+    found.filter(|found| found.kept > 0).map(|found| found.kept - 1)
+}
+
+fn forget(storage: &S3Storage) -> Result<Option<Unfinished>, StorageError> {
+    storage.forget(&path("f"), Some(USER))
 }
 
 #[test]
@@ -20,12 +30,12 @@ fn another_server_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
         assert_eq!(names(&other, "/"), [""; 0]);
         let size = told(&other, "f").unwrap();
         assert_eq!(size, length as u64 - 1);
-        assert_eq!(other.partial_size(&path("f"), b"bob").unwrap_err().kind, Kind::NotFound);
+        assert_eq!(unfinished(&other, Some(b"bob")), None);
         let start = usize::try_from(size).unwrap();
         let more = (start + 7).max(PART);
-        cut(&other, "f", WriteMode::From(size), &bytes[start..more]);
+        cut(&other, "f", WriteMode::Resume(size), &bytes[start..more]);
         assert_eq!(told(&one, "f"), Some(more as u64 - 1));
-        put(&one, "f", WriteMode::From(more as u64 - 1), &bytes[more - 1..]).unwrap();
+        put(&one, "f", WriteMode::Resume(more as u64 - 1), &bytes[more - 1..]).unwrap();
         assert!(fake.content("f").unwrap() == bytes, "{length}");
         assert_eq!((told(&one, "f"), fake.uploads()), (None, 0));
         assert_eq!(fake.keys(".ftp-server/"), [""; 0]);
@@ -47,7 +57,7 @@ fn the_reported_partial_size_is_always_below_the_file_size_fs_15() {
     upload.abort(StreamEnd::Cut);
     let size = told(&storage, "f").unwrap();
     assert_eq!(size, bytes.len() as u64 - 1);
-    put(&storage, "f", WriteMode::From(size), &bytes[bytes.len() - 1..]).unwrap();
+    put(&storage, "f", WriteMode::Resume(size), &bytes[bytes.len() - 1..]).unwrap();
     assert!(fake.content("f").unwrap() == bytes);
 }
 
@@ -71,7 +81,7 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
         fake.age(9);
         let before = fake.last_change(".ftp-server/");
         wait_until("the note is renewed", || fake.last_change(".ftp-server/") > before);
-        let refused = other.write_as(&path("f"), WriteMode::From(PART as u64), USER);
+        let refused = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER);
         assert_eq!(kind(refused), Some(Kind::Busy));
     }
     upload.abort(StreamEnd::Cut);
@@ -90,10 +100,10 @@ fn complete_parts_of_a_dead_server_can_be_resumed_fs_15() {
     // The last stored part could be the end of the file.
     let size = told(&other, "f").unwrap();
     assert_eq!(size, 2 * PART as u64);
-    let inside = other.write_as(&path("f"), WriteMode::From(size - 1), USER);
+    let inside = other.write_as(&path("f"), WriteMode::Resume(size - 1), USER);
     assert_eq!(kind(inside), Some(Kind::BadRestart));
     let rest = &bytes[usize::try_from(size).unwrap()..];
-    put(&other, "f", WriteMode::From(size), rest).unwrap();
+    put(&other, "f", WriteMode::Resume(size), rest).unwrap();
     assert!(fake.content("f").unwrap() == bytes);
     assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
 }
@@ -129,7 +139,7 @@ fn a_server_notices_that_its_upload_was_taken_over_fs_18() {
     wait_until("the other server takes the upload up", || {
         // As if the server had not renewed its notes for a while.
         fake.age(100);
-        resumed = other.write_as(&path("f"), WriteMode::From(PART as u64), USER).ok();
+        resumed = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER).ok();
         resumed.is_some()
     });
     wait_until("the first one notices", || kind(first.ready()) == Some(Kind::Busy));
@@ -148,7 +158,7 @@ fn two_sessions_of_one_upload_never_mix_their_bytes_fs_18() {
     let (one, other) = (on(&fake), on(&fake));
     let mut first = write(&one, &fake, &bytes[..2 * PART + 1], 2);
     fake.age(100);
-    let mut second = other.write_as(&path("f"), WriteMode::From(PART as u64), USER).unwrap();
+    let mut second = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER).unwrap();
     let changed: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
     second.write_all(&changed[PART..3 * PART + 1]).unwrap();
     while !second.ready().unwrap() {}
@@ -178,9 +188,8 @@ fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
     };
     for length in [10, PART + 10] {
         kept(length);
-        storage.forget_partial(&path("f"), USER).unwrap();
-        assert_eq!(told(&storage, "f"), None);
-        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), Some(Kind::NotFound));
+        assert_eq!(forget(&storage).unwrap().map(|found| found.kept), Some(length as u64));
+        assert_eq!(forget(&storage).unwrap(), None);
         kept(length);
         put(&storage, "f", WriteMode::Replace, b"new").unwrap();
         storage.remove(&path("f")).unwrap();
@@ -193,11 +202,11 @@ fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
         assert_eq!(fake.content("f").unwrap(), b"othermore");
         storage.remove(&path("f")).unwrap();
         assert_eq!(told(&storage, "f"), None);
-        // A day passes.
+        // Half a day passes.
         kept(length);
-        fake.age(24 * 3_600);
+        fake.age(12 * 3_600);
         assert_eq!(told(&storage, "f"), None);
-        let refused = storage.write_as(&path("f"), WriteMode::From(4), USER);
+        let refused = storage.write_as(&path("f"), WriteMode::Resume(4), USER);
         assert_eq!(kind(refused), Some(Kind::BadRestart));
         // After a while, the store sweeps by itself.
         assert!(store_at(&fake).sweep().unwrap() <= 1);
@@ -222,7 +231,7 @@ fn a_failed_upload_abort_is_an_error_unless_the_upload_is_missing() {
         let storage = on(&fake);
         cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
         fake.fail("AbortMultipartUpload", 0, 99, fault);
-        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), want);
+        assert_eq!(kind(forget(&storage)), want);
     }
 }
 
@@ -232,8 +241,8 @@ fn keep_partials_false_keeps_no_partial_files() {
     let storage = on(&fake).keep_partials(false);
     for length in [10, PART + 10] {
         cut(&storage, "f", WriteMode::Create, &content(length));
-        assert_eq!(told(&storage, "f"), None);
-        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 0), "{length}");
+        assert_eq!(unfinished(&storage, Some(USER)).map(|found| found.kept), Some(0));
+        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 1), "{length}");
     }
 }
 
@@ -241,7 +250,7 @@ fn keep_partials_false_keeps_no_partial_files() {
 fn expired_partial_files_are_removed_at_startup() {
     let fake = Fake::start();
     cut(&on(&fake), "f", WriteMode::Create, &content(PART + 10));
-    fake.age(24 * 3_600);
+    fake.age(12 * 3_600);
     assert!(fake.uploads() == 1 && !fake.keys("").is_empty());
     let started = settings(&fake.endpoint()).lease(Duration::from_secs(2)).build().unwrap();
     let is_removed = || fake.uploads() == 0 && fake.keys("").is_empty();
@@ -256,15 +265,14 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     for length in [10, PART + 10] {
         let size = length as u64;
         cut(&storage, "f", WriteMode::Replace, &content(length));
-        let first = storage.write_as(&path("f"), WriteMode::From(size), USER).unwrap();
-        let second = storage.write_as(&path("f"), WriteMode::From(size), USER);
+        let first = storage.write_as(&path("f"), WriteMode::Resume(size), USER).unwrap();
+        let second = storage.write_as(&path("f"), WriteMode::Resume(size), USER);
         assert_eq!(kind(second), Some(Kind::Busy));
-        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), Some(Kind::Busy));
+        assert!(unfinished(&storage, Some(USER)).unwrap().is_running);
         // A third upload starts from the beginning and completes first.
         put(&storage, "f", WriteMode::Replace, b"whole").unwrap();
-        // The parts of the first upload are discarded, because they do not belong to this file.
-        let refused = if length > PART { Kind::Busy } else { Kind::Exists };
-        assert_eq!(kind(first.commit()), Some(refused));
+        // The first upload was not to replace this file.
+        assert_eq!(kind(first.commit()), Some(Kind::Exists));
         assert_eq!(fake.content("f").unwrap(), b"whole");
         storage.remove(&path("f")).unwrap();
         assert_eq!((told(&storage, "f"), fake.uploads()), (None, 0), "{length}");
@@ -272,59 +280,108 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
 }
 
 #[test]
-fn a_failed_completion_keeps_the_uploaded_parts_hf_17() {
+fn a_failed_upload_keeps_only_bytes_of_earlier_ones_fs_15_hf_17() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let bytes = content(3 * PART);
+    for (old, former) in [(None, 0), (None, 10), (Some(b"old"), 10), (Some(b"old"), PART + 10)] {
+        old.into_iter().for_each(|old| fake.store("f", old));
+        if former > 0 {
+            cut(&storage, "f", WriteMode::Replace, &bytes[..former]);
+        }
+        let mode = if former > 0 { WriteMode::Resume(former as u64) } else { WriteMode::Replace };
+        for operation in ["CompleteMultipartUpload", "UploadPart"] {
+            fake.fail(operation, 0, 99, Fault::Refuse(503, "SlowDown"));
+            let mut upload = storage.write_as(&path("f"), mode, USER).unwrap();
+            match upload.write_all(&bytes[former..]).and_then(|()| upload.flush()) {
+                Ok(()) => assert_eq!(kind(upload.commit()), Some(Kind::Busy)),
+                Err(_) => upload.abort(StreamEnd::Failed),
+            }
+            fake.works();
+            let found = unfinished(&storage, Some(USER)).unwrap();
+            assert_eq!((found.kept, found.is_running), (former as u64, false), "{operation}");
+            assert_eq!(fake.content("f"), old.map(|old| old.to_vec()));
+        }
+        put(&storage, "f", mode, &bytes[former..]).unwrap();
+        assert!(fake.content("f").unwrap() == bytes);
+        assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupted_replacement_can_be_resumed_at_every_server_fs_13_fs_15() {
+    let fake = Fake::start();
+    let (one, other) = (on(&fake), on(&fake));
+    let bytes = content(2 * PART + 9);
+    for length in [100, PART + 1] {
+        fake.store("f", b"old");
+        cut(&one, "f", WriteMode::Replace, &bytes[..length]);
+        assert_eq!(told(&other, "f"), Some(length as u64 - 1));
+        assert_eq!(fake.content("f").unwrap(), b"old");
+        assert!([Some(&b"bob"[..]), None].map(|user| unfinished(&other, user)) == [None, None]);
+        put(&other, "f", WriteMode::Resume(length as u64 - 1), &bytes[length - 1..]).unwrap();
+        assert!(fake.content("f").unwrap() == bytes);
+        // Another program stores a file, before and after the upload is resumed.
+        cut(&one, "f", WriteMode::Replace, &bytes[..length]);
+        let mut upload = one.write_as(&path("f"), WriteMode::Resume(length as u64), USER).unwrap();
+        upload.write_all(b"more").unwrap();
+        fake.store("f", b"other");
+        assert_eq!(kind(upload.commit()), Some(Kind::Exists));
+        cut(&one, "f", WriteMode::Replace, &bytes[..length]);
+        fake.store("f", b"others");
+        assert_eq!(unfinished(&one, Some(USER)), None);
+        assert_eq!(fake.content("f").unwrap(), b"others");
+        one.remove(&path("f")).unwrap();
+        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_server_that_dies_leaves_a_record_fs_13_fs_15() {
+    let fake = Fake::start();
+    let lease = Duration::from_secs(2);
+    let (one, other) = (on(&fake), {
+        settings(&fake.endpoint()).lease(lease).build().unwrap().storage("").unwrap()
+    });
+    for (parts, kept) in [(1, 0), (2, PART as u64 + 1)] {
+        fake.store("f", b"old");
+        std::mem::forget(write(&one, &fake, &content(parts * PART + 1), parts));
+        let found = || unfinished(&other, Some(USER)).unwrap();
+        wait_until("the lease expires", || !found().is_running);
+        assert_eq!(found().kept, kept);
+        put(&other, "f", WriteMode::Replace, b"new").unwrap();
+        other.remove(&path("f")).unwrap();
+        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 0));
+    }
+}
+
+#[test]
+fn an_overtaken_upload_is_stored_but_leaves_no_record_fs_15_fs_18() {
     let fake = Fake::start();
     let storage = on(&fake);
     let bytes = content(2 * PART + 9);
-    fake.fail("CompleteMultipartUpload", 0, 99, Fault::Refuse(503, "SlowDown"));
-    let refused = put(&storage, "f", WriteMode::Create, &bytes);
-    assert_eq!(kind(refused), Some(Kind::Busy));
-    fake.works();
-    fake.age(100);
-    let size = told(&storage, "f").unwrap();
-    assert_eq!(size, 2 * PART as u64);
-    put(&storage, "f", WriteMode::From(size), &bytes[2 * PART..]).unwrap();
-    assert!(fake.content("f").unwrap() == bytes);
-}
-
-#[test]
-fn an_interrupted_replacement_is_known_to_every_server_fs_13_fs_15() {
-    let fake = Fake::start();
-    let (one, other) = (on(&fake), on(&fake));
-    let is_known = |user| other.has_cut_replacement(&path("f"), user);
-    // The bytes of one part are not stored before more bytes follow.
-    for (length, signed_at_once) in [(100, false), (PART + 1, true)] {
-        put(&one, "f", WriteMode::Replace, format!("old {length}").as_bytes()).unwrap();
-        assert!(!is_known(Some(USER)));
-        cut(&one, "f", WriteMode::Replace, &content(length));
-        assert!(is_known(Some(USER)) && !is_known(Some(b"bob")) && !is_known(None), "{length}");
-        put(&other, "f", WriteMode::Replace, b"newer").unwrap();
-        assert!(!is_known(Some(USER)), "{length}");
-        let upload = {
-            let mut upload = one.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
-            upload.write_all(&content(length)).unwrap();
-            let parts = usize::from(signed_at_once);
-            wait_until("the part is stored", || upload.ready().unwrap() && fake.parts() == parts);
-            upload
-        };
-        // Simulates the death of the server.
-        std::mem::forget(upload);
-        assert_eq!(is_known(Some(USER)), signed_at_once, "{length}");
-        one.remove(&path("f")).unwrap();
-        assert!(!is_known(Some(USER)));
+    for is_cut in [true, false] {
+        let mut first = write(&storage, &fake, &bytes[..PART + 1], 1);
+        let mut second = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
+        second.write_all(b"second").unwrap();
+        second.commit().unwrap();
+        if is_cut {
+            first.abort(StreamEnd::Cut);
+            assert_eq!(fake.content("f").unwrap(), b"second");
+        } else {
+            first.write_all(&bytes[PART + 1..]).unwrap();
+            first.commit().unwrap();
+            assert!(fake.content("f").unwrap() == bytes);
+        }
+        assert_eq!(unfinished(&storage, Some(USER)), None);
+        storage.remove(&path("f")).unwrap();
+        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 0));
     }
-    // After a day, the sign has no effect and is swept.
-    put(&one, "f", WriteMode::Replace, b"old").unwrap();
-    cut(&one, "f", WriteMode::Replace, b"new");
-    assert!(is_known(Some(USER)) && !fake.keys(".ftp-server/replacing/").is_empty());
-    fake.age(25 * 3_600);
-    assert!(!is_known(Some(USER)));
-    store_at(&fake).sweep().unwrap();
-    assert_eq!(fake.keys(".ftp-server/replacing/"), [""; 0]);
 }
 
 #[test]
-fn a_finished_replacement_leaves_no_marker_fs_13() {
+fn a_finished_replacement_leaves_no_record_fs_13() {
     let fake = Fake::start();
     let storage = on(&fake);
     for length in [100, 2 * PART] {

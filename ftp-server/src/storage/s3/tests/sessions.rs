@@ -217,9 +217,9 @@ fn s3_requests_per_command() {
             ("STOR e/g", b"new", [2, 1, 0]),
             ("MKD n", b"", [2, 1, 0]),
             ("RMD n", b"", [2, 0, 1]),
-            ("DELE f", b"", [0, 2, 1]),
+            ("DELE f", b"", [1, 2, 1]),
             ("RNFR old", b"", [0, 1, 0]),
-            ("RNTO to", b"", [2, 5, 1]),
+            ("RNTO to", b"", [3, 5, 1]),
         ] {
             let before = requests(&fake);
             match command.split_once(' ') {

@@ -24,5 +24,5 @@ pub(crate) use texts::{
 };
 pub(crate) use words::{
     CLIENTS, CONFINE, LOG, ON_FAILURE, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, PARTIAL, REUSE, SWITCH,
-    SYNC, TLS, VERSION,
+    SYNC, TLS, TYPE, VERSION,
 };

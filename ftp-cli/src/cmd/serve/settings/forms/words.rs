@@ -1,8 +1,8 @@
 //! Forms of values that are one of a few words.
 
 use ftp_server::{
-    ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, SessionReuse, SyncPolicy,
-    TlsPolicy, TlsVersion, WithoutLedger,
+    ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, RepresentationType,
+    SessionReuse, SyncPolicy, TlsPolicy, TlsVersion, WithoutLedger,
 };
 
 use crate::cmd::serve::settings::form::{Form, unless_empty};
@@ -38,6 +38,7 @@ pub(crate) const OWN_PARTIAL: Form<Option<PartialPolicy>> = own(Kind::Text);
 pub(crate) const OWN_SYNC: Form<Option<SyncPolicy>> = own(Kind::Text);
 pub(crate) const SWITCH: Form<bool> = one_of(Kind::Switch);
 pub(crate) const TLS: Form<TlsPolicy> = one_of(Kind::Text);
+pub(crate) const TYPE: Form<RepresentationType> = one_of(Kind::Text);
 pub(crate) const REUSE: Form<SessionReuse> = one_of(Kind::Text);
 pub(crate) const VERSION: Form<TlsVersion> = one_of(Kind::Text);
 pub(crate) const CLIENTS: Form<ClientCertificates> = one_of(Kind::Text);
@@ -54,6 +55,10 @@ impl Words for bool {
 impl Words for TlsPolicy {
     const WORDS: &[(&str, Self)] =
         &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Words for RepresentationType {
+    const WORDS: &[(&str, Self)] = &[("ascii", Self::Ascii), ("image", Self::Image)];
 }
 
 impl Words for SessionReuse {

@@ -74,7 +74,7 @@ fn changes_that_a_walk_may_have_missed_are_recorded_hp_23() {
         let added = (Cost::bytes(30), false);
         assert_eq!(during(&|| store(&free, "b", WriteMode::Append, 30).unwrap()), added);
         assert_eq!(during(&|| cut(&free, "c", WriteMode::Replace, 50)), one(50));
-        assert_eq!(during(&|| store(&free, "c", WriteMode::From(50), 20).unwrap()), one(70));
+        assert_eq!(during(&|| store(&free, "c", WriteMode::Resume(50), 20).unwrap()), one(70));
         // The walk may have counted a removed file, so its cost is not subtracted.
         let remove = |name: &str| storage.remove(&path(name)).unwrap();
         assert_eq!(during(&|| ["e/a", "b", "c"].into_iter().for_each(remove)), none);
@@ -183,7 +183,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     let missing = storage.write(&path("no/where"), WriteMode::Create);
     assert_eq!(kind(missing), Some(StorageErrorKind::NotFound));
     // After an abort, no file was created.
-    begin("new", WriteMode::Create).abort(StreamEnd::Abort);
+    begin("new", WriteMode::Create).abort(StreamEnd::Failed);
     drop(begin("old", WriteMode::Append));
     assert_eq!(tree.names(""), ["old"]);
     // The upload then works as without the wait.

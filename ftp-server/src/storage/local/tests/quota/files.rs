@@ -34,7 +34,7 @@ fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
         // An interrupted upload takes a place until it is discarded.
         cut(&storage, "f", WriteMode::Replace, 50);
         assert_eq!(kind(store(&storage, "more", WriteMode::Create, 0)), over);
-        store(&storage, "f", WriteMode::From(40), 10).unwrap();
+        store(&storage, "f", WriteMode::Resume(40), 10).unwrap();
         tree.check(&storage, LIMIT, "resumed");
         storage.remove(&path("d/new")).unwrap();
         storage.rmdir(&path("d")).unwrap();
@@ -64,7 +64,7 @@ fn an_exceeded_file_limit_still_permits_writes_to_existing_files_hp_23_fs_15() {
         }
         assert_eq!(kind(store(&storage, "new", WriteMode::Create, 0)), over);
         assert_eq!(kind(storage.mkdir(&path("d"))), over);
-        store(&storage, "kept", WriteMode::From(49), 10).unwrap();
+        store(&storage, "kept", WriteMode::Resume(49), 10).unwrap();
         assert_eq!(storage.stat(&path("kept")).unwrap().size, 59);
         tree.check(&storage, LIMIT, "after");
         ["a", "b", "c", "kept"].iter().for_each(|name| storage.remove(&path(name)).unwrap());

@@ -46,6 +46,11 @@ fn store(
     }
 }
 
+/// Returns the number of bytes that are kept for the user `ann`.
+fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(b"ann")).unwrap().map(|found| found.kept)
+}
+
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
     let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
@@ -59,7 +64,8 @@ impl Tree {
         fn below(directory: &Path) -> Cost {
             let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
             let costs = entries.map(|entry| match entry.metadata().unwrap() {
-                _ if is_sign(&entry.path()) => Cost::default(),
+                // Running uploads count their bytes themselves.
+                _ if is_empty_record(&entry.path()) || is_running(&entry.path()) => Cost::default(),
                 file if file.is_file() => Cost::of_file(file.len()),
                 directory if directory.is_dir() => Cost::DIRECTORY.plus(below(&entry.path())),
                 _ => Cost::default(),
@@ -86,9 +92,11 @@ impl Tree {
 }
 
 impl Tree {
-    /// Like [`bytes`](Self::bytes), but works while files are created and removed.
+    /// Like [`bytes`](Self::bytes), but works while files are created and removed. An upload may
+    /// have the bytes of the file that it replaces a second time.
     fn total_file_size(&self) -> u64 {
         let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
+        let entries = entries.filter(|entry| !name::is_temporary(entry.file_name().as_bytes()));
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 }
@@ -101,20 +109,19 @@ fn an_interrupted_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         cut(&storage, "f", WriteMode::Replace, 1_000);
         assert_eq!(storage.left().unwrap(), Some(0));
         // The user sends the last byte again, because `SIZE` reported one byte less.
-        store(&storage, "f", WriteMode::From(999), 1).unwrap();
+        store(&storage, "f", WriteMode::Resume(999), 1).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
         tree.check(&storage, 1_000, "resumed");
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 1_000);
-        let more = kind(store(&storage, "f", WriteMode::From(999), 2));
+        let more = kind(store(&storage, "f", WriteMode::Resume(999), 2));
         assert_eq!(more, Some(StorageErrorKind::OverQuota));
         tree.check(&storage, 1_000, "refused");
         // The partial upload stays, without the byte to send again, until the quota permits the
         // rest.
-        let told = storage.partial_size(&path("f"), b"ann");
-        assert_eq!(told.unwrap(), 998);
+        assert_eq!(kept(&storage, "f"), Some(999));
         let storage = storage.with(|config| config.quota = 2_000);
-        store(&storage, "f", WriteMode::From(998), 3).unwrap();
+        store(&storage, "f", WriteMode::Resume(998), 3).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_001);
         storage.remove(&path("f")).unwrap();
     }
@@ -153,15 +160,15 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         check("a directory moved");
         storage.remove(&path("d/e/c")).unwrap();
         check("removed");
-        // The bytes of an interrupted upload count until it is resumed, discarded or aborted.
+        // The bytes of an interrupted upload count until it is resumed or discarded.
         cut(&storage, "f", WriteMode::Replace, 900);
-        assert_eq!(storage.partial_size(&path("f"), b"ann").unwrap(), 899);
+        assert_eq!(kept(&storage, "f"), Some(900));
         check("kept");
-        cut(&storage, "f", WriteMode::From(400), 100);
+        cut(&storage, "f", WriteMode::Resume(400), 100);
         check("kept, gone back and gone on");
         cut(&storage, "f", WriteMode::Replace, 40);
         check("kept again");
-        store(&storage, "f", WriteMode::From(40), 60).unwrap();
+        store(&storage, "f", WriteMode::Resume(40), 60).unwrap();
         check("resumed to the end");
         assert_eq!(storage.stat(&path("f")).unwrap().size, 100);
         storage.remove(&path("f")).unwrap();
@@ -170,16 +177,25 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         check("another one in its place");
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 70);
-        storage.forget_partial(&path("f"), b"ann").unwrap();
+        storage.forget(&path("f"), Some(b"ann")).unwrap();
         check("forgotten");
         cut(&storage, "f", WriteMode::Replace, 70);
-        let upload = storage.write_as(&path("f"), WriteMode::From(70), b"ann").unwrap();
-        upload.abort(StreamEnd::Abort);
-        check("given up");
+        let upload = storage.write_as(&path("f"), WriteMode::Resume(60), b"ann").unwrap();
+        upload.abort(StreamEnd::Failed);
+        check("failed");
         cut(&storage, "f", WriteMode::Replace, 70);
         store(&storage, "f", WriteMode::Append, 10).unwrap();
         check("a new file in its place");
-        storage.remove(&path("f")).unwrap();
+        cut(&storage, "f", WriteMode::Replace, 90);
+        check("kept beside the file");
+        cut(&storage, "f", WriteMode::Resume(80), 20);
+        check("kept beside the file, and gone on");
+        store(&storage, "f", WriteMode::Resume(100), 5).unwrap();
+        check("resumed over the file");
+        cut(&storage, "f", WriteMode::Replace, 90);
+        storage.rename(&path("before"), &path("f"), true).unwrap();
+        check("a file renamed to its name");
+        storage.rename(&path("f"), &path("before"), true).unwrap();
         cut(&storage, "d/e/f", WriteMode::Replace, 80);
         storage.rmdir(&path("d/e")).unwrap();
         check("gone with its directory");
@@ -199,10 +215,10 @@ fn an_upload_over_quota_is_refused_and_not_counted_hp_23_cm_105_cm_106_hf_03() {
         storage.files.root.usage().forget();
         for (mode, least) in [
             (WriteMode::Create, 6_001),
-            (WriteMode::Replace, 6_001),
+            (WriteMode::Replace, 10_001),
             (WriteMode::Append, 6_001),
             (WriteMode::From(4_000), 6_001),
-            (WriteMode::From(1_000), 5_001),
+            (WriteMode::From(1_000), 9_001),
         ] {
             let name = if mode == WriteMode::Create { "new" } else { "old" };
             assert_eq!(kind(store(&storage, name, mode, least)), over, "{mode:?}");
@@ -210,13 +226,21 @@ fn an_upload_over_quota_is_refused_and_not_counted_hp_23_cm_105_cm_106_hf_03() {
             assert!(tree.get("old") == [b'o'; 4_000], "{mode:?}");
             assert_eq!(tree.names(""), ["old"], "{mode:?}");
         }
-        // The old file counts only until the new file takes its name.
+        // The old file does not count, because the new file takes its place.
+        store(&storage, "old", WriteMode::Replace, 10_000).unwrap();
+        assert_eq!(storage.left().unwrap(), Some(0));
         store(&storage, "old", WriteMode::Replace, 6_000).unwrap();
         assert_eq!(storage.left().unwrap(), Some(4_000));
         store(&storage, "last", WriteMode::Create, 4_000).unwrap();
-        for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
+        for mode in [WriteMode::Create, WriteMode::Append] {
             let name = if mode == WriteMode::Create { "new" } else { "old" };
             assert_eq!(kind(store(&storage, name, mode, 0)), over, "{mode:?}");
+        }
+        // A file can be replaced by one of the same length, although the quota is full.
+        for (mode, most) in [(WriteMode::Replace, 6_000), (WriteMode::From(1), 5_999)] {
+            assert_eq!(kind(store(&storage, "old", mode, most + 1)), over, "{mode:?}");
+            store(&storage, "old", mode, most).unwrap();
+            tree.check(&storage, LIMIT, &format!("{mode:?} at the limit"));
         }
         // A storage without a limit ignores the limit of others, but its bytes count.
         let without = storage.clone().with(|config| config.quota = 0);
@@ -227,6 +251,86 @@ fn an_upload_over_quota_is_refused_and_not_counted_hp_23_cm_105_cm_106_hf_03() {
         }
         tree.check(&storage, LIMIT, "at last");
     }
+}
+
+#[test]
+fn a_replacement_within_the_quota_succeeds_at_every_fill_hp_23_fs_17() {
+    const LIMIT: usize = 10_000;
+    let over = Some(StorageErrorKind::OverQuota);
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.quota = LIMIT as u64);
+    for old in [0_usize, 1, 4_096, 7_000, 10_000] {
+        for filler in [0, LIMIT - old.max(if old == 0 { 4_096 } else { old })] {
+            for new in [1_usize, 4_096, 6_000, 10_000] {
+                tree.put("f", vec![b'o'; old]);
+                tree.put("filler", vec![b'f'; filler.max(1)]);
+                if filler == 0 {
+                    fs::remove_file(tree.root.join("filler")).unwrap();
+                }
+                storage.files.root.usage().forget();
+                let stored = kind(store(&storage, "f", WriteMode::Replace, new));
+                let fits = filler + new <= LIMIT;
+                assert_eq!(stored, (!fits).then_some(over).flatten(), "{old} {filler} {new}");
+                assert_eq!(tree.get("f").len(), if fits { new } else { old });
+                tree.check(&storage, LIMIT as u64, &format!("{old} {filler} {new}"));
+                let _ = fs::remove_file(tree.root.join("filler"));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_replaced_file_is_credited_to_one_upload_hp_23() {
+    const LIMIT: u64 = 10_000;
+    let over = Some(StorageErrorKind::OverQuota);
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
+    let fill = |upload: &mut Box<dyn Upload>, length: usize| {
+        kind(upload.write_all(&vec![b'n'; length]).map_err(StorageError::from))
+    };
+    let begin = || storage.write_as(&path("f"), WriteMode::Replace, b"ann");
+    tree.put("f", [b'o'; 7_000]);
+    tree.put("filler", [b'f'; 3_000]);
+    storage.files.root.usage().forget();
+    tree.check(&storage, LIMIT, "at first");
+    // The first upload has the old file's bytes, also after it has ended, and nothing else has.
+    let mut first = begin().unwrap();
+    assert_eq!(kind(begin()), over);
+    assert_eq!(fill(&mut first, 7_000), None);
+    assert_eq!(kind(store(&storage, "new", WriteMode::Create, 0)), over);
+    drop(first);
+    let mut first = begin().unwrap();
+    assert_eq!(fill(&mut first, 7_001), over);
+    drop(first);
+    // When the old file goes, the upload pays for its bytes, and nobody else can use them.
+    let mut first = begin().unwrap();
+    assert_eq!(fill(&mut first, 5_000), None);
+    storage.remove(&path("f")).unwrap();
+    assert_eq!(storage.left().unwrap(), Some(LIMIT - 3_000 - 5_000));
+    assert_eq!(kind(store(&storage, "new", WriteMode::Create, 2_001)), over);
+    assert_eq!(fill(&mut first, 2_000), None);
+    first.commit().unwrap();
+    tree.check(&storage, LIMIT, "removed meanwhile");
+    // The old file was moved: both files stay, and there is no room for them.
+    let mut first = begin().unwrap();
+    assert_eq!(fill(&mut first, 7_000), None);
+    storage.rename(&path("f"), &path("moved"), false).unwrap();
+    assert_eq!(kind(first.commit()), over);
+    tree.check(&storage, LIMIT, "moved meanwhile");
+    assert_eq!(tree.names(""), ["filler", "moved"]);
+    // Two uploads replace a file at the same time, with room for both.
+    storage.remove(&path("moved")).unwrap();
+    store(&storage, "f", WriteMode::Create, 2_000).unwrap();
+    let [mut first, mut second] = [begin().unwrap(), begin().unwrap()];
+    assert_eq!((fill(&mut first, 3_000), fill(&mut second, 4_000)), (None, None));
+    assert_eq!(fill(&mut second, 1), over);
+    first.commit().unwrap();
+    assert_eq!((storage.left().unwrap(), fill(&mut second, 1)), (Some(0), over));
+    second.commit().unwrap();
+    tree.check(&storage, LIMIT, "the second");
+    storage.remove(&path("filler")).unwrap();
+    storage.remove(&path("f")).unwrap();
+    tree.check(&storage, LIMIT, "in the end");
 }
 
 #[test]
@@ -287,7 +391,7 @@ fn files_removed_by_the_sweeper_free_quota_hp_23_fs_14() {
     storage.files.root.usage().forget();
     tree.check(&storage, LIMIT, "kept, and counted again");
     let kept = tree.root.join(&tree.names("")[0]);
-    let long_ago = std::time::SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(12 * 60 * 60);
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
     tree.storage().tidy_up();
     assert!(tree.names("").is_empty());

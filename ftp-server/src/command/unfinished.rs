@@ -1,0 +1,406 @@
+//! The answers about a path whose last upload did not end with 226.
+//!
+//! Until then, the path still refers to the old file, or to none. A client whose connection broke
+//! must not take the length of the old file for that of its own partial upload: it would send only
+//! the rest, and the new file would begin with old content. Servers that write files in place do
+//! not have this problem, and some clients always resume. So `SIZE` tells the length of what the
+//! client has sent, and every way to resume leads to the client's own bytes, or to a refusal.
+//!
+//! The answer depends on the command, on the [record](crate::storage::Unfinished) of the user's
+//! upload, and on what the session has been told about the path. [`TABLE`] has them all.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ftp_proto::{Reply, ReplyCode};
+
+use crate::auth::Rights;
+use crate::limits;
+use crate::lock::unpoisoned;
+use crate::reply::{self, Purpose};
+use crate::session::Session;
+use crate::storage::{Storage, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode};
+
+/// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
+/// was received, so that a client that has sent everything still has a byte to send. A 0 would tell
+/// nothing.
+const RESUMABLE: u64 = 2;
+
+/// Time after an interruption during which `SIZE` refuses to tell the length of the old file, even
+/// if the user has read that file since.
+const DOUBTFUL: Duration = Duration::from_secs(60 * 60);
+
+/// A command whose answer depends on the record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Request {
+    /// `STOR` or `APPE` after `REST` with a number above 0.
+    Restart,
+    /// `APPE`.
+    Append,
+    Size,
+}
+
+/// What the session has been told about the path.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Told {
+    #[default]
+    Nothing,
+    /// `SIZE` told the length of the bytes that are still kept.
+    TheseBytes,
+    /// `SIZE` told the length of bytes that are not kept any more.
+    OtherBytes,
+    /// `SIZE` or `MLST` told the length of the file, or the session has read the file.
+    TheFile,
+    /// `MLST` or `MDTM` told that there is no file.
+    NoFile,
+}
+
+/// The record of the user's upload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    NoRecord,
+    Running,
+    /// Bytes are kept.
+    Kept,
+    /// No bytes are kept.
+    Lost,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Answer {
+    /// As if there were no record.
+    AsUsual,
+    /// Upload: go on with the kept bytes. `SIZE`: their number, less one.
+    OnKept,
+    /// 450.
+    Later,
+    /// 554: the client must send the file from byte 0. If there is no file, `SIZE` gets 550.
+    FromStart,
+}
+
+/// The answers, by request and by what the session was told. The columns are the states.
+#[rustfmt::skip]
+const TABLE: &[(Request, Told, [Answer; 4])] = {
+    use Answer::{AsUsual, FromStart, Later, OnKept};
+    use Request::{Append, Restart, Size};
+    use Told::{NoFile, Nothing, OtherBytes, TheFile, TheseBytes};
+    &[
+        //                     no record  running  kept       lost
+        (Restart, Nothing,    [AsUsual,   Later,   OnKept,    FromStart]),
+        (Restart, NoFile,     [AsUsual,   Later,   OnKept,    FromStart]),
+        (Restart, TheseBytes, [Later,     Later,   OnKept,    FromStart]),
+        (Restart, OtherBytes, [Later,     Later,   Later,     FromStart]),
+        (Restart, TheFile,    [AsUsual,   Later,   FromStart, FromStart]),
+        (Append,  Nothing,    [AsUsual,   Later,   Later,     Later]),
+        (Append,  NoFile,     [AsUsual,   Later,   Later,     Later]),
+        (Append,  TheseBytes, [Later,     Later,   OnKept,    Later]),
+        (Append,  OtherBytes, [Later,     Later,   Later,     Later]),
+        (Append,  TheFile,    [AsUsual,   Later,   Later,     Later]),
+        (Size,    Nothing,    [AsUsual,   Later,   OnKept,    FromStart]),
+        (Size,    NoFile,     [AsUsual,   AsUsual, AsUsual,   AsUsual]),
+        (Size,    TheseBytes, [AsUsual,   Later,   OnKept,    FromStart]),
+        (Size,    OtherBytes, [AsUsual,   Later,   OnKept,    FromStart]),
+        (Size,    TheFile,    [AsUsual,   Later,   OnKept,    FromStart]),
+    ]
+};
+
+fn answer(request: Request, told: Told, state: State) -> Answer {
+    let row = TABLE.iter().find(|(of, heard, _)| (*of, *heard) == (request, told));
+    let [no_record, running, kept, lost] = row.map_or([Answer::Later; 4], |(_, _, row)| *row);
+    match state {
+        State::NoRecord => no_record,
+        State::Running => running,
+        State::Kept => kept,
+        State::Lost => lost,
+    }
+}
+
+fn state(record: Option<Unfinished>) -> State {
+    match record {
+        None => State::NoRecord,
+        Some(Unfinished { is_running: true, .. }) => State::Running,
+        Some(Unfinished { kept: RESUMABLE.., .. }) => State::Kept,
+        Some(_) => State::Lost,
+    }
+}
+
+/// What a session remembers of one path, until it uploads, renames or removes the file there.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    path: VirtualPath,
+    /// What `SIZE`, `MLST` or `MDTM` told last.
+    size: HeardSize,
+    /// Whether the session has read the file.
+    has_read: bool,
+    /// Whether the session has got the 450 that warns a client which compares its upload.
+    is_warned: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum HeardSize {
+    Nothing,
+    /// `SIZE` told this length of the kept bytes with this number.
+    Kept {
+        told: u64,
+        number: u64,
+    },
+    File,
+    NoFile,
+}
+
+/// Changes what a session remembers of a path. At most [`limits::PATHS_HEARD`] paths are remembered;
+/// to forget one is safe, because uploads to it are then answered as if the session had been told
+/// nothing. But the length of kept bytes is never forgotten, because the client may still send their
+/// rest. If there is nothing else to forget, returns `false`: the client must not be told anything.
+fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) -> bool {
+    let all = &mut session.login.heard;
+    if let Some(heard) = all.iter_mut().find(|heard| heard.path == *path) {
+        change(heard);
+        return true;
+    }
+    if all.len() >= limits::PATHS_HEARD {
+        let is_other = |heard: &Heard| !matches!(heard.size, HeardSize::Kept { .. });
+        match all.iter().position(is_other) {
+            Some(at) => drop(all.remove(at)),
+            None => return false,
+        }
+    }
+    let mut heard = Heard::of(path);
+    change(&mut heard);
+    all.push(heard);
+    true
+}
+
+impl Heard {
+    fn of(path: &VirtualPath) -> Self {
+        let path = path.clone();
+        Self { path, size: HeardSize::Nothing, has_read: false, is_warned: false }
+    }
+}
+
+/// Forgets what the session was told about a path.
+pub(super) fn unhear(session: &mut Session, path: &VirtualPath) {
+    session.login.heard.retain(|heard| heard.path != *path);
+}
+
+/// Returns whether the user can have an unfinished upload to a path.
+fn may_upload(session: &Session, path: &VirtualPath) -> bool {
+    let rights = [Rights::CREATE, Rights::WRITE, Rights::APPEND];
+    rights.into_iter().any(|right| session.may(path, right))
+}
+
+/// Returns the record of the user's upload to a path. Asks the storage only if there can be one,
+/// because an object store would need a request.
+fn record(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> Result<Option<Unfinished>, StorageError> {
+    match may_upload(session, path) {
+        true => storage.unfinished(path, session.owner(path)),
+        false => Ok(None),
+    }
+}
+
+fn told(heard: Option<&Heard>, record: Option<Unfinished>) -> Told {
+    match heard {
+        Some(Heard { has_read: true, .. } | Heard { size: HeardSize::File, .. }) => Told::TheFile,
+        Some(Heard { size: HeardSize::NoFile, .. }) => Told::NoFile,
+        Some(Heard { size: HeardSize::Kept { number, .. }, .. }) => {
+            match record.is_some_and(|record| record.number == *number) {
+                true => Told::TheseBytes,
+                false => Told::OtherBytes,
+            }
+        }
+        None | Some(Heard { size: HeardSize::Nothing, .. }) => Told::Nothing,
+    }
+}
+
+/// Returns the mode in which an upload begins, or the refusal. `mode` is the mode that the upload
+/// has if nothing is unfinished.
+pub(super) fn upload_mode(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    mode: WriteMode,
+) -> Result<WriteMode, Reply> {
+    let request = match mode {
+        WriteMode::From(_) => Request::Restart,
+        WriteMode::Append => Request::Append,
+        _ => return Ok(mode),
+    };
+    let failed = |error: StorageError| session.refusal(path, &error, Purpose::MakeFile);
+    let record = record(session, storage, path).map_err(failed)?;
+    let heard = session.login.heard.iter().find(|heard| heard.path == *path);
+    let told_length = match heard {
+        Some(Heard { size: HeardSize::Kept { told, .. }, .. }) => *told,
+        _ => 0,
+    };
+    match (answer(request, told(heard, record), state(record)), mode) {
+        (Answer::AsUsual, mode) => Ok(mode),
+        (Answer::OnKept, WriteMode::From(at)) => match record {
+            Some(Unfinished { kept, .. }) if at <= kept => Ok(WriteMode::Resume(at)),
+            _ => Err(from_start()),
+        },
+        (Answer::OnKept, _) => Ok(WriteMode::Resume(told_length)),
+        (Answer::FromStart, _) => Err(from_start()),
+        // Without a file, nothing of the client's bytes is left to be continued.
+        (Answer::Later, WriteMode::From(_)) if record.is_none() && storage.stat(path).is_err() => {
+            Err(from_start())
+        }
+        (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),
+    }
+}
+
+/// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the
+/// file; `None` if there is none. `is_image` is whether the session's type is image.
+pub(super) fn size(
+    session: &mut Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    file: Option<u64>,
+    is_image: bool,
+) -> Result<u64, Reply> {
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
+    let has_read = known.is_some_and(|known| known.has_read) && file.is_some();
+    // A client that asks in order to verify its upload knows which file is there.
+    let is_own = session.login.stored.as_ref() == Some(path) && file.is_some();
+    let record = match has_read || is_own {
+        true => None,
+        false => record(session, storage, path)
+            .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?,
+    };
+    let has_been_read = file.is_some() && session.context.reads.has(session, path);
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
+    let mut told = told(known, record);
+    if told == Told::NoFile && file.is_some() {
+        told = Told::Nothing;
+    }
+    let (mut told, is_old) = (answer(Request::Size, told, state(record)), is_old(record));
+    if has_been_read && matches!(told, Answer::OnKept | Answer::FromStart) {
+        told = if is_old { Answer::AsUsual } else { Answer::FromStart };
+    }
+    match (told, file, record) {
+        // In type ASCII, the number of kept bytes would tell nothing.
+        (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) if is_image => {
+            let told = kept.saturating_sub(1);
+            match hear(session, path, |heard| heard.size = HeardSize::Kept { told, number }) {
+                true => Ok(told),
+                false => Err(from_start()),
+            }
+        }
+        (Answer::AsUsual, Some(file), _) => {
+            hear(session, path, |heard| heard.size = HeardSize::File);
+            Ok(file)
+        }
+        (Answer::Later, ..) => {
+            Err(reply::storage_failure(&StorageErrorKind::Busy.into(), Purpose::Existing))
+        }
+        (Answer::FromStart | Answer::OnKept, Some(_), _) => Err(from_start()),
+        (_, None, _) => {
+            // A refusal of `SIZE` alone tells less than one of `MLST`.
+            for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
+                if heard.size != HeardSize::NoFile {
+                    heard.size = HeardSize::Nothing;
+                }
+            }
+            let error = StorageErrorKind::NotFound.into();
+            Err(reply::storage_failure(&error, Purpose::Existing))
+        }
+    }
+}
+
+/// Returns whether the upload was interrupted more than [`DOUBTFUL`] ago.
+fn is_old(record: Option<Unfinished>) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let when = record.map_or(0, |record| record.when);
+    now.saturating_sub(Duration::from_secs(u64::try_from(when).unwrap_or(0))) >= DOUBTFUL
+}
+
+/// Records that the session reads a file. Refuses once if `SIZE` has told the session the length of
+/// kept bytes: a client that compares its upload with the file would compare it with the old one.
+pub(super) fn read(
+    session: &mut Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> Result<(), Reply> {
+    if !may_upload(session, path) {
+        return Ok(());
+    }
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
+    let was_told =
+        known.is_some_and(|known| matches!(known.size, HeardSize::Kept { .. }) && !known.is_warned);
+    let failed = |error: StorageError| reply::storage_failure(&error, Purpose::Existing);
+    if was_told && has_bytes(record(session, storage, path).map_err(failed)?) {
+        hear(session, path, |heard| heard.is_warned = true);
+        return Err(failed(StorageErrorKind::Busy.into()));
+    }
+    hear(session, path, |heard| heard.has_read = true);
+    session.context.reads.add(session, path);
+    Ok(())
+}
+
+/// Records that `MLST` has told the size of the file: some clients resume at that size.
+pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
+    if may_upload(session, path) {
+        hear(session, path, |heard| heard.size = HeardSize::File);
+    }
+}
+
+/// Records that `MLST` or `MDTM` has told that there is no file.
+pub(super) fn tell_no_file(session: &mut Session, path: &VirtualPath, error: &StorageError) {
+    if error.kind == StorageErrorKind::NotFound && may_upload(session, path) {
+        hear(session, path, |heard| heard.size = HeardSize::NoFile);
+    }
+}
+
+/// Returns whether `record` makes a path exist for its user, although there is no file.
+pub(super) fn has_bytes(record: Option<Unfinished>) -> bool {
+    state(record) == State::Kept
+}
+
+fn from_start() -> Reply {
+    let text = "The upload cannot be resumed; send the file from byte 0";
+    Reply::new(ReplyCode::BAD_RESTART, text)
+}
+
+/// The files that users have read lately, by user and path. An upload that ends without success
+/// removes its path. So the files are those that a user has read since.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(Mutex<[HashSet<UserAndPath>; 2]>);
+
+/// The name of a user, which is empty for shared logins, and a path.
+type UserAndPath = (Vec<u8>, VirtualPath);
+
+impl Reads {
+    fn key(session: &Session, path: &VirtualPath) -> UserAndPath {
+        (session.owner(path).unwrap_or_default().to_vec(), path.clone())
+    }
+
+    fn add(&self, session: &Session, path: &VirtualPath) {
+        let mut reads = unpoisoned(self.0.lock());
+        let [newer, older] = &mut *reads;
+        if newer.len() >= limits::READS {
+            *older = std::mem::take(newer);
+        }
+        newer.insert(Self::key(session, path));
+    }
+
+    fn has(&self, session: &Session, path: &VirtualPath) -> bool {
+        let key = Self::key(session, path);
+        unpoisoned(self.0.lock()).iter().any(|reads| reads.contains(&key))
+    }
+
+    /// Forgets that a user has read a file, because an upload to it did not end with success.
+    pub(crate) fn remove(&self, session: &Session, path: &VirtualPath) {
+        let key = Self::key(session, path);
+        for reads in &mut *unpoisoned(self.0.lock()) {
+            reads.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The one way of sharing what is scarce: connections, passive ports, turns and places.
+//!
+//! A client claims units of a scarce thing. The claim is granted at once if the units are free, or
+//! waits for its turn. Turns go to networks of growing size: first to the widest network that holds
+//! least and was served longest ago, then to the network in it, down to the address. So a client
+//! with many addresses or many connections gets what a client with one gets. [`table`] has one row
+//! for each scarce thing.
+
+mod debts;
+mod network;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+pub(crate) use debts::Debts;
+pub(crate) use network::{Networks, host_of, network_of};
+pub(crate) use table::Scarce;
+
+use self::network::Prefix;
+use crate::deadline;
+use crate::lock::unpoisoned;
+
+/// The units of one scarce thing, and the networks that hold them or wait for them.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    scarce: &'static Scarce,
+    ledger: Mutex<Holdings>,
+}
+
+#[derive(Debug)]
+struct Holdings {
+    total: u64,
+    held: u64,
+    /// All networks that hold units or wait.
+    networks: HashMap<Prefix, Holding>,
+    /// The claims that wait, by number.
+    waiting: BTreeMap<u64, Claim>,
+    /// The number of the next claim.
+    next: u64,
+    /// Number of grants so far.
+    grants: u64,
+}
+
+/// What one network holds.
+#[derive(Debug, Default)]
+struct Holding {
+    held: u64,
+    /// Number of claims that wait.
+    waiting: u64,
+    /// The number of the last grant, or of the last grant to any network before this one came.
+    served: u64,
+}
+
+/// A claim that waits.
+#[derive(Debug)]
+struct Claim {
+    networks: Networks,
+    units: u64,
+    /// The thread that waits, once it waits.
+    thread: Option<Thread>,
+}
+
+/// A client's claim to some units, granted or not yet granted. Dropping it returns the units, or
+/// withdraws the claim.
+#[derive(Debug)]
+pub(crate) struct Share {
+    shares: Arc<Shares>,
+    networks: Networks,
+    units: u64,
+    /// The number of the claim.
+    number: u64,
+}
+
+impl Shares {
+    pub(crate) fn new(scarce: &'static Scarce, total: u64) -> Arc<Self> {
+        let ledger = Mutex::new(Holdings {
+            total,
+            held: 0,
+            networks: HashMap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
+            grants: 0,
+        });
+        Arc::new(Self { scarce, ledger })
+    }
+
+    /// Claims `units` for a client; a claim to more than all units is a claim to all. The share may
+    /// have to [wait](Share::wait).
+    pub(crate) fn claim(self: &Arc<Self>, peer: IpAddr, units: u64) -> Share {
+        let networks = Networks::around(peer);
+        let mut ledger = self.ledger();
+        let units = units.min(ledger.total);
+        let number = ledger.enlist(networks, units);
+        ledger.grant(self.scarce);
+        drop(ledger);
+        Share { shares: Arc::clone(self), networks, units, number }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.ledger().total
+    }
+
+    /// Returns how many units the host of `peer` holds: its IPv4 address, or its IPv6 /64.
+    pub(crate) fn held_by_host(&self, peer: IpAddr) -> u64 {
+        self.ledger().held_by(Networks::around(peer).host())
+    }
+
+    /// Returns how many units the network of `peer` holds: its IPv4 address, or its IPv6 /48.
+    pub(crate) fn held_by_network(&self, peer: IpAddr) -> u64 {
+        self.ledger().held_by(Networks::around(peer).holder())
+    }
+
+    /// Of these shares, returns the item of the oldest of the network that holds the most.
+    pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
+        self.ledger().richest(shares)
+    }
+
+    /// Returns the time until which a new claim waits.
+    pub(crate) fn deadline(&self) -> Instant {
+        deadline::after(Instant::now(), self.scarce.patience.duration())
+    }
+
+    /// Changes the number of units. Claims that are granted keep theirs.
+    pub(crate) fn set_total(&self, total: u64) {
+        let mut ledger = self.ledger();
+        if ledger.total != total {
+            ledger.total = total;
+            ledger.grant(self.scarce);
+        }
+    }
+
+    /// Returns the number of units that are held.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.ledger().held
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Holdings> {
+        unpoisoned(self.ledger.lock())
+    }
+}
+
+impl Share {
+    /// Returns the number of the claim. Later claims to the same thing have higher numbers.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Of these shares, returns the item of the oldest of the network that holds the most, if it
+    /// holds more than the network of this claim.
+    pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Self, T)>) -> Option<T> {
+        let ledger = self.shares.ledger();
+        let richer = |(other, _): &(&Self, T)| ledger.holds_less(self.networks, other.networks);
+        ledger.richest(shares.filter(richer))
+    }
+
+    pub(crate) fn is_granted(&self) -> bool {
+        !self.shares.ledger().waiting.contains_key(&self.number)
+    }
+
+    /// Returns whether the claim is granted, or would be if others returned this many units.
+    pub(crate) fn fits_without(&self, units: u64) -> bool {
+        let ledger = self.shares.ledger();
+        let Some(claim) = ledger.waiting.get(&self.number) else { return true };
+        let held = ledger.held.saturating_sub(units);
+        held + claim.units <= ledger.total && ledger.leaves_reserve(self.shares.scarce, claim, held)
+    }
+
+    /// Takes as many units of another thing for the same client, even if too few are free.
+    pub(crate) fn also(&self, shares: &Arc<Shares>) -> Self {
+        let mut ledger = shares.ledger();
+        let number = ledger.enlist(self.networks, self.units);
+        ledger.give(number);
+        drop(ledger);
+        Self { shares: Arc::clone(shares), number, ..*self }
+    }
+
+    /// Returns the units if a network with less than this client's waits for them, and claims them
+    /// again. Returns whether the claim is granted at the end of this call. Long work calls this
+    /// between its steps, so that nobody waits longer than for one step.
+    pub(crate) fn give_way(&mut self) -> bool {
+        let mut ledger = self.shares.ledger();
+        let mut others = ledger.waiting.values();
+        if others.any(|claim| ledger.holds_less(claim.networks, self.networks)) {
+            ledger.leave(self.number, self.networks, self.units);
+            self.number = ledger.enlist(self.networks, self.units);
+            ledger.served(self.networks);
+            ledger.grant(self.shares.scarce);
+        }
+        !ledger.waiting.contains_key(&self.number)
+    }
+
+    /// Waits until the claim is granted. Returns `false` at `deadline`; the claim then keeps its
+    /// place in the queue until it is dropped.
+    pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
+        loop {
+            let mut ledger = self.shares.ledger();
+            let Some(claim) = ledger.waiting.get_mut(&self.number) else { return true };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            claim.thread = Some(thread::current());
+            drop(ledger);
+            thread::park_timeout(left);
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut ledger = self.shares.ledger();
+        ledger.leave(self.number, self.networks, self.units);
+        ledger.grant(self.shares.scarce);
+    }
+}
+
+impl Holdings {
+    fn enlist(&mut self, networks: Networks, units: u64) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        for prefix in networks.all() {
+            let new = || Holding { served: self.grants, ..Holding::default() };
+            self.networks.entry(*prefix).or_insert_with(new).waiting += 1;
+        }
+        self.waiting.insert(number, Claim { networks, units, thread: None });
+        number
+    }
+
+    /// Grants all claims that can be granted, in the order of turns.
+    fn grant(&mut self, scarce: &Scarce) {
+        while let Some(number) = self.turn(scarce) {
+            self.give(number);
+        }
+    }
+
+    /// Grants a claim that waits.
+    fn give(&mut self, number: u64) {
+        let Some(Claim { networks, units, thread }) = self.waiting.remove(&number) else { return };
+        self.held += units;
+        self.grants += 1;
+        for prefix in networks.all() {
+            if let Some(holding) = self.networks.get_mut(prefix) {
+                holding.held += units;
+                holding.waiting -= 1;
+            }
+        }
+        self.served(networks);
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+
+    /// Returns the claim whose turn it is, if its units are free.
+    fn turn(&self, scarce: &Scarce) -> Option<u64> {
+        let free = self.total.saturating_sub(self.held);
+        let may = self.waiting.iter().filter(|(_, claim)| {
+            // A claim that must leave the reserve alone does not hold up the others.
+            claim.units > free || self.leaves_reserve(scarce, claim, self.held)
+        });
+        let order = |(number, claim): &(&u64, &Claim)| {
+            let of = |prefix: &Prefix| {
+                self.networks.get(prefix).map(|holding| (holding.held, holding.served))
+            };
+            (claim.networks.all().each_ref().map(of), **number)
+        };
+        let (number, claim) = may.min_by_key(order)?;
+        (claim.units <= free).then_some(*number)
+    }
+
+    /// Returns whether the reserve stays free when this claim is granted in addition to `held`
+    /// units, or is for this claim.
+    fn leaves_reserve(&self, scarce: &Scarce, claim: &Claim, held: u64) -> bool {
+        let reserve = match self.total {
+            total if scarce.has_reserve && total > 1 => (total / 8).max(1),
+            _ => 0,
+        };
+        self.held_by(claim.networks.holder()) == 0 || held + claim.units <= self.total - reserve
+    }
+
+    fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
+        let order = |(share, _): &(&Share, T)| {
+            let held = share.networks.all().each_ref().map(|prefix| self.held_by(*prefix));
+            (held, Reverse(share.number))
+        };
+        shares.max_by_key(order).map(|(_, item)| item)
+    }
+
+    /// Puts these networks behind all others that hold as much.
+    fn served(&mut self, networks: Networks) {
+        for prefix in networks.all() {
+            if let Some(holding) = self.networks.get_mut(prefix) {
+                holding.served = self.grants;
+            }
+        }
+    }
+
+    /// Returns whether, of the widest two networks that differ, that of `one` holds less.
+    fn holds_less(&self, one: Networks, other: Networks) -> bool {
+        let mut pairs = one.all().iter().zip(other.all());
+        let differing = pairs.find(|(one, other)| one != other);
+        differing.is_some_and(|(one, other)| self.held_by(*one) < self.held_by(*other))
+    }
+
+    fn held_by(&self, prefix: Prefix) -> u64 {
+        self.networks.get(&prefix).map_or(0, |holding| holding.held)
+    }
+
+    /// Withdraws a claim, or returns its units.
+    fn leave(&mut self, number: u64, networks: Networks, units: u64) {
+        let has_waited = self.waiting.remove(&number).is_some();
+        if !has_waited {
+            self.held -= units;
+        }
+        for prefix in networks.all() {
+            let Entry::Occupied(mut entry) = self.networks.entry(*prefix) else { continue };
+            let holding = entry.get_mut();
+            match has_waited {
+                true => holding.waiting -= 1,
+                false => holding.held -= units,
+            }
+            if holding.held == 0 && holding.waiting == 0 {
+                entry.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Records of unfinished uploads while other sessions, users and roots change the same names.
+
+use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
+
+use super::partial::{USER, begin, cut, finish, kept};
+use super::*;
+use crate::storage::{RoomFor, StreamEnd};
+
+#[test]
+fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
+    const CLIENTS: usize = 6;
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
+    for round in 0..200 {
+        let barrier = Barrier::new(CLIENTS);
+        let turn = std::sync::Mutex::new(());
+        std::thread::scope(|scope| {
+            for client in (b'a'..).take(CLIENTS) {
+                let (storage, barrier, turn, tree) = (&storage, &barrier, &turn, &tree);
+                scope.spawn(move || {
+                    barrier.wait();
+                    // Another command looks for the record meanwhile.
+                    let _ = storage.unfinished(&path("f"), Some(USER)).unwrap();
+                    let upload = begin(storage, "f", WriteMode::Replace, &[client; 20]);
+                    barrier.wait();
+                    let _turn = turn.lock().unwrap();
+                    upload.commit().unwrap();
+                    assert_eq!(tree.get("f"), [client; 20], "{round}");
+                });
+            }
+        });
+        if round % 2 == 0 {
+            storage.remove(&path("f")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_forgotten_record_is_gone_even_while_others_look_for_it_cm_109_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = storage.unfinished(&path("f"), Some(USER)).unwrap();
+                }
+            });
+        }
+        let left = (0..300).find(|_| {
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            storage.forget(&path("f"), Some(USER)).unwrap();
+            !tree.names("").is_empty()
+        });
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(left, None);
+    });
+}
+
+#[test]
+fn an_upload_leaves_its_record_in_a_directory_that_was_renamed_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for storage in tree.storages() {
+        let begun = begin(&storage, "d/f", WriteMode::Replace, b"0123");
+        storage.rename(&path("d"), &path("e"), false).unwrap();
+        begun.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "e/f"), Some(4));
+        // It is found there to make room, and ends with the next file.
+        storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
+        assert_eq!(kept(&storage, "e/f"), Some(0));
+        storage.write_as(&path("e/f"), WriteMode::Replace, b"bob").unwrap().commit().unwrap();
+        assert_eq!(tree.names_with_records("e"), ["f"]);
+        storage.remove(&path("e/f")).unwrap();
+        storage.rename(&path("e"), &path("d"), false).unwrap();
+    }
+}
+
+#[test]
+fn records_end_through_any_root_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let (outer, inner) = (tree.storage(), LocalStorage::open(tree.root.join("d")).unwrap());
+    for (one, name, other, same) in [(&outer, "d/f", &inner, "f"), (&inner, "f", &outer, "d/f")] {
+        cut(one, name, WriteMode::Replace, b"0123");
+        assert_eq!(kept(other, same), Some(4));
+        other.write_as(&path(same), WriteMode::Replace, b"bob").unwrap().commit().unwrap();
+        other.remove(&path(same)).unwrap();
+        assert_eq!((kept(one, name), tree.names_with_records("d")), (None, vec![]));
+    }
+}
+
+#[test]
+fn an_append_ends_records_only_once_it_is_stored_fs_15_fs_16() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "old content");
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let append = || {
+            let mut append = storage.write_as(&path("f"), WriteMode::Append, b"bob").unwrap();
+            append.write_all(b"+more").unwrap();
+            append
+        };
+        let appending = append();
+        assert_eq!(kept(&storage, "f"), Some(4));
+        // An upload that begins meanwhile replaces the file as it was before.
+        cut(&storage, "f", WriteMode::Replace, b"01234");
+        appending.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "f"), Some(5));
+        append().commit().unwrap();
+        assert_eq!(kept(&storage, "f"), None);
+        assert_eq!(tree.names_with_records(""), ["f"]);
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn a_server_killed_before_the_last_step_leaves_the_record_of_a_file_of_another_owner_fs_15_fs_17() {
+    if !is_privileged() {
+        return println!("skipped: only root can give a file away");
+    }
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        fs::create_dir(tree.root.join("d")).unwrap();
+        tree.put("d/f", "old content");
+        std::os::unix::fs::chown(tree.root.join("d/f"), Some(1_000), None).unwrap();
+        let old = storage.stat(&path("d/f")).unwrap();
+        let hidden = name::of_record(Some(USER), b"f", Some(&old)).running;
+        let hidden = format!("d/{}", String::from_utf8(hidden).unwrap());
+        tree.put(&hidden, "new");
+        for (owner, want) in [(1_001, None), (1_000, Some(0)), (0, Some(0))] {
+            std::os::unix::fs::chown(tree.root.join(&hidden), Some(owner), None).unwrap();
+            assert_eq!(kept(&storage, "d/f"), want, "{owner}");
+        }
+        std::os::unix::fs::chown(tree.root.join(&hidden), Some(1_000), None).unwrap();
+        storage.remove(&path("d/f")).unwrap();
+        storage.rmdir(&path("d")).unwrap();
+        // The owner of the file can be kept together with the content.
+        tree.put("g", "old content");
+        std::os::unix::fs::chown(tree.root.join("g"), Some(1_000), None).unwrap();
+        finish(&storage, "g", WriteMode::Replace, b"new");
+        let found = fs::metadata(tree.root.join("g")).unwrap();
+        assert_eq!(
+            (std::os::unix::fs::MetadataExt::uid(&found), tree.get("g")),
+            (1_000, b"new".to_vec())
+        );
+        storage.remove(&path("g")).unwrap();
+    }
+}
+
+#[test]
+fn a_link_that_takes_the_name_during_an_upload_gives_the_file_no_mode_fs_17() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let upload = begin(&storage, "f", WriteMode::Replace, b"new");
+        let mode = |name: &str| fs::metadata(tree.root.join(name)).unwrap().permissions();
+        tree.link("nowhere", "f");
+        upload.commit().unwrap();
+        tree.put("other", "");
+        assert_eq!((tree.get("f"), mode("f")), (b"new".to_vec(), mode("other")));
+        storage.remove(&path("f")).unwrap();
+    }
+}

@@ -1,0 +1,124 @@
+//! The records of unfinished uploads. A record is a note in the store (see `partial`), which names
+//! the version of the object that the upload was to replace.
+
+use std::sync::Arc;
+
+use super::inner::Inner;
+use super::objects::Object;
+use super::{S3Storage, identity, partial};
+use crate::storage::unfinished::Overtaken;
+use crate::storage::{StorageError, StorageErrorKind as Kind, Unfinished, VirtualPath};
+
+/// The record that a running upload leaves if it does not end with success.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) note_key: String,
+    /// The version of the object that the upload is to replace; `None` if there was no object.
+    pub(super) old: Option<String>,
+    /// Whether the received bytes are kept.
+    pub(super) keeps: bool,
+    /// Whether the note of an upload at another server, which this one overtakes, may still exist.
+    pub(super) has_rival: bool,
+    run: Arc<Run>,
+}
+
+/// An upload of this process. It runs until the last clone of its record is dropped.
+struct Run {
+    store: Arc<Inner>,
+    overtaken: Overtaken,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.store.running.end(&self.overtaken);
+    }
+}
+
+impl Record {
+    pub(super) fn begin(
+        store: &Arc<Inner>,
+        (key, note_key): (&str, &str),
+        user: Option<&[u8]>,
+        old: Option<&Object>,
+        (keeps, has_rival): (bool, bool),
+    ) -> Self {
+        let overtaken = store.running.begin(user, key.as_bytes().to_vec());
+        let run = Arc::new(Run { store: Arc::clone(store), overtaken });
+        let old = old.map(Object::version);
+        Self { note_key: note_key.to_owned(), old, keeps, has_rival, run }
+    }
+
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.run.overtaken.get()
+    }
+}
+
+impl S3Storage {
+    /// Returns whether the received bytes of this user's uploads are kept.
+    pub(super) fn keeps(&self, user: Option<&[u8]>) -> bool {
+        user.is_some() && self.keeps_partials
+    }
+
+    /// Returns the record of `user`'s upload to `path`. If `forgets` is set, discards it; the
+    /// user's uploads to `path` that this process runs then leave no record any more.
+    pub(super) fn record(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+        forgets: bool,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        let Ok(key) = self.existing(path) else { return Ok(None) };
+        let note_key = self.keys.note(&key, user.unwrap_or_default());
+        let (store, place) = (&self.inner, key.into_bytes());
+        let running = Unfinished { is_running: true, ..Unfinished::default() };
+        let runs_here = store.running.has(user, &place);
+        if forgets {
+            store.running.forget(user, &place);
+            store.end_leases(&note_key)?;
+        }
+        if runs_here {
+            return Ok(Some(running));
+        }
+        let Some(found) = partial::find(store, &note_key)? else { return Ok(None) };
+        if found.is_running {
+            return Ok(Some(running));
+        }
+        let record = self.describe(path, user, &found)?;
+        if forgets {
+            partial::discard(store, &note_key, &found)?;
+        }
+        Ok(record)
+    }
+
+    /// Returns what a note says; `None` if the object has changed since.
+    fn describe(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+        found: &partial::Found,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        let version = match self.object(path) {
+            Ok((_, object)) => Some(object.version()),
+            Err(error) if error.kind == Kind::NotFound => None,
+            Err(error) if error.kind == Kind::IsDirectory => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if found.note.old != version {
+            return Ok(None);
+        }
+        let kept = match self.keeps(user) {
+            true => partial::load(&self.inner, found)?.map_or(0, |kept| kept.received()),
+            false => 0,
+        };
+        let (number, _) = identity(&self.inner, &found.tag);
+        Ok(Some(Unfinished { kept, number, when: found.when, is_running: false }))
+    }
+
+    /// Ends the records of all users, because the object at `key` was removed. Uploads that are
+    /// running go on.
+    pub(super) fn end_records(&self, key: &str) -> Result<(), StorageError> {
+        self.inner.running.changed(&key.as_bytes().to_vec());
+        let prefix = self.keys.notes_of(key);
+        Ok(partial::discard_all(&self.inner, &prefix, |found| !found.is_running)?)
+    }
+}
