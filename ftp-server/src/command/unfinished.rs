@@ -403,4 +403,4 @@ impl Reads {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -37,7 +37,7 @@ const CUT: usize = 5;
 const OTHERS: usize = 8;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Act {
+pub(crate) enum Act {
     Stor,
     StorCut,
     /// `STOR` that is cut after one byte.
@@ -689,23 +689,38 @@ fn every_sequence_of_commands_ends_as_promised_fs_15() {
     check_all(length);
 }
 
+/// Carries out random sequences of these commands, each on a new storage.
+pub(crate) fn check_random<S: Storage + Clone + 'static>(
+    rounds: usize,
+    is_possible: impl Fn(Act) -> bool,
+    mut storage: impl FnMut(usize) -> S,
+) {
+    let acts: Vec<_> = ACTS.iter().copied().filter(|act| is_possible(*act)).collect();
+    let mut numbers = crate::storage::Numbers(1);
+    for round in 0..rounds {
+        let length = 3 + round % 6;
+        let acts: Vec<Act> = (0..length).map(|_| numbers.one_of(&acts)).collect();
+        check(storage(round), &acts);
+    }
+}
+
 #[test]
 fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
-    let mut numbers = crate::storage::Numbers(1);
     let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
-    for round in 0..rounds {
-        let root = tempfile::tempdir().unwrap();
-        let storage = LocalStorage::open(root.path()).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let local = |round: usize| {
+        let root = root.path().join(round.to_string());
+        std::fs::create_dir(&root).unwrap();
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        let storage = storage.configured(config).unwrap();
-        let length = 3 + round % 6;
-        let acts: Vec<Act> = (0..length).map(|_| numbers.one_of(ACTS)).collect();
-        match round % 2 {
-            0 => check(storage, &acts),
-            _ => {
-                let mounted = MountedStorage::new(storage).mount("/m", MemoryStorage::new());
-                check(mounted.unwrap(), &acts);
-            }
-        }
-    }
+        LocalStorage::open(root).unwrap().configured(config).unwrap()
+    };
+    check_random(rounds, |_| true, local);
+    check_random(
+        rounds,
+        |_| true,
+        |round| {
+            let own = local(rounds + round);
+            MountedStorage::new(own).mount("/m", MemoryStorage::new()).unwrap()
+        },
+    );
 }

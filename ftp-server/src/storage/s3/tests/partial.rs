@@ -4,6 +4,7 @@ use ftp_tests::wait::wait_until;
 
 use super::fake::Fault;
 use super::*;
+use crate::command::unfinished::tests::{Act, check_random};
 
 fn unfinished(storage: &S3Storage, user: Option<&[u8]>) -> Option<Unfinished> {
     storage.unfinished(&path("f"), user).unwrap()
@@ -389,4 +390,14 @@ fn a_finished_replacement_leaves_no_record_fs_13() {
         put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
         assert_eq!(fake.keys(".ftp-server/"), [""; 0], "{length}");
     }
+}
+
+#[test]
+fn random_sequences_of_commands_end_as_promised_fs_15() {
+    let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
+    let fake = Fake::start();
+    let store = store_at(&fake);
+    // An object store cannot rename a directory.
+    let is_possible = |act| act != Act::MoveDirectory;
+    check_random(rounds, is_possible, |round| store.storage(&format!("{round}")).unwrap());
 }
