@@ -352,7 +352,12 @@ pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
 /// Records that `MLST` or `MDTM` has told that there is no file.
 pub(super) fn tell_no_file(session: &mut Session, path: &VirtualPath, error: &StorageError) {
     if error.kind == StorageErrorKind::NotFound && may_upload(session, path) {
-        hear(session, path, |heard| heard.size = HeardSize::NoFile);
+        hear(session, path, |heard| {
+            // A client that knows the number of kept bytes may still send their rest.
+            if !matches!(heard.size, HeardSize::Kept { .. }) {
+                heard.size = HeardSize::NoFile;
+            }
+        });
     }
 }
 

@@ -334,7 +334,9 @@ impl Model {
                     done(250)
                 }
                 None => {
-                    self.client.last = Last::NoFile;
+                    if !matches!(self.client.last, Last::Kept(..)) {
+                        self.client.last = Last::NoFile;
+                    }
                     done(550)
                 }
             },
