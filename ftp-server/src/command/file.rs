@@ -73,7 +73,7 @@ pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Outcome {
             None => reply::no_time().into(),
         },
         Err(error) => {
-            unfinished::tell_no_file(session, &path, &error);
+            unfinished::tell_no_time(session, &path, &error);
             reply::storage_failure(&error, Purpose::Existing).into()
         }
     }

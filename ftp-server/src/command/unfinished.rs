@@ -349,15 +349,19 @@ pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
     }
 }
 
-/// Records that `MLST` or `MDTM` has told that there is no file.
+/// Records that `MLST` has told that there is no file.
 pub(super) fn tell_no_file(session: &mut Session, path: &VirtualPath, error: &StorageError) {
     if error.kind == StorageErrorKind::NotFound && may_upload(session, path) {
-        hear(session, path, |heard| {
-            // A client that knows the number of kept bytes may still send their rest.
-            if !matches!(heard.size, HeardSize::Kept { .. }) {
-                heard.size = HeardSize::NoFile;
-            }
-        });
+        hear(session, path, |heard| heard.size = HeardSize::NoFile);
+    }
+}
+
+/// Records that `MDTM` has told that there is no file. Some clients ask for the time after the size:
+/// if `SIZE` has told them the number of kept bytes, they may still send the rest.
+pub(super) fn tell_no_time(session: &mut Session, path: &VirtualPath, error: &StorageError) {
+    let known = session.login.heard.iter().find(|heard| heard.path == *path);
+    if !known.is_some_and(|heard| matches!(heard.size, HeardSize::Kept { .. })) {
+        tell_no_file(session, path, error);
     }
 }
 

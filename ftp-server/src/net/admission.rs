@@ -116,19 +116,17 @@ impl Admission {
     fn seat(self: &Arc<Self>, mut held: MutexGuard<'_, Occupancy>, peer: IpAddr) -> Option<Permit> {
         let seat = self.seats.claim(peer, 1);
         let pending = self.pending.claim(peer, 1);
-        let mut closed = None;
         if !seat.is_granted() || !pending.is_granted() {
             let number = held.who_gives_way(&self.pending).filter(|_| seat.fits_without(1))?;
-            closed = held.places.remove(&number).and_then(|place| place.line);
+            // The session learns it after its 421, and sends nothing else.
+            if let Some(line) = held.places.remove(&number).and_then(|place| place.line) {
+                line.give_way();
+            }
             held.leaving += 1;
         }
         let number = held.next;
         held.next += 1;
         held.places.insert(number, Occupant { seat, pending: Some(pending), line: None });
-        drop(held);
-        if let Some(line) = closed {
-            line.give_way();
-        }
         Some(Permit { admission: Arc::clone(self), number })
     }
 
@@ -146,16 +144,19 @@ impl Permit {
         }
     }
 
-    /// Sets whether the connection is logged in.
-    pub(crate) fn set_logged_in(&self, is_logged_in: bool) {
+    /// Sets whether the connection is logged in. Returns `false` if the place has gone to another
+    /// connection: this one gets 421, and no other reply.
+    #[must_use]
+    pub(crate) fn set_logged_in(&self, is_logged_in: bool) -> bool {
         let mut held = self.admission.held();
-        let Some(place) = held.places.get_mut(&self.number) else { return };
+        let Some(place) = held.places.get_mut(&self.number) else { return false };
         if is_logged_in {
             place.pending = None;
         } else if place.pending.is_none() {
             // A user who logs out keeps the connection, even if there are too many without a login.
             place.pending = Some(place.seat.also(&self.admission.pending));
         }
+        true
     }
 
     /// Frees the place before the connection is closed: the client may reconnect as soon as it sees
@@ -244,7 +245,7 @@ mod tests {
     fn connection_slots_are_counted_and_released_st_12() {
         let admission = Admission::new(6, 2);
         let first = admission.admit(address("192.0.2.1")).unwrap();
-        first.set_logged_in(true);
+        assert!(first.set_logged_in(true));
         let second = admission.admit(address("::ffff:192.0.2.1"));
         assert!(second.is_some());
         assert!(admission.admit(address("192.0.2.1")).is_none(), "two are from this host");
@@ -273,7 +274,7 @@ mod tests {
                 "of {total}"
             );
             // After login, connections no longer take these places.
-            one.iter().for_each(|permit| permit.set_logged_in(true));
+            one.iter().for_each(|permit| assert!(permit.set_logged_in(true)));
             let reserve = if total > 1 { (total / 8).max(1) } else { 0 };
             let rest = total - reserve - of_host;
             assert_eq!(from("192.0.2.1").len(), of_host.min(rest), "of {total}");
@@ -322,7 +323,7 @@ mod tests {
         let mut users: Vec<_> = (0..6)
             .map(|number| {
                 let user = connect(&admission, &format!("192.0.2.{}", number / 2)).unwrap();
-                user.permit.set_logged_in(true);
+                assert!(user.permit.set_logged_in(true));
                 user
             })
             .collect();
@@ -332,12 +333,12 @@ mod tests {
         let mut newcomer = connect(&admission, "203.0.113.1").unwrap();
         assert!(one.is_closed());
         assert!(!users.iter_mut().any(Connected::is_closed) && !other.is_closed());
-        newcomer.permit.set_logged_in(true);
-        other.permit.set_logged_in(true);
+        assert!(newcomer.permit.set_logged_in(true));
+        assert!(other.permit.set_logged_in(true));
         assert!(connect(&admission, "203.0.113.2").is_none());
         assert!(!newcomer.is_closed() && !other.is_closed());
-        // The state of the closed connection no longer matters.
-        one.permit.set_logged_in(true);
+        // The login of the closed connection comes too late.
+        assert!(!one.permit.set_logged_in(true));
         one.permit.leave();
         assert_eq!(counts(&admission), [8, 0, 1]);
     }
@@ -348,7 +349,7 @@ mod tests {
             let admission = Admission::new(40, 0);
             let log_in = |host: &str| {
                 let user = connect(&admission, host)?;
-                user.permit.set_logged_in(true);
+                assert!(user.permit.set_logged_in(true));
                 Some(user)
             };
             let one = |number: u32| log_in(&host.replace('N', &number.to_string()));
@@ -371,7 +372,7 @@ mod tests {
             (0..20).map(|_| connect(&admission, "127.0.0.1").unwrap()).collect();
         for number in 0..4 {
             let newcomer = connect(&admission, "192.0.2.1").unwrap();
-            newcomer.permit.set_logged_in(true);
+            assert!(newcomer.permit.set_logged_in(true));
             let closed = silent.iter_mut().position(Connected::is_closed);
             assert_eq!(closed, (number == 0).then_some(0), "one made room for all");
         }
@@ -402,18 +403,18 @@ mod tests {
         let first = admit().unwrap();
         let second = admit().unwrap();
         assert!(admit().is_none());
-        first.set_logged_in(true);
-        first.set_logged_in(true);
+        assert!(first.set_logged_in(true));
+        assert!(first.set_logged_in(true));
         let third = admit().unwrap();
         assert!(admit().is_none());
-        second.set_logged_in(true);
+        assert!(second.set_logged_in(true));
         let fourth = admit().unwrap();
         assert!(admit().is_none(), "all four are taken");
         // The second user sends `REIN`.
-        second.set_logged_in(false);
+        assert!(second.set_logged_in(false));
         drop(third);
         assert!(admit().is_none(), "two of three are not logged in");
-        fourth.set_logged_in(true);
+        assert!(fourth.set_logged_in(true));
         assert!(admit().is_some());
         drop((first, second, fourth));
         assert_eq!(counts(&admission), [0; 3]);

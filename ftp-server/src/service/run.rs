@@ -457,7 +457,9 @@ impl Runner {
             self.line().shown.set_login(user, host);
         }
         // This call precedes the reply, because the next command may arrive at once.
-        self.permit.set_logged_in(user.is_some());
+        if !self.permit.set_logged_in(user.is_some()) {
+            return Ok(None);
+        }
         if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer.address);
             self.close("Service not available")?;

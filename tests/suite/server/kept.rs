@@ -130,6 +130,18 @@ fn appe_is_refused_while_an_upload_is_unfinished_unless_size_told_its_length_fs_
 }
 
 #[test]
+fn a_client_that_asks_for_the_time_after_the_size_can_resume_by_appe_fs_15() {
+    for (line, code) in [("MDTM f", 550), ("NOOP", 200)] {
+        let fixture = Fixture::new();
+        cut(&fixture, "f", b"half");
+        let mut session = fixture.session();
+        play(&mut session, &[("TYPE I", 200), ("SIZE f", 213), (line, code)]);
+        session.upload("APPE f", b"f of it");
+        assert_eq!(fixture.read("f"), b"half of it");
+    }
+}
+
+#[test]
 fn an_interrupted_upload_is_not_resumed_onto_another_file_fs_15() {
     for before in [&[][..], &[("REST 6", 350)]] {
         let fixture = Fixture::new();

@@ -334,9 +334,7 @@ impl Model {
                     done(250)
                 }
                 None => {
-                    if !matches!(self.client.last, Last::Kept(..)) {
-                        self.client.last = Last::NoFile;
-                    }
+                    self.client.last = Last::NoFile;
                     done(550)
                 }
             },
