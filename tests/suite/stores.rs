@@ -65,16 +65,16 @@ fn expect_content(address: SocketAddr, name: &str, want: &[u8]) {
     assert_same(name, &login(address).download(format!("RETR {name}")), want);
 }
 
-/// Returns the size that `SIZE` reports for a file or a partial file.
-fn told(address: SocketAddr, name: &str) -> Option<u64> {
+/// Returns the code of the reply to `SIZE`, and the size of a file or a partial file in it.
+fn size(address: SocketAddr, name: &str) -> (u16, Option<u64>) {
     let reply = login(address).ask(format!("SIZE {name}"));
     let text = reply.text();
-    (reply.code == 213).then(|| text.split(' ').nth(1)?.trim().parse().ok()).flatten()
+    (reply.code, text.strip_prefix("213 ").and_then(|size| size.trim().parse().ok()))
 }
 
 /// Waits until the server has stored the last bytes of a cut upload. Until then `SIZE` gets 450.
 fn wait_until_partial_file_is_kept(address: SocketAddr) {
-    wait_until("the upload is kept", || told(address, "there").is_some());
+    wait_until("the upload is kept", || size(address, "there").0 == 213);
 }
 
 /// Returns the number of bytes that the server has received of a running upload.
@@ -286,7 +286,11 @@ fn kills(store: &ObjectStore, rounds: u64) {
                 assert!(is_whole, "{round}: early");
                 return true;
             }
-            let size = told(address, "f").unwrap_or(0);
+            let (code, size) = size(address, "f");
+            if code == 450 {
+                return false;
+            }
+            let size = size.unwrap_or(0);
             assert!(is_whole || size < LENGTH as u64, "{round}: {size}");
             let data = session.passive();
             if size > 0 {
