@@ -277,7 +277,7 @@ fn many_sessions_are_listed_at_once_at_scale() {
     allow_descriptors();
     let server = Controlled::new(
         "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
-        limits.per_address = 0\nlimits.sessions = 1100\n",
+        limits.per_address = 0\nlimits.sessions = 1200\n",
     );
     let count = scale::count(100, 1_000);
     let sessions: Vec<RawSession> =
