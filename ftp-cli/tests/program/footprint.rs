@@ -24,7 +24,7 @@ use crate::serve::Served;
 /// has up to twice as much, with its larger tables of relocated addresses.
 const IDLE_SERVER: u64 = 8 * 1_024;
 const IDLE_SERVER_OWN: u64 = 1_024;
-const IDLE_SESSION: u64 = 22;
+const IDLE_SESSION: u64 = 26;
 const SESSIONS: u64 = 1_000;
 
 #[test]

@@ -9,7 +9,7 @@ use crate::figures::{allow_descriptors, mapped, memory, threads};
 use crate::serve::Served;
 
 /// In KiB, of a release build.
-const IDLE_TLS_SESSION: u64 = 28;
+const IDLE_TLS_SESSION: u64 = 30;
 const SESSIONS: u64 = 500;
 
 /// The memory that the kernel keeps for a sleeping thread, in KiB: `THREAD_SIZE` of x86-64 and
