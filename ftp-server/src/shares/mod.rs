@@ -294,7 +294,7 @@ impl Holdings {
         shares.max_by_key(order).map(|(_, item)| item)
     }
 
-    /// Puts these networks behind all others that hold as much.
+    /// Gives turns to these networks after all others that hold as much.
     fn served(&mut self, networks: Networks) {
         for prefix in networks.all() {
             if let Some(holding) = self.networks.get_mut(prefix) {

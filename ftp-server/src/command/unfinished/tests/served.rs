@@ -1,0 +1,239 @@
+//! The commands of the sequences, carried out by sessions on a storage.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ftp_proto::{Pathname, RepresentationType, RestartMarker};
+
+use super::*;
+use crate::auth::UserTable;
+use crate::command::{directory, file, listing, transfer};
+use crate::config::ServerConfig;
+use crate::context::{Context, Current};
+use crate::net::admission::Admission;
+use crate::net::balancer::Ends;
+use crate::rate::Throttle;
+use crate::session::{Access, Outcome, Payload, PreparedTransfer, User};
+use crate::storage::Upload;
+use crate::tls::TlsPolicy;
+
+pub(super) struct Served<S> {
+    storage: S,
+    context: Arc<Context>,
+    session: Session,
+    begun: Vec<(Session, Box<dyn Upload>)>,
+}
+
+fn context() -> Arc<Context> {
+    let users = Arc::new(UserTable::new());
+    Context::new(ServerConfig::default(), users, Admission::new(1, 0))
+}
+
+fn path(text: &str) -> Pathname {
+    Pathname::new(text.as_bytes()).unwrap()
+}
+
+fn code(outcome: &Outcome) -> u16 {
+    let Outcome::Reply(reply) = outcome else { panic!("no reply") };
+    reply.code().value()
+}
+
+impl<S: Storage + Clone + 'static> Served<S> {
+    pub(super) fn new(storage: S) -> Self {
+        let context = context();
+        let session = Self::session(&storage, &context, "u");
+        Self { storage, context, session, begun: Vec::new() }
+    }
+
+    fn session(storage: &S, context: &Arc<Context>, name: &str) -> Session {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 1_024));
+        let ends = Ends::direct(peer, ([192, 0, 2, 2], 21).into());
+        let mut session = Session::new(Current::new(Arc::clone(context)), ends);
+        session.transfer.representation = RepresentationType::Image;
+        session.login.access = Access::User(User {
+            name: name.into(),
+            owner: Some(name.into()),
+            storage: Arc::new(storage.clone()),
+            rights: Rights::FULL,
+            directories: Vec::new(),
+            mkdir_existing_ok: false,
+            mkdir_parents: false,
+            tls: TlsPolicy::default(),
+            up: Throttle::default(),
+            down: Throttle::default(),
+            file_size: 0,
+            idle: None,
+            overwrite: None,
+            _counted: context.user_sessions.enter(name.as_bytes(), 0, 0).unwrap(),
+            _present: None,
+        });
+        session
+    }
+
+    /// Ends an upload as the session's loop does: with a commit if `end` is `None`.
+    fn end(session: &mut Session, mut upload: Box<dyn Upload>, end: Option<StreamEnd>) -> u16 {
+        let is_stored = match end {
+            None => {
+                upload.flush().unwrap();
+                while !upload.prepare_commit().unwrap() {}
+                upload.commit().unwrap();
+                true
+            }
+            Some(end) => {
+                upload.abort(end);
+                false
+            }
+        };
+        session.end_upload(&FILE.into(), is_stored, None);
+        if is_stored { 226 } else { 426 }
+    }
+
+    fn open(prepared: Result<PreparedTransfer, Reply>) -> Result<Box<dyn Upload>, u16> {
+        match prepared.map(|prepared| prepared.payload) {
+            Ok(Payload::Receive(mut upload, _)) => {
+                while !upload.prepare().unwrap() {}
+                Ok(upload)
+            }
+            Ok(Payload::Send(_)) => panic!("not an upload"),
+            Err(reply) => Err(reply.code().value()),
+        }
+    }
+
+    fn upload(
+        session: &mut Session,
+        prepared: Result<PreparedTransfer, Reply>,
+        sent: &[u8],
+        end: Option<StreamEnd>,
+    ) -> Ended {
+        session.transfer.restart = 0;
+        match Self::open(prepared) {
+            Ok(mut upload) => {
+                upload.write_all(sent).unwrap();
+                (Self::end(session, upload, end), Vec::new())
+            }
+            Err(code) => (code, Vec::new()),
+        }
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> u16 {
+        match code(&file::rnfr(&mut self.session, &path(from))) {
+            350 => code(&file::rnto(&mut self.session, &path(to))),
+            refused => refused,
+        }
+    }
+
+    /// `model` is the state before the act: it knows what the client sends.
+    pub(super) fn act(&mut self, act: Act, model: &Model) -> Ended {
+        let name = &path(FILE);
+        let (number, next) = (model.upload, model.upload + 1);
+        let session = &mut self.session;
+        let done = |code: u16| (code, Vec::new());
+        let cut = Some(StreamEnd::Cut);
+        match act {
+            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed => {
+                let (length, end) = match act {
+                    Act::Stor => (LENGTH, None),
+                    Act::StorCut => (CUT, cut),
+                    Act::StorCutEarly => (1, cut),
+                    _ => (CUT, Some(StreamEnd::Failed)),
+                };
+                let prepared = transfer::stor(session, name);
+                Self::upload(session, prepared, &bytes(next, 0, length), end)
+            }
+            Act::RestStor | Act::RestStorCut => {
+                let rest = model.rest();
+                let (to, end) = match act {
+                    Act::RestStor => (LENGTH.max(rest + 3), None),
+                    _ => (rest + 2, cut),
+                };
+                transfer::rest(session, RestartMarker::new(rest as u64).unwrap());
+                let prepared = transfer::stor(session, name);
+                Self::upload(session, prepared, &bytes(number, rest, to), end)
+            }
+            Act::Appe | Act::AppeCut => {
+                let from = model.end();
+                let (to, end) = match act {
+                    Act::Appe => (LENGTH, None),
+                    _ => (from + 2, cut),
+                };
+                let prepared = transfer::appe(session, name);
+                Self::upload(session, prepared, &bytes(number, from, to), end)
+            }
+            Act::Size => {
+                let Outcome::Reply(reply) = file::size(session, name) else { panic!("no reply") };
+                let text = reply.encode();
+                let size = text.strip_prefix(b"213 ").and_then(|it| it.strip_suffix(b"\r\n"));
+                (reply.code().value(), size.unwrap_or_default().to_vec())
+            }
+            Act::Mlst => done(code(&listing::mlst(session, Some(name)))),
+            Act::Retr => match transfer::retr(session, name).map(|prepared| prepared.payload) {
+                Ok(Payload::Send(mut outgoing)) => {
+                    let mut sent = Vec::new();
+                    while outgoing.fill(100, &mut sent).unwrap() {}
+                    (226, sent)
+                }
+                Ok(Payload::Receive(..)) => panic!("not a download"),
+                Err(reply) => done(reply.code().value()),
+            },
+            Act::Dele => done(code(&file::dele(session, name))),
+            Act::RenameAway => done(self.rename(FILE, OTHER_FILE)),
+            Act::RenameOnto => {
+                let mut upload =
+                    self.storage.write(&OTHER_FILE.into(), WriteMode::Replace).unwrap();
+                upload.write_all(b"another").unwrap();
+                upload.commit().unwrap();
+                done(self.rename(OTHER_FILE, FILE))
+            }
+            Act::Rmd => {
+                let removed = code(&directory::rmd(session, &path(DIRECTORY)));
+                if removed == 250 {
+                    assert_eq!(code(&directory::mkd(session, &path(DIRECTORY))), 257);
+                }
+                done(removed)
+            }
+            Act::MoveDirectory => {
+                assert_eq!(self.rename(DIRECTORY, OTHER_DIRECTORY), 250);
+                done(self.rename(OTHER_DIRECTORY, DIRECTORY))
+            }
+            Act::Reconnect => {
+                self.session = Self::session(&self.storage, &self.context, "u");
+                done(0)
+            }
+            Act::OtherUserStores => {
+                let mut other = Self::session(&self.storage, &self.context, "v");
+                let prepared = transfer::stor(&mut other, name);
+                Self::upload(&mut other, prepared, &bytes(7, 0, OTHERS), None)
+            }
+            Act::Restart => {
+                for (mut session, upload) in std::mem::take(&mut self.begun) {
+                    Self::end(&mut session, upload, cut);
+                }
+                self.context = context();
+                self.session = Self::session(&self.storage, &self.context, "u");
+                done(0)
+            }
+            Act::Begin => {
+                let mut session = Self::session(&self.storage, &self.context, "u");
+                let prepared = transfer::stor(&mut session, name);
+                let mut upload = Self::open(prepared).unwrap();
+                upload.write_all(&bytes(next, 0, CUT)).unwrap();
+                self.begun.push((session, upload));
+                done(0)
+            }
+            Act::CutBegun | Act::EndBegun => {
+                if !self.begun.is_empty() {
+                    let (mut session, upload) = self.begun.remove(0);
+                    Self::end(&mut session, upload, cut.filter(|_| act == Act::CutBegun));
+                }
+                done(0)
+            }
+        }
+    }
+
+    pub(super) fn content(&self) -> Option<Vec<u8>> {
+        let mut source = self.storage.read(&FILE.into()).ok()?;
+        let mut content = Vec::new();
+        source.read_to_end(&mut content).unwrap();
+        Some(content)
+    }
+}
