@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::block::{DataConnection, IdleConnection};
 use super::peer::DataPeer;
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
 use super::{active, passive};
-use crate::deadline;
 use crate::tls::{Connection, Resumptions, SessionReuse};
+use crate::{deadline, limits};
 
 /// The prepared way to open the next data connection.
 pub(crate) enum DataChannel {
@@ -47,12 +47,11 @@ impl DataChannel {
     }
 
     /// Closes the port of a refused transfer. Returns the connection that has already arrived at
-    /// the port, if any.
-    pub(crate) fn refuse(self) -> Option<TcpStream> {
-        match self {
-            Self::Passive(listener) => passive::accept_waiting(listener),
-            Self::Active(_) | Self::Open(_) => None,
-        }
+    /// the port, if any, and how long to keep it: curl looks for the reply once a second, and later
+    /// on a busy computer.
+    pub(crate) fn refuse(self) -> Option<(TcpStream, Duration)> {
+        let Self::Passive(listener) = self else { return None };
+        Some((passive::accept_waiting(listener)?, limits::UNUSED_LISTENER))
     }
 
     /// Returns whether the data connection is already open.

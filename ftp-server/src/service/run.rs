@@ -300,29 +300,27 @@ impl Runner {
     }
 
     /// Waits for the next event until `limit` has passed since `start`. Closes a passive port that
-    /// stays unused for [`limits::UNUSED_LISTENER`].
+    /// stays unused for [`limits::UNUSED_LISTENER`]. The data connection of a refused transfer ends
+    /// with the next command, which shows that the client has got the reply.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        // The next command shows that the client has got the reply, so the data connection can end.
-        // If no command arrives, it ends after [`limits::LAST_WAIT`].
-        if let Some(_refused) = self.session.transfer.refused.take() {
-            match self.control.next(Instant::now(), limits::LAST_WAIT) {
-                Arrival::TimedOut => {}
+        let refused = self.session.transfer.refused.take();
+        let held = match (&refused, &self.session.transfer.channel) {
+            (Some((_, longest)), _) => Some((Instant::now(), *longest)),
+            // Lines that are waiting here arrived in time, even if a long digest has delayed their
+            // handling.
+            (None, Some(DataChannel::Passive(listener))) if !self.control.has_waiting() => {
+                Some((listener.since(), limits::UNUSED_LISTENER))
+            }
+            (None, _) => None,
+        };
+        if let Some((since, longest)) = held
+            && longest.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed())
+        {
+            match self.control.next(since, longest) {
+                Arrival::TimedOut => self.session.transfer.channel = None,
                 arrival => return arrival,
             }
-        }
-        // Lines that are waiting here arrived in time, even if a long digest has delayed their
-        // handling.
-        if !self.control.has_waiting()
-            && let Some(DataChannel::Passive(listener)) = &self.session.transfer.channel
-        {
-            let since = listener.since();
-            let unused = limits::UNUSED_LISTENER;
-            if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
-                match self.control.next(since, unused) {
-                    Arrival::TimedOut => self.session.transfer.channel = None,
-                    arrival => return arrival,
-                }
-            }
+            drop(refused);
         }
         self.control.next(start, limit)
     }

@@ -71,7 +71,7 @@ pub(super) struct TransferWatch<'a> {
     pub(super) is_end_confirmed: bool,
     /// The data connection of a transfer that ended before the 150, or of an upload that failed in
     /// the storage.
-    pub(super) refused: Option<TcpStream>,
+    pub(super) refused: Option<(TcpStream, Duration)>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
     /// The error of a reply that could not be written.
@@ -132,7 +132,7 @@ impl<'a> TransferWatch<'a> {
         if stays_open && matches!(end, PumpEnd::Complete) && !connection.is_finished() {
             self.open = Some(DataChannel::Open(IdleConnection::new(connection)));
         } else if is_upload && matches!(end, PumpEnd::Storage(_)) {
-            self.refused = Some(connection.stream);
+            self.refused = Some((connection.stream, limits::LAST_WAIT));
         }
         TransferResult::Pumped(end)
     }

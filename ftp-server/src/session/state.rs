@@ -102,9 +102,10 @@ pub(crate) struct TransferState {
     /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared, or that a transfer in
     /// mode B has left open.
     pub(crate) channel: Option<DataChannel>,
-    /// The data connection of a refused transfer. Closing it while the client sends, for example in
-    /// a TLS handshake, would reset it. curl and lftp would then lose the reply.
-    pub(crate) refused: Option<TcpStream>,
+    /// The data connection of a refused transfer, and the longest time to keep it. Closing it while
+    /// the client sends, for example in a TLS handshake, would reset it. curl and lftp would then
+    /// lose the reply.
+    pub(crate) refused: Option<(TcpStream, Duration)>,
     /// Whether `EPSV ALL` was sent.
     pub(crate) epsv_all: bool,
     /// The offset that `REST` set, in bytes; 0: none.

@@ -3,7 +3,7 @@
 mod aborts;
 mod ends;
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -256,6 +256,22 @@ fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_one_transfer() {
     wait_until_closed(first);
     session.expect("PORT 127,0,0,1,200,1", 200);
     wait_until_closed(second);
+}
+
+/// curl looks for a reply once a second while it starts TLS on the data connection; a reset before
+/// that would hide the refusal.
+#[test]
+fn the_data_connection_of_a_refused_transfer_stays_until_the_next_command_st_06() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut data = session.passive().into_stream();
+    data.write_all(b"a TLS handshake").unwrap();
+    session.expect("RETR nowhere", 550);
+    data.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let error = data.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    session.expect("NOOP", 200);
+    RawData::over(data).expect_reset();
 }
 
 #[test]
