@@ -27,6 +27,9 @@ class Action(NamedTuple):
     after: State = {}
     # Whether the order can succeed.
     works: bool = True
+    # Whether the server may refuse the order once: a client that has asked for the size of an unfinished upload gets
+    # 450 for its first download (FS-15).
+    may_fail: bool = False
     # The content that a download must have.
     gives: Content = None
     # The content of the local file before the action.
@@ -102,11 +105,12 @@ class Maker:
         if held is not None:
             target.write_bytes(held)
         order = Order("get", self._path(name), local=str(target), rate=rate)
-        return Action("get", order, gives=self.tree.files[name], local=held)
+        may_fail = self.tree.is_interrupted(name)
+        return Action("get", order, may_fail=may_fail, gives=self.tree.files[name], local=held)
 
     def _resume(self, rate: int) -> Optional[Action]:
         name = self._some(rate)
-        # A client that has asked for the size of an unfinished upload gets 450 for its first download.
+        # The server refuses the first download of an unfinished upload (FS-15).
         if name is None or self.tree.is_interrupted(name):
             return None
         content, target = self.tree.files[name], self.local / "down"
