@@ -6,13 +6,10 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
-use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
-use crate::config::ServerConfig;
+use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::context::Context;
 use crate::deadline;
-use crate::ledger::Presence;
 use crate::log::{EventKind, LoginRefusal, Refusal};
-use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
 use crate::tls::{AskedName, TlsPolicy};
@@ -212,7 +209,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         }
     }
     session.transfer.representation = login.representation;
-    session.login.access = Access::User(logged_in(config, name, login, counted, present));
+    session.login.access = Access::User(User::new(config, name, login, counted, present));
     session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
@@ -229,38 +226,6 @@ fn refuse_uncounted(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Unavailable });
     let text = "Cannot count the connections of this user now";
     Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
-}
-
-/// Returns the state of a user who has logged in.
-fn logged_in(
-    config: &ServerConfig,
-    name: Vec<u8>,
-    login: Login,
-    counted: UserSession,
-    present: Option<Box<Presence>>,
-) -> User {
-    let limits = login.limits;
-    let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
-    let shared = counted.rate();
-    let both: Vec<Arc<Rate>> = Rate::new(of_session).into_iter().chain(shared).collect();
-    let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
-    User {
-        owner: (!login.is_shared).then(|| login.name.unwrap_or_else(|| name.clone())),
-        name,
-        storage: login.storage,
-        rights: login.rights,
-        directories: login.directories,
-        mkdir_existing_ok: login.mkdir_existing_ok,
-        mkdir_parents: login.mkdir_parents,
-        tls: login.tls,
-        up: throttle(limits.rate_up),
-        down: throttle(limits.rate_down),
-        file_size: limits.file_size,
-        idle: login.idle,
-        overwrite: login.overwrite,
-        _counted: counted,
-        _present: present,
-    }
 }
 
 /// `REIN`: 220, and the session returns to its state after the greeting; failed logins stay

@@ -10,8 +10,9 @@ use ftp_proto::{
     TransferMode,
 };
 
-use crate::auth::{DirectoryRights, IsClientGone, Offer, Rights, UserSession, rule_for};
+use crate::auth::{DirectoryRights, IsClientGone, Login, Offer, Rights, UserSession, rule_for};
 use crate::command::unfinished::Heard;
+use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::deadline;
@@ -22,7 +23,7 @@ use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
-use crate::rate::Throttle;
+use crate::rate::{Rate, Throttle};
 use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
@@ -169,6 +170,39 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Returns a user who has logged in.
+    pub(crate) fn new(
+        config: &ServerConfig,
+        name: Vec<u8>,
+        login: Login,
+        counted: UserSession,
+        present: Option<Box<Presence>>,
+    ) -> Self {
+        let limits = login.limits;
+        let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
+        let shared = counted.rate();
+        let both: Vec<Arc<Rate>> = Rate::new(of_session).into_iter().chain(shared).collect();
+        let throttle =
+            |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
+        Self {
+            owner: (!login.is_shared).then(|| login.name.unwrap_or_else(|| name.clone())),
+            name,
+            storage: login.storage,
+            rights: login.rights,
+            directories: login.directories,
+            mkdir_existing_ok: login.mkdir_existing_ok,
+            mkdir_parents: login.mkdir_parents,
+            tls: login.tls,
+            up: throttle(limits.rate_up),
+            down: throttle(limits.rate_down),
+            file_size: limits.file_size,
+            idle: login.idle,
+            overwrite: login.overwrite,
+            _counted: counted,
+            _present: present,
+        }
+    }
+
     /// Returns the rights at a path.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
         rule_for(&self.directories, path).map_or(self.rights, |rule| rule.rights)
@@ -458,7 +492,6 @@ mod tests {
 
     use super::*;
     use crate::auth::UserTable;
-    use crate::config::ServerConfig;
     use crate::net::admission::Admission;
     use crate::storage::LocalStorage;
 
@@ -472,24 +505,9 @@ mod tests {
         let mut session =
             Session::new(Current::new(context), Ends::direct(peer, ([192, 0, 2, 1], 21).into()));
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
-        let name = b"u".to_vec();
-        let user = User {
-            name,
-            owner: None,
-            storage,
-            rights,
-            directories: Vec::new(),
-            mkdir_existing_ok: false,
-            mkdir_parents: false,
-            tls: TlsPolicy::default(),
-            up: Throttle::default(),
-            down: Throttle::default(),
-            file_size: 0,
-            idle: None,
-            overwrite: None,
-            _counted: session.context.user_sessions.enter(b"u", 0, 0).unwrap(),
-            _present: None,
-        };
+        let (config, counted) = (&session.context.config, &session.context.user_sessions);
+        let counted = counted.enter(b"u", 0, 0).unwrap();
+        let user = User::new(config, b"u".to_vec(), Login::new(storage, rights), counted, None);
         session.login.access = Access::User(user);
         session
     }

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use ftp_proto::{Pathname, RepresentationType, RestartMarker};
 
 use super::*;
-use crate::auth::UserTable;
+use crate::auth::{Login, UserTable};
 use crate::command::{directory, file, listing, transfer};
 use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::net::admission::Admission;
 use crate::net::balancer::Ends;
-use crate::rate::Throttle;
 use crate::session::{Access, Outcome, Payload, PreparedTransfer, User};
 use crate::storage::Upload;
-use crate::tls::TlsPolicy;
 
 pub(super) struct Served<S> {
     storage: S,
@@ -50,23 +48,10 @@ impl<S: Storage + Clone + 'static> Served<S> {
         let ends = Ends::direct(peer, ([192, 0, 2, 2], 21).into());
         let mut session = Session::new(Current::new(Arc::clone(context)), ends);
         session.transfer.representation = RepresentationType::Image;
-        session.login.access = Access::User(User {
-            name: name.into(),
-            owner: Some(name.into()),
-            storage: Arc::new(storage.clone()),
-            rights: Rights::FULL,
-            directories: Vec::new(),
-            mkdir_existing_ok: false,
-            mkdir_parents: false,
-            tls: TlsPolicy::default(),
-            up: Throttle::default(),
-            down: Throttle::default(),
-            file_size: 0,
-            idle: None,
-            overwrite: None,
-            _counted: context.user_sessions.enter(name.as_bytes(), 0, 0).unwrap(),
-            _present: None,
-        });
+        let counted = context.user_sessions.enter(name.as_bytes(), 0, 0).unwrap();
+        let login = Login::new(Arc::new(storage.clone()), Rights::FULL);
+        let user = User::new(&context.config, name.into(), login, counted, None);
+        session.login.access = Access::User(user);
         session
     }
 
