@@ -20,9 +20,9 @@ use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::{Options, urls, values};
 use crate::report::events::Events;
-use crate::report::json::Object;
 use crate::transfer::options::{TransferOptions, Verify};
 use crate::transfer::target::name_of;
+use ftp_server::daemon::json::Object;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 11] = [

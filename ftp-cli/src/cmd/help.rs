@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use super::serve::settings::{self, Settings};
+use ftp_server::daemon;
+
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit;
@@ -117,25 +118,20 @@ fn settings(text: &mut String) {
     text.push_str(
         "\nSettings of --config and --set KEY=VALUE (in --set, commas separate list items)\n",
     );
-    let default = Settings::default();
-    for setting in settings::TABLE {
+    for setting in daemon::settings() {
+        let key = format!("{}.{}", setting.table, setting.key);
         let help = setting.help.trim_end_matches('.');
-        let hint = setting.kind.hint();
-        let default = match (setting.show)(&default).as_str() {
+        // Tables of users, hosts and stores.
+        if setting.table.ends_with(".NAME") {
+            line(text, &key, help);
+            continue;
+        }
+        let default = match setting.default.as_str() {
             // The help explains what an empty value means.
             "\"\"" | "[]" => String::new(),
             default => format!(" (default: {default})"),
         };
-        line(text, setting.key, &format!("{help}{hint}{default}"));
-    }
-    for setting in settings::USER {
-        line(text, &format!("users.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
-    }
-    for setting in settings::HOST {
-        line(text, &format!("hosts.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
-    }
-    for setting in settings::STORE {
-        line(text, &format!("stores.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
+        line(text, &key, &format!("{help}{}{default}", setting.hint));
     }
 }
 

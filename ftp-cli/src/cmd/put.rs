@@ -25,9 +25,9 @@ use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::report::jobs::{self, Tally, Worker};
-use crate::report::json::Object;
 use crate::transfer::options::{Context, TransferOptions};
 use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
+use ftp_server::daemon::json::Object;
 
 /// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];

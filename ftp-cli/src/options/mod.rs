@@ -11,9 +11,9 @@ mod entries;
 mod hints;
 mod table;
 pub(crate) mod urls;
-pub(crate) mod values;
 
 pub(crate) use entries::{MAN_PAGES, SHELLS};
+pub(crate) use ftp_server::daemon::values;
 pub(crate) use table::{
     Command, Completes, Entry, Group, Operand, Row, SYNONYMS, Synonym, TABLE, Value, global_rows,
 };

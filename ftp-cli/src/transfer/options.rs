@@ -27,7 +27,7 @@ use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::report::events::Events;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;

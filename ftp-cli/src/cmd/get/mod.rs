@@ -25,10 +25,10 @@ use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern;
 use crate::report::jobs::{self, Tally, Worker};
-use crate::report::json::Object;
 use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
+use ftp_server::daemon::json::Object;
 use requests::{Requests, Wanted};
 
 /// Options that apply only to trees.

@@ -1,0 +1,343 @@
+//! A running daemon: its thread, the events that the thread handles, and the handle of the program.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::certificate::renewal::Renewed;
+use super::config::Config;
+use super::control::protocol::Target;
+use super::control::{Call, ControlSocket, Status};
+use super::error::{DaemonError, DaemonErrorKind};
+use super::hooks::Hooks;
+use super::logging::DaemonLog;
+use super::metrics::Endpoint;
+use super::running::Running;
+use super::setup::Setup;
+use super::start_thread;
+use super::systemd::Service;
+use crate::lock::unpoisoned;
+use crate::{SessionInfo, ShutdownHandle};
+
+/// Interval at which a draining server checks whether the last session has ended.
+const DRAIN_CHECK: Duration = Duration::from_millis(200);
+
+/// A server that runs as its [`Config`] says, with users, hooks, certificates, logs, metrics, a
+/// control socket, and the protocols of systemd. Its thread runs until the daemon is stopped; a
+/// `Daemon` that is dropped stops at once.
+///
+/// ```no_run
+/// use ftp_server::daemon::{Config, Daemon};
+///
+/// let daemon = Daemon::start(Config::read("server.toml")?)?;
+/// println!("listening on {:?}", daemon.local_addrs());
+/// daemon.apply(Config::read("server.toml")?)?; // as a reload does
+/// daemon.join()?;
+/// # Ok::<(), ftp_server::daemon::DaemonError>(())
+/// ```
+pub struct Daemon {
+    events: Sender<Event>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    shutdown: ShutdownHandle,
+    hooks: Arc<Hooks>,
+    plaintext: Vec<SocketAddr>,
+    implicit: Vec<SocketAddr>,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plaintext, implicit, .. } = self;
+        f.debug_struct("Daemon")
+            .field("plaintext", plaintext)
+            .field("implicit", implicit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Starts a daemon. Returns when it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Config::validate`], and why a part of the daemon cannot be started.
+    pub fn start(config: Config) -> Result<Self, DaemonError> {
+        Self::start_with(config, Setup::default())
+    }
+
+    /// Starts a daemon as [`start`](Self::start) does; `setup` adds what the program decides.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`start`](Self::start).
+    pub fn start_with(config: Config, mut setup: Setup) -> Result<Self, DaemonError> {
+        config.validate()?;
+        let log = match setup.log.take() {
+            Some(log) => Some(log),
+            None => DaemonLog::of(&config)?.map(Arc::new),
+        };
+        let settings = &config.settings;
+        let mut service = Service::connect(settings.environment);
+        // Done while the process may still be root.
+        let control = ControlSocket::bind(settings)?;
+        let endpoint = Endpoint::bind(settings)?;
+        let running = Running::start(config, setup, log, &service)?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(control) = &control {
+            control.start(sender.clone())?;
+        }
+        if let Some(endpoint) = &endpoint {
+            endpoint.start(Arc::clone(&running.parts.metrics))?;
+        }
+        service.ready(&running.server);
+        let shutdown = running.server.shutdown_handle();
+        let hooks = Arc::clone(&running.parts.hooks);
+        let plaintext = running.server.local_addrs().collect();
+        let implicit = running.server.implicit_addrs().collect();
+        let events = sender.clone();
+        let work = move || {
+            let mut running = running;
+            work(&mut running, &mut service, Queue::new(receiver), &sender);
+            drop((control, endpoint));
+            service.stopping();
+            running.shut_down();
+        };
+        let thread = start_thread("daemon", work);
+        let thread = thread.map_err(|error| DaemonError::no_thread("the daemon", &error))?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { events, thread, shutdown, hooks, plaintext, implicit })
+    }
+
+    /// Returns the plaintext addresses.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.plaintext
+    }
+
+    /// Returns the addresses with implicit TLS.
+    #[must_use]
+    pub fn implicit_addrs(&self) -> &[SocketAddr] {
+        &self.implicit
+    }
+
+    /// Applies a configuration to new sessions, or rejects it as a whole. Some settings need a
+    /// restart, as `dist/server.toml` says. Returns the changes in the words of the log.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if the configuration is invalid or cannot be used, or `Internal` if the
+    /// daemon is stopping. Nothing has changed then.
+    pub fn apply(&self, config: Config) -> Result<String, DaemonError> {
+        self.call(move |running| running.apply(config)).unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Requests a reload: the logs are reopened, and the configuration file and the certificates
+    /// are read again. Returns at once; the log has the outcome.
+    pub fn reload(&self) {
+        // A daemon that is stopping reloads nothing.
+        let _ = self.events.send(Event::Reload);
+    }
+
+    /// Requests a stop: the listeners close, and transfers have the time of
+    /// `timeouts.shutdown_grace` to finish. Returns at once.
+    pub fn stop(&self) {
+        // Nothing receives the event if the daemon is already stopping.
+        let _ = self.events.send(Event::Stop);
+    }
+
+    /// Ends the time that a stop gives to transfers and hooks. Each session logs the end of its
+    /// transfer, and keeps the partial file if the settings allow that.
+    pub fn cut_short(&self) {
+        self.shutdown.cut_short();
+        self.hooks.cut();
+    }
+
+    /// Waits until the daemon has stopped: after [`stop`](Self::stop), or at the end of the last
+    /// session after [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// Returns `Internal` if the daemon's thread has panicked.
+    pub fn join(&self) -> Result<(), DaemonError> {
+        let thread = unpoisoned(self.thread.lock()).take();
+        let panicked = |_| DaemonError::new(DaemonErrorKind::Internal, "the daemon has panicked");
+        thread.map_or(Ok(()), |thread| thread.join().map_err(panicked))
+    }
+
+    /// Returns the sessions; none once the daemon is stopping.
+    #[must_use]
+    pub fn who(&self) -> Vec<SessionInfo> {
+        self.call(|running| running.server.sessions()).unwrap_or_default()
+    }
+
+    /// Returns the state of the daemon, or `None` if it is stopping.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.call(|running| running.status())
+    }
+
+    /// Ends sessions now. Returns their number.
+    pub fn kick(&self, sessions: Target) -> usize {
+        self.call(move |running| running.kick(&sessions)).unwrap_or_default()
+    }
+
+    /// Lifts the ban on a host, or all bans. Returns their number.
+    pub fn unban(&self, host: Option<IpAddr>) -> usize {
+        self.call(move |running| running.unban(host)).unwrap_or_default()
+    }
+
+    /// Accepts no more connections, and stops the daemon after the last session. Returns the number
+    /// of open sessions, or `None` if the daemon is already draining or stopping.
+    pub fn drain(&self) -> Option<usize> {
+        self.call(Running::drain).flatten()
+    }
+
+    /// Calls `act` in the daemon's thread, and returns its result; `None` if the daemon is stopping.
+    fn call<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Running) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = mpsc::channel();
+        // A caller that has gone needs no result.
+        let act = move |running: &mut Running| drop(sender.send(act(running)));
+        self.events.send(Event::Act(Box::new(act))).ok()?;
+        receiver.recv().ok()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+        self.cut_short();
+        // A panic is in the output of the process already.
+        let _ = self.join();
+    }
+}
+
+fn stopping() -> DaemonError {
+    DaemonError::new(DaemonErrorKind::Internal, "the daemon is stopping")
+}
+
+/// Handles events until [`Event::Stop`]. Later requests are refused.
+fn work(running: &mut Running, service: &mut Service, mut queue: Queue, sender: &Sender<Event>) {
+    loop {
+        match queue.next(service, running) {
+            Event::Stop => return,
+            // The log has the outcome.
+            Event::Reload => drop(reload(running, service)),
+            Event::CertificatesDue => {
+                let sender = sender.clone();
+                // A server that is stopping no longer needs new certificates.
+                let deliver =
+                    move |renewed| drop(sender.send(Event::Certificates(Box::new(renewed))));
+                running.attend_certificates(deliver);
+            }
+            Event::Certificates(renewed) => running.take_certificates(*renewed),
+            Event::Act(act) => act(running),
+            Event::Control(call) => {
+                let answer = call.request.answer(running, |running| reload(running, service));
+                call.answer(answer);
+            }
+        }
+    }
+}
+
+fn reload(running: &mut Running, service: &mut Service) -> Result<String, String> {
+    service.reloading();
+    let outcome = running.reload();
+    service.ready(&running.server);
+    outcome
+}
+
+/// An event for the daemon's thread.
+pub(super) enum Event {
+    /// A request to stop, or the end of the last session of a draining server.
+    Stop,
+    /// A request to reload.
+    Reload,
+    /// It is time to check the certificate files, or to report certificates that expire soon.
+    CertificatesDue,
+    /// The certificate files were checked.
+    Certificates(Box<Renewed>),
+    /// A request through the control socket.
+    Control(Call),
+    /// A request of the program.
+    Act(Box<dyn FnOnce(&mut Running) + Send>),
+}
+
+/// The events that are not handled yet, the oldest first.
+struct Queue {
+    receiver: Receiver<Event>,
+    waiting: VecDeque<Event>,
+}
+
+impl Queue {
+    const fn new(receiver: Receiver<Event>) -> Self {
+        Self { receiver, waiting: VecDeque::new() }
+    }
+
+    /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
+    /// watchdog of the service manager while it waits.
+    fn next(&mut self, service: &mut Service, running: &Running) -> Event {
+        loop {
+            // Many requests in a row must not delay the watchdog.
+            if service.pause().is_some_and(|pause| pause.is_zero()) {
+                service.beat(&running.server);
+            }
+            self.waiting.extend(self.receiver.try_iter());
+            if let Some(event) = self.take() {
+                return event;
+            }
+            let certificates = running.certificate_pause();
+            if certificates.is_some_and(|pause| pause.is_zero()) {
+                return Event::CertificatesDue;
+            }
+            let check = match running.has_drained() {
+                Some(true) => return Event::Stop,
+                Some(false) => Some(DRAIN_CHECK),
+                None => None,
+            };
+            let pauses = [service.pause(), check, certificates, running.check_former_logins()];
+            let received = match pauses.into_iter().flatten().min() {
+                Some(pause) => self.receiver.recv_timeout(pause),
+                None => self.receiver.recv().map_err(RecvTimeoutError::from),
+            };
+            match received {
+                Ok(event) => self.waiting.push_back(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // All threads that send events are gone: stop as for a signal.
+                Err(RecvTimeoutError::Disconnected) => return Event::Stop,
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        if self.waiting.iter().any(|event| matches!(event, Event::Stop)) {
+            return Some(Event::Stop);
+        }
+        let event = self.waiting.pop_front()?;
+        if matches!(event, Event::Reload) {
+            self.waiting.retain(|event| !matches!(event, Event::Reload));
+        }
+        Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_comes_before_reloads_and_repeated_reloads_are_merged() {
+        let mut queue = Queue::new(mpsc::channel().1);
+        let taken = |queue: &mut Queue| queue.take().map(|event| matches!(event, Event::Stop));
+        queue.waiting.extend([Event::Reload, Event::Reload]);
+        assert_eq!(taken(&mut queue), Some(false));
+        assert_eq!(taken(&mut queue), None);
+        queue.waiting.extend([Event::Reload, Event::Stop]);
+        assert_eq!(taken(&mut queue), Some(true));
+    }
+}

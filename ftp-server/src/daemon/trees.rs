@@ -1,0 +1,129 @@
+//! The roots of each user: the root that the user sees as `/`, and the roots that are mounted into
+//! the user's tree.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{LocalConfig, Login, MountedStorage, Rights, Storage, StorageError, VirtualPath};
+use ftp_proto::Escaped;
+
+use super::config::{Expiry, MountPoint, Root, User};
+use super::home::{Home, Role};
+use super::logging::LOG;
+
+/// The directories of a user.
+pub(super) struct Tree {
+    pub(super) root: Arc<Home>,
+    /// Mounts, those with a longer path first.
+    mounts: Vec<Mount>,
+}
+
+/// A directory that is mounted into a tree.
+#[derive(Clone)]
+pub(super) struct Mount {
+    pub(super) path: VirtualPath,
+    pub(super) home: Arc<Home>,
+}
+
+impl Tree {
+    pub(super) fn new(root: Arc<Home>, mut mounts: Vec<Mount>) -> Self {
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
+        Self { root, mounts }
+    }
+
+    /// Returns the directories of a user: the root, and those mounted into the tree. Only the root
+    /// has a quota. `home` returns the home of a root.
+    pub(super) fn of(
+        user: &User,
+        of_all: LocalConfig,
+        mut home: impl FnMut(&Root, LocalConfig, Rights, Role) -> Arc<Home>,
+    ) -> Arc<Self> {
+        let config = of_all.with(|config| {
+            config.quota = user.quota;
+            config.max_files = user.max_files;
+            config.umask = user.umask.unwrap_or(config.umask);
+            config.partial = user.partial.unwrap_or(config.partial);
+            config.sync = user.sync.unwrap_or(config.sync);
+        });
+        let role = if user.create_home { Role::MadeRoot } else { Role::Root };
+        let root = home(&user.root, config, user.all_rights(), role);
+        let config = config.with(|config| {
+            config.quota = 0;
+            config.max_files = 0;
+        });
+        let mounts = user.mounts.iter().map(|MountPoint { path, root }| {
+            let home = home(root, config, user.rights_below(path), Role::Mounted);
+            Mount { path: path.clone(), home }
+        });
+        Arc::new(Self::new(root, mounts.collect()))
+    }
+
+    /// Returns the login of the user. The directories are opened later.
+    pub(super) fn login(&self, user: &User) -> Login {
+        let mut login = self
+            .root
+            .login(user.rights)
+            .tls(user.tls)
+            .mkdir_parents(user.mkdir_parents)
+            .mkdir_existing_ok(user.mkdir_existing_ok)
+            .limits(user.limits)
+            .enabled(user.enabled)
+            .networks(user.networks.clone());
+        login.expires = user.expires.map(Expiry::end);
+        login.idle = user.idle_timeout;
+        login.overwrite = user.overwrite;
+        login.representation = user.representation;
+        login.directories.clone_from(&user.directories);
+        login
+    }
+
+    /// Returns the tree with another root.
+    pub(super) fn with_root(&self, root: Arc<Home>) -> Self {
+        Self { root, mounts: self.mounts.clone() }
+    }
+
+    /// Returns the path on disk of a file in the tree, or `None` for an object of a store.
+    pub(super) fn local_path(&self, path: &VirtualPath) -> Option<PathBuf> {
+        let mut mounts = self.mounts.iter();
+        let mounted = mounts.find_map(|mount| Some((&mount.home, path.relative_to(&mount.path)?)));
+        let (home, below) = mounted.unwrap_or_else(|| (&self.root, path.clone()));
+        Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
+    }
+
+    /// Returns the tree of an open root, for a login of `user`. A mounted directory that cannot be
+    /// opened is logged, and is unavailable in this session.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a mount point is invalid.
+    pub(super) fn storage(
+        &self,
+        root: Arc<dyn Storage>,
+        user: &[u8],
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        if self.mounts.is_empty() {
+            return Ok(root);
+        }
+        let mut tree = MountedStorage::new(root);
+        for Mount { path, home } in &self.mounts {
+            tree = match home.open() {
+                Ok(open) => tree.mount(path, open.storage)?,
+                Err(error) => {
+                    let user = Escaped(user);
+                    let shown = home.shown();
+                    let why = reason(&error);
+                    log::error!(target: LOG, "{user}: {path} is unavailable: {shown}: {why}");
+                    tree.unavailable(path)?
+                }
+            };
+        }
+        Ok(Arc::new(tree))
+    }
+}
+
+/// Returns why a directory cannot be opened: the system's message, or else the text of the error.
+pub(super) fn reason(error: &StorageError) -> String {
+    error.source.as_ref().map_or_else(|| error.to_string(), ToString::to_string)
+}
