@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode, OFlags, chmod, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::LOG;
@@ -29,6 +28,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// The same limit while all threads are busy and others wait.
 const HURRIED: Duration = Duration::from_millis(250);
+
+/// Largest number of connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Stack of a thread, in bytes. Only touched pages use memory.
 const STACK: usize = 256 * 1024;
@@ -55,12 +57,12 @@ impl LocalSocket {
         if is_stale(path)? {
             fs::remove_file(path)?;
         }
-        // The socket has its permissions from the start, because chmod(2) would follow a link that
-        // another user could put in its place.
-        let former = umask(Mode::from_raw_mode(!mode & 0o777));
-        let listener = UnixListener::bind(path);
-        umask(former);
-        let listener = listener?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        set_mode(path, mode)?;
+        // Nothing can connect earlier, so no client has got more than these permissions.
+        socket.listen(BACKLOG)?;
+        let listener = UnixListener::from(OwnedFd::from(socket));
         Ok(Self { listener, path: path.to_owned(), file: identity(path)? })
     }
 }
@@ -73,6 +75,19 @@ impl Drop for LocalSocket {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Sets the permissions of the socket at `path`, whatever the umask of the process. Does not follow a
+/// link that another user could put in the socket's place, as chmod(2) would.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::Socket {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "not a socket"));
+    }
+    // fchmod(2) refuses a descriptor of O_PATH.
+    let file = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(chmod(file, Mode::from_raw_mode(mode))?)
 }
 
 fn identity(path: &Path) -> io::Result<FileIdentity> {
