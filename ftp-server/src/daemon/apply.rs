@@ -16,15 +16,15 @@ use super::metrics::Metrics;
 use super::setup::Sockets;
 use super::stores::Stores;
 use super::sweeper::Sweeper;
-use super::users::{Homes, Kept};
+use super::users::{Homes, Kept, Users};
 use super::values::in_full;
 use crate::{Error, Server, ServerBuilder, Tls};
 
 /// Everything that a configuration determines.
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
-    /// Users of the configuration.
-    pub(super) homes: Arc<Homes>,
+    /// Users of the configuration, whom sessions from before a reload get too.
+    pub(super) users: Arc<Users>,
     pub(super) certificates: Certificates,
     /// Certificates of new connections.
     pub(super) tls: Loaded,
@@ -47,7 +47,8 @@ pub(super) struct Parts {
 /// has given up root.
 pub(super) struct Draft {
     pub(super) config: Arc<Config>,
-    pub(super) homes: Arc<Homes>,
+    homes: Arc<Homes>,
+    pub(super) users: Arc<Users>,
     pub(super) tls: Option<Tls>,
     pub(super) stores: Arc<Stores>,
     program: Option<Arc<Program>>,
@@ -74,6 +75,7 @@ impl Draft {
         self.transfers.set(self.log);
         self.hooks.set(settings);
         self.logins.set(settings, self.program);
+        self.users.set(self.homes);
     }
 }
 
@@ -82,7 +84,7 @@ impl Parts {
     pub(super) fn new() -> Self {
         let config = Config::default();
         Self {
-            homes: Arc::new(config.homes(&Arc::default())),
+            users: Arc::new(Users::new(config.homes(&Arc::default()))),
             certificates: Certificates::default(),
             tls: Loaded::default(),
             watch: Watch::of(&config.settings),
@@ -126,6 +128,7 @@ impl Parts {
         let draft = Draft {
             config: Arc::clone(&config),
             homes: Arc::clone(&homes),
+            users: Arc::clone(&self.users),
             tls: tls.tls.clone(),
             stores: Arc::clone(&stores),
             program,
@@ -140,7 +143,7 @@ impl Parts {
         self.sweeper = sweep(&homes, self.sweeper.take());
         self.watch = watch.after(&self.watch);
         self.metrics.set_certificates(tls.ends());
-        (self.config, self.homes, self.tls, self.stores) = (config, homes, tls, stores);
+        (self.config, self.tls, self.stores) = (config, tls, stores);
         self.kept = kept;
         self.is_running = true;
         Ok(served)
@@ -180,7 +183,7 @@ pub(super) fn start(
     builder = sockets.serve(builder.freebind(settings.freebind));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
-    let builder = builder.config(settings.server()).authenticator(Arc::clone(&draft.homes));
+    let builder = builder.config(settings.server()).authenticator(Arc::clone(&draft.users));
     // Opens the directories after `once_bound`, because the user of `security.run_as` must be able
     // to open them.
     let builder = builder.once_bound(move || {

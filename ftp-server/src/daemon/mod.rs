@@ -22,7 +22,6 @@ mod check;
 mod config;
 pub mod control;
 mod error;
-mod former;
 mod home;
 mod hooks;
 pub mod json;

@@ -281,7 +281,7 @@ impl Queue {
 
     /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
     /// watchdog of the service manager while it waits.
-    fn next(&mut self, service: &mut Service, running: &Running) -> Event {
+    fn next(&mut self, service: &mut Service, running: &mut Running) -> Event {
         loop {
             // Many requests in a row must not delay the watchdog.
             if service.pause().is_some_and(|pause| pause.is_zero()) {
@@ -300,7 +300,7 @@ impl Queue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let pauses = [service.pause(), check, certificates, running.check_former_logins()];
+            let pauses = [service.pause(), check, certificates, running.check_logins()];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),

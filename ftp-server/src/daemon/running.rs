@@ -16,15 +16,18 @@ use super::config::{Config, FIXED, MISSING, is_missing};
 use super::control::Status;
 use super::control::protocol::Target;
 use super::error::{DaemonError, DaemonErrorKind};
-use super::former::{self, FormerUsers};
 use super::logging::{DaemonLog, LOG};
 use super::metrics::MetricsAddress;
 use super::setup::Setup;
 use super::start_thread;
 use super::systemd::Service;
-use super::users::Kept;
+use super::users::{Homes, Kept};
 use super::values::{counted, in_full, show};
 use crate::{Activity, Server, SessionInfo};
+
+/// Time after a reload until sessions are checked once more: a login that was in progress may have
+/// been accepted before the reload and have become a session after it.
+const CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Running {
     pub(super) server: Server,
@@ -33,7 +36,8 @@ pub(super) struct Running {
     pub(super) parts: Parts,
     log: Option<Arc<DaemonLog>>,
     since: SystemTime,
-    former_users: FormerUsers,
+    /// When to check once more whether removed users have logged in during a reload.
+    check_due: Option<Instant>,
     /// Whether the server accepts no more connections.
     is_draining: bool,
 }
@@ -73,7 +77,7 @@ impl Running {
             parts,
             log,
             since: SystemTime::now(),
-            former_users: FormerUsers::default(),
+            check_due: None,
             is_draining: false,
         };
         running.note_failures(running.parts.tls.failures.clone());
@@ -234,14 +238,14 @@ impl Running {
             log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
         }
         let former = Arc::clone(&self.parts.config);
-        let (former_homes, former_tls) = (Arc::clone(&self.parts.homes), self.parts.tls.clone());
+        let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
         let server = &self.server;
         self.parts.apply(config, |draft| {
             let kept = draft.look()?;
             let server_config = draft.config.settings.server();
-            let homes = Arc::clone(&draft.homes);
-            let changed = server.reconfigure_with_tls(server_config, homes, draft.tls.clone());
+            let users = Arc::clone(&draft.users);
+            let changed = server.reconfigure_with_tls(server_config, users, draft.tls.clone());
             changed
                 .map_err(|error| DaemonError::new(DaemonErrorKind::Internal, in_full(&error)))?;
             draft.switch();
@@ -270,14 +274,12 @@ impl Running {
         if self.parts.kept != former_kept {
             self.parts.kept.iter().for_each(Kept::log);
         }
-        let time_to_log_in = former.settings.server.timeouts.login;
         let failures = self.note_failures(self.parts.tls.failures.clone());
         if has_new_certificate {
             self.log_validities(validity);
         }
-        let last = self.server.sessions().iter().map(|session| session.number).max().unwrap_or(0);
-        self.former_users.add(&former_homes, &self.parts.homes, last, time_to_log_in);
-        self.dismiss_former_users();
+        self.dismiss(Some(&former_users));
+        self.check_due = Some(Instant::now() + CHECK);
         Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
 
@@ -376,32 +378,41 @@ impl Running {
         if failures.is_empty() { Ok(keys) } else { Err(failures.join("\n")) }
     }
 
-    /// Ends sessions of removed users who logged in after the reload, over connections from before
-    /// it. Returns the time until the next check, or `None` if such logins are no longer possible.
-    pub(super) fn check_former_logins(&self) -> Option<Duration> {
-        if !self.former_users.can_log_in() {
-            return None;
+    /// Dismisses users whose login was in progress during the last reload. Returns the time until
+    /// that is due, or `None` if it is done.
+    pub(super) fn check_logins(&mut self) -> Option<Duration> {
+        let left = self.check_due?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.check_due = None;
+            self.dismiss(None);
         }
-        self.dismiss_former_users();
-        Some(former::CHECK)
+        self.check_due.map(|_| left)
     }
 
     /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host
-    /// was removed or no longer admits the user. Ends the session of a removed user even if
-    /// anonymous logins or users of `auth.program` can have the same name.
-    fn dismiss_former_users(&self) {
-        let homes = &self.parts.homes;
+    /// was removed or no longer admits the user. Ends the session of a user who was removed from
+    /// `former` even if anonymous logins or users of `auth.program` can have the same name.
+    fn dismiss(&self, former: Option<&Homes>) {
+        let homes = self.parts.users.current();
         let asks = !self.parts.config.settings.auth.program.is_empty();
-        let is_kept = |number: u64, name: &[u8]| match homes.names_user(name) {
+        let is_kept = |name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
-            false => (homes.has_user(name) || asks) && !self.former_users.has(number, name),
+            false => {
+                let was_removed = |former: &Homes| match former.names_user(name) {
+                    true => true,
+                    false => former.has_user(name) && !homes.has_user(name),
+                };
+                (homes.has_user(name) || asks) && !former.is_some_and(was_removed)
+            }
         };
         for session in self.server.sessions() {
             let Some(user) = session.user.as_deref() else { continue };
             let has_host = session.host.as_ref().is_none_or(|host| {
-                homes.has_user_at(host, user) && !self.former_users.has_host(session.number, host)
+                let was_removed =
+                    |former: &Homes| former.names_host(host) && !homes.names_host(host);
+                homes.has_user_at(host, user) && !former.is_some_and(was_removed)
             });
-            let why = match is_kept(session.number, user) {
+            let why = match is_kept(user) {
                 true if has_host => continue,
                 true => "the host was removed, or no longer admits this user",
                 false => "the user was removed or disabled",

@@ -104,13 +104,8 @@ impl Homes {
     }
 
     /// Returns whether anonymous logins are enabled.
-    pub(super) fn has_anonymous(&self) -> bool {
+    fn has_anonymous(&self) -> bool {
         self.anonymous.is_some()
-    }
-
-    /// Returns the names of all users with a password, including disabled ones.
-    pub(super) fn user_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.users.keys().map(Vec::as_slice)
     }
 
     /// Sets `auth.program`.
@@ -193,11 +188,6 @@ impl Homes {
             }
         }
         self
-    }
-
-    /// Returns the names of the virtual hosts.
-    pub(super) fn host_names(&self) -> impl Iterator<Item = &HostName> {
-        self.hosts.keys()
     }
 
     /// Returns whether a virtual host has this name.
@@ -353,8 +343,51 @@ impl Homes {
     }
 }
 
-impl Authenticator for Homes {
+/// The users of the current configuration. A session from before a reload logs in as a new one does,
+/// so a removed user cannot log in over an old connection.
+pub(super) struct Users(Mutex<Arc<Homes>>);
+
+impl Users {
+    pub(super) fn new(homes: Homes) -> Self {
+        Self(Mutex::new(Arc::new(homes)))
+    }
+
+    pub(super) fn current(&self) -> Arc<Homes> {
+        let current = unpoisoned(self.0.lock());
+        Arc::clone(&current)
+    }
+
+    pub(super) fn set(&self, homes: Arc<Homes>) {
+        *unpoisoned(self.0.lock()) = homes;
+    }
+}
+
+impl Authenticator for Users {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        loop {
+            let homes = self.current();
+            let answer = homes.login(attempt);
+            // A reload during the login may have removed the user.
+            if Arc::ptr_eq(&homes, &self.current()) {
+                return answer;
+            }
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        self.current().offer()
+    }
+}
+
+impl Homes {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        // A connection from before a reload can still name a host that the reload has removed.
+        let is_gone = |host: &HostName| {
+            matches!(host, HostName::Domain(_)) && !self.hosts.is_empty() && !self.names_host(host)
+        };
+        if attempt.host.is_some_and(is_gone) {
+            return Err(AuthError::OtherHost);
+        }
         let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
         if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
             return self.ask(program, attempt);
@@ -373,7 +406,7 @@ impl Authenticator for Homes {
 }
 
 /// Returns whether this is a name of anonymous logins. A user with such a name takes precedence.
-pub(super) fn is_anonymous_name(name: &[u8]) -> bool {
+fn is_anonymous_name(name: &[u8]) -> bool {
     [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it))
 }
 
