@@ -1,18 +1,16 @@
 //! A directory of users, and what the server remembers about it between logins.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::{
-    Capabilities, ConfinementStatus, LocalConfig, Login, Rights, Storage, StorageError, Tally,
-};
-
-use super::config::Root;
+use super::config::{Root, User};
 use super::logging::LOG;
 use super::stores::Stores;
-use super::unopened::Unopened;
 use super::user_storage::{self, Identity, UserStorage};
-use crate::daemon::values::shown_path;
+use super::values::shown_path;
 use crate::lock::unpoisoned;
+use crate::{Capabilities, ConfinementStatus, LocalConfig, Storage, StorageError, Tally};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -26,6 +24,92 @@ pub(super) struct Home {
     remembered: Remembered,
     /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
+    /// Whether users of the configuration have the home, which is then always remembered.
+    is_listed: bool,
+}
+
+/// All homes, by root. Several homes of one root have different settings, and share what is known
+/// about the root.
+pub(super) struct Places {
+    homes: Mutex<BTreeMap<Root, Vec<Arc<Home>>>>,
+    /// The object stores that roots name.
+    stores: Arc<Stores>,
+}
+
+/// Largest number of roots that are remembered although no session uses them. Roots of users of the
+/// configuration do not count.
+const MOST: usize = 1_000;
+
+/// Largest number of homes with different settings that are remembered for one root, unless sessions
+/// or users of the configuration use more.
+const SETTINGS: usize = 16;
+
+/// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
+static WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Returns the directories in which users of `auth.program` may have stored files.
+pub(super) fn written() -> BTreeSet<PathBuf> {
+    unpoisoned(WRITTEN.lock()).clone()
+}
+
+impl Places {
+    pub(super) fn new(stores: Arc<Stores>) -> Self {
+        Self { homes: Mutex::default(), stores }
+    }
+
+    /// Notes where a user of `auth.program` may store files.
+    pub(super) fn note_written(&self, user: &User) {
+        let mut written = unpoisoned(WRITTEN.lock());
+        for path in user.written() {
+            if written.len() < MOST {
+                written.insert(path.to_owned());
+            }
+        }
+    }
+
+    /// Returns the home with this root and these settings. `is_listed` tells whether a user of the
+    /// configuration has it.
+    pub(super) fn home(
+        &self,
+        root: &Root,
+        config: LocalConfig,
+        role: Role,
+        is_listed: bool,
+    ) -> Arc<Home> {
+        let mut all = unpoisoned(self.homes.lock());
+        let is_needed = |home: &Arc<Home>| home.is_listed || Arc::strong_count(home) > 1;
+        if !is_listed && all.len() >= MOST && !all.contains_key(root) {
+            all.retain(|_, homes| homes.iter().any(is_needed));
+        }
+        let there = all.entry(root.clone()).or_default();
+        let mut same = there.iter().filter(|home| home.config == config && home.role == role);
+        if let Some(home) = same.find(|home| home.is_listed || !is_listed) {
+            return Arc::clone(home);
+        }
+        if !is_listed && there.len() >= SETTINGS {
+            // The first home has counted the used space, so it is kept.
+            let mut is_first = true;
+            there.retain(|home| std::mem::take(&mut is_first) || is_needed(home));
+        }
+        let remembered = there.first().map(|home| Arc::clone(&home.remembered));
+        let home = Arc::new(Home {
+            root: root.clone(),
+            stores: Arc::clone(&self.stores),
+            config,
+            role,
+            found: Mutex::default(),
+            remembered: remembered.unwrap_or_default(),
+            capabilities: OnceLock::new(),
+            is_listed,
+        });
+        there.push(Arc::clone(&home));
+        home
+    }
+
+    /// Returns all homes.
+    pub(super) fn all(&self) -> Vec<Arc<Home>> {
+        unpoisoned(self.homes.lock()).values().flatten().map(Arc::clone).collect()
+    }
 }
 
 /// The use of a directory.
@@ -59,34 +143,6 @@ pub(super) struct Open {
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 impl Home {
-    /// Returns whether the home has these settings.
-    pub(super) fn is_like(&self, config: LocalConfig, role: Role) -> bool {
-        self.config == config && self.role == role
-    }
-
-    /// Returns the home with these settings from `there` or `others`, which all have the same root.
-    /// If no home has these settings, adds a new one to `there`.
-    pub(super) fn among(
-        there: &mut Vec<Arc<Self>>,
-        others: &[Arc<Self>],
-        stores: &Arc<Stores>,
-        root: &Root,
-        config: LocalConfig,
-        role: Role,
-    ) -> Arc<Self> {
-        let mut all = others.iter().chain(there.iter());
-        if let Some(home) = all.find(|home| home.is_like(config, role)) {
-            return Arc::clone(home);
-        }
-        let known = others.first().or(there.first());
-        let remembered = known.map_or_else(Default::default, |home| Arc::clone(&home.remembered));
-        let (found, capabilities) = Default::default();
-        let (root, stores) = (root.clone(), Arc::clone(stores));
-        let home = Arc::new(Self { root, stores, config, role, found, remembered, capabilities });
-        there.push(Arc::clone(&home));
-        home
-    }
-
     pub(super) fn root(&self) -> &Root {
         &self.root
     }
@@ -99,11 +155,6 @@ impl Home {
     /// Returns the capabilities of the directory, if they are known already.
     pub(super) fn capabilities(&self) -> Option<Capabilities> {
         self.capabilities.get().copied()
-    }
-
-    /// Returns a login whose directory is opened later.
-    pub(super) fn login(self: &Arc<Self>, rights: Rights) -> Login {
-        Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
     }
 
     /// Creates the directory if it is missing and its role allows that.
@@ -159,8 +210,8 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let place = Root::from(&*root);
-        let (mut there, stores) = (Vec::new(), Arc::default());
-        let mut home = |config| Home::among(&mut there, &[], &stores, &place, config, Role::Root);
+        let places = Places::new(Arc::default());
+        let home = |config| places.home(&place, config, Role::Root, true);
         let limited = home(LocalConfig::default().with(|config| config.quota = QUOTA));
         let free = home(LocalConfig::default());
         let left = |home: &Home| {

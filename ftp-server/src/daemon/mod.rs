@@ -15,7 +15,6 @@
 //! nor its umask, and prints nothing. A program that wants these things does them itself, with
 //! [`Setup`], [`Config::environment`] and [`Daemon::reload`]. Messages go to the `log` crate.
 
-mod answered;
 mod apply;
 mod certificate;
 mod check;
@@ -40,7 +39,6 @@ mod sweeper;
 mod systemd;
 pub mod toml_text;
 mod trees;
-mod unopened;
 mod user_storage;
 mod users;
 pub mod values;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 use super::users::Homes;
-use super::{answered, user_storage};
+use super::{home, user_storage};
 use crate::daemon::start_thread;
 
 /// Pause between two walks over the directories.
@@ -33,7 +33,7 @@ impl Sweeper {
             // forbids it.
             let _ = rustix::process::nice(10);
             loop {
-                let others = answered::written();
+                let others = home::written();
                 let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);
                 clean(walked.union(&others), is_over, user_storage::tidy_up);
                 if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
@@ -81,7 +81,7 @@ fn is_walked_with(outer: &Path, path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use crate::{LocalConfig, Rights, UserLimits};
+    use crate::{LocalConfig, Rights};
 
     use super::*;
     use crate::daemon::config::User;
@@ -111,12 +111,8 @@ mod tests {
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
         // If no user stores files, disks can stay in standby.
         let none = Homes::new(LocalConfig::default(), Arc::default());
-        let read = none.anonymous(
-            &second.path().into(),
-            Rights::READ,
-            LocalConfig::default(),
-            UserLimits::default(),
-        );
+        let root = second.path().into();
+        let read = none.anonymous(User { root, rights: Rights::READ, ..User::default() });
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
     }
 

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{LocalConfig, Login, MountedStorage, Rights, Storage, StorageError, VirtualPath};
+use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 use ftp_proto::Escaped;
 
-use super::config::{Expiry, MountPoint, Root, User};
+use super::config::{MountPoint, Root, User};
 use super::home::{Home, Role};
 use super::logging::LOG;
 
@@ -21,25 +21,19 @@ pub(super) struct Tree {
 }
 
 /// A directory that is mounted into a tree.
-#[derive(Clone)]
-pub(super) struct Mount {
-    pub(super) path: VirtualPath,
-    pub(super) home: Arc<Home>,
+struct Mount {
+    path: VirtualPath,
+    home: Arc<Home>,
 }
 
 impl Tree {
-    pub(super) fn new(root: Arc<Home>, mut mounts: Vec<Mount>) -> Self {
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
-        Self { root, mounts }
-    }
-
     /// Returns the directories of a user: the root, and those mounted into the tree. Only the root
     /// has a quota. `home` returns the home of a root.
     pub(super) fn of(
         user: &User,
         of_all: LocalConfig,
-        mut home: impl FnMut(&Root, LocalConfig, Rights, Role) -> Arc<Home>,
-    ) -> Arc<Self> {
+        home: impl Fn(&Root, LocalConfig, Role) -> Arc<Home>,
+    ) -> Self {
         let config = of_all.with(|config| {
             config.quota = user.quota;
             config.max_files = user.max_files;
@@ -48,40 +42,18 @@ impl Tree {
             config.sync = user.sync.unwrap_or(config.sync);
         });
         let role = if user.create_home { Role::MadeRoot } else { Role::Root };
-        let root = home(&user.root, config, user.all_rights(), role);
+        let root = home(&user.root, config, role);
         let config = config.with(|config| {
             config.quota = 0;
             config.max_files = 0;
         });
-        let mounts = user.mounts.iter().map(|MountPoint { path, root }| {
-            let home = home(root, config, user.rights_below(path), Role::Mounted);
-            Mount { path: path.clone(), home }
+        let mounts = user.mounts.iter().map(|MountPoint { path, root }| Mount {
+            path: path.clone(),
+            home: home(root, config, Role::Mounted),
         });
-        Arc::new(Self::new(root, mounts.collect()))
-    }
-
-    /// Returns the login of the user. The directories are opened later.
-    pub(super) fn login(&self, user: &User) -> Login {
-        let mut login = self
-            .root
-            .login(user.rights)
-            .tls(user.tls)
-            .mkdir_parents(user.mkdir_parents)
-            .mkdir_existing_ok(user.mkdir_existing_ok)
-            .limits(user.limits)
-            .enabled(user.enabled)
-            .networks(user.networks.clone());
-        login.expires = user.expires.map(Expiry::end);
-        login.idle = user.idle_timeout;
-        login.overwrite = user.overwrite;
-        login.representation = user.representation;
-        login.directories.clone_from(&user.directories);
-        login
-    }
-
-    /// Returns the tree with another root.
-    pub(super) fn with_root(&self, root: Arc<Home>) -> Self {
-        Self { root, mounts: self.mounts.clone() }
+        let mut mounts: Vec<Mount> = mounts.collect();
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
+        Self { root, mounts }
     }
 
     /// Returns the path on disk of a file in the tree, or `None` for an object of a store.
@@ -92,17 +64,15 @@ impl Tree {
         Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
     }
 
-    /// Returns the tree of an open root, for a login of `user`. A mounted directory that cannot be
-    /// opened is logged, and is unavailable in this session.
+    /// Opens the tree for a login of `user`. A mounted directory that cannot be opened is logged,
+    /// and is unavailable in this session.
     ///
     /// # Errors
     ///
-    /// Returns an error if a mount point is invalid.
-    pub(super) fn storage(
-        &self,
-        root: Arc<dyn Storage>,
-        user: &[u8],
-    ) -> Result<Arc<dyn Storage>, StorageError> {
+    /// Returns an error if the root cannot be created or opened, or if a mount point is invalid.
+    pub(super) fn open(&self, user: &[u8]) -> Result<Arc<dyn Storage>, StorageError> {
+        self.root.make()?;
+        let root = self.root.open()?.storage;
         if self.mounts.is_empty() {
             return Ok(root);
         }

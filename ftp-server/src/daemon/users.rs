@@ -1,59 +1,55 @@
 //! Logs users in to their directories.
 
-use super::answered::Answered;
-use super::config::{ANONYMOUS, Host, Root, Settings, User};
-use super::home::{Home, Open, Role};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::BitOr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use ftp_proto::{Escaped, HostName};
+use log::Level;
+
+use super::config::{ANONYMOUS, Host, Settings, User};
+use super::error::{DaemonError, DaemonErrorKind};
+use super::home::{Home, Open, Places, Role};
 use super::logging::LOG;
 use super::logins::Program;
 use super::stores::Stores;
 use super::trees::{Tree, reason};
 use super::user_storage::lack_of_walls;
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
-use crate::daemon::values::in_full;
+use super::values::in_full;
+use crate::auth::{self, Accounts, Secret, is_anonymous_name};
 use crate::lock::unpoisoned;
 use crate::{
-    AuthError, Authenticator, ConfinementPolicy, LocalConfig, Login, LoginAttempt, Offer, Rights,
-    Storage, StorageErrorKind, UserLimits, UserTable, VirtualPath,
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, LocalConfig, Login, LoginAttempt,
+    MemoryStorage, Offer, Rights, Storage, StorageErrorKind, VirtualPath,
 };
-use ftp_proto::{Escaped, HostName};
-use log::Level;
-use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 /// Users and their directories. Directories are opened by path at login, so that a directory that
 /// was recreated or mounted in the meantime is found.
 pub(super) struct Homes {
-    table: UserTable,
+    accounts: Accounts<User>,
     config: LocalConfig,
-    users: HashMap<Vec<u8>, Arc<Tree>>,
-    anonymous: Option<Arc<Tree>>,
-    /// Disabled users, who cannot log in.
-    disabled: BTreeSet<Vec<u8>>,
     /// Directories in which some of the users may store files.
     written: BTreeSet<PathBuf>,
-    /// Homes by root; several homes of one root have different settings.
-    by_root: BTreeMap<Root, Vec<Arc<Home>>>,
-    /// The object stores that roots name.
-    stores: Arc<Stores>,
+    places: Places,
     /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
     /// `auth.program`, which checks the logins of users who are not in the configuration.
     program: Option<Arc<Program>>,
-    /// Directories of the users of `auth.program`.
-    answered: Answered,
     /// Directories that stay open without a session: at most [`KEPT`], because each takes
     /// descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
+    /// The storage of logins that the server refuses.
+    nowhere: Arc<dyn Storage>,
 }
 
 thread_local! {
     /// The directories of the last user who logged in on this thread. A session has one thread from
     /// login to logout, and its events are observed on that thread.
-    static TREE: RefCell<Option<Arc<Tree>>> = const { RefCell::new(None) };
+    static TREE: RefCell<Option<Tree>> = const { RefCell::new(None) };
 }
 
 /// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
@@ -62,8 +58,6 @@ pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     TREE.with_borrow(|tree| tree.as_ref()?.local_path(path))
 }
 
-type NamedRoot = (String, Arc<Home>);
-
 /// Maximum number of directories that stay open without a session.
 const KEPT: usize = 64;
 
@@ -71,41 +65,10 @@ impl Homes {
     /// Returns an empty list of users; `config` applies to all directories, and roots can name
     /// `stores`.
     pub(super) fn new(config: LocalConfig, stores: Arc<Stores>) -> Self {
-        let (table, users, disabled, written, by_root, hosts) = Default::default();
-        let (answered, kept) = Default::default();
-        let (anonymous, program) = (None, None);
-        Self {
-            table,
-            config,
-            users,
-            anonymous,
-            disabled,
-            written,
-            by_root,
-            stores,
-            program,
-            answered,
-            hosts,
-            kept,
-        }
-    }
-
-    /// Returns whether a user of this name exists and is not disabled.
-    pub(super) fn has_user(&self, name: &[u8]) -> bool {
-        if self.names_user(name) {
-            return !self.disabled.contains(name);
-        }
-        self.is_anonymous(name)
-    }
-
-    /// Returns whether this name is that of anonymous logins, and anonymous logins are enabled.
-    fn is_anonymous(&self, name: &[u8]) -> bool {
-        is_anonymous_name(name) && self.has_anonymous()
-    }
-
-    /// Returns whether anonymous logins are enabled.
-    fn has_anonymous(&self) -> bool {
-        self.anonymous.is_some()
+        let (accounts, written, hosts, kept) = Default::default();
+        let places = Places::new(stores);
+        let nowhere = Arc::new(MemoryStorage::new());
+        Self { accounts, config, written, places, hosts, program: None, kept, nowhere }
     }
 
     /// Sets `auth.program`.
@@ -113,81 +76,84 @@ impl Homes {
         Self { program, ..self }
     }
 
-    /// Returns whether a user with a password has this name, even a disabled one. A login with such
-    /// a name is not anonymous.
-    pub(super) fn names_user(&self, name: &[u8]) -> bool {
-        self.users.contains_key(name)
-    }
-
-    pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
-        &self.written
-    }
-
     /// Adds a user of the file.
-    pub(super) fn user(mut self, name: &str, user: &User) -> Self {
-        let Some(hash) = user.password.clone() else { return self };
-        let tree = Tree::of(user, self.config, |root, config, rights, role| {
-            self.home(root, config, rights, role)
-        });
-        let login = tree.login(user);
-        if !user.enabled {
-            self.disabled.insert(name.into());
+    pub(super) fn user(self, name: &str, user: &User) -> Self {
+        match user.password.clone() {
+            Some(hash) => self.with(name.as_bytes(), Secret::Hash(hash), user.clone()),
+            None => self,
         }
-        self.table = self.table.user_with_hash(name, hash, login);
-        self.users.insert(name.into(), tree);
-        self
     }
 
     /// Adds a user with a plaintext password.
-    pub(super) fn plain(
-        mut self,
-        name: &[u8],
-        password: &[u8],
-        root: &Root,
-        rights: Rights,
-    ) -> Self {
-        let home = self.home(root, self.config, rights, Role::Root);
-        self.table = self.table.user(name, password, home.login(rights));
-        self.users.insert(name.to_vec(), Arc::new(Tree::new(home, Vec::new())));
+    pub(super) fn plain(self, name: &[u8], password: &[u8], user: User) -> Self {
+        self.with(name, Secret::Plain(password.to_vec()), user)
+    }
+
+    fn with(mut self, name: &[u8], secret: Secret, user: User) -> Self {
+        self.note_written(&user);
+        self.accounts.add(name.to_vec(), secret, user);
         self
     }
 
-    /// Adds anonymous logins; `config` applies to their directory.
-    pub(super) fn anonymous(
-        mut self,
-        root: &Root,
-        rights: Rights,
-        config: LocalConfig,
-        limits: UserLimits,
-    ) -> Self {
-        let home = self.home(root, config, rights, Role::Root);
-        self.table = self.table.anonymous(home.login(rights).limits(limits));
-        self.anonymous = Some(Arc::new(Tree::new(home, Vec::new())));
+    /// Adds anonymous logins.
+    pub(super) fn anonymous(mut self, user: User) -> Self {
+        self.note_written(&user);
+        self.accounts.set_anonymous(user);
         self
     }
 
-    /// Adds the virtual hosts, and for each host the directories of the users whom it admits. Call
-    /// it after the users.
+    /// Adds the virtual hosts. Call it after the users.
     pub(super) fn at_hosts(mut self, settings: &Settings) -> Self {
         let others = settings.host_names.iter().map(|name| (name.clone(), Host::default()));
         let tables = settings.hosts.iter().map(|(name, host)| (name.clone(), host.clone()));
         self.hosts = others.chain(tables).collect();
-        let hosts: Vec<Host> = self.hosts.values().cloned().collect();
-        let named = |name: &str, tree: &Tree| (name.to_owned(), Arc::clone(&tree.root));
-        let mut users: Vec<NamedRoot> = Vec::new();
-        for (name, tree) in &self.users {
-            users.extend(str::from_utf8(name).ok().map(|name| named(name, tree)));
-        }
-        users.extend(self.anonymous.iter().map(|tree| named(ANONYMOUS, tree)));
-        for host in &hosts {
-            for (name, home) in users.iter().filter(|(name, _)| host.admits(name)) {
-                let Ok(Some(root)) = host.root_of(name) else { continue };
-                let is_written =
-                    home.root().directory().is_none_or(|path| self.written.contains(path));
-                self.directory(&root, home.config, is_written, home.role);
-            }
+        for user in self.users_at_hosts() {
+            self.note_written(&user);
         }
         self
+    }
+
+    fn note_written(&mut self, user: &User) {
+        self.written.extend(user.written().map(PathBuf::from));
+    }
+
+    /// Returns the directories in which some of the users may store files.
+    pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
+        &self.written
+    }
+
+    /// Returns all accounts, with the names that hosts list.
+    fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, &User)> {
+        let named = self.accounts.users().map(|(name, user)| (String::from_utf8_lossy(name), user));
+        named.chain(self.accounts.anonymous().map(|user| (ANONYMOUS.into(), user)))
+    }
+
+    /// Returns the users whom hosts admit to another root, with that root.
+    fn users_at_hosts(&self) -> Vec<User> {
+        let mut all = Vec::new();
+        for host in self.hosts.values() {
+            for (name, user) in self.users().filter(|(name, _)| host.admits(name)) {
+                let Ok(Some(root)) = host.root_of(&name) else { continue };
+                all.push(User { root, ..user.clone() });
+            }
+        }
+        all
+    }
+
+    /// Returns whether a user of this name exists and is not disabled.
+    pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        self.accounts.get(name).map_or_else(|| self.is_anonymous(name), |user| user.enabled)
+    }
+
+    /// Returns whether this name is that of anonymous logins, and anonymous logins are enabled.
+    fn is_anonymous(&self, name: &[u8]) -> bool {
+        is_anonymous_name(name) && self.accounts.anonymous().is_some()
+    }
+
+    /// Returns whether a user with a password has this name, even a disabled one. A login with such
+    /// a name is not anonymous.
+    pub(super) fn names_user(&self, name: &[u8]) -> bool {
+        self.accounts.get(name).is_some()
     }
 
     /// Returns whether a virtual host has this name.
@@ -213,65 +179,85 @@ impl Homes {
         }
     }
 
-    /// Returns the directories of a user; the host may replace the root.
-    fn tree_of(&self, attempt: &LoginAttempt<'_>) -> Result<Arc<Tree>, AuthError> {
-        let own = self.users.get(attempt.user).or(self.anonymous.as_ref());
-        let own = own.map(Arc::clone).ok_or(AuthError::NoHome)?;
-        let Some(host) = attempt.host.and_then(|name| self.hosts.get(name)) else { return Ok(own) };
+    /// Returns a user as the host of the login sees the user: the host may replace the root.
+    fn at_host<'u>(
+        &self,
+        attempt: &LoginAttempt<'_>,
+        user: &'u User,
+    ) -> Result<Cow<'u, User>, AuthError> {
+        let Some(name) = attempt.host else { return Ok(Cow::Borrowed(user)) };
+        let Some(host) = self.hosts.get(name) else {
+            // A connection from before a reload can still name a host that the reload has removed.
+            let is_gone = matches!(name, HostName::Domain(_)) && !self.hosts.is_empty();
+            return if is_gone { Err(AuthError::OtherHost) } else { Ok(Cow::Borrowed(user)) };
+        };
         let name = self.canonical(attempt.user);
         if !host.admits(&name) {
             return Err(AuthError::OtherHost);
         }
-        let Some(root) = host.root_of(&name).map_err(|_| AuthError::NoHome)? else {
-            return Ok(own);
+        Ok(match host.root_of(&name).map_err(|_| AuthError::NoHome)? {
+            Some(root) => Cow::Owned(User { root, ..user.clone() }),
+            None => Cow::Borrowed(user),
+        })
+    }
+
+    /// Returns the directories of a user of the configuration.
+    fn tree(&self, user: &User) -> Tree {
+        Tree::of(user, self.config, |root, config, role| self.places.home(root, config, role, true))
+    }
+
+    /// Returns each directory of users of the configuration once.
+    fn all_homes(&self) -> Vec<Arc<Home>> {
+        self.users().for_each(|(_, user)| drop(self.tree(user)));
+        self.users_at_hosts().iter().for_each(|user| drop(self.tree(user)));
+        self.places.all()
+    }
+
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
+        let program = self.program.as_ref().filter(|_| !is_known);
+        let user = match program {
+            Some(program) => Cow::Owned(program.user(attempt)?),
+            None => Cow::Borrowed(self.accounts.find(attempt)?),
         };
-        let mut there = self.by_root.get(&root).into_iter().flatten();
-        let root = there
-            .find(|home| home.is_like(own.root.config, own.root.role))
-            .ok_or(AuthError::NoHome)?;
-        Ok(Arc::new(own.with_root(Arc::clone(root))))
-    }
-
-    fn homes(&self) -> impl Iterator<Item = &Arc<Home>> {
-        self.by_root.values().flatten()
-    }
-
-    fn home(&mut self, root: &Root, config: LocalConfig, rights: Rights, role: Role) -> Arc<Home> {
-        self.directory(root, config, rights.let_upload(), role)
-    }
-
-    fn directory(
-        &mut self,
-        root: &Root,
-        config: LocalConfig,
-        is_written: bool,
-        role: Role,
-    ) -> Arc<Home> {
-        if let Some(path) = root.directory().filter(|_| is_written) {
-            self.written.insert(path.to_owned());
+        let mut login = user.login(Arc::clone(&self.nowhere));
+        if program.is_none() && !self.names_user(attempt.user) {
+            login = login.name(auth::ANONYMOUS).shared(true);
         }
-        let there = self.by_root.entry(root.clone()).or_default();
-        Home::among(there, &[], &self.stores, root, config, role)
+        // The server refuses this login, so it needs no directory.
+        if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
+            return Ok(login);
+        }
+        let user = self.at_host(attempt, &user)?;
+        let tree = match program {
+            Some(_) => {
+                self.places.note_written(&user);
+                Tree::of(&user, self.config, |root, config, role| {
+                    self.places.home(root, config, role, false)
+                })
+            }
+            None => self.tree(&user),
+        };
+        login.storage = tree.open(attempt.user).map_err(|error| {
+            let user = Escaped(attempt.user);
+            log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
+            AuthError::NoHome
+        })?;
+        TREE.set(Some(tree));
+        Ok(login)
     }
 
-    /// Asks `auth.program` about a user who is not in the configuration.
-    fn ask(&self, program: &Program, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
-        let mut user = program.user(attempt)?;
-        if let Some(host) = attempt.host.and_then(|name| self.hosts.get(name)) {
-            let name = self.canonical(attempt.user);
-            if !host.admits(&name) {
-                return Err(AuthError::OtherHost);
-            }
-            if let Some(root) = host.root_of(&name).map_err(|_| AuthError::NoHome)? {
-                user.root = root;
-            }
+    /// Returns the rights of all users, and the capabilities of their directories.
+    fn offer(&self) -> Offer {
+        // Users of `auth.program` may have any right.
+        if self.program.is_some() {
+            return Offer::ALL;
         }
-        let tree = Tree::of(&user, self.config, |root, config, rights, role| {
-            let of_file = self.by_root.get(root).map_or(&[][..], Vec::as_slice);
-            self.answered.home(of_file, &self.stores, root, config, rights, role)
-        });
-        let login = tree.login(&user);
-        enter(attempt, login, || Ok(tree))
+        let rights =
+            self.users().map(|(_, user)| user.all_rights()).fold(Rights::NONE, BitOr::bitor);
+        let roots = self.places.all().into_iter().filter(|home| home.role != Role::Mounted);
+        let known = roots.filter_map(|home| home.capabilities());
+        Offer::new(rights, known.fold(Capabilities::NONE, BitOr::bitor))
     }
 
     /// Opens all directories, logs those that cannot be opened, and returns the confinement of
@@ -292,7 +278,8 @@ impl Homes {
                 format!("cannot confine sessions: {why}"),
             ));
         }
-        for home in self.homes() {
+        let homes = self.all_homes();
+        for home in &homes {
             let shown = home.shown();
             match home.open() {
                 Ok(Open { storage, walls: of_home }) => {
@@ -338,7 +325,7 @@ impl Homes {
         let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
             && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
-        let shown = if self.homes().count() == 1 { shown } else { "their roots".to_owned() };
+        let shown = if homes.len() == 1 { shown } else { "their roots".to_owned() };
         Ok(Some(Kept { level, text: format!("sessions are confined to {shown} by {walls}") }))
     }
 }
@@ -379,60 +366,6 @@ impl Authenticator for Users {
     }
 }
 
-impl Homes {
-    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
-        // A connection from before a reload can still name a host that the reload has removed.
-        let is_gone = |host: &HostName| {
-            matches!(host, HostName::Domain(_)) && !self.hosts.is_empty() && !self.names_host(host)
-        };
-        if attempt.host.is_some_and(is_gone) {
-            return Err(AuthError::OtherHost);
-        }
-        let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
-        if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
-            return self.ask(program, attempt);
-        }
-        let login = self.table.login(attempt)?;
-        enter(attempt, login, || self.tree_of(attempt))
-    }
-
-    fn offer(&self) -> Offer {
-        match self.program {
-            // Users of `auth.program` may have any right.
-            Some(_) => Offer::ALL,
-            None => self.table.offer(),
-        }
-    }
-}
-
-/// Returns whether this is a name of anonymous logins. A user with such a name takes precedence.
-fn is_anonymous_name(name: &[u8]) -> bool {
-    [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it))
-}
-
-/// Opens the directories of a login.
-fn enter(
-    attempt: &LoginAttempt<'_>,
-    mut login: Login,
-    tree: impl FnOnce() -> Result<Arc<Tree>, AuthError>,
-) -> Result<Login, AuthError> {
-    // The server refuses this login, so it needs no directory.
-    if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
-        return Ok(login);
-    }
-    let tree = tree()?;
-    let root = &tree.root;
-    let open = root.make().and_then(|()| root.open());
-    let storage = open.and_then(|open| tree.storage(open.storage, attempt.user));
-    login.storage = storage.map_err(|error| {
-        let user = Escaped(attempt.user);
-        log::error!(target: LOG, "{user}: {}: {error}", root.shown());
-        AuthError::NoHome
-    })?;
-    TREE.set(Some(tree));
-    Ok(login)
-}
-
 /// Description of the confinement of sessions to their directories, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Kept {
@@ -461,7 +394,7 @@ mod tests {
             let password = Some(hash.parse().unwrap());
             let user = User { password, root: root.path().into(), sync: own, ..User::default() };
             let homes = Homes::new(of_all, Arc::default()).user("u", &user);
-            assert_eq!(homes.users[&b"u"[..]].root.config.sync, want);
+            assert_eq!(homes.all_homes()[0].config.sync, want);
         }
     }
 }

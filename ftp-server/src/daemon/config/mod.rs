@@ -24,7 +24,7 @@ mod tests;
 mod user;
 
 pub(crate) use file::{File, Reading};
-pub(crate) use forms::{Expiry, MountPoint};
+pub(crate) use forms::MountPoint;
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use ledger::LedgerUrl;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoing};
@@ -34,6 +34,7 @@ pub use reference::{SettingHelp, settings};
 pub(crate) use root::{Objects, Root};
 pub(crate) use row::Setting;
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
+use table::Anonymous;
 pub(crate) use table::{Environment, FIXED, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
 
@@ -56,7 +57,7 @@ use super::stores::Stores;
 use super::toml_text::shown;
 use super::users::Homes;
 use super::values::shown_path;
-use crate::{Rights, TlsPolicy, UserLimits};
+use crate::{Rights, TlsPolicy};
 
 /// The configuration of a [`Daemon`](super::Daemon). Values that are set override those of the
 /// file, and those override the defaults.
@@ -435,21 +436,20 @@ impl Config {
             homes = homes.user(name, user);
         }
         if let Some((root, rights)) = self.anonymous() {
-            let anonymous = &self.settings.anonymous;
-            let config = self.settings.local.with(|config| {
-                config.quota = anonymous.quota;
-                config.max_files = anonymous.max_files;
-            });
-            homes = homes.anonymous(root, rights, config, anonymous.limits);
+            let Anonymous { quota, max_files, limits, .. } = self.settings.anonymous;
+            let root = root.clone();
+            homes =
+                homes.anonymous(User { root, rights, quota, max_files, limits, ..User::default() });
         }
-        let Some(quick) = &self.quick else { return homes.at_hosts(&self.settings) };
-        let root = Root::from(&*quick.root);
-        for (name, password) in &quick.users {
-            homes = homes.plain(name, password, &root, self.rights_of_users(quick));
-        }
-        if let Some(rights) = quick.anonymous {
-            let config = self.settings.local;
-            homes = homes.anonymous(&root, rights, config, UserLimits::default());
+        if let Some(quick) = &self.quick {
+            let root = Root::from(&*quick.root);
+            let user = |rights| User { root: root.clone(), rights, ..User::default() };
+            for (name, password) in &quick.users {
+                homes = homes.plain(name, password, user(self.rights_of_users(quick)));
+            }
+            if let Some(rights) = quick.anonymous {
+                homes = homes.anonymous(user(rights));
+            }
         }
         homes.at_hosts(&self.settings)
     }

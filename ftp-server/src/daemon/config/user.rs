@@ -1,10 +1,12 @@
 //! The keys of a user in `[users.NAME]`.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    DirectoryRights, PartialPolicy, PasswordHash, RepresentationType, Rights, SyncPolicy,
-    TlsPolicy, UserLimits, VirtualPath,
+    DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
+    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
 };
 use ftp_proto::Network;
 
@@ -143,6 +145,31 @@ impl User {
         let rights = nearest.map_or(self.rights, |rule| rule.rights);
         let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
         below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
+    }
+
+    /// Returns the login of the user to this storage.
+    pub(in crate::daemon) fn login(&self, storage: Arc<dyn Storage>) -> Login {
+        let mut login = Login::new(storage, self.rights)
+            .tls(self.tls)
+            .mkdir_parents(self.mkdir_parents)
+            .mkdir_existing_ok(self.mkdir_existing_ok)
+            .limits(self.limits)
+            .enabled(self.enabled)
+            .networks(self.networks.clone());
+        login.expires = self.expires.map(Expiry::end);
+        login.idle = self.idle_timeout;
+        login.overwrite = self.overwrite;
+        login.representation = self.representation;
+        login.directories.clone_from(&self.directories);
+        login
+    }
+
+    /// Returns the directories on disk in which the user may store files.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
+        let root = (&self.root, self.all_rights());
+        let mounts = self.mounts.iter().map(|mount| (&mount.root, self.rights_below(&mount.path)));
+        let all = [root].into_iter().chain(mounts).filter(|(_, rights)| rights.let_upload());
+        all.filter_map(|(root, _)| root.directory())
     }
 
     /// Returns the root that contains a path of the tree, and the path below that root.
