@@ -10,17 +10,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{
-    LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
-    StorageError, StorageErrorKind,
-};
-
 use self::ledger::Ledger;
 use super::check::Findings;
 use super::config::{Environment, Objects, Settings, StoreSettings, key_of_store};
 use super::logging::LOG;
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path, without_mark};
+use crate::{
+    LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
+    StorageError, StorageErrorKind,
+};
 
 /// The stores by name, and the ledger.
 #[derive(Default)]

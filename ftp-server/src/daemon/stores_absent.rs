@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::{LocalConfig, SharedState, Storage, StorageError, StorageErrorKind};
-
 use super::check::Findings;
 use super::config::{Objects, Settings};
 use crate::daemon::error::DaemonError;
+use crate::{LocalConfig, SharedState, Storage, StorageError, StorageErrorKind};
 
 /// The empty set of stores.
 #[derive(Default)]

@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 use ftp_proto::Escaped;
 
 use super::config::{MountPoint, Root, User};
 use super::home::{Home, Role};
 use super::logging::LOG;
+use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 
 /// The directories of a user.
 pub(super) struct Tree {

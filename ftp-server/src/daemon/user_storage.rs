@@ -7,11 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
-
 use super::config::Root;
 use super::stores::Stores;
 use crate::daemon::values::in_full;
+use crate::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
 
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.

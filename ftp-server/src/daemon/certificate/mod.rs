@@ -11,7 +11,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{PassiveAddress, Tls, TlsError};
 use ftp_proto::HostName;
 
 use self::watch::in_days;
@@ -19,6 +18,7 @@ use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path};
+use crate::{PassiveAddress, Tls, TlsError};
 
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";

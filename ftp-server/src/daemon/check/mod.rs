@@ -15,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::PassiveAddress;
 use ftp_proto::AddressClass;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -27,6 +26,7 @@ use super::config::{Config, MISSING, Settings, is_missing, outgoing};
 use super::logging::{LogTarget, SYSLOG};
 use super::stores::Stores;
 use super::user_storage::lack_of_walls;
+use crate::PassiveAddress;
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::values::shown_path;
 

@@ -1,11 +1,13 @@
 //! Checks the operator's programs for `--check`.
 
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
 use super::Findings;
 use crate::daemon::config::{HookSettings, Settings};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::values::{show, shown_path};
-use rustix::fs::{Access, access};
-use std::path::Path;
 
 /// Checks that the programs can be started, and that the server can write dead letters.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {

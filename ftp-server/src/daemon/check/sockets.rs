@@ -1,5 +1,13 @@
 //! Checks the control socket and the address of the metrics for `--check`.
 
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use super::Findings;
 use super::{is_in_use, reason};
 use crate::daemon::config::{MISSING, Settings, is_missing};
@@ -8,12 +16,6 @@ use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::local_socket::is_stale;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::values::shown_path;
-use rustix::fs::{Access, access};
-use rustix::io::Errno;
-use std::fmt::Display;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::time::Duration;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
 /// can give the control socket to `control.group`.

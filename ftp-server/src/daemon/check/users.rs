@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::{PartialPolicy, Rights, VirtualPath};
 use rustix::fs::{Access, access};
 
 use super::{Findings, first_of};
@@ -15,6 +14,7 @@ use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::shown_path;
+use crate::{PartialPolicy, Rights, VirtualPath};
 
 /// A root that users log in to.
 pub(super) struct Home {

@@ -1,6 +1,14 @@
 //! Reads a configuration file in TOML into [`Settings`], and reports its errors, each with the line
 //! and the column.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::Escaped;
+use toml::de::DeTable;
+
 use super::layers::Table;
 use super::reader::Reader;
 use super::table::Settings;
@@ -9,12 +17,6 @@ use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::toml_text::{Lines, shown};
 use crate::daemon::values;
 use crate::daemon::values::counted;
-use ftp_proto::Escaped;
-use std::ffi::OsStr;
-use std::fs;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use toml::de::DeTable;
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::VirtualHost;
 use ftp_proto::HostName;
 
 use super::forms::{FILE, LINE, OWN_ROOT, USERS};
@@ -11,6 +10,7 @@ use super::root::Root;
 use super::row::{Origins, Setting, row};
 use super::table::Settings;
 use super::user::User;
+use crate::VirtualHost;
 use crate::daemon::toml_text::{shown, unquoted};
 use crate::daemon::values;
 

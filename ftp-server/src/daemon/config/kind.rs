@@ -1,7 +1,6 @@
 //! Kinds of values in a configuration file.
 
 use crate::Rights;
-
 use crate::daemon::toml_text::{list_of, quoted};
 
 /// Example of a program with its arguments.

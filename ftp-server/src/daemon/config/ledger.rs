@@ -1,10 +1,11 @@
 //! The keys of `[ledger]`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::root::Objects;
 use super::table::Settings;
 use crate::WithoutLedger;
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// Whether this build can share state.
 const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));

@@ -1,8 +1,9 @@
 //! The keys of `[auth]`.
 
-use crate::daemon::hooks::HookEvent;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::daemon::hooks::HookEvent;
 
 /// The program that checks the logins of users who are not in the configuration.
 #[derive(Clone, Debug)]

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 use ftp_proto::Network;
+
+use crate::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 
 /// TLS settings of connections.
 #[derive(Clone, Debug)]

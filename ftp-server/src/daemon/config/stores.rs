@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::PartialPolicy;
-
 use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
@@ -13,6 +11,7 @@ use super::root::{Objects, Root, StoreName, is_store_name};
 use super::row::{Origins, Setting, row};
 use super::table::Settings;
 use super::user::User;
+use crate::PartialPolicy;
 use crate::daemon::toml_text::shown;
 use crate::daemon::values;
 

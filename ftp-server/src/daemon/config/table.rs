@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 use ftp_proto::HostName;
 
 use super::forms::{
@@ -29,6 +28,7 @@ use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::toml_text::{shown, unquoted};
 use crate::daemon::values;
+use crate::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
 /// Settings of a server, without the directory and the users on the command line.
 #[derive(Clone, Debug)]

@@ -4,10 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::{
-    DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
-    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
-};
 use ftp_proto::Network;
 
 use super::forms::{
@@ -17,6 +13,10 @@ use super::forms::{
 };
 use super::root::Root;
 use super::row::{Origins, Setting, row};
+use crate::{
+    DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
+    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
+};
 
 /// A user of the file.
 #[derive(Clone, Debug)]

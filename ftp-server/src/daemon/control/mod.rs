@@ -11,8 +11,6 @@ mod show;
 
 pub use self::protocol::{Answer, Request, Style, Target};
 pub use self::show::Status;
-use self::show::who;
-
 use std::convert::Infallible;
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
@@ -24,6 +22,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::Escaped;
 
 use self::protocol::read_request;
+use self::show::who;
 use super::config::Settings;
 use super::local_socket::{Client, LIMIT, LocalSocket, Timed, connect, start_serving};
 use super::logging::LOG;

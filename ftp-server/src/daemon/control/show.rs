@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
 
-use crate::{Activity, SessionInfo};
-
 use super::protocol::Style;
 use crate::daemon::json::Object;
 use crate::daemon::values::{instant, rounded_size as size, show, timestamp};
+use crate::{Activity, SessionInfo};
 
 /// Returns one line per session; the text style begins with a heading.
 pub(super) fn who(sessions: &[SessionInfo], style: Style) -> String {

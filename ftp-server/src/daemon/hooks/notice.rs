@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{Event, EventKind, Transfer, VirtualPath};
 use ftp_proto::Escaped;
 
 use super::STUCK;
@@ -20,6 +19,7 @@ use crate::daemon::programs::pool::{Job, Pool};
 use crate::daemon::programs::queue::Queued;
 use crate::daemon::users;
 use crate::daemon::values::shown_path;
+use crate::{Event, EventKind, Transfer, VirtualPath};
 
 /// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

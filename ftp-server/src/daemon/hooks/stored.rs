@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Direction, Event, EventKind, Transfer};
 use ftp_proto::Escaped;
 
 use super::STUCK;
@@ -18,6 +17,7 @@ use crate::daemon::programs as process;
 use crate::daemon::programs::pool::Job;
 use crate::daemon::programs::queue::Queued;
 use crate::daemon::users;
+use crate::{Direction, Event, EventKind, Transfer};
 
 /// Number of programs that run at once.
 pub(super) const AT_ONCE: usize = 4;

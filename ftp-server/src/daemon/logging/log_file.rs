@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::LogWriter;
 use rustix::fs::OFlags;
 
 use super::{LAST_LINES, LOG};
+use crate::LogWriter;
 use crate::daemon::error::DaemonError;
 use crate::daemon::privileges::{RunAs, is_root};
 use crate::daemon::values::shown_path;

@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::{Event, EventKind, Observer, Xferlog};
-
 use super::LAST_LINES;
 use super::log_file::LogFile;
 use crate::daemon::config::Settings;
 use crate::daemon::error::DaemonError;
 use crate::lock::unpoisoned;
+use crate::{Event, EventKind, Observer, Xferlog};
 
 /// The transfer log, if there is one.
 #[derive(Default)]

@@ -7,7 +7,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
-
 use crate::daemon::json::Object;
 use crate::daemon::programs::pool::Job;
 use crate::daemon::programs::queue::Queued;

@@ -1,16 +1,18 @@
 //! The endpoint of the metrics: `GET /metrics` over HTTP, on TCP or a Unix socket.
 
-use super::Metrics;
-use crate::daemon::config::Settings;
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
-use crate::daemon::local_socket::{Client, LocalSocket, start_serving};
-use crate::daemon::values::shown_path;
-use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use socket2::{Domain, Socket, Type};
+
+use super::Metrics;
+use crate::daemon::config::Settings;
+use crate::daemon::error::{DaemonError, DaemonErrorKind};
+use crate::daemon::local_socket::{Client, LocalSocket, start_serving};
+use crate::daemon::values::shown_path;
 
 /// Largest number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
-    WithoutLedger,
-};
-
 use super::{Keys, Store, Stores, builder, first_line};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::logging::LOG;
 use crate::daemon::values::in_full;
+use crate::{
+    LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
+    WithoutLedger,
+};
 
 /// Effect of `on_failure = "allow"`, for messages.
 const NOT_KEPT: &str = "limits across servers are not enforced";

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::{Activity, Event, EventKind, Observer, SessionInfo, Verb};
-
 use crate::daemon::values::{counted, rounded_size};
+use crate::{Activity, Event, EventKind, Observer, SessionInfo, Verb};
 
 /// Bytes of all transfers that have ended, including listings.
 #[derive(Debug, Default)]

@@ -8,7 +8,6 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::Server;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::load::Load;
@@ -16,6 +15,7 @@ pub(super) use self::load::Moved;
 use self::notify::Notifier;
 use super::config::Environment;
 use super::logging::LOG;
+use crate::Server;
 
 /// Environment variables that are not passed on to the programs that the server starts.
 pub(super) const VARIABLES: &[&str] = &[

@@ -1,10 +1,9 @@
 //! Rights by directory.
 
-use crate::{DirectoryRights, Rights, VirtualPath};
-
 use super::texts::RIGHTS;
 use crate::daemon::config::forms::{Form, or_quotes};
 use crate::daemon::config::kind::Kind;
+use crate::{DirectoryRights, Rights, VirtualPath};
 
 /// `DIRECTORY=RIGHTS`, separated by `;`. The rights have the form of [`RIGHTS`] or are `[]`.
 pub(crate) const DIRECTORIES: Form<Vec<DirectoryRights>> =

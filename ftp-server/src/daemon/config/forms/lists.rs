@@ -1,6 +1,5 @@
 //! Forms of values with several items.
 
-use crate::{NamePattern, PassiveOverride};
 use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network};
 use toml::de::DeTable;
@@ -12,6 +11,7 @@ use crate::daemon::config::listen::{self, Listen};
 use crate::daemon::hooks::HookEvent;
 use crate::daemon::toml_text::list_of;
 use crate::daemon::values::nearest;
+use crate::{NamePattern, PassiveOverride};
 
 pub(crate) const ADDRESSES: Form<Vec<Listen>> =
     Form::new(Kind::List, listen::addresses, |addresses| listen::shown(addresses));

@@ -1,9 +1,8 @@
 //! Directories on disk, and objects of stores, that are mounted into a user's tree.
 
-use crate::VirtualPath;
-
 use super::directories::directory_path;
 use super::texts::HOME;
+use crate::VirtualPath;
 use crate::daemon::config::forms::{Form, or_quotes};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::root::Root;

@@ -3,7 +3,6 @@
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
-use crate::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 use ftp_proto::PortRanges;
 
 use crate::daemon::config::LedgerUrl;
@@ -14,6 +13,7 @@ use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
+use crate::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 
 /// One line of text.
 pub(crate) const LINE: Form<String> = Form::new(

@@ -1,13 +1,12 @@
 //! Forms of values that are one of a few words.
 
+use crate::daemon::config::forms::{Form, unless_empty};
+use crate::daemon::config::kind::Kind;
+use crate::daemon::values::word;
 use crate::{
     ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, RepresentationType,
     SessionReuse, SyncPolicy, TlsPolicy, TlsVersion, WithoutLedger,
 };
-
-use crate::daemon::config::forms::{Form, unless_empty};
-use crate::daemon::config::kind::Kind;
-use crate::daemon::values::word;
 
 /// A type with one word per value.
 trait Words: Copy + PartialEq + 'static {
