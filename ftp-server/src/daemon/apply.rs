@@ -222,3 +222,47 @@ fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
     let failed = |error| log::warn!(target: LOG, "cannot start a thread to remove old partial files: {error}");
     Sweeper::start(homes).map_err(failed).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rights;
+
+    fn config(user: &str, log: &str) -> Config {
+        let mut config = Config::new();
+        config.share("/", Rights::READ);
+        config.add_user(user, "p");
+        config.set("log.transfers", log).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_start_and_a_reload_use_all_new_parts_or_keep_all_old_ones() {
+        let mut parts = Parts::new();
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let serve = |draft: Draft| {
+            let kept = draft.look()?;
+            draft.switch();
+            Ok(((), kept))
+        };
+        let users = |parts: &Parts| {
+            let current = parts.users.current();
+            [&b"anna"[..], b"bob", b"carl"].map(|name| current.has_user(name))
+        };
+        for (user, want) in [("anna", [true, false, false]), ("bob", [false, true, false])] {
+            let before = (Arc::clone(&parts.config), users(&parts));
+            // One part cannot be built, or the server refuses all of them.
+            let not_reached = |_: Draft| -> Result<((), _), _> { panic!("a part is missing") };
+            let missing = parts.apply(config("carl", "/proc/none/log"), not_reached).unwrap_err();
+            assert_eq!(missing.kind, DaemonErrorKind::Local);
+            let refused = |_: Draft| Err(DaemonError::new(DaemonErrorKind::Network, "refused"));
+            parts.apply::<()>(config("carl", ""), refused).unwrap_err();
+            assert!(Arc::ptr_eq(&parts.config, &before.0), "{user}");
+            assert_eq!(users(&parts), before.1, "{user}");
+            parts.apply(config(user, log.to_str().unwrap()), serve).unwrap();
+            assert_eq!(users(&parts), want);
+            assert!(parts.is_running && log.exists());
+        }
+    }
+}

@@ -328,7 +328,53 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use ftp_tests::raw::RawSession;
+    use ftp_tests::root::TempRoot;
+    use ftp_tests::wait::wait_until;
+
     use super::*;
+    use crate::Rights;
+
+    #[test]
+    fn a_program_sees_and_ends_the_sessions_of_its_daemon() {
+        let root = TempRoot::new();
+        let log = root.join("log");
+        let mut config = Config::new();
+        config.share(root.path(), Rights::FULL);
+        config.add_user("u", "p");
+        let target = format!("file:{}", log.display());
+        for (key, value) in [("listen.addresses", "127.0.0.1:0"), ("log.target", &target)] {
+            config.set(key, value).unwrap();
+        }
+        let daemon = Daemon::start(config.clone()).unwrap();
+        let address = daemon.local_addrs()[0];
+        let mut session = RawSession::login(address, "u", "p");
+        let mut other = RawSession::login(address, "u", "p");
+        let [first, _] = &daemon.who()[..] else { panic!("{:?}", daemon.who()) };
+        assert_eq!(first.user.as_deref(), Some(&b"u"[..]));
+        assert_eq!(daemon.kick(Target::Number(first.number)), 1);
+        session.expect_reply(421);
+        session.expect_closed();
+        assert_eq!(daemon.unban(None), 0);
+
+        config.set("server.banner", "Changed").unwrap();
+        let outcome = daemon.apply(config.clone()).unwrap();
+        assert_eq!(outcome, "configuration reloaded; changed: server.banner");
+        assert_eq!(RawSession::greeting(address).unwrap().text(), "220 Changed");
+        config.set("anonymous.enabled", "true").unwrap();
+        let wrong = daemon.apply(config).unwrap_err();
+        assert_eq!(wrong.to_string(), "settings: 1 error; configuration unchanged");
+        assert_eq!(wrong.lines(), ["set: anonymous.enabled: needs anonymous.root"]);
+
+        wait_until("one session is left", || daemon.who().len() == 1);
+        assert_eq!(daemon.drain(), Some(1));
+        assert!(daemon.status().unwrap().is_draining && daemon.drain().is_none());
+        other.expect("QUIT", 221);
+        daemon.join().unwrap();
+        assert!(daemon.status().is_none() && daemon.who().is_empty());
+        let lines = std::fs::read_to_string(&log).unwrap();
+        assert!(lines.contains("login session=") && lines.contains("stopped; "), "{lines}");
+    }
 
     #[test]
     fn a_stop_comes_before_reloads_and_repeated_reloads_are_merged() {

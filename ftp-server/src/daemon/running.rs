@@ -454,7 +454,10 @@ impl Running {
         };
         let stopped = format!("stopped; sessions ended: {drained}, aborted: {cut}{tls}");
         match &log {
-            Some(log) => log.announce(Level::Info, &stopped),
+            Some(log) => {
+                log.announce(Level::Info, &stopped);
+                log.flush();
+            }
             None => log::info!(target: LOG, "{stopped}"),
         }
     }
