@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_server::daemon::control::{self, Answer, Request, Style, Target};
+use ftp_server::daemon::control::{
+    self, ControlAnswer, ControlRequest, ControlStyle, SessionTarget,
+};
 
 use crate::console::output;
 use crate::console::stdio::Stdio;
@@ -34,7 +36,7 @@ const RELOAD: Duration = Duration::from_secs(120);
 /// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses the request or finds no matching session or ban.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let request = request(command, options)?;
-    let limit = if request == Request::Reload { RELOAD } else { LIMIT };
+    let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
     let answer = ask(&path(options), &request, limit)?;
     match answer.outcome {
         Ok(text) => output::print(&mut stdio.output, text.as_bytes()),
@@ -48,23 +50,27 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
 }
 
 /// Returns the request of the command line.
-fn request(command: Command, options: &Options) -> Result<Request, Failure> {
-    let style = if options.has("json") { Style::Json } else { Style::Text };
+fn request(command: Command, options: &Options) -> Result<ControlRequest, Failure> {
+    let style = if options.has("json") { ControlStyle::Json } else { ControlStyle::Text };
     let operands: Vec<&OsStr> = options.operands.iter().map(AsRef::as_ref).collect();
     let wrong = |usage: &str| Failure::usage(format!("usage: ftp-cli {} {usage}", command.name()));
     let text = |operand: &OsStr| operand.to_string_lossy().into_owned();
     let none = |request| if operands.is_empty() { Ok(request) } else { Err(wrong("[OPTION]...")) };
     match command {
-        Command::Who => none(Request::Who(style)),
-        Command::Status => none(Request::Status(style)),
-        Command::Drain => none(Request::Drain),
-        Command::Reload => none(Request::Reload),
+        Command::Who => none(ControlRequest::Who(style)),
+        Command::Status => none(ControlRequest::Status(style)),
+        Command::Drain => none(ControlRequest::Drain),
+        Command::Reload => none(ControlRequest::Reload),
         Command::Kick => match operands.as_slice() {
-            [target] => Target::parse(&text(target)).map(Request::Kick).map_err(Failure::usage),
+            [target] => SessionTarget::parse(&text(target))
+                .map(ControlRequest::Kick)
+                .map_err(Failure::usage),
             _ => Err(wrong("[OPTION]... ID|user=NAME|address=ADDRESS")),
         },
         Command::Unban => match operands.as_slice() {
-            [host] => Request::parse(&format!("unban {}", text(host))).map_err(Failure::usage),
+            [host] => {
+                ControlRequest::parse(&format!("unban {}", text(host))).map_err(Failure::usage)
+            }
             _ => Err(wrong("[OPTION]... ADDRESS|all")),
         },
         _ => unreachable!("dispatch sends only the commands above"),
@@ -84,7 +90,7 @@ fn path(options: &Options) -> PathBuf {
 ///
 /// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
 /// not answer within `limit`.
-fn ask(path: &Path, request: &Request, limit: Duration) -> Result<Answer, Failure> {
+fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer, Failure> {
     control::ask(path, request, limit).map_err(|error| {
         let (exit, why) = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
@@ -124,7 +130,7 @@ mod tests {
         // The first client waits in the queue, which has no room for the second.
         for _ in 0..2 {
             let brief = Duration::from_millis(100);
-            let failure = ask(&path, &Request::Drain, brief).unwrap_err();
+            let failure = ask(&path, &ControlRequest::Drain, brief).unwrap_err();
             assert_eq!(failure.exit, Exit::Timeout);
             assert!(failure.to_string().contains("did not answer within"), "{failure}");
         }

@@ -11,12 +11,12 @@ use super::error::{DaemonError, DaemonErrorKind};
 use super::hooks::Hooks;
 use super::logging;
 use super::logging::{LOG, Transfers};
-use super::logins::{Logins, Program};
+use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::setup::Sockets;
 use super::stores::Stores;
 use super::sweeper::Sweeper;
-use super::users::{Homes, Kept, Users};
+use super::users::{ConfinementNote, Homes, Users};
 use super::values::in_full;
 use crate::{Error, Server, ServerBuilder, Tls};
 
@@ -33,7 +33,7 @@ pub(super) struct Parts {
     /// Object stores of the configuration.
     pub(super) stores: Arc<Stores>,
     /// Confinement of sessions to their directories.
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<ConfinementNote>,
     pub(super) sweeper: Option<Sweeper>,
     pub(super) transfers: Arc<Transfers>,
     pub(super) hooks: Arc<Hooks>,
@@ -51,7 +51,7 @@ pub(super) struct Draft {
     pub(super) users: Arc<Users>,
     pub(super) tls: Option<Tls>,
     pub(super) stores: Arc<Stores>,
-    program: Option<Arc<Program>>,
+    program: Option<Arc<LoginProgram>>,
     log: Option<Option<logging::TransferLog>>,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
@@ -65,7 +65,7 @@ impl Draft {
     /// # Errors
     ///
     /// Returns the errors of [`Homes::look`].
-    pub(super) fn look(&self) -> Result<Option<Kept>, DaemonError> {
+    pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
         self.homes.look(self.config.has_file())
     }
 
@@ -110,7 +110,7 @@ impl Parts {
     pub(super) fn apply<T>(
         &mut self,
         config: Config,
-        serve: impl FnOnce(Draft) -> Result<(T, Option<Kept>), DaemonError>,
+        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
     ) -> Result<T, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
@@ -166,7 +166,7 @@ pub(super) fn start(
     mut builder: ServerBuilder,
     sockets: Sockets,
     once_bound: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<(Server, Option<Kept>), DaemonError> {
+) -> Result<(Server, Option<ConfinementNote>), DaemonError> {
     let settings = draft.config.settings.clone();
     if let Some(shared) = draft.stores.shared_state()? {
         builder = builder.shared_state(shared);

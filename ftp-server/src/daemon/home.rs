@@ -20,7 +20,7 @@ pub(super) struct Home {
     pub(super) config: LocalConfig,
     pub(super) role: Role,
     /// The directory that was last opened.
-    found: Mutex<Option<Found>>,
+    found: Mutex<Option<OpenedRoot>>,
     remembered: Remembered,
     /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
@@ -124,7 +124,7 @@ pub(super) enum Role {
 }
 
 /// An opened directory.
-struct Found {
+struct OpenedRoot {
     identity: Identity,
     /// The storage, while it is open.
     storage: Weak<dyn Storage>,
@@ -173,7 +173,7 @@ impl Home {
         let mut found = unpoisoned(self.found.lock());
         // If the path now leads to another directory, drops what is known about the former one.
         drop(found.take_if(|found| found.identity != identity));
-        if let Some(open) = found.as_ref().and_then(Found::open) {
+        if let Some(open) = found.as_ref().and_then(OpenedRoot::open) {
             return Ok(open);
         }
         let mut remembered = unpoisoned(self.remembered.lock());
@@ -182,12 +182,12 @@ impl Home {
         let UserStorage { storage, walls, tally } = opened;
         let _ = self.capabilities.set(storage.capabilities());
         *remembered = tally.map(|tally| (identity, tally));
-        *found = Some(Found { identity, storage: Arc::downgrade(&storage), walls });
+        *found = Some(OpenedRoot { identity, storage: Arc::downgrade(&storage), walls });
         Ok(Open { storage, walls })
     }
 }
 
-impl Found {
+impl OpenedRoot {
     fn open(&self) -> Option<Open> {
         Some(Open { storage: self.storage.upgrade()?, walls: self.walls })
     }

@@ -149,12 +149,13 @@ pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
 pub(super) fn start_serving(
     name: &'static str,
     listener: impl Into<Socket>,
-    serve: impl Fn(&Client<'_>) -> io::Result<()> + Clone + Send + 'static,
+    serve: impl Fn(&SocketClient<'_>) -> io::Result<()> + Clone + Send + 'static,
 ) -> Result<(), DaemonError> {
     let listener = Arc::new(listener.into());
     for _ in 0..AT_ONCE {
         let (listener, serve) = (Arc::clone(&listener), serve.clone());
-        let next = move || serve(&Client { stream: &listener.accept()?.0, listener: &listener });
+        let next =
+            move || serve(&SocketClient { stream: &listener.accept()?.0, listener: &listener });
         let work = move || {
             loop {
                 if let Err(error) = next() {
@@ -171,12 +172,12 @@ pub(super) fn start_serving(
 }
 
 /// A client of a listening socket.
-pub(super) struct Client<'a> {
+pub(super) struct SocketClient<'a> {
     pub(super) stream: &'a Socket,
     listener: &'a Socket,
 }
 
-impl Client<'_> {
+impl SocketClient<'_> {
     /// Returns the stream of this client, for one request or answer. The client has [`LIMIT`] for
     /// it; but only [`HURRIED`] while others wait, which means that all threads are busy.
     pub(super) fn timed(&self) -> Timed<'_> {
@@ -288,7 +289,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let socket = LocalSocket::bind(&path, 0o600).unwrap();
-        let echo = |client: &Client<'_>| {
+        let echo = |client: &SocketClient<'_>| {
             let mut byte = [0];
             client.timed().read_exact(&mut byte)?;
             client.timed().write_all(&byte)

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use super::certificate::renewal::Renewed;
 use super::config::Config;
-use super::control::protocol::Target;
+use super::control::protocol::SessionTarget;
 use super::control::{Call, ControlSocket, Status};
 use super::error::{DaemonError, DaemonErrorKind};
 use super::hooks::Hooks;
 use super::logging::DaemonLog;
-use super::metrics::Endpoint;
+use super::metrics::MetricsEndpoint;
 use super::running::Running;
 use super::setup::Setup;
 use super::start_thread;
@@ -40,7 +40,7 @@ const DRAIN_CHECK: Duration = Duration::from_millis(200);
 /// # Ok::<(), ftp_server::daemon::DaemonError>(())
 /// ```
 pub struct Daemon {
-    events: Sender<Event>,
+    events: Sender<DaemonEvent>,
     thread: Mutex<Option<JoinHandle<()>>>,
     shutdown: ShutdownHandle,
     hooks: Arc<Hooks>,
@@ -83,7 +83,7 @@ impl Daemon {
         let mut service = Service::connect(settings.environment);
         // Done while the process may still be root.
         let control = ControlSocket::bind(settings)?;
-        let endpoint = Endpoint::bind(settings)?;
+        let endpoint = MetricsEndpoint::bind(settings)?;
         let running = Running::start(config, setup, log, &service)?;
         let (sender, receiver) = mpsc::channel();
         if let Some(control) = &control {
@@ -100,7 +100,7 @@ impl Daemon {
         let events = sender.clone();
         let work = move || {
             let mut running = running;
-            work(&mut running, &mut service, Queue::new(receiver), &sender);
+            work(&mut running, &mut service, EventQueue::new(receiver), &sender);
             drop((control, endpoint));
             service.stopping();
             running.shut_down();
@@ -138,14 +138,14 @@ impl Daemon {
     /// are read again. Returns at once; the log has the outcome.
     pub fn reload(&self) {
         // A daemon that is stopping reloads nothing.
-        let _ = self.events.send(Event::Reload);
+        let _ = self.events.send(DaemonEvent::Reload);
     }
 
     /// Requests a stop: the listeners close, and transfers have the time of
     /// `timeouts.shutdown_grace` to finish. Returns at once.
     pub fn stop(&self) {
         // Nothing receives the event if the daemon is already stopping.
-        let _ = self.events.send(Event::Stop);
+        let _ = self.events.send(DaemonEvent::Stop);
     }
 
     /// Ends the time that a stop gives to transfers and hooks. Each session logs the end of its
@@ -180,7 +180,7 @@ impl Daemon {
     }
 
     /// Ends sessions now. Returns their number.
-    pub fn kick(&self, sessions: Target) -> usize {
+    pub fn kick(&self, sessions: SessionTarget) -> usize {
         self.call(move |running| running.kick(&sessions)).unwrap_or_default()
     }
 
@@ -203,7 +203,7 @@ impl Daemon {
         let (sender, receiver) = mpsc::channel();
         // A caller that has gone needs no result.
         let act = move |running: &mut Running| drop(sender.send(act(running)));
-        self.events.send(Event::Act(Box::new(act))).ok()?;
+        self.events.send(DaemonEvent::Act(Box::new(act))).ok()?;
         receiver.recv().ok()
     }
 }
@@ -221,23 +221,28 @@ fn stopping() -> DaemonError {
     DaemonError::new(DaemonErrorKind::Internal, "the daemon is stopping")
 }
 
-/// Handles events until [`Event::Stop`]. Later requests are refused.
-fn work(running: &mut Running, service: &mut Service, mut queue: Queue, sender: &Sender<Event>) {
+/// Handles events until [`DaemonEvent::Stop`]. Later requests are refused.
+fn work(
+    running: &mut Running,
+    service: &mut Service,
+    mut queue: EventQueue,
+    sender: &Sender<DaemonEvent>,
+) {
     loop {
         match queue.next(service, running) {
-            Event::Stop => return,
+            DaemonEvent::Stop => return,
             // The log has the outcome.
-            Event::Reload => drop(reload(running, service)),
-            Event::CertificatesDue => {
+            DaemonEvent::Reload => drop(reload(running, service)),
+            DaemonEvent::CertificatesDue => {
                 let sender = sender.clone();
                 // A server that is stopping no longer needs new certificates.
                 let deliver =
-                    move |renewed| drop(sender.send(Event::Certificates(Box::new(renewed))));
+                    move |renewed| drop(sender.send(DaemonEvent::Certificates(Box::new(renewed))));
                 running.attend_certificates(deliver);
             }
-            Event::Certificates(renewed) => running.take_certificates(*renewed),
-            Event::Act(act) => act(running),
-            Event::Control(call) => {
+            DaemonEvent::Certificates(renewed) => running.take_certificates(*renewed),
+            DaemonEvent::Act(act) => act(running),
+            DaemonEvent::Control(call) => {
                 let answer = call.request.answer(running, |running| reload(running, service));
                 call.answer(answer);
             }
@@ -253,7 +258,7 @@ fn reload(running: &mut Running, service: &mut Service) -> Result<String, String
 }
 
 /// An event for the daemon's thread.
-pub(super) enum Event {
+pub(super) enum DaemonEvent {
     /// A request to stop, or the end of the last session of a draining server.
     Stop,
     /// A request to reload.
@@ -269,19 +274,19 @@ pub(super) enum Event {
 }
 
 /// The events that are not handled yet, the oldest first.
-struct Queue {
-    receiver: Receiver<Event>,
-    waiting: VecDeque<Event>,
+struct EventQueue {
+    receiver: Receiver<DaemonEvent>,
+    waiting: VecDeque<DaemonEvent>,
 }
 
-impl Queue {
-    const fn new(receiver: Receiver<Event>) -> Self {
+impl EventQueue {
+    const fn new(receiver: Receiver<DaemonEvent>) -> Self {
         Self { receiver, waiting: VecDeque::new() }
     }
 
     /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
     /// watchdog of the service manager while it waits.
-    fn next(&mut self, service: &mut Service, running: &mut Running) -> Event {
+    fn next(&mut self, service: &mut Service, running: &mut Running) -> DaemonEvent {
         loop {
             // Many requests in a row must not delay the watchdog.
             if service.pause().is_some_and(|pause| pause.is_zero()) {
@@ -293,10 +298,10 @@ impl Queue {
             }
             let certificates = running.certificate_pause();
             if certificates.is_some_and(|pause| pause.is_zero()) {
-                return Event::CertificatesDue;
+                return DaemonEvent::CertificatesDue;
             }
             let check = match running.has_drained() {
-                Some(true) => return Event::Stop,
+                Some(true) => return DaemonEvent::Stop,
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
@@ -309,18 +314,18 @@ impl Queue {
                 Ok(event) => self.waiting.push_back(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // All threads that send events are gone: stop as for a signal.
-                Err(RecvTimeoutError::Disconnected) => return Event::Stop,
+                Err(RecvTimeoutError::Disconnected) => return DaemonEvent::Stop,
             }
         }
     }
 
-    fn take(&mut self) -> Option<Event> {
-        if self.waiting.iter().any(|event| matches!(event, Event::Stop)) {
-            return Some(Event::Stop);
+    fn take(&mut self) -> Option<DaemonEvent> {
+        if self.waiting.iter().any(|event| matches!(event, DaemonEvent::Stop)) {
+            return Some(DaemonEvent::Stop);
         }
         let event = self.waiting.pop_front()?;
-        if matches!(event, Event::Reload) {
-            self.waiting.retain(|event| !matches!(event, Event::Reload));
+        if matches!(event, DaemonEvent::Reload) {
+            self.waiting.retain(|event| !matches!(event, DaemonEvent::Reload));
         }
         Some(event)
     }
@@ -352,7 +357,7 @@ mod tests {
         let mut other = RawSession::login(address, "u", "p");
         let [first, _] = &daemon.who()[..] else { panic!("{:?}", daemon.who()) };
         assert_eq!(first.user.as_deref(), Some(&b"u"[..]));
-        assert_eq!(daemon.kick(Target::Number(first.number)), 1);
+        assert_eq!(daemon.kick(SessionTarget::Number(first.number)), 1);
         session.expect_reply(421);
         session.expect_closed();
         assert_eq!(daemon.unban(None), 0);
@@ -378,12 +383,13 @@ mod tests {
 
     #[test]
     fn a_stop_comes_before_reloads_and_repeated_reloads_are_merged() {
-        let mut queue = Queue::new(mpsc::channel().1);
-        let taken = |queue: &mut Queue| queue.take().map(|event| matches!(event, Event::Stop));
-        queue.waiting.extend([Event::Reload, Event::Reload]);
+        let mut queue = EventQueue::new(mpsc::channel().1);
+        let taken =
+            |queue: &mut EventQueue| queue.take().map(|event| matches!(event, DaemonEvent::Stop));
+        queue.waiting.extend([DaemonEvent::Reload, DaemonEvent::Reload]);
         assert_eq!(taken(&mut queue), Some(false));
         assert_eq!(taken(&mut queue), None);
-        queue.waiting.extend([Event::Reload, Event::Stop]);
+        queue.waiting.extend([DaemonEvent::Reload, DaemonEvent::Stop]);
         assert_eq!(taken(&mut queue), Some(true));
     }
 }

@@ -14,14 +14,14 @@ use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, Certificate, Loaded};
 use super::config::{Config, FIXED, MISSING, is_missing};
 use super::control::Status;
-use super::control::protocol::Target;
+use super::control::protocol::SessionTarget;
 use super::error::{DaemonError, DaemonErrorKind};
 use super::logging::{DaemonLog, LOG};
 use super::metrics::MetricsAddress;
 use super::setup::Setup;
 use super::start_thread;
 use super::systemd::Service;
-use super::users::{Homes, Kept};
+use super::users::{ConfinementNote, Homes};
 use super::values::{counted, in_full, show};
 use crate::{Activity, Server, SessionInfo};
 
@@ -116,7 +116,7 @@ impl Running {
         for (level, line) in self.validities(validity) {
             self.say(level, &line);
         }
-        self.parts.kept.iter().for_each(Kept::log);
+        self.parts.kept.iter().for_each(ConfinementNote::log);
         let config = &self.parts.config;
         let lost = config.lost().into_iter().chain(self.parts.stores.unreadable_tokens());
         for line in config.overridden().into_iter().chain(lost) {
@@ -140,11 +140,11 @@ impl Running {
     }
 
     /// Ends sessions now, and returns their number.
-    pub(super) fn kick(&self, target: &Target) -> usize {
+    pub(super) fn kick(&self, target: &SessionTarget) -> usize {
         let is_meant = |session: &SessionInfo| match target {
-            Target::Number(number) => session.number == *number,
-            Target::User(name) => session.user.as_deref() == Some(name.as_bytes()),
-            Target::Address(address) => session.peer.ip() == *address,
+            SessionTarget::Number(number) => session.number == *number,
+            SessionTarget::User(name) => session.user.as_deref() == Some(name.as_bytes()),
+            SessionTarget::Address(address) => session.peer.ip() == *address,
         };
         let meant = self.server.sessions().into_iter().filter(is_meant);
         meant.filter(|session| self.server.kick(session.number)).count()
@@ -272,7 +272,7 @@ impl Running {
             log.events().set_format(settings.log_format);
         }
         if self.parts.kept != former_kept {
-            self.parts.kept.iter().for_each(Kept::log);
+            self.parts.kept.iter().for_each(ConfinementNote::log);
         }
         let failures = self.note_failures(self.parts.tls.failures.clone());
         if has_new_certificate {

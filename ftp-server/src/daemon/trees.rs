@@ -14,19 +14,19 @@ use super::logging::LOG;
 use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 
 /// The directories of a user.
-pub(super) struct Tree {
+pub(super) struct UserTree {
     pub(super) root: Arc<Home>,
     /// Mounts, those with a longer path first.
-    mounts: Vec<Mount>,
+    mounts: Vec<MountedHome>,
 }
 
 /// A directory that is mounted into a tree.
-struct Mount {
+struct MountedHome {
     path: VirtualPath,
     home: Arc<Home>,
 }
 
-impl Tree {
+impl UserTree {
     /// Returns the directories of a user: the root, and those mounted into the tree. Only the root
     /// has a quota. `home` returns the home of a root.
     pub(super) fn of(
@@ -47,11 +47,11 @@ impl Tree {
             config.quota = 0;
             config.max_files = 0;
         });
-        let mounts = user.mounts.iter().map(|MountPoint { path, root }| Mount {
+        let mounts = user.mounts.iter().map(|MountPoint { path, root }| MountedHome {
             path: path.clone(),
             home: home(root, config, Role::Mounted),
         });
-        let mut mounts: Vec<Mount> = mounts.collect();
+        let mut mounts: Vec<MountedHome> = mounts.collect();
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
         Self { root, mounts }
     }
@@ -77,7 +77,7 @@ impl Tree {
             return Ok(root);
         }
         let mut tree = MountedStorage::new(root);
-        for Mount { path, home } in &self.mounts {
+        for MountedHome { path, home } in &self.mounts {
             tree = match home.open() {
                 Ok(open) => tree.mount(path, open.storage)?,
                 Err(error) => {

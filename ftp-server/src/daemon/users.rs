@@ -15,9 +15,9 @@ use super::config::{ANONYMOUS, Host, Settings, User};
 use super::error::{DaemonError, DaemonErrorKind};
 use super::home::{Home, Open, Places, Role};
 use super::logging::LOG;
-use super::logins::Program;
+use super::logins::LoginProgram;
 use super::stores::Stores;
-use super::trees::{Tree, reason};
+use super::trees::{UserTree, reason};
 use super::user_storage::lack_of_walls;
 use super::values::in_full;
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
@@ -38,7 +38,7 @@ pub(super) struct Homes {
     /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
     /// `auth.program`, which checks the logins of users who are not in the configuration.
-    program: Option<Arc<Program>>,
+    program: Option<Arc<LoginProgram>>,
     /// Directories that stay open without a session: at most [`KEPT`], because each takes
     /// descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
@@ -49,7 +49,7 @@ pub(super) struct Homes {
 thread_local! {
     /// The directories of the last user who logged in on this thread. A session has one thread from
     /// login to logout, and its events are observed on that thread.
-    static TREE: RefCell<Option<Tree>> = const { RefCell::new(None) };
+    static TREE: RefCell<Option<UserTree>> = const { RefCell::new(None) };
 }
 
 /// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
@@ -72,7 +72,7 @@ impl Homes {
     }
 
     /// Sets `auth.program`.
-    pub(super) fn asking(self, program: Option<Arc<Program>>) -> Self {
+    pub(super) fn asking(self, program: Option<Arc<LoginProgram>>) -> Self {
         Self { program, ..self }
     }
 
@@ -202,8 +202,10 @@ impl Homes {
     }
 
     /// Returns the directories of a user of the configuration.
-    fn tree(&self, user: &User) -> Tree {
-        Tree::of(user, self.config, |root, config, role| self.places.home(root, config, role, true))
+    fn tree(&self, user: &User) -> UserTree {
+        UserTree::of(user, self.config, |root, config, role| {
+            self.places.home(root, config, role, true)
+        })
     }
 
     /// Returns each directory of users of the configuration once.
@@ -232,7 +234,7 @@ impl Homes {
         let tree = match program {
             Some(_) => {
                 self.places.note_written(&user);
-                Tree::of(&user, self.config, |root, config, role| {
+                UserTree::of(&user, self.config, |root, config, role| {
                     self.places.home(root, config, role, false)
                 })
             }
@@ -267,7 +269,7 @@ impl Homes {
     ///
     /// Returns `Local` if sessions cannot be confined as required. Also returns `Local` if none of
     /// the directories is usable, unless the server has a file (`has_file`).
-    pub(super) fn look(&self, has_file: bool) -> Result<Option<Kept>, DaemonError> {
+    pub(super) fn look(&self, has_file: bool) -> Result<Option<ConfinementNote>, DaemonError> {
         let mut walls = None;
         let mut failure = None;
         let mut is_usable = has_file;
@@ -326,7 +328,10 @@ impl Homes {
             && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
         let shown = if homes.len() == 1 { shown } else { "their roots".to_owned() };
-        Ok(Some(Kept { level, text: format!("sessions are confined to {shown} by {walls}") }))
+        Ok(Some(ConfinementNote {
+            level,
+            text: format!("sessions are confined to {shown} by {walls}"),
+        }))
     }
 }
 
@@ -368,12 +373,12 @@ impl Authenticator for Users {
 
 /// Description of the confinement of sessions to their directories, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Kept {
+pub(super) struct ConfinementNote {
     pub(super) level: Level,
     pub(super) text: String,
 }
 
-impl Kept {
+impl ConfinementNote {
     pub(super) fn log(&self) {
         log::log!(target: LOG, self.level, "{}", self.text);
     }

@@ -49,12 +49,12 @@ struct Watched {
     path: PathBuf,
     /// The state of the file before it was last loaded; `None` if it was missing or not a regular
     /// file.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
 }
 
 /// The attributes by which a changed or replaced file is recognised.
 #[derive(Clone, Eq, PartialEq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     length: u64,
@@ -65,7 +65,7 @@ struct Stamp {
 /// Seconds and nanoseconds of a time.
 type Nanoseconds = (i64, i64);
 
-impl Stamp {
+impl FileStamp {
     /// Returns the stamp of a regular file, or of the regular file that a symbolic link leads to.
     fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
@@ -84,7 +84,7 @@ impl Watch {
     /// the files are loaded, so that a change in the meantime is detected.
     pub(crate) fn of(settings: &Settings) -> Self {
         let files = settings.certificate_files().into_iter();
-        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: Stamp::of(path) };
+        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: FileStamp::of(path) };
         let files: Vec<Watched> = files.map(|(_, path)| watched(path)).collect();
         let interval = settings.tls.watch;
         let has_files = !files.is_empty();
@@ -159,7 +159,7 @@ impl FileCheck {
         for file in &mut self.files {
             // If the file is missing, another process may be about to replace it. The next check
             // finds the new file.
-            let found = Stamp::of(&file.path);
+            let found = FileStamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;
                 has_changed = true;

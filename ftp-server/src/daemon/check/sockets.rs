@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Findings;
 use super::{is_in_use, reason};
 use crate::daemon::config::{MISSING, Settings, is_missing};
-use crate::daemon::control::{Request, Style, ask};
+use crate::daemon::control::{ControlRequest, ControlStyle, ask};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::local_socket::is_stale;
 use crate::daemon::metrics::MetricsAddress;
@@ -108,7 +108,7 @@ impl RunningServer {
     /// Asks the control socket; `None` without an answer.
     pub(super) fn find(settings: &Settings) -> Option<Self> {
         let path = settings.control_socket.as_deref()?;
-        let answer = ask(path, &Request::Status(Style::Text), LIMIT).ok()?;
+        let answer = ask(path, &ControlRequest::Status(ControlStyle::Text), LIMIT).ok()?;
         let text = answer.outcome.ok()?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let addresses = field("addresses: ")?.split(' ').filter_map(|it| it.parse().ok());

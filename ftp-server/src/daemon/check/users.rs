@@ -17,7 +17,7 @@ use crate::daemon::values::shown_path;
 use crate::{PartialPolicy, Rights, VirtualPath};
 
 /// A root that users log in to.
-pub(super) struct Home {
+pub(super) struct CheckedRoot {
     /// The user or setting that the root belongs to, as messages name it.
     whose: String,
     pub(super) root: Root,
@@ -27,10 +27,10 @@ pub(super) struct Home {
     is_made: bool,
 }
 
-pub(super) fn all_homes(config: &Config) -> Vec<Home> {
+pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
     let mut all = Vec::new();
     for (name, user) in config.users_of_file() {
-        all.push(Home {
+        all.push(CheckedRoot {
             whose: format!("user {}", shown(name)),
             root: user.root.clone(),
             rights: user.all_rights(),
@@ -39,18 +39,18 @@ pub(super) fn all_homes(config: &Config) -> Vec<Home> {
     }
     if let Some((root, rights)) = config.anonymous() {
         let (whose, root) = (ANONYMOUS.to_owned(), root.clone());
-        all.push(Home { whose, root, rights, is_made: false });
+        all.push(CheckedRoot { whose, root, rights, is_made: false });
     }
     all.extend(homes_at_hosts(config));
     if let Some(quick) = &config.quick {
         let (whose, root) = ("DIR".to_owned(), Root::from(&*quick.root));
-        all.push(Home { whose, root, rights: quick.rights, is_made: false });
+        all.push(CheckedRoot { whose, root, rights: quick.rights, is_made: false });
     }
     all
 }
 
 /// Returns each user's root at the virtual hosts that set one.
-fn homes_at_hosts(config: &Config) -> Vec<Home> {
+fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
     for (name, host) in config.settings.hosts.iter() {
@@ -58,7 +58,7 @@ fn homes_at_hosts(config: &Config) -> Vec<Home> {
             let Ok(Some(root)) = host.root_of(user) else { return };
             if host.admits(user) && known.insert((root.clone(), user.to_owned())) {
                 let whose = format!("{} (user {})", key_of(name, "root"), shown(user));
-                all.push(Home { whose, root, rights, is_made });
+                all.push(CheckedRoot { whose, root, rights, is_made });
             }
         };
         for (user, settings) in config.users_of_file() {
@@ -82,7 +82,7 @@ pub(super) fn directories(config: &Config, findings: &mut Findings) {
     let mut good = 0;
     mounts(&config.users_of_file(), &who, findings);
     whole_disk(&homes, &config.users_of_file(), findings);
-    for Home { whose, root, rights, .. } in &homes {
+    for CheckedRoot { whose, root, rights, .. } in &homes {
         // The check of the stores covers objects.
         let Some(root) = root.directory() else { continue };
         let lack = match made.contains(root) && !root.exists() {
@@ -129,7 +129,7 @@ fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
 }
 
 /// Checks for users whose tree contains the whole disk.
-fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Findings) {
+fn whole_disk(homes: &[CheckedRoot], users: &[(&String, &User)], findings: &mut Findings) {
     let is_top = |root: &Root| {
         let directory = root.directory().and_then(|path| path.canonicalize().ok());
         directory.is_some_and(|path| path == Path::new("/"))

@@ -161,7 +161,7 @@ impl<T: Default> Named<T> {
 
 /// Users of a file, sorted by name, and the tables that they inherit from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Users {
+pub(crate) struct UserLayers {
     defaults: Layer,
     groups: Named<Layer>,
     own: Named<Layer>,
@@ -169,7 +169,7 @@ pub(crate) struct Users {
     whole: Vec<(String, User)>,
 }
 
-impl Users {
+impl UserLayers {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &User)> {
         self.whole.iter().map(|(name, user)| (name, user))
     }

@@ -55,8 +55,8 @@ struct Membership {
     group: String,
 }
 
-type Key<'a> = Spanned<DeString<'a>>;
-type Value<'a> = Spanned<DeValue<'a>>;
+type TomlKey<'a> = Spanned<DeString<'a>>;
+type TomlValue<'a> = Spanned<DeValue<'a>>;
 
 impl<'a> Reader<'a> {
     /// Returns a reader of the file `name`; `is_whole` means that the file has no syntax errors.
@@ -129,7 +129,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a top-level table, or reports a key outside all tables.
-    pub(super) fn section(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+    pub(super) fn section(
+        &mut self,
+        settings: &mut Settings,
+        name: &TomlKey<'_>,
+        value: &TomlValue<'_>,
+    ) {
         let text: &str = name.get_ref();
         let sections = || TABLE.iter().filter_map(|row| Some(row.key.split_once('.')?.0));
         let (at, key) = (name.span().start, shown(text));
@@ -196,7 +201,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn host(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+    fn host(&mut self, settings: &mut Settings, name: &TomlKey<'_>, value: &TomlValue<'_>) {
         let (at, text) = (name.span().start, name.get_ref());
         let key = format!("{HOSTS}.{}", shown(text));
         let host = match host_name(text) {
@@ -229,7 +234,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn store(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+    fn store(&mut self, settings: &mut Settings, name: &TomlKey<'_>, value: &TomlValue<'_>) {
         let (at, text) = (name.span().start, name.get_ref());
         let key = key_of_store(text, ITSELF);
         let DeValue::Table(table) = value.get_ref() else {
@@ -259,7 +264,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn user(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+    fn user(&mut self, settings: &mut Settings, name: &TomlKey<'_>, value: &TomlValue<'_>) {
         let text = name.get_ref();
         if !self.layer(settings, Table::User(text), name, value) {
             return;
@@ -281,8 +286,8 @@ impl<'a> Reader<'a> {
         &mut self,
         settings: &mut Settings,
         whose: Table<'_>,
-        name: &Key<'_>,
-        value: &Value<'_>,
+        name: &TomlKey<'_>,
+        value: &TomlValue<'_>,
     ) -> bool {
         let at = name.span().start;
         let key = whose.to_string();
@@ -347,19 +352,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the position of a key: `FILE:LINE`.
-    fn line_of(&self, name: &Key<'_>) -> String {
+    fn line_of(&self, name: &TomlKey<'_>) -> String {
         format!("{}:{}", self.name, self.lines.line(name.span().start))
     }
 
     /// Reads a value into its field of `values`. Returns whether the value is valid.
-    fn set<T>(&mut self, row: &Setting<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
+    fn set<T>(
+        &mut self,
+        row: &Setting<T>,
+        values: &mut T,
+        key: &str,
+        value: &TomlValue<'_>,
+    ) -> bool {
         let text = self.checked(row, key, value);
         text.is_some_and(|text| (row.set)(values, &text).is_ok())
     }
 
     /// Returns a value in the format of `--set`, or reports why it is invalid.
-    fn checked<T>(&mut self, row: &Setting<T>, key: &str, value: &Value<'_>) -> Option<String> {
-        let rule = Rule { key, kind: row.kind, check: row.check };
+    fn checked<T>(&mut self, row: &Setting<T>, key: &str, value: &TomlValue<'_>) -> Option<String> {
+        let rule = ValueRule { key, kind: row.kind, check: row.check };
         let text = self.read(&rule, value)?;
         match (row.check)(&text) {
             Ok(()) => Some(text),
@@ -371,7 +382,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the value in the format of `--set`, or reports that its type is wrong.
-    fn read(&mut self, rule: &Rule<'_>, value: &Value<'_>) -> Option<String> {
+    fn read(&mut self, rule: &ValueRule<'_>, value: &TomlValue<'_>) -> Option<String> {
         match (rule.kind, value.get_ref()) {
             (Kind::Switch | Kind::SwitchOrNone, DeValue::Boolean(yes)) => Some(yes.to_string()),
             (Kind::NumberOrNone | Kind::SwitchOrNone, DeValue::String(text)) if text.is_empty() => {
@@ -422,7 +433,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one directory and its rights.
-    fn directory(&mut self, rule: &Rule<'_>, name: &Key<'_>, value: &Value<'_>) -> Option<String> {
+    fn directory(
+        &mut self,
+        rule: &ValueRule<'_>,
+        name: &TomlKey<'_>,
+        value: &TomlValue<'_>,
+    ) -> Option<String> {
         const CHECK: fn(&str) -> Result<(), String> = |text| directory_rights(text).map(drop);
         let path = name.get_ref();
         let key = format!("{}.{}", rule.key, shown(path));
@@ -430,7 +446,7 @@ impl<'a> Reader<'a> {
             self.wrong(name.span().start, &key, format_args!("{wrong}"));
             return None;
         }
-        let rights = Rule { key: &key, kind: Kind::Words, check: CHECK };
+        let rights = ValueRule { key: &key, kind: Kind::Words, check: CHECK };
         let text = self.read(&rights, value)?;
         if let Err(wrong) = CHECK(&text) {
             self.wrong(value.span().start, &key, format_args!("{wrong}"));
@@ -440,7 +456,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one mount point and its directory.
-    fn mount(&mut self, rule: &Rule<'_>, name: &Key<'_>, value: &Value<'_>) -> Option<String> {
+    fn mount(
+        &mut self,
+        rule: &ValueRule<'_>,
+        name: &TomlKey<'_>,
+        value: &TomlValue<'_>,
+    ) -> Option<String> {
         let path = name.get_ref();
         let key = format!("{}.{}", rule.key, shown(path));
         if let Err(wrong) = mount_path(path) {
@@ -459,8 +480,8 @@ impl<'a> Reader<'a> {
     /// can be checked by itself.
     fn list(
         &mut self,
-        rule: &Rule<'_>,
-        items: &[Value<'_>],
+        rule: &ValueRule<'_>,
+        items: &[TomlValue<'_>],
         whole: impl Fn(&str) -> String,
     ) -> Option<String> {
         let items: Option<Vec<&str>> = all(items.iter().map(|item| self.item(rule, item, &whole)));
@@ -470,8 +491,8 @@ impl<'a> Reader<'a> {
     /// Reads one string of a list.
     fn item<'v>(
         &mut self,
-        rule: &Rule<'_>,
-        item: &'v Value<'_>,
+        rule: &ValueRule<'_>,
+        item: &'v TomlValue<'_>,
         whole: impl Fn(&str) -> String,
     ) -> Option<&'v str> {
         let text = self.text(rule.key, item)?;
@@ -491,7 +512,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn text<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+    fn text<'v>(&mut self, key: &str, value: &'v TomlValue<'_>) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             self.mistyped(key, value, Kind::Text);
@@ -500,14 +521,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports that the value has the wrong type.
-    fn mistyped(&mut self, key: &str, value: &Value<'_>, wanted: Kind) {
+    fn mistyped(&mut self, key: &str, value: &TomlValue<'_>, wanted: Kind) {
         let is = named(value.get_ref());
         let wanted = wanted.wanted();
         self.wrong(value.span().start, key, format_args!("expected {wanted}, found {is}"));
     }
 
     /// Reads an override: `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
-    fn special(&mut self, rule: &Rule<'_>, item: &Value<'_>) -> Option<String> {
+    fn special(&mut self, rule: &ValueRule<'_>, item: &TomlValue<'_>) -> Option<String> {
         let key = rule.key;
         let wanted = Kind::Overrides.wanted();
         let Some(table) = item.get_ref().as_table() else {
@@ -555,7 +576,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The requirements for a value.
-struct Rule<'a> {
+struct ValueRule<'a> {
     key: &'a str,
     kind: Kind,
     /// Returns an error message for an invalid text.

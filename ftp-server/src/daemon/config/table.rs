@@ -14,7 +14,7 @@ use super::forms::{
     ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::Hosts;
-use super::layers::{Given, KeyInTable, Table, Users};
+use super::layers::{Given, KeyInTable, Table, UserLayers};
 use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::programs::{AuthSettings, HookSettings};
@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     pub(crate) rate_per_user: Option<u64>,
     pub(crate) anonymous: Anonymous,
     /// Users of the file.
-    pub(crate) users: Users,
+    pub(crate) users: UserLayers,
     /// Time for transfers to finish after a stop is requested.
     pub(crate) shutdown_grace: Duration,
     /// User that the process switches to after binding the ports.
@@ -142,7 +142,7 @@ impl Default for Settings {
                 max_files: 0,
                 limits: UserLimits::default(),
             },
-            users: Users::default(),
+            users: UserLayers::default(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
             log_format: LogFormat::default(),

@@ -9,7 +9,7 @@
 pub(super) mod protocol;
 mod show;
 
-pub use self::protocol::{Answer, Request, Style, Target};
+pub use self::protocol::{ControlAnswer, ControlRequest, ControlStyle, SessionTarget};
 pub use self::show::Status;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind, Write};
@@ -24,9 +24,9 @@ use ftp_proto::Escaped;
 use self::protocol::read_request;
 use self::show::who;
 use super::config::Settings;
-use super::local_socket::{Client, LIMIT, LocalSocket, Timed, connect, start_serving};
+use super::local_socket::{LIMIT, LocalSocket, SocketClient, Timed, connect, start_serving};
 use super::logging::LOG;
-use super::run::Event;
+use super::run::DaemonEvent;
 use super::running::Running;
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::shown_path;
@@ -38,50 +38,52 @@ use crate::daemon::values::shown_path;
 /// Returns `NotFound` or `ConnectionRefused` if no server listens there, `TimedOut` if it does not
 /// answer within `limit`, `InvalidData` if it ends the connection without a complete answer, or
 /// another error of the system.
-pub fn ask(path: &Path, request: &Request, limit: Duration) -> io::Result<Answer> {
+pub fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> io::Result<ControlAnswer> {
     let begun = Instant::now();
     let stream = connect(path, limit)?;
     let mut timed = Timed::new(&stream, limit.saturating_sub(begun.elapsed()));
     timed.write_all(format!("{request}\n").as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
-    Answer::read(timed)
+    ControlAnswer::read(timed)
 }
 
-impl Request {
+impl ControlRequest {
     /// Carries out the request. `reload` reloads the configuration.
     pub(super) fn answer(
         &self,
         running: &mut Running,
         reload: impl FnOnce(&mut Running) -> Result<String, String>,
-    ) -> Answer {
+    ) -> ControlAnswer {
         match self {
-            Self::Who(style) => Answer::done(who(&running.server.sessions(), *style)),
-            Self::Status(style) => Answer::done(running.status().text(*style)),
+            Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
+            Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
             Self::Kick(target) => match running.kick(target) {
-                0 => Answer::refused(format!("no session {target}")),
-                count => Answer::done(format!("sessions ended: {count}\n")),
+                0 => ControlAnswer::refused(format!("no session {target}")),
+                count => ControlAnswer::done(format!("sessions ended: {count}\n")),
             },
             Self::Drain => match running.drain() {
-                None => Answer::refused("the server is already draining"),
-                Some(sessions) => Answer::done(format!(
+                None => ControlAnswer::refused("the server is already draining"),
+                Some(sessions) => ControlAnswer::done(format!(
                     "the server accepts no new connections; open sessions: {sessions}\n"
                 )),
             },
             Self::Unban(host) => match (running.unban(*host), host) {
-                (0, Some(host)) => Answer::refused(format!("{host} is not banned")),
-                (count, _) => Answer::done(format!("bans ended: {count}\n")),
+                (0, Some(host)) => ControlAnswer::refused(format!("{host} is not banned")),
+                (count, _) => ControlAnswer::done(format!("bans ended: {count}\n")),
             },
-            Self::Reload => Answer { outcome: reload(running).map(|changes| changes + "\n") },
+            Self::Reload => {
+                ControlAnswer { outcome: reload(running).map(|changes| changes + "\n") }
+            }
         }
     }
 }
 
 /// A request that waits for the daemon's thread, which owns the server.
 pub(super) struct Call {
-    pub(super) request: Request,
+    pub(super) request: ControlRequest,
     /// The client, for the log.
     pub(super) by: String,
-    answer: Sender<Answer>,
+    answer: Sender<ControlAnswer>,
     /// Channel that disconnects once the answer has been written or writing it has failed.
     written: Receiver<Infallible>,
 }
@@ -89,9 +91,9 @@ pub(super) struct Call {
 impl Call {
     /// Sends the answer. If the request can change the server, also logs the request, its outcome
     /// and the client.
-    pub(super) fn answer(self, answer: Answer) {
+    pub(super) fn answer(self, answer: ControlAnswer) {
         let Self { request, by, .. } = &self;
-        if !matches!(request, Request::Who(_) | Request::Status(_)) {
+        if !matches!(request, ControlRequest::Who(_) | ControlRequest::Status(_)) {
             let (Ok(outcome) | Err(outcome)) = &answer.outcome;
             // The earlier lines of an outcome are in the log already.
             let outcome = outcome.lines().last().unwrap_or_default();
@@ -100,7 +102,7 @@ impl Call {
             log::info!(target: LOG, "control {by} request=\"{request}\": {outcome}");
         }
         // A client that has disconnected needs no answer.
-        if self.answer.send(answer).is_ok() && *request == Request::Drain {
+        if self.answer.send(answer).is_ok() && *request == ControlRequest::Drain {
             // Waits for the answer to be written, because the process may end next.
             let _ = self.written.recv_timeout(LIMIT);
         }
@@ -145,7 +147,7 @@ impl ControlSocket {
     /// # Errors
     ///
     /// Returns `Internal` if a thread cannot be started.
-    pub(super) fn start(&self, events: Sender<Event>) -> Result<(), DaemonError> {
+    pub(super) fn start(&self, events: Sender<DaemonEvent>) -> Result<(), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
         start_serving("control", listener, move |client| serve(client, &events))
@@ -153,21 +155,21 @@ impl ControlSocket {
 }
 
 /// Serves one client.
-fn serve(client: &Client<'_>, events: &Sender<Event>) -> io::Result<()> {
+fn serve(client: &SocketClient<'_>, events: &Sender<DaemonEvent>) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(client.stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
     let mut written_mark = None;
-    let answer = match Request::parse(&read_request(client.timed())?) {
-        Err(wrong) => Answer::refused(wrong),
+    let answer = match ControlRequest::parse(&read_request(client.timed())?) {
+        Err(wrong) => ControlAnswer::refused(wrong),
         Ok(request) => {
             let (sender, answer) = mpsc::channel();
             let (mark, written) = mpsc::channel();
             written_mark = Some(mark);
             let call = Call { request, by, answer: sender, written };
             // Both calls fail once the server is stopping.
-            let sent = events.send(Event::Control(call)).is_ok();
+            let sent = events.send(DaemonEvent::Control(call)).is_ok();
             let answer = answer.recv().ok().filter(|_| sent);
-            answer.unwrap_or_else(|| Answer::refused("the server is stopping"))
+            answer.unwrap_or_else(|| ControlAnswer::refused("the server is stopping"))
         }
     };
     let written = answer.write(client.timed());

@@ -15,13 +15,13 @@ const REFUSED: &str = "refused";
 
 /// A request to a running server.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Request {
+pub enum ControlRequest {
     /// Lists the sessions.
-    Who(Style),
+    Who(ControlStyle),
     /// Describes the server.
-    Status(Style),
+    Status(ControlStyle),
     /// Ends sessions now.
-    Kick(Target),
+    Kick(SessionTarget),
     /// Accepts no more connections, and stops after the last session.
     Drain,
     /// Reloads as SIGHUP does, and reports the outcome.
@@ -32,7 +32,7 @@ pub enum Request {
 
 /// The format of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Style {
+pub enum ControlStyle {
     /// A table or lines for people.
     Text,
     /// One JSON object per line.
@@ -41,7 +41,7 @@ pub enum Style {
 
 /// The sessions to end.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Target {
+pub enum SessionTarget {
     /// The session with this number.
     Number(u64),
     /// All sessions of a user.
@@ -50,7 +50,7 @@ pub enum Target {
     Address(IpAddr),
 }
 
-impl Request {
+impl ControlRequest {
     /// Parses a request line without its line feed.
     ///
     /// # Errors
@@ -59,11 +59,11 @@ impl Request {
     pub fn parse(line: &str) -> Result<Self, String> {
         let (verb, operand) = line.split_once(' ').unwrap_or((line, ""));
         match (verb, operand) {
-            ("who", "") => Ok(Self::Who(Style::Text)),
-            ("who", "json") => Ok(Self::Who(Style::Json)),
-            ("status", "") => Ok(Self::Status(Style::Text)),
-            ("status", "json") => Ok(Self::Status(Style::Json)),
-            ("kick", target) => Target::parse(target).map(Self::Kick),
+            ("who", "") => Ok(Self::Who(ControlStyle::Text)),
+            ("who", "json") => Ok(Self::Who(ControlStyle::Json)),
+            ("status", "") => Ok(Self::Status(ControlStyle::Text)),
+            ("status", "json") => Ok(Self::Status(ControlStyle::Json)),
+            ("kick", target) => SessionTarget::parse(target).map(Self::Kick),
             ("drain", "") => Ok(Self::Drain),
             ("reload", "") => Ok(Self::Reload),
             ("unban", "all") => Ok(Self::Unban(None)),
@@ -77,7 +77,7 @@ impl Request {
 }
 
 /// The request line.
-impl fmt::Display for Request {
+impl fmt::Display for ControlRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Who(style) => write!(f, "who{style}"),
@@ -91,7 +91,7 @@ impl fmt::Display for Request {
     }
 }
 
-impl fmt::Display for Style {
+impl fmt::Display for ControlStyle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "",
@@ -100,7 +100,7 @@ impl fmt::Display for Style {
     }
 }
 
-impl Target {
+impl SessionTarget {
     /// Parses `ID`, `user=NAME` or `address=ADDRESS`.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for SessionTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
@@ -135,12 +135,12 @@ impl fmt::Display for Target {
 
 /// The answer to a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer {
+pub struct ControlAnswer {
     /// The output of the command, or the reason for the refusal.
     pub outcome: Result<String, String>,
 }
 
-impl Answer {
+impl ControlAnswer {
     /// Returns the output of a command that succeeded.
     pub fn done(text: impl Into<String>) -> Self {
         Self { outcome: Ok(text.into()) }
@@ -209,23 +209,23 @@ mod tests {
     fn requests_round_trip_and_malformed_ones_are_refused() {
         let address = "2001:db8::7".parse().unwrap();
         for request in [
-            Request::Who(Style::Text),
-            Request::Who(Style::Json),
-            Request::Status(Style::Text),
-            Request::Status(Style::Json),
-            Request::Kick(Target::Number(7)),
-            Request::Kick(Target::User("two words=x".to_owned())),
-            Request::Kick(Target::Address(address)),
-            Request::Drain,
-            Request::Reload,
-            Request::Unban(None),
-            Request::Unban(Some(address)),
+            ControlRequest::Who(ControlStyle::Text),
+            ControlRequest::Who(ControlStyle::Json),
+            ControlRequest::Status(ControlStyle::Text),
+            ControlRequest::Status(ControlStyle::Json),
+            ControlRequest::Kick(SessionTarget::Number(7)),
+            ControlRequest::Kick(SessionTarget::User("two words=x".to_owned())),
+            ControlRequest::Kick(SessionTarget::Address(address)),
+            ControlRequest::Drain,
+            ControlRequest::Reload,
+            ControlRequest::Unban(None),
+            ControlRequest::Unban(Some(address)),
         ] {
             let line = format!("{request}\n");
-            assert_eq!(Request::parse(&read_request(line.as_bytes()).unwrap()), Ok(request));
+            assert_eq!(ControlRequest::parse(&read_request(line.as_bytes()).unwrap()), Ok(request));
         }
         for line in ["", "who all", "kick", "kick user=", "kick x=y", "kick -1", "unban", "stop"] {
-            assert!(Request::parse(line).is_err(), "{line}");
+            assert!(ControlRequest::parse(line).is_err(), "{line}");
         }
         let long = "x".repeat(5_000) + "\n";
         assert!(read_request(long.as_bytes()).is_err());
@@ -234,14 +234,17 @@ mod tests {
 
     #[test]
     fn answers_round_trip_and_malformed_ones_are_refused() {
-        for answer in [Answer::done(""), Answer::done("a\nb\n"), Answer::refused("no such session")]
-        {
+        for answer in [
+            ControlAnswer::done(""),
+            ControlAnswer::done("a\nb\n"),
+            ControlAnswer::refused("no such session"),
+        ] {
             let mut bytes = Vec::new();
             answer.write(&mut bytes).unwrap();
-            assert_eq!(Answer::read(bytes.as_slice()).unwrap(), answer);
+            assert_eq!(ControlAnswer::read(bytes.as_slice()).unwrap(), answer);
         }
         for bytes in [&b""[..], b"done", b"done 4\nwho", b"220 hello\r\n"] {
-            assert!(Answer::read(bytes).is_err());
+            assert!(ControlAnswer::read(bytes).is_err());
         }
     }
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
 
-use super::protocol::Style;
+use super::protocol::ControlStyle;
 use crate::daemon::json::Object;
 use crate::daemon::values::{instant, rounded_size as size, show, timestamp};
 use crate::{Activity, SessionInfo};
 
 /// Returns one line per session; the text style begins with a heading.
-pub(super) fn who(sessions: &[SessionInfo], style: Style) -> String {
+pub(super) fn who(sessions: &[SessionInfo], style: ControlStyle) -> String {
     match style {
-        Style::Json => sessions.iter().map(session_object).collect(),
-        Style::Text => table(sessions),
+        ControlStyle::Json => sessions.iter().map(session_object).collect(),
+        ControlStyle::Text => table(sessions),
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Status {
 
 impl Status {
     /// Returns the output of the control command `status`.
-    pub(crate) fn text(&self, style: Style) -> String {
+    pub(crate) fn text(&self, style: ControlStyle) -> String {
         let transfers: Vec<u64> = self.sessions.iter().filter_map(transfer_rate).collect();
         let rate = transfers.iter().sum();
         let version = env!("CARGO_PKG_VERSION");
@@ -127,7 +127,7 @@ impl Status {
         let since = instant(self.since);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         match style {
-            Style::Json => Object::event("status")
+            ControlStyle::Json => Object::event("status")
                 .text("version", version)
                 .number("pid", process.into())
                 .text("since", &since)
@@ -139,7 +139,7 @@ impl Status {
                 .flag("draining", self.is_draining)
                 .text("time", &timestamp())
                 .into_line(),
-            Style::Text => format!(
+            ControlStyle::Text => format!(
                 "version: {version}\nprocess: {process}\nsince: {since}\naddresses: {addresses}\n\
                  sessions: {}\ntransfers: {}\nrate: {}/s\nbans: {}\ndraining: {}\n",
                 self.sessions.len(),

@@ -31,13 +31,13 @@ pub(super) struct Left {
 }
 
 /// Writer of log lines that waits for the log's thread when the log's queue would become full.
-pub(super) struct Lines<S> {
+pub(super) struct LastLines<S> {
     settle: S,
     bytes: usize,
     left: Duration,
 }
 
-impl<S: Fn()> Lines<S> {
+impl<S: Fn()> LastLines<S> {
     /// Returns a writer; `settle` waits until the log has written the queued lines.
     pub(super) const fn new(settle: S) -> Self {
         Self { settle, bytes: 0, left: LINES }
@@ -60,10 +60,10 @@ impl<S: Fn()> Lines<S> {
 }
 
 /// The index of an event, and its dead letter or the reason why there is none.
-type Kept = (usize, Result<PathBuf, String>);
+type KeptEvent = (usize, Result<PathBuf, String>);
 
 /// Starts a thread that writes the events to their directories, because a disk can hang.
-pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
+pub(super) fn begin(left: &[Left]) -> Receiver<KeptEvent> {
     let (sender, receiver) = mpsc::channel();
     let left = left.to_vec();
     if !left.is_empty() {
@@ -73,7 +73,7 @@ pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
     receiver
 }
 
-fn write(left: &[Left], sender: &Sender<Kept>) {
+fn write(left: &[Left], sender: &Sender<KeptEvent>) {
     let mut number = 0;
     let is_same =
         |a: &Left, b: &Left| Arc::ptr_eq(a.notice.dead_letters(), b.notice.dead_letters());
@@ -94,10 +94,10 @@ fn write(left: &[Left], sender: &Sender<Kept>) {
 /// short, the line names the file. Otherwise, the line has the content.
 pub(super) fn account<S: Fn()>(
     left: Vec<Left>,
-    writing: &Receiver<Kept>,
+    writing: &Receiver<KeptEvent>,
     until: Instant,
     is_cut: impl Fn() -> bool,
-    lines: &mut Lines<S>,
+    lines: &mut LastLines<S>,
 ) {
     let mut left: Vec<Option<Left>> = left.into_iter().map(Some).collect();
     let mut missing = left.len();

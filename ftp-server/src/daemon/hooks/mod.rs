@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use crate::{Event, Observer};
 
 pub(crate) use self::event::HookEvent;
-use self::last::{Left, Lines};
+use self::last::{LastLines, Left};
 use self::notice::{FULL, Notice, UnqueuedEvent};
 use self::stored::Stored;
 use super::config::Settings;
 use super::logging::LOG;
 use super::programs::Stuck;
-use super::programs::pool::{Job, Pool};
+use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::unpoisoned;
 
@@ -38,24 +38,24 @@ const KILLED: &str = "killed: the server is stopping";
 /// Runner of the configured programs.
 pub(super) struct Hooks {
     programs: Mutex<Programs>,
-    uploads: Arc<Pool<Stored>>,
-    notices: Arc<Pool<Notice>>,
-    letters: Arc<Pool<UnqueuedEvent>>,
+    uploads: Arc<ProgramPool<Stored>>,
+    notices: Arc<ProgramPool<Notice>>,
+    letters: Arc<ProgramPool<UnqueuedEvent>>,
 }
 
 /// Programs for the next events.
 #[derive(Clone, Default)]
 struct Programs {
-    stored: Option<Arc<stored::Program>>,
-    notified: Option<Arc<notice::Program>>,
+    stored: Option<Arc<stored::StoredProgram>>,
+    notified: Option<Arc<notice::NoticeProgram>>,
 }
 
 impl Hooks {
     /// Returns a runner without programs.
     pub(super) fn new() -> Self {
-        let uploads = Arc::new(Pool::new("hooks", false));
-        let notices = Arc::new(Pool::new("hooks", true));
-        let letters = Arc::new(Pool::new("hooks", false));
+        let uploads = Arc::new(ProgramPool::new("hooks", false));
+        let notices = Arc::new(ProgramPool::new("hooks", true));
+        let letters = Arc::new(ProgramPool::new("hooks", false));
         Self { programs: Mutex::default(), uploads, notices, letters }
     }
 
@@ -92,8 +92,8 @@ impl Hooks {
             );
         }
         *unpoisoned(self.programs.lock()) = Programs {
-            stored: stored::Program::of(hooks).map(Arc::new),
-            notified: notice::Program::of(hooks, &self.letters).map(Arc::new),
+            stored: stored::StoredProgram::of(hooks).map(Arc::new),
+            notified: notice::NoticeProgram::of(hooks, &self.letters).map(Arc::new),
         };
     }
 
@@ -120,7 +120,7 @@ impl Hooks {
         let mut left = of(self.notices.end(), NOT_STARTED);
         left.extend(of(letters(self.letters.end()), FULL));
         let until = Instant::now() + LAST_LETTERS;
-        let mut lines = Lines::new(settle);
+        let mut lines = LastLines::new(settle);
         let writing = last::begin(&left);
         last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
         // The threads report the failures of their own jobs, except for jobs that hang.

@@ -15,7 +15,7 @@ use super::event::HookEvent;
 use crate::daemon::config::HookSettings;
 use crate::daemon::logging::LOG;
 use crate::daemon::programs as process;
-use crate::daemon::programs::pool::{Job, Pool};
+use crate::daemon::programs::pool::{Job, ProgramPool};
 use crate::daemon::programs::queue::Queued;
 use crate::daemon::users;
 use crate::daemon::values::shown_path;
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// The program to start, its events, and its limits.
-pub(super) struct Program {
+pub(super) struct NoticeProgram {
     path: PathBuf,
     events: Vec<HookEvent>,
     limit: Duration,
@@ -37,12 +37,15 @@ pub(super) struct Program {
     dead_letters: Arc<DeadLetters>,
     /// Pool that writes the events that did not fit into the queue: sessions' threads must not wait
     /// for the disk.
-    letters: Arc<Pool<UnqueuedEvent>>,
+    letters: Arc<ProgramPool<UnqueuedEvent>>,
 }
 
-impl Program {
+impl NoticeProgram {
     /// Returns the program that `settings` configures, or `None` if it configures none.
-    pub(super) fn of(settings: &HookSettings, letters: &Arc<Pool<UnqueuedEvent>>) -> Option<Self> {
+    pub(super) fn of(
+        settings: &HookSettings,
+        letters: &Arc<ProgramPool<UnqueuedEvent>>,
+    ) -> Option<Self> {
         Some(Self {
             path: settings.program.clone()?,
             events: settings.events.clone(),
@@ -57,7 +60,7 @@ impl Program {
 
 /// An event for the program.
 pub(super) struct Notice {
-    program: Arc<Program>,
+    program: Arc<NoticeProgram>,
     event: HookEvent,
     user: Vec<u8>,
     json: String,
@@ -68,7 +71,7 @@ pub(super) struct Notice {
 
 impl Notice {
     /// Returns the notice of an event, if the program handles this event.
-    pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
+    pub(super) fn of(program: &Arc<NoticeProgram>, event: &Event<'_>) -> Option<Self> {
         let word = HookEvent::of(event).filter(|word| program.events.contains(word))?;
         let local = changed(event).and_then(users::local_path);
         let mut more = vec![("hook", word.as_str().as_bytes())];

@@ -24,13 +24,13 @@ pub(super) const AT_ONCE: usize = 4;
 
 /// Program to start, and its timeout.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Program {
+pub(super) struct StoredProgram {
     program: String,
     arguments: Vec<String>,
     limit: Duration,
 }
 
-impl Program {
+impl StoredProgram {
     /// Returns the program of these settings, if there is one.
     pub(super) fn of(settings: &HookSettings) -> Option<Self> {
         let (program, arguments) = settings.stored.split_first()?;
@@ -42,7 +42,7 @@ impl Program {
 /// A stored file.
 #[derive(Debug)]
 pub(super) struct Stored {
-    program: Arc<Program>,
+    program: Arc<StoredProgram>,
     user: Vec<u8>,
     peer: IpAddr,
     /// The path as the user sees it; `local` is the path on disk.
@@ -53,7 +53,7 @@ pub(super) struct Stored {
 
 impl Stored {
     /// Returns the stored file, if the event is a complete upload.
-    pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
+    pub(super) fn of(program: &Arc<StoredProgram>, event: &Event<'_>) -> Option<Self> {
         let EventKind::Transferred(Transfer { direction, end, path, bytes, .. }) = event.kind
         else {
             return None;
@@ -111,14 +111,14 @@ impl Job for Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::programs::pool::Pool;
+    use crate::daemon::programs::pool::ProgramPool;
     use crate::daemon::programs::queue::JOBS;
 
     fn stored(arguments: &[&str]) -> Stored {
         let (program, arguments) = arguments.split_first().unwrap();
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let limit = Duration::from_secs(60);
-        let program = Arc::new(Program { program: (*program).to_owned(), arguments, limit });
+        let program = Arc::new(StoredProgram { program: (*program).to_owned(), arguments, limit });
         let user = b"u".to_vec();
         let peer = [127, 0, 0, 1].into();
         Stored { program, user, peer, path: b"/a b".to_vec(), local: None, bytes: 5 }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn at_most_one_thousand_jobs_are_queued() {
-        let pool = Pool::new("hooks", false);
+        let pool = ProgramPool::new("hooks", false);
         for _ in 0..JOBS + 3 {
             pool.push(Arc::new(stored(&["/bin/true"])));
         }

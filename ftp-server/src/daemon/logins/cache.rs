@@ -22,15 +22,15 @@ pub(super) struct Cache {
     /// `None` if there are no random numbers; then nothing is remembered.
     secret: Option<[u8; 32]>,
     /// The oldest first; `None` once a reload has replaced the program.
-    entries: Mutex<Option<VecDeque<Entry>>>,
+    entries: Mutex<Option<VecDeque<AcceptedLogin>>>,
 }
 
 /// The key of a login.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) struct Key([u8; 32]);
+pub(super) struct LoginKey([u8; 32]);
 
-struct Entry {
-    key: Key,
+struct AcceptedLogin {
+    key: LoginKey,
     until: Instant,
     user: User,
 }
@@ -51,7 +51,7 @@ impl Cache {
     }
 
     /// Returns the key of a login, or `None` if the cache is off.
-    pub(super) fn key(&self, asked: &Asked<'_>) -> Option<Key> {
+    pub(super) fn key(&self, asked: &Asked<'_>) -> Option<LoginKey> {
         if self.lifetime.is_zero() {
             return None;
         }
@@ -69,11 +69,11 @@ impl Cache {
             digest.update(length.to_be_bytes());
             digest.update(field.unwrap_or_default());
         }
-        Some(Key(digest.finalize().into()))
+        Some(LoginKey(digest.finalize().into()))
     }
 
     /// Returns the user of a login that was accepted recently.
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<User> {
+    pub(super) fn get(&self, key: &LoginKey, now: Instant) -> Option<User> {
         let entries = unpoisoned(self.entries.lock());
         let mut entries = entries.as_ref()?.iter();
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
@@ -81,7 +81,7 @@ impl Cache {
 
     /// Remembers a login. Its lifetime starts at `asked`, so that a password that has been changed
     /// since is not accepted longer than the settings allow.
-    pub(super) fn put(&self, key: Key, asked: Instant, user: &User) {
+    pub(super) fn put(&self, key: LoginKey, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };
         let mut entries = unpoisoned(self.entries.lock());
         let Some(entries) = entries.as_mut() else { return };
@@ -90,7 +90,7 @@ impl Cache {
         if entries.len() == MOST {
             entries.pop_front();
         }
-        entries.push_back(Entry { key, until, user: user.clone() });
+        entries.push_back(AcceptedLogin { key, until, user: user.clone() });
     }
 
     /// Forgets all logins, and remembers none from now on.
@@ -149,7 +149,7 @@ mod tests {
     fn at_most_one_thousand_logins_are_cached() {
         let cache = Cache::new(LONG);
         let now = Instant::now();
-        let keys: Vec<Key> =
+        let keys: Vec<LoginKey> =
             (0..=MOST).map(|number| cache.key(&asked(&number.to_string(), "p")).unwrap()).collect();
         keys.iter().for_each(|key| cache.put(*key, now, &User::default()));
         // The same login again does not take a second place.

@@ -20,7 +20,7 @@ use self::json::{Member, Value};
 use self::question::{Asked, Question};
 use super::config::{Settings, User, is_name};
 use super::logging::LOG;
-use super::programs::pool::Pool;
+use super::programs::pool::ProgramPool;
 use crate::daemon::values::shown_path;
 use crate::lock::unpoisoned;
 
@@ -29,14 +29,14 @@ const KILLED: Duration = Duration::from_secs(3);
 
 /// The current program and the threads that start it; the threads outlive reloads.
 pub(super) struct Logins {
-    pool: Arc<Pool<Question>>,
-    current: Mutex<Option<Arc<Program>>>,
+    pool: Arc<ProgramPool<Question>>,
+    current: Mutex<Option<Arc<LoginProgram>>>,
 }
 
 impl Logins {
     /// Returns a value that has no program yet.
     pub(super) fn new() -> Self {
-        Self { pool: Arc::new(Pool::new("logins", false)), current: Mutex::new(None) }
+        Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Mutex::new(None) }
     }
 
     /// Starts the threads that these settings need, and returns the program for logins.
@@ -44,17 +44,17 @@ impl Logins {
     /// # Errors
     ///
     /// Returns the system's error if a thread cannot be started.
-    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<Program>>> {
+    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<LoginProgram>>> {
         if settings.auth.program.is_empty() {
             return Ok(None);
         }
         self.pool.prepare(settings.auth.workers)?;
-        Ok(Some(Arc::new(Program::new(settings, &self.pool))))
+        Ok(Some(Arc::new(LoginProgram::new(settings, &self.pool))))
     }
 
     /// Applies settings and the program that [`prepare`](Self::prepare) returned for them. Forgets
     /// the logins that the former program accepted.
-    pub(super) fn set(&self, settings: &Settings, program: Option<Arc<Program>>) {
+    pub(super) fn set(&self, settings: &Settings, program: Option<Arc<LoginProgram>>) {
         self.pool.set(settings.auth.workers);
         let former = std::mem::replace(&mut *unpoisoned(self.current.lock()), program);
         if let Some(former) = former {
@@ -78,7 +78,7 @@ impl Logins {
 }
 
 /// The program of one configuration.
-pub(super) struct Program {
+pub(super) struct LoginProgram {
     command: Arc<[String]>,
     /// Maximum number of processes at a time.
     workers: usize,
@@ -87,11 +87,11 @@ pub(super) struct Program {
     settings: Settings,
     cache: Cache,
     failures: Mutex<Failures>,
-    pool: Arc<Pool<Question>>,
+    pool: Arc<ProgramPool<Question>>,
 }
 
-impl Program {
-    fn new(settings: &Settings, pool: &Arc<Pool<Question>>) -> Self {
+impl LoginProgram {
+    fn new(settings: &Settings, pool: &Arc<ProgramPool<Question>>) -> Self {
         let auth = &settings.auth;
         Self {
             command: auth.program.clone().into(),
@@ -234,12 +234,12 @@ mod tests {
 
     use super::*;
 
-    fn program(assignments: &[&str]) -> Program {
+    fn program(assignments: &[&str]) -> LoginProgram {
         let mut settings = Settings::default();
         for assignment in assignments {
             settings.assign(assignment).unwrap();
         }
-        Program::new(&settings, &Logins::new().pool)
+        LoginProgram::new(&settings, &Logins::new().pool)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::Metrics;
 use crate::daemon::config::Settings;
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
-use crate::daemon::local_socket::{Client, LocalSocket, start_serving};
+use crate::daemon::local_socket::{LocalSocket, SocketClient, start_serving};
 use crate::daemon::values::shown_path;
 
 /// Largest number of connections that wait to be accepted.
@@ -25,12 +25,12 @@ const FIELDS: usize = 64;
 
 /// The listening socket.
 #[derive(Debug)]
-pub(crate) enum Endpoint {
+pub(crate) enum MetricsEndpoint {
     Tcp(TcpListener),
     Unix(LocalSocket),
 }
 
-impl Endpoint {
+impl MetricsEndpoint {
     /// Binds the address in the settings, if they name one.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ fn listen(address: SocketAddr, freebind: bool) -> io::Result<TcpListener> {
 }
 
 /// Answers one request.
-fn answer(client: &Client<'_>, metrics: &Metrics) -> io::Result<()> {
+fn answer(client: &SocketClient<'_>, metrics: &Metrics) -> io::Result<()> {
     let (status, body) = match path(&mut client.timed())?.as_deref() {
         Some("/metrics") => ("200 OK", metrics.text()),
         Some(_) => ("404 Not Found", "metrics are at /metrics\n".to_owned()),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{Direction, Event, EventKind, Observer, Transfer};
 
-pub(super) use self::endpoint::{Endpoint, MetricsAddress};
+pub(super) use self::endpoint::{MetricsAddress, MetricsEndpoint};
 use crate::lock::unpoisoned;
 
 /// Upper bounds of the histogram of durations, in seconds.

@@ -13,7 +13,7 @@ use crate::daemon::start_thread;
 use crate::lock::unpoisoned;
 
 /// Work for an event or a login. No job is lost silently: it ends with `run`, `fail` or `refuse`,
-/// or [`Pool::end`] or [`Pool::give_up`] returns it.
+/// or [`ProgramPool::end`] or [`ProgramPool::give_up`] returns it.
 pub(crate) trait Job: Queued + Send + Sync + 'static {
     /// Does the work. Ends early when `is_over` returns `true`.
     ///
@@ -36,7 +36,7 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 }
 
 /// A queue, and the threads that run its jobs.
-pub(crate) struct Pool<J> {
+pub(crate) struct ProgramPool<J> {
     state: Mutex<State<J>>,
     /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
     /// the end.
@@ -80,7 +80,7 @@ impl<J: Job> State<J> {
     }
 }
 
-impl<J: Job> Pool<J> {
+impl<J: Job> ProgramPool<J> {
     /// Returns a pool without threads; `name` is for the threads that it starts later. With
     /// `is_serial`, the jobs of each user run one at a time.
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {

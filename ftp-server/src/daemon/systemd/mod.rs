@@ -42,11 +42,11 @@ struct Notified {
     /// Last status line.
     status: String,
     status_due: Instant,
-    watchdog: Option<Watchdog>,
+    watchdog: Option<ServiceWatchdog>,
 }
 
 #[derive(Debug)]
-struct Watchdog {
+struct ServiceWatchdog {
     /// Time between two notifications: half of the watchdog's timeout.
     interval: Duration,
     due: Instant,
@@ -62,7 +62,7 @@ impl Service {
             load: Load::new(),
             status: String::new(),
             status_due: now,
-            watchdog: interval(variable).map(|interval| Watchdog { interval, due: now }),
+            watchdog: interval(variable).map(|interval| ServiceWatchdog { interval, due: now }),
         }))
     }
 
