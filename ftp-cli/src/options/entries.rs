@@ -110,14 +110,18 @@ or is moving the same file with --remove-source.",
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
         ("get -c ftp://host/pub/a.iso", "Resume an interrupted download"),
+        ("get -P logs 'ftp://host/*.log'", "Download all files that match a pattern"),
+        ("get -r ftp://host/pub/ pub", "Download a directory tree to ./pub"),
+        (
+            "get --retry 5 --password-file pw.txt ftp://me@host/backup.tar",
+            "Download in a script, with retries and a password from a file",
+        ),
         ("get --segments 4 ftp://host/pub/a.iso", "Download over up to four connections"),
         ("get ftp://host/log.txt -", "Write the file to standard output"),
         (
             "get -j 4 -P logs ftp://host/a.log ftp://host/b.log",
             "Download several files, up to four at a time",
         ),
-        ("get -P logs 'ftp://host/*.log'", "Download all files that match a pattern"),
-        ("get -r ftp://host/pub/ pub", "Download a directory tree to ./pub"),
         ("get -i urls.txt", "Download each URL in a file"),
         (
             "get --remove-source --lock in.lock -P in 'ftp://me@host/out/*.csv'",

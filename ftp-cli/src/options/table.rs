@@ -365,7 +365,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the dialogue with explanations to FILE (default: standard error)"),
     row(Program,  "",  "no-config",        No,                            DIALOGUE, "skip the configuration file (see ftp-cli man)"),
-    row(Program,  "h", "help",             No,                            HELPED,   "show help for a command"),
+    row(Program,  "h", "help",             No,                            HELPED,   "show help: --help all of it, -h what is used most"),
     row(Program,  "",  "help",             No,                            &[Ls],    "show this help"),
     row(Program,  "V", "version",          No,                            ALL,      "show the version"),
 ];
