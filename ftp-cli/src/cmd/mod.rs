@@ -81,12 +81,7 @@ pub(crate) fn run(
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
         Command::Serve => serve::run(options, stdio),
-        Command::Who
-        | Command::Status
-        | Command::Kick
-        | Command::Drain
-        | Command::Reload
-        | Command::Unban => control::run(command, options, stdio),
+        Command::Ctl => control::run(options, stdio),
         Command::Passwd => passwd::run(options, stdio),
         Command::Demo => demo::run(options, stdio),
         Command::Help => help::run(options, stdio),
