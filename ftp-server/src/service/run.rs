@@ -447,6 +447,11 @@ impl Runner {
             self.spend(clock.elapsed());
         }
         self.session.login.is_client_gone = None;
+        // Told here, and not deeper in the stack: an idle session keeps every page of it that its
+        // thread has touched.
+        if !had_user && self.session.user().is_some() {
+            self.session.tell(EventKind::LoggedIn);
+        }
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
