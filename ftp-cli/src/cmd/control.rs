@@ -1,20 +1,18 @@
-//! `who`, `status`, `kick`, `drain`, `reload`, `unban`: query or control a running server through
-//! its control socket.
+//! `ctl`: queries or controls a running server through its control socket.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_server::daemon::control::{
-    self, ControlAnswer, ControlRequest, ControlStyle, SessionTarget,
-};
+use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
 
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-use crate::options::{Command, Options};
+use crate::options::Options;
 
 /// The environment variable with the path of the socket.
 pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
@@ -28,14 +26,26 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The same for a reload, which looks up host names and opens directories.
 const RELOAD: Duration = Duration::from_secs(120);
 
-/// Runs one of the control commands.
+/// The requests, and their operands in the usage message.
+const REQUESTS: [(&str, &str); 6] = [
+    ("who", ""),
+    ("status", ""),
+    ("drain", ""),
+    ("reload", ""),
+    ("kick", " ID|user=NAME|address=ADDRESS"),
+    ("unban", " ADDRESS|all"),
+];
+
+/// Sends the request in the operands.
 ///
 /// # Errors
 ///
 /// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or ends the
-/// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses the request or finds no matching session or ban.
-pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let request = request(command, options)?;
+/// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses
+/// the request or finds no matching session or ban.
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let words: Vec<_> = options.operands.iter().map(|word| word.to_string_lossy()).collect();
+    let request = request(&words, options.has("json"))?;
     let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
     let answer = ask(&path(options), &request, limit)?;
     match answer.outcome {
@@ -44,37 +54,27 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
             // One line per error in the file precedes the outcome.
             let (errors, outcome) = reason.rsplit_once('\n').unwrap_or(("", &reason));
             errors.lines().for_each(|error| stdio.messages.line(error));
-            Err(Failure::new(Exit::Refused, outcome).context(command.name()))
+            Err(Failure::new(Exit::Refused, outcome).context(words.first().map_or("ctl", AsRef::as_ref)))
         }
     }
 }
 
-/// Returns the request of the command line.
-fn request(command: Command, options: &Options) -> Result<ControlRequest, Failure> {
-    let style = if options.has("json") { ControlStyle::Json } else { ControlStyle::Text };
-    let operands: Vec<&OsStr> = options.operands.iter().map(AsRef::as_ref).collect();
-    let wrong = |usage: &str| Failure::usage(format!("usage: ftp-cli {} {usage}", command.name()));
-    let text = |operand: &OsStr| operand.to_string_lossy().into_owned();
-    let none = |request| if operands.is_empty() { Ok(request) } else { Err(wrong("[OPTION]...")) };
-    match command {
-        Command::Who => none(ControlRequest::Who(style)),
-        Command::Status => none(ControlRequest::Status(style)),
-        Command::Drain => none(ControlRequest::Drain),
-        Command::Reload => none(ControlRequest::Reload),
-        Command::Kick => match operands.as_slice() {
-            [target] => SessionTarget::parse(&text(target))
-                .map(ControlRequest::Kick)
-                .map_err(Failure::usage),
-            _ => Err(wrong("[OPTION]... ID|user=NAME|address=ADDRESS")),
-        },
-        Command::Unban => match operands.as_slice() {
-            [host] => {
-                ControlRequest::parse(&format!("unban {}", text(host))).map_err(Failure::usage)
-            }
-            _ => Err(wrong("[OPTION]... ADDRESS|all")),
-        },
-        _ => unreachable!("dispatch sends only the commands above"),
+/// Returns the request that consists of these words.
+fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest, Failure> {
+    let of = |name: &Cow<'_, str>| REQUESTS.iter().find(|(known, _)| known == name);
+    let known = words.first().map(of);
+    let Some(Some((name, operand))) = known else {
+        let names = REQUESTS.map(|(name, _)| name).join("|");
+        return Err(Failure::usage(format!("usage: ftp-cli ctl [OPTION]... {names}")));
+    };
+    if words.len() != 1 + usize::from(!operand.is_empty()) {
+        return Err(Failure::usage(format!("usage: ftp-cli ctl [OPTION]... {name}{operand}")));
     }
+    if is_json && !matches!(*name, "who" | "status") {
+        return Err(Failure::usage(format!("ctl {name} does not accept --json")));
+    }
+    let json = if is_json { " json" } else { "" };
+    ControlRequest::parse(&(words.join(" ") + json)).map_err(Failure::usage)
 }
 
 /// Returns the path of the socket.

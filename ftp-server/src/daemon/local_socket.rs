@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -151,11 +152,16 @@ pub(super) fn start_serving(
     listener: impl Into<Socket>,
     serve: impl Fn(&SocketClient<'_>) -> io::Result<()> + Clone + Send + 'static,
 ) -> Result<(), DaemonError> {
-    let listener = Arc::new(listener.into());
+    let entrance = Arc::new(Entrance { listener: listener.into(), busy: AtomicUsize::new(0) });
     for _ in 0..AT_ONCE {
-        let (listener, serve) = (Arc::clone(&listener), serve.clone());
-        let next =
-            move || serve(&SocketClient { stream: &listener.accept()?.0, listener: &listener });
+        let (entrance, serve) = (Arc::clone(&entrance), serve.clone());
+        let next = move || {
+            let (stream, _) = entrance.listener.accept()?;
+            entrance.busy.fetch_add(1, Ordering::Relaxed);
+            let served = serve(&SocketClient { stream: &stream, entrance: &entrance });
+            entrance.busy.fetch_sub(1, Ordering::Relaxed);
+            served
+        };
         let work = move || {
             loop {
                 if let Err(error) = next() {
@@ -171,17 +177,31 @@ pub(super) fn start_serving(
     Ok(())
 }
 
+/// A listening socket, and how many of its threads serve a client.
+struct Entrance {
+    listener: Socket,
+    busy: AtomicUsize,
+}
+
+impl Entrance {
+    /// Returns whether clients wait because all threads are busy.
+    fn is_crowded(&self) -> io::Result<bool> {
+        let is_full = self.busy.load(Ordering::Relaxed) == AT_ONCE;
+        Ok(is_full && is_ready(self.listener.as_fd(), PollFlags::IN, Duration::ZERO)?)
+    }
+}
+
 /// A client of a listening socket.
 pub(super) struct SocketClient<'a> {
     pub(super) stream: &'a Socket,
-    listener: &'a Socket,
+    entrance: &'a Entrance,
 }
 
 impl SocketClient<'_> {
     /// Returns the stream of this client, for one request or answer. The client has [`LIMIT`] for
-    /// it; but only [`HURRIED`] while others wait, which means that all threads are busy.
+    /// it; but only [`HURRIED`] while all threads are busy and others wait.
     pub(super) fn timed(&self) -> Timed<'_> {
-        Timed { listener: Some(self.listener.as_fd()), ..Timed::new(self.stream, LIMIT) }
+        Timed { entrance: Some(self.entrance), ..Timed::new(self.stream, LIMIT) }
     }
 }
 
@@ -189,31 +209,31 @@ impl SocketClient<'_> {
 /// reading a byte now and then.
 pub(crate) struct Timed<'a> {
     stream: BorrowedFd<'a>,
-    /// The socket at which others may wait.
-    listener: Option<BorrowedFd<'a>>,
+    /// The entrance at which others may wait.
+    entrance: Option<&'a Entrance>,
     begun: Instant,
     limit: Duration,
 }
 
 impl<'a> Timed<'a> {
     pub(crate) fn new(stream: &'a impl AsFd, limit: Duration) -> Self {
-        Self { stream: stream.as_fd(), listener: None, begun: Instant::now(), limit }
+        Self { stream: stream.as_fd(), entrance: None, begun: Instant::now(), limit }
     }
 
     /// Waits until the stream is ready.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         loop {
-            let others_wait = match self.listener {
-                Some(listener) => is_ready(listener, PollFlags::IN, Duration::ZERO)?,
+            let is_crowded = match self.entrance {
+                Some(entrance) => entrance.is_crowded()?,
                 None => false,
             };
-            let limit = if others_wait { HURRIED.min(self.limit) } else { self.limit };
+            let limit = if is_crowded { HURRIED.min(self.limit) } else { self.limit };
             let left = limit.saturating_sub(self.begun.elapsed());
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
             // Then looks whether others wait.
-            let pause = if self.listener.is_some() { left.min(HURRIED) } else { left };
+            let pause = if self.entrance.is_some() { left.min(HURRIED) } else { left };
             if is_ready(self.stream, flags, pause)? {
                 return Ok(());
             }

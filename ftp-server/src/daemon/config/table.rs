@@ -232,7 +232,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
     row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
-    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli who, kick, reload and other control commands (empty: none)."),
+    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
