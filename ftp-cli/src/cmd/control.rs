@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             // One line per error in the file precedes the outcome.
             let (errors, outcome) = reason.rsplit_once('\n').unwrap_or(("", &reason));
             errors.lines().for_each(|error| stdio.messages.line(error));
-            Err(Failure::new(Exit::Refused, outcome).context(words.first().map_or("ctl", AsRef::as_ref)))
+            Err(Failure::new(Exit::Refused, outcome)
+                .context(words.first().map_or("ctl", AsRef::as_ref)))
         }
     }
 }
