@@ -64,6 +64,7 @@ pub(crate) fn run(
     let Some(command) = command else {
         return Err(Failure::usage("missing command; ftp-cli -h lists the commands"));
     };
+    options.relate(command)?;
     let _held = hold(options)?;
     match command {
         Command::Get => get::run(options, stdio),

@@ -368,9 +368,6 @@ impl Retrying {
         };
         let more = options.parsed("retry", number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
-        if options.last_typed(&["retry-delay"]).is_some() && more == 0 {
-            return Err(Failure::usage("--retry-delay needs --retry"));
-        }
         Ok(Self { more, delay, end: options.end()? })
     }
 

@@ -8,6 +8,7 @@
 
 mod entries;
 mod hints;
+mod relations;
 mod table;
 pub(crate) mod urls;
 

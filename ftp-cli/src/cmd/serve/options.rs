@@ -71,10 +71,6 @@ pub(super) fn config(
 
 /// Sets the values of the options.
 fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
-    if options.has("port") && options.has("listen") {
-        let message = "--port and --listen contradict each other; use --listen HOST:PORT";
-        return Err(Failure::usage(message));
-    }
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
         let texts = options.all(option).map(|value| text(option, value));
         let mut values = texts.collect::<Result<Vec<String>, _>>()?;
@@ -145,11 +141,6 @@ fn share(
     options: &Options,
     environment: Option<OsString>,
 ) -> Result<(), Failure> {
-    if options.has("drop-box") && options.has("write") {
-        return Err(Failure::usage(
-            "--drop-box and --write exclude each other; use --config for different rights of each user",
-        ));
-    }
     let has_users = options.has("user") || options.has("anonymous");
     if !has_users && config.names_users() {
         let is_idle = !options.operands.is_empty()
@@ -248,6 +239,7 @@ mod tests {
 
     fn plan(line: &str, environment: Option<&str>) -> Result<Config, Failure> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
+        options.relate(options::Command::Serve)?;
         let environment = environment.map(OsString::from);
         config(&options, environment, &Sockets::default()).map_err(|refusal| refusal.failure)
     }
