@@ -1,25 +1,14 @@
 //! Formats names, sizes, times and errors for users.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ftp_proto::{Escaped, TimeVal};
+use ftp_proto::Escaped;
+pub(crate) use ftp_server::daemon::values::{counted, rounded_size as size, timestamp};
 
 use crate::options::urls::{is_url, split_at_colon};
-
-/// Returns a number with its noun, such as "1 file", "2 files" or "0 directories".
-pub(crate) fn counted<N: Copy + Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
-    if number == N::from(1) {
-        return format!("1 {noun}");
-    }
-    match noun.strip_suffix('y') {
-        Some(stem) => format!("{number} {stem}ies"),
-        None => format!("{number} {noun}s"),
-    }
-}
 
 /// Removes system error numbers and byte positions, which mean nothing to users, from a text.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -46,54 +35,11 @@ fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
     }
 }
 
-/// Formats a number of bytes in its largest unit, with one decimal from 1 KiB: `17 B`, `1.5 KiB`,
-/// `64.0 MiB`.
-pub(crate) fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut tenths = u128::from(bytes) * 10;
-    let mut name = "B";
-    for unit in units {
-        if tenths < 10_240 {
-            break;
-        }
-        // Rounded to the nearest tenth of the next unit.
-        tenths = (tenths + 512) / 1_024;
-        name = unit;
-    }
-    if name == "B" {
-        return format!("{bytes} B");
-    }
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
-}
-
 /// Formats a transfer: `64.0 MiB in 1.25 s (51.2 MiB/s)`.
 pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
     let micros = time.as_micros().max(1);
     let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
     format!("{} in {:.2} s ({}/s)", size(bytes), time.as_secs_f64(), size(rate))
-}
-
-/// Returns the current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
-pub(crate) fn timestamp() -> String {
-    let now = time_val(SystemTime::now());
-    format!("{}.{:03}Z", to_seconds(now), now.nanosecond() / 1_000_000)
-}
-
-/// Returns a time in UTC, to the second: `2024-02-29T13:45:59Z`.
-pub(crate) fn instant(time: SystemTime) -> String {
-    format!("{}Z", to_seconds(time_val(time)))
-}
-
-/// Converts a time. Returns the first day of year 0 for years before 0 or after 9999, which have no
-/// format.
-fn time_val(time: SystemTime) -> TimeVal {
-    let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
-    TimeVal::try_from(time).unwrap_or(unknown)
-}
-
-fn to_seconds(time: TimeVal) -> String {
-    let date = format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day());
-    format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 /// Returns a path for messages. If the path is a URL, replaces its login with `****`.
@@ -114,17 +60,6 @@ pub(crate) fn shown_path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
-/// Returns an error with its causes.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,21 +77,6 @@ mod tests {
             ("nothing", "nothing"),
         ] {
             assert_eq!(plain(text), want);
-        }
-    }
-
-    #[test]
-    fn size_keeps_three_digits() {
-        for (bytes, want) in [
-            (0, "0 B"),
-            (1_023, "1023 B"),
-            (1_024, "1.0 KiB"),
-            (1_536, "1.5 KiB"),
-            (1_048_576, "1.0 MiB"),
-            (67_108_864, "64.0 MiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(size(bytes), want);
         }
     }
 

@@ -11,6 +11,7 @@ use ftp_client::{
     TlsError, UploadFault, fxp,
 };
 use ftp_proto::{FtpUrl, Severity, Verb};
+use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
 /// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -146,6 +147,24 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Internal,
         }
+    }
+}
+
+impl From<DaemonErrorKind> for Exit {
+    fn from(kind: DaemonErrorKind) -> Self {
+        match kind {
+            DaemonErrorKind::Configuration => Self::Usage,
+            DaemonErrorKind::Local => Self::Local,
+            DaemonErrorKind::Network => Self::Network,
+            DaemonErrorKind::Unsupported => Self::Unsupported,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        Self::new(error.kind().into(), error.to_string())
     }
 }
 

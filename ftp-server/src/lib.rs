@@ -31,6 +31,8 @@
 //! end. The reply 226 (in mode B, 250) means that the file is complete under its name.
 //! [`SyncPolicy`] sets which data is on disk by then.
 //!
+//! With the feature `daemon`, [`daemon`] makes a server of a configuration file.
+//!
 //! The server runs only on Linux.
 
 #[cfg(not(target_os = "linux"))]
@@ -42,6 +44,8 @@ mod builder;
 mod command;
 mod config;
 mod context;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 mod data;
 mod deadline;
 mod digest;

@@ -256,11 +256,9 @@ impl Demo<'_> {
     /// checks that the server refuses a login without TLS.
     fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
         let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
-        let Ok(pem) = super::serve::self_signed(vec!["127.0.0.1".to_owned()]) else {
+        let Some(tls) = self_signed() else {
             return self.step(&"TLS: skipped, this build has no TLS");
         };
-        let tls = ftp_server::Tls::from_pem(pem.as_bytes(), pem.as_bytes());
-        let tls = tls.map_err(|error| internal(&error))?;
         let tls = tls.control(TlsPolicy::Required).data(TlsPolicy::Required);
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
@@ -517,4 +515,15 @@ impl Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns TLS settings with a new certificate, or `None` if this build has no TLS.
+#[cfg(feature = "tls")]
+fn self_signed() -> Option<ftp_server::Tls> {
+    ftp_server::Tls::self_signed(["127.0.0.1"]).ok()
+}
+
+#[cfg(not(feature = "tls"))]
+fn self_signed() -> Option<ftp_server::Tls> {
+    None
 }

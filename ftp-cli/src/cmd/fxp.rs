@@ -20,24 +20,9 @@ use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::{Options, urls, values};
 use crate::report::events::Events;
-use crate::report::json::Object;
 use crate::transfer::options::{TransferOptions, Verify};
 use crate::transfer::target::name_of;
-
-/// Options that apply only to trees.
-const ONLY_OF_TREES: [&str; 11] = [
-    "jobs",
-    "create-dirs",
-    "include",
-    "exclude",
-    "dry-run",
-    "size-only",
-    "listing",
-    "delete",
-    "max-delete",
-    "ignore-errors",
-    "stats",
-];
+use ftp_server::daemon::json::Object;
 
 /// Source, target and options of a copy.
 struct FxpOptions {
@@ -67,9 +52,6 @@ impl FxpOptions {
             let message = format!("{source} names a directory; use fxp -r to copy it");
             return Err(Failure::usage(message));
         }
-        if let (Some(long), false) = (options.last_of(&ONLY_OF_TREES), recursive) {
-            return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
-        }
         for url in [&source, &target] {
             if url.representation() == Some(RepresentationType::Ascii) {
                 let message =
@@ -82,12 +64,6 @@ impl FxpOptions {
         let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
-        if recursive && options.has("verify") {
-            return Err(Failure::usage("--verify cannot be combined with -r"));
-        }
-        if transfer.temporary.is_some() && transfer.resume {
-            return Err(Failure::usage("--temp and --continue exclude each other"));
-        }
         let choice = fxp::Options {
             direction: direction.unwrap_or_default(),
             resume: match (transfer.resume, transfer.verify) {
@@ -272,21 +248,5 @@ fn in_words(report: &Report) -> String {
         (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::{Command, Group, Row};
-
-    #[test]
-    fn every_tree_option_is_listed_as_refused_for_files() {
-        let is_of_trees = |row: &&Row| {
-            row.group == Group::Mirror || row.commands == [Command::Mirror, Command::Fxp]
-        };
-        for row in Command::Fxp.rows().filter(is_of_trees) {
-            assert!(ONLY_OF_TREES.contains(&row.long), "--{}", row.long);
-        }
     }
 }

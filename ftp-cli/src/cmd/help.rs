@@ -1,13 +1,15 @@
-//! `help [COMMAND]` and `--help`: print help, generated from the tables of options, settings and
-//! exit codes.
+//! `help [COMMAND]`, `--help` and `-h`: print help, generated from the tables of options, settings
+//! and exit codes. `-h` fits on a screen: examples, and the options that are used most.
 
 use std::fmt::Write;
 
-use super::serve::settings::{self, Settings};
+use ftp_server::daemon;
+
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit;
 use crate::exit::Failure;
+use crate::options::Command::{Batch, Doctor, Fxp, Get, Ls, Mirror, Put, Serve};
 use crate::options::{self, Command, Entry, Group, Options, Row, SYNONYMS};
 
 /// Formats of operands and options.
@@ -23,6 +25,12 @@ the URL @NAME/path, NAME is a bookmark from the configuration file
 If an option that is not repeatable is given twice, the last one wins. -- ends
 the options.";
 
+/// Number of examples that `-h` shows.
+const EXAMPLES: usize = 5;
+
+/// Options that `-h` shows besides those of the command alone.
+const USED_EVERYWHERE: &[&str] = &["user", "password-file", "tls", "retry"];
+
 /// Column at which the help of an option begins.
 const COLUMN: usize = 32;
 
@@ -31,26 +39,39 @@ const WIDTH: usize = 80;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     match options.operands.as_slice() {
-        [] => print(None, stdio),
-        [name] => print(Some(Command::find(name)?), stdio),
+        [] => print(None, true, stdio),
+        [name] => print(Some(Command::find(name)?), true, stdio),
         _ => Err(Failure::usage("help takes one command: ftp-cli help [COMMAND]")),
     }
 }
 
-/// Prints the help of a command, or of the program.
+/// Prints the help of a command, or of the program: all of it, or what fits on a screen.
 ///
 /// # Errors
 ///
 /// Returns a failure if standard output cannot be written to.
-pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn print(
+    command: Option<Command>,
+    is_all: bool,
+    stdio: &mut Stdio,
+) -> Result<(), Failure> {
     let text = match command {
-        Some(Command::Help) | None => program(),
-        Some(command) => about(command),
+        Some(Command::Help) | None if is_all => program(),
+        Some(Command::Help) | None => commands() + MORE,
+        Some(command) if is_all => about(command),
+        Some(command) => brief(command),
     };
     output::print(&mut stdio.output, text.as_bytes())
 }
 
-fn program() -> String {
+/// The end of the short help of the program.
+const MORE: &str = "
+ftp-cli COMMAND -h shows examples and the options that are used most;
+ftp-cli COMMAND --help explains all of them. ftp-cli --help lists the options of
+all commands, and the exit codes.
+";
+
+fn commands() -> String {
     let mut text = String::from(
         "ftp-cli: transfer, list, copy and serve files by FTP\n\n\
          Usage: ftp-cli [OPTION]... COMMAND ...\n\nCommands\n",
@@ -59,6 +80,82 @@ fn program() -> String {
         let Entry { name, summary, .. } = command.entry();
         let _ = writeln!(text, "  {name:<12} {summary}");
     }
+    text
+}
+
+/// Returns the options of a command that `-h` shows; an empty list means all that only this command
+/// or few others have, and those that are [used everywhere](USED_EVERYWHERE).
+#[rustfmt::skip]
+const fn used_most(command: Command) -> &'static [&'static str] {
+    match command {
+        Get => &[
+            "continue", "output", "directory", "recursive", "if-changed", "no-clobber", "preserve",
+            "user", "password-file", "tls", "retry",
+        ],
+        Put => &[
+            "continue", "append", "recursive", "temp", "if-changed", "no-clobber", "create-dirs",
+            "preserve", "user", "password-file", "tls", "retry",
+        ],
+        Ls => &[
+            "long", "human-readable", "recursive", "glob", "sort", "reverse", "all", "user",
+            "password-file", "tls", "retry",
+        ],
+        Mirror => &[
+            "delete", "max-delete", "dry-run", "include", "exclude", "continue", "jobs",
+            "create-dirs", "user", "password-file", "tls", "retry",
+        ],
+        Fxp => &[
+            "continue", "recursive", "delete", "dry-run", "temp", "verify", "create-dirs",
+            "password-file", "tls", "retry",
+        ],
+        Batch => &[
+            "continue", "stop-on-error", "no-clobber", "create-dirs", "preserve", "lock", "user",
+            "password-file", "tls", "retry",
+        ],
+        Doctor => &[
+            "upload-dir", "watch", "report", "user", "password-file", "active", "tls", "json",
+        ],
+        Serve => &[
+            "listen", "port", "user", "password-file", "anonymous", "write", "tls-self-signed",
+            "passive-ports", "passive-address", "config", "check",
+        ],
+        _ => &[],
+    }
+}
+
+fn brief(command: Command) -> String {
+    let Entry { name, usage, summary, examples, .. } = command.entry();
+    let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
+    list_examples(&mut text, examples.iter().take(EXAMPLES));
+    let used_most = used_most(command);
+    let is_shown = |row: &&Row| match used_most {
+        [] => !row.group.is_global() || USED_EVERYWHERE.contains(&row.long),
+        _ => used_most.contains(&row.long),
+    };
+    let mut rows = command.rows().filter(is_shown).peekable();
+    if rows.peek().is_some() {
+        text.push_str("\nOptions that are used most\n");
+    }
+    rows.for_each(|row| option(&mut text, row));
+    let _ = write!(text, "\nftp-cli {name} --help explains all options.\n");
+    text
+}
+
+fn list_examples(
+    text: &mut String,
+    examples: impl Iterator<Item = &'static (&'static str, &'static str)>,
+) {
+    let mut examples = examples.peekable();
+    if examples.peek().is_some() {
+        text.push_str("\nExamples\n");
+    }
+    for (example, what) in examples {
+        let _ = writeln!(text, "  # {what}\n  ftp-cli {example}");
+    }
+}
+
+fn program() -> String {
+    let mut text = commands();
     text.push_str("\nOther names of commands\n");
     for synonym in SYNONYMS {
         let _ = writeln!(text, "  {:<12} {}", synonym.name, synonym.means);
@@ -99,13 +196,8 @@ fn about(command: Command) -> String {
             option(&mut text, row);
         }
     }
-    if !examples.is_empty() {
-        text.push_str("\nExamples\n");
-    }
-    for (example, what) in examples {
-        let _ = writeln!(text, "  # {what}\n  ftp-cli {example}");
-    }
-    if command == Command::Serve {
+    list_examples(&mut text, examples.iter());
+    if command == Serve {
         settings(&mut text);
     }
     text
@@ -117,25 +209,20 @@ fn settings(text: &mut String) {
     text.push_str(
         "\nSettings of --config and --set KEY=VALUE (in --set, commas separate list items)\n",
     );
-    let default = Settings::default();
-    for setting in settings::TABLE {
+    for setting in daemon::settings() {
+        let key = format!("{}.{}", setting.table, setting.key);
         let help = setting.help.trim_end_matches('.');
-        let hint = setting.kind.hint();
-        let default = match (setting.show)(&default).as_str() {
+        // Tables of users, hosts and stores.
+        if setting.table.ends_with(".NAME") {
+            line(text, &key, help);
+            continue;
+        }
+        let default = match setting.default.as_str() {
             // The help explains what an empty value means.
             "\"\"" | "[]" => String::new(),
             default => format!(" (default: {default})"),
         };
-        line(text, setting.key, &format!("{help}{hint}{default}"));
-    }
-    for setting in settings::USER {
-        line(text, &format!("users.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
-    }
-    for setting in settings::HOST {
-        line(text, &format!("hosts.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
-    }
-    for setting in settings::STORE {
-        line(text, &format!("stores.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
+        line(text, &key, &format!("{help}{}{default}", setting.hint));
     }
 }
 
@@ -211,9 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn short_help_fits_on_a_screen() {
+        for command in Command::ALL {
+            let page = brief(*command);
+            assert!(page.lines().count() <= 40, "{page}");
+            for name in used_most(*command) {
+                assert!(page.contains(&format!("--{name}")), "{name}: {page}");
+            }
+        }
+        assert!((commands() + MORE).lines().count() <= 40);
+    }
+
+    #[test]
     fn help_fits_the_line_width_and_lists_every_summary() {
-        let pages = Command::ALL.iter().map(|command| about(*command));
-        for page in pages.chain([program()]) {
+        let pages = Command::ALL.iter().flat_map(|command| [about(*command), brief(*command)]);
+        for page in pages.chain([program(), commands() + MORE]) {
             for line in page.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
             }

@@ -22,7 +22,7 @@ use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
 use crate::report::events::Events;
 use crate::report::jobs::Tally;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

@@ -44,6 +44,7 @@ pub(crate) fn run(
     hidden: Hidden,
     stdio: &mut Stdio,
 ) -> Result<(), Failure> {
+    let asks_for_all = arguments.iter().any(|argument| argument == "--help");
     let (command, mut options) = options::parse(arguments)?;
     let configured = config_file::apply(command, &mut options);
     stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
@@ -58,11 +59,12 @@ pub(crate) fn run(
         return output::print(&mut stdio.output, version.as_bytes());
     }
     if options.has("help") {
-        return help::print(command, stdio);
+        return help::print(command, asks_for_all, stdio);
     }
     let Some(command) = command else {
-        return Err(Failure::usage("missing command; ftp-cli --help lists the commands"));
+        return Err(Failure::usage("missing command; ftp-cli -h lists the commands"));
     };
+    options.relate(command)?;
     let _held = hold(options)?;
     match command {
         Command::Get => get::run(options, stdio),
@@ -80,12 +82,7 @@ pub(crate) fn run(
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
         Command::Serve => serve::run(options, stdio),
-        Command::Who
-        | Command::Status
-        | Command::Kick
-        | Command::Drain
-        | Command::Reload
-        | Command::Unban => control::run(command, options, stdio),
+        Command::Ctl => control::run(options, stdio),
         Command::Passwd => passwd::run(options, stdio),
         Command::Demo => demo::run(options, stdio),
         Command::Help => help::run(options, stdio),

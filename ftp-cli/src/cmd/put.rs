@@ -25,16 +25,9 @@ use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::report::jobs::{self, Tally, Worker};
-use crate::report::json::Object;
 use crate::transfer::options::{Context, TransferOptions};
 use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
-
-/// Options that apply only to trees.
-const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
-
-/// Options that trees do not support.
-const ONLY_OF_FILES: [&str; 8] =
-    ["append", "ascii", "if-changed", "newer", "no-clobber", "preserve", "unique", "verify"];
+use ftp_server::daemon::json::Object;
 
 /// Options that standard input does not support, because it has no size, time or name.
 const NEEDS_FILES: [&str; 9] = [
@@ -53,9 +46,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.has("recursive") {
         return tree(options, stdio);
     }
-    if let Some(long) = options.last_of(&ONLY_OF_TREES) {
-        return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
-    }
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
@@ -72,7 +62,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if let Some(long) = of_files {
         return Err(Failure::usage(format!("--{long} needs files, not standard input")));
     }
-    check_move(&settings, &paths)?;
+    check_temporary(&settings, &paths)?;
     let when = When::from_options(options)?;
     // If the only file cannot be opened, the command fails before it connects.
     let mut items: Vec<PutItem<'_>> =
@@ -119,9 +109,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// `put -r`: uploads a tree.
 fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if let Some(long) = options.last_of(&ONLY_OF_FILES) {
-        return Err(Failure::usage(format!("--{long} cannot be combined with -r")));
-    }
     let [local, url] = options.operands.as_slice() else {
         return Err(Failure::usage("put -r takes one directory: ftp-cli put -r DIR URL"));
     };
@@ -218,23 +205,12 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
-/// Checks `--remove-source` against other options, and `--temp` against the targets `paths`.
+/// Checks `--temp` against the targets `paths`.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if an upload would replace another upload, or if a source could never be
-/// removed.
-fn check_move(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
-    for (option, given) in [("newer", settings.newer), ("if-changed", settings.if_changed)] {
-        if given && settings.removes_source {
-            // A skipped upload does not prove that the server has the same file, so the source
-            // could never be removed.
-            let message = format!(
-                "--remove-source and --{option} exclude each other in put: a skipped source would never be removed"
-            );
-            return Err(Failure::usage(message));
-        }
-    }
+/// Returns `Usage` if an upload would replace another upload.
+fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
     let Some(temporary) = &settings.temporary else { return Ok(()) };
     let targets: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
     match paths.iter().find(|path| targets.contains(temporary.of(path).as_slice())) {

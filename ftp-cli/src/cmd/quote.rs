@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::{Options, urls};
 use crate::report::events::Events;
 use crate::report::jobs::Tally;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {

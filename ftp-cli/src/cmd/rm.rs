@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::report::jobs::{self, Outcome, Reporter, for_each_url};
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

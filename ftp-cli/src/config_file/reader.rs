@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_server::daemon::toml_text::{Lines, shown};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::{ConfigFile, Host};
-use crate::cmd::serve::settings::{Lines, shown};
 use crate::exit::Failure;
 use crate::options::urls::{is_remote, is_url, may_hold_password};
 use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};

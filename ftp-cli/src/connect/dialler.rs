@@ -89,9 +89,6 @@ impl Dialler {
         let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
         builder = builder.epsv_all(epsv_all).pipeline(pipeline).compress(options.has("compress"));
-        if options.has("compress") && options.has("reuse-data") {
-            return Err(Failure::usage("--compress and --reuse-data exclude each other"));
-        }
         builder = builder.reuse_data(options.has("reuse-data"));
         builder = builder.passive_address(rule.unwrap_or_default());
         let family = family(options);

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
 use crate::options::{Options, values};
 use crate::report::events::Events;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
@@ -368,9 +368,6 @@ impl Retrying {
         };
         let more = options.parsed("retry", number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
-        if options.last_typed(&["retry-delay"]).is_some() && more == 0 {
-            return Err(Failure::usage("--retry-delay needs --retry"));
-        }
         Ok(Self { more, delay, end: options.end()? })
     }
 
@@ -455,7 +452,7 @@ impl Retrying {
         }
         witness.events.emit(|| {
             let event = fields(Object::event("retry").number("attempt", attempt.into()));
-            event.seconds("delay", pause).failure(why)
+            crate::report::events::with_failure(event.seconds("delay", pause), why)
         });
     }
 }

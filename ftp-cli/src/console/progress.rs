@@ -22,7 +22,7 @@ use crate::exit::Failure;
 use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);

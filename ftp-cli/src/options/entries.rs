@@ -1,6 +1,5 @@
 //! The text of each command, which `help`, the man page and completions show.
 
-use super::control_entries::{DRAIN, KICK, RELOAD, STATUS, UNBAN, WHO};
 use super::table::{Command, Entry, Operand};
 
 impl Command {
@@ -22,12 +21,7 @@ impl Command {
             Self::Fxp => FXP,
             Self::Doctor => DOCTOR,
             Self::Serve => SERVE,
-            Self::Who => WHO,
-            Self::Status => STATUS,
-            Self::Kick => KICK,
-            Self::Drain => DRAIN,
-            Self::Reload => RELOAD,
-            Self::Unban => UNBAN,
+            Self::Ctl => CTL,
             Self::Passwd => PASSWD,
             Self::Demo => DEMO,
             Self::Help => HELP,
@@ -110,14 +104,18 @@ or is moving the same file with --remove-source.",
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
         ("get -c ftp://host/pub/a.iso", "Resume an interrupted download"),
+        ("get -P logs 'ftp://host/*.log'", "Download all files that match a pattern"),
+        ("get -r ftp://host/pub/ pub", "Download a directory tree to ./pub"),
+        (
+            "get --retry 5 --password-file pw.txt ftp://me@host/backup.tar",
+            "Download in a script, with retries and a password from a file",
+        ),
         ("get --segments 4 ftp://host/pub/a.iso", "Download over up to four connections"),
         ("get ftp://host/log.txt -", "Write the file to standard output"),
         (
             "get -j 4 -P logs ftp://host/a.log ftp://host/b.log",
             "Download several files, up to four at a time",
         ),
-        ("get -P logs 'ftp://host/*.log'", "Download all files that match a pattern"),
-        ("get -r ftp://host/pub/ pub", "Download a directory tree to ./pub"),
         ("get -i urls.txt", "Download each URL in a file"),
         (
             "get --remove-source --lock in.lock -P in 'ftp://me@host/out/*.csv'",
@@ -600,6 +598,49 @@ transfers; a third ends the server at once.",
             "Serve one user with implicit TLS",
         ),
         ("serve --config server.toml --check", "Print the configuration and what would fail"),
+    ],
+};
+
+pub(super) const CTL: Entry = Entry {
+    name: "ctl",
+    usage: "[OPTION]... who|status|drain|reload|kick SESSION|unban HOST",
+    summary: "Query or control a running server",
+    about: "\
+Sends a request to a running server through its control socket (setting
+control.socket).
+
+who lists the sessions, oldest first, with number, user, virtual host, address,
+start time, TLS version, idle time and running transfer.
+
+status prints the version, process ID, start time and addresses of the server,
+the numbers of sessions, transfers and bans, and the total transfer rate. Also
+prints whether the server is draining.
+
+kick ends the session with the number ID, all sessions of a user (user=NAME), or
+all sessions from an address (address=ADDRESS). The server aborts a running
+transfer with 426, and closes each session with 421. To find ID, use who.
+
+drain makes the server accept no more connections, and stop when the last
+session has ended by itself. To end sessions earlier, use kick. To stop the
+server without waiting for idle sessions, send SIGTERM; transfers still finish
+within timeouts.shutdown_grace.
+
+reload, like SIGHUP, makes the server read the configuration file, the users and
+the certificates again, and reopen the logs. Prints what has changed. If the
+file has an error, the configuration stays as it was, and the exit status is 8.
+Sessions of removed and disabled users end after their current transfer.
+
+unban lifts the ban on a host with too many failed logins, or all bans (all).
+For IPv6, a ban applies to a /64 network. If several servers share a ledger, run
+unban on each server.",
+    operands: &[Operand::Words("who|status|drain|reload|kick|unban")],
+    examples: &[
+        ("ctl who", "List all sessions"),
+        ("ctl who --json", "List all sessions as JSON lines"),
+        ("ctl kick user=scanner", "End all sessions of a user"),
+        ("ctl drain", "Stop the server without interrupting anyone"),
+        ("ctl reload", "Apply the changed configuration file"),
+        ("ctl unban 192.0.2.7", "Let this host connect again"),
     ],
 };
 

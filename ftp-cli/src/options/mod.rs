@@ -6,14 +6,14 @@
 //! Clusters of short options are split first, because getopts does not report the order of options
 //! within one argument.
 
-mod control_entries;
 mod entries;
 mod hints;
+mod relations;
 mod table;
 pub(crate) mod urls;
-pub(crate) mod values;
 
 pub(crate) use entries::{MAN_PAGES, SHELLS};
+pub(crate) use ftp_server::daemon::values;
 pub(crate) use table::{
     Command, Completes, Entry, Group, Operand, Row, SYNONYMS, Synonym, TABLE, Value, global_rows,
 };
@@ -90,7 +90,9 @@ pub(crate) fn parse(
     }
     let after =
         read(rest, Some(command), &arguments).map_err(|fail| explain(&fail, Some(command)))?;
-    let operands = after.free.iter().map(|text| arguments.restore(text)).collect();
+    let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
+    let typed = after.free.iter().map(|text| arguments.restore(text));
+    let operands = operand.into_iter().chain(typed).collect();
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
         long,

@@ -1,13 +1,13 @@
 //! Commands, their synonyms, and options, as data: the parser, `--help`, the man page and completions
 //! are generated from it. A command is a variant, its place in [`Command::ALL`], and one [`Entry`] in
-//! `entries.rs` or `control_entries.rs`.
+//! `entries.rs`.
 
 use std::ffi::OsStr;
 use std::fmt;
 
 use Command::{
-    Batch, Chmod, Demo, Doctor, Drain, Fxp, Get, Kick, Ls, Mkdir, Mv, Passwd, Put, Quote, Reload,
-    Rm, Rmdir, Serve, Stat, Status, Unban, Who,
+    Batch, Chmod, Ctl, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve,
+    Stat,
 };
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, OneOf, WithEqualSign};
@@ -174,12 +174,7 @@ const HELPED: &[Command] = &[
     Fxp,
     Doctor,
     Serve,
-    Who,
-    Status,
-    Kick,
-    Drain,
-    Reload,
-    Unban,
+    Ctl,
     Passwd,
     Demo,
     Command::Help,
@@ -214,8 +209,6 @@ const QUIET: &[Command] = &[
     Serve,
     Demo,
 ];
-/// Commands that use the control socket of a running server.
-const CONTROL: &[Command] = &[Who, Status, Kick, Drain, Reload, Unban];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -318,7 +311,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Login,    "",  "password-file",    Needed("FILE"),                REMOTE,   "read the password from FILE's first line (default: from the URL, else FTP_PASSWORD, else netrc)"),
     row(Login,    "",  "password-fd",      Needed("N"),                   REMOTE,   "read one line with the password from file descriptor N"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             REMOTE,   "run COMMAND in a shell; the first line it prints is the password"),
-    row(Server,   "",  "control",          Needed("FILE"),                CONTROL,  "use this control socket (default: $FTP_CLI_CONTROL, else /run/ftp-cli/control.sock)"),
+    row(Server,   "",  "control",          Needed("FILE"),                &[Ctl],   "use this control socket (default: $FTP_CLI_CONTROL, else /run/ftp-cli/control.sock)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd], "read the password from FILE's first line (default: prompt or standard input)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read missing passwords from FILE, one per line, source first"),
     row(Login,    "",  "password-fd",      Needed("N"),                   &[Fxp],   "read missing passwords from file descriptor N, one per line"),
@@ -360,12 +353,12 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more messages"),
     row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
     row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
-    row(Output,   "",  "json",             No,                            &[Who, Status], "write JSON lines"),
+    row(Output,   "",  "json",             No,                            &[Ctl],   "write the output of who or status as JSON lines"),
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the dialogue with explanations to FILE (default: standard error)"),
     row(Program,  "",  "no-config",        No,                            DIALOGUE, "skip the configuration file (see ftp-cli man)"),
-    row(Program,  "h", "help",             No,                            HELPED,   "show help for a command"),
+    row(Program,  "h", "help",             No,                            HELPED,   "show help: --help all of it, -h what is used most"),
     row(Program,  "",  "help",             No,                            &[Ls],    "show this help"),
     row(Program,  "V", "version",          No,                            ALL,      "show the version"),
 ];
@@ -405,12 +398,7 @@ pub(crate) enum Command {
     Fxp,
     Doctor,
     Serve,
-    Who,
-    Status,
-    Kick,
-    Drain,
-    Reload,
-    Unban,
+    Ctl,
     Passwd,
     Demo,
     Help,
@@ -466,12 +454,7 @@ impl Command {
         Self::Fxp,
         Self::Doctor,
         Self::Serve,
-        Self::Who,
-        Self::Status,
-        Self::Kick,
-        Self::Drain,
-        Self::Reload,
-        Self::Unban,
+        Self::Ctl,
         Self::Passwd,
         Self::Demo,
         Self::Help,
@@ -480,7 +463,7 @@ impl Command {
     ];
 }
 
-/// Another name of a command, and the options that it implies.
+/// Another name of a command, and what it implies.
 #[derive(Debug)]
 pub(crate) struct Synonym {
     pub(crate) name: &'static str,
@@ -489,6 +472,8 @@ pub(crate) struct Synonym {
     pub(crate) command: Command,
     /// Long names of the implied options, with their values.
     pub(super) implies: &'static [(&'static str, Option<&'static str>)],
+    /// The implied first operand.
+    pub(super) operand: Option<&'static str>,
 }
 
 const fn synonym(
@@ -497,7 +482,12 @@ const fn synonym(
     command: Command,
     implies: &'static [(&'static str, Option<&'static str>)],
 ) -> Synonym {
-    Synonym { name, means, command, implies }
+    Synonym { name, means, command, implies, operand: None }
+}
+
+/// Returns the name that a request to a running server has without `ctl`.
+const fn request(name: &'static str, means: &'static str) -> Synonym {
+    Synonym { name, means, command: Ctl, implies: &[], operand: Some(name) }
 }
 
 /// The name of the synonym whose command depends on its operands.
@@ -508,10 +498,16 @@ pub(crate) const SYNONYMS: &[Synonym] = &[
     synonym(COPY, "get, put or fxp, depending on the operands", Get, &[]),
     synonym("del", "rm", Rm, &[]),
     synonym("dir", "ls -l", Ls, &[("long", None)]),
+    request("drain", "ctl drain"),
+    request("kick", "ctl kick"),
     synonym("mget", "get -g", Get, &[("glob", None)]),
     synonym("mput", "put", Put, &[]),
+    request("reload", "ctl reload"),
     synonym("ren", "mv", Mv, &[]),
+    request("status", "ctl status"),
     synonym("sync", "mirror", Command::Mirror, &[]),
+    request("unban", "ctl unban"),
+    request("who", "ctl who"),
 ];
 
 impl Synonym {

@@ -83,6 +83,7 @@ fn synonyms_expand_to_commands_with_options() {
         ("cp -r ftp://h/x ftp://g/y", Command::Fxp),
         ("cp h:x g:y", Command::Fxp),
         ("cp", Command::Get),
+        ("who --json", Command::Ctl),
     ] {
         assert_eq!(parse_texts(line).unwrap().0, Some(want), "{line}");
     }
@@ -90,6 +91,7 @@ fn synonyms_expand_to_commands_with_options() {
     assert_eq!((cat.value("output"), cat.synonym()), (Some(OsStr::new("-")), Some("cat")));
     let (_, cat) = parse_texts("cat -o file ftp://h/x").unwrap();
     assert_eq!(cat.value("output"), Some(OsStr::new("file")));
+    assert_eq!(parse_texts("kick --control s 7").unwrap().1.operands, ["kick", "7"]);
     assert!(parse_texts("dir ftp://h/").unwrap().1.has("long"));
     assert!(parse_texts("mget ftp://h/*").unwrap().1.has("glob"));
     assert_eq!(parse_texts("cp --frobnicate x").unwrap_err().exit, Exit::Usage);

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::json::Object;
+use ftp_server::daemon::json::Object;
+
 use crate::console::output::{Hidden, Messages, Output};
 use crate::display;
 use crate::exit::{Exit, Failure};
@@ -109,8 +110,7 @@ impl Events {
         }
         self.with(|stream| {
             stream.counts.failed += 1;
-            let hidden = stream.hidden.clone();
-            stream.write(|| fields(Object::event("error").failure(failure)).without(&hidden));
+            stream.write_error(|| fields(with_failure(Object::event("error"), failure)));
         });
     }
 
@@ -118,8 +118,7 @@ impl Events {
     pub(crate) fn cancelled(&self, failure: &Failure) {
         self.with(|stream| {
             stream.counts.failed += 1;
-            let hidden = stream.hidden.clone();
-            stream.write(|| Object::event("error").failure(failure).without(&hidden));
+            stream.write_error(|| with_failure(Object::event("error"), failure));
         });
         // A write error can no longer be reported.
         let _ = self.close(failure.exit);
@@ -164,19 +163,41 @@ impl Stream {
         }
     }
 
+    /// Writes the line of an error without hidden arguments.
+    fn write_error(&mut self, object: impl FnOnce() -> Object) {
+        if !self.closed {
+            let hidden = self.hidden.clone();
+            self.write_line(|| hidden.leave_out(line(object())).into_owned());
+        }
+    }
+
     fn write_last(&mut self, object: impl FnOnce() -> Object) {
+        self.write_line(|| line(object()));
+    }
+
+    fn write_line(&mut self, line: impl FnOnce() -> String) {
         let written = match &mut self.output {
             None => return,
             Some(EventLines::Messages(messages)) => {
-                messages.write(line(object()).as_bytes());
+                messages.write(line().as_bytes());
                 return;
             }
-            Some(EventLines::Output(output)) => output.write_all(line(object()).as_bytes()),
+            Some(EventLines::Output(output)) => output.write_all(line().as_bytes()),
         };
         if let Err(error) = written {
             self.failed.get_or_insert(error);
         }
     }
+}
+
+/// Adds a failure: `kind`, `exit`, `message`, and `code` and `phase` if known.
+pub(crate) fn with_failure(object: Object, failure: &Failure) -> Object {
+    object
+        .text("kind", failure.exit.kind())
+        .number("exit", failure.exit.code().into())
+        .text("message", &display::plain(&failure.message))
+        .number_if("code", failure.code.map(Into::into))
+        .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
 }
 
 /// Returns the line of an event, whose last field is the current time.

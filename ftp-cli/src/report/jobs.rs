@@ -13,7 +13,6 @@ use ftp_proto::FtpUrl;
 use log::LevelFilter;
 
 use super::events::Events;
-use super::json::Object;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::output::{self, Messages};
 use crate::console::progress::is_talkative;
@@ -22,6 +21,7 @@ use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::{Options, urls};
+use ftp_server::daemon::json::Object;
 
 /// A worker with separate connections. Items are identified by number.
 pub(crate) trait Worker {

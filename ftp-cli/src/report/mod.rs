@@ -3,4 +3,3 @@
 
 pub(crate) mod events;
 pub(crate) mod jobs;
-pub(crate) mod json;

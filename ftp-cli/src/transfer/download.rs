@@ -16,7 +16,7 @@ use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///

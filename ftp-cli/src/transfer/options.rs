@@ -27,7 +27,7 @@ use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::report::events::Events;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
@@ -73,7 +73,7 @@ impl TransferOptions {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value, or two contradicting options.
+    /// Returns `Usage` for an invalid value, or for one that contradicts another option.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let representation = match options.last_of(&["ascii", "binary"]) {
             Some("ascii") => Some(RepresentationType::Ascii),
@@ -87,32 +87,6 @@ impl TransferOptions {
             _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
         };
         let most = dialler::most_data_connections(options)?;
-        let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
-        let more = [
-            ("no-clobber", "append"),
-            // The next run would take an incomplete file for a complete one.
-            ("no-clobber", "in-place"),
-            ("newer", "in-place"),
-            ("temp", "append"),
-            ("temp", "unique"),
-            // Nothing proves that the bytes before the offset came from the source.
-            ("remove-source", "continue"),
-            ("remove-source", "append"),
-            ("remove-source", "unique"),
-            ("remove-source", "in-place"),
-            ("newer", "if-changed"),
-            ("segments", "ascii"),
-            ("segments", "continue"),
-            ("segments", "in-place"),
-            ("segments", "jobs"),
-            ("segments", "remove-source"),
-        ];
-        for (one, other) in exclusive.into_iter().chain(more) {
-            if options.has(one) && options.has(other) {
-                let message = format!("--{one} and --{other} exclude each other");
-                return Err(Failure::usage(message));
-            }
-        }
         let removes_source = options.has("remove-source");
         if removes_source && verify == Some(Verify::None) {
             return Err(Failure::usage("--remove-source and --verify none exclude each other"));

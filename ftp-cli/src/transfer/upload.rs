@@ -18,7 +18,7 @@ use crate::console::signals::Cleanup;
 use crate::display;
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
 use crate::lock::lock;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
 pub(crate) const LONG: u64 = 64 << 20;

@@ -54,9 +54,9 @@ pub(crate) fn threads(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count()
 }
 
-/// The number of threads of a server without a session: main, signals, log, listener, relay,
+/// The number of threads of a server without a session: main, daemon, signals, log, listener, relay,
 /// watchdog and sweeper.
-pub(crate) const THREADS_AT_REST: usize = 7;
+pub(crate) const THREADS_AT_REST: usize = 8;
 
 /// Raises the descriptor limit of this process, and of those that it starts, to the system's
 /// maximum, and returns it.

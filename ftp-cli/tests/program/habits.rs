@@ -80,13 +80,13 @@ fn a_directory_operand_suggests_the_option_r() {
     }
     for (arguments, words) in [
         (&["get", "-r", &url, "-"][..], "standard output"),
-        (&["get", "-r", "-n", &url], "--no-clobber cannot be combined with -r"),
+        (&["get", "-r", "-n", &url], "--recursive and --no-clobber exclude each other"),
         (&["get", "-r", &url, &url], "takes one URL"),
         (&["get", "-r", &server.url("")], "no name for the local directory"),
-        (&["get", "--exclude", "*.tmp", &url], "; add -r"),
-        (&["put", "--dry-run", "x", &url], "; add -r"),
+        (&["get", "--exclude", "*.tmp", &url], "needs --recursive"),
+        (&["put", "--dry-run", "x", &url], "needs --recursive"),
         (&["put", "-r", "a", "b", &url], "takes one directory"),
-        (&["put", "-r", "--append", "a", &url], "--append cannot be combined with -r"),
+        (&["put", "-r", "--append", "a", &url], "--recursive and --append exclude each other"),
     ] {
         failed(&in_directory(&here, arguments), 2, words);
     }

@@ -225,7 +225,7 @@ fn usage_errors_are_reported_before_any_action() {
     ] {
         failed(&run(ftp(&["mirror"]).args(arguments)), 2, words);
     }
-    failed(&run(&mut ftp(&["fxp", "--dry-run", "ftp://h/a", "ftp://h/b"])), 2, "; add -r");
+    failed(&run(&mut ftp(&["fxp", "--dry-run", "ftp://h/a", "ftp://h/b"])), 2, "needs --recursive");
 }
 
 #[test]

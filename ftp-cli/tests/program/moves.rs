@@ -115,8 +115,8 @@ fn option_combinations_that_could_lose_a_file_are_refused() {
         (&["put", "--min-size", "10", "-", "ftp://127.0.0.1:1/x"], "--min-size needs files"),
         (&["put", "--max-age", "1h", "-", "ftp://127.0.0.1:1/x"], "--max-age needs files"),
         (&["put", "--if-changed", "-", "ftp://127.0.0.1:1/x"], "--if-changed needs files"),
-        (&["put", "-r", "-p", "t", url], "--preserve cannot be combined with -r"),
-        (&["get", "-r", "-p", url], "--preserve cannot be combined with -r"),
+        (&["put", "-r", "-p", "t", url], "--recursive and --preserve exclude each other"),
+        (&["get", "-r", "-p", url], "--recursive and --preserve exclude each other"),
     ] {
         failed(&in_directory(&here, arguments), 2, words);
     }

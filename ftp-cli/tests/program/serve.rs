@@ -92,7 +92,7 @@ fn the_printed_urls_work() {
     for (arguments, words) in [
         (&["-p", ":2121"][..], "--port: invalid port \":2121\": expected a number"),
         (&["-p", "70000"], "--port: invalid port"),
-        (&["-p", "1", "--listen", "2"], "--port and --listen contradict each other"),
+        (&["-p", "1", "--listen", "2"], "--port and --listen exclude each other"),
     ] {
         failed(&run(ftp(&["serve"]).args(arguments).arg(root.path())), 2, words);
     }

@@ -14,6 +14,9 @@ fn help_and_version_go_to_standard_output() {
         (&["help", "get"], "--continue"),
         (&["serve", "--help"], "timeouts.idle"),
         (&["-h", "put"], "--append"),
+        (&["get", "-h"], "ftp-cli get --help explains all options."),
+        (&["get", "-h", "--help"], "--segments"),
+        (&["-h"], "ftp-cli COMMAND -h shows examples"),
         (&["help", "help"], "Usage: ftp-cli"),
     ] {
         let ran = run(&mut ftp(arguments));

@@ -159,6 +159,9 @@ fn add_between(text: &mut Vec<u8>, line: Vec<u8>) {
     text.extend_from_slice(&line);
 }
 
+// Inlined into every handler of a command, this loop made the program 170 KB larger, and the stack
+// of an idle session one page.
+#[inline(never)]
 fn clean(mut text: Vec<u8>) -> Vec<u8> {
     text.iter_mut().filter(|byte| is_line_break(**byte)).for_each(|byte| *byte = b'?');
     text

@@ -14,6 +14,8 @@ pub(crate) use directories::{holds_rules, rule_for};
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
+#[cfg(feature = "daemon")]
+pub(crate) use table::{ANONYMOUS, Accounts, Secret, is_anonymous_name};
 pub(crate) use user_sessions::{UserSession, UserSessions};
 
 use std::fmt;

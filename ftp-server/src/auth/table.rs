@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The name of the user who logs in with any password.
-const ANONYMOUS: &[u8] = b"anonymous";
+pub(crate) const ANONYMOUS: &[u8] = b"anonymous";
 
 /// A fixed table of users, with plaintext passwords (for tests) or with password hashes.
 ///
@@ -25,9 +25,20 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// gets no turn before its [`deadline`](LoginAttempt::deadline) fails with
 /// [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
-pub struct UserTable {
-    users: Vec<TableUser>,
-    anonymous: Option<Login>,
+pub struct UserTable(Accounts<Login>);
+
+/// What belongs to each user, by name and password. Finding it takes as much time for unknown names
+/// as [`UserTable`] promises.
+#[derive(Clone)]
+pub(crate) struct Accounts<A> {
+    users: Vec<TableUser<A>>,
+    anonymous: Option<A>,
+}
+
+impl<A> Default for Accounts<A> {
+    fn default() -> Self {
+        Self { users: Vec::new(), anonymous: None }
+    }
 }
 
 /// The random choice of the user whose password is compared for an unknown name. All tables share
@@ -35,15 +46,15 @@ pub struct UserTable {
 static CHOICE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 #[derive(Clone)]
-struct TableUser {
+struct TableUser<A> {
     name: Vec<u8>,
     secret: Secret,
-    login: Login,
+    account: A,
 }
 
 /// The stored form of a password.
 #[derive(Clone)]
-enum Secret {
+pub(crate) enum Secret {
     Plain(Vec<u8>),
     Hash(PasswordHash),
 }
@@ -52,10 +63,10 @@ enum Secret {
 impl fmt::Debug for UserTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> =
-            self.users.iter().map(|user| Escaped(&user.name).to_string()).collect();
+            self.0.users.iter().map(|user| Escaped(&user.name).to_string()).collect();
         f.debug_struct("UserTable")
             .field("users", &names)
-            .field("anonymous", &self.anonymous.is_some())
+            .field("anonymous", &self.0.anonymous.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -91,8 +102,7 @@ impl UserTable {
     }
 
     fn with(mut self, name: Vec<u8>, secret: Secret, login: Login) -> Self {
-        self.users.retain(|user| user.name != name);
-        self.users.push(TableUser { name, secret, login });
+        self.0.add(name, secret, login);
         self
     }
 
@@ -101,19 +111,70 @@ impl UserTable {
     /// The login is marked as [shared](Login::is_shared).
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
-        self.anonymous = Some(login.name(ANONYMOUS).shared(true));
+        self.0.set_anonymous(login.name(ANONYMOUS).shared(true));
         self
     }
 }
 
-impl UserTable {
+impl<A> Accounts<A> {
+    /// Adds a user, or replaces the user of this name.
+    pub(crate) fn add(&mut self, name: Vec<u8>, secret: Secret, account: A) {
+        self.users.retain(|user| user.name != name);
+        self.users.push(TableUser { name, secret, account });
+    }
+
+    /// Sets the account of anonymous logins.
+    pub(crate) fn set_anonymous(&mut self, account: A) {
+        self.anonymous = Some(account);
+    }
+
+    /// Returns the account of the user with this name.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&A> {
+        self.users.iter().find(|user| user.name == name).map(|user| &user.account)
+    }
+
+    /// Returns the account of anonymous logins.
+    pub(crate) const fn anonymous(&self) -> Option<&A> {
+        self.anonymous.as_ref()
+    }
+
+    /// Returns the users with their names.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&[u8], &A)> {
+        self.users.iter().map(|user| (&*user.name, &user.account))
+    }
+
+    /// Returns the account of a login.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` for an unknown name or a wrong password, or `Unavailable` if the password
+    /// cannot be checked now.
+    pub(crate) fn find(&self, attempt: &LoginAttempt<'_>) -> Result<&A, AuthError> {
+        let user = self.users.iter().find(|user| user.name == attempt.user);
+        if user.is_none()
+            && let Some(account) = &self.anonymous
+            && is_anonymous_name(attempt.user)
+        {
+            return Ok(account);
+        }
+        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(AuthError::Refused)?;
+        let is_right = compared.secret.is(attempt)?;
+        user.filter(|_| is_right).map(|user| &user.account).ok_or(AuthError::Refused)
+    }
+
     /// Returns the user whose password is compared for the unknown user `name`; `None` if the table
     /// is empty.
-    fn stand_in(&self, name: &[u8]) -> Option<&TableUser> {
+    fn stand_in(&self, name: &[u8]) -> Option<&TableUser<A>> {
         let count = u64::try_from(self.users.len()).ok()?;
         let chosen = CHOICE.hash_one(name).checked_rem(count)?;
         self.users.get(usize::try_from(chosen).ok()?)
     }
+}
+
+/// Returns whether this is a name of anonymous logins. A user with such a name takes precedence.
+pub(crate) fn is_anonymous_name(name: &[u8]) -> bool {
+    [ANONYMOUS, b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it))
 }
 
 impl Secret {
@@ -143,20 +204,11 @@ impl Secret {
 
 impl Authenticator for UserTable {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
-        let user = self.users.iter().find(|user| user.name == attempt.user);
-        if user.is_none()
-            && let Some(login) = &self.anonymous
-            && [ANONYMOUS, b"ftp"].iter().any(|name| name.eq_ignore_ascii_case(attempt.user))
-        {
-            return Ok(login.clone());
-        }
-        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(AuthError::Refused)?;
-        let is_right = compared.secret.is(attempt)?;
-        user.filter(|_| is_right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
+        self.0.find(attempt).cloned()
     }
 
     fn offer(&self) -> Offer {
-        let logins = self.users.iter().map(|user| &user.login).chain(&self.anonymous);
+        let logins = self.0.users().map(|(_, login)| login).chain(self.0.anonymous());
         logins.map(Offer::from).fold(Offer::default(), BitOr::bitor)
     }
 }
@@ -250,15 +302,15 @@ mod tests {
         // An unknown name is refused even with the password of the user whose hash is compared. A
         // table with the same users makes the same choice.
         let mut reloaded = UserTable::new();
-        for TableUser { name, secret, login } in table.users.clone() {
+        for TableUser { name, secret, account: login } in table.0.users.clone() {
             reloaded = reloaded.with(name, secret, login);
         }
         let mut stand_ins = std::collections::BTreeSet::new();
         for number in 0..64 {
             let name = format!("unknown{number}");
-            let stand_in = table.stand_in(name.as_bytes()).unwrap();
-            assert_eq!(stand_in.name, table.stand_in(name.as_bytes()).unwrap().name);
-            assert_eq!(stand_in.name, reloaded.stand_in(name.as_bytes()).unwrap().name);
+            let stand_in = table.0.stand_in(name.as_bytes()).unwrap();
+            assert_eq!(stand_in.name, table.0.stand_in(name.as_bytes()).unwrap().name);
+            assert_eq!(stand_in.name, reloaded.0.stand_in(name.as_bytes()).unwrap().name);
             if stand_ins.insert(stand_in.name.clone()) {
                 for password in ["hashed", "secret"] {
                     assert_eq!(try_login(&table, &name, password), None);
@@ -266,7 +318,7 @@ mod tests {
             }
         }
         assert_eq!(stand_ins.len(), 3, "an unknown name costs what any known one may");
-        assert!(UserTable::new().stand_in(b"x").is_none());
+        assert!(UserTable::new().0.stand_in(b"x").is_none());
     }
 
     #[test]

@@ -210,7 +210,6 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     }
     session.transfer.representation = login.representation;
     session.login.access = Access::User(User::new(config, name, login, counted, present));
-    session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 

@@ -116,6 +116,8 @@ pub(crate) struct Runner {
     is_in_debt: bool,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
+    /// The reply with which the session ends.
+    last: Option<Reply>,
 }
 
 impl Runner {
@@ -144,6 +146,7 @@ impl Runner {
             is_heavy: false,
             is_in_debt: false,
             fault: None,
+            last: None,
         }
     }
 
@@ -226,7 +229,7 @@ impl Runner {
     }
 
     fn end(self: Box<Self>, served: &io::Result<()>) {
-        let Self { mut control, session, permit, registration, start, .. } = *self;
+        let Self { mut control, session, permit, registration, start, last, .. } = *self;
         let misplaced = control.began_tls().then(|| {
             let why = "the client began TLS without AUTH TLS: let it use explicit TLS, or a port of \
                        listen.implicit_tls";
@@ -235,11 +238,11 @@ impl Runner {
         let failure = served.as_ref().err().or(misplaced.as_ref());
         let end = failure.map_or(SessionEnd::Closed, SessionEnd::Failed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // The client may reconnect as soon as it sees the end. By then, its passive port must be
-        // free, and it must no longer count as a session of its user or as a connection.
+        // The client may reconnect as soon as it sees the last reply or the end. By then, its passive
+        // port must be free, and it must no longer count as a session of its user or as a connection.
         drop(session);
         permit.leave();
-        if served.is_ok() {
+        if served.is_ok() && last.is_none_or(|reply| control.send(&reply).is_ok()) {
             control.hang_up();
         }
         // The session leaves the register last: until then, other threads can wake and cut it.
@@ -444,6 +447,11 @@ impl Runner {
             self.spend(clock.elapsed());
         }
         self.session.login.is_client_gone = None;
+        // Told here, and not deeper in the stack: an idle session keeps every page of it that its
+        // thread has touched.
+        if !had_user && self.session.user().is_some() {
+            self.session.tell(EventKind::LoggedIn);
+        }
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -521,7 +529,10 @@ impl Runner {
             reply.code(),
             start.elapsed()
         );
-        self.control.send(&reply)?;
+        match next {
+            Next::End => self.last = Some(reply),
+            _ => self.control.send(&reply)?,
+        }
         Ok(next)
     }
 

@@ -52,5 +52,7 @@ pub(crate) use connection::{Connection, RECORD, size_of_records};
 pub(crate) use handshake::Handshake;
 #[cfg(feature = "s3")]
 pub(crate) use provider::ring;
+#[cfg(all(feature = "daemon", feature = "self-signed"))]
+pub(crate) use self_signed::pem as self_signed_pem;
 #[cfg(feature = "tls")]
 pub use settings::Tls;

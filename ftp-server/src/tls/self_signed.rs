@@ -43,8 +43,11 @@ impl Tls {
     }
 }
 
-/// Returns a new key and its certificate, as PEM.
-fn pem(names: Vec<String>) -> Result<String, rcgen::Error> {
+/// Returns a new key and its certificate, as PEM with the key first.
+///
+/// The certificate is valid from 1970 to 9999-12-31 (compare RFC 5280 §4.1.2.5). Clients trust its
+/// key, not a CA, and a device whose clock starts in 1970 must be able to connect.
+pub(crate) fn pem(names: Vec<String>) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "ftp-server");
     params.not_before = date_time_ymd(1970, 1, 1);

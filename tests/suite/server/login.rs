@@ -432,7 +432,7 @@ fn a_user_can_have_a_custom_session_limit_cm_15() {
 }
 
 #[test]
-fn a_session_frees_its_place_before_it_closes_cm_15_cm_21_st_12() {
+fn a_session_frees_its_place_before_its_last_reply_cm_15_cm_21_st_12() {
     let config = |per_user, sessions| {
         super::quick().with(|config| {
             config.limits.per_user = per_user;
@@ -446,10 +446,10 @@ fn a_session_frees_its_place_before_it_closes_cm_15_cm_21_st_12() {
             let mut session = fixture.session();
             session.send("QUIT\r\n\r\n");
             session.expect_reply(221);
-            session.expect_closed();
             let mut next = fixture.session();
             next.send("QUIT\r\n");
             next.expect_reply(221);
+            session.expect_closed();
             next.send("\r\n");
             next.expect_closed();
         }

@@ -19,11 +19,11 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::show_entry;
 use crate::report::jobs::{Outcome, Reporter};
-use crate::report::json::Object;
 use crate::transfer::download::download;
 use crate::transfer::options::{Attempt, Context, RemoteFile, Verify};
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, UploadObserver};
+use ftp_server::daemon::json::Object;
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {

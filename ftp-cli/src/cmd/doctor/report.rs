@@ -7,7 +7,7 @@ use super::finding::{Finding, Grade};
 use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;

@@ -25,36 +25,15 @@ use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern;
 use crate::report::jobs::{self, Tally, Worker};
-use crate::report::json::Object;
 use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
+use ftp_server::daemon::json::Object;
 use requests::{Requests, Wanted};
-
-/// Options that apply only to trees.
-const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
-
-/// Options that trees do not support.
-const ONLY_OF_FILES: [&str; 11] = [
-    "ascii",
-    "glob",
-    "if-changed",
-    "in-place",
-    "input-file",
-    "newer",
-    "no-clobber",
-    "output",
-    "preserve",
-    "segments",
-    "verify",
-];
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.has("recursive") {
         return tree(options, stdio);
-    }
-    if let Some(long) = options.last_of(&ONLY_OF_TREES) {
-        return Err(Failure::usage(format!("--{long} applies only to trees; add -r")));
     }
     let settings = TransferOptions::from_options(options)?;
     let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
@@ -117,9 +96,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// `get -r`: downloads a tree.
 fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if let Some(long) = options.last_of(&ONLY_OF_FILES) {
-        return Err(Failure::usage(format!("--{long} cannot be combined with -r")));
-    }
     let (url, local) = match (options.operands.as_slice(), options.value("directory")) {
         ([url], local) => (url, local),
         ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),

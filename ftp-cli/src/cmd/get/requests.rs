@@ -193,7 +193,6 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure
     let operands = options.operands.as_slice();
     let has_list = options.value("input-file").is_some();
     match (options.value("output"), options.value("directory")) {
-        (Some(_), Some(_)) => Err(Failure::usage("-o and -P exclude each other")),
         (None, Some(directory)) if directory == "-" => Err(Failure::usage(
             "-P needs a directory, not -; use --active for active mode, or -o - for standard output",
         )),
@@ -201,7 +200,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure
             true => Err(Failure::usage("get -P needs URLs: ftp-cli get -P DIR URL...")),
             false => Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
         },
-        (Some(file), None) => Ok((operands, Destination::Local(file))),
+        (Some(file), _) => Ok((operands, Destination::Local(file))),
         (None, Some(directory)) => Ok((operands, Destination::Directory(directory))),
         (None, None) if has_list => Ok((operands, Destination::Here)),
         (None, None) => match operands {

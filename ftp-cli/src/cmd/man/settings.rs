@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use super::roff::{escaped, item, lines, paragraphs, section, title};
-use crate::cmd::serve::settings::{
-    ABOUT, FIXED, HOST, Host, STORE, Setting, Settings, StoreSettings, TABLE, USER, User,
-};
+use ftp_server::daemon::{ABOUT, SettingHelp, settings};
 
 /// A configuration to start from.
 const EXAMPLE: &str = "\
@@ -34,12 +32,14 @@ pub(super) fn page() -> String {
          keys that it changes.",
     );
     paragraphs(&mut text, ABOUT);
-    let defaults = Settings::default();
-    for table in tables() {
+    let settings = settings();
+    let of = |text: &mut String, table: &str| {
+        let settings = settings.iter().filter(|setting| setting.table == table);
+        settings.for_each(|setting| key(text, setting));
+    };
+    for table in tables(&settings) {
         section(&mut text, &format!("[{}]", table.to_uppercase()));
-        for row in TABLE.iter().filter(|row| row.table() == table) {
-            key(&mut text, row, &defaults);
-        }
+        of(&mut text, table);
     }
     section(&mut text, "[USERS.NAME]");
     paragraphs(
@@ -50,18 +50,14 @@ pub(super) fn page() -> String {
          any key except groups. If several tables have the same key, the user's own table wins, \
          then the last of the user's groups that has the key, then [defaults].",
     );
-    for row in USER {
-        key(&mut text, row, &User::default());
-    }
+    of(&mut text, "users.NAME");
     section(&mut text, "[HOSTS.\"NAME\"]");
     paragraphs(
         &mut text,
         "One table per virtual host, such as [hosts.\"ftp.example.org\"]. Clients choose one with \
          HOST, or by the name in their TLS handshake.",
     );
-    for row in HOST {
-        key(&mut text, row, &Host::default());
-    }
+    of(&mut text, "hosts.NAME");
     section(&mut text, "[STORES.NAME]");
     paragraphs(
         &mut text,
@@ -70,9 +66,7 @@ pub(super) fn page() -> String {
          keys begin with cam1/. If the bucket is called files, and no other store has it, \
          \"s3://files/cam1\" means the same.",
     );
-    for row in STORE {
-        key(&mut text, row, &StoreSettings::default());
-    }
+    of(&mut text, "stores.NAME");
     section(&mut text, "FILES");
     item(
         &mut text,
@@ -90,23 +84,23 @@ pub(super) fn page() -> String {
     text
 }
 
-/// Returns the name of each table once, in order.
-fn tables() -> Vec<&'static str> {
+/// Returns the name of each table once, in order, without those that have a name of their own.
+fn tables(settings: &[SettingHelp]) -> Vec<&'static str> {
     let mut tables: Vec<&str> = Vec::new();
-    for table in TABLE.iter().map(Setting::table) {
-        if !tables.contains(&table) {
-            tables.push(table);
+    for setting in settings.iter().filter(|setting| !setting.table.ends_with(".NAME")) {
+        if !tables.contains(&setting.table) {
+            tables.push(setting.table);
         }
     }
     tables
 }
 
 /// Writes a key with its default and its meaning.
-fn key<T>(text: &mut String, row: &Setting<T>, defaults: &T) {
-    let key = row.key.strip_prefix(row.table()).unwrap_or(row.key).trim_start_matches('.');
-    let _ = writeln!(text, ".TP\n\\fB{}\\fR = {}", escaped(key), escaped(&row.literal(defaults)));
-    let _ = write!(text, "{}", lines(&row.meaning()));
-    if FIXED.contains(&row.key) {
+fn key(text: &mut String, setting: &SettingHelp) {
+    let default = escaped(&setting.literal);
+    let _ = writeln!(text, ".TP\n\\fB{}\\fR = {default}", escaped(setting.key));
+    let _ = write!(text, "{}", lines(&setting.meaning));
+    if setting.needs_restart {
         text.push_str("Changes take effect after a restart.\n");
     }
 }
@@ -114,23 +108,15 @@ fn key<T>(text: &mut String, row: &Setting<T>, defaults: &T) {
 #[test]
 fn each_key_is_in_the_man_page() {
     let page = page();
-    for row in TABLE {
-        let (table, key) = row.key.split_once('.').unwrap();
-        let table = page.split(&format!("\n.SH [{}]\n", table.to_uppercase())).nth(1).unwrap();
-        let keys = table.split("\n.SH ").next().unwrap();
-        let key = format!("\n\\fB{}\\fR = ", escaped(key));
-        assert_eq!(format!("\n{keys}").matches(&key).count(), 1, "{}", row.key);
-        assert!(keys.contains(lines(&row.meaning()).trim_end()), "{}", row.key);
-    }
-    let hosts = page.split("\n.SH [HOSTS.").nth(1).unwrap();
-    for row in HOST {
-        assert!(hosts.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
-    }
-    let stores = page.split("\n.SH [STORES.").nth(1).unwrap();
-    for row in STORE {
-        assert!(stores.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
-    }
-    for row in USER {
-        assert!(page.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
+    for setting in settings() {
+        let title = match setting.table {
+            "hosts.NAME" => "HOSTS.\"NAME\"".to_owned(),
+            table => table.to_uppercase(),
+        };
+        let table = page.split(&format!("\n.SH {}\n", escaped(&format!("[{title}]")))).nth(1);
+        let keys = table.unwrap_or_else(|| panic!("{title}")).split("\n.SH ").next().unwrap();
+        let key = format!("\n\\fB{}\\fR = ", escaped(setting.key));
+        assert_eq!(format!("\n{keys}").matches(&key).count(), 1, "{title} {}", setting.key);
+        assert!(keys.contains(lines(&setting.meaning).trim_end()), "{title} {}", setting.key);
     }
 }

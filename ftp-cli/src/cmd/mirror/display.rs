@@ -13,9 +13,9 @@ use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::lock::lock;
 use crate::report::jobs::Tally;
-use crate::report::json::Object;
 use crate::transfer::upload::LONG;
 use crate::transfer::{download, upload};
+use ftp_server::daemon::json::Object;
 
 /// Returns the message about deletions that did not take place.
 pub(super) fn withheld(first: &str, ignores_errors: bool) -> String {

@@ -31,8 +31,8 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::events::Events;
-use crate::report::json::Object;
 use ftp_client::tree::path::join;
+use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {

@@ -53,12 +53,6 @@ impl MirrorOptions {
         };
         let max_delete = options.parsed("max-delete", number)?;
         let deletes = options.has("delete");
-        if max_delete.is_some() && !deletes {
-            return Err(Failure::usage("--max-delete needs --delete"));
-        }
-        if options.has("ignore-errors") && !deletes {
-            return Err(Failure::usage("--ignore-errors needs --delete"));
-        }
         let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
         let comparison = match options.last_of(&["size-only", "compare"]) {
@@ -67,9 +61,6 @@ impl MirrorOptions {
         };
         if options.has("remove-source") && comparison == Compare::Size {
             return Err(Failure::usage("--remove-source needs --compare time or --compare hash"));
-        }
-        if options.has("remove-source") && deletes {
-            return Err(Failure::usage("--remove-source and --delete exclude each other"));
         }
         let choices = [
             ("keep", LinkChoice::Keep),

@@ -10,7 +10,7 @@ use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, counted, shown};
 use crate::exit::Failure;
-use crate::report::json::Object;
+use ftp_server::daemon::json::Object;
 
 impl Mirror<'_> {
     /// Reports each pattern that matches no name, and that no file is selected.

@@ -1,211 +1,215 @@
 //! `serve [DIR]`: runs the server. Without options it serves the current directory, read-only, to
 //! anyone on this computer; with `--config`, it reads its settings from a file, which SIGHUP
-//! reloads.
+//! reloads. The server itself is ftp-server's daemon.
 
-mod answered;
-mod certificate;
-mod check;
-mod control;
-mod findings;
-mod former;
-mod home;
-pub(crate) mod hooks;
-mod kept;
-pub(crate) mod local_socket;
-mod logging;
-mod logins;
-pub(crate) mod metrics;
-mod outgoing;
-mod plan;
-pub(crate) mod privileges;
-mod programs;
-mod queue;
-mod reload;
-mod running;
-pub(crate) mod settings;
-mod start;
-#[cfg_attr(not(feature = "s3"), path = "stores_absent.rs")]
-mod stores;
-mod sweeper;
-mod systemd;
-#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
-mod tls;
-mod trees;
-mod unopened;
+mod options;
+mod privileges;
+mod sockets;
 mod urls;
-mod user_storage;
-mod users;
 
-pub(crate) use self::tls::self_signed;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
-
-use ftp_server::ShutdownHandle;
+use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
+use ftp_server::{EventLog, LogFormat};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
-use self::control::ControlSocket;
-use self::hooks::Hooks;
-use self::logging::ServerLog;
-use self::metrics::Endpoint;
-use self::plan::ServePlan;
-use self::queue::{Event, Queue};
-use self::running::Running;
-use self::systemd::Service;
-use crate::cmd::control::protocol::{Answer, Request};
+use self::options::Refusal;
+use self::privileges::{give_up_root, is_root};
+use self::sockets::Sockets;
+use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
 use crate::console::output::{self, Messages};
 use crate::console::signals;
 use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::display;
+use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let service = Service::with_sockets()?;
-    let passed = service.sockets.count();
-    let plan = ServePlan::new(options, std::env::var_os(VARIABLE), passed).map_err(|refusal| {
-        refusal.lines.iter().for_each(|line| stdio.messages.line(line));
-        refusal.failure
+    let sockets = Sockets::passed()?;
+    let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
+    let config = config.map_err(|Refusal { lines, failure }| {
+        lines.iter().for_each(|line| stdio.messages.line(line));
+        failure
     })?;
     if options.has("check") {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
-        return check::check(&plan, options, stdio);
+        return print_check(&config, options, stdio);
     }
-    let log = ServerLog::start(plan.settings.log(), options, &stdio.messages)?;
-    let ended = serve(plan, service, options, &log);
+    let log = open_log(&config, options, &stdio.messages)?;
+    let announcer = Announcer::new(&config, &log, options, &stdio.messages);
+    let announced = announcer.clone();
+    let log = Arc::new(log.announcing(move |level, text| announced.say(level, text)));
+    output::start_in(log.events(), options);
+    if let Some(target) = config.log_target().filter(|_| !options.is_quiet()) {
+        stdio.messages.say(format_args!("logging to {target}"));
+    }
+    let ended = serve(config, sockets, &log, &announcer, &stdio.messages);
     if let Err(failure) = &ended {
-        log.fail(failure);
+        announcer.fail(failure);
     }
     log.flush();
     ended
 }
 
-/// Serves until a signal or the control socket stops it.
+/// Serves until a signal or the control socket stops the daemon.
 fn serve(
-    plan: ServePlan,
-    mut service: Service,
-    options: &Options,
-    log: &ServerLog,
+    config: Config,
+    sockets: Sockets,
+    log: &Arc<DaemonLog>,
+    announcer: &Announcer,
+    messages: &Messages,
 ) -> Result<(), Failure> {
-    if privileges::is_root() && plan.settings.run_as.is_none() {
+    if is_root() && config.run_as().is_none() {
         let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
-        log.say(Level::Warn, &text);
+        announcer.say(Level::Warn, text);
     }
-    service.connect();
-    let hooks = Arc::new(Hooks::new());
-    let shutdown = Arc::new(OnceLock::new());
     // Set up before the log announces the server, so that a signal can stop it from then on.
-    let (sender, receiver) = mpsc::channel();
-    let hears_hangup = hears_hangup(&plan, options);
-    heed_signals(hears_hangup, &log.messages, &shutdown, &hooks, sender.clone())?;
-    // Done while the process may still be root.
-    let control = ControlSocket::bind(&plan.settings)?;
-    let endpoint = Endpoint::bind(&plan.settings)?;
-    let mut running = Running::start(plan, options, log, hooks, &mut service)?;
-    // Only this call sets the handle, so the call cannot fail.
-    let _ = shutdown.set(running.shutdown_handle());
-    running.announce(log);
-    if let Some(control) = &control {
-        control.start(sender.clone())?;
-    }
-    if let Some(endpoint) = &endpoint {
-        endpoint.start(running.metrics())?;
-    }
-    service.ready(running.server());
-    work(&mut running, &mut service, Queue::new(receiver), &sender, log);
-    drop((control, endpoint));
-    service.stopping();
-    running.shut_down(log);
+    let served = Arc::new(Mutex::new(Served::default()));
+    heed_signals(config.can_reload(), messages, &served)?;
+    let (tls, user) = (config.tls_policy(), config.only_user());
+    let (has_passwords, announcer) = (config.has_passwords(), announcer.clone());
+    let run_as = config.run_as().cloned();
+    let setup = Setup::new()
+        .log(Arc::clone(log))
+        .sockets(sockets.plaintext, sockets.implicit)
+        .once_bound(move || drop_privileges(run_as.as_ref()))
+        .once_listening(move |plaintext, implicit| {
+            let listening = Listening { plaintext, implicit, tls, user, has_passwords };
+            let own = urls::own_addresses();
+            listening.line(&own).iter().for_each(|line| announcer.say(Level::Info, line));
+            listening.warning(&own).iter().for_each(|line| announcer.say(Level::Warn, line));
+        });
+    let daemon = Arc::new(Daemon::start_with(config, setup)?);
+    lock(&served).by(&daemon);
+    daemon.join()?;
     Ok(())
 }
 
-/// Handles events until [`Event::Stop`]. Later requests are refused.
-fn work(
-    running: &mut Running<'_>,
-    service: &mut Service,
-    mut queue: Queue,
-    sender: &Sender<Event>,
-    log: &ServerLog,
-) {
-    loop {
-        match queue.next(service, running) {
-            Event::Stop => return,
-            // The log has the outcome.
-            Event::Reload => drop(reload(running, service, log)),
-            Event::CertificatesDue => {
-                let sender = sender.clone();
-                // A server that is stopping no longer needs new certificates.
-                let deliver =
-                    move |renewed| drop(sender.send(Event::Certificates(Box::new(renewed))));
-                running.attend_certificates(deliver);
-            }
-            Event::Certificates(renewed) => running.take_certificates(*renewed),
-            Event::Control(call) if call.request == Request::Reload => {
-                let outcome = reload(running, service, log);
-                call.answer(Answer { outcome: outcome.map(|changes| changes + "\n") });
-            }
-            Event::Control(call) => {
-                let answer = running.answer(&call.request);
-                call.answer(answer);
-            }
+fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
+    run_as.map_or(Ok(()), give_up_root)
+}
+
+/// Prints the settings as TOML, each with its origin as a comment, and the findings.
+fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let passwords = options.value("password-file").map(|path| (Path::new(path), "a password"));
+    let report = check(config, passwords.as_slice(), || drop_privileges(config.run_as()));
+    output::print(&mut stdio.output, display::plain(&report.text).as_bytes())?;
+    let Some(kind) = report.kind else { return Ok(()) };
+    let found = match report.problems {
+        1 => "1 problem found".to_owned(),
+        count => format!("{count} problems found"),
+    };
+    Err(Failure::new(Exit::from(kind), format!("--check: {found}")))
+}
+
+fn open_log(config: &Config, options: &Options, messages: &Messages) -> Result<DaemonLog, Failure> {
+    let stderr = || Ok((messages.queued()?, is_journal()));
+    let log = DaemonLog::open(config, options.is_verbose(), stderr)?;
+    Ok(if options.is_quiet() { log.without_events() } else { log })
+}
+
+/// Writes what the daemon announces: to standard error, or to its log.
+#[derive(Clone)]
+struct Announcer {
+    messages: Messages,
+    events: Arc<EventLog>,
+    /// Whether the log is standard error.
+    is_stderr: bool,
+    is_quiet: bool,
+}
+
+impl Announcer {
+    fn new(config: &Config, log: &DaemonLog, options: &Options, messages: &Messages) -> Self {
+        Self {
+            messages: messages.clone(),
+            events: Arc::clone(log.events()),
+            is_stderr: config.log_target().is_none(),
+            is_quiet: options.is_quiet(),
+        }
+    }
+
+    /// Logs a message about the server in the format of the log, unless `--quiet` is given.
+    fn say(&self, level: Level, text: &str) {
+        match self.events.format() {
+            _ if self.is_quiet => {}
+            LogFormat::Text if self.is_stderr && !is_journal() => self.messages.say(text),
+            _ => self.events.message(level, self.messages.plain(text)),
+        }
+    }
+
+    /// Logs why the server ends, unless the log is standard error, where the program prints the
+    /// reason anyway.
+    fn fail(&self, failure: &Failure) {
+        if !self.is_stderr {
+            self.events.message(Level::Error, self.messages.plain(&failure.message));
         }
     }
 }
 
-fn reload(
-    running: &mut Running<'_>,
-    service: &mut Service,
-    log: &ServerLog,
-) -> Result<String, String> {
-    service.reloading();
-    let outcome = running.reload(log);
-    service.ready(running.server());
-    outcome
+/// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = rustix::fs::fstat(io::stderr());
+    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Returns whether SIGHUP has anything to reload: a configuration file, a certificate or a log
-/// file. If not, SIGHUP means that the terminal was closed.
-fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
-    options.has("config")
-        || plan.settings.tls.certificate.is_some()
-        || plan.settings.log_transfers.is_some()
-        || plan.settings.log_target.path().is_some()
+/// The daemon, and the signals that have arrived before it was started.
+#[derive(Default)]
+struct Served {
+    daemon: Option<Arc<Daemon>>,
+    must_stop: bool,
+    must_reload: bool,
 }
 
-/// Handles signals in a thread. The first signal requests a stop. The second aborts transfers
-/// through `shutdown` and stops waiting for `hooks`. The third exits at once, and so does the
-/// second while the server is still starting. With `hears_hangup`, SIGHUP requests a reload
-/// instead.
+impl Served {
+    fn by(&mut self, daemon: &Arc<Daemon>) {
+        if self.must_reload {
+            daemon.reload();
+        }
+        if self.must_stop {
+            daemon.stop();
+        }
+        self.daemon = Some(Arc::clone(daemon));
+    }
+
+    fn stop(&mut self) {
+        self.must_stop = true;
+        self.daemon.iter().for_each(|daemon| daemon.stop());
+    }
+
+    fn reload(&mut self) {
+        self.must_reload = true;
+        self.daemon.iter().for_each(|daemon| daemon.reload());
+    }
+}
+
+/// Handles signals in a thread. The first signal requests a stop. The second aborts transfers and
+/// stops waiting for hooks. The third exits at once, and so does the second while the server is
+/// still starting. With `hears_hangup`, SIGHUP requests a reload instead; without it, there is
+/// nothing to reload, and SIGHUP means that the terminal was closed.
 fn heed_signals(
     hears_hangup: bool,
     messages: &Messages,
-    shutdown: &Arc<OnceLock<ShutdownHandle>>,
-    hooks: &Arc<Hooks>,
-    sender: Sender<Event>,
+    served: &Arc<Mutex<Served>>,
 ) -> Result<(), Failure> {
     let messages = messages.clone();
-    let shutdown = Arc::clone(shutdown);
-    let hooks = Arc::clone(hooks);
+    let served = Arc::clone(served);
     let mut count = 0_u32;
     signals::on_signals(hears_hangup, move |signal| {
+        let mut served = lock(&served);
         if hears_hangup && signal == SIGHUP {
-            // A server that is stopping reloads nothing.
-            let _ = sender.send(Event::Reload);
-            return;
+            return served.reload();
         }
         count = count.saturating_add(1);
-        match (count, shutdown.get()) {
-            // If the server is already stopping, nothing receives the event, which is not needed
-            // then.
-            (1, _) => drop(sender.send(Event::Stop)),
-            // Each session logs the end of its transfer, and keeps the partial file if the settings
-            // allow that.
-            (2, Some(shutdown)) => {
-                shutdown.cut_short();
-                hooks.cut();
-            }
+        match (count, &served.daemon) {
+            (1, _) => served.stop(),
+            (2, Some(daemon)) => daemon.cut_short(),
             _ => signals::end(signal, &messages, &Events::default()),
         }
     })

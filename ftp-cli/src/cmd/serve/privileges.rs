@@ -1,175 +1,45 @@
 //! Drops root privileges for good: the process switches to another user.
 
-use std::ffi::CString;
-use std::fmt;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{fchown, lchown};
-use std::path::Path;
 
-use nix::unistd::{
-    Gid, Group, Uid, User, getgroups, getresgid, getresuid, initgroups, setgroups, setresgid,
-    setresuid,
-};
+use ftp_server::daemon::RunAs;
+use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
 
-/// A user and a group of this system, to which the process switches.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct RunAs {
-    /// The text that was parsed.
-    text: String,
-    user: Uid,
-    /// The user's system name, which is needed to find the supplementary groups.
-    name: Option<CString>,
-    group: Gid,
-}
-
-impl RunAs {
-    /// Reads `USER` or `USER:GROUP`, each a name or a number. Without a group, the user's primary
-    /// group is used.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message if the user or group is unknown, or is root.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (user, group) = match text.split_once(':') {
-            Some((user, group)) => (user, Some(group)),
-            None => (text, None),
-        };
-        let unknown = || format!("unknown user \"{user}\"");
-        let (id, known) = match user.parse() {
-            Ok(id) => (Uid::from_raw(id), User::from_uid(Uid::from_raw(id)).ok().flatten()),
-            Err(_) => {
-                let known = User::from_name(user).ok().flatten().ok_or_else(unknown)?;
-                (known.uid, Some(known))
-            }
-        };
-        let group = match group {
-            None => known.as_ref().ok_or_else(unknown)?.gid,
-            Some(group) => group_id(group)?,
-        };
-        if id.is_root() || group.as_raw() == 0 {
-            return Err(format!("must not be root, but is \"{text}\""));
-        }
-        let name = known.and_then(|known| CString::new(known.name).ok());
-        Ok(Self { text: text.to_owned(), user: id, name, group })
+/// Switches every thread of this process to this user, this group, and the user's supplementary
+/// groups, for good.
+///
+/// # Errors
+///
+/// Returns the system's error if the process cannot switch (only root can), or an error if it could
+/// still switch back to root.
+pub(super) fn give_up_root(run_as: &RunAs) -> io::Result<()> {
+    let user = Uid::from_raw(run_as.user_id());
+    let group = Gid::from_raw(run_as.group_id());
+    let is_it_already = getresuid()
+        .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == user))
+        && getresgid()
+            .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == group));
+    if is_it_already && !is_root() {
+        return Ok(());
     }
-
-    /// Switches every thread of this process to this user, this group, and the user's supplementary
-    /// groups, for good.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if the process cannot switch (only root can), or an error if it
-    /// could still switch back to root.
-    pub(crate) fn give_up_root(&self) -> io::Result<()> {
-        let Self { user, group, ref name, .. } = *self;
-        let is_it_already = getresuid()
-            .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == user))
-            && getresgid().is_ok_and(|ids| {
-                [ids.real, ids.effective, ids.saved].iter().all(|id| *id == group)
-            });
-        if is_it_already && !Uid::effective().is_root() {
-            return Ok(());
-        }
-        let failed = |errno: nix::Error| {
-            let error = io::Error::from(errno);
-            io::Error::new(error.kind(), format!("cannot switch to user \"{self}\": {error}"))
-        };
-        match name {
-            Some(name) => initgroups(name, group),
-            None => setgroups(&[]),
-        }
-        .map_err(failed)?;
-        setresgid(group, group, group).map_err(failed)?;
-        setresuid(user, user, user).map_err(failed)?;
-        if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-            return Err(io::Error::other("the system still allows switching back to root"));
-        }
-        Ok(())
+    let failed = |errno: nix::Error| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("cannot switch to user \"{run_as}\": {error}"))
+    };
+    match run_as.system_name() {
+        Some(name) => initgroups(name, group),
+        None => setgroups(&[]),
     }
-}
-
-impl RunAs {
-    /// Changes the owner of a file to this user and group, if the process is still root. Use it
-    /// only for files that this process created, so that it does not give away other users' files.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if the owner cannot be changed.
-    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
-        match is_root() {
-            true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
-            false => Ok(()),
-        }
+    .map_err(failed)?;
+    setresgid(group, group, group).map_err(failed)?;
+    setresuid(user, user, user).map_err(failed)?;
+    if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
+        return Err(io::Error::other("the system still allows switching back to root"));
     }
-}
-
-/// The group for a file that the process creates.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct FileGroup {
-    /// The text that was parsed.
-    text: String,
-    id: Gid,
-}
-
-impl FileGroup {
-    /// Reads the name or number of a group.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message if the group is unknown.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), id: group_id(text)? })
-    }
-
-    pub(crate) const fn id(&self) -> u32 {
-        self.id.as_raw()
-    }
-
-    /// Returns whether this process may give its files to the group.
-    pub(crate) fn is_ours(&self) -> bool {
-        let has_group = || getgroups().is_ok_and(|groups| groups.contains(&self.id));
-        is_root() || Gid::effective() == self.id || has_group()
-    }
-}
-
-impl fmt::Display for FileGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Returns the id of a group by its name or number.
-fn group_id(group: &str) -> Result<Gid, String> {
-    if let Ok(id) = group.parse() {
-        return Ok(Gid::from_raw(id));
-    }
-    let known = Group::from_name(group).ok().flatten();
-    known.map(|known| known.gid).ok_or_else(|| format!("unknown group \"{group}\""))
-}
-
-impl RunAs {
-    /// Changes the owner of the file at `path` to this user and group, if the process is still
-    /// root. Does not follow a link.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if the owner cannot be changed.
-    pub(crate) fn give_path(&self, path: &Path) -> io::Result<()> {
-        match is_root() {
-            true => lchown(path, Some(self.user.as_raw()), Some(self.group.as_raw())),
-            false => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for RunAs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
+    Ok(())
 }
 
 /// Returns whether this process runs as root.
-pub(crate) fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     Uid::effective().is_root()
 }

@@ -98,9 +98,10 @@ fn a_reload_changes_the_program() {
     let mut before = asking.session();
     asking.reload(&all, "changed: users");
     dora.expect_reply(421);
+    // Over an older connection, too, the program now decides about this name.
     before.expect("USER dora", 331);
-    before.expect("PASS p", 230);
-    before.expect_reply(421);
+    before.expect("PASS anything", 230);
+    before.expect_in_step();
     let (mut dora, code) = asking.login("dora", "anything");
     assert_eq!(code, 230);
     asking.reload(&format!("{all}server.banner = \"x\"\n"), "changed: server.banner");
@@ -117,7 +118,7 @@ fn a_reload_changes_the_program() {
 }
 
 #[test]
-fn removed_users_stay_removed_after_further_reloads() {
+fn the_program_decides_about_removed_users_over_older_connections_too() {
     let users = "[users.eve]\npassword = \"HASH\"\nroot = \"ROOT\"\n\
                  [users.fred]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
     let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
@@ -130,10 +131,9 @@ fn removed_users_stay_removed_after_further_reloads() {
     asking.reload(&program, "changed: nothing");
     for (session, user) in before.iter_mut().zip(["eve", "fred"]) {
         session.expect(format!("USER {user}"), 331);
-        session.expect("PASS p", 230);
-        session.expect_reply(421);
+        session.expect("PASS anything", 230);
+        session.expect_in_step();
     }
-    // The program may know another user of this name.
     let (mut eve, code) = asking.login("eve", "anything");
     assert_eq!(code, 230);
     asking.reload(&program, "changed: nothing");
@@ -154,7 +154,7 @@ fn anonymous_sessions_do_not_become_sessions_of_program_users() {
     asking.reload(&program, "changed: nothing");
     before.expect("USER anonymous", 331);
     before.expect("PASS me@", 230);
-    before.expect_reply(421);
+    before.expect_in_step();
     let (mut later, code) = asking.login("ftp", "anything");
     assert_eq!(code, 230);
     asking.reload(&program, "changed: nothing");

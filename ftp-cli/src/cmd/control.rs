@@ -1,0 +1,139 @@
+//! `ctl`: queries or controls a running server through its control socket.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
+
+use crate::console::output;
+use crate::console::stdio::Stdio;
+use crate::display::shown_path;
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+
+/// The environment variable with the path of the socket.
+pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
+
+/// The default path of the socket.
+pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
+
+/// Time limit for a request and its answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The same for a reload, which looks up host names and opens directories.
+const RELOAD: Duration = Duration::from_secs(120);
+
+/// The requests, and their operands in the usage message.
+const REQUESTS: [(&str, &str); 6] = [
+    ("who", ""),
+    ("status", ""),
+    ("drain", ""),
+    ("reload", ""),
+    ("kick", " ID|user=NAME|address=ADDRESS"),
+    ("unban", " ADDRESS|all"),
+];
+
+/// Sends the request in the operands.
+///
+/// # Errors
+///
+/// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or ends the
+/// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses
+/// the request or finds no matching session or ban.
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let words: Vec<_> = options.operands.iter().map(|word| word.to_string_lossy()).collect();
+    let request = request(&words, options.has("json"))?;
+    let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
+    let answer = ask(&path(options), &request, limit)?;
+    match answer.outcome {
+        Ok(text) => output::print(&mut stdio.output, text.as_bytes()),
+        Err(reason) => {
+            // One line per error in the file precedes the outcome.
+            let (errors, outcome) = reason.rsplit_once('\n').unwrap_or(("", &reason));
+            errors.lines().for_each(|error| stdio.messages.line(error));
+            Err(Failure::new(Exit::Refused, outcome)
+                .context(words.first().map_or("ctl", AsRef::as_ref)))
+        }
+    }
+}
+
+/// Returns the request that consists of these words.
+fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest, Failure> {
+    let of = |name: &Cow<'_, str>| REQUESTS.iter().find(|(known, _)| known == name);
+    let known = words.first().map(of);
+    let Some(Some((name, operand))) = known else {
+        let names = REQUESTS.map(|(name, _)| name).join("|");
+        return Err(Failure::usage(format!("usage: ftp-cli ctl [OPTION]... {names}")));
+    };
+    if words.len() != 1 + usize::from(!operand.is_empty()) {
+        return Err(Failure::usage(format!("usage: ftp-cli ctl [OPTION]... {name}{operand}")));
+    }
+    if is_json && !matches!(*name, "who" | "status") {
+        return Err(Failure::usage(format!("ctl {name} does not accept --json")));
+    }
+    let json = if is_json { " json" } else { "" };
+    ControlRequest::parse(&(words.join(" ") + json)).map_err(Failure::usage)
+}
+
+/// Returns the path of the socket.
+fn path(options: &Options) -> PathBuf {
+    let given = options.value("control").map(OsStr::to_owned);
+    let path = given.or_else(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()));
+    path.map_or_else(|| DEFAULT.into(), PathBuf::from)
+}
+
+/// Sends a request to the socket at `path`, and returns the answer.
+///
+/// # Errors
+///
+/// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
+/// not answer within `limit`.
+fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer, Failure> {
+    control::ask(path, request, limit).map_err(|error| {
+        let (exit, why) = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
+                Exit::Network,
+                "no server is listening there; start it, or name its control.socket with --control"
+                    .to_owned(),
+            ),
+            ErrorKind::PermissionDenied => (
+                Exit::Network,
+                "permission denied; see the server's control.group and control.mode".to_owned(),
+            ),
+            ErrorKind::TimedOut => {
+                (Exit::Timeout, format!("the server did not answer within {} s", limit.as_secs()))
+            }
+            ErrorKind::InvalidData => (
+                Exit::Network,
+                "the server closed the connection without a complete answer".to_owned(),
+            ),
+            _ => (Exit::Network, error.to_string()),
+        };
+        Failure::new(exit, format!("{}: {why}", shown_path(path)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_a_timeout() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        // The first client waits in the queue, which has no room for the second.
+        for _ in 0..2 {
+            let brief = Duration::from_millis(100);
+            let failure = ask(&path, &ControlRequest::Drain, brief).unwrap_err();
+            assert_eq!(failure.exit, Exit::Timeout);
+            assert!(failure.to_string().contains("did not answer within"), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Turns the options of `serve` into the configuration of a daemon.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use ftp_proto::Escaped;
+use ftp_server::Rights;
+use ftp_server::daemon::{Config, DaemonError};
+
+use super::sockets::Sockets;
+use crate::connect::credentials::VARIABLE;
+use crate::connect::secret::{self, Secret};
+use crate::display::shown_path;
+use crate::exit::Failure;
+use crate::options::Options;
+
+/// Options, each with the setting that it changes.
+const OPTIONS: &[(&str, &str)] = &[
+    ("listen", "listen.addresses"),
+    ("port", "listen.addresses"),
+    ("listen-tls", "listen.implicit_tls"),
+    ("tls-cert", "tls.certificate"),
+    ("tls-key", "tls.key"),
+    ("tls-self-signed", "tls.self_signed"),
+    ("passive-ports", "passive.ports"),
+    ("passive-address", "passive.address"),
+];
+
+type NameAndPassword = (Vec<u8>, Secret);
+
+/// Reason why there is no configuration: a failure, preceded by one line per error in the file or
+/// among the settings.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) lines: Vec<String>,
+    pub(super) failure: Failure,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { lines: Vec::new(), failure }
+    }
+}
+
+impl From<DaemonError> for Refusal {
+    fn from(error: DaemonError) -> Self {
+        Self { lines: error.lines().to_vec(), failure: error.into() }
+    }
+}
+
+/// Returns the configuration that follows from the options, the file that they name, and the
+/// sockets that were passed to the process. `environment` is the password in the environment.
+pub(super) fn config(
+    options: &Options,
+    environment: Option<OsString>,
+    sockets: &Sockets,
+) -> Result<Config, Refusal> {
+    let mut config = match options.value("config") {
+        Some(path) => Config::read(path)?,
+        None => Config::new(),
+    };
+    config.environment(|name| std::env::var_os(name));
+    config.sockets(sockets.plaintext.len(), sockets.implicit.len());
+    set(&mut config, options)?;
+    share(&mut config, options, environment)?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Sets the values of the options.
+fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
+    for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
+        let texts = options.all(option).map(|value| text(option, value));
+        let mut values = texts.collect::<Result<Vec<String>, _>>()?;
+        let value = match *option {
+            "tls-self-signed" => "true".to_owned(),
+            "tls-cert" | "tls-key" => absolute(options, option)?,
+            "port" => port(&values.pop().unwrap_or_default())?,
+            // These options can be repeated.
+            "listen" | "listen-tls" => values.join(","),
+            // If another option is repeated, its last value wins.
+            _ => values.pop().unwrap_or_default(),
+        };
+        let origin = format!("--{option}");
+        let set = config.set_by(&origin, key, &value);
+        set.map_err(|wrong| Failure::from(wrong).context(origin))?;
+    }
+    // With `--listen-tls` alone, the server does not also listen on the default plaintext port.
+    if options.has("listen-tls") {
+        config.set_default("--listen-tls", "listen.addresses", "")?;
+    }
+    for assignment in options.all("set") {
+        let assignment = text("set", assignment)?;
+        let Some((key, value)) = assignment.split_once('=') else {
+            let wrong = format!("--set invalid setting \"{assignment}\": expected KEY=VALUE");
+            return Err(Failure::usage(wrong));
+        };
+        let set = config.set_by("--set", key, value);
+        set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
+    }
+    Ok(())
+}
+
+/// Returns `text` if it is a port. The error also names `--listen`, which accepts addresses.
+fn port(text: &str) -> Result<String, Failure> {
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    match is_port {
+        true => Ok(text.to_owned()),
+        false => Err(Failure::usage(format!(
+            "--port: invalid port \"{text}\": expected a number up to 65535; to let other computers \
+             connect, use --listen :PORT"
+        ))),
+    }
+}
+
+/// Returns the value of an option as text. Fails unless the value is UTF-8.
+fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
+    value.to_str().map(str::to_owned).ok_or_else(|| {
+        let value = shown_path(value.as_ref());
+        Failure::usage(format!("--{option}: invalid value {value}: expected UTF-8"))
+    })
+}
+
+/// Returns the path that an option names; a relative path starts in the current directory.
+fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
+    let path = options.value(option).unwrap_or_default();
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        let path = shown_path(path.as_ref());
+        Failure::usage(format!("--{option}: invalid path {path}: expected UTF-8"))
+    })
+}
+
+/// Adds the directory and users given on the command line. If neither the options nor the file name
+/// users, anyone can log in anonymously; with `--config`, this requires DIR.
+fn share(
+    config: &mut Config,
+    options: &Options,
+    environment: Option<OsString>,
+) -> Result<(), Failure> {
+    let has_users = options.has("user") || options.has("anonymous");
+    if !has_users && config.names_users() {
+        let is_idle = !options.operands.is_empty()
+            || ["write", "drop-box"].iter().any(|option| options.has(option));
+        let of_nobody = "DIR, --write and --drop-box need --user or --anonymous";
+        return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(()) };
+    }
+    let root = match options.operands.as_slice() {
+        // The check of the configuration reports that no user can log in.
+        [] if !has_users && options.has("config") => return Ok(()),
+        [] => PathBuf::from("."),
+        [root] => PathBuf::from(root),
+        _ => return Err(Failure::usage("serve takes one DIR: ftp-cli serve [OPTION]... [DIR]")),
+    };
+    let rights = match (options.has("drop-box"), options.has("write")) {
+        (true, _) => Rights::DROP_BOX,
+        (false, true) => Rights::FULL,
+        (false, false) => Rights::READ,
+    };
+    let users = users(options, environment)?;
+    let anonymous = match (users.is_empty(), options.has("anonymous")) {
+        (true, _) => Some(rights),
+        // A drop box must not be readable by everyone.
+        (false, true) if rights == Rights::DROP_BOX => Some(rights),
+        // If there are users, only they may write.
+        (false, true) => Some(Rights::READ),
+        (false, false) => None,
+    };
+    let root = root.canonicalize().map_err(|error| Failure::local(shown_path(&root), &error))?;
+    if !root.is_dir() {
+        return Err(Failure::local(shown_path(&root), &ErrorKind::NotADirectory.into()));
+    }
+    config.share(root, rights);
+    for (name, password) in users {
+        config.add_user(name, password.as_bytes());
+    }
+    anonymous.into_iter().for_each(|rights| config.add_anonymous(rights));
+    Ok(())
+}
+
+/// Reads each `--user NAME[:PASSWORD]`. A user without a password gets the password from
+/// `--password-file`, or else from `environment`.
+fn users(
+    options: &Options,
+    environment: Option<OsString>,
+) -> Result<Vec<NameAndPassword>, Failure> {
+    let mut elsewhere = match options.value("password-file") {
+        Some(file) => Some(secret::read_file(file)?),
+        None => environment
+            .filter(|password| !password.is_empty())
+            .map(|password| Secret::new(password.into_vec())),
+    };
+    if let Some(password) = &elsewhere {
+        password.is_sendable(VARIABLE)?;
+    }
+    let mut users: Vec<NameAndPassword> = Vec::new();
+    for user in options.all("user").map(OsStr::as_bytes) {
+        let mut parts = user.splitn(2, |byte| *byte == b':');
+        let name = parts.next().unwrap_or_default();
+        let shown = Escaped(name);
+        if name.is_empty() {
+            return Err(Failure::usage("--user needs a name: --user NAME[:PASSWORD]"));
+        }
+        if users.iter().any(|(other, ..)| other == name) {
+            return Err(Failure::usage(format!("--user {shown}: given twice")));
+        }
+        let password = match parts.next().map(Secret::new) {
+            Some(password) => {
+                let option = format!("--user {shown}");
+                if password.as_bytes().is_empty() {
+                    return Err(Failure::usage(format!("{option}: missing password after the colon")));
+                }
+                password.is_sendable(&option)?;
+                password
+            }
+            None => elsewhere.take().ok_or_else(|| {
+                Failure::usage(format!(
+                    "no password for user {shown}: set {VARIABLE} or use --password-file; each holds the \
+                     password of one user"
+                ))
+            })?,
+        };
+        users.push((name.to_vec(), password));
+    }
+    if options.has("password-file") && elsewhere.is_some() {
+        return Err(Failure::usage("--password-file needs a --user without a password"));
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::options;
+
+    fn plan(line: &str, environment: Option<&str>) -> Result<Config, Failure> {
+        let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
+        options.relate(options::Command::Serve)?;
+        let environment = environment.map(OsString::from);
+        config(&options, environment, &Sockets::default()).map_err(|refusal| refusal.failure)
+    }
+
+    /// Returns the summary of the users in the configuration.
+    fn users_in(config: &Config) -> String {
+        let shown = config.to_string();
+        let words: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+        words.join("\n")
+    }
+
+    #[test]
+    fn the_plan_states_the_rights_of_each_user() {
+        for (line, environment, want) in [
+            ("serve /", None, "/: anyone (anonymous) may read"),
+            ("serve --write /", None, "/: anyone (anonymous) may read and write"),
+            ("serve -u a:p /", None, "/: user \"a\" may read"),
+            (
+                "serve -u a:p --user b --write /",
+                Some("x"),
+                "/: user \"a\" may read and write; user \"b\" may read and write",
+            ),
+            (
+                "serve --anonymous --write -u a:p:q /",
+                None,
+                "/: user \"a\" may read and write; anyone (anonymous) may read",
+            ),
+            ("serve --drop-box /", None, "/: anyone (anonymous) may add files only"),
+            ("serve --drop-box -u a:p /", None, "/: user \"a\" may add files only"),
+            (
+                "serve --drop-box --anonymous -u a:p /",
+                None,
+                "/: user \"a\" may add files only; anyone (anonymous) may add files only",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv",
+                None,
+                "/srv: anyone (anonymous) may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv -u a:p /",
+                None,
+                "/srv: anyone (anonymous) may read\n/: user \"a\" may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv --anonymous /",
+                None,
+                "/: anyone (anonymous) may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv \
+                 --set anonymous.rights=list,write",
+                None,
+                "/srv: anyone (anonymous) may list, write",
+            ),
+        ] {
+            let plan = plan(line, environment).unwrap();
+            assert_eq!(users_in(&plan), want, "{line}");
+            assert!(plan.to_string().contains("listen.addresses = [\"127.0.0.1:2121\"]"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn serve_options_set_their_settings() {
+        let line = "serve --passive-ports 50000-50009 --passive-address 192.0.2.1 \
+                    --listen 21 --listen :22 --set limits.per_user=1 /";
+        let shown = plan(line, None).unwrap().to_string();
+        for (key, value, origin) in [
+            ("passive.ports", "\"50000-50009\"", "--passive-ports"),
+            ("passive.address", "\"192.0.2.1\"", "--passive-address"),
+            ("listen.addresses", "[\"21\", \":22\"]", "--listen"),
+            ("limits.per_user", "1", "--set"),
+            ("limits.sessions", "0", "default"),
+        ] {
+            let line = shown.lines().find(|line| line.starts_with(&format!("{key} = ")));
+            let (found, of) = line.unwrap().split_once(" # ").unwrap();
+            assert_eq!((found.trim_end(), of), (&*format!("{key} = {value}"), origin), "{shown}");
+        }
+    }
+
+    #[test]
+    fn invalid_serve_arguments_are_refused() {
+        for (line, exit, want) in [
+            ("serve -u a /", Exit::Usage, "no password for user a"),
+            ("serve -u :x /", Exit::Usage, "needs a name"),
+            ("serve -u a:x -u a:y /", Exit::Usage, "twice"),
+            ("serve -u a:x --password-file /etc/hostname /", Exit::Usage, "without a password"),
+            ("serve --password-file /proc/none/x -u a /", Exit::Local, "/proc/none/x"),
+            ("serve --set limits.session=1 /", Exit::Usage, "limits.sessions"),
+            ("serve --set timeouts.idle /", Exit::Usage, "expected KEY=VALUE"),
+            ("serve --listen nowhere /", Exit::Usage, "PORT"),
+            ("serve --passive-ports 9-8 /", Exit::Usage, "--passive-ports: passive.ports: "),
+            ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
+            ("serve /proc/none/x", Exit::Local, "/proc/none/x"),
+            ("serve /dev/null", Exit::Local, "/dev/null"),
+            ("serve a b", Exit::Usage, "one DIR"),
+            ("serve --config /dev/null", Exit::Usage, "no user can log in"),
+            ("serve --config /dev/zero", Exit::Usage, "/dev/zero: too large"),
+            ("serve --config /", Exit::Local, "/: Is a directory"),
+            ("serve --config /proc/none/x", Exit::Local, "/proc/none/x"),
+            ("serve --set anonymous.enabled=true", Exit::Usage, "settings: 1 error"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ /",
+                Exit::Usage,
+                "DIR, --write and --drop-box need --user",
+            ),
+            ("serve --drop-box --write /", Exit::Usage, "exclude each other"),
+            ("serve --drop-box --write --anonymous -u a:p /", Exit::Usage, "exclude each other"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ --drop-box",
+                Exit::Usage,
+                "DIR, --write and --drop-box need --user",
+            ),
+        ] {
+            let Err(failure) = plan(line, None) else { panic!("{line}") };
+            assert_eq!(failure.exit, exit, "{line}: {}", failure.message);
+            assert!(failure.message.contains(want), "{line}: {}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Puts a configuration to use: the same steps start a server and reload it. New parts are built and
+//! checked, then used together; after a failure, the former parts stay in use.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use super::certificate::watch::Watch;
+use super::certificate::{Certificates, Dates, Loaded};
+use super::config::{Config, available, has_ipv6};
+use super::error::{DaemonError, DaemonErrorKind};
+use super::hooks::Hooks;
+use super::logging;
+use super::logging::{LOG, Transfers};
+use super::logins::{LoginProgram, Logins};
+use super::metrics::Metrics;
+use super::setup::Sockets;
+use super::stores::Stores;
+use super::sweeper::Sweeper;
+use super::users::{ConfinementNote, Homes, Users};
+use super::values::in_full;
+use crate::{Error, Server, ServerBuilder, Tls};
+
+/// Everything that a configuration determines.
+pub(super) struct Parts {
+    pub(super) config: Arc<Config>,
+    /// Users of the configuration, whom sessions from before a reload get too.
+    pub(super) users: Arc<Users>,
+    pub(super) certificates: Certificates,
+    /// Certificates of new connections.
+    pub(super) tls: Loaded,
+    /// Detector of changed certificate files.
+    pub(super) watch: Watch,
+    /// Object stores of the configuration.
+    pub(super) stores: Arc<Stores>,
+    /// Confinement of sessions to their directories.
+    pub(super) kept: Option<ConfinementNote>,
+    pub(super) sweeper: Option<Sweeper>,
+    pub(super) transfers: Arc<Transfers>,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) logins: Arc<Logins>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether the parts belong to a running server.
+    is_running: bool,
+}
+
+/// New parts that were checked as far as possible before the addresses are bound and the process
+/// has given up root.
+pub(super) struct Draft {
+    pub(super) config: Arc<Config>,
+    homes: Arc<Homes>,
+    pub(super) users: Arc<Users>,
+    pub(super) tls: Option<Tls>,
+    pub(super) stores: Arc<Stores>,
+    program: Option<Arc<LoginProgram>>,
+    log: Option<Option<logging::TransferLog>>,
+    transfers: Arc<Transfers>,
+    hooks: Arc<Hooks>,
+    logins: Arc<Logins>,
+}
+
+impl Draft {
+    /// Opens the directories of the users, and returns the confinement of sessions. Call it as the
+    /// user that the server runs as.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Homes::look`].
+    pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
+        self.homes.look(self.config.has_file())
+    }
+
+    /// Makes later events and logins use the new parts.
+    pub(super) fn switch(self) {
+        let settings = &self.config.settings;
+        self.transfers.set(self.log);
+        self.hooks.set(settings);
+        self.logins.set(settings, self.program);
+        self.users.set(self.homes);
+    }
+}
+
+impl Parts {
+    /// Returns the parts of a server that does not run yet.
+    pub(super) fn new() -> Self {
+        let config = Config::default();
+        Self {
+            users: Arc::new(Users::new(config.homes(&Arc::default()))),
+            certificates: Certificates::default(),
+            tls: Loaded::default(),
+            watch: Watch::of(&config.settings),
+            stores: Arc::default(),
+            kept: None,
+            sweeper: None,
+            transfers: Arc::default(),
+            hooks: Arc::new(Hooks::new()),
+            logins: Arc::new(Logins::new()),
+            metrics: Arc::default(),
+            is_running: false,
+            config: Arc::new(config),
+        }
+    }
+
+    /// Builds the parts of `config`, and replaces the current ones. `serve` makes a server use the
+    /// draft: it calls [`Draft::look`] and [`Draft::switch`], in this order, and returns the
+    /// confinement. Nothing after it can fail.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for a failure. Nothing has changed then.
+    pub(super) fn apply<T>(
+        &mut self,
+        config: Config,
+        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
+    ) -> Result<T, DaemonError> {
+        let config = Arc::new(config);
+        let settings = &config.settings;
+        let dates = if self.is_running { Dates::Required } else { config.dates() };
+        // Before the files are loaded, so that a change in the meantime is detected.
+        let watch = Watch::of(settings);
+        let tls = self.certificates.load(settings, &self.tls, dates)?;
+        let log = self.transfers.prepare(settings)?;
+        let failed = |error: io::Error| DaemonError::no_thread("hooks", &error);
+        self.hooks.prepare(settings).map_err(failed)?;
+        let program = self.logins.prepare(settings);
+        let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
+        let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
+        let homes = Arc::new(config.homes(&stores).asking(program.clone()));
+        let draft = Draft {
+            config: Arc::clone(&config),
+            homes: Arc::clone(&homes),
+            users: Arc::clone(&self.users),
+            tls: tls.tls.clone(),
+            stores: Arc::clone(&stores),
+            program,
+            log,
+            transfers: Arc::clone(&self.transfers),
+            hooks: Arc::clone(&self.hooks),
+            logins: Arc::clone(&self.logins),
+        };
+        let (served, kept) = serve(draft)?;
+        log::debug!(target: LOG, "configuration applied to the {} server", self.which());
+        stores.use_keys(&self.stores);
+        self.sweeper = sweep(&homes, self.sweeper.take());
+        self.watch = watch.after(&self.watch);
+        self.metrics.set_certificates(tls.ends());
+        (self.config, self.tls, self.stores) = (config, tls, stores);
+        self.kept = kept;
+        self.is_running = true;
+        Ok(served)
+    }
+
+    fn which(&self) -> &'static str {
+        if self.is_running { "running" } else { "new" }
+    }
+}
+
+/// Starts a server that uses the draft, on its addresses and on `sockets`. Calls `once_bound`
+/// between binding them and opening the users' directories.
+///
+/// # Errors
+///
+/// Returns `Network` if an address cannot be bound, `Configuration` if `once_bound` fails, or the
+/// errors of [`Draft::look`].
+pub(super) fn start(
+    draft: Draft,
+    mut builder: ServerBuilder,
+    sockets: Sockets,
+    once_bound: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(Server, Option<ConfinementNote>), DaemonError> {
+    let settings = draft.config.settings.clone();
+    if let Some(shared) = draft.stores.shared_state()? {
+        builder = builder.shared_state(shared);
+    }
+    if let Some(tls) = draft.tls.clone() {
+        builder = builder.tls(tls);
+    }
+    // Skips the addresses of passed sockets: the same settings work with and without socket
+    // activation.
+    for address in sockets.implicit_besides(available(&settings.implicit, has_ipv6)) {
+        builder = builder.implicit_tls(address);
+    }
+    let addresses = sockets.plaintext_besides(available(&settings.listen, has_ipv6));
+    builder = sockets.serve(builder.freebind(settings.freebind));
+    let looked = Arc::new(OnceLock::new());
+    let found = Arc::clone(&looked);
+    let builder = builder.config(settings.server()).authenticator(Arc::clone(&draft.users));
+    // Opens the directories after `once_bound`, because the user of `security.run_as` must be able
+    // to open them.
+    let builder = builder.once_bound(move || {
+        once_bound()?;
+        let looked = draft.look();
+        let is_usable = looked.is_ok();
+        let _ = found.set(looked);
+        if !is_usable {
+            return Err(io::Error::other("no directory to serve"));
+        }
+        draft.switch();
+        Ok(())
+    });
+    let server = builder.bind_all(&addresses).map_err(|error| {
+        let kind = match error {
+            Error::Bind { .. } | Error::Address(_) => DaemonErrorKind::Network,
+            Error::OnceBound(_) => DaemonErrorKind::Configuration,
+            _ => DaemonErrorKind::Internal,
+        };
+        match looked.get() {
+            Some(Err(failure)) => failure.clone(),
+            _ => DaemonError::new(kind, in_full(&error)),
+        }
+    })?;
+    let kept = looked.get().and_then(|looked| looked.clone().ok().flatten());
+    Ok((server, kept))
+}
+
+/// Returns a sweeper of the users' directories. If `former` sweeps the same directories, returns
+/// `former`, because a new walk at each reload would be useless. If a new thread cannot be started,
+/// the next reload or start tries again.
+fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
+    if let Some(former) = former.filter(|former| former.is_for(homes)) {
+        return Some(former);
+    }
+    let failed = |error| log::warn!(target: LOG, "cannot start a thread to remove old partial files: {error}");
+    Sweeper::start(homes).map_err(failed).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rights;
+
+    fn config(user: &str, log: &str) -> Config {
+        let mut config = Config::new();
+        config.share("/", Rights::READ);
+        config.add_user(user, "p");
+        config.set("log.transfers", log).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_start_and_a_reload_use_all_new_parts_or_keep_all_old_ones() {
+        let mut parts = Parts::new();
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let serve = |draft: Draft| {
+            let kept = draft.look()?;
+            draft.switch();
+            Ok(((), kept))
+        };
+        let users = |parts: &Parts| {
+            let current = parts.users.current();
+            [&b"anna"[..], b"bob", b"carl"].map(|name| current.has_user(name))
+        };
+        for (user, want) in [("anna", [true, false, false]), ("bob", [false, true, false])] {
+            let before = (Arc::clone(&parts.config), users(&parts));
+            // One part cannot be built, or the server refuses all of them.
+            let not_reached = |_: Draft| -> Result<((), _), _> { panic!("a part is missing") };
+            let missing = parts.apply(config("carl", "/proc/none/log"), not_reached).unwrap_err();
+            assert_eq!(missing.kind, DaemonErrorKind::Local);
+            let refused = |_: Draft| Err(DaemonError::new(DaemonErrorKind::Network, "refused"));
+            parts.apply::<()>(config("carl", ""), refused).unwrap_err();
+            assert!(Arc::ptr_eq(&parts.config, &before.0), "{user}");
+            assert_eq!(users(&parts), before.1, "{user}");
+            parts.apply(config(user, log.to_str().unwrap()), serve).unwrap();
+            assert_eq!(users(&parts), want);
+            assert!(parts.is_running && log.exists());
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! Loads the certificates of the server and its virtual hosts from PEM files. Instead of a file,
+//! the server itself can use a self-signed certificate, which is created once and kept.
+
+pub(super) mod renewal;
+pub(super) mod watch;
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ftp_proto::HostName;
+
+use self::watch::in_days;
+use super::check::Findings;
+use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
+use crate::daemon::error::{DaemonError, DaemonErrorKind};
+use crate::daemon::values::{in_full, shown_path};
+use crate::{PassiveAddress, Tls, TlsError};
+
+/// File of the self-signed certificate and its key, in the state directory.
+const OWN: &str = "self-signed.pem";
+
+/// Remaining validity, in seconds, below which messages about the expiry are warnings.
+const SOON: i64 = 14 * 86_400;
+
+/// The effect of a certificate without the right name.
+const REFUSAL: &str = "clients that verify certificate names will refuse this certificate";
+
+/// Treatment of a certificate that has expired or is not valid yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dates {
+    /// Refuse the certificate, unless it is already in use.
+    Required,
+    /// Use the certificate and report the fault, unless it replaces another one: at boot, the clock
+    /// may be wrong.
+    Reported,
+}
+
+/// Loaded certificates.
+#[derive(Clone, Default)]
+pub(super) struct Certificates {
+    /// Self-signed certificate, read once: after dropping privileges the file may be unreadable.
+    own: Option<Vec<u8>>,
+}
+
+/// A certificate from a file.
+#[derive(Clone)]
+pub(super) struct Certificate {
+    pub(super) path: PathBuf,
+    /// The file of the certificate's key.
+    key: PathBuf,
+    /// The virtual host; `None` for the server's own certificate.
+    pub(super) host: Option<HostName>,
+    pub(super) tls: Tls,
+}
+
+/// The TLS configuration of a server.
+#[derive(Clone, Default)]
+pub(super) struct Loaded {
+    /// Everything that connections need; `None` without a certificate.
+    pub(super) tls: Option<Tls>,
+    /// `tls` without the certificates of hosts.
+    own: Option<Tls>,
+    /// Certificates from files, the server's own first.
+    pub(super) files: Vec<Certificate>,
+    /// Messages about files that cannot be used, and certificates outside their validity period.
+    pub(super) failures: Vec<String>,
+}
+
+impl Loaded {
+    /// Returns whether a certificate has replaced a different certificate of `former`.
+    pub(super) fn replaces(&self, former: &Self) -> bool {
+        let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
+        let own = self.tls.as_ref().zip(former.tls.as_ref());
+        own.is_some_and(|(new, old)| of(new) != of(old))
+            || self.files.iter().any(|file| file.replaces_one_of(former))
+    }
+}
+
+impl Certificate {
+    /// Returns whether this certificate has replaced a different certificate of the same host in
+    /// `former`.
+    pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
+        let mut same = former.files.iter().filter(|old| old.host == self.host);
+        same.any(|old| old.tls.certificate() != self.tls.certificate())
+    }
+}
+
+impl Loaded {
+    /// Returns the virtual host of each certificate (`None` for the server's own), with the expiry
+    /// of the certificate in seconds since 1970.
+    pub(super) fn ends(&self) -> Vec<(Option<String>, i64)> {
+        let end = |tls: &Tls| tls.not_after().map(|end| end.unix_seconds());
+        let own = self.tls.as_ref().and_then(end).map(|end| (None, end));
+        let hosts = self.files.iter().filter_map(|certificate| {
+            Some((Some(certificate.host.as_ref()?.to_string()), end(&certificate.tls)?))
+        });
+        own.into_iter().chain(hosts).collect()
+    }
+}
+
+impl Certificates {
+    /// Loads the certificates of `settings` from disk. Returns an empty configuration if the
+    /// settings name no certificate of the server. Creates the self-signed certificate if it is
+    /// missing.
+    ///
+    /// If the files of a host cannot be used and their paths have not changed, the host keeps its
+    /// certificate from `former`. An error of one host must not prevent changes to the others.
+    /// A certificate that was in use before stays in use although it has expired.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if a file is unusable, or if there is no directory for the self-signed
+    /// certificate. If the self-signed certificate cannot be read or written, returns `Local`. If
+    /// that certificate cannot be generated, returns `Unsupported`.
+    pub(super) fn load(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+        dates: Dates,
+    ) -> Result<Loaded, DaemonError> {
+        match self.load_own(settings, former, dates)? {
+            Some(own) => with_hosts(own, settings, former, dates),
+            None => Ok(Loaded::default()),
+        }
+    }
+
+    /// Loads the certificates again, for the same settings as `former`. Unlike
+    /// [`load`](Self::load), also keeps the server's own former certificate if its files cannot be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`load`](Self::load) if there is no former certificate to keep.
+    pub(super) fn renew(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+    ) -> Result<Loaded, DaemonError> {
+        let dates = Dates::Required;
+        match (self.load_own(settings, former, dates), &former.own) {
+            (Ok(Some(own)), _) => with_hosts(own, settings, former, dates),
+            (Ok(None), _) => Ok(Loaded::default()),
+            (Err(failure), Some(own)) => {
+                let kept = Usable { tls: own.clone(), fault: Some(kept(&failure.message)) };
+                with_hosts(kept, settings, former, dates)
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Returns the TLS settings with the server's own certificate.
+    fn load_own(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+        dates: Dates,
+    ) -> Result<Option<Usable>, DaemonError> {
+        let protection = &settings.tls;
+        let loaded = match (&protection.certificate, &protection.key) {
+            (Some(certificate), Some(key)) => {
+                Usable::from_files(certificate, key, former.own.as_ref(), dates)
+            }
+            _ if protection.self_signed => {
+                let pem = match self.own.take() {
+                    Some(pem) => pem,
+                    None => own(settings)?,
+                };
+                let loaded = Tls::from_pem(&pem, &pem);
+                if let Err(error) = &loaded {
+                    return Err(damaged(settings, error));
+                }
+                self.own = Some(pem);
+                loaded.map(|tls| Usable { tls, fault: None })
+            }
+            _ => return Ok(None),
+        };
+        let with_policies = |Usable { tls, fault }| {
+            with_policies(tls, protection).map(|tls| Some(Usable { tls, fault }))
+        };
+        loaded.and_then(with_policies).map_err(unusable)
+    }
+}
+
+/// A usable certificate, with a message if the clock is outside its validity period.
+struct Usable {
+    tls: Tls,
+    fault: Option<String>,
+}
+
+impl Usable {
+    /// Reads a certificate and its key; `former` is the certificate that they replace.
+    fn from_files(
+        certificate: &Path,
+        key: &Path,
+        former: Option<&Tls>,
+        dates: Dates,
+    ) -> Result<Self, TlsError> {
+        let (error, what_to_do) = match Tls::from_files(certificate, key) {
+            Ok(tls) => return Ok(Self { tls, fault: None }),
+            Err(error @ TlsError::Expired { .. }) => (error, "renew it"),
+            Err(error @ TlsError::NotYetValid { .. }) => (error, "check the clock"),
+            Err(error) => return Err(error),
+        };
+        let tls = Tls::from_files_ignoring_dates(certificate, key)?;
+        let may_be_used = match former {
+            Some(former) => former.certificate() == tls.certificate(),
+            None => dates == Dates::Reported,
+        };
+        if !may_be_used {
+            return Err(error);
+        }
+        let effect = "clients that verify certificates refuse the connection";
+        let fault = Some(format!("TLS: {}; {effect}; {what_to_do}", in_full(&error)));
+        Ok(Self { tls, fault })
+    }
+}
+
+/// Returns the message that a former certificate stays in use.
+pub(super) fn kept(why: &str) -> String {
+    format!("{why}; the previous certificate stays in use")
+}
+
+/// Returns the configuration with the server's own certificate and those of the virtual hosts.
+fn with_hosts(
+    own: Usable,
+    settings: &Settings,
+    former: &Loaded,
+    dates: Dates,
+) -> Result<Loaded, DaemonError> {
+    let Usable { tls: own, fault } = own;
+    let mut tls = own.clone();
+    let Protection { certificate, key, .. } = &settings.tls;
+    let of_server = certificate.clone().zip(key.clone());
+    let of_server =
+        of_server.map(|(path, key)| Certificate { path, key, host: None, tls: own.clone() });
+    let mut files: Vec<Certificate> = of_server.into_iter().collect();
+    let mut failures: Vec<String> = fault.into_iter().collect();
+    for (name, host) in settings.hosts.iter() {
+        let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else { continue };
+        let is_same = |other: &&Certificate| {
+            other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
+        };
+        let same = former.files.iter().find(is_same);
+        let in_use = same.map(|same| &same.tls);
+        let certificate = match Usable::from_files(path, key, in_use, dates).map_err(unusable) {
+            Ok(Usable { tls, fault }) => {
+                failures.extend(fault);
+                let (path, key) = (path.clone(), key.clone());
+                Certificate { path, key, host: Some(name.clone()), tls }
+            }
+            Err(failure) => {
+                let Some(same) = same else { return Err(failure) };
+                failures.push(kept(&failure.message));
+                same.clone()
+            }
+        };
+        tls = tls.host(name.clone(), &certificate.tls);
+        files.push(certificate);
+    }
+    Ok(Loaded { tls: Some(tls), own: Some(own), files, failures })
+}
+
+fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
+    let tls = tls
+        .control(protection.control)
+        .data(protection.data)
+        .session_reuse(protection.session_reuse)
+        .allow_missing_close_notify(protection.allow_missing_close_notify)
+        .min_version(protection.min_version)
+        .cert_user(protection.cert_user)
+        .exempt(protection.exempt.clone())
+        .auth_ssl_alias(protection.auth_ssl_alias)
+        .sscn_any(protection.sscn_any);
+    let tls = match &protection.client_ca {
+        Some(file) => tls.client_ca_file(file, protection.client_certificates)?,
+        None => tls,
+    };
+    let tls = match &protection.sscn_ca {
+        Some(file) => tls.sscn_ca_file(file)?,
+        None => tls,
+    };
+    protection.sscn_pins.iter().try_fold(tls, |tls, pin| tls.sscn_pin(pin))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unusable(error: TlsError) -> DaemonError {
+    DaemonError::configuration(format!("TLS: {}", in_full(&error)))
+}
+
+/// Returns the failure for a damaged self-signed certificate. The server does not replace the
+/// certificate automatically, because clients may have pinned its key.
+fn damaged(settings: &Settings, error: &TlsError) -> DaemonError {
+    let path = match state_directory(settings) {
+        Ok(directory) => shown_path(&directory.join(OWN)),
+        Err(failure) => return failure,
+    };
+    let what_to_do = "delete it to create a new one with another key";
+    DaemonError::configuration(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(error)))
+}
+
+/// Returns the directory where the server keeps files that it creates for itself.
+fn state_directory(settings: &Settings) -> Result<PathBuf, DaemonError> {
+    let variable = |name| settings.environment.get(name);
+    // systemd may name several directories; the first is used.
+    let by_systemd = variable("STATE_DIRECTORY")
+        .and_then(|all| std::env::split_paths(&all).next().filter(|path| path.is_absolute()));
+    let by_user =
+        || variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let by_home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let below = || by_user().or_else(by_home).map(|path| path.join("ftp-cli"));
+    by_systemd.or_else(below).ok_or_else(|| {
+        DaemonError::configuration(
+            "--tls-self-signed: no directory for the certificate: set STATE_DIRECTORY or HOME",
+        )
+    })
+}
+
+/// Returns the self-signed certificate and its key. Creates them if they are missing.
+fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
+    let directory = state_directory(settings)?;
+    let path = directory.join(OWN);
+    let failed = |error: &io::Error| DaemonError::local(shown_path(&path), error);
+    match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        other => return other.map_err(|error| failed(&error)),
+    }
+    let pem = self_signed(names(settings)).map_err(|why| {
+        DaemonError::new(DaemonErrorKind::Unsupported, format!("--tls-self-signed: {why}"))
+    })?;
+    let keep = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        // The file is readable only by its owner. It gets its final name only when it is complete
+        // and synced.
+        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+        file.write_all(pem.as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => fs::File::open(&directory)?.sync_all(),
+            // Another process created the file first.
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error.error),
+        }
+    };
+    keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))
+}
+
+/// Creates a key and a certificate for these names and addresses, as PEM with the key first.
+#[cfg(feature = "self-signed")]
+fn self_signed(names: Vec<String>) -> Result<String, String> {
+    crate::tls::self_signed_pem(names).map_err(|error| error.to_string())
+}
+
+/// Fails, because this build cannot create certificates.
+#[cfg(not(feature = "self-signed"))]
+fn self_signed(_names: Vec<String>) -> Result<String, String> {
+    Err("built without TLS".to_owned())
+}
+
+/// Returns the names and addresses for the self-signed certificate: those of this host that are
+/// known locally, and those in the settings.
+fn names(settings: &Settings) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned()];
+    names
+        .extend(fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()));
+    names.extend(wanted(settings));
+    names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
+    names.extend(outgoing().map(|address| address.to_string()));
+    names.retain(|name| is_name(name));
+    let mut known = Vec::new();
+    for name in names {
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    known
+}
+
+/// Returns whether a certificate can contain this name: an address, or a host name that is not just
+/// a number.
+fn is_name(name: &str) -> bool {
+    name.parse::<IpAddr>().is_ok() || HostName::parse(name.as_bytes()).is_ok()
+}
+
+/// Returns a name in the form that certificates use, in which IPv6 addresses have no brackets.
+fn plain_name(host: &HostName) -> String {
+    match host {
+        HostName::Domain(name) => name.clone(),
+        HostName::Address(address) => address.to_string(),
+    }
+}
+
+/// Returns the names that the settings require in the server's own certificate.
+fn wanted(settings: &Settings) -> Vec<String> {
+    let host = plain_name;
+    let with_own = |host: &Host| host.certificate.is_some();
+    let others = settings.hosts.iter().filter(|(_, host)| !with_own(host)).map(|(name, _)| name);
+    let mut names: Vec<String> = settings.host_names.iter().chain(others).map(host).collect();
+    match &settings.server.passive.address {
+        Some(PassiveAddress::Name(name)) => names.push(name.to_string()),
+        Some(PassiveAddress::Address(address)) => names.push(address.to_string()),
+        None => {}
+    }
+    let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
+    names.extend(hosts.filter(|host| !host.is_unspecified()).map(|host| host.to_string()));
+    names
+}
+
+/// Adds the findings of `--check` about the certificates.
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let settings = &config.settings;
+    let mut file = settings.tls.certificate.clone();
+    if settings.tls.self_signed {
+        match state_directory(settings) {
+            Ok(directory) => file = Some(directory.join(OWN)),
+            Err(failure) => {
+                return findings.fail(failure.kind, format_args!("{}", failure.message));
+            }
+        }
+    }
+    let Some(file) = file else { return };
+    let shown = shown_path(&file);
+    // A check creates nothing.
+    if settings.tls.self_signed && !file.exists() {
+        let what = "tls.self_signed: the first start will create a certificate";
+        return findings.ok(format_args!("{what} and keep it in {shown}"));
+    }
+    match Certificates::default().load(settings, &Loaded::default(), config.dates()) {
+        Ok(Loaded { failures, .. }) if !failures.is_empty() => {
+            for failure in failures {
+                findings.fail(DaemonErrorKind::Configuration, format_args!("{failure}"));
+            }
+        }
+        Ok(Loaded { tls, files, .. }) => {
+            if let Some(tls) = tls {
+                valid(settings, &tls, settings.tls.self_signed, &shown, findings);
+                misfits(&tls, &shown, settings, findings);
+            }
+            for Certificate { path, host, tls, .. } in &files {
+                let Some(host) = host else { continue };
+                valid(settings, tls, false, &shown_path(path), findings);
+                misfits_host(tls, path, host, findings);
+            }
+        }
+        Err(failure) => {
+            let kind = failure.kind;
+            let why = failure.message;
+            findings
+                .fail(kind, format_args!("{why}; the server will not start until this is fixed"));
+        }
+    }
+}
+
+/// Adds a finding that a certificate is valid, one if its issuer is missing, and one about its expiry
+/// unless the server created it.
+fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
+    let pin = tls.pin().unwrap_or_default();
+    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
+    if !tls.has_issuer() {
+        let why = "clients refuse it unless they trust its issuer itself";
+        let what_to_do = "install the whole chain, such as fullchain.pem";
+        findings
+            .warn(format_args!("{shown} lacks the certificate of its issuer: {why}; {what_to_do}"));
+    }
+    let Some(left) = seconds_left(tls).filter(|_| !is_created) else { return };
+    let validity = in_days(left);
+    if left >= SOON {
+        return findings.ok(format_args!("{shown} {validity}"));
+    }
+    let what_to_do = match settings.tls.watch.is_zero() {
+        true => "renew it, then send SIGHUP",
+        false => "renew it; the server will load the new one",
+    };
+    findings.warn(format_args!("{shown} {validity}; {what_to_do}"));
+}
+
+/// Returns the seconds until the certificate expires; negative after expiry.
+fn seconds_left(tls: &Tls) -> Option<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
+}
+
+/// Adds a finding if the certificate of a virtual host does not name that host.
+fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings) {
+    if !tls.is_for(&plain_name(host)) {
+        let key = key_of(host, "certificate");
+        let path = shown_path(path);
+        let what_to_do = "install a certificate for this host";
+        findings.warn(format_args!("{key}: {path} does not name {host}: {REFUSAL}; {what_to_do}"));
+    }
+}
+
+/// Adds a finding if the server's own certificate lacks names that the settings require.
+fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
+    let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
+    let mut misfits = wanted(settings);
+    misfits.retain(|name| counts(name) && !tls.is_for(name));
+    if misfits.is_empty() {
+        return;
+    }
+    let what_to_do = match settings.tls.self_signed {
+        true => "delete the file to create a new one with another key",
+        false => "install a certificate that contains all these names",
+    };
+    let misfits = misfits.join(", ");
+    findings.warn(format_args!("{shown} does not name {misfits}: {REFUSAL}; {what_to_do}"));
+}

@@ -1,0 +1,568 @@
+//! `--check`: prints the effective settings with their origins, then the findings: confirmations
+//! and problems.
+//!
+//! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
+//! the rest is checked as the final user. The first failure gives the exit code.
+
+mod programs;
+mod sockets;
+mod users;
+
+use std::fmt::{Arguments, Write};
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ftp_proto::AddressClass;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use self::sockets::RunningServer;
+use self::users::{all_homes, directories, users};
+use super::certificate;
+use super::config::{Config, MISSING, Settings, is_missing, outgoing};
+use super::logging::{LogTarget, SYSLOG};
+use super::stores::Stores;
+use super::user_storage::lack_of_walls;
+use crate::PassiveAddress;
+use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::values::shown_path;
+
+/// Largest number of ports or users that one finding names.
+const NAMED: usize = 5;
+
+/// The result of [`check`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The settings as TOML, each with its origin as a comment; then one line for each finding,
+    /// which begins with `ok`, `warn` or `fail`.
+    pub text: String,
+    /// The number of lines that begin with `fail`.
+    pub problems: usize,
+    /// The kind of the first problem.
+    pub kind: Option<DaemonErrorKind>,
+}
+
+/// Checks whether a daemon would work with this configuration. Binds the addresses for a moment,
+/// and tests object stores with test objects. `secrets` are further files that only the server
+/// should be able to read, each with its content, such as `a password`. Calls `once_bound` after
+/// the steps for which a daemon needs root, as [`Setup::once_bound`](super::Setup::once_bound) does.
+pub fn check(
+    config: &Config,
+    secrets: &[(&Path, &str)],
+    once_bound: impl FnOnce() -> io::Result<()>,
+) -> CheckReport {
+    let mut findings = Findings::below(format!("{config}\n"));
+    let settings = &config.settings;
+    certificate::check(config, &mut findings);
+    logs(settings, &mut findings);
+    files_in_reach(config, &mut findings);
+    readable(config, secrets, &mut findings);
+    let running = RunningServer::find(settings);
+    addresses(settings, running.as_ref(), &mut findings);
+    sockets::check(settings, running.as_ref(), &mut findings);
+    let stores = Stores::open(settings, None);
+    config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    if let Err(error) = once_bound() {
+        let words = format_args!("security.run_as: {error}");
+        findings.fail(DaemonErrorKind::Configuration, words);
+    }
+    config.lost().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    match stores {
+        Ok(stores) => stores.check(&mut findings),
+        Err(failure) => findings.fail(failure.kind, format_args!("{}", failure.message)),
+    }
+    let is_on_disk = all_homes(config).iter().any(|home| home.root.directory().is_some())
+        || !settings.auth.program.is_empty();
+    if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
+        let cure = "use a newer kernel, or \"best-effort\"";
+        let words = format_args!("security.confine: {why}; {cure}");
+        findings.fail(DaemonErrorKind::Local, words);
+    }
+    directories(config, &mut findings);
+    users(config, &mut findings);
+    rates(settings, &mut findings);
+    balancers(settings, &mut findings);
+    programs::check(settings, &mut findings);
+    if settings.server.passive.enabled {
+        ports(settings, running.is_some(), &mut findings);
+        too_few_ports(settings, &mut findings);
+        announced(settings, &mut findings);
+    }
+    CheckReport { text: findings.text, problems: findings.problems, kind: findings.kind }
+}
+
+/// Findings: lines of `ok`, `warn` or `fail`, each with a sentence.
+pub(super) struct Findings {
+    text: String,
+    problems: usize,
+    /// Kind of the first failure.
+    kind: Option<DaemonErrorKind>,
+}
+
+impl Findings {
+    /// Returns an empty list of findings that will follow `text`.
+    fn below(text: String) -> Self {
+        Self { text, problems: 0, kind: None }
+    }
+
+    pub(super) fn ok(&mut self, words: Arguments<'_>) {
+        self.push("ok", words);
+    }
+
+    pub(super) fn warn(&mut self, words: Arguments<'_>) {
+        self.push("warn", words);
+    }
+
+    /// Adds a failure, for which a daemon would not start or not work.
+    pub(super) fn fail(&mut self, kind: DaemonErrorKind, words: Arguments<'_>) {
+        self.push("fail", words);
+        self.problems += 1;
+        self.kind.get_or_insert(kind);
+    }
+
+    fn push(&mut self, kind: &str, words: Arguments<'_>) {
+        let _ = writeln!(self.text, "{kind:<5} {words}");
+    }
+}
+
+/// Checks each address to listen on.
+fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
+    for address in settings.all_listen() {
+        match TcpListener::bind(address) {
+            Ok(_) => findings.ok(format_args!("{address}: can listen")),
+            Err(_) if settings.freebind && is_missing(address) => {
+                findings.warn(format_args!("{address}: {MISSING}"));
+            }
+            Err(error) => {
+                let running = running.filter(|running| running.listens_on(address));
+                if let Some(RunningServer { process, .. }) = running.filter(|_| is_in_use(&error)) {
+                    let who = format_args!("the running server (process {process})");
+                    findings.ok(format_args!("{address}: {who} listens here"));
+                    continue;
+                }
+                let why = reason(&error);
+                findings.fail(
+                    DaemonErrorKind::Network,
+                    format_args!("{address}: cannot listen: {why}"),
+                );
+            }
+        }
+    }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
+}
+
+/// Returns why the server cannot listen on an address, and what to do.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program uses this port; stop it, or use another port".to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
+        }
+        ErrorKind::AddrNotAvailable => {
+            "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Returns the first few items of a list, separated by commas.
+fn first_of(all: &[String]) -> String {
+    match all.get(..NAMED) {
+        Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
+        _ => all.join(", "),
+    }
+}
+
+/// Checks whether all local users can read a secret file.
+fn readable(config: &Config, secrets: &[(&Path, &str)], findings: &mut Findings) {
+    let file = config.file().filter(|_| !config.settings.users.is_empty());
+    let of_hosts = config.settings.hosts.iter().map(|(_, host)| &host.key);
+    let keys = [&config.settings.tls.key].into_iter().chain(of_hosts).flatten();
+    let file = file.map(|path| (path, "the password hashes"));
+    let secrets = file.into_iter().chain(secrets.iter().copied());
+    let of_stores = config.settings.stores.iter().flat_map(|(_, store)| {
+        [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
+    });
+    let of_stores = of_stores.flatten().map(|path| (path, "the credentials of an object store"));
+    let of_ledger = config.settings.ledger.password_file.as_deref();
+    let of_ledger = of_ledger.map(|path| (path, "the password of the ledger"));
+    // A web identity token is left out: Kubernetes sets its mode, and lets all users read it.
+    let keys = keys.map(|key| (key.as_path(), "the private key"));
+    for (path, what) in secrets.chain(keys).chain(of_stores).chain(of_ledger) {
+        let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
+        if path.metadata().is_ok_and(is_open) {
+            let path = shown_path(path);
+            let what_to_do = "use chmod o-r";
+            findings.warn(format_args!(
+                "{path}: all users of this computer can read {what}; {what_to_do}"
+            ));
+        }
+    }
+}
+
+/// Checks for rates of 0, which users may take for "nothing allowed".
+fn rates(settings: &Settings, findings: &mut Findings) {
+    for (key, rate) in [
+        ("transfer.rate_per_session", settings.rate_per_session),
+        ("transfer.rate_per_user", settings.rate_per_user),
+    ] {
+        if rate == Some(0) {
+            let what_to_do = "to make that clear, leave the value empty";
+            findings.warn(format_args!("{key}: 0 means unlimited; {what_to_do}"));
+        }
+    }
+}
+
+/// Checks that the passive ports suffice for the allowed sessions.
+fn too_few_ports(settings: &Settings, findings: &mut Findings) {
+    let Some(ports) = &settings.server.passive.ports else { return };
+    let ports = ports.count();
+    let sessions = settings.server.limits.sessions;
+    let words = match sessions {
+        0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
+        _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
+        _ => return,
+    };
+    let what_to_do = "without a free port, transfers fail with 425; widen the range";
+    findings.warn(format_args!("passive.ports: only {ports} ports for {words}: {what_to_do}"));
+}
+
+/// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
+/// connections or more, and others need ports meanwhile.
+const FEW_PORTS: usize = 20;
+
+/// Checks that the logs can be written.
+fn logs(settings: &Settings, findings: &mut Findings) {
+    if let LogTarget::Syslog(_) = settings.log_target {
+        match fs::metadata(SYSLOG) {
+            Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
+            Err(error) => {
+                let what_to_do = "start a syslog daemon, or use another target";
+                let words = format_args!("log.target: {SYSLOG}: {error}; {what_to_do}");
+                findings.fail(DaemonErrorKind::Local, words);
+            }
+        }
+    }
+    for (key, path) in log_files(settings) {
+        let looked = match access(path, Access::WRITE_OK) {
+            // The server creates a missing file.
+            Err(Errno::NOENT) => {
+                access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
+            }
+            looked => looked,
+        };
+        let shown = shown_path(path);
+        match looked {
+            Ok(()) => findings.ok(format_args!("{key}: {shown} is writable")),
+            Err(error) => {
+                let what_to_do = match error {
+                    Errno::NOENT => "create its directory",
+                    _ => "fix the owner or mode, or use another file",
+                };
+                let words = format_args!("{key}: cannot write {shown}: {error}; {what_to_do}");
+                findings.fail(DaemonErrorKind::Local, words);
+            }
+        }
+    }
+}
+
+/// Returns the logs that are files, each with its key.
+fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
+    let events = settings.log_target.path().map(|path| ("log.target", path));
+    let transfers = settings.log_transfers.as_deref().map(|path| ("log.transfers", path));
+    events.into_iter().chain(transfers)
+}
+
+/// Checks that no user's directory contains a log, undelivered events, a program or a socket.
+fn files_in_reach(config: &Config, findings: &mut Findings) {
+    let letters = config.settings.hooks.dead_letters.as_deref();
+    let letters = letters.map(|path| ("hooks.dead_letters", path));
+    let programs = [
+        ("auth.program", config.settings.auth.program.first().map(Path::new)),
+        ("hooks.stored", config.settings.hooks.stored.first().map(Path::new)),
+        ("hooks.program", config.settings.hooks.program.as_deref()),
+    ];
+    let programs = programs.into_iter().filter_map(|(key, path)| Some((key, path?)));
+    let sockets = sockets::files(&config.settings);
+    for (key, path) in log_files(&config.settings).chain(letters).chain(programs).chain(sockets) {
+        in_reach(config, key, path, findings);
+    }
+}
+
+fn in_reach(config: &Config, key: &str, path: &Path, findings: &mut Findings) {
+    let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let found = match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(found), ..) => found,
+        (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
+    };
+    // If the path is a symbolic link, users with access to its directory could replace the link.
+    let places = [found, path.parent().map_or_else(PathBuf::new, in_full)];
+    let holds = |root: &Path| {
+        let root = in_full(root);
+        places.iter().any(|place| place.starts_with(&root))
+    };
+    let mut roots = all_homes(config);
+    roots.retain(|home| home.root.directory().is_some_and(holds));
+    let Some(root) = roots.first().map(|home| &home.root) else { return };
+    let more = if roots.iter().any(|home| home.root != *root) { " and others" } else { "" };
+    let path = shown_path(path);
+    let root = root.shown();
+    let what_to_do = "whose users could read or change it; use another place";
+    findings.warn(format_args!("{key}: {path} is in {root}{more}, {what_to_do}"));
+}
+
+/// Checks how many passive ports are available; without a range, names the kernel's range.
+fn ports(settings: &Settings, is_running: bool, findings: &mut Findings) {
+    let Some(ranges) = settings.server.passive.ports.as_ref() else {
+        return any_port(settings, findings);
+    };
+    let Some(host) = settings.all_listen().first().map(SocketAddr::ip) else { return };
+    let mut taken = Vec::new();
+    for port in ranges.iter() {
+        if let Err(error) = TcpListener::bind((host, port)) {
+            taken.push(format!("{port} ({})", error.kind()));
+        }
+    }
+    let all = ranges.count();
+    let free = ranges.count() - taken.len();
+    let named = first_of(&taken);
+    match (free, taken.is_empty()) {
+        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} ports are available")),
+        // The running server uses ports for its transfers.
+        (0, false) if !is_running => findings.fail(
+            DaemonErrorKind::Network,
+            format_args!("passive.ports: 0 of {all} ports are available: {named}; use other ports"),
+        ),
+        _ => {
+            findings.warn(format_args!(
+                "passive.ports: {free} of {all} ports are available; not available: {named}"
+            ));
+        }
+    }
+}
+
+/// Reports the ports that a firewall or NAT must open if no range is set.
+fn any_port(settings: &Settings, findings: &mut Findings) {
+    if settings.all_listen().iter().all(|at| at.ip().to_canonical().is_loopback()) {
+        return;
+    }
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
+    let low = low.trim();
+    let high = high.trim();
+    let why = "a firewall or NAT must open all of these ports; set a smaller range";
+    findings.ok(format_args!(
+        "passive.ports: not set, so the kernel's range applies, {low} to {high}: {why}"
+    ));
+}
+
+/// Checks that outside clients can reach the address that PASV announces.
+fn announced(settings: &Settings, findings: &mut Findings) {
+    match &settings.server.passive.address {
+        Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
+        Some(PassiveAddress::Name(name)) => match look_up(name) {
+            Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),
+            Ok(None) => findings.fail(
+                DaemonErrorKind::Network,
+                format_args!("passive.address: {name} has no IPv4 address; use a name that has one"),
+            ),
+            Err(error) => findings.fail(
+                DaemonErrorKind::Network,
+                format_args!(
+                    "passive.address: cannot resolve {name}: {error}; check the name and the resolver"
+                ),
+            ),
+        },
+        None => {
+            let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
+            match hosts.filter(|host| !host.is_loopback()).find_map(local) {
+                Some(address) => reach(address, "PASV", findings),
+                None => findings.ok(format_args!(
+                    "PASV can work only for clients on this computer: the server has only loopback IPv4 addresses"
+                )),
+            }
+        }
+    }
+}
+
+/// Checks that outside clients can reach an address; `whose` names in messages what announces it.
+fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
+    if AddressClass::of(address.into()) == AddressClass::Public {
+        return findings.ok(format_args!("{whose} announces {address}, which is public"));
+    }
+    let what_to_do = "set passive.address to the public address or name of the NAT";
+    findings.warn(format_args!(
+        "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
+    ));
+}
+
+fn look_up(name: &str) -> io::Result<Option<Ipv4Addr>> {
+    let found = (name, 0).to_socket_addrs()?.map(|address| address.ip().to_canonical());
+    Ok(found.into_iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }))
+}
+
+/// Returns the address that outside clients connect to, if the server listens on `host`.
+fn local(host: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V4(host) = host else {
+        return host.is_unspecified().then(outgoing).flatten();
+    };
+    if host.is_unspecified() { outgoing() } else { Some(host) }
+}
+
+/// Reports what load balancers must send, and warns if they cannot know this server's passive
+/// ports.
+fn balancers(settings: &Settings, findings: &mut Findings) {
+    let networks: Vec<String> =
+        settings.server.proxy_protocol.iter().map(ToString::to_string).collect();
+    if networks.is_empty() {
+        return;
+    }
+    let all = networks.join(", ");
+    findings.ok(format_args!(
+        "network.proxy_protocol: each connection from {all} must begin with a PROXY header; connections from other addresses must not"
+    ));
+    for network in networks.iter().filter(|network| network.ends_with("/0")) {
+        let why = "any client can forge its address; list only the addresses of the balancers";
+        findings
+            .warn(format_args!("network.proxy_protocol: {network} contains all addresses: {why}"));
+    }
+    if settings.server.passive.enabled && settings.server.passive.ports.is_none() {
+        let what_to_do = "set a different range for each server, and forward it with PROXY headers";
+        findings.warn(format_args!(
+            "passive.ports: a balancer can forward only ports that it knows; {what_to_do}"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use ftp_tests::wait::wait_until;
+
+    use super::*;
+
+    fn settings(assignments: &[&str]) -> Settings {
+        let mut settings = Settings::default();
+        assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
+        settings
+    }
+
+    /// Returns the findings, each with its kind and its sentence.
+    fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
+        let mut findings = Findings::below(String::new());
+        look(&mut findings);
+        let lines = findings.text.lines().map(|line| line.split_once(' ').unwrap());
+        lines.map(|(kind, words)| (kind.to_owned(), words.trim().to_owned())).collect()
+    }
+
+    #[test]
+    fn an_address_in_use_is_reported() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
+        let found = found(|findings| addresses(&settings(&[&both]), None, findings));
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| &**kind).collect();
+        assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
+        assert!(found[0].1.contains("another program uses this port"), "{found:?}");
+        assert!(found[2].1.contains("not an address of this computer"), "{found:?}");
+    }
+
+    #[test]
+    fn available_passive_ports_are_counted() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let at = |assignment: &str| {
+            found(|findings| ports(&settings(&[assignment]), false, findings))
+                .pop()
+                .unwrap_or_default()
+        };
+        let (kind, words) = at(&format!("passive.ports={port}"));
+        assert_eq!(kind, "fail");
+        assert!(words.contains(&format!("0 of 1 ports are available: {port}")), "{words}");
+        drop(taken);
+        let free = ("ok".into(), "passive.ports: 1 of 1 ports are available".into());
+        wait_until("the port is free", || at(&format!("passive.ports={port}")) == free);
+        assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
+        let (kind, words) = at("listen.addresses=192.168.0.9:21");
+        assert!(kind == "ok" && words.contains("must open all of these ports"), "{kind} {words}");
+    }
+
+    #[test]
+    fn an_unreachable_announced_address_is_reported() {
+        for (assignments, want, words) in [
+            (&["passive.address=10.0.0.5"][..], "warn", "10.0.0.5, which no client"),
+            (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
+            (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
+            (&["passive.address=x.invalid"], "fail", "x.invalid"),
+            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "on this computer"),
+            (&["listen.addresses=192.168.0.9:21"], "warn", "PASV announces 192.168.0.9"),
+            (&["listen.addresses=8.8.8.8:21"], "ok", "PASV announces 8.8.8.8"),
+        ] {
+            let found = &found(|findings| announced(&settings(assignments), findings))[0];
+            assert_eq!(found.0, want, "{found:?}");
+            assert!(found.1.contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_file_must_be_writable() {
+        let root = tempfile::tempdir().unwrap();
+        let looked = |settings: &Settings| found(|findings| logs(settings, findings));
+        let at = |path: &Path| {
+            let path = path.display();
+            let keys = [format!("log.transfers={path}"), format!("log.target=file:{path}")];
+            let [transfers, target] = keys.map(|set| looked(&settings(&[&set])).remove(0));
+            assert_eq!(transfers.0, target.0);
+            assert_eq!(transfers.1.replace("log.transfers", "log.target"), target.1);
+            transfers
+        };
+        assert!(looked(&settings(&[])).is_empty());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for path in [file.path(), &root.path().join("new")] {
+            let found = at(path);
+            assert_eq!(found.0, "ok", "{found:?}");
+        }
+        assert!(!root.path().join("new").exists(), "to look makes nothing");
+        let found = at(&root.path().join("none/new"));
+        assert_eq!(found.0, "fail", "{found:?}");
+        assert!(found.1.contains("No such file"), "{found:?}");
+    }
+
+    #[test]
+    fn proxy_protocol_from_everywhere_or_without_ports_is_reported() {
+        let found = |assignments: &[&str]| {
+            let mut settings = Settings::default();
+            assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
+            let mut findings = Findings::below(String::new());
+            balancers(&settings, &mut findings);
+            findings.text
+        };
+        let kinds = |assignments: &[&str]| -> Vec<String> {
+            let text = found(assignments);
+            text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+        };
+        let one = "network.proxy_protocol=10.0.0.1";
+        let ports = "passive.ports=50000-50099";
+        assert!(kinds(&[ports]).is_empty());
+        assert_eq!(kinds(&[one, ports]), ["ok"]);
+        assert_eq!(kinds(&[one, "passive.enabled=false"]), ["ok"]);
+        assert_eq!(kinds(&[one]), ["ok", "warn"]);
+        let everywhere = "network.proxy_protocol=10.0.0.1,0.0.0.0/0,::/0";
+        assert_eq!(kinds(&[everywhere, ports]), ["ok", "warn", "warn"]);
+        let text = found(&[one, ports]);
+        assert!(text.contains("each connection from 10.0.0.1/32 must begin"), "{text}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Checks the operator's programs for `--check`.
+
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::Findings;
+use crate::daemon::config::{HookSettings, Settings};
+use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::values::{show, shown_path};
+
+/// Checks that the programs can be started, and that the server can write dead letters.
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+    hooks(&settings.hooks, findings);
+    let Some(path) = settings.auth.program.first() else { return };
+    check_program("auth.program", Path::new(path), findings);
+    let timeout = settings.auth.timeout;
+    let login = settings.server.timeouts.login;
+    if timeout > login {
+        let (timeout, login) = (show(timeout), show(login));
+        findings.warn(format_args!(
+            "auth.timeout: {timeout} has no effect: logins time out after {login} (timeouts.login)"
+        ));
+    }
+}
+
+fn hooks(settings: &HookSettings, findings: &mut Findings) {
+    if let Some(path) = settings.stored.first() {
+        check_program("hooks.stored", Path::new(path), findings);
+    }
+    if let Some(path) = &settings.program {
+        check_program("hooks.program", path, findings);
+    }
+    if let Some(path) = &settings.dead_letters {
+        directory(path, findings);
+    }
+}
+
+fn directory(path: &Path, findings: &mut Findings) {
+    let shown = shown_path(path);
+    // Reading is needed too, because the server counts the files.
+    match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) if path.is_dir() => {
+            findings.ok(format_args!("hooks.dead_letters: {shown} is readable and writable"));
+        }
+        Ok(()) => {
+            findings.fail(
+                DaemonErrorKind::Local,
+                format_args!("hooks.dead_letters: {shown} is not a directory; use a directory"),
+            );
+        }
+        Err(error) => {
+            let what_to_do = "create it, or fix its owner or mode";
+            let words = format_args!(
+                "hooks.dead_letters: cannot read and write {shown}: {error}; {what_to_do}"
+            );
+            findings.fail(DaemonErrorKind::Local, words);
+        }
+    }
+}
+
+/// Checks that the program in the setting `key` can be started.
+fn check_program(key: &str, path: &Path, findings: &mut Findings) {
+    let shown = shown_path(path);
+    match access(path, Access::EXEC_OK) {
+        Ok(()) if path.is_file() => {
+            findings.ok(format_args!("{key}: {shown} is executable"));
+        }
+        Ok(()) => {
+            findings.fail(
+                DaemonErrorKind::Local,
+                format_args!("{key}: {shown} is not a program; use an executable file"),
+            );
+        }
+        Err(error) => {
+            let what_to_do = "fix its owner or mode, or use another program";
+            let words = format_args!("{key}: cannot start {shown}: {error}; {what_to_do}");
+            findings.fail(DaemonErrorKind::Local, words);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_must_be_readable_and_writable() {
+        let here = tempfile::tempdir().unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        for (mode, is_enough) in [(0o700, true), (0o300, is_root), (0o500, is_root)] {
+            set_permissions(here.path(), Permissions::from_mode(mode)).unwrap();
+            let mut findings = Findings::below(String::new());
+            directory(here.path(), &mut findings);
+            assert_eq!(findings.kind.is_none(), is_enough, "{mode:o}: {}", findings.text);
+        }
+        set_permissions(here.path(), Permissions::from_mode(0o700)).unwrap();
+        let mut findings = Findings::below(String::new());
+        directory(&here.path().join("missing"), &mut findings);
+        assert!(findings.text.contains("cannot read and write "), "{}", findings.text);
+    }
+}

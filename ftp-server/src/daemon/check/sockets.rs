@@ -1,0 +1,201 @@
+//! Checks the control socket and the address of the metrics for `--check`.
+
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::Findings;
+use super::{is_in_use, reason};
+use crate::daemon::config::{MISSING, Settings, is_missing};
+use crate::daemon::control::{ControlRequest, ControlStyle, ask};
+use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::local_socket::is_stale;
+use crate::daemon::metrics::MetricsAddress;
+use crate::daemon::values::shown_path;
+
+/// Checks that the process can bind the control socket and the address of the metrics, and that it
+/// can give the control socket to `control.group`.
+pub(super) fn check(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
+    for (key, path) in files(settings) {
+        file(key, path, running, findings);
+    }
+    if let Some(group) =
+        settings.control_group.as_ref().filter(|_| settings.control_socket.is_some())
+        && !group.is_ours()
+    {
+        let what_to_do = "add the user to the group, or use another group";
+        let words = format_args!(
+            "control.group: the server's user is not in group \"{group}\"; {what_to_do}"
+        );
+        findings.fail(DaemonErrorKind::Local, words);
+    }
+    if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
+        metrics(address, settings.freebind, running, findings);
+    }
+}
+
+/// Returns the Unix sockets, each with its key.
+pub(super) fn files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
+    let control = settings.control_socket.as_deref().map(|path| ("control.socket", path));
+    let metrics = settings.metrics.as_ref().and_then(MetricsAddress::path);
+    control.into_iter().chain(metrics.map(|path| ("metrics.listen", path)))
+}
+
+fn file(key: &str, path: &Path, running: Option<&RunningServer>, findings: &mut Findings) {
+    let shown = shown_path(path);
+    if let Err(error) = is_stale(path) {
+        if let Some(running) = running.filter(|_| is_in_use(&error)) {
+            return in_use(key, &shown, running, findings);
+        }
+        let words = format_args!("{key}: {shown}: {error}; use another path");
+        return findings.fail(DaemonErrorKind::Local, words);
+    }
+    let mut fail = |why: &str, what_to_do: &str| {
+        findings.fail(DaemonErrorKind::Local, format_args!("{key}: {shown}: {why}; {what_to_do}"));
+    };
+    // The server creates the socket's file, and replaces the file of a server that has ended.
+    match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => findings.ok(format_args!("{key}: {shown} can be created")),
+        Err(Errno::NOENT) => {
+            fail("its directory is missing", "create the directory, or use another path");
+        }
+        Err(error) => fail(&error.to_string(), "fix the owner or mode of its directory"),
+    }
+}
+
+/// Reports an address that a server uses while the server of these settings runs.
+fn in_use(key: &str, address: &dyn Display, running: &RunningServer, findings: &mut Findings) {
+    let process = &running.process;
+    findings.ok(format_args!("{key}: {address} is in use; the server runs (process {process})"));
+}
+
+fn metrics(
+    address: SocketAddr,
+    freebind: bool,
+    running: Option<&RunningServer>,
+    findings: &mut Findings,
+) {
+    match TcpListener::bind(address) {
+        Ok(_) => findings.ok(format_args!("metrics.listen: {address}: can listen")),
+        Err(_) if freebind && is_missing(address) => {
+            findings.warn(format_args!("metrics.listen: {address}: {MISSING}"));
+        }
+        Err(error) => {
+            if let Some(running) = running.filter(|_| is_in_use(&error)) {
+                return in_use("metrics.listen", &address, running, findings);
+            }
+            let why = reason(&error);
+            let words = format_args!("metrics.listen: {address}: cannot listen: {why}");
+            findings.fail(DaemonErrorKind::Network, words);
+        }
+    }
+}
+
+/// Time limit for the answer of the running server.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// A server that answers on the control socket of the settings.
+pub(super) struct RunningServer {
+    pub(super) process: String,
+    addresses: Vec<SocketAddr>,
+}
+
+impl RunningServer {
+    /// Asks the control socket; `None` without an answer.
+    pub(super) fn find(settings: &Settings) -> Option<Self> {
+        let path = settings.control_socket.as_deref()?;
+        let answer = ask(path, &ControlRequest::Status(ControlStyle::Text), LIMIT).ok()?;
+        let text = answer.outcome.ok()?;
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let addresses = field("addresses: ")?.split(' ').filter_map(|it| it.parse().ok());
+        Some(Self { process: field("process: ")?.to_owned(), addresses: addresses.collect() })
+    }
+
+    /// Returns whether the server listens on an address, or on all addresses with the same port.
+    pub(super) fn listens_on(&self, address: SocketAddr) -> bool {
+        let any = |address: SocketAddr| address.ip().to_canonical().is_unspecified();
+        self.addresses.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip().to_canonical() == address.ip().to_canonical()
+                    || any(*own)
+                    || any(address))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn found(assignments: &[String]) -> Vec<String> {
+        let mut settings = Settings::default();
+        assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
+        let mut findings = Findings::below(String::new());
+        check(&settings, None, &mut findings);
+        findings.text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn sockets_that_cannot_be_created_are_reported() {
+        let here = tempfile::tempdir().unwrap();
+        let path = |name: &str| here.path().join(name).display().to_string();
+        assert!(found(&[]).is_empty());
+        std::fs::write(path("file"), "content").unwrap();
+        let live = UnixListener::bind(path("live")).unwrap();
+        drop(UnixListener::bind(path("stale")).unwrap());
+        for key in ["control.socket=", "metrics.listen=unix:"] {
+            for (name, want) in [
+                ("new", "ok    KEY: PATH can be created"),
+                ("stale", "ok    KEY: PATH can be created"),
+                ("live", "fail  KEY: PATH: another server listens there; use another path"),
+                ("file", "fail  KEY: PATH: not a socket; use another path"),
+                (
+                    "none/socket",
+                    "fail  KEY: PATH: its directory is missing; create the directory, or use \
+                     another path",
+                ),
+            ] {
+                let (word, _) = key.split_once('=').unwrap();
+                let want = want.replace("KEY", word).replace("PATH", &path(name));
+                assert_eq!(found(&[format!("{key}{}", path(name))]), [want]);
+            }
+        }
+        drop(live);
+        assert!(!Path::new(&path("new")).exists() && Path::new(&path("stale")).exists());
+    }
+
+    #[test]
+    fn a_metrics_address_in_use_or_missing_is_reported() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = |address: &str| format!("metrics.listen={address}");
+        let at = |assignments: &[String]| found(assignments).pop().unwrap();
+        let line = at(&[listen(&taken.local_addr().unwrap().to_string())]);
+        assert!(line.starts_with("fail  metrics.listen: 127.0.0.1:"), "{line}");
+        assert!(line.contains("another program uses this port"), "{line}");
+        assert!(at(&[listen("127.0.0.1:0")]).starts_with("ok "));
+        // Reserved for documentation: no computer has it.
+        let missing = listen("192.0.2.77:9121");
+        let line = at(std::slice::from_ref(&missing));
+        assert!(line.starts_with("fail ") && line.contains("listen.freebind"), "{line}");
+        assert!(at(&["listen.freebind=true".to_owned(), missing]).starts_with("warn "));
+    }
+
+    #[test]
+    fn a_control_group_without_the_user_is_reported() {
+        let socket = |more: &str| {
+            let here = tempfile::tempdir().unwrap();
+            found(&[format!("control.socket={}/socket", here.path().display()), more.to_owned()])
+        };
+        let own = rustix::process::getegid().as_raw();
+        assert_eq!(socket(&format!("control.group={own}")).len(), 1);
+        // Root may give files to any group.
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(socket("control.group=54321").len(), if is_root { 1 } else { 2 });
+    }
+}

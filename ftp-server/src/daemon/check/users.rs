@@ -1,0 +1,395 @@
+//! Checks users and their directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{Access, access};
+
+use super::{Findings, first_of};
+use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
+use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::toml_text::shown;
+use crate::daemon::values::shown_path;
+use crate::{PartialPolicy, Rights, VirtualPath};
+
+/// A root that users log in to.
+pub(super) struct CheckedRoot {
+    /// The user or setting that the root belongs to, as messages name it.
+    whose: String,
+    pub(super) root: Root,
+    /// Rights of the users in the root.
+    rights: Rights,
+    /// Whether the directory is created at the first login.
+    is_made: bool,
+}
+
+pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
+    let mut all = Vec::new();
+    for (name, user) in config.users_of_file() {
+        all.push(CheckedRoot {
+            whose: format!("user {}", shown(name)),
+            root: user.root.clone(),
+            rights: user.all_rights(),
+            is_made: user.create_home,
+        });
+    }
+    if let Some((root, rights)) = config.anonymous() {
+        let (whose, root) = (ANONYMOUS.to_owned(), root.clone());
+        all.push(CheckedRoot { whose, root, rights, is_made: false });
+    }
+    all.extend(homes_at_hosts(config));
+    if let Some(quick) = &config.quick {
+        let (whose, root) = ("DIR".to_owned(), Root::from(&*quick.root));
+        all.push(CheckedRoot { whose, root, rights: quick.rights, is_made: false });
+    }
+    all
+}
+
+/// Returns each user's root at the virtual hosts that set one.
+fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
+    let mut all = Vec::new();
+    let mut known = BTreeSet::new();
+    for (name, host) in config.settings.hosts.iter() {
+        let mut add = |user: &str, rights, is_made| {
+            let Ok(Some(root)) = host.root_of(user) else { return };
+            if host.admits(user) && known.insert((root.clone(), user.to_owned())) {
+                let whose = format!("{} (user {})", key_of(name, "root"), shown(user));
+                all.push(CheckedRoot { whose, root, rights, is_made });
+            }
+        };
+        for (user, settings) in config.users_of_file() {
+            add(user, settings.all_rights(), settings.create_home);
+        }
+        if let Some((_, rights)) = config.anonymous() {
+            add(ANONYMOUS, rights, false);
+        }
+    }
+    all
+}
+
+/// Checks that the process can use each user's directory as the user's rights require.
+pub(super) fn directories(config: &Config, findings: &mut Findings) {
+    let run_as = config.settings.run_as.as_ref();
+    let who =
+        run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
+    let homes = all_homes(config);
+    let made = homes.iter().filter(|home| home.is_made).filter_map(|home| home.root.directory());
+    let made: BTreeSet<&Path> = made.collect();
+    let mut good = 0;
+    mounts(&config.users_of_file(), &who, findings);
+    whole_disk(&homes, &config.users_of_file(), findings);
+    for CheckedRoot { whose, root, rights, .. } in &homes {
+        // The check of the stores covers objects.
+        let Some(root) = root.directory() else { continue };
+        let lack = match made.contains(root) && !root.exists() {
+            true => lack_for_new(root, &who),
+            false => lack(root, *rights, &who),
+        };
+        match lack {
+            None => good += 1,
+            Some(lack) => {
+                let words = format_args!("{whose}: {}: {lack}", shown_path(root));
+                findings.fail(DaemonErrorKind::Local, words);
+            }
+        }
+    }
+    if good > 0 {
+        let what = "users' directories with sufficient permissions";
+        findings.ok(format_args!("{what}: {good}"));
+    }
+}
+
+/// Checks the directories that are mounted into users' trees. A missing directory does not prevent
+/// logins: a disk may be connected later.
+fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
+    for (name, user) in users {
+        for MountPoint { path, root } in &user.mounts {
+            let Some(directory) = root.directory() else { continue };
+            let whose = format!("user {}: mounts: \"{path}\"", shown(name));
+            let shown = shown_path(directory);
+            let until = match directory.metadata() {
+                Err(error) if error.kind() != ErrorKind::PermissionDenied => error.to_string(),
+                Ok(metadata) if !metadata.is_dir() => "not a directory".to_owned(),
+                _ => {
+                    if let Some(lack) = lack(directory, user.rights_below(path), who) {
+                        findings
+                            .fail(DaemonErrorKind::Local, format_args!("{whose}: {shown}: {lack}"));
+                    }
+                    continue;
+                }
+            };
+            findings.warn(format_args!("{whose}: {shown}: {until}; clients get 550 there"));
+        }
+        overlaps(name, user, findings);
+    }
+}
+
+/// Checks for users whose tree contains the whole disk.
+fn whole_disk(homes: &[CheckedRoot], users: &[(&String, &User)], findings: &mut Findings) {
+    let is_top = |root: &Root| {
+        let directory = root.directory().and_then(|path| path.canonicalize().ok());
+        directory.is_some_and(|path| path == Path::new("/"))
+    };
+    let roots = homes.iter().filter(|home| is_top(&home.root)).map(|home| home.whose.clone());
+    let mounts = users.iter().flat_map(|(name, user)| {
+        let mounts = user.mounts.iter().filter(|mount| is_top(&mount.root));
+        mounts.map(|mount| format!("user {}: mounts: \"{}\"", shown(name), mount.path))
+    });
+    for whose in roots.chain(mounts) {
+        let why = "the whole disk: clients reach all files that the server can read; use another directory";
+        findings.warn(format_args!("{whose}: / is {why}"));
+    }
+}
+
+/// Checks for directories of a user that overlap: one contains the other, or both are the same.
+/// Clients can rename the inner directory, so that the next login finds another directory in its
+/// place. Files stored through a mount count towards the root's quota only after the next daily
+/// count.
+fn overlaps(name: &str, user: &User, findings: &mut Findings) {
+    let name = shown(name);
+    let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
+    let root_place = canonical(&root);
+    let mounts: Vec<_> = user.mounts.iter().filter_map(canonical).collect();
+    for (inner, directory) in mounts.iter().chain(&root_place) {
+        let is_outer = |(outer, around): &&(&MountPoint, PathBuf)| {
+            let lies_in_it = directory != around && directory.starts_with(around);
+            lies_in_it && user.rights_below(&outer.path).contains(Rights::RENAME)
+        };
+        let Some((outer, _)) = mounts.iter().chain(&root_place).find(is_outer) else { continue };
+        let whose = match inner.path.is_root() {
+            true => "root".to_owned(),
+            false => format!("mounts: \"{}\"", inner.path),
+        };
+        let [inner, outer] = [inner, outer].map(|place| place.root.shown());
+        let why = "clients can rename the inner directory; \
+                   use directories that do not contain each other";
+        findings.warn(format_args!("user {name}: {whose}: {inner} lies in {outer}: {why}"));
+    }
+    let Some((_, root)) = root_place.filter(|_| user.quota > 0 || user.max_files > 0) else {
+        return;
+    };
+    let is_shared = |directory: &Path| directory.starts_with(&root) || root.starts_with(directory);
+    for (mount, _) in mounts.iter().filter(|(_, directory)| is_shared(directory)) {
+        let shown = mount.root.shown();
+        let why = "files stored through the mount count towards the quota only after the next daily \
+             count";
+        let path = &mount.path;
+        findings.warn(format_args!(
+            "user {name}: mounts: \"{path}\": {shown} overlaps the root: {why}"
+        ));
+    }
+}
+
+/// Returns a mount point and the canonical path of its directory, if the directory exists.
+fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
+    Some((place, place.root.directory()?.canonicalize().ok()?))
+}
+
+/// Returns why the process cannot give users these rights in a directory, and what to do. `who` is
+/// the user of the process, for messages.
+fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
+    match root.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Some("not a directory; correct the path, because logins fail".to_owned()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Some(format!(
+                "{who} cannot read it: fix the owner or mode of the directory and its parents"
+            ));
+        }
+        Err(error) => {
+            return Some(format!("{error}; logins fail until the directory exists"));
+        }
+    }
+    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
+    let has = |one: &Rights| rights.contains(*one);
+    let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
+    if reads && !may(Access::READ_OK) {
+        return Some(format!(
+            "{who} cannot read it: fix the owner or mode of the directory and its parents"
+        ));
+    }
+    let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
+    if changes && !may(Access::WRITE_OK) {
+        return Some(format!(
+            "{who} cannot write here: fix the owner or mode, or remove the rights to change files"
+        ));
+    }
+    None
+}
+
+/// Returns why the process cannot create a directory at the first login.
+fn lack_for_new(root: &Path, who: &str) -> Option<String> {
+    let parent = root.parent().unwrap_or(root);
+    let is_denied = access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err();
+    is_denied.then(|| {
+        let parent = shown_path(parent);
+        format!(
+            "missing, and {who} cannot create it in {parent}; create the directory, or fix the owner or mode of {parent}"
+        )
+    })
+}
+
+/// Checks for settings of users that have no effect or an unexpected one.
+pub(super) fn users(config: &Config, findings: &mut Findings) {
+    let mut users = config.users_of_file();
+    for (name, user) in users.iter().filter(|(_, user)| !user.all_rights().contains(Rights::MKDIR))
+    {
+        let name = shown(name);
+        if user.mkdir_parents {
+            let why = "mkdir_parents has no effect: the rights lack mkdir; add mkdir to the rights";
+            findings.warn(format_args!("user {name}: {why}"));
+        }
+        if user.mkdir_existing_ok {
+            let why =
+                "mkdir_existing_ok has no effect: the rights lack mkdir; add mkdir to the rights";
+            findings.warn(format_args!("user {name}: {why}"));
+        }
+    }
+    let now = SystemTime::now();
+    for (name, user) in &users {
+        if let Some(expires) = user.expires.filter(|expires| expires.end() <= now) {
+            let name = shown(name);
+            findings.warn(format_args!("user {name}: expired ({expires}); logins fail"));
+        }
+    }
+    in_stores(&users, findings);
+    hosts(config, findings);
+    for group in config.settings.users.idle_groups() {
+        findings.warn(format_args!("groups.{group}: no user is in this group"));
+    }
+    let is_anonymous =
+        |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    for (name, _) in users.iter().filter(|(name, _)| config.lets_anyone_in() && is_anonymous(name))
+    {
+        let why = "clients that send this name in another letter case log in anonymously, without a password; rename the user";
+        findings.warn(format_args!("user {}: {why}", shown(name)));
+    }
+    rules(&users, findings);
+    let partial = config.settings.local.partial;
+    users.retain(|(_, user)| user.partial.unwrap_or(partial) == PartialPolicy::Resume);
+    shared_roots(&users, findings);
+}
+
+/// Warns about settings that apply only to files on disk, for users whose root is in a store.
+fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
+    for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
+        for key in ["create_home", "umask", "sync"] {
+            if user.origins.of(key) != "default" {
+                let (name, root) = (shown(name), user.root.shown());
+                findings
+                    .warn(format_args!("user {name}: {key} has no effect in {root}; remove it"));
+            }
+        }
+    }
+}
+
+/// Checks for virtual hosts where all users share one root, and for those that admit no user.
+fn hosts(config: &Config, findings: &mut Findings) {
+    for (name, host) in config.settings.hosts.iter() {
+        let is_shared = host.root.as_ref().is_some_and(|root| !root.to_string().contains('%'));
+        if host.users.as_ref().is_some_and(Vec::is_empty) {
+            let users = key_of(name, "users");
+            let why = "the list is empty: no user can log in at this host";
+            findings.warn(format_args!("{users}: {why}; remove the key to admit all"));
+        }
+        if is_shared && host.users.is_none() {
+            let key = key_of(name, "root");
+            let why = "all users work in this directory, each with their own rights";
+            let what_to_do = format!("list the users in {}", key_of(name, "users"));
+            findings.warn(format_args!("{key}: {why}; to restrict this, {what_to_do}"));
+        }
+    }
+}
+
+/// Checks for rules in `directories` whose path is not a directory.
+fn rules(users: &[(&String, &User)], findings: &mut Findings) {
+    let has_directory = |user: &User| user.root.directory().is_none_or(Path::is_dir);
+    for (name, user) in users.iter().filter(|(_, user)| has_directory(user)) {
+        for rule in &user.directories {
+            let (root, path) = user.place(&rule.path);
+            let Some(root) = root.directory() else { continue };
+            // A mount point does not need to exist in the root.
+            let leads_to_mount =
+                user.mounts.iter().any(|mount| mount.path.is_at_or_below(&rule.path));
+            // The check of the mounts reports a missing mounted directory.
+            let is_checked = root.is_dir() && !leads_to_mount;
+            if let Some(why) = fault_in(root, &path).filter(|_| is_checked) {
+                let name = shown(name);
+                findings.warn(format_args!("user {name}: directories: \"{}\": {why}", rule.path));
+            }
+        }
+    }
+}
+
+/// Returns why the path of a rule is not a directory inside the root, and what to do.
+fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
+    let mut place = root.to_owned();
+    for part in Path::new(OsStr::from_bytes(path.relative())) {
+        place.push(part);
+        let fault = match place.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => continue,
+            Ok(metadata) if metadata.is_symlink() => {
+                "is a symbolic link, and the rule does not cover its target; use the target's path"
+            }
+            Ok(_) => "is not a directory; correct the path",
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "is missing; create it or correct the path"
+            }
+            // Without access, the file type is unknown. `lack` reports a root without access.
+            Err(_) => return None,
+        };
+        return Some(format!("{} {fault}", shown_path(&place)));
+    }
+    None
+}
+
+/// Checks for users who share a directory: none of them can resume another's upload.
+fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
+    let mut roots: BTreeMap<Root, Vec<String>> = BTreeMap::new();
+    // Users who can only create files, as in a drop box, cannot resume uploads.
+    let keeps_partials = |rights: Rights| {
+        let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
+        may_resume && rights.contains(Rights::CREATE)
+    };
+    for (name, user) in users.iter().filter(|(_, user)| keeps_partials(user.all_rights())) {
+        let in_full = user.root.directory().and_then(|path| path.canonicalize().ok());
+        let root = in_full.map_or_else(|| user.root.clone(), Root::Directory);
+        roots.entry(root).or_default().push(shown(name));
+    }
+    for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
+        let names = first_of(names);
+        let root = root.shown();
+        let why = "only the user who started an interrupted upload can resume it";
+        findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_home_directory_must_exist_and_allow_the_granted_rights() {
+        let root = tempfile::tempdir().unwrap();
+        let lack = |path: &Path, rights| lack(path, rights, "it");
+        assert_eq!(lack(root.path(), Rights::FULL), None);
+        let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
+        assert!(missing.contains("until the directory exists"), "{missing}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
+        // Root may ignore the mode.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
+        let is_writable = fs::write(root.path().join("x"), "").is_ok();
+        let lack_of = |rights| lack(root.path(), rights);
+        assert_eq!(lack_of(Rights::WRITE).is_none(), is_writable);
+        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot write here"));
+        assert_eq!(lack_of(Rights::READ), None);
+    }
+}

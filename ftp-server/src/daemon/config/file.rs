@@ -1,0 +1,276 @@
+//! Reads a configuration file in TOML into [`Settings`], and reports its errors, each with the line
+//! and the column.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::Escaped;
+use toml::de::DeTable;
+
+use super::layers::Table;
+use super::reader::Reader;
+use super::table::Settings;
+use super::user::User;
+use crate::daemon::error::{DaemonError, DaemonErrorKind};
+use crate::daemon::toml_text::{Lines, shown};
+use crate::daemon::values;
+use crate::daemon::values::counted;
+
+/// Maximum size of a configuration file, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Largest number of errors that are reported for one file.
+const MOST: usize = 100;
+
+/// Whether the file is read for the first time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reading {
+    First,
+    /// A reload. A pipe would be empty by now, and reading it might block forever.
+    Again,
+}
+
+/// A configuration file as text.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Name in messages and origins.
+    pub(crate) name: String,
+    text: String,
+}
+
+impl File {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read, or if a reload finds that it is not a regular
+    /// file. Returns `Usage` if the file is too large or not UTF-8.
+    pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, DaemonError> {
+        let name = Escaped(path.as_bytes()).to_string();
+        let failed = |error| DaemonError::local(&name, &error);
+        if reading == Reading::Again && !fs::metadata(path).map_err(failed)?.is_file() {
+            let why = "not a regular file, so it cannot be reloaded";
+            return Err(DaemonError::new(DaemonErrorKind::Local, format!("{name}: {why}")));
+        }
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST {
+            let most = values::show_size(&LARGEST);
+            return Err(DaemonError::configuration(format!(
+                "{name}: too large: expected at most {most}"
+            )));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let bytes = error.as_bytes();
+                let good = bytes.get(..valid).and_then(|good| str::from_utf8(good).ok());
+                let (line, column) = Lines::of(good.unwrap_or_default()).position(valid);
+                let byte = bytes.get(valid).copied().unwrap_or_default();
+                let wrong =
+                    format!("{name}:{line}:{column}: invalid byte 0x{byte:02x}: expected UTF-8");
+                Err(DaemonError::configuration(wrong))
+            }
+        }
+    }
+
+    /// Returns a file with this text.
+    pub(crate) fn of_text(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), text }
+    }
+
+    /// Applies the file to `settings`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Configuration` with a line `FILE:LINE:COLUMN: KEY: REASON` for each of the first 100 errors, from top to
+    /// bottom. If there are more errors, the last line gives the number of those not shown.
+    pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), DaemonError> {
+        let (root, errors) = DeTable::parse_recoverable(&self.text);
+        let is_whole = errors.is_empty();
+        let mut reader = Reader::new(&self.name, self.lines(), is_whole);
+        for (name, value) in root.get_ref() {
+            reader.section(settings, name, value);
+        }
+        reader.finish(settings);
+        // The meaning of a line with a syntax error is unknown, and so is that of the line after an
+        // unclosed bracket.
+        let mut is_broken = vec![false; reader.lines.count() + 2];
+        for error in &errors {
+            let line = reader.lines.line(reader.start_of(error));
+            let is_unclosed = error.message().starts_with("unclosed");
+            if let Some(lines) = is_broken.get_mut(line..=line + usize::from(is_unclosed)) {
+                lines.fill(true);
+            }
+        }
+        let mut first = First::default();
+        for (at, wrong) in std::mem::take(&mut reader.problems) {
+            if is_broken.get(reader.lines.line(at)) == Some(&false) && first.counts(at) {
+                first.add(at, wrong);
+            }
+        }
+        for error in &errors {
+            let at = reader.start_of(error);
+            if first.counts(at) {
+                first.add(at, reader.syntax(error));
+            }
+        }
+        if first.count == 0 {
+            return Ok(());
+        }
+        let mut shown = Vec::new();
+        for (at, wrong) in &first.problems {
+            let (line, column) = reader.lines.position(*at);
+            shown.push(format!("{}:{line}:{column}: {wrong}", self.name));
+        }
+        if let Some(more @ 1..) = first.count.checked_sub(MOST) {
+            shown.push(format!("{}: {}", self.name, counted(more, "more error")));
+        }
+        Err(DaemonError::refused(&self.name, shown))
+    }
+
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines::of(&self.text)
+    }
+}
+
+/// The first problems of a file, and their total number.
+#[derive(Default)]
+struct First {
+    /// Sorted by position.
+    problems: Vec<(usize, String)>,
+    count: usize,
+}
+
+impl First {
+    /// Counts a problem at the byte `at`. Returns `false` if its message is not needed, because
+    /// enough earlier problems are known.
+    fn counts(&mut self, at: usize) -> bool {
+        self.count += 1;
+        self.problems.len() < MOST || self.problems.last().is_some_and(|(last, _)| at <= *last)
+    }
+
+    fn add(&mut self, at: usize, words: String) {
+        let problem = (at, words);
+        let place = self.problems.partition_point(|other| *other <= problem);
+        self.problems.insert(place, problem);
+        self.problems.truncate(MOST);
+    }
+}
+
+impl Settings {
+    /// Returns a copy of these settings without the users of the file, for
+    /// [`user_of`](Self::user_of).
+    pub(crate) fn for_answers(&self) -> Self {
+        Self { users: self.users.inherited(), ..self.clone() }
+    }
+
+    /// Returns the user with these keys (each on a line of TOML), and with the keys of `[defaults]`
+    /// and of the user's groups.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message that names the first wrong key and the error.
+    pub(crate) fn user_of(&self, name: &str, keys: &str) -> Result<User, String> {
+        let mut settings = self.clone();
+        let text = format!("[users.{}]\n{keys}", shown(name));
+        let (root, errors) = DeTable::parse_recoverable(&text);
+        let mut reader = Reader::new("answer", Lines::of(&text), errors.is_empty());
+        // Leaves out the name of the table, which is not in the answer.
+        let own = format!("{}.", Table::User(name));
+        let without = |wrong: String| wrong.replacen(&own, "", 1);
+        if let Some(error) = errors.first() {
+            return Err(without(reader.syntax(error)));
+        }
+        for (name, value) in root.get_ref() {
+            reader.section(&mut settings, name, value);
+        }
+        if let Some((_, wrong)) = reader.problems.into_iter().next() {
+            return Err(without(wrong));
+        }
+        settings.users.resolve();
+        let user = settings.users.iter().next().map(|(_, user)| user.clone()).unwrap_or_default();
+        // `auth.program` has checked the password, so no hash is needed.
+        if let Some(lack) = user.lacks().find(|lack| *lack != "password") {
+            return Err(format!("{lack} is missing"));
+        }
+        match settings.objections(&user).into_iter().next() {
+            Some((key, wrong)) => Err(format!("{key}: {wrong}")),
+            None => Ok(user),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::config::sample;
+
+    fn apply(text: &str) -> Result<(), Vec<String>> {
+        let file = File { name: "f".to_owned(), text: text.to_owned() };
+        file.apply(&mut Settings::default()).map_err(|error| error.lines)
+    }
+
+    /// Reads the sample with bytes removed, doubled, changed or moved, by a fixed sequence of
+    /// random numbers.
+    #[test]
+    fn mutated_configuration_is_read_or_refused_line_by_line() {
+        let mut state = 1_u64;
+        let mut below = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % end
+        };
+        let whole: Vec<char> = sample::sample().chars().collect();
+        let odd: Vec<char> = "\"'[]{}=.,#\\\n\r\t\0\u{e9}0-:".chars().collect();
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..2_000 {
+            let start = if below(4) == 0 { 0 } else { below(whole.len()) };
+            let mut text: Vec<char> = whole[start..].iter().take(below(2_000)).copied().collect();
+            for _ in 0..below(4) {
+                let at = below(text.len() + 1);
+                match below(3) {
+                    0 => text.insert(at, odd[below(odd.len())]),
+                    1 if at < text.len() => drop(text.remove(at)),
+                    _ => {
+                        let cut = text.split_off(at);
+                        text.splice(0..0, cut);
+                    }
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let Err(lines) = apply(&text) else {
+                good += 1;
+                continue;
+            };
+            bad += 1;
+            // If there are too many errors, only the number of the rest is reported.
+            let places = lines.iter().take(MOST).map(|line| {
+                let mut parts = line.splitn(4, ':').skip(1).map(str::parse::<usize>);
+                let place = (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap());
+                assert!(
+                    place.0 >= 1 && place.0 <= text.matches('\n').count() + 1,
+                    "{line}\n{text}"
+                );
+                place
+            });
+            assert!(places.is_sorted(), "{lines:?}\n{text}");
+        }
+        assert!(good > 20 && bad > 200, "{good} good, {bad} bad");
+    }
+
+    #[test]
+    fn a_file_with_many_errors_lists_the_first_and_counts_the_rest() {
+        let lines = apply(&"a = 1\n".repeat(100_000)).unwrap_err();
+        assert_eq!(lines.len(), MOST + 1);
+        assert_eq!(lines.last().unwrap(), "f: 99900 more errors");
+        assert_eq!(lines[1], "f:2:1: a: defined twice");
+        assert!(apply(&"[a]\nb = {}\n".repeat(20_000)).is_err());
+        assert!(apply(&"x = [\n".repeat(50_000)).is_err());
+        assert!(apply(&format!("x = {}", "[".repeat(500_000))).is_err());
+        assert!(apply(&"a.".repeat(500_000)).is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! The keys of `[ledger]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::root::Objects;
+use super::table::Settings;
+use crate::WithoutLedger;
+
+/// Whether this build can share state.
+const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
+
+/// Message for a build that cannot share state.
+const OTHER_BUILD: &str =
+    "this build cannot share state between servers; use a build with --features s3";
+
+/// The ledger that servers share.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerSettings {
+    pub(crate) url: LedgerUrl,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) on_failure: WithoutLedger,
+    pub(crate) lease: Duration,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            url: LedgerUrl::None,
+            password_file: None,
+            on_failure: WithoutLedger::Refuse,
+            lease: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Message with the form of a Redis URL.
+const REDIS: &str = "expected redis://[USER@]HOST[:PORT][/DATABASE]";
+
+/// Returns whether the URL, which names no password, is valid.
+#[cfg(all(feature = "s3", feature = "redis"))]
+fn is_redis(url: &str) -> bool {
+    crate::RedisLedger::is_url(&url.replacen('@', ":@", 1))
+}
+
+/// Never called: a build without `s3` has already rejected the ledger.
+#[cfg(not(all(feature = "s3", feature = "redis")))]
+fn is_redis(_url: &str) -> bool {
+    true
+}
+
+impl Settings {
+    /// Returns whether there is a ledger, which quotas in object stores need.
+    pub(crate) fn has_ledger(&self) -> bool {
+        self.ledger.url != LedgerUrl::None
+    }
+
+    /// Returns the contradictions in the keys of the ledger, each with its origin.
+    pub(super) fn contradictions_of_ledger(&self) -> Vec<String> {
+        let LedgerSettings { url, password_file, .. } = &self.ledger;
+        let wrong = match url {
+            LedgerUrl::None if password_file.is_some() => {
+                Some(("ledger.password_file", "needs ledger.url".to_owned()))
+            }
+            LedgerUrl::None => None,
+            _ if !IS_BUILT => Some(("ledger.url", OTHER_BUILD.to_owned())),
+            LedgerUrl::Objects(objects) => match self.stores.of(objects) {
+                Err(why) => Some(("ledger.url", why)),
+                Ok(_) if password_file.is_some() => {
+                    Some(("ledger.password_file", "needs a ledger in Redis".to_owned()))
+                }
+                Ok(_) => None,
+            },
+            LedgerUrl::Redis(url) if !is_redis(url) => {
+                Some(("ledger.url", format!("invalid ledger \"{url}\": {REDIS}")))
+            }
+            LedgerUrl::Redis(url) if url.contains('@') && password_file.is_none() => {
+                let why = "a user name in the Redis URL needs ledger.password_file";
+                Some(("ledger.url", why.to_owned()))
+            }
+            LedgerUrl::Redis(_) => None,
+        };
+        let place = |(key, why)| format!("{}: {key}: {why}", self.origins.place(key));
+        wrong.map(place).into_iter().collect()
+    }
+}
+
+/// The place of the ledger.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum LedgerUrl {
+    /// This server shares nothing.
+    #[default]
+    None,
+    /// Objects of a store.
+    Objects(Objects),
+    /// The URL of a Redis server, without a password.
+    Redis(String),
+}
+
+impl LedgerUrl {
+    /// Reads a URL. An empty text means no ledger.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the text does not name a ledger, or contains a password.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("redis://") {
+            let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
+            // Other users may be able to read the settings, so the password is in its own file.
+            return match login.contains(':') {
+                true => Err("invalid ledger: use ledger.password_file for the password".to_owned()),
+                false => Ok(Self::Redis(text.to_owned())),
+            };
+        }
+        match Objects::parse(text) {
+            _ if text.is_empty() => Ok(Self::None),
+            Some(objects) => objects.map(Self::Objects),
+            None => Err(format!(
+                "invalid ledger \"{text}\": expected store:NAME/PREFIX or redis://HOST"
+            )),
+        }
+    }
+
+    /// Returns the text in the form that [`parse`](Self::parse) reads.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Objects(objects) => objects.to_string(),
+            Self::Redis(url) => url.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_need_each_other_are_required_together() {
+        let found = |assignments: &[&str]| {
+            let mut settings = Settings::default();
+            assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
+            settings.contradictions_of_ledger().join("\n")
+        };
+        assert_eq!(found(&[]), "");
+        assert_eq!(
+            found(&["ledger.password_file=/p"]),
+            "--set: ledger.password_file: needs ledger.url"
+        );
+        let redis = ["ledger.url=redis://h", "ledger.password_file=/p"];
+        let store = ["ledger.url=store:main", "ledger.password_file=/p"];
+        if IS_BUILT {
+            assert_eq!(found(&redis), "");
+            assert_eq!(found(&store), "--set: ledger.url: unknown store \"main\"");
+            let user = "--set: ledger.url: a user name in the Redis URL needs ledger.password_file";
+            assert_eq!(found(&["ledger.url=redis://u@h"]), user);
+            assert_eq!(found(&["ledger.url=redis://u@h", redis[1]]), "");
+            for wrong in ["redis://", "redis://h:x", "redis://u@h/x"] {
+                let want = format!("--set: ledger.url: invalid ledger \"{wrong}\": {REDIS}");
+                assert_eq!(found(&[&format!("ledger.url={wrong}"), redis[1]]), want);
+            }
+        } else {
+            assert_eq!(found(&redis), format!("--set: ledger.url: {OTHER_BUILD}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests_of_ledger_url {
+    use super::*;
+
+    #[test]
+    fn ledger_urls_name_a_store_or_redis() {
+        for text in ["", "store:main/state", "s3://files", "redis://h", "redis://u@[::1]:7/3"] {
+            assert_eq!(LedgerUrl::parse(text).unwrap().text(), text);
+        }
+        for (text, want) in [
+            ("redis://:secret@h", "use ledger.password_file"),
+            ("redis://u:secret@h", "use ledger.password_file"),
+            ("rediss://h", "expected store:NAME/PREFIX or redis://HOST"),
+            ("/srv", "expected store:NAME/PREFIX or redis://HOST"),
+            ("store:main//x", "invalid prefix"),
+        ] {
+            let why = LedgerUrl::parse(text).unwrap_err();
+            assert!(why.contains(want) && !why.contains("secret"), "{why}");
+        }
+    }
+}

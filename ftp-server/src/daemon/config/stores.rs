@@ -1,0 +1,456 @@
+//! The keys of an object store in `[stores.NAME]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::forms::{
+    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
+};
+use super::root::{Objects, Root, StoreName, is_store_name};
+use super::row::{Origins, Setting, row};
+use super::table::Settings;
+use super::user::User;
+use crate::PartialPolicy;
+use crate::daemon::toml_text::shown;
+use crate::daemon::values;
+
+/// Name of the table that contains the stores.
+pub(super) const STORES: &str = "stores";
+
+/// Whether this build can use object stores.
+const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
+
+/// Key of the table itself in `origins`.
+pub(super) const ITSELF: &str = "";
+
+/// The smallest part of an upload, in bytes.
+const LEAST_PART: u64 = 5 * 1024 * 1024;
+
+/// The shortest lease.
+const LEAST_LEASE: Duration = Duration::from_secs(2);
+
+/// A bucket of an object store.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreSettings {
+    pub(crate) endpoint: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    /// ID of the access key. Empty: `role_arn`, or the environment, supplies the keys.
+    pub(crate) access_key: String,
+    pub(crate) secret_key_file: Option<PathBuf>,
+    pub(crate) session_token_file: Option<PathBuf>,
+    /// The name of a role. Empty: none, or the role in the environment.
+    pub(crate) role_arn: String,
+    pub(crate) web_identity_token_file: Option<PathBuf>,
+    /// Endpoint of STS. Empty: the endpoint of the region.
+    pub(crate) sts_endpoint: String,
+    pub(crate) path_style: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Size of a part, and memory for all parts, in bytes.
+    pub(crate) part_size: u64,
+    pub(crate) memory: u64,
+    pub(crate) lease: Duration,
+    /// Maximum number of objects in a renamed directory; 0: renames of directories fail.
+    pub(crate) rename_directories: usize,
+    pub(crate) keep_times: bool,
+    pub(crate) checksums: bool,
+    /// Origins of all values, and of the table.
+    pub(crate) origins: Origins,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            bucket: String::new(),
+            region: "us-east-1".to_owned(),
+            access_key: String::new(),
+            secret_key_file: None,
+            session_token_file: None,
+            role_arn: String::new(),
+            web_identity_token_file: None,
+            sts_endpoint: String::new(),
+            path_style: true,
+            ca_file: None,
+            part_size: 8 * 1024 * 1024,
+            memory: 128 * 1024 * 1024,
+            lease: Duration::from_secs(60),
+            rename_directories: 0,
+            keep_times: false,
+            checksums: true,
+            origins: Origins::default(),
+        }
+    }
+}
+
+#[rustfmt::skip]
+pub(crate) const STORE: &[Setting<StoreSettings>] = &[
+    row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
+    row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Existing bucket for the files."),
+    row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),
+    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: use role_arn, or the environment variables AWS_...)."),
+    row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File whose first line is the secret of access_key; read before privileges are dropped."),
+    row!(StoreSettings, "session_token_file",      FILE,         session_token_file,      "File with the session token of a temporary access key (empty: none)."),
+    row!(StoreSettings, "role_arn",                ROLE,         role_arn,                "Role to get temporary access keys for, such as arn:aws:iam::123456789012:role/ftp."),
+    row!(StoreSettings, "web_identity_token_file", FILE,         web_identity_token_file, "File with the token that proves the right to use role_arn; read again each time the keys are renewed."),
+    row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys for role_arn (empty: https://sts.REGION.amazonaws.com)."),
+    row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
+    row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that may issue the store's certificate (empty: the system's)."),
+    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of each of the first 1,000 parts of an upload, at least 5 MiB; doubled after every 1,000 parts."),
+    row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
+    row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),
+    row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: they cannot rename directories)."),
+    row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
+    row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
+];
+
+impl StoreSettings {
+    /// Returns whether all values are equal, whatever their origins.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        STORE.iter().all(|row| (row.show)(self) == (row.show)(other))
+    }
+
+    /// Returns each contradiction: the wrong key, and the reason.
+    fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        for (key, value) in [("endpoint", &self.endpoint), ("bucket", &self.bucket)] {
+            if value.is_empty() {
+                let at = if self.origins.of(key) == "default" { ITSELF } else { key };
+                wrong.push((at, format!("{key} is missing")));
+            }
+        }
+        let mut needs = |key, is_set: bool, is_there: bool, what: &str| {
+            if is_set && !is_there {
+                wrong.push((key, format!("needs {what}")));
+            }
+        };
+        let has_key = !self.access_key.is_empty();
+        needs("access_key", has_key, self.secret_key_file.is_some(), "secret_key_file");
+        needs("secret_key_file", self.secret_key_file.is_some(), has_key, "access_key");
+        needs("session_token_file", self.session_token_file.is_some(), has_key, "access_key");
+        let (has_role, token_file) = (!self.role_arn.is_empty(), &self.web_identity_token_file);
+        needs("role_arn", has_role, token_file.is_some(), "web_identity_token_file");
+        needs("web_identity_token_file", token_file.is_some(), has_role, "role_arn");
+        // The environment may name the role.
+        needs("sts_endpoint", !self.sts_endpoint.is_empty(), !has_key, "role_arn");
+        if has_key && has_role {
+            wrong.push((
+                "role_arn",
+                "cannot be combined with access_key; remove one of them".to_owned(),
+            ));
+        }
+        if self.part_size < LEAST_PART {
+            wrong.push(("part_size", "expected at least 5 MiB".to_owned()));
+        }
+        if self.memory < self.part_size.saturating_mul(2) {
+            wrong.push(("memory", "expected at least twice part_size".to_owned()));
+        }
+        if self.lease < LEAST_LEASE {
+            wrong.push(("lease", "expected at least 2 s".to_owned()));
+        }
+        wrong
+    }
+}
+
+/// The stores of a file, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreTables(BTreeMap<String, StoreSettings>);
+
+impl StoreTables {
+    /// Returns the store of this name, or adds one.
+    pub(super) fn with(&mut self, name: &str) -> &mut StoreSettings {
+        self.0.entry(name.to_owned()).or_default()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &StoreSettings)> {
+        self.0.iter()
+    }
+
+    /// Returns the name and the settings of the store that contains the objects.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if there is no such store, or if several stores have the bucket.
+    pub(crate) fn of(&self, objects: &Objects) -> Result<(&String, &StoreSettings), String> {
+        let mut found = self.0.iter().filter(|(name, store)| objects.is_in(name, &store.bucket));
+        match (found.next(), found.next(), &objects.store) {
+            (Some(only), None, _) => Ok(only),
+            (None, _, StoreName::Table(name)) => {
+                let near = values::nearest(name, self.0.keys().map(String::as_str));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                Err(format!("unknown store \"{name}\"{hint}"))
+            }
+            (None, _, StoreName::Bucket(bucket)) => Err(format!(
+                "no store has the bucket \"{bucket}\"; add [stores.NAME] with this bucket"
+            )),
+            (Some((one, _)), Some((other, store)), _) => {
+                let bucket = &store.bucket;
+                Err(format!(
+                    "the stores {one} and {other} both have the bucket \"{bucket}\": use store:{one} or \
+                     store:{other}"
+                ))
+            }
+        }
+    }
+
+    fn is_same(&self, others: &Self) -> bool {
+        let mut pairs = self.0.iter().zip(&others.0);
+        self.0.len() == others.0.len()
+            && pairs
+                .all(|((name, one), (other_name, other))| name == other_name && one.is_same(other))
+    }
+}
+
+/// Returns the key of a store in the settings, such as `stores.main.bucket`.
+pub(crate) fn key_of_store(name: &str, key: &str) -> String {
+    match key {
+        ITSELF => format!("{STORES}.{}", shown(name)),
+        key => format!("{STORES}.{}.{key}", shown(name)),
+    }
+}
+
+/// Returns a message if no store can have this name.
+pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
+    (!is_store_name(name)).then_some("invalid store name: expected letters, digits, - and _")
+}
+
+/// Message for a build without object stores.
+const OTHER_BUILD: &str = "this build cannot use object stores; use a build with --features s3";
+
+impl Settings {
+    /// Applies `stores.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a store.
+    pub(super) fn set_store(
+        &mut self,
+        key: &str,
+        value: &str,
+        origin: &str,
+    ) -> Option<Result<(), String>> {
+        let rest = key.strip_prefix(STORES)?.strip_prefix('.')?;
+        let (name, key) = rest.rsplit_once('.')?;
+        Some(self.set_key_of_store(name, key, value, origin))
+    }
+
+    fn set_key_of_store(
+        &mut self,
+        name: &str,
+        key: &str,
+        value: &str,
+        origin: &str,
+    ) -> Result<(), String> {
+        let Some(row) = STORE.iter().find(|row| row.key == key) else {
+            let keys: Vec<&str> = STORE.iter().map(|row| row.key).collect();
+            let keys = keys.join(", ");
+            return Err(format!("unknown setting {STORES}.NAME.{key}: expected {keys}"));
+        };
+        if let Some(wrong) = objection_to_name(name) {
+            return Err(format!("{}: {wrong}", key_of_store(name, ITSELF)));
+        }
+        (row.check)(value).map_err(|wrong| format!("{}: {wrong}", key_of_store(name, key)))?;
+        let store = self.stores.with(name);
+        if store.origins.of(ITSELF) == "default" {
+            store.origins.note(ITSELF, origin.to_owned(), None);
+        }
+        store.origins.note(row.key, origin.to_owned(), None);
+        (row.set)(store, value)
+    }
+
+    /// Returns the contradictions in the keys of stores, each with its origin.
+    pub(super) fn contradictions_of_stores(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (name, store) in self.stores.iter() {
+            let found = match IS_BUILT {
+                true => store.contradictions(),
+                false => vec![(ITSELF, OTHER_BUILD.to_owned())],
+            };
+            for (key, why) in found {
+                let place = store.origins.place(key);
+                wrong.push(format!("{place}: {}: {why}", key_of_store(name, key)));
+            }
+        }
+        if self.local.partial == PartialPolicy::Publish && self.stores.iter().next().is_some() {
+            let place = self.origins.place("transfer.partial");
+            wrong.push(format!("{place}: transfer.partial: {NOT_PUBLISHED}"));
+        }
+        if let Some(why) = self.objection_to_root(&self.anonymous.root) {
+            let place = self.origins.place("anonymous.root");
+            wrong.push(format!("{place}: anonymous.root: {why}"));
+        }
+        let anonymous = &self.anonymous;
+        let counts = [
+            ("anonymous.quota", anonymous.quota > 0),
+            ("anonymous.max_files", anonymous.max_files > 0),
+        ];
+        for (key, is_set) in counts {
+            if is_set && anonymous.root.objects().is_some() && !self.has_ledger() {
+                wrong.push(format!("{}: {key}: {NOT_COUNTED}", self.origins.place(key)));
+            }
+        }
+        wrong
+    }
+
+    /// Returns why the store of a root cannot be used, or `None` for a usable store or a directory.
+    pub(super) fn objection_to_root(&self, root: &Root) -> Option<String> {
+        let objects = root.objects()?;
+        match IS_BUILT {
+            true => self.stores.of(objects).err(),
+            false => Some(OTHER_BUILD.to_owned()),
+        }
+    }
+
+    /// Returns the keys of a user that do not fit the stores of the user's roots, each with the
+    /// reason.
+    pub(super) fn objections_to_stores(&self, user: &User) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        wrong.extend(self.objection_to_root(&user.root).map(|why| ("root", why)));
+        let of_mounts = user.mounts.iter().filter_map(|mount| {
+            let why = self.objection_to_root(&mount.root)?;
+            Some(("mounts", format!("\"{}\": {why}", mount.path)))
+        });
+        wrong.extend(of_mounts);
+        if user.root.objects().is_some() && !self.has_ledger() {
+            let counts = [("quota", user.quota > 0), ("max_files", user.max_files > 0)];
+            let counts = counts.into_iter().filter(|(_, is_set)| *is_set);
+            wrong.extend(counts.map(|(key, _)| (key, NOT_COUNTED.to_owned())));
+        }
+        let mut roots = user.mounts.iter().map(|mount| &mount.root).chain([&user.root]);
+        let publishes = user.partial == Some(PartialPolicy::Publish);
+        if publishes && roots.any(|root| root.objects().is_some()) {
+            wrong.push(("partial", NOT_PUBLISHED.to_owned()));
+        }
+        wrong
+    }
+
+    /// Returns whether the stores differ.
+    pub(super) fn has_other_stores(&self, other: &Self) -> bool {
+        !self.stores.is_same(&other.stores)
+    }
+}
+
+/// Message about a quota in an object store without a ledger.
+const NOT_COUNTED: &str =
+    "not available in an object store without ledger.url; set ledger.url, or use 0";
+
+/// Message about the policy `publish` in an object store.
+const NOT_PUBLISHED: &str = "publish is not available in object stores; use resume or discard";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the contradictions of these settings and of a store `main` with the bucket `files`.
+    fn found(assignments: &[&str]) -> String {
+        let mut settings = Settings::default();
+        let store = ["stores.main.endpoint=https://s3.example.org", "stores.main.bucket=files"];
+        for assignment in store.iter().chain(assignments) {
+            settings.assign(assignment).unwrap();
+        }
+        settings.contradictions().join("\n")
+    }
+
+    /// A user whose root names a store.
+    const USER: [&str; 2] = [
+        "users.a.password=$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+        "users.a.root=store:main/%u",
+    ];
+
+    #[test]
+    #[cfg(all(feature = "s3", feature = "redis"))]
+    fn settings_that_need_each_other_are_required_together() {
+        assert_eq!(found(&USER), "");
+        let keys = ["stores.main.access_key=k", "stores.main.secret_key_file=/s"];
+        assert_eq!(found(&keys), "");
+        for (more, want) in [
+            (&["stores.main.bucket="][..], "--set: stores.main.bucket: bucket is missing"),
+            (&["stores.b.bucket=b"], "--set: stores.b: endpoint is missing"),
+            (&keys[..1], "--set: stores.main.access_key: needs secret_key_file"),
+            (&keys[1..], "--set: stores.main.secret_key_file: needs access_key"),
+            (&["stores.main.session_token_file=/t"], "session_token_file: needs access_key"),
+            (&["stores.main.role_arn=r"], "role_arn: needs web_identity_token_file"),
+            (&["stores.main.web_identity_token_file=/t"], "token_file: needs role_arn"),
+            (
+                &[keys[0], keys[1], "stores.main.sts_endpoint=https://sts"],
+                "stores.main.sts_endpoint: needs role_arn",
+            ),
+            (
+                &[
+                    keys[0],
+                    keys[1],
+                    "stores.main.role_arn=r",
+                    "stores.main.web_identity_token_file=/t",
+                ],
+                "stores.main.role_arn: cannot be combined with access_key",
+            ),
+            (&["stores.main.part_size=1 MiB"], "stores.main.part_size: expected at least 5 MiB"),
+            (&["stores.main.memory=15 MiB"], "stores.main.memory: expected at least twice"),
+            (&["stores.main.lease=1 s"], "stores.main.lease: expected at least 2 s"),
+            (
+                &["anonymous.root=store:mian"],
+                "anonymous.root: unknown store \"mian\"; did you mean main?",
+            ),
+            (&["anonymous.root=s3://other/x"], "no store has the bucket \"other\""),
+            (
+                &[
+                    "anonymous.root=s3://files",
+                    "stores.b.endpoint=http://h",
+                    "stores.b.bucket=files",
+                ],
+                "the stores b and main both have the bucket \"files\": use store:b or store:main",
+            ),
+            (
+                &["anonymous.root=s3://files", "anonymous.quota=1"],
+                "anonymous.quota: not available in an object store without ledger.url; set ledger.url, or use 0",
+            ),
+            (&[USER[0], USER[1], "users.a.max_files=1"], "users.a.max_files: not available"),
+            (&[USER[0], USER[1], "users.a.partial=publish"], "users.a.partial: publish is not"),
+            (&["transfer.partial=publish"], "transfer.partial: publish is not available"),
+            (&[USER[0], "users.a.root=store:x/%u"], "users.a.root: unknown store \"x\""),
+            (
+                &[USER[0], USER[1], "users.a.mounts=/pub=/srv;/x=store:x"],
+                "users.a.mounts: \"/x\": unknown store \"x\"",
+            ),
+            (&["hosts.h.root=s3://x"], "hosts.h.root: no store has the bucket \"x\""),
+            (
+                &[USER[0], "users.a.root=/srv", "users.a.quota=5", "hosts.h.root=store:main/%u"],
+                "hosts.h.root: quota of user a: not available in an object store",
+            ),
+            (
+                &[
+                    "users.a/b.password=$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+                    "users.a/b.root=store:main/%u",
+                ],
+                "users.\"a/b\".root: this name cannot replace %u: it contains /, begins with ., or makes an invalid prefix; rename the user or remove %u",
+            ),
+        ] {
+            let found = found(more);
+            assert!(found.contains(want), "{more:?}: {found}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(all(feature = "s3", feature = "redis")))]
+    fn object_stores_need_a_build_with_s3() {
+        let want = "this build cannot use object stores; use a build with --features s3";
+        assert_eq!(
+            found(&USER),
+            format!("--set: stores.main: {want}\n--set: users.a.root: {want}")
+        );
+        assert!(found(&["anonymous.root=s3://files"]).contains("anonymous.root: this build"));
+        assert!(found(&["hosts.h.root=s3://files"]).contains("hosts.h.root: this build"));
+    }
+
+    #[test]
+    fn set_refuses_unknown_store_keys_and_invalid_names() {
+        for (assignment, want) in [
+            (
+                "stores.main.buckets=x",
+                "unknown setting stores.NAME.buckets: expected endpoint, bucket",
+            ),
+            ("stores.a b.bucket=x", "stores.\"a b\": invalid store name"),
+            ("stores.main.bucket=a/b", "stores.main.bucket: invalid bucket"),
+        ] {
+            let wrong = Settings::default().assign(assignment).unwrap_err();
+            assert!(wrong.starts_with(want), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The keys of `serve`, their settings, and contradictions among them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ftp_proto::HostName;
+
+use super::forms::{
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, EVENTS, FILE, FILES, GROUP,
+    HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE,
+    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
+    ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+};
+use super::hosts::Hosts;
+use super::layers::{Given, KeyInTable, Table, UserLayers};
+use super::ledger::LedgerSettings;
+use super::listen::{Listen, Passed, available, has_ipv6};
+use super::programs::{AuthSettings, HookSettings};
+use super::protection::Protection;
+use super::root::Root;
+use super::row::{Origins, Setting, row};
+use super::stores::StoreTables;
+use super::user::{GROUPS, User};
+use crate::daemon::logging::LogTarget;
+use crate::daemon::metrics::MetricsAddress;
+use crate::daemon::privileges::{FileGroup, RunAs};
+use crate::daemon::toml_text::{shown, unquoted};
+use crate::daemon::values;
+use crate::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
+
+/// Settings of a server, without the directory and the users on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<Listen>,
+    /// Addresses with implicit TLS.
+    pub(crate) implicit: Vec<Listen>,
+    /// Whether to listen on addresses that the computer does not have yet.
+    pub(crate) freebind: bool,
+    /// Number of additional sockets that a service manager has passed.
+    pub(crate) passed: Passed,
+    pub(crate) tls: Protection,
+    /// Configuration of the server, without the hosts.
+    pub(crate) server: ServerConfig,
+    /// Names that `HOST` accepts without choosing a virtual host.
+    pub(crate) host_names: Vec<HostName>,
+    /// Virtual hosts, which have their own keys.
+    pub(crate) hosts: Hosts,
+    /// Object stores, which have their own keys.
+    pub(crate) stores: StoreTables,
+    /// State that several servers share.
+    pub(crate) ledger: LedgerSettings,
+    /// Storage of files in each root directory.
+    pub(crate) local: LocalConfig,
+    /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
+    pub(crate) rate_per_session: Option<u64>,
+    /// Rate limit of all sessions of a user.
+    pub(crate) rate_per_user: Option<u64>,
+    pub(crate) anonymous: Anonymous,
+    /// Users of the file.
+    pub(crate) users: UserLayers,
+    /// Time for transfers to finish after a stop is requested.
+    pub(crate) shutdown_grace: Duration,
+    /// User that the process switches to after binding the ports.
+    pub(crate) run_as: Option<RunAs>,
+    pub(crate) log_format: LogFormat,
+    /// Path of the control socket.
+    pub(crate) control_socket: Option<PathBuf>,
+    /// Group of the control socket.
+    pub(crate) control_group: Option<FileGroup>,
+    /// Permissions of the control socket.
+    pub(crate) control_mode: u32,
+    /// Address of the metrics.
+    pub(crate) metrics: Option<MetricsAddress>,
+    /// The target of the event log.
+    pub(crate) log_target: LogTarget,
+    /// File of the transfer log in xferlog(5) format.
+    pub(crate) log_transfers: Option<PathBuf>,
+    pub(crate) hooks: HookSettings,
+    pub(crate) auth: AuthSettings,
+    /// The environment variables that the daemon may use.
+    pub(crate) environment: Environment,
+    /// Origins of all values.
+    pub(crate) origins: Origins,
+}
+
+/// Looks up environment variables; by default there are none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Environment(pub(crate) fn(&str) -> Option<OsString>);
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self(|_| None)
+    }
+}
+
+impl Environment {
+    /// Returns the value of a variable that is set and not empty.
+    pub(crate) fn get(self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// Settings of anonymous logins.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous {
+    pub(crate) enabled: bool,
+    pub(crate) root: Root,
+    pub(crate) rights: Rights,
+    pub(crate) quota: u64,
+    pub(crate) max_files: u64,
+    pub(crate) limits: UserLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let min_free = 64 * 1024 * 1024;
+        let server = ServerConfig::default().with(|config| {
+            config.limits.per_address = 64;
+            config.limits.min_free = min_free;
+        });
+        Self {
+            listen: vec![Listen::default()],
+            implicit: Vec::new(),
+            freebind: false,
+            passed: Passed::default(),
+            tls: Protection::default(),
+            server,
+            host_names: Vec::new(),
+            hosts: Hosts::default(),
+            stores: StoreTables::default(),
+            ledger: LedgerSettings::default(),
+            local: LocalConfig::default(),
+            rate_per_session: None,
+            rate_per_user: None,
+            anonymous: Anonymous {
+                enabled: false,
+                root: Root::default(),
+                rights: Rights::READ,
+                quota: 0,
+                max_files: 0,
+                limits: UserLimits::default(),
+            },
+            users: UserLayers::default(),
+            shutdown_grace: Duration::from_secs(30),
+            run_as: None,
+            log_format: LogFormat::default(),
+            control_socket: None,
+            control_group: None,
+            control_mode: 0o660,
+            metrics: None,
+            log_target: LogTarget::default(),
+            log_transfers: None,
+            hooks: HookSettings::default(),
+            auth: AuthSettings::default(),
+            environment: Environment::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+// There is no `server.name`: the greeting has only the banner, `HOST` uses `hosts.names`, and no
+// other reply names the server.
+#[rustfmt::skip]
+pub(crate) const TABLE: &[Setting<Settings>] = &[
+    row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "Listen on PORT (this computer only), :PORT (all addresses) or HOST:PORT."),
+    row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "Listen for implicit TLS, usually on :990 (990 alone: this computer only)."),
+    row!(Settings, "listen.freebind",                SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),
+    row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, with the server's own certificate first."),
+    row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
+    row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Without tls.certificate, create a self-signed certificate at the first start and use it from then on."),
+    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval for reloading changed certificate files (0: only on reload)."),
+    row!(Settings, "tls.control",                    TLS,          tls.control,                       "TLS on the control connection, before login: off, optional or required."),
+    row!(Settings, "tls.data",                       TLS,          tls.data,                          "TLS on data connections, for transfers and listings: off, optional or required."),
+    row!(Settings, "tls.session_reuse",              REUSE,        tls.session_reuse,                 "TLS session resumption on data connections: off, observe (allow), prefer (warn if missing) or require."),
+    row!(Settings, "tls.allow_missing_close_notify", SWITCH,       tls.allow_missing_close_notify,    "Accept TLS uploads that end without close_notify and so may be truncated."),
+    row!(Settings, "tls.min_version",                VERSION,      tls.min_version,                   "Oldest accepted TLS version: 1.2 or 1.3."),
+    row!(Settings, "tls.client_ca",                  FILE,         tls.client_ca,                     "PEM file of the CAs that issue client certificates."),
+    row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "Client certificates issued by a CA in tls.client_ca: optional or required."),
+    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require the login name to be the common name or mail address in the client certificate."),
+    row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if tls.control or tls.data requires it (empty: none)."),
+    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL and AUTH TLS-P, which turn on TLS for data connections without PROT P."),
+    row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs that issue other servers' certificates, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers' keys, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.sscn_any",                   SWITCH,       tls.sscn_any,                      "Trust any other server in FXP under TLS (SSCN), whatever its certificate."),
+    row!(Settings, "server.banner",                  LINE,         server.banner,                     "Text of the greeting."),
+    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that the HOST command accepts (empty: any); a new self-signed certificate is also valid for them."),
+    row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Maximum time from connection to login."),
+    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Maximum time without a command after login."),
+    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Maximum time to open a data connection."),
+    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Maximum time without progress in a transfer."),
+    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Maximum time for a whole TLS handshake."),
+    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish after SIGTERM; at most 5 s for stalled transfers."),
+    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total, the last eighth for networks without a session (0: derived from the system's limits)."),
+    row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
+    row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
+    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins after which the server closes the connection."),
+    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; doubled for the second, quadrupled for all later ones."),
+    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 within limits.ban_window that lead to a ban (0: no bans)."),
+    row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins count towards limits.ban_after."),
+    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; during the ban, each connection from the address gets 421 (0: no bans)."),
+    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together, at most an eighth of the memory; when it is used up, further transfers use small buffers."),
+    row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "Free disk space below which uploads and MKD fail with 452 (0: no limit)."),
+    row!(Settings, "passive.enabled",                SWITCH,       server.passive.enabled,            "Serve PASV and EPSV."),
+    row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Ports and port ranges for passive data connections, such as 50000-50099,51000 (empty: any)."),
+    row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "Address or name that PASV announces, such as a NAT router's (empty: the server's own)."),
+    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "Addresses that PASV announces to clients in certain networks"),
+    row!(Settings, "active.enabled",                 SWITCH,       server.active.enabled,             "Serve PORT and EPRT."),
+    row!(Settings, "active.source_port",             SWITCH,       server.active.source_port,         "Open active data connections from the port one below the listening port (20 for 21), if possible."),
+    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks of the servers that users with the right fxp can copy to and from (FXP) (empty: none)."),
+    row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
+    row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),
+    row!(Settings, "network.proxy_protocol",         NETWORKS,     server.proxy_protocol,             "Networks of load balancers that begin each connection with a PROXY header (empty: none)."),
+    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume keeps them hidden for 12 hours, publish keeps them under the final name, discard deletes them. In drop boxes, with STOU and of anonymous users, they are always deleted; an interrupted APPE leaves the old file."),
+    row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Maximum interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
+    row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Maximum bytes of interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
+    row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "Umask of new files and directories."),
+    row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "Let uploads and renames replace existing files."),
+    row!(Settings, "transfer.block_mode",            SWITCH,       server.block_mode,                 "Let clients transfer many files over one data connection (MODE B)."),
+    row!(Settings, "transfer.compression",           SWITCH,       server.compression,                "Let clients compress transfers and listings (MODE Z)."),
+    row!(Settings, "transfer.rate_per_session",      RATE,         rate_per_session,                  "Maximum bytes per second of a session, such as 30 MiB/s (empty: unlimited)."),
+    row!(Settings, "transfer.rate_per_user",         RATE,         rate_per_user,                     "Maximum bytes per second of all sessions of a user (empty: unlimited)."),
+    row!(Settings, "security.confine",               CONFINE,      local.confine,                     "Landlock confinement of sessions: best-effort, require or off."),
+    row!(Settings, "security.run_as",                RUN_AS,       run_as,                            "USER or USER:GROUP to switch to after binding the ports (empty: no switch)."),
+    row!(Settings, "listing.show_ids",               SWITCH,       server.show_ids,                   "Show owner and group numbers in LIST."),
+    row!(Settings, "security.deny_names",            PATTERNS,     server.deny_names,                 "Names such as *.exe that uploads, new directories and renames must not create (empty: none)."),
+    row!(Settings, "security.deny_hardlinks",        SWITCH,       local.deny_hardlinks,              "Refuse to read or change files with several hard links (550)."),
+    row!(Settings, "security.strict_crlf",           SWITCH,       server.strict_crlf,                "Reject commands that end in LF without CR."),
+    row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip the leading - that some old clients add to passwords."),
+    row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before replies 226, 250 and 257: none, file or file+dir."),
+    row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
+    row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
+    row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
+    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
+    row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
+    row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
+    row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
+    row!(Settings, "hooks.stored",                   ARGUMENTS,    hooks.stored,                      "Program to run after each completed upload"),
+    row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that runs for each event in hooks.events and reads the event as JSON from standard input (empty: none)."),
+    row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events for hooks.program: login, login-failed, logout, stored, cut (upload not completed), retrieved, deleted, renamed, made (directory created)."),
+    row!(Settings, "hooks.timeout",                  WAITING_TIME, hooks.timeout,                     "Time after which a hook is killed."),
+    row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Maximum processes of hooks.program at once."),
+    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program for each event."),
+    row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry of hooks.program; doubled before each further retry, up to 1 min."),
+    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: log these events)."),
+    row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in the configuration (empty: none)"),
+    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without running auth.program (0: run it for each login)."),
+    row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which auth.program is killed."),
+    row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of auth.program at once; further logins wait."),
+    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX or redis://HOST (empty: none)."),
+    row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File whose first line is the password of Redis; read before privileges are dropped (empty: none)."),
+    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins (421) and changes (452) that it must count, or allow them."),
+    row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which the sessions and quota reservations of a dead server end; must be equal on all servers."),
+    row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
+    row!(Settings, "anonymous.root",                 ROOT,         anonymous.root,                    "Directory or store:NAME/PREFIX that anonymous users see as /."),
+    row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list of rights"),
+    row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Maximum bytes below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
+    row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Maximum bytes per second of an anonymous session (empty: transfer.rate_per_session; 0: unlimited)."),
+    row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Maximum bytes per second of all anonymous sessions (empty: transfer.rate_per_user; 0: unlimited)."),
+];
+
+/// Keys that a reload does not change.
+pub(crate) const FIXED: &[&str] = &[
+    "listen.addresses",
+    "listen.implicit_tls",
+    "listen.freebind",
+    "limits.sessions",
+    "security.run_as",
+    "log.target",
+    "control.socket",
+    "control.group",
+    "control.mode",
+    "metrics.listen",
+    "ledger.url",
+    "ledger.password_file",
+    "ledger.on_failure",
+    "ledger.lease",
+];
+
+impl Settings {
+    /// Returns whether there is an address or a socket with implicit TLS.
+    fn has_implicit(&self) -> bool {
+        !self.implicit.is_empty() || self.passed.implicit > 0
+    }
+
+    /// Applies the value of a key; the value may be in quotes. `origin` is its source, for messages.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the key or the value is wrong.
+    pub(crate) fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
+        let (key, value) = (key.trim(), unquoted(value.trim()));
+        if let Some(KeyInTable { table, key }) = Table::split(key) {
+            return self.set_user(table, key, value, origin);
+        }
+        let set = self.set_host(key, value, origin);
+        if let Some(set) = set.or_else(|| self.set_store(key, value, origin)) {
+            return set;
+        }
+        let Some(row) = TABLE.iter().find(|row| row.key == key) else {
+            let hint = match suggestion(key) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "run ftp-cli help serve to list the settings".to_owned(),
+            };
+            return Err(format!("unknown setting {key}; {hint}"));
+        };
+        (row.set)(self, value).map_err(|wrong| format!("{}: {wrong}", row.key))?;
+        self.origins.note(row.key, origin.to_owned(), None);
+        Ok(())
+    }
+
+    /// Applies one `KEY=VALUE`.
+    #[cfg(test)]
+    pub(crate) fn assign(&mut self, assignment: &str) -> Result<(), String> {
+        let (key, value) = assignment.split_once('=').unwrap();
+        self.set(key, value, "--set")
+    }
+
+    fn set_user(
+        &mut self,
+        table: Table<'_>,
+        key: &str,
+        value: &str,
+        origin: &str,
+    ) -> Result<(), String> {
+        let shape = match table {
+            Table::Defaults => "defaults",
+            Table::Group(_) => "groups.NAME",
+            Table::User(_) => "users.NAME",
+        };
+        let Some(row) = table.row(key) else {
+            let keys: Vec<&str> = table.rows().map(|row| row.key).collect();
+            return Err(format!("unknown setting {shape}.{key}: expected {}", keys.join(", ")));
+        };
+        if let Some(wrong) = table.objection() {
+            return Err(format!("{table}: {wrong}"));
+        }
+        (row.check)(value).map_err(|wrong| format!("{table}.{key}: {wrong}"))?;
+        let source = origin.to_owned();
+        let given = Given { row, text: value.to_owned(), source, column: None };
+        self.users.layer(table).give(given);
+        self.users.resolve();
+        Ok(())
+    }
+
+    /// Returns all addresses to listen on, in plaintext and with implicit TLS.
+    pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
+        available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
+    }
+
+    /// Returns the server's configuration.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let rate_per_session = self.rate_per_session.unwrap_or(0);
+        let rate_per_user = self.rate_per_user.unwrap_or(0);
+        self.server.clone().with(|config| {
+            config.limits.rate_per_session = rate_per_session;
+            config.limits.rate_per_user = rate_per_user;
+            config.hosts = self.virtual_hosts();
+        })
+    }
+
+    /// Returns all contradictions, each with its origin.
+    pub(crate) fn contradictions(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let place = |key: &str| self.origins.place(key);
+        if self.anonymous.enabled && self.anonymous.root.is_empty() {
+            let place = place("anonymous.enabled");
+            wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
+        }
+        if self.listen.is_empty() && self.implicit.is_empty() && self.passed == Passed::default() {
+            let place = place("listen.addresses");
+            wrong.push(format!("{place}: listen.addresses: expected at least one address"));
+        }
+        let is_in_clear = |one: &&Listen| {
+            one.address.port() != 0 && self.listen.iter().any(|other| other.address == one.address)
+        };
+        if let Some(both) = self.implicit.iter().find(is_in_clear) {
+            let place = place("listen.implicit_tls");
+            let why = "is also in listen.addresses; use another port";
+            wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
+        }
+        if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
+            let place = place("log.transfers");
+            let why = "names the same file as log.target; use another file";
+            wrong.push(format!("{place}: log.transfers: {why}"));
+        }
+        let tls =
+            self.tls.contradictions(self.has_implicit(), !self.server.fxp_networks.is_empty());
+        for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
+            wrong.push(format!("{}: {key}: {why}", place(key)));
+        }
+        wrong.extend(self.contradictions_of_stores());
+        wrong.extend(self.contradictions_of_ledger());
+        wrong.extend(self.contradictions_of_users());
+        wrong.extend(self.contradictions_of_hosts());
+        wrong
+    }
+
+    fn contradictions_of_users(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (name, user) in self.users.iter() {
+            // Only users that were set by value can be incomplete.
+            for lack in user.lacks() {
+                let origin = user.origins.first();
+                wrong.push(format!("{origin}: users.{}: {lack} is missing", shown(name)));
+            }
+            for (key, why) in self.objections(user) {
+                let place = user.origins.place(key);
+                wrong.push(format!("{place}: users.{}.{key}: {why}", shown(name)));
+            }
+        }
+        wrong
+    }
+
+    /// Returns the keys of a user that contradict other settings, each with the reason.
+    pub(super) fn objections(&self, user: &User) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        if user.tls == TlsPolicy::Required
+            && let Some(needed) = self.tls.lacks_for_users(self.has_implicit())
+        {
+            wrong.push(("tls", format!("needs {needed}")));
+        }
+        if let Some(key) = user.nameless() {
+            let why = "this name cannot replace %u: it contains /, begins with ., or makes an \
+                       invalid prefix; rename the user or remove %u";
+            wrong.push((key, why.to_owned()));
+        }
+        let unknown = user.groups.iter().filter_map(|group| self.users.objection_to_group(group));
+        wrong.extend(unknown.map(|unknown| (GROUPS, unknown)));
+        wrong.extend(self.objections_to_stores(user));
+        wrong
+    }
+
+    /// Returns the keys whose values differ. They include `users`, `hosts` and `stores` if the
+    /// tables of that name differ.
+    pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
+        let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
+        if !self.users.is_same(&other.users) {
+            changes.push("users");
+        }
+        if self.has_other_hosts(other) {
+            changes.push("hosts");
+        }
+        if self.has_other_stores(other) {
+            changes.push("stores");
+        }
+        changes
+    }
+}
+
+/// Returns the key that the user may have meant: a similar key, or a key with the same last word.
+pub(super) fn suggestion(key: &str) -> Option<&'static str> {
+    let keys = || TABLE.iter().map(|row| row.key);
+    let last = key.rsplit('.').next().unwrap_or_default();
+    let is_last = |known: &&str| known.rsplit('.').next() == Some(last);
+    values::nearest(key, keys()).or_else(|| keys().find(is_last))
+}

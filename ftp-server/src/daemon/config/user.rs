@@ -1,0 +1,220 @@
+//! The keys of a user in `[users.NAME]`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ftp_proto::Network;
+
+use super::forms::{
+    DIRECTORIES, EXPIRY, Expiry, FILES, HOME, MOUNTS, MountPoint, NAMES, NETWORKS, OWN_COUNT,
+    OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE,
+    SPEED, SWITCH, TLS, TYPE,
+};
+use super::root::Root;
+use super::row::{Origins, Setting, row};
+use crate::{
+    DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
+    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
+};
+
+/// A user of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    /// Groups whose settings the user inherits; if several groups set a key, the last group wins.
+    pub(crate) groups: Vec<String>,
+    pub(crate) password: Option<PasswordHash>,
+    /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
+    pub(crate) root: Root,
+    /// Whether the root is created at the first login.
+    pub(crate) create_home: bool,
+    pub(crate) rights: Rights,
+    /// Other rights in some directories.
+    pub(crate) directories: Vec<DirectoryRights>,
+    /// Mount points: further directories on disk, or objects in stores, that the user sees.
+    pub(crate) mounts: Vec<MountPoint>,
+    /// Largest number of bytes below the root; 0 for unlimited.
+    pub(crate) quota: u64,
+    /// Largest number of files and directories below the root; 0 for unlimited.
+    pub(crate) max_files: u64,
+    pub(crate) mkdir_parents: bool,
+    pub(crate) mkdir_existing_ok: bool,
+    /// Type of a session before its first `TYPE`.
+    pub(crate) representation: RepresentationType,
+    pub(crate) limits: UserLimits,
+    /// TLS policy in addition to `[tls]`.
+    pub(crate) tls: TlsPolicy,
+    pub(crate) enabled: bool,
+    pub(crate) expires: Option<Expiry>,
+    /// Networks from which the user may log in; empty for any.
+    pub(crate) networks: Vec<Network>,
+    // If one of these is `None`, the setting for all users applies.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) overwrite: Option<bool>,
+    pub(crate) partial: Option<PartialPolicy>,
+    pub(crate) sync: Option<SyncPolicy>,
+    /// Origins of all values.
+    pub(crate) origins: Origins,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            groups: Vec::new(),
+            password: None,
+            root: Root::default(),
+            create_home: false,
+            rights: Rights::READ,
+            directories: Vec::new(),
+            mounts: Vec::new(),
+            quota: 0,
+            max_files: 0,
+            mkdir_parents: false,
+            mkdir_existing_ok: false,
+            representation: RepresentationType::default(),
+            limits: UserLimits::default(),
+            tls: TlsPolicy::default(),
+            enabled: true,
+            expires: None,
+            networks: Vec::new(),
+            idle_timeout: None,
+            umask: None,
+            overwrite: None,
+            partial: None,
+            sync: None,
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl User {
+    /// Returns whether the user is neither disabled nor expired.
+    pub(crate) fn may_log_in(&self, now: SystemTime) -> bool {
+        self.enabled && self.expires.is_none_or(|expires| now < expires.end())
+    }
+}
+
+#[rustfmt::skip]
+pub(crate) const USER: &[Setting<User>] = &[
+    row!(User, "groups",                         NAMES,        groups,                            "Groups whose settings the user inherits; if several groups set a key, the last group wins."),
+    row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd."),
+    row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
+    row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
+    row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list of rights"),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories, such as { \"/incoming\" = \"drop-box\" }; the longest matching path wins."),
+    row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree, such as { \"/pub\" = \"/srv/pub\" }."),
+    row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
+    row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
+    row!(User, "tls",                            TLS,          tls,                               "TLS in this user's sessions: off (refuse logins under TLS), optional or required; tls.control and tls.data also apply."),
+    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR and APPE create missing parent directories."),
+    row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
+    row!(User, "type",                           TYPE,         representation,                    "Representation type of a session before its first TYPE: ascii (RFC 959), or image for devices that send no TYPE."),
+    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions of the user at a time (empty: limits.per_user; 0: unlimited)."),
+    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Maximum bytes per second of a session (empty: transfer.rate_per_session; 0: unlimited)."),
+    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Maximum bytes per second of all the user's sessions (empty: transfer.rate_per_user; 0: unlimited)."),
+    row!(User, "rate_up",                        SPEED,        limits.rate_up,                    "Maximum bytes per second of a session's uploads (0: unlimited)."),
+    row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Maximum bytes per second of a session's downloads (0: unlimited)."),
+    row!(User, "file_size",                      SIZE,         limits.file_size,                  "Maximum size of a stored file (0: unlimited)."),
+    row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in; false disables the account."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day (UTC) or exact time at which the user can log in, such as 2026-12-31 or 2026-12-31T18:00:00Z (empty: no limit)."),
+    row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
+    row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
+    row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
+    row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for 12 hours, publish keeps them under the final name, discard deletes them (empty: transfer.partial). Always deleted in drop boxes and with STOU."),
+    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before replies 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
+];
+
+impl User {
+    /// Returns the required keys that were not given.
+    pub(super) fn lacks(&self) -> impl Iterator<Item = &'static str> {
+        let is_lacking = |key: &&str| self.origins.of(key) == "default";
+        NEEDED.iter().copied().filter(is_lacking)
+    }
+
+    /// Returns the union of the user's rights in all directories.
+    pub(crate) fn all_rights(&self) -> Rights {
+        self.directories.iter().fold(self.rights, |sum, rule| sum | rule.rights)
+    }
+
+    /// Returns the union of the user's rights at a mount point and below it.
+    pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
+        let above = self.directories.iter().filter(|rule| mount.is_at_or_below(&rule.path));
+        let nearest = above.max_by_key(|rule| rule.path.as_bytes().len());
+        let rights = nearest.map_or(self.rights, |rule| rule.rights);
+        let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
+        below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
+    }
+
+    /// Returns the login of the user to this storage.
+    pub(in crate::daemon) fn login(&self, storage: Arc<dyn Storage>) -> Login {
+        let mut login = Login::new(storage, self.rights)
+            .tls(self.tls)
+            .mkdir_parents(self.mkdir_parents)
+            .mkdir_existing_ok(self.mkdir_existing_ok)
+            .limits(self.limits)
+            .enabled(self.enabled)
+            .networks(self.networks.clone());
+        login.expires = self.expires.map(Expiry::end);
+        login.idle = self.idle_timeout;
+        login.overwrite = self.overwrite;
+        login.representation = self.representation;
+        login.directories.clone_from(&self.directories);
+        login
+    }
+
+    /// Returns the directories on disk in which the user may store files.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
+        let root = (&self.root, self.all_rights());
+        let mounts = self.mounts.iter().map(|mount| (&mount.root, self.rights_below(&mount.path)));
+        let all = [root].into_iter().chain(mounts).filter(|(_, rights)| rights.let_upload());
+        all.filter_map(|(root, _)| root.directory())
+    }
+
+    /// Returns the root that contains a path of the tree, and the path below that root.
+    pub(crate) fn place(&self, path: &VirtualPath) -> (&Root, VirtualPath) {
+        let within = |mount: &'_ MountPoint| path.relative_to(&mount.path);
+        let mounts = self.mounts.iter().filter(|mount| within(mount).is_some());
+        let nearest = mounts.max_by_key(|mount| mount.path.as_bytes().len());
+        let mounted = nearest.and_then(|mount| Some((&mount.root, within(mount)?)));
+        mounted.unwrap_or_else(|| (&self.root, path.clone()))
+    }
+
+    /// Puts the user's name in place of `%u` in roots. If the name is not safe in a root, that root
+    /// stays unchanged.
+    pub(super) fn expand_roots(&mut self, name: &str) {
+        let mounted = self.mounts.iter_mut().map(|mount| &mut mount.root);
+        for root in [&mut self.root].into_iter().chain(mounted) {
+            if let Some(expanded) = root.with_name(name) {
+                *root = expanded;
+            }
+        }
+    }
+
+    /// Returns the key whose root still contains `%u`, if there is one.
+    pub(super) fn nameless(&self) -> Option<&'static str> {
+        if self.root.needs_name() {
+            Some("root")
+        } else {
+            self.mounts.iter().any(|mount| mount.root.needs_name()).then_some("mounts")
+        }
+    }
+
+    /// Returns whether all values are equal, whatever their origins.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
+        self.password == other.password && USER.iter().all(is_same)
+    }
+}
+
+/// Key of the groups, which only `[users.NAME]` has.
+pub(super) const GROUPS: &str = "groups";
+
+/// Keys without a default.
+pub(super) const NEEDED: &[&str] = &["password", "root"];
+
+/// Returns whether a client can send this as the argument of USER.
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}

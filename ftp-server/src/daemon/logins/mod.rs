@@ -1,0 +1,357 @@
+//! `auth.program`: a program that checks the logins of users who are not in the configuration. Each
+//! login that is not in the cache starts one process, which reads one line of JSON and answers with
+//! a JSON object.
+
+use std::time::{Duration, Instant};
+
+mod cache;
+mod json;
+mod question;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::{AuthError, LoginAttempt};
+use ftp_proto::Escaped;
+
+use self::cache::Cache;
+use self::json::{Member, Value};
+use self::question::{Asked, Question};
+use super::config::{Settings, User, is_name};
+use super::logging::LOG;
+use super::programs::pool::ProgramPool;
+use crate::daemon::values::shown_path;
+use crate::lock::unpoisoned;
+
+/// Time that the shutdown leaves for killed programs to end.
+const KILLED: Duration = Duration::from_secs(3);
+
+/// The current program and the threads that start it; the threads outlive reloads.
+pub(super) struct Logins {
+    pool: Arc<ProgramPool<Question>>,
+    current: Mutex<Option<Arc<LoginProgram>>>,
+}
+
+impl Logins {
+    /// Returns a value that has no program yet.
+    pub(super) fn new() -> Self {
+        Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Mutex::new(None) }
+    }
+
+    /// Starts the threads that these settings need, and returns the program for logins.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if a thread cannot be started.
+    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<LoginProgram>>> {
+        if settings.auth.program.is_empty() {
+            return Ok(None);
+        }
+        self.pool.prepare(settings.auth.workers)?;
+        Ok(Some(Arc::new(LoginProgram::new(settings, &self.pool))))
+    }
+
+    /// Applies settings and the program that [`prepare`](Self::prepare) returned for them. Forgets
+    /// the logins that the former program accepted.
+    pub(super) fn set(&self, settings: &Settings, program: Option<Arc<LoginProgram>>) {
+        self.pool.set(settings.auth.workers);
+        let former = std::mem::replace(&mut *unpoisoned(self.current.lock()), program);
+        if let Some(former) = former {
+            former.cache.end();
+        }
+    }
+
+    /// Kills the running programs, and refuses all later logins that need one.
+    pub(super) fn end(&self) {
+        for question in self.pool.end() {
+            question.settle(Err("not started: the server is stopping".to_owned()));
+        }
+    }
+
+    /// Waits at most [`KILLED`] for the killed programs.
+    pub(super) fn finish(&self) {
+        for question in self.pool.give_up(Instant::now() + KILLED) {
+            question.settle(Err("killed: the server is stopping".to_owned()));
+        }
+    }
+}
+
+/// The program of one configuration.
+pub(super) struct LoginProgram {
+    command: Arc<[String]>,
+    /// Maximum number of processes at a time.
+    workers: usize,
+    limit: Duration,
+    /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
+    settings: Settings,
+    cache: Cache,
+    failures: Mutex<Failures>,
+    pool: Arc<ProgramPool<Question>>,
+}
+
+impl LoginProgram {
+    fn new(settings: &Settings, pool: &Arc<ProgramPool<Question>>) -> Self {
+        let auth = &settings.auth;
+        Self {
+            command: auth.program.clone().into(),
+            workers: auth.workers,
+            limit: auth.timeout,
+            settings: settings.for_answers(),
+            cache: Cache::new(auth.cache),
+            failures: Mutex::default(),
+            pool: Arc::clone(pool),
+        }
+    }
+
+    /// Returns the user of a login, if the program accepts it. Blocks until the program has
+    /// decided.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` if the program refuses the login, or if no user can have this name.
+    /// Returns `Unavailable` if there is no valid answer, and logs that unless the client has gone.
+    pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
+        let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
+        // No user can have an invalid name, so there is no need to ask the program.
+        let name = name.ok_or(AuthError::Refused)?;
+        let asked = Asked::of(attempt);
+        let start = Instant::now();
+        let key = self.cache.key(&asked);
+        if let Some(user) = key.as_ref().and_then(|key| self.cache.get(key, start)) {
+            return Ok(user);
+        }
+        let question = Question::new(&self.command, &asked, self.limit, attempt.deadline);
+        let question = Arc::new(question);
+        let ask = || {
+            self.pool.push(Arc::clone(&question));
+            question.wait(&|| attempt.is_client_gone())
+        };
+        let outcome = match attempt.in_turn(self.workers, ask) {
+            Some(Some(outcome)) => outcome,
+            None if attempt.deadline <= Instant::now() => Err(question::LATE.to_owned()),
+            None | Some(None) => return Err(AuthError::Unavailable),
+        };
+        let answer = outcome.and_then(|text| self.answer(name, &text));
+        match answer {
+            Ok(Some(user)) => {
+                if let Some(key) = key {
+                    self.cache.put(key, start, &user);
+                }
+                Ok(user)
+            }
+            Ok(None) => Err(AuthError::Refused),
+            Err(why) => {
+                self.log(attempt, &why);
+                Err(AuthError::Unavailable)
+            }
+        }
+    }
+
+    /// Logs why there is no valid answer, unless there are too many such messages.
+    fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
+        let Some(unsaid) = unpoisoned(self.failures.lock()).due(Instant::now()) else { return };
+        let program = self.command.first().map_or_else(String::new, |path| shown(path));
+        let user = Escaped(attempt.user);
+        let why = without(why, attempt.password);
+        let why = Escaped(why.as_bytes());
+        let others = match unsaid {
+            0 => String::new(),
+            count => format!("; earlier failures without a message: {count}"),
+        };
+        log::error!(target: LOG, "auth.program: {program} for {user}: {why}{others}");
+    }
+
+    /// Returns the user in an answer, or `None` if the answer refuses the login.
+    fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
+        let members = json::object(text)?;
+        let (ok, keys): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| member.name == "ok");
+        let ok: Vec<Value> = ok.into_iter().map(|member| member.value).collect();
+        match ok.as_slice() {
+            // The other keys are ignored: a program may send them for a wrong password too.
+            [Value::Switch(false)] => return Ok(None),
+            [Value::Switch(true)] => {}
+            [] => return Err("the answer lacks the key \"ok\"".to_owned()),
+            [_] => return Err("key \"ok\": expected true or false".to_owned()),
+            _ => return Err("key \"ok\": defined twice".to_owned()),
+        }
+        if keys.iter().any(|member| member.name == "password") {
+            return Err("password: not allowed in an answer".to_owned());
+        }
+        self.settings.user_of(name, &json::toml(&keys)).map(Some)
+    }
+}
+
+/// Replaces the message if it shows the password.
+fn without(why: &str, password: &[u8]) -> String {
+    let password = String::from_utf8_lossy(password);
+    if password.is_empty() || !why.contains(&*password) {
+        return why.to_owned();
+    }
+    "invalid answer (not shown: it contains the password)".to_owned()
+}
+
+fn shown(path: &str) -> String {
+    shown_path(Path::new(path))
+}
+
+/// Largest number of messages in a period.
+const MESSAGES: u64 = 20;
+
+/// Length of a period.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Counter of logins for which the program gave no valid answer.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// Start of the current period.
+    start: Option<Instant>,
+    said: u64,
+    unsaid: u64,
+}
+
+impl Failures {
+    /// Counts a failure. Returns the number of failures since the last message, or `None` if there
+    /// must be no message for this failure either.
+    pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
+        if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
+            self.start = Some(now);
+            self.said = 0;
+        }
+        if self.said == MESSAGES {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Rights;
+
+    use super::*;
+
+    fn program(assignments: &[&str]) -> LoginProgram {
+        let mut settings = Settings::default();
+        for assignment in assignments {
+            settings.assign(assignment).unwrap();
+        }
+        LoginProgram::new(&settings, &Logins::new().pool)
+    }
+
+    #[test]
+    fn an_answer_has_the_keys_of_a_user() {
+        let program = program(&[
+            "defaults.root=/srv/%u",
+            "defaults.umask=027",
+            "groups.cameras.rights=drop-box",
+            "users.carl.root=/carl",
+        ]);
+        let user = |name, text: &str| program.answer(name, text.as_bytes()).unwrap().unwrap();
+        let plain = user("anna", "{\"ok\":true}\n");
+        assert_eq!((plain.root.shown(), plain.umask), ("/srv/anna".to_owned(), Some(0o027)));
+        assert_eq!(plain.rights, Rights::READ);
+        let more = user(
+            "cam",
+            "{\"ok\":true,\"groups\":[\"cameras\"],\"root\":\"/cams/%u\",\"quota\":\"1 GiB\",\
+             \"idle_timeout\":300,\"create_home\":true,\"overwrite\":false,\"umask\":null,\
+             \"networks\":[\"192.0.2.0/24\"],\"directories\":{\"/pub\":[\"list\",\"read\"]}}",
+        );
+        assert_eq!(more.root.shown(), "/cams/cam");
+        assert_eq!((more.rights, more.quota), (Rights::DROP_BOX, 1 << 30));
+        assert_eq!(more.idle_timeout, Some(Duration::from_secs(300)));
+        assert_eq!((more.create_home, more.overwrite), (true, Some(false)));
+        assert_eq!((more.networks.len(), more.directories.len()), (1, 1));
+        // A user of the file is not a user of `auth.program`.
+        assert_eq!(user("carl", "{\"ok\":true}").root.shown(), "/srv/carl");
+        let odd = user("a \"b\".c = 1 [x]", "{\"ok\":true,\"root\":\"/x\",\"rights\":\"full\"}");
+        assert_eq!((odd.root.shown(), odd.rights), ("/x".to_owned(), Rights::FULL));
+        for refused in ["{\"ok\":false}", "{\"root\":\"x\",\"ok\":false,\"roof\":1}"] {
+            assert!(program.answer("anna", refused.as_bytes()).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn an_invalid_answer_is_reported_with_its_reason() {
+        let program = program(&["groups.cameras.rights=drop-box"]);
+        for (text, want) in [
+            ("", "the answer is empty"),
+            ("yes", "the answer is not JSON: expected value at line 1 column 1"),
+            ("{}", "the answer lacks the key \"ok\""),
+            ("{\"ok\":1,\"root\":\"/\"}", "key \"ok\": expected true or false"),
+            ("{\"ok\":\"true\",\"root\":\"/\"}", "key \"ok\": expected true or false"),
+            ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "key \"ok\": defined twice"),
+            ("{\"ok\":true}", "root is missing"),
+            ("{\"ok\":true,\"root\":null}", "root is missing"),
+            (
+                "{\"ok\":true,\"root\":\"srv\"}",
+                "root: invalid path \"srv\": expected an absolute path",
+            ),
+            ("{\"ok\":true,\"root\":\"/\\u0000\"}", "root: invalid path: NUL is not allowed"),
+            ("{\"ok\":true,\"root\":5}", "root: expected a string in quotes, found a number"),
+            ("{\"ok\":true,\"root\":\"/\",\"root\":\"/srv\"}", "root: defined twice"),
+            ("{\"ok\":true,\"roots\":\"/\"}", "roots: unknown key; did you mean root?"),
+            ("{\"ok\":true,\"root\":\"/\",\"a.b\":1}", "\"a.b\": unknown key"),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"a]\\n[users.x]\\nroot\":1}",
+                "\"a]\\u000a[users.x]\\u000aroot\": unknown key",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"rights\":\"all\"}", "rights: unknown right \"all\""),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"groups\":[\"camera\"]}",
+                "groups: unknown group \"camera\"; did you mean cameras?",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"tls\":\"required\"}", "tls: needs "),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"password\":\"x\"}",
+                "password: not allowed in an answer",
+            ),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"quota\":1.5}",
+                "quota: expected a size such as \"64 MiB\", found a fraction",
+            ),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"networks\":[null]}",
+                "networks: invalid network \"null\"",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"directories\":{\"in\":\"read\"}}", "directories.in: "),
+        ] {
+            let why = program.answer("anna", text.as_bytes()).unwrap_err();
+            assert!(why.starts_with(want), "{text}: {why}");
+        }
+        let why = program.answer("a/b", b"{\"ok\":true,\"root\":\"/srv/%u\"}").unwrap_err();
+        assert!(why.starts_with("root: this name cannot replace %u: "), "{why}");
+    }
+
+    #[test]
+    fn messages_that_contain_the_password_are_not_shown() {
+        let why = "root: invalid path \"secret\": expected an absolute path";
+        assert_eq!(without(why, b""), why);
+        assert_eq!(without(why, b"other"), why);
+        for password in [&b"secret"[..], b"s", b"absolute path"] {
+            assert_eq!(
+                without(why, password),
+                "invalid answer (not shown: it contains the password)"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests_of_failures {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failures_is_rate_limited_and_counted() {
+        let mut failures = Failures::default();
+        let start = Instant::now();
+        let said = (0..1_000).filter_map(|_| failures.due(start)).collect::<Vec<_>>();
+        assert_eq!(said, [0; 20]);
+        assert_eq!(failures.due(start + PERIOD / 2), None);
+        assert_eq!(failures.due(start + PERIOD), Some(981));
+        assert_eq!(failures.due(start + PERIOD), Some(0));
+    }
+}

@@ -1,0 +1,196 @@
+//! Counters of the server, in the text format of Prometheus (version 0.0.4).
+
+mod endpoint;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{Direction, Event, EventKind, Observer, Transfer};
+
+pub(super) use self::endpoint::{MetricsAddress, MetricsEndpoint};
+use crate::lock::unpoisoned;
+
+/// Upper bounds of the histogram of durations, in seconds.
+const BOUNDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
+
+/// Values of the metrics, most of them counted from events.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    sessions: u64,
+    bans: u64,
+    logins: BTreeMap<&'static str, u64>,
+    refused: BTreeMap<&'static str, u64>,
+    transfers: BTreeMap<TransferLabels, u64>,
+    bytes: BTreeMap<&'static str, u64>,
+    /// For each bound, the number of transfers that took at most that long, but longer than the
+    /// previous bound.
+    durations: [u64; BOUNDS.len()],
+    all_durations: Duration,
+    /// The virtual host of each certificate, with the expiry of the certificate.
+    certificates: Vec<CertificateEnd>,
+    has_failed_to_reload: bool,
+}
+
+/// A virtual host (`None`: the server itself), and the expiry of its certificate in seconds since
+/// 1970.
+pub(super) type CertificateEnd = (Option<String>, i64);
+
+/// Direction, outcome and reply code of a transfer; no code if the transfer had no reply.
+type TransferLabels = (&'static str, &'static str, Option<u16>);
+
+impl Observer for Metrics {
+    fn observe(&self, event: &Event<'_>) {
+        let mut counts = unpoisoned(self.0.lock());
+        match &event.kind {
+            EventKind::Connected { .. } => counts.sessions += 1,
+            EventKind::Ended { .. } => counts.sessions = counts.sessions.saturating_sub(1),
+            EventKind::Refused(reason) => *counts.refused.entry(reason.as_str()).or_default() += 1,
+            EventKind::LoggedIn => *counts.logins.entry("accepted").or_default() += 1,
+            EventKind::LoginRefused { reason, .. } => {
+                *counts.logins.entry(reason.as_str()).or_default() += 1;
+            }
+            EventKind::Banned { .. } => counts.bans += 1,
+            EventKind::BanEnded { .. } => counts.bans = counts.bans.saturating_sub(1),
+            EventKind::Transferred(transfer) => counts.transferred(transfer),
+            _ => {}
+        }
+    }
+}
+
+impl Counts {
+    fn transferred(&mut self, transfer: &Transfer<'_>) {
+        let direction = match transfer.direction {
+            Direction::Sent => "sent",
+            Direction::Received => "received",
+            _ => "read",
+        };
+        let code = transfer.reply.map(|code| code.value());
+        *self.transfers.entry((direction, transfer.end.as_str(), code)).or_default() += 1;
+        *self.bytes.entry(direction).or_default() += transfer.bytes;
+        self.all_durations += transfer.duration;
+        let seconds = transfer.duration.as_secs_f64();
+        if let Some(at) = BOUNDS.iter().position(|bound| seconds <= *bound)
+            && let Some(count) = self.durations.get_mut(at)
+        {
+            *count += 1;
+        }
+    }
+}
+
+impl Metrics {
+    /// Sets the certificates that new connections get.
+    pub(super) fn set_certificates(&self, certificates: Vec<CertificateEnd>) {
+        unpoisoned(self.0.lock()).certificates = certificates;
+    }
+
+    /// Records whether the last reload succeeded.
+    pub(super) fn set_reloaded(&self, has_succeeded: bool) {
+        unpoisoned(self.0.lock()).has_failed_to_reload = !has_succeeded;
+    }
+
+    /// Returns all metrics.
+    fn text(&self) -> String {
+        let counts = unpoisoned(self.0.lock());
+        let mut page = Page::default();
+        page.metric("ftp_sessions", "gauge", "Connected sessions.");
+        page.sample("ftp_sessions", &[], counts.sessions);
+        page.metric(
+            "ftp_logins_total",
+            "counter",
+            "Logins by result: accepted, or the reason for the refusal.",
+        );
+        for (result, count) in &counts.logins {
+            page.sample("ftp_logins_total", &[("result", result)], count);
+        }
+        page.metric("ftp_transfers_total", "counter", "Ended transfers and listings.");
+        for ((direction, end, code), count) in &counts.transfers {
+            let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+            let labels = [("direction", *direction), ("end", *end), ("code", code.as_str())];
+            page.sample("ftp_transfers_total", &labels, count);
+        }
+        page.metric(
+            "ftp_transfer_bytes_total",
+            "counter",
+            "Bytes sent and received in transfers and listings.",
+        );
+        for (direction, bytes) in &counts.bytes {
+            page.sample("ftp_transfer_bytes_total", &[("direction", direction)], bytes);
+        }
+        page.durations(&counts);
+        let help = "Connections refused with a 421 reply, or without a reply under implicit TLS.";
+        page.metric("ftp_refused_connections_total", "counter", help);
+        for (reason, count) in &counts.refused {
+            page.sample("ftp_refused_connections_total", &[("reason", reason)], count);
+        }
+        page.metric("ftp_bans", "gauge", "Banned hosts.");
+        page.sample("ftp_bans", &[], counts.bans);
+        page.certificates(&counts.certificates);
+        let help = "0 if the last reload failed, otherwise 1.";
+        page.metric("ftp_config_last_reload_success", "gauge", help);
+        let success = u8::from(!counts.has_failed_to_reload);
+        page.sample("ftp_config_last_reload_success", &[], success);
+        page.metric("ftp_build_info", "gauge", "The version of the server.");
+        page.sample("ftp_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        page.0
+    }
+}
+
+/// Returns the current time in seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The text of the metrics that were added so far. The labels are words of this program or host
+/// names, which need no escapes.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    fn certificates(&mut self, certificates: &[CertificateEnd]) {
+        if certificates.is_empty() {
+            return;
+        }
+        let name = "ftp_certificate_expiry_seconds";
+        self.metric(name, "gauge", "Seconds until the certificate expires; negative after that.");
+        for (host, end) in certificates {
+            // The name of a host needs no escapes.
+            let label = host.as_deref().map(|host| ("host", host));
+            self.sample(name, label.as_slice(), end - now());
+        }
+    }
+
+    fn durations(&mut self, counts: &Counts) {
+        let name = "ftp_transfer_seconds";
+        self.metric(name, "histogram", "Durations of transfers and listings.");
+        let bucket = format!("{name}_bucket");
+        let mut so_far = 0;
+        for (bound, count) in BOUNDS.iter().zip(counts.durations) {
+            so_far += count;
+            self.sample(&bucket, &[("le", &bound.to_string())], so_far);
+        }
+        let all: u64 = counts.transfers.values().sum();
+        self.sample(&bucket, &[("le", "+Inf")], all);
+        self.sample(&format!("{name}_sum"), &[], counts.all_durations.as_secs_f64());
+        self.sample(&format!("{name}_count"), &[], all);
+    }
+}

@@ -1,0 +1,153 @@
+//! The user and the group that a server runs as, and the owners of the files that it creates.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{fchown, lchown};
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User, getgroups};
+
+/// A user and a group of this system, which `security.run_as` names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RunAs {
+    /// The text that was parsed.
+    text: String,
+    user: Uid,
+    /// The user's system name, which is needed to find the supplementary groups.
+    name: Option<CString>,
+    group: Gid,
+}
+
+impl RunAs {
+    /// Reads `USER` or `USER:GROUP`, each a name or a number. Without a group, the user's primary
+    /// group is used.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the user or group is unknown, or is root.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        let unknown = || format!("unknown user \"{user}\"");
+        let (id, known) = match user.parse() {
+            Ok(id) => (Uid::from_raw(id), User::from_uid(Uid::from_raw(id)).ok().flatten()),
+            Err(_) => {
+                let known = User::from_name(user).ok().flatten().ok_or_else(unknown)?;
+                (known.uid, Some(known))
+            }
+        };
+        let group = match group {
+            None => known.as_ref().ok_or_else(unknown)?.gid,
+            Some(group) => group_id(group)?,
+        };
+        if id.is_root() || group.as_raw() == 0 {
+            return Err(format!("must not be root, but is \"{text}\""));
+        }
+        let name = known.and_then(|known| CString::new(known.name).ok());
+        Ok(Self { text: text.to_owned(), user: id, name, group })
+    }
+
+    /// Returns the user's number.
+    #[must_use]
+    pub fn user_id(&self) -> u32 {
+        self.user.as_raw()
+    }
+
+    /// Returns the number of the group.
+    #[must_use]
+    pub fn group_id(&self) -> u32 {
+        self.group.as_raw()
+    }
+
+    /// Returns the user's name in the system, which has the supplementary groups; `None` if the
+    /// system does not know the user's number.
+    #[must_use]
+    pub fn system_name(&self) -> Option<&CStr> {
+        self.name.as_deref()
+    }
+
+    /// Changes the owner of a file to this user and group, if the process is still root. Use it
+    /// only for files that this process created, so that it does not give away other users' files.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if the owner cannot be changed.
+    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
+        match is_root() {
+            true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
+            false => Ok(()),
+        }
+    }
+
+    /// Changes the owner of the file at `path` to this user and group, if the process is still
+    /// root. Does not follow a link.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if the owner cannot be changed.
+    pub(crate) fn give_path(&self, path: &Path) -> io::Result<()> {
+        match is_root() {
+            true => lchown(path, Some(self.user.as_raw()), Some(self.group.as_raw())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The group for a file that the process creates.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct FileGroup {
+    /// The text that was parsed.
+    text: String,
+    id: Gid,
+}
+
+impl FileGroup {
+    /// Reads the name or number of a group.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the group is unknown.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), id: group_id(text)? })
+    }
+
+    pub(crate) const fn id(&self) -> u32 {
+        self.id.as_raw()
+    }
+
+    /// Returns whether this process may give its files to the group.
+    pub(crate) fn is_ours(&self) -> bool {
+        let has_group = || getgroups().is_ok_and(|groups| groups.contains(&self.id));
+        is_root() || Gid::effective() == self.id || has_group()
+    }
+}
+
+impl fmt::Display for FileGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Returns the id of a group by its name or number.
+fn group_id(group: &str) -> Result<Gid, String> {
+    if let Ok(id) = group.parse() {
+        return Ok(Gid::from_raw(id));
+    }
+    let known = Group::from_name(group).ok().flatten();
+    known.map(|known| known.gid).ok_or_else(|| format!("unknown group \"{group}\""))
+}
+
+impl fmt::Display for RunAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Returns whether this process runs as root.
+pub(crate) fn is_root() -> bool {
+    Uid::effective().is_root()
+}

@@ -1,0 +1,365 @@
+//! Runs the operator's programs: their processes, with their environment, streams and end, and the
+//! threads and queues that start them.
+
+pub(super) mod pool;
+pub(super) mod queue;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::daemon::systemd;
+use crate::daemon::values::show;
+use crate::lock::unpoisoned;
+
+/// Shortest and longest pause between checks of whether a program has ended; the pauses grow.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Time that a killed program has to end.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// While this number of programs of one kind cannot be killed, no more of that kind are started.
+const STUCK_AT_MOST: usize = 16;
+
+/// Programs of one kind that were killed but have not ended. They are reaped before a later program
+/// of their kind starts. Each kind has its own list, so hooks on a hanging disk do not prevent
+/// logins.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck(Mutex<Vec<Child>>);
+
+impl Stuck {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn push(&self, child: Child) {
+        unpoisoned(self.0.lock()).push(child);
+    }
+
+    /// Reaps programs that have ended. Returns the number of programs that still run.
+    fn count(&self) -> usize {
+        let mut stuck = unpoisoned(self.0.lock());
+        stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        stuck.len()
+    }
+}
+
+/// Maximum number of bytes to keep from a program's error message.
+const KEPT: usize = 400;
+
+/// Maximum length of an answer, in bytes.
+const ANSWER: usize = 64 * 1024;
+
+/// Largest number of bytes to read between two checks: more than the longest answer.
+const READ: usize = ANSWER + 4096;
+
+/// Returns a command that runs in `/`, in its own process group, without standard input and output.
+/// It does not inherit the environment variables that only the server needs.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+    command.env_remove("FTP_PASSWORD").env_remove("FTP_LOCAL_PATH");
+    for variable in systemd::VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Returns an open file in memory with this content. Unlike with a pipe, the server never waits for
+/// the reader.
+pub(crate) fn input(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Runs a program until it ends. Kills its process group after `limit`, or when `is_over` returns
+/// `true`. If standard error is a pipe, an error message includes its first line. A program that
+/// cannot be killed is added to `stuck`.
+///
+/// # Errors
+///
+/// Returns a message if the program could not be started, failed, or was killed.
+pub(crate) fn run(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
+) -> Result<(), String> {
+    ask(command, limit, is_over, stuck).map(drop)
+}
+
+/// Runs a program like [`run`], and returns its standard output, if that is a pipe.
+///
+/// # Errors
+///
+/// Returns the messages of [`run`]. If the output is longer than 64 KiB, kills the program and
+/// returns a message.
+pub(crate) fn ask(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
+) -> Result<Vec<u8>, String> {
+    if stuck.count() >= STUCK_AT_MOST {
+        return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
+    }
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut output = Output::of(&mut child);
+    let ended = wait(&mut child, limit, is_over, &mut output);
+    output.read();
+    if let Ok(None) = child.try_wait() {
+        stuck.push(child);
+    }
+    ended.map_err(|why| match output.complaint.first_line() {
+        "" => why,
+        line => format!("{why}: {line}"),
+    })?;
+    match output.answer.is_longer {
+        true => Err(TOO_LONG.to_owned()),
+        false => Ok(output.answer.kept),
+    }
+}
+
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    output: &mut Output,
+) -> Result<(), String> {
+    let start = Instant::now();
+    let group = Pid::from_child(child);
+    let mut pause = PAUSES.0;
+    loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(status.to_string()),
+            None => {}
+        }
+        let left = limit.saturating_sub(start.elapsed());
+        let is_late = left.is_zero();
+        let is_flooded = output.answer.is_longer;
+        if is_late || is_flooded || is_over() {
+            // The process is not reaped yet, so its process id is still valid. It may have left its
+            // group, so it is killed separately too.
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = child.kill();
+            let killed = if ends(child, KILLED) { "killed" } else { "cannot be killed" };
+            return Err(match (is_late, is_flooded) {
+                (true, _) => format!("{killed} after {}", show(limit)),
+                (false, true) => format!("{killed}: {TOO_LONG}"),
+                (false, false) => format!("{killed}: the server is stopping"),
+            });
+        }
+        output.read();
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Waits at most `limit` for a killed program to end. Returns whether it has ended.
+fn ends(child: &mut Child, limit: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if start.elapsed() < limit => thread::sleep(PAUSES.0),
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
+}
+
+const TOO_LONG: &str = "the answer is longer than 64 KiB";
+
+/// The output of a program.
+struct Output {
+    answer: Beginning<ChildStdout>,
+    complaint: Beginning<ChildStderr>,
+}
+
+impl Output {
+    fn of(child: &mut Child) -> Self {
+        Self {
+            answer: Beginning::of(child.stdout.take(), ANSWER),
+            complaint: Beginning::of(child.stderr.take(), KEPT),
+        }
+    }
+
+    /// Reads the available bytes.
+    fn read(&mut self) {
+        self.answer.read();
+        self.complaint.read();
+    }
+}
+
+/// The beginning of the output that a program writes to a pipe. The rest is discarded, so that the
+/// program does not wait and memory does not fill.
+struct Beginning<P> {
+    pipe: Option<P>,
+    kept: Vec<u8>,
+    most: usize,
+    /// Whether some bytes were discarded.
+    is_longer: bool,
+}
+
+impl<P: Read + AsFd> Beginning<P> {
+    fn of(pipe: Option<P>, most: usize) -> Self {
+        // If the flag cannot be set, reading could block. The pipe is then not read, and only the
+        // exit status counts.
+        let pipe = pipe.filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
+        Self { pipe, kept: Vec::new(), most, is_longer: false }
+    }
+
+    /// Reads the available bytes.
+    fn read(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut buffer = [0; 4096];
+        for _ in 0..READ / buffer.len() {
+            // After an error, for example if no bytes are available, the next call reads the rest.
+            let Ok(count @ 1..) = pipe.read(&mut buffer) else { return };
+            let room = self.most - self.kept.len();
+            self.is_longer |= count > room;
+            self.kept.extend(buffer.iter().take(count.min(room)));
+        }
+    }
+
+    fn first_line(&self) -> &str {
+        let text = match str::from_utf8(&self.kept) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = self.kept.get(..error.valid_up_to()).unwrap_or_default();
+                str::from_utf8(valid).unwrap_or_default()
+            }
+        };
+        text.trim().lines().next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcome_of_a_program_is_reported() {
+        let long = Duration::from_secs(60);
+        for (program, arguments, limit, is_over, want) in [
+            ("/bin/sh", &["-c", "exit 0"][..], long, false, Ok(())),
+            ("/bin/sh", &["-c", "exit 3"], long, false, Err("exit status: 3")),
+            ("/bin/sh", &["-c", "kill -9 $$"], long, false, Err("signal: 9 (SIGKILL)")),
+            ("/proc/none", &[], long, false, Err("No such file or directory (os error 2)")),
+            ("/dev/null", &[], long, false, Err("Permission denied (os error 13)")),
+            ("/bin/sleep", &["60"], Duration::from_millis(50), false, Err("killed after 50 ms")),
+            ("/bin/sleep", &["60"], long, true, Err("killed: the server is stopping")),
+        ] {
+            let mut command = command(program);
+            let ran = run(command.args(arguments), limit, &|| is_over, &Stuck::new());
+            assert_eq!(ran, want.map_err(str::to_owned), "{program} {arguments:?}");
+        }
+        let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false, &Stuck::new());
+        assert!(nul.unwrap_err().contains("nul byte"));
+    }
+
+    #[test]
+    fn an_answer_is_complete_or_refused() {
+        let long = Duration::from_secs(60);
+        let ask = |script: &str| {
+            let mut command = command("/bin/sh");
+            command.stdin(input("in\n").unwrap()).stdout(Stdio::piped());
+            ask(command.args(["-c", script]), long, &|| false, &Stuck::new())
+        };
+        for script in ["cat", "read line; echo $line", "sleep 5 & cat"] {
+            assert_eq!(ask(script).as_deref(), Ok(&b"in\n"[..]), "{script}");
+        }
+        assert_eq!(ask("head -c 65536 /dev/zero").map(|answer| answer.len()), Ok(ANSWER));
+        // The program may end before the first check, or not.
+        let longer = ask("head -c 65537 /dev/zero").unwrap_err();
+        assert!(longer.ends_with(TOO_LONG), "{longer}");
+        assert_eq!(ask("yes").unwrap_err(), format!("killed: {TOO_LONG}"));
+        assert_eq!(ask("echo answer; exit 1").unwrap_err(), "exit status: 1");
+        assert_eq!(ask("echo answer; kill -9 $$").unwrap_err(), "signal: 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn a_program_in_another_process_group_is_killed_too() {
+        let limit = Duration::from_millis(50);
+        let mut command = command("/bin/sleep");
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let ran = run(command.process_group(group).arg("60"), limit, &|| false, &Stuck::new());
+        assert_eq!(ran, Err("killed after 50 ms".to_owned()));
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_killed_is_reaped_later() {
+        let mut child = command("/bin/sleep").arg("60").spawn().unwrap();
+        assert!(!ends(&mut child, Duration::from_millis(20)));
+        let pid = Pid::from_child(&child);
+        let stuck = Stuck::new();
+        stuck.push(child);
+        assert_eq!(stuck.count(), 1);
+        kill_process_group(pid, Signal::KILL).unwrap();
+        let start = Instant::now();
+        while stuck.count() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not reaped");
+            thread::sleep(PAUSES.0);
+        }
+    }
+
+    #[test]
+    fn stuck_programs_of_one_kind_block_only_that_kind() {
+        let hooks = Stuck::new();
+        let children = || (0..STUCK_AT_MOST).map(|_| command("/bin/sleep").arg("60").spawn());
+        children().for_each(|child| hooks.push(child.unwrap()));
+        let long = Duration::from_secs(60);
+        let run = |stuck: &Stuck| run(&mut command("/bin/true"), long, &|| false, stuck);
+        let want = "not started: 16 earlier programs cannot be killed";
+        assert_eq!(run(&hooks), Err(want.to_owned()));
+        assert_eq!(run(&Stuck::new()), Ok(()));
+        unpoisoned(hooks.0.lock()).iter_mut().for_each(|child| child.kill().unwrap());
+        let start = Instant::now();
+        while hooks.count() > 0 {
+            assert!(start.elapsed() < long, "they are not reaped");
+            thread::sleep(PAUSES.0);
+        }
+        assert_eq!(run(&hooks), Ok(()));
+    }
+
+    #[test]
+    fn the_first_line_of_stderr_is_reported_and_the_rest_discarded() {
+        let long = Duration::from_secs(60);
+        for (script, want) in [
+            ("echo; echo first >&2; echo second >&2; exit 3", Err("exit status: 3: first")),
+            ("echo not said >&2", Ok(())),
+            ("printf 'a\\377b' >&2; exit 1", Err("exit status: 1: a")),
+            ("yes | head -c 1000000 >&2; exit 1", Err("exit status: 1: y")),
+            ("sleep 5 & exit 2", Err("exit status: 2")),
+        ] {
+            let mut command = command("/bin/sh");
+            let ran = run(
+                command.args(["-c", script]).stderr(Stdio::piped()),
+                long,
+                &|| false,
+                &Stuck::new(),
+            );
+            assert_eq!(ran, want.map_err(str::to_owned), "{script}");
+        }
+        let script = "head -c 2000 /dev/zero | tr '\\0' x >&2; exit 1";
+        let mut command = command("/bin/sh");
+        let ran = run(
+            command.args(["-c", script]).stderr(Stdio::piped()),
+            long,
+            &|| false,
+            &Stuck::new(),
+        );
+        assert_eq!(ran, Err(format!("exit status: 1: {}", "x".repeat(KEPT))));
+    }
+}

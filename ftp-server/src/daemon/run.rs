@@ -1,0 +1,395 @@
+//! A running daemon: its thread, the events that the thread handles, and the handle of the program.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::certificate::renewal::Renewed;
+use super::config::Config;
+use super::control::protocol::SessionTarget;
+use super::control::{Call, ControlSocket, Status};
+use super::error::{DaemonError, DaemonErrorKind};
+use super::hooks::Hooks;
+use super::logging::DaemonLog;
+use super::metrics::MetricsEndpoint;
+use super::running::Running;
+use super::setup::Setup;
+use super::start_thread;
+use super::systemd::Service;
+use crate::lock::unpoisoned;
+use crate::{SessionInfo, ShutdownHandle};
+
+/// Interval at which a draining server checks whether the last session has ended.
+const DRAIN_CHECK: Duration = Duration::from_millis(200);
+
+/// A server that runs as its [`Config`] says, with users, hooks, certificates, logs, metrics, a
+/// control socket, and the protocols of systemd. Its thread runs until the daemon is stopped; a
+/// `Daemon` that is dropped stops at once.
+///
+/// ```no_run
+/// use ftp_server::daemon::{Config, Daemon};
+///
+/// let daemon = Daemon::start(Config::read("server.toml")?)?;
+/// println!("listening on {:?}", daemon.local_addrs());
+/// daemon.apply(Config::read("server.toml")?)?; // as a reload does
+/// daemon.join()?;
+/// # Ok::<(), ftp_server::daemon::DaemonError>(())
+/// ```
+pub struct Daemon {
+    events: Sender<DaemonEvent>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    shutdown: ShutdownHandle,
+    hooks: Arc<Hooks>,
+    plaintext: Vec<SocketAddr>,
+    implicit: Vec<SocketAddr>,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plaintext, implicit, .. } = self;
+        f.debug_struct("Daemon")
+            .field("plaintext", plaintext)
+            .field("implicit", implicit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Starts a daemon. Returns when it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Config::validate`], and why a part of the daemon cannot be started.
+    pub fn start(config: Config) -> Result<Self, DaemonError> {
+        Self::start_with(config, Setup::default())
+    }
+
+    /// Starts a daemon as [`start`](Self::start) does; `setup` adds what the program decides.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`start`](Self::start).
+    pub fn start_with(config: Config, mut setup: Setup) -> Result<Self, DaemonError> {
+        config.validate()?;
+        let log = match setup.log.take() {
+            Some(log) => Some(log),
+            None => DaemonLog::of(&config)?.map(Arc::new),
+        };
+        let settings = &config.settings;
+        let mut service = Service::connect(settings.environment);
+        // Done while the process may still be root.
+        let control = ControlSocket::bind(settings)?;
+        let endpoint = MetricsEndpoint::bind(settings)?;
+        let running = Running::start(config, setup, log, &service)?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(control) = &control {
+            control.start(sender.clone())?;
+        }
+        if let Some(endpoint) = &endpoint {
+            endpoint.start(Arc::clone(&running.parts.metrics))?;
+        }
+        service.ready(&running.server);
+        let shutdown = running.server.shutdown_handle();
+        let hooks = Arc::clone(&running.parts.hooks);
+        let plaintext = running.server.local_addrs().collect();
+        let implicit = running.server.implicit_addrs().collect();
+        let events = sender.clone();
+        let work = move || {
+            let mut running = running;
+            work(&mut running, &mut service, EventQueue::new(receiver), &sender);
+            drop((control, endpoint));
+            service.stopping();
+            running.shut_down();
+        };
+        let thread = start_thread("daemon", work);
+        let thread = thread.map_err(|error| DaemonError::no_thread("the daemon", &error))?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { events, thread, shutdown, hooks, plaintext, implicit })
+    }
+
+    /// Returns the plaintext addresses.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.plaintext
+    }
+
+    /// Returns the addresses with implicit TLS.
+    #[must_use]
+    pub fn implicit_addrs(&self) -> &[SocketAddr] {
+        &self.implicit
+    }
+
+    /// Applies a configuration to new sessions, or rejects it as a whole. Some settings need a
+    /// restart, as `dist/server.toml` says. Returns the changes in the words of the log.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if the configuration is invalid or cannot be used, or `Internal` if the
+    /// daemon is stopping. Nothing has changed then.
+    pub fn apply(&self, config: Config) -> Result<String, DaemonError> {
+        self.call(move |running| running.apply(config)).unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Requests a reload: the logs are reopened, and the configuration file and the certificates
+    /// are read again. Returns at once; the log has the outcome.
+    pub fn reload(&self) {
+        // A daemon that is stopping reloads nothing.
+        let _ = self.events.send(DaemonEvent::Reload);
+    }
+
+    /// Requests a stop: the listeners close, and transfers have the time of
+    /// `timeouts.shutdown_grace` to finish. Returns at once.
+    pub fn stop(&self) {
+        // Nothing receives the event if the daemon is already stopping.
+        let _ = self.events.send(DaemonEvent::Stop);
+    }
+
+    /// Ends the time that a stop gives to transfers and hooks. Each session logs the end of its
+    /// transfer, and keeps the partial file if the settings allow that.
+    pub fn cut_short(&self) {
+        self.shutdown.cut_short();
+        self.hooks.cut();
+    }
+
+    /// Waits until the daemon has stopped: after [`stop`](Self::stop), or at the end of the last
+    /// session after [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// Returns `Internal` if the daemon's thread has panicked.
+    pub fn join(&self) -> Result<(), DaemonError> {
+        let thread = unpoisoned(self.thread.lock()).take();
+        let panicked = |_| DaemonError::new(DaemonErrorKind::Internal, "the daemon has panicked");
+        thread.map_or(Ok(()), |thread| thread.join().map_err(panicked))
+    }
+
+    /// Returns the sessions; none once the daemon is stopping.
+    #[must_use]
+    pub fn who(&self) -> Vec<SessionInfo> {
+        self.call(|running| running.server.sessions()).unwrap_or_default()
+    }
+
+    /// Returns the state of the daemon, or `None` if it is stopping.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.call(|running| running.status())
+    }
+
+    /// Ends sessions now. Returns their number.
+    pub fn kick(&self, sessions: SessionTarget) -> usize {
+        self.call(move |running| running.kick(&sessions)).unwrap_or_default()
+    }
+
+    /// Lifts the ban on a host, or all bans. Returns their number.
+    pub fn unban(&self, host: Option<IpAddr>) -> usize {
+        self.call(move |running| running.unban(host)).unwrap_or_default()
+    }
+
+    /// Accepts no more connections, and stops the daemon after the last session. Returns the number
+    /// of open sessions, or `None` if the daemon is already draining or stopping.
+    pub fn drain(&self) -> Option<usize> {
+        self.call(Running::drain).flatten()
+    }
+
+    /// Calls `act` in the daemon's thread, and returns its result; `None` if the daemon is stopping.
+    fn call<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Running) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = mpsc::channel();
+        // A caller that has gone needs no result.
+        let act = move |running: &mut Running| drop(sender.send(act(running)));
+        self.events.send(DaemonEvent::Act(Box::new(act))).ok()?;
+        receiver.recv().ok()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+        self.cut_short();
+        // A panic is in the output of the process already.
+        let _ = self.join();
+    }
+}
+
+fn stopping() -> DaemonError {
+    DaemonError::new(DaemonErrorKind::Internal, "the daemon is stopping")
+}
+
+/// Handles events until [`DaemonEvent::Stop`]. Later requests are refused.
+fn work(
+    running: &mut Running,
+    service: &mut Service,
+    mut queue: EventQueue,
+    sender: &Sender<DaemonEvent>,
+) {
+    loop {
+        match queue.next(service, running) {
+            DaemonEvent::Stop => return,
+            // The log has the outcome.
+            DaemonEvent::Reload => drop(reload(running, service)),
+            DaemonEvent::CertificatesDue => {
+                let sender = sender.clone();
+                // A server that is stopping no longer needs new certificates.
+                let deliver =
+                    move |renewed| drop(sender.send(DaemonEvent::Certificates(Box::new(renewed))));
+                running.attend_certificates(deliver);
+            }
+            DaemonEvent::Certificates(renewed) => running.take_certificates(*renewed),
+            DaemonEvent::Act(act) => act(running),
+            DaemonEvent::Control(call) => {
+                let answer = call.request.answer(running, |running| reload(running, service));
+                call.answer(answer);
+            }
+        }
+    }
+}
+
+fn reload(running: &mut Running, service: &mut Service) -> Result<String, String> {
+    service.reloading();
+    let outcome = running.reload();
+    service.ready(&running.server);
+    outcome
+}
+
+/// An event for the daemon's thread.
+pub(super) enum DaemonEvent {
+    /// A request to stop, or the end of the last session of a draining server.
+    Stop,
+    /// A request to reload.
+    Reload,
+    /// It is time to check the certificate files, or to report certificates that expire soon.
+    CertificatesDue,
+    /// The certificate files were checked.
+    Certificates(Box<Renewed>),
+    /// A request through the control socket.
+    Control(Call),
+    /// A request of the program.
+    Act(Box<dyn FnOnce(&mut Running) + Send>),
+}
+
+/// The events that are not handled yet, the oldest first.
+struct EventQueue {
+    receiver: Receiver<DaemonEvent>,
+    waiting: VecDeque<DaemonEvent>,
+}
+
+impl EventQueue {
+    const fn new(receiver: Receiver<DaemonEvent>) -> Self {
+        Self { receiver, waiting: VecDeque::new() }
+    }
+
+    /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
+    /// watchdog of the service manager while it waits.
+    fn next(&mut self, service: &mut Service, running: &mut Running) -> DaemonEvent {
+        loop {
+            // Many requests in a row must not delay the watchdog.
+            if service.pause().is_some_and(|pause| pause.is_zero()) {
+                service.beat(&running.server);
+            }
+            self.waiting.extend(self.receiver.try_iter());
+            if let Some(event) = self.take() {
+                return event;
+            }
+            let certificates = running.certificate_pause();
+            if certificates.is_some_and(|pause| pause.is_zero()) {
+                return DaemonEvent::CertificatesDue;
+            }
+            let check = match running.has_drained() {
+                Some(true) => return DaemonEvent::Stop,
+                Some(false) => Some(DRAIN_CHECK),
+                None => None,
+            };
+            let pauses = [service.pause(), check, certificates, running.check_logins()];
+            let received = match pauses.into_iter().flatten().min() {
+                Some(pause) => self.receiver.recv_timeout(pause),
+                None => self.receiver.recv().map_err(RecvTimeoutError::from),
+            };
+            match received {
+                Ok(event) => self.waiting.push_back(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // All threads that send events are gone: stop as for a signal.
+                Err(RecvTimeoutError::Disconnected) => return DaemonEvent::Stop,
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<DaemonEvent> {
+        if self.waiting.iter().any(|event| matches!(event, DaemonEvent::Stop)) {
+            return Some(DaemonEvent::Stop);
+        }
+        let event = self.waiting.pop_front()?;
+        if matches!(event, DaemonEvent::Reload) {
+            self.waiting.retain(|event| !matches!(event, DaemonEvent::Reload));
+        }
+        Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_tests::raw::RawSession;
+    use ftp_tests::root::TempRoot;
+    use ftp_tests::wait::wait_until;
+
+    use super::*;
+    use crate::Rights;
+
+    #[test]
+    fn a_program_sees_and_ends_the_sessions_of_its_daemon() {
+        let root = TempRoot::new();
+        let log = root.join("log");
+        let mut config = Config::new();
+        config.share(root.path(), Rights::FULL);
+        config.add_user("u", "p");
+        let target = format!("file:{}", log.display());
+        for (key, value) in [("listen.addresses", "127.0.0.1:0"), ("log.target", &target)] {
+            config.set(key, value).unwrap();
+        }
+        let daemon = Daemon::start(config.clone()).unwrap();
+        let address = daemon.local_addrs()[0];
+        let mut session = RawSession::login(address, "u", "p");
+        let mut other = RawSession::login(address, "u", "p");
+        let [first, _] = &daemon.who()[..] else { panic!("{:?}", daemon.who()) };
+        assert_eq!(first.user.as_deref(), Some(&b"u"[..]));
+        assert_eq!(daemon.kick(SessionTarget::Number(first.number)), 1);
+        session.expect_reply(421);
+        session.expect_closed();
+        assert_eq!(daemon.unban(None), 0);
+
+        config.set("server.banner", "Changed").unwrap();
+        let outcome = daemon.apply(config.clone()).unwrap();
+        assert_eq!(outcome, "configuration reloaded; changed: server.banner");
+        assert_eq!(RawSession::greeting(address).unwrap().text(), "220 Changed");
+        config.set("anonymous.enabled", "true").unwrap();
+        let wrong = daemon.apply(config).unwrap_err();
+        assert_eq!(wrong.to_string(), "settings: 1 error; configuration unchanged");
+        assert_eq!(wrong.lines(), ["set: anonymous.enabled: needs anonymous.root"]);
+
+        wait_until("one session is left", || daemon.who().len() == 1);
+        assert_eq!(daemon.drain(), Some(1));
+        assert!(daemon.status().unwrap().is_draining && daemon.drain().is_none());
+        other.expect("QUIT", 221);
+        daemon.join().unwrap();
+        assert!(daemon.status().is_none() && daemon.who().is_empty());
+        let lines = std::fs::read_to_string(&log).unwrap();
+        assert!(lines.contains("login session=") && lines.contains("stopped; "), "{lines}");
+    }
+
+    #[test]
+    fn a_stop_comes_before_reloads_and_repeated_reloads_are_merged() {
+        let mut queue = EventQueue::new(mpsc::channel().1);
+        let taken =
+            |queue: &mut EventQueue| queue.take().map(|event| matches!(event, DaemonEvent::Stop));
+        queue.waiting.extend([DaemonEvent::Reload, DaemonEvent::Reload]);
+        assert_eq!(taken(&mut queue), Some(false));
+        assert_eq!(taken(&mut queue), None);
+        queue.waiting.extend([DaemonEvent::Reload, DaemonEvent::Stop]);
+        assert_eq!(taken(&mut queue), Some(true));
+    }
+}

@@ -1,0 +1,489 @@
+//! Runs a server and holds everything that it needs until it stops.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ftp_proto::Escaped;
+use log::Level;
+
+use super::apply::{Parts, start};
+use super::certificate::renewal::{Renewal, Renewed};
+use super::certificate::watch::{Validity, urgent_validity, validity};
+use super::certificate::{self, Certificate, Loaded};
+use super::config::{Config, FIXED, MISSING, is_missing};
+use super::control::Status;
+use super::control::protocol::SessionTarget;
+use super::error::{DaemonError, DaemonErrorKind};
+use super::logging::{DaemonLog, LOG};
+use super::metrics::MetricsAddress;
+use super::setup::Setup;
+use super::start_thread;
+use super::systemd::Service;
+use super::users::{ConfinementNote, Homes};
+use super::values::{counted, in_full, show};
+use crate::{Activity, Server, SessionInfo};
+
+/// Time after a reload until sessions are checked once more: a login that was in progress may have
+/// been accepted before the reload and have become a session after it.
+const CHECK: Duration = Duration::from_secs(1);
+
+pub(super) struct Running {
+    pub(super) server: Server,
+    /// The configuration at startup.
+    started: Arc<Config>,
+    pub(super) parts: Parts,
+    log: Option<Arc<DaemonLog>>,
+    since: SystemTime,
+    /// When to check once more whether removed users have logged in during a reload.
+    check_due: Option<Instant>,
+    /// Whether the server accepts no more connections.
+    is_draining: bool,
+}
+
+impl Running {
+    /// Starts the server of the configuration, and announces it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure that prevents the start.
+    pub(super) fn start(
+        config: Config,
+        setup: Setup,
+        log: Option<Arc<DaemonLog>>,
+        service: &Service,
+    ) -> Result<Self, DaemonError> {
+        let mut parts = Parts::new();
+        let mut builder = Server::builder();
+        if let Some(log) = log.as_ref().filter(|log| log.has_events) {
+            builder = builder.observer(Arc::clone(log.events()));
+        }
+        builder = builder.observer(Arc::clone(&parts.transfers));
+        builder = builder.observer(Arc::clone(&parts.hooks));
+        if config.settings.metrics.is_some() {
+            builder = builder.observer(Arc::clone(&parts.metrics));
+        }
+        if let Some(moved) = service.observer() {
+            builder = builder.observer(moved);
+        }
+        let Setup { sockets, once_bound, once_listening, .. } = setup;
+        let once_bound = move || once_bound.map_or(Ok(()), |act| act());
+        let server = parts.apply(config, |draft| start(draft, builder, sockets, once_bound))?;
+        let started = Arc::clone(&parts.config);
+        let mut running = Self {
+            server,
+            started,
+            parts,
+            log,
+            since: SystemTime::now(),
+            check_due: None,
+            is_draining: false,
+        };
+        running.note_failures(running.parts.tls.failures.clone());
+        running.announce(once_listening);
+        Ok(running)
+    }
+
+    /// Announces a line: to the log, or else to the `log` crate.
+    fn say(&self, level: Level, text: &str) {
+        match &self.log {
+            Some(log) => log.announce(level, text),
+            None => log::log!(target: LOG, level, "{text}"),
+        }
+    }
+
+    /// Announces the addresses, the certificates, the confinement and the users, with warnings about
+    /// each.
+    fn announce(&self, once_listening: Option<super::setup::OnceListening>) {
+        listening(&self.server).iter().for_each(|line| self.say(Level::Info, line));
+        let settings = &self.parts.config.settings;
+        let metrics = settings.metrics.as_ref().and_then(MetricsAddress::tcp);
+        let addresses = self.server.local_addrs().chain(self.server.implicit_addrs());
+        for address in addresses.chain(metrics) {
+            if is_missing(address) {
+                self.say(Level::Warn, &format!("warning: {address}: {MISSING}"));
+            }
+        }
+        if let Some(once_listening) = once_listening {
+            let plaintext: Vec<_> = self.server.local_addrs().collect();
+            once_listening(plaintext, self.server.implicit_addrs().collect());
+        }
+        if let Some(tls) = self.parts.tls.tls.as_ref().filter(|_| settings.tls.self_signed) {
+            let pin = tls.pin().unwrap_or_default();
+            self.say(Level::Info, &format!("clients can verify this server with --pin {pin}"));
+        }
+        for (level, line) in self.validities(validity) {
+            self.say(level, &line);
+        }
+        self.parts.kept.iter().for_each(ConfinementNote::log);
+        let config = &self.parts.config;
+        let lost = config.lost().into_iter().chain(self.parts.stores.unreadable_tokens());
+        for line in config.overridden().into_iter().chain(lost) {
+            self.say(Level::Warn, &format!("warning: {line}"));
+        }
+        config.in_words().iter().for_each(|line| self.say(Level::Info, line));
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let server = &self.server;
+        Status {
+            since: self.since,
+            addresses: match self.is_draining {
+                true => Vec::new(),
+                false => server.local_addrs().chain(server.implicit_addrs()).collect(),
+            },
+            sessions: server.sessions(),
+            bans: server.bans().len(),
+            is_draining: self.is_draining,
+        }
+    }
+
+    /// Ends sessions now, and returns their number.
+    pub(super) fn kick(&self, target: &SessionTarget) -> usize {
+        let is_meant = |session: &SessionInfo| match target {
+            SessionTarget::Number(number) => session.number == *number,
+            SessionTarget::User(name) => session.user.as_deref() == Some(name.as_bytes()),
+            SessionTarget::Address(address) => session.peer.ip() == *address,
+        };
+        let meant = self.server.sessions().into_iter().filter(is_meant);
+        meant.filter(|session| self.server.kick(session.number)).count()
+    }
+
+    /// Lifts the ban on a host, or all bans, and returns their number.
+    pub(super) fn unban(&self, host: Option<IpAddr>) -> usize {
+        let hosts = match host {
+            Some(host) => vec![host],
+            None => self.server.bans().into_iter().map(|(host, _)| host).collect(),
+        };
+        hosts.into_iter().filter(|host| self.server.unban(*host)).count()
+    }
+
+    /// Accepts no more connections. Returns the number of open sessions, or `None` if the server is
+    /// draining already.
+    pub(super) fn drain(&mut self) -> Option<usize> {
+        if self.is_draining {
+            return None;
+        }
+        self.is_draining = true;
+        self.server.stop_listening();
+        Some(self.server.sessions().len())
+    }
+
+    /// Returns whether the last session has ended, or `None` if the server is not draining.
+    pub(super) fn has_drained(&self) -> Option<bool> {
+        self.is_draining.then(|| self.server.sessions().is_empty())
+    }
+
+    /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
+    /// Returns the changes in the words of the log, preceded by the reasons why former certificates
+    /// stay in use. If there is neither a configuration file nor a certificate, returns which logs
+    /// were reopened, or that there is no file to reload.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reasons if a log was not reopened, or if the configuration or certificate was
+    /// not reloaded.
+    pub(super) fn reload(&mut self) -> Result<String, String> {
+        // Reopens the logs even if the configuration file has errors, because a log rotation
+        // depends on that.
+        let reopened = self.reopen_logs();
+        let loads = self.started.has_file() || self.started.settings.tls.certificate.is_some();
+        let outcome = match loads {
+            true => {
+                let config = self.parts.config.again();
+                self.change(config).map_err(|error| error.whole())
+            }
+            false => Ok("there is no configuration file to reload".to_owned()),
+        };
+        self.parts.metrics.set_reloaded(outcome.is_ok());
+        match (reopened, outcome) {
+            (Ok(keys), Ok(_)) if !loads && !keys.is_empty() => {
+                let reopened = format!("{} reopened", keys.join(" and "));
+                log::info!(target: LOG, "{reopened}");
+                Ok(reopened)
+            }
+            (Ok(_), outcome) => outcome,
+            (Err(reasons), Ok(outcome) | Err(outcome)) => Err(format!("{outcome}\n{reasons}")),
+        }
+    }
+
+    /// Applies a configuration to new sessions, or rejects it as a whole. Logs and returns the
+    /// changes.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for a failure, which is in the log too. Nothing has changed then.
+    pub(super) fn apply(&mut self, config: Config) -> Result<String, DaemonError> {
+        let checked = config.validate().map(|()| config);
+        let outcome = self.change(checked);
+        self.parts.metrics.set_reloaded(outcome.is_ok());
+        outcome
+    }
+
+    fn change(&mut self, config: Result<Config, DaemonError>) -> Result<String, DaemonError> {
+        config.and_then(|config| self.replace(config)).map_err(|error| {
+            let DaemonError { kind, message, lines } = error;
+            lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
+            let message = format!("{message}; configuration unchanged");
+            log::error!(target: LOG, "{message}");
+            DaemonError { kind, message, lines }
+        })
+    }
+
+    fn replace(&mut self, config: Config) -> Result<String, DaemonError> {
+        let mut fixed = config.settings.changes(&self.started.settings);
+        fixed.retain(|key| FIXED.contains(key));
+        for key in &fixed {
+            log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
+        }
+        let former = Arc::clone(&self.parts.config);
+        let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
+        let former_kept = self.parts.kept.clone();
+        let server = &self.server;
+        self.parts.apply(config, |draft| {
+            let kept = draft.look()?;
+            let server_config = draft.config.settings.server();
+            let users = Arc::clone(&draft.users);
+            let changed = server.reconfigure_with_tls(server_config, users, draft.tls.clone());
+            changed
+                .map_err(|error| DaemonError::new(DaemonErrorKind::Internal, in_full(&error)))?;
+            draft.switch();
+            Ok(((), kept))
+        })?;
+        let settings = &self.parts.config.settings;
+        for line in self.parts.config.overridden() {
+            log::warn!(target: LOG, "{line}");
+        }
+        let has_new_certificate = self.parts.tls.replaces(&former_tls);
+        let mut changes = settings.changes(&former.settings);
+        changes.retain(|key| !FIXED.contains(key));
+        if has_new_certificate {
+            changes.push("the certificate");
+        }
+        let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
+        let outcome = format!("configuration reloaded; changed: {changes}");
+        log::info!(target: LOG, "{outcome}");
+        let outcome = match fixed.is_empty() {
+            true => outcome,
+            false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
+        };
+        if let Some(log) = &self.log {
+            log.events().set_format(settings.log_format);
+        }
+        if self.parts.kept != former_kept {
+            self.parts.kept.iter().for_each(ConfinementNote::log);
+        }
+        let failures = self.note_failures(self.parts.tls.failures.clone());
+        if has_new_certificate {
+            self.log_validities(validity);
+        }
+        self.dismiss(Some(&former_users));
+        self.check_due = Some(Instant::now() + CHECK);
+        Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Returns the results of `tell` for the certificates from files, without duplicates.
+    fn validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
+        let mut lines: Vec<Validity> = self.parts.tls.files.iter().filter_map(tell).collect();
+        // Several hosts may share a file.
+        let mut known = BTreeSet::new();
+        lines.retain(|(_, line)| known.insert(line.clone()));
+        lines
+    }
+
+    fn log_validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) {
+        for (level, line) in self.validities(tell) {
+            log::log!(target: LOG, level, "{line}");
+        }
+    }
+
+    /// Returns the time until [`attend_certificates`](Self::attend_certificates) is due, or `None`
+    /// if it never is.
+    pub(super) fn certificate_pause(&self) -> Option<Duration> {
+        self.parts.watch.pause()
+    }
+
+    /// If a check is due and none is in progress, starts a thread that checks the certificate files
+    /// and passes the result to `deliver`. Also reports certificates that expire soon.
+    pub(super) fn attend_certificates(&mut self, deliver: impl FnOnce(Renewed) + Send + 'static) {
+        if let Some(look) = self.parts.watch.begin() {
+            let renewal = Renewal {
+                look,
+                config: Arc::clone(&self.parts.config),
+                certificates: self.parts.certificates.clone(),
+                former: self.parts.tls.clone(),
+            };
+            let started = start_thread("certificates", || deliver(renewal.carry_out()));
+            if let Err(error) = started {
+                log::error!(target: LOG, "{}", DaemonError::no_thread("certificates", &error).message);
+                self.parts.watch.end(None);
+            }
+        }
+        if self.parts.watch.must_report() {
+            self.log_validities(urgent_validity);
+        }
+    }
+
+    /// Uses loaded certificates for new connections. Files that could not be loaded change nothing,
+    /// and are tried again.
+    pub(super) fn take_certificates(&mut self, renewed: Renewed) {
+        let Renewed { look, config, loaded } = renewed;
+        // A reload has loaded the certificates in the meantime.
+        if !Arc::ptr_eq(&config, &self.parts.config) {
+            return self.parts.watch.end(None);
+        }
+        self.parts.watch.end(Some(look));
+        let Some(loaded) = loaded else { return };
+        let failures = loaded.and_then(|loaded| {
+            let failures = loaded.failures.clone();
+            self.replace_certificates(loaded).map(|()| failures)
+        });
+        self.note_failures(failures.unwrap_or_else(|why| vec![certificate::kept(&why)]));
+    }
+
+    /// Logs faults of certificates and their files, and returns the lines. Leaves out lines that
+    /// are in the log already.
+    fn note_failures(&mut self, failures: Vec<String>) -> Vec<String> {
+        let new = self.parts.watch.loaded(failures);
+        new.iter().for_each(|line| log::error!(target: LOG, "{line}"));
+        new
+    }
+
+    fn replace_certificates(&mut self, loaded: Loaded) -> Result<(), String> {
+        self.server.set_tls(loaded.tls.clone()).map_err(|error| in_full(&error))?;
+        let former = std::mem::replace(&mut self.parts.tls, loaded);
+        self.parts.metrics.set_certificates(self.parts.tls.ends());
+        if self.parts.tls.replaces(&former) {
+            log::info!(target: LOG, "the certificate has changed; new connections get the new one");
+            let is_new = |certificate: &&Certificate| certificate.replaces_one_of(&former);
+            self.log_validities(|file| Some(file).filter(is_new).and_then(validity));
+        }
+        Ok(())
+    }
+
+    /// Reopens the log files by their names, and returns their keys.
+    fn reopen_logs(&self) -> Result<Vec<&'static str>, String> {
+        let mut keys = Vec::new();
+        let mut failures = Vec::new();
+        let events = self.log.as_ref().and_then(|log| log.open_again());
+        let files = [("log.target", events), ("log.transfers", self.parts.transfers.open_again())];
+        for (key, opened) in files {
+            match opened {
+                None => {}
+                Some(Ok(())) => keys.push(key),
+                Some(Err(reason)) => failures.push(format!("{key}: {reason}")),
+            }
+        }
+        if failures.is_empty() { Ok(keys) } else { Err(failures.join("\n")) }
+    }
+
+    /// Dismisses users whose login was in progress during the last reload. Returns the time until
+    /// that is due, or `None` if it is done.
+    pub(super) fn check_logins(&mut self) -> Option<Duration> {
+        let left = self.check_due?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.check_due = None;
+            self.dismiss(None);
+        }
+        self.check_due.map(|_| left)
+    }
+
+    /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host
+    /// was removed or no longer admits the user. Ends the session of a user who was removed from
+    /// `former` even if anonymous logins or users of `auth.program` can have the same name.
+    fn dismiss(&self, former: Option<&Homes>) {
+        let homes = self.parts.users.current();
+        let asks = !self.parts.config.settings.auth.program.is_empty();
+        let is_kept = |name: &[u8]| match homes.names_user(name) {
+            true => homes.has_user(name),
+            false => {
+                let was_removed = |former: &Homes| match former.names_user(name) {
+                    true => true,
+                    false => former.has_user(name) && !homes.has_user(name),
+                };
+                (homes.has_user(name) || asks) && !former.is_some_and(was_removed)
+            }
+        };
+        for session in self.server.sessions() {
+            let Some(user) = session.user.as_deref() else { continue };
+            let has_host = session.host.as_ref().is_none_or(|host| {
+                let was_removed =
+                    |former: &Homes| former.names_host(host) && !homes.names_host(host);
+                homes.has_user_at(host, user) && !former.is_some_and(was_removed)
+            });
+            let why = match is_kept(user) {
+                true if has_host => continue,
+                true => "the host was removed, or no longer admits this user",
+                false => "the user was removed or disabled",
+            };
+            if self.server.dismiss(session.number) {
+                let number = session.number;
+                let user = Escaped(user);
+                log::info!(target: LOG, "session={number} user=\"{user}\" ends: {why}");
+            }
+        }
+    }
+
+    /// Waits for transfers as long as the configuration allows, then stops.
+    pub(super) fn shut_down(mut self) {
+        drop(self.parts.sweeper.take());
+        let grace = self.parts.config.settings.shutdown_grace;
+        let start = Instant::now();
+        if let Some(waits) = waits_for(&self.server, grace) {
+            self.say(Level::Info, &waits);
+        }
+        // A login has no transfer to wait for.
+        self.parts.logins.end();
+        let Self { server, parts, log, .. } = self;
+        let report = server.shutdown(grace);
+        parts.logins.finish();
+        // Hooks also run for files that were stored in the grace period.
+        let settle = || log.iter().for_each(|log| log.flush());
+        parts.hooks.finish(grace.saturating_sub(start.elapsed()), settle);
+        parts.transfers.flush();
+        let drained = report.drained;
+        let cut = report.cut + report.stuck;
+        let resumed = report.resumptions.resumed;
+        let missed = report.resumptions.missed;
+        let tls = match resumed + missed {
+            0 => String::new(),
+            _ => format!(
+                "; TLS data connections: {resumed} with a resumed TLS session, {missed} without"
+            ),
+        };
+        let stopped = format!("stopped; sessions ended: {drained}, aborted: {cut}{tls}");
+        match &log {
+            Some(log) => {
+                log.announce(Level::Info, &stopped);
+                log.flush();
+            }
+            None => log::info!(target: LOG, "{stopped}"),
+        }
+    }
+}
+
+/// Returns the addresses of the server: a line for those without implicit TLS, and a line for those
+/// with it.
+fn listening(server: &Server) -> Vec<String> {
+    let line = |how: &str, all: Vec<String>| {
+        (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))
+    };
+    let clear = line("on", server.local_addrs().map(|at| at.to_string()).collect());
+    let implicit = server.implicit_addrs().map(|at| at.to_string()).collect();
+    clear.into_iter().chain(line("with implicit TLS on", implicit)).collect()
+}
+
+/// Returns a message about running transfers, if the shutdown waits for any.
+fn waits_for(server: &Server, grace: Duration) -> Option<String> {
+    let is_busy = |session: &SessionInfo| session.activity != Activity::Idle;
+    let transfers = server.sessions().iter().filter(|session| is_busy(session)).count();
+    if transfers == 0 {
+        return None;
+    }
+    let transfers = counted(transfers, "transfer");
+    let grace = show(grace);
+    Some(format!(
+        "stopping: waiting up to {grace} for {transfers}; a second signal stops the server at once"
+    ))
+}

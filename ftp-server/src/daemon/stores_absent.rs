@@ -1,0 +1,60 @@
+//! Stands in for object stores in builds without the feature `s3`. Such a build refuses every
+//! configuration that names a store.
+
+use std::sync::Arc;
+
+use super::check::Findings;
+use super::config::{Objects, Settings};
+use crate::daemon::error::DaemonError;
+use crate::{LocalConfig, SharedState, Storage, StorageError, StorageErrorKind};
+
+/// The empty set of stores.
+#[derive(Default)]
+pub(super) struct Stores(());
+
+impl Stores {
+    /// Returns no stores.
+    ///
+    /// # Errors
+    ///
+    /// Never fails.
+    pub(super) fn open(
+        _settings: &Settings,
+        _former: Option<&Self>,
+    ) -> Result<Arc<Self>, DaemonError> {
+        Ok(Arc::new(Self(())))
+    }
+
+    /// Does nothing.
+    pub(super) fn use_keys(&self, _former: &Self) {}
+
+    /// Returns `None`, because this build has no ledger.
+    ///
+    /// # Errors
+    ///
+    /// Never fails.
+    pub(super) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
+        Ok(None)
+    }
+
+    /// Fails, because this build has no stores.
+    ///
+    /// # Errors
+    ///
+    /// Always returns `Unsupported`.
+    pub(super) fn storage(
+        &self,
+        _objects: &Objects,
+        _config: LocalConfig,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// Returns no warnings.
+    pub(super) const fn unreadable_tokens(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Checks nothing.
+    pub(super) fn check(&self, _findings: &mut Findings) {}
+}

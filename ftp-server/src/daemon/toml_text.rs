@@ -1,0 +1,81 @@
+//! Writes values and keys in TOML, and finds lines and columns in a text.
+
+use std::fmt::Write;
+
+/// Returns a TOML string.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            char if char.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(char));
+            }
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Returns a value without the quotes around it.
+pub(crate) fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// Returns a TOML list.
+pub(crate) fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: Vec<String> = items.map(quoted).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// Returns a key, in quotes if it needs them.
+#[must_use]
+pub fn shown(key: &str) -> String {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => quoted(key),
+    }
+}
+
+/// Start offsets of lines, to find the line of a byte offset.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    pub(crate) text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Finds the lines of a text.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+    }
+
+    /// Returns the line of a byte, counted from 1.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Returns the byte offset at which a line starts.
+    pub(crate) fn start(&self, line: usize) -> usize {
+        self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// Returns the line and the column, each counted from 1. Columns count characters.
+    #[must_use]
+    pub fn position(&self, at: usize) -> (usize, usize) {
+        (self.line(at), self.column(at))
+    }
+
+    pub(crate) fn column(&self, at: usize) -> usize {
+        let start = self.start(self.line(at));
+        self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1
+    }
+}

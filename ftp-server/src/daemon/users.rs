@@ -1,0 +1,405 @@
+//! Logs users in to their directories.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::BitOr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use ftp_proto::{Escaped, HostName};
+use log::Level;
+
+use super::config::{ANONYMOUS, Host, Settings, User};
+use super::error::{DaemonError, DaemonErrorKind};
+use super::home::{Home, Open, Places, Role};
+use super::logging::LOG;
+use super::logins::LoginProgram;
+use super::stores::Stores;
+use super::trees::{UserTree, reason};
+use super::user_storage::lack_of_walls;
+use super::values::in_full;
+use crate::auth::{self, Accounts, Secret, is_anonymous_name};
+use crate::lock::unpoisoned;
+use crate::{
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, LocalConfig, Login, LoginAttempt,
+    MemoryStorage, Offer, Rights, Storage, StorageErrorKind, VirtualPath,
+};
+
+/// Users and their directories. Directories are opened by path at login, so that a directory that
+/// was recreated or mounted in the meantime is found.
+pub(super) struct Homes {
+    accounts: Accounts<User>,
+    config: LocalConfig,
+    /// Directories in which some of the users may store files.
+    written: BTreeSet<PathBuf>,
+    places: Places,
+    /// All virtual hosts.
+    hosts: HashMap<HostName, Host>,
+    /// `auth.program`, which checks the logins of users who are not in the configuration.
+    program: Option<Arc<LoginProgram>>,
+    /// Directories that stay open without a session: at most [`KEPT`], because each takes
+    /// descriptors.
+    kept: Mutex<Vec<Arc<dyn Storage>>>,
+    /// The storage of logins that the server refuses.
+    nowhere: Arc<dyn Storage>,
+}
+
+thread_local! {
+    /// The directories of the last user who logged in on this thread. A session has one thread from
+    /// login to logout, and its events are observed on that thread.
+    static TREE: RefCell<Option<UserTree>> = const { RefCell::new(None) };
+}
+
+/// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
+/// The path may be outdated, because a parent directory may have been renamed since the login.
+pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
+    TREE.with_borrow(|tree| tree.as_ref()?.local_path(path))
+}
+
+/// Maximum number of directories that stay open without a session.
+const KEPT: usize = 64;
+
+impl Homes {
+    /// Returns an empty list of users; `config` applies to all directories, and roots can name
+    /// `stores`.
+    pub(super) fn new(config: LocalConfig, stores: Arc<Stores>) -> Self {
+        let (accounts, written, hosts, kept) = Default::default();
+        let places = Places::new(stores);
+        let nowhere = Arc::new(MemoryStorage::new());
+        Self { accounts, config, written, places, hosts, program: None, kept, nowhere }
+    }
+
+    /// Sets `auth.program`.
+    pub(super) fn asking(self, program: Option<Arc<LoginProgram>>) -> Self {
+        Self { program, ..self }
+    }
+
+    /// Adds a user of the file.
+    pub(super) fn user(self, name: &str, user: &User) -> Self {
+        match user.password.clone() {
+            Some(hash) => self.with(name.as_bytes(), Secret::Hash(hash), user.clone()),
+            None => self,
+        }
+    }
+
+    /// Adds a user with a plaintext password.
+    pub(super) fn plain(self, name: &[u8], password: &[u8], user: User) -> Self {
+        self.with(name, Secret::Plain(password.to_vec()), user)
+    }
+
+    fn with(mut self, name: &[u8], secret: Secret, user: User) -> Self {
+        self.note_written(&user);
+        self.accounts.add(name.to_vec(), secret, user);
+        self
+    }
+
+    /// Adds anonymous logins.
+    pub(super) fn anonymous(mut self, user: User) -> Self {
+        self.note_written(&user);
+        self.accounts.set_anonymous(user);
+        self
+    }
+
+    /// Adds the virtual hosts. Call it after the users.
+    pub(super) fn at_hosts(mut self, settings: &Settings) -> Self {
+        let others = settings.host_names.iter().map(|name| (name.clone(), Host::default()));
+        let tables = settings.hosts.iter().map(|(name, host)| (name.clone(), host.clone()));
+        self.hosts = others.chain(tables).collect();
+        for user in self.users_at_hosts() {
+            self.note_written(&user);
+        }
+        self
+    }
+
+    fn note_written(&mut self, user: &User) {
+        self.written.extend(user.written().map(PathBuf::from));
+    }
+
+    /// Returns the directories in which some of the users may store files.
+    pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
+        &self.written
+    }
+
+    /// Returns all accounts, with the names that hosts list.
+    fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, &User)> {
+        let named = self.accounts.users().map(|(name, user)| (String::from_utf8_lossy(name), user));
+        named.chain(self.accounts.anonymous().map(|user| (ANONYMOUS.into(), user)))
+    }
+
+    /// Returns the users whom hosts admit to another root, with that root.
+    fn users_at_hosts(&self) -> Vec<User> {
+        let mut all = Vec::new();
+        for host in self.hosts.values() {
+            for (name, user) in self.users().filter(|(name, _)| host.admits(name)) {
+                let Ok(Some(root)) = host.root_of(&name) else { continue };
+                all.push(User { root, ..user.clone() });
+            }
+        }
+        all
+    }
+
+    /// Returns whether a user of this name exists and is not disabled.
+    pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        self.accounts.get(name).map_or_else(|| self.is_anonymous(name), |user| user.enabled)
+    }
+
+    /// Returns whether this name is that of anonymous logins, and anonymous logins are enabled.
+    fn is_anonymous(&self, name: &[u8]) -> bool {
+        is_anonymous_name(name) && self.accounts.anonymous().is_some()
+    }
+
+    /// Returns whether a user with a password has this name, even a disabled one. A login with such
+    /// a name is not anonymous.
+    pub(super) fn names_user(&self, name: &[u8]) -> bool {
+        self.accounts.get(name).is_some()
+    }
+
+    /// Returns whether a virtual host has this name.
+    pub(super) fn names_host(&self, host: &HostName) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    /// Returns whether sessions of this user at this host may continue: the host exists and admits
+    /// the user, or is an address of the server.
+    pub(super) fn has_user_at(&self, host: &HostName, name: &[u8]) -> bool {
+        match self.hosts.get(host) {
+            Some(host) => host.admits(&self.canonical(name)),
+            // This is the server's own address, which clients can always name.
+            None => matches!(host, HostName::Address(_)),
+        }
+    }
+
+    /// Returns the user's name as hosts list it: [`ANONYMOUS`] for any name of anonymous logins.
+    fn canonical<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
+        match !self.names_user(name) && self.is_anonymous(name) {
+            true => ANONYMOUS.into(),
+            false => String::from_utf8_lossy(name),
+        }
+    }
+
+    /// Returns a user as the host of the login sees the user: the host may replace the root.
+    fn at_host<'u>(
+        &self,
+        attempt: &LoginAttempt<'_>,
+        user: &'u User,
+    ) -> Result<Cow<'u, User>, AuthError> {
+        let Some(name) = attempt.host else { return Ok(Cow::Borrowed(user)) };
+        let Some(host) = self.hosts.get(name) else {
+            // A connection from before a reload can still name a host that the reload has removed.
+            let is_gone = matches!(name, HostName::Domain(_)) && !self.hosts.is_empty();
+            return if is_gone { Err(AuthError::OtherHost) } else { Ok(Cow::Borrowed(user)) };
+        };
+        let name = self.canonical(attempt.user);
+        if !host.admits(&name) {
+            return Err(AuthError::OtherHost);
+        }
+        Ok(match host.root_of(&name).map_err(|_| AuthError::NoHome)? {
+            Some(root) => Cow::Owned(User { root, ..user.clone() }),
+            None => Cow::Borrowed(user),
+        })
+    }
+
+    /// Returns the directories of a user of the configuration.
+    fn tree(&self, user: &User) -> UserTree {
+        UserTree::of(user, self.config, |root, config, role| {
+            self.places.home(root, config, role, true)
+        })
+    }
+
+    /// Returns each directory of users of the configuration once.
+    fn all_homes(&self) -> Vec<Arc<Home>> {
+        self.users().for_each(|(_, user)| drop(self.tree(user)));
+        self.users_at_hosts().iter().for_each(|user| drop(self.tree(user)));
+        self.places.all()
+    }
+
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
+        let program = self.program.as_ref().filter(|_| !is_known);
+        let user = match program {
+            Some(program) => Cow::Owned(program.user(attempt)?),
+            None => Cow::Borrowed(self.accounts.find(attempt)?),
+        };
+        let mut login = user.login(Arc::clone(&self.nowhere));
+        if program.is_none() && !self.names_user(attempt.user) {
+            login = login.name(auth::ANONYMOUS).shared(true);
+        }
+        // The server refuses this login, so it needs no directory.
+        if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
+            return Ok(login);
+        }
+        let user = self.at_host(attempt, &user)?;
+        let tree = match program {
+            Some(_) => {
+                self.places.note_written(&user);
+                UserTree::of(&user, self.config, |root, config, role| {
+                    self.places.home(root, config, role, false)
+                })
+            }
+            None => self.tree(&user),
+        };
+        login.storage = tree.open(attempt.user).map_err(|error| {
+            let user = Escaped(attempt.user);
+            log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
+            AuthError::NoHome
+        })?;
+        TREE.set(Some(tree));
+        Ok(login)
+    }
+
+    /// Returns the rights of all users, and the capabilities of their directories.
+    fn offer(&self) -> Offer {
+        // Users of `auth.program` may have any right.
+        if self.program.is_some() {
+            return Offer::ALL;
+        }
+        let rights =
+            self.users().map(|(_, user)| user.all_rights()).fold(Rights::NONE, BitOr::bitor);
+        let roots = self.places.all().into_iter().filter(|home| home.role != Role::Mounted);
+        let known = roots.filter_map(|home| home.capabilities());
+        Offer::new(rights, known.fold(Capabilities::NONE, BitOr::bitor))
+    }
+
+    /// Opens all directories, logs those that cannot be opened, and returns the confinement of
+    /// sessions in the others.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if sessions cannot be confined as required. Also returns `Local` if none of
+    /// the directories is usable, unless the server has a file (`has_file`).
+    pub(super) fn look(&self, has_file: bool) -> Result<Option<ConfinementNote>, DaemonError> {
+        let mut walls = None;
+        let mut failure = None;
+        let mut is_usable = has_file;
+        // `auth.program` names the directories of its users only when they log in.
+        if let Some(why) = self.program.as_ref().and_then(|_| lack_of_walls(self.config)) {
+            return Err(DaemonError::new(
+                DaemonErrorKind::Local,
+                format!("cannot confine sessions: {why}"),
+            ));
+        }
+        let homes = self.all_homes();
+        for home in &homes {
+            let shown = home.shown();
+            match home.open() {
+                Ok(Open { storage, walls: of_home }) => {
+                    // A mounted directory is not kept open, so that its disk can be unmounted.
+                    if home.role == Role::Mounted {
+                        continue;
+                    }
+                    is_usable = true;
+                    walls = of_home.map(|walls| (walls, shown)).or(walls);
+                    let mut kept = unpoisoned(self.kept.lock());
+                    if kept.len() < KEPT {
+                        kept.push(storage);
+                    }
+                }
+                Err(error)
+                    if home.role == Role::Mounted
+                        && error.kind != StorageErrorKind::Unsupported =>
+                {
+                    let why = reason(&error);
+                    log::error!(target: LOG, "cannot mount {shown} in users' trees: {why}");
+                }
+                Err(error)
+                    if home.role == Role::MadeRoot && error.kind == StorageErrorKind::NotFound =>
+                {
+                    is_usable = true;
+                }
+                Err(error) if error.kind == StorageErrorKind::Unsupported => {
+                    let why = in_full(&error);
+                    let message = format!("cannot confine sessions to {shown}: {why}");
+                    return Err(DaemonError::new(DaemonErrorKind::Local, message));
+                }
+                Err(error) => {
+                    let why = reason(&error);
+                    log::error!(target: LOG, "{shown}: {why}; users with this root directory cannot log in");
+                    let message = format!("cannot open the root directory {shown}: {why}");
+                    failure = Some(DaemonError::new(DaemonErrorKind::Local, message));
+                }
+            }
+        }
+        let Some((walls, shown)) = walls else {
+            return failure.filter(|_| !is_usable).map_or(Ok(None), Err);
+        };
+        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
+            && !(walls.openat2 && walls.landlock.is_some());
+        let level = if is_lacking { Level::Warn } else { Level::Info };
+        let shown = if homes.len() == 1 { shown } else { "their roots".to_owned() };
+        Ok(Some(ConfinementNote {
+            level,
+            text: format!("sessions are confined to {shown} by {walls}"),
+        }))
+    }
+}
+
+/// The users of the current configuration. A session from before a reload logs in as a new one does,
+/// so a removed user cannot log in over an old connection.
+pub(super) struct Users(Mutex<Arc<Homes>>);
+
+impl Users {
+    pub(super) fn new(homes: Homes) -> Self {
+        Self(Mutex::new(Arc::new(homes)))
+    }
+
+    pub(super) fn current(&self) -> Arc<Homes> {
+        let current = unpoisoned(self.0.lock());
+        Arc::clone(&current)
+    }
+
+    pub(super) fn set(&self, homes: Arc<Homes>) {
+        *unpoisoned(self.0.lock()) = homes;
+    }
+}
+
+impl Authenticator for Users {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        loop {
+            let homes = self.current();
+            let answer = homes.login(attempt);
+            // A reload during the login may have removed the user.
+            if Arc::ptr_eq(&homes, &self.current()) {
+                return answer;
+            }
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        self.current().offer()
+    }
+}
+
+/// Description of the confinement of sessions to their directories, for messages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ConfinementNote {
+    pub(super) level: Level,
+    pub(super) text: String,
+}
+
+impl ConfinementNote {
+    pub(super) fn log(&self) {
+        log::log!(target: LOG, self.level, "{}", self.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::SyncPolicy;
+
+    use super::*;
+
+    #[test]
+    fn a_user_may_have_another_sync_policy() {
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        let of_all = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+        let root = tempfile::tempdir().unwrap();
+        for (own, want) in [(None, SyncPolicy::File), (Some(SyncPolicy::None), SyncPolicy::None)] {
+            let password = Some(hash.parse().unwrap());
+            let user = User { password, root: root.path().into(), sync: own, ..User::default() };
+            let homes = Homes::new(of_all, Arc::default()).user("u", &user);
+            assert_eq!(homes.all_homes()[0].config.sync, want);
+        }
+    }
+}
