@@ -178,6 +178,12 @@ class Server:
                 return connection.recv(3) == b"220"
         return False
 
+    def logged(self, user: str, begin: int) -> list[str]:
+        """Returns the lines of the log about a user since it had `begin` bytes."""
+        with open(self.log, "rb") as file:
+            file.seek(begin)
+            return [line for line in file.read().decode(errors="replace").splitlines() if f"user={user}" in line]
+
     def reload(self) -> str:
         """Reloads the configuration. Returns the word in the log about that: reloaded, unchanged or nothing."""
         # A log that was renamed is created again.

@@ -20,7 +20,7 @@ import server as servers
 from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
 from clients import CLIENTS, Client, Connection, all_clients
 from findings import Findings, indented, say, shown
-from model import State, Torn, Tree, described, verdict
+from model import Content, State, Torn, Tree, described, verdict
 from place import Place, Unavailable, worker_address
 
 # Maximum seconds of a program: the sum of its timeouts, with a margin for a busy machine.
@@ -30,6 +30,8 @@ SETTLED = 40.0
 GROWTH = 4_096
 # The size of a piece in bytes, and the number of pieces that may hold bytes from two places of a file.
 PIECE, SEAMS = 1_024, 4
+# The number of uploads that a worker remembers.
+UPLOADS = 20
 # The actions that transfer a file, and all actions that take long enough to be broken.
 TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
 BREAKABLE = (*TRANSFERS, "rename")
@@ -82,7 +84,7 @@ class Worker:
         self.disk.mkdir()
         self.maker = Maker(self.tree, self.base, self.local, self.random)
         self.actions, self.deck = 0, []
-        self.said_secret = False
+        self.uploads: dict[str, bytes] = {}
 
     def draw(self) -> tuple[str, Client]:
         """Returns the next kind of action and the next client. Each pair is equally frequent."""
@@ -90,6 +92,13 @@ class Worker:
             self.deck = [(verb, client) for verb in self.soak.scope.actions for client in self.soak.clients]
             self.random.shuffle(self.deck)
         return self.deck.pop()
+
+    def remember(self, action: Action) -> None:
+        """Remembers what an action uploads, to tell where wrong bytes come from."""
+        if action.order.verb in ("put", "append", "continue"):
+            title = f"upload {self.actions} {action.order.path!r}"
+            self.uploads[title] = pathlib.Path(action.order.local).read_bytes()
+            self.uploads = dict(list(self.uploads.items())[-UPLOADS:])
 
     def connection(self) -> Connection:
         server = self.soak.server
@@ -116,6 +125,8 @@ class Worker:
             command = client.command(connection, action.order)
         names = set(action.after)
         before = self.tree.state(names)
+        self.remember(action)
+        logged = self.soak.server.log.stat().st_size
         ran = self.run(command, kind, connection.is_tls)
         title = f"{client.name} {action.name} {action.order.path!r}"
         if action.order.to:
@@ -124,7 +135,8 @@ class Worker:
         title += f", exit {ran.code} after {ran.end - ran.begin:.1f} s"
         problem = self.judge(client, action, ran, before)
         if problem:
-            self.soak.findings.add(f"{title}: {problem}{shown(ran.said)}{indented(ran.evidence.splitlines())}")
+            told = [*ran.evidence.splitlines(), *self.soak.server.logged(self.user, logged)]
+            self.soak.findings.add(f"{title}: {problem}{shown(ran.said)}{indented(told)}")
         counted = [action.name, client.name, connection.security, "done" if ran.code == 0 else "failed"]
         self.soak.findings.count(*counted, "active" if connection.active else "passive")
 
@@ -191,6 +203,10 @@ class Worker:
             # lftp itself sent wrong bytes in a second try: see docs/reliability.md.
             self.soak.findings.count("wrong bytes from lftp")
             problem = None
+        if problem:
+            sources = {**{f"old {name}": content for name, content in before.items()}, **self.uploads}
+            for name, content in found.items():
+                problem += f"; {name!r} holds {', '.join(composition(content or b'', sources))}"
         self.tree.adopt(found)
         if (ran.harmed or not done) and action.order.verb in ("put", "append", "continue"):
             # A client that retries by itself may have begun to replace what it had just stored.
@@ -273,6 +289,23 @@ def is_of(after: State, found: State) -> bool:
     ]  # fmt: skip
     strange = sum(piece not in new for new, piece in pieces)
     return bool(pieces) and strange <= SEAMS
+
+
+def composition(found: bytes, sources: dict[str, Content]) -> list[str]:
+    """Returns which parts of the sources a file consists of, in its order."""
+    parts, at = [], 0
+    while at < len(found):
+        piece = found[at : at + PIECE]
+        places = [(name, source, source.find(piece)) for name, source in sources.items() if source and piece in source]
+        if places:
+            name, source, place = places[-1]
+            length = len(os.path.commonprefix([found[at:], source[place:]]))
+            parts.append(f"{length} bytes of {name} from {place}")
+        else:
+            length = len(piece)
+            parts.append(f"{length} other bytes")
+        at += length
+    return parts
 
 
 class Soak:
