@@ -6,42 +6,11 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use crate::parameters::DeflateLevel;
+
 /// The number of free bytes to offer the compressor at a time: it often outputs a whole block at
 /// once.
 const ROOM: usize = 16 * 1024;
-
-/// Compression level of mode Z, 0 to 9: 0 does not compress, 9 compresses most and is slowest
-/// (default: 6, as in zlib).
-///
-/// ```
-/// use ftp_proto::DeflateLevel;
-///
-/// assert_eq!(DeflateLevel::new(9).map(DeflateLevel::value), Some(9));
-/// assert_eq!(DeflateLevel::new(10), None);
-/// assert_eq!(DeflateLevel::default().value(), 6);
-/// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct DeflateLevel(u8);
-
-impl DeflateLevel {
-    /// Returns the level with this number; `None` above 9.
-    #[must_use]
-    pub const fn new(level: u8) -> Option<Self> {
-        if level <= 9 { Some(Self(level)) } else { None }
-    }
-
-    /// Returns the number of the level, 0 to 9.
-    #[must_use]
-    pub const fn value(self) -> u8 {
-        self.0
-    }
-}
-
-impl Default for DeflateLevel {
-    fn default() -> Self {
-        Self(6)
-    }
-}
 
 /// An encoder that compresses the data of one transfer in mode Z.
 ///
@@ -74,7 +43,7 @@ impl DeflateEncoder {
     /// Returns an encoder for a new transfer.
     #[must_use]
     pub fn new(level: DeflateLevel) -> Self {
-        Self(Compress::new(Compression::new(level.0.into()), true))
+        Self(Compress::new(Compression::new(level.value().into()), true))
     }
 
     /// Takes all of `input` and appends compressed bytes to `out`. Their number can be 0, and is at

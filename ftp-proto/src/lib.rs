@@ -70,6 +70,7 @@ mod block;
 #[cfg(test)]
 mod chunks;
 mod command;
+#[cfg(feature = "deflate")]
 mod deflate;
 mod error;
 mod exchange;
@@ -90,7 +91,7 @@ mod transfer;
 mod url;
 mod verb;
 
-pub use crate::parameters::RestartMarker;
+pub use crate::parameters::{DeflateLevel, RestartMarker};
 pub use address::{
     AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
     HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress,
@@ -98,7 +99,8 @@ pub use address::{
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use block::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, BlockMarker, BlockStep};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
-pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel, DeflateStep};
+#[cfg(feature = "deflate")]
+pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use fact::{Fact, FactType, Facts};

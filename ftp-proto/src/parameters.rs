@@ -244,6 +244,39 @@ impl TransferMode {
     }
 }
 
+/// Compression level of mode Z, 0 to 9: 0 does not compress, 9 compresses most and is slowest
+/// (default: 6, as in zlib).
+///
+/// ```
+/// use ftp_proto::DeflateLevel;
+///
+/// assert_eq!(DeflateLevel::new(9).map(DeflateLevel::value), Some(9));
+/// assert_eq!(DeflateLevel::new(10), None);
+/// assert_eq!(DeflateLevel::default().value(), 6);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DeflateLevel(u8);
+
+impl DeflateLevel {
+    /// Returns the level with this number; `None` above 9.
+    #[must_use]
+    pub const fn new(level: u8) -> Option<Self> {
+        if level <= 9 { Some(Self(level)) } else { None }
+    }
+
+    /// Returns the number of the level, 0 to 9.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for DeflateLevel {
+    fn default() -> Self {
+        Self(6)
+    }
+}
+
 /// The start of the next transfer: a byte offset in the file, 0 to 2^63 - 1.
 ///
 /// The offset is counted in the representation type of that transfer.
