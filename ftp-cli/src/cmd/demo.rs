@@ -1,5 +1,5 @@
-//! `demo`: runs a server and a client on this computer, shows their dialogue, and checks that files
-//! arrive unchanged.
+//! `demo`: runs a server and a client on this computer, and checks that files arrive unchanged. With
+//! `-v`, it shows their dialogue.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let quiet = options.is_quiet();
     let dialogue = Lines::default();
-    if !quiet {
+    if options.is_verbose() {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
         output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }

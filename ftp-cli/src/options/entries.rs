@@ -664,10 +664,10 @@ pub(super) const DEMO: Entry = Entry {
 Starts a server in a temporary directory on this computer. Uploads, lists,
 downloads and compares files in passive and active mode, transfers text, resumes
 an upload and a download, and uses TLS. Copies a file to a second server twice
-(FXP): each server is the passive side once. Prints the FTP dialogue, and
-finally removes the temporary directory. Needs no network.",
+(FXP): each server is the passive side once. Finally removes the temporary
+directory. Needs no network.",
     operands: &[],
-    examples: &[],
+    examples: &[("demo -v", "Show the FTP dialogue too")],
 };
 
 pub(super) const HELP: Entry = Entry {

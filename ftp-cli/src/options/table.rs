@@ -188,8 +188,23 @@ const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
 const STUBBORN: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror, Fxp];
 /// Commands that can print more than their result.
-const VERBOSE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve];
+const VERBOSE: &[Command] = &[
+    Get,
+    Put,
+    Ls,
+    Stat,
+    Rm,
+    Mkdir,
+    Rmdir,
+    Mv,
+    Chmod,
+    Quote,
+    Batch,
+    Command::Mirror,
+    Fxp,
+    Serve,
+    Demo,
+];
 /// Commands whose messages can be suppressed.
 const QUIET: &[Command] = &[
     Get,

@@ -11,9 +11,9 @@ use ftp_tests::root::TempRoot;
 use crate::ftp;
 
 #[test]
-fn demo_shows_the_dialogue_and_cleans_up() {
+fn demo_shows_the_dialogue_with_verbose_and_cleans_up() {
     let temporary = TempRoot::new();
-    let ran = run(ftp(&["demo"]).env("TMPDIR", temporary.path()));
+    let ran = run(ftp(&["demo", "-v"]).env("TMPDIR", temporary.path()));
     assert!(ran.stderr.is_empty(), "{ran:?}");
     let text = String::from_utf8(ran.succeeded()).unwrap();
     for want in [
@@ -46,6 +46,12 @@ fn demo_shows_the_dialogue_and_cleans_up() {
     assert!(text.ends_with(" checks passed\n"), "{text}");
     assert!(text.lines().count() < 350, "{text}");
     assert!(temporary.names().is_empty());
+
+    let brief = run(ftp(&["demo"]).env("TMPDIR", temporary.path())).succeeded();
+    let brief = String::from_utf8(brief).unwrap();
+    let checks = |text: &str| text.lines().filter(|line| line.starts_with("ok   ")).count();
+    assert_eq!(checks(&brief), checks(&text), "{brief}");
+    assert!(!brief.contains("> ") && brief.lines().count() < 50, "{brief}");
 
     let quiet = run(ftp(&["demo", "-q"]).env("TMPDIR", temporary.path())).succeeded();
     assert_eq!(String::from_utf8(quiet).unwrap().lines().count(), 1);
