@@ -31,14 +31,15 @@ impl RealServer {
     #[must_use]
     pub fn vsftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
         let change = |config: &mut String, _: &TempRoot| config.push_str("max_per_ip=1\n");
-        Self::vsftpd_with(host, change, |_, _| {}, greets)
+        Self::vsftpd_with(host, change, |_, _| {}, greets).map(Self::without_sessions)
     }
 
     /// Starts ProFTPD with a limit of one client per host.
     #[track_caller]
     #[must_use]
     pub fn proftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
-        Self::proftpd_with(host, |_| "MaxClientsPerHost 1\n".to_owned(), greets)
+        let limit = |_: &TempRoot| "MaxClientsPerHost 1\n".to_owned();
+        Self::proftpd_with(host, limit, greets).map(Self::without_sessions)
     }
 
     /// Starts Python's aioftp with one user, who sees the root as `/`.

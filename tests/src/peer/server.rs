@@ -1,6 +1,6 @@
 //! Other servers, each on a free loopback port with its own configuration.
 
-use std::fs::{File, Permissions, set_permissions};
+use std::fs::{self, File, Permissions, set_permissions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -34,7 +34,7 @@ const START: Duration = Duration::from_secs(60);
 pub struct RealServer {
     // Dropped in this order: the process ends before others get its port, and before its
     // directories are removed.
-    _running: Running,
+    running: Running,
     _port: OwnPort,
     site: Site,
     _etc: TempRoot,
@@ -267,7 +267,7 @@ impl RealServer {
             match running.wait_until(START, || greets(address).then_some(())) {
                 Ok(()) => {
                     let site = Site { root, address, user, password };
-                    return Self { _running: running, _port: port, site, _etc: etc };
+                    return Self { running, _port: port, site, _etc: etc };
                 }
                 Err(reason) => why.push_str(&format!("{reason}: {}", said(&etc))),
             }
@@ -326,6 +326,19 @@ impl RealServer {
             command
         };
         Self::ready(host, TempRoot::new(), TempRoot::new(), LOGIN, command, greets)
+    }
+}
+
+impl RealServer {
+    /// Waits until the server has ended the session that asked for the greeting, so that a limit of
+    /// sessions does not count it. The server has a process for each session.
+    #[track_caller]
+    pub(super) fn without_sessions(mut self) -> Self {
+        let id = self.running.child.id();
+        let children = format!("/proc/{id}/task/{id}/children");
+        let is_alone = || fs::read_to_string(&children).expect("its processes").is_empty();
+        self.running.wait_until(START, || is_alone().then_some(())).expect("its session ends");
+        self
     }
 }
 
