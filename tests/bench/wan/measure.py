@@ -44,11 +44,10 @@ class Files:
         if row.job == "put" and not is_single:
             self.target.mkdir(mode=0o777)
             self.target.chmod(0o777)
-        if row.target:
+        if row.target == "extra":
             shutil.copytree(top / SOURCE, self.target)
             for folder, _, _ in os.walk(self.target):
                 os.chmod(folder, 0o777)
-        if row.target == "extra":
             # The source keeps one file: an empty source counts as a disk that is not mounted.
             for file in files_of(str(top / SOURCE), row):
                 os.unlink(file)
@@ -101,6 +100,8 @@ def measure(row: Row, kind: servers.Kind, program: Program) -> Figure:
         if row.job in ("put", "up"):
             job = job._replace(local=str(files.source))
         command = program.command(job, row)
+        if row.target == "same":
+            clients.run(command, LIMIT)
         link.begin()
         ran = clients.run(command, LIMIT)
         figure = Figure(ran.seconds, link.round_trips())

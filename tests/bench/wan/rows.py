@@ -26,7 +26,8 @@ class Row(NamedTuple):
     size: int = 4 * KIB
     directories: int = 1
     line: Line = Line()
-    # What the target has: nothing, the same files ("same"), or files that the source lacks ("extra").
+    # What the target has: nothing, what the client itself has left there ("same"), or files that the source
+    # lacks ("extra").
     target: str = ""
     tls: bool = False
     # Further options for our client. Other clients do not take part.
@@ -83,10 +84,10 @@ class Program(NamedTuple):
 
 
 def ours(program: str, *options: str) -> Callable[[Job, Row], list[str]]:
-    """Our client. Options for several files are not used for one file, and --segments only for a large one."""
+    """Our client. Options for several files are not used for one file, nor others where they change nothing."""
 
     def command(at: Job, row: Row) -> list[str]:
-        single = {"--segments": row.job == "get" and row.size >= MIB, "--pipeline": row.job != "ls"}
+        single = {"--segments": row.job == "get" and row.size >= MIB, "--pipeline": row.job in ("get", "down")}
         if options and not single.get(options[0], row.job in ("down", "up")):
             return []
         url = f"ftpes{at.url[3:]}" if row.tls else at.url
@@ -195,4 +196,12 @@ def programs(program: str) -> list[Program]:
         Program("NcFTP", _ncftp),
         Program("wget", _wget),
     ]
-    return [*(Program(" ".join(["ftp-cli", *way]), ours(program, *way)) for way in our_ways), *others]
+    return [
+        *(Program(" ".join(["ftp-cli", *way]), ours(program, *way)) for way in our_ways),
+        *(Program(other.name, _without_options(other.command)) for other in others),
+    ]
+
+
+def _without_options(command: Callable[[Job, Row], list[str]]) -> Callable[[Job, Row], list[str]]:
+    """Leaves another client out of rows with options of ours."""
+    return lambda at, row: [] if row.options else command(at, row)
