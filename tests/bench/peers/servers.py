@@ -209,7 +209,8 @@ def proftpd(*more):
         )
         config = server.place / "proftpd.conf"
         config.write_text(
-            f"ServerType standalone\nDefaultAddress {server.host}\nPort {server.port}\nSocketBindTight on\nUseIPv6 off\n"
+            f"ServerType standalone\nDefaultAddress {server.host}\nPort {server.port}\n"
+            "SocketBindTight on\nUseIPv6 off\n"
             "User root\nGroup root\nRootLogin on\nAuthOrder mod_auth_file.c\nUseFtpUsers off\nRequireValidShell off\n"
             f"AuthUserFile {passwd}\nPidFile {server.place}/pid\nScoreboardFile {server.place}/scoreboard\n"
             "DelayEngine off\nWtmpLog off\nSystemLog none\nTransferLog none\nUseReverseDNS off\nAllowOverwrite on\n"

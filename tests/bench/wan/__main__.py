@@ -13,7 +13,7 @@ round trips are known shows that they are counted right.
 ROW        a name in rows.py, or its beginning with a * (default: {default})
 --rounds   measure so many times (default: 3)
 --servers  only those whose names begin with one of these words, separated by commas; --clients likewise
---at-once  so many runs at the same time (default: 8), each with its own line and server; rows in seconds run alone
+--at-once  so many runs at the same time (default: 8), each with its own line and server; large files run alone
 --rtt, --rate, --queue, --loss
            change the line of all rows; the queue is that of each direction (default: one round trip at full rate)
 --bounds   compare our client with bounds.txt, for our server and for vsftpd; takes half a minute
@@ -138,11 +138,11 @@ class Run:
 
     def rounds(self, wanted: list[rows.Row], number: int, at_once: int) -> None:
         """Measures all rows. A client that fails with a server once is left out of that row."""
-        for in_seconds in (False, True):
-            some = [row for row in wanted if row.in_seconds == in_seconds]
+        for is_alone in (False, True):
+            some = [row for row in wanted if row.is_alone == is_alone]
             jobs = list(itertools.product(some, self.kinds, self.programs))
             for _ in range(number):
-                self.round(jobs, 1 if in_seconds else at_once)
+                self.round(jobs, 1 if is_alone else at_once)
 
     def round(self, jobs: list, at_once: int) -> None:
         """Measures servers with clients, so many at once."""

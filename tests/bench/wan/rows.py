@@ -35,8 +35,13 @@ class Row(NamedTuple):
 
     @property
     def in_seconds(self) -> bool:
-        """Whether bytes and losses cost more than round trips. Such rows are measured one at a time."""
+        """Whether bytes and losses cost more than round trips."""
         return self.size >= MIB or self.line.loss > 0 or self.line.rate < Line().rate
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the row keeps a processor busy, so that no other run may take place at the same time."""
+        return self.size >= MIB and not self.line.loss and self.line.rate >= Line().rate
 
     @property
     def bytes(self) -> int:
