@@ -177,8 +177,8 @@ class Run:
         found = [value(row, figure) for figure in figures]
         if not found:
             return ""
-        spread = f" ({min(found):.3g} to {max(found):.3g})" if f"{min(found):.3g}" != f"{max(found):.3g}" else ""
-        return f"{statistics.median(found):.3g}{spread}"
+        least, middle, most = (_number(of(found)) for of in (min, statistics.median, max))
+        return middle if least == most else f"{middle} ({least} to {most})"
 
 
 class _Jobs:
@@ -197,6 +197,11 @@ def value(row: rows.Row, figure: Figure) -> float:
     if row.in_seconds:
         return figure.seconds
     return figure.round_trips / (1 if row.job == "ls" else row.files)
+
+
+def _number(value: float) -> str:
+    """Formats a number with at least three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _line(cells: list[str]) -> str:
