@@ -7,7 +7,7 @@
 Prints a Markdown table for each row: clients by servers. A cell has the median and the spread of all rounds. A
 figure is the number of round trips, one after another, for each file, login included; for a large file and a
 line that is narrow or loses packets, it is the seconds of the whole run. Trips are counted from the packets of
-all connections, so they do not depend on the load of the computer; seconds do. At the beginning, a dialogue whose
+all connections, so they hardly depend on the load of the computer; seconds do. At the beginning, a dialogue whose
 round trips are known shows that they are counted right.
 
 ROW        a name in rows.py, or its beginning with a * (default: {default})

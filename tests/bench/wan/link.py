@@ -3,7 +3,8 @@
 The process passes packets between two TUN devices. It also counts trips, one after another: a packet has
 a stamp, one higher than the highest stamp that had arrived at its sender. So the highest stamp that has
 arrived is the length of the longest chain of packets in which each waited for the one before, and half of
-it is the number of round trips. A busy computer makes a transfer slower, but adds no trips.
+it is the number of round trips. A busy computer makes a transfer slower, but it adds a trip only if a program
+pauses for so long that another packet arrives first, such as an ACK.
 """
 
 import collections
