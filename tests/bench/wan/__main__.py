@@ -1,7 +1,7 @@
 """Measures clients and servers over a slow network, in round trips and in seconds.
 
     sudo python3 -B tests/bench/wan [--rounds N] [--servers LIST] [--clients LIST] [--at-once N]
-         [--rtt MS] [--rate MBIT] [--queue KIB] [--loss PERCENT] [--program FILE] [ROW]...
+         [--rtt MS] [--rate MBIT] [--queue KIB] [--loss PERCENT] [--verbose] [--program FILE] [ROW]...
     sudo python3 -B tests/bench/wan --bounds [--program FILE]
 
 Prints a Markdown table for each row: clients by servers. A cell has the median and the spread of all rounds. A
@@ -17,6 +17,7 @@ ROW        a name in rows.py, or its beginning with a * (default: {default})
 --rtt, --rate, --queue, --loss
            change the line of all rows; the queue is that of each direction (default: one round trip at full rate)
 --bounds   compare our client with bounds.txt, for our server and for vsftpd; takes half a minute
+--verbose  print each measurement, since the tables are printed at the end
 --program  this build of ftp-cli (default: target/release/ftp-cli)
 
 Needs root, TUN devices and network namespaces. Without them, it prints why it is skipped; with FTP_REQUIRE_PEERS=1
@@ -72,7 +73,8 @@ def arguments() -> argparse.Namespace:
     text = __doc__.format(default=" ".join(DEFAULT))
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW")
-    parser.add_argument("--bounds", action="store_true")
+    for name in ("bounds", "verbose"):
+        parser.add_argument(f"--{name}", action="store_true")
     for name, default in (("rounds", 3), ("at-once", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("servers", "clients"):
@@ -114,7 +116,8 @@ def server_kinds(program: str) -> list[servers.Kind]:
 class Run:
     """The figures of all rounds, by row, server and client."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, is_verbose: bool = False) -> None:
+        self.is_verbose = is_verbose
         self.kinds, self.programs = server_kinds(program), rows.programs(program)
         self.figures: dict[tuple[str, str, str], list[Figure]] = {}
 
@@ -157,6 +160,8 @@ class Run:
                 found = self.figures.setdefault(keys[at], [])
                 if figure:
                     found.append(figure)
+                    if self.is_verbose:
+                        say(f"{', '.join(keys[at])}: {_number(value(jobs[at][0], figure))}")
                 else:
                     found.clear()
 
@@ -262,7 +267,7 @@ def main() -> None:
         skip(str(error))
     if wanted.bounds:
         sys.exit(compare(wanted.program, wanted.at_once))
-    run, some = Run(wanted.program), chosen(wanted)
+    run, some = Run(wanted.program, wanted.verbose), chosen(wanted)
     run.keep(wanted.servers, wanted.clients)
     run.rounds(some, wanted.rounds, wanted.at_once)
     print("\n\n".join(run.table(row) for row in some))
