@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+import urllib.parse
 from typing import NamedTuple
 
 import servers
@@ -26,10 +27,12 @@ class Job(NamedTuple):
     password: str
     remote: str
     local: str
+    host: str = servers.HOST
 
     @property
     def url(self):
-        return f"ftp://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.remote}"
+        user, password = (urllib.parse.quote(text, safe="") for text in (self.user, self.password))
+        return f"ftp://{user}:{password}@{self.host}:{self.port}/{self.remote}"
 
     @property
     def folder(self):
@@ -57,7 +60,7 @@ def lftp(script):
     settings += "; set xfer:clobber yes"
 
     def words(at):
-        login = f"open -u {at.user},{at.password} ftp://127.0.0.1:{at.port}"
+        login = f'open -u "{at.user},{at.password}" ftp://{at.host}:{at.port}'
         return ["lftp", "-c", f"{settings}; {login}; {script.format(at=at)}"]
 
     return words
@@ -75,7 +78,7 @@ def suppaftp(*words):
     program = str(servers.TOP / "tests/bench/target/release/suppaftp")
 
     def command(at):
-        return [program, f"127.0.0.1:{at.port}", at.user, at.password, *(word.format(at=at) for word in words)]
+        return [program, f"{at.host}:{at.port}", at.user, at.password, *(word.format(at=at) for word in words)]
 
     return command
 
@@ -122,10 +125,10 @@ def kinds(program):
         Kind(
             "NcFTP",
             {
-                "get": ncftp("ncftpget", "-V", "127.0.0.1", "{at.folder}", "{at.remote}"),
-                "put": ncftp("ncftpput", "-V", "127.0.0.1", "up", "{at.local}"),
-                "mirror": ncftp("ncftpget", "-V", "-R", "127.0.0.1", "{at.folder}", "{at.remote}"),
-                "ls": ncftp("ncftpls", "-l", "ftp://127.0.0.1/{at.remote}/"),
+                "get": ncftp("ncftpget", "-V", "{at.host}", "{at.folder}", "{at.remote}"),
+                "put": ncftp("ncftpput", "-V", "{at.host}", "up", "{at.local}"),
+                "mirror": ncftp("ncftpget", "-V", "-R", "{at.host}", "{at.folder}", "{at.remote}"),
+                "ls": ncftp("ncftpls", "-l", "ftp://{at.host}/{at.remote}/"),
             },
         ),
         Kind("tnftp", tnftp),

@@ -18,6 +18,8 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 for folder in (TOP / "target/peers/usr/sbin", TOP / "target/peers/usr/bin", pathlib.Path("/usr/sbin")):
     os.environ["PATH"] += f":{folder}"
 
+# Where servers listen by default.
+HOST = "127.0.0.1"
 # A hash of "pass" by the cheapest method: logins are compared, not the computation of hashes.
 CHEAP_HASH = "abccBcrPOxnLU"
 
@@ -40,8 +42,9 @@ class Kind(NamedTuple):
 class Session:
     """A session of a minimal client."""
 
-    def __init__(self, port, tls=False):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port, tls=False, host=HOST):
+        self.host = host
+        self.socket = socket.create_connection((host, port), timeout=20)
         self.lines = self.socket.makefile("rb")
         self.reply()
         self.tls = None
@@ -83,7 +86,7 @@ class Session:
     def begin(self, command):
         """Returns a data connection over which a command transfers bytes."""
         port = int(self.expect("EPSV", "229").split("|")[3])
-        data = socket.create_connection(("127.0.0.1", port), timeout=20)
+        data = socket.create_connection((self.host, port), timeout=20)
         self.expect(command, "1")
         return self.tls.wrap_socket(data, session=self.socket.session) if self.tls else data
 
@@ -94,15 +97,15 @@ class Session:
 
 def free_port():
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((HOST, 0))
         return listener.getsockname()[1]
 
 
 class Server:
     """A configured server with a shared directory or its own one; `with` runs it."""
 
-    def __init__(self, kind, root=None, tls=True):
-        self.name, self.user, self.password = kind.name, kind.user, kind.password
+    def __init__(self, kind, root=None, tls=True, host=HOST):
+        self.name, self.user, self.password, self.host = kind.name, kind.user, kind.password, host
         self.kind, self.tls, self.port = kind, tls, free_port()
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="ftp-server-"))
         self.place.chmod(0o755)
@@ -124,7 +127,7 @@ class Server:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for _ in range(100):
             try:
-                Session(self.port).close()
+                Session(self.port, host=self.host).close()
                 return self
             except OSError:
                 time.sleep(0.1)
@@ -147,7 +150,7 @@ class Server:
 
     def session(self, tls=False):
         """Returns a logged-in session."""
-        session = Session(self.port, tls)
+        session = Session(self.port, tls, self.host)
         session.login(self.user, self.password)
         return session
 
@@ -166,7 +169,7 @@ def make_certificate(place):
 
 def ours(*more):
     def command(server):
-        listen = ["--listen", f"127.0.0.1:{server.port}", "--user", f"{server.user}:{server.password}", "--write"]
+        listen = ["--listen", f"{server.host}:{server.port}", "--user", f"{server.user}:{server.password}", "--write"]
         tls = ["--tls-cert", str(server.place / "cert.pem"), "--tls-key", str(server.place / "key.pem")]
         return [server.kind.program, "serve", *listen, *(tls if server.tls else []), *more, str(server.root)]
 
@@ -181,7 +184,7 @@ def vsftpd(*more):
             f"rsa_cert_file={server.place}/cert.pem\nrsa_private_key_file={server.place}/key.pem\n"
         )
         path.write_text(
-            f"listen=YES\nbackground=NO\nlisten_address=127.0.0.1\nlisten_port={server.port}\n"
+            f"listen=YES\nbackground=NO\nlisten_address={server.host}\nlisten_port={server.port}\n"
             "run_as_launching_user=YES\nseccomp_sandbox=NO\nxferlog_enable=NO\nanonymous_enable=YES\nlocal_enable=NO\n"
             f"anon_root={server.root}\nanon_umask=022\nanon_world_readable_only=NO\nallow_writeable_chroot=YES\n"
             "write_enable=YES\nanon_upload_enable=YES\nanon_other_write_enable=YES\n"
@@ -206,7 +209,8 @@ def proftpd(*more):
         )
         config = server.place / "proftpd.conf"
         config.write_text(
-            f"ServerType standalone\nDefaultAddress 127.0.0.1\nPort {server.port}\nSocketBindTight on\nUseIPv6 off\n"
+            f"ServerType standalone\nDefaultAddress {server.host}\nPort {server.port}\n"
+            "SocketBindTight on\nUseIPv6 off\n"
             "User root\nGroup root\nRootLogin on\nAuthOrder mod_auth_file.c\nUseFtpUsers off\nRequireValidShell off\n"
             f"AuthUserFile {passwd}\nPidFile {server.place}/pid\nScoreboardFile {server.place}/scoreboard\n"
             "DelayEngine off\nWtmpLog off\nSystemLog none\nTransferLog none\nUseReverseDNS off\nAllowOverwrite on\n"
@@ -226,7 +230,7 @@ def pure_ftpd(*more):
         subprocess.run(["pure-pw", "mkdb", str(database), "-f", str(server.place / "passwd")], check=True)
         return [
             server.kind.program,
-            *("--bind", f"127.0.0.1,{server.port}", "--login", f"puredb:{database}", "--noanonymous"),
+            *("--bind", f"{server.host},{server.port}", "--login", f"puredb:{database}", "--noanonymous"),
             *("--chrooteveryone", "--dontresolve", "--syslogfacility", "none", "--pidfile", str(server.place / "pid")),
             *("--maxclientsnumber", "1000", "--limitrecursion", "20000:8"),
             *(("--tls=1", f"--certfile={server.place}/both.pem") if server.tls else ()),
@@ -239,12 +243,12 @@ def pure_ftpd(*more):
 def pyftpdlib(server):
     script = TOP / "tests/src/peer/pyftpdlib_serve.py"
     tls = [str(server.place / "both.pem"), "explicit", "both"] if server.tls else []
-    return [server.kind.program, str(script), "127.0.0.1", str(server.port), str(server.root), *tls]
+    return [server.kind.program, str(script), server.host, str(server.port), str(server.root), *tls]
 
 
 def libunftp(server):
     tls = [str(server.place / "cert.pem"), str(server.place / "key.pem")] if server.tls else []
-    return [server.kind.program, f"127.0.0.1:{server.port}", str(server.root), *tls]
+    return [server.kind.program, f"{server.host}:{server.port}", str(server.root), *tls]
 
 
 def python_with(modules):
