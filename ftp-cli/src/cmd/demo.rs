@@ -259,6 +259,7 @@ impl Demo<'_> {
         let Some(tls) = self_signed() else {
             return self.step(&"TLS: skipped, this build has no TLS");
         };
+        let tls = tls.map_err(|error| internal(&error))?;
         let tls = tls.control(TlsPolicy::Required).data(TlsPolicy::Required);
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
@@ -519,11 +520,11 @@ impl Write for Lines {
 
 /// Returns TLS settings with a new certificate, or `None` if this build has no TLS.
 #[cfg(feature = "tls")]
-fn self_signed() -> Option<ftp_server::Tls> {
-    ftp_server::Tls::self_signed(["127.0.0.1"]).ok()
+fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
+    Some(ftp_server::Tls::self_signed(["127.0.0.1"]))
 }
 
 #[cfg(not(feature = "tls"))]
-fn self_signed() -> Option<ftp_server::Tls> {
+fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
     None
 }
