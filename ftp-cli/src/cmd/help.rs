@@ -219,7 +219,7 @@ fn settings(text: &mut String) {
         }
         let default = match setting.default.as_str() {
             // The help explains what an empty value means.
-            "\"\"" | "[]" => String::new(),
+            "" => String::new(),
             default => format!(" (default: {default})"),
         };
         line(text, &key, &format!("{help}{}{default}", setting.hint));

@@ -23,12 +23,6 @@ pub(crate) fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
-/// Returns a TOML list.
-pub(crate) fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    let items: Vec<String> = items.map(quoted).collect();
-    format!("[{}]", items.join(", "))
-}
-
 /// Returns a key, in quotes if it needs them.
 #[must_use]
 pub fn shown(key: &str) -> String {

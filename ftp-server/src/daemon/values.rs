@@ -212,6 +212,11 @@ pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, word)| word)
 }
 
+/// Returns a hint to the most similar word of `known`, or nothing if no word is similar enough.
+pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(given, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
 /// Returns a number with its noun, such as "1 file", "2 files" or "0 directories".
 #[must_use]
 pub fn counted<N: Copy + Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {

@@ -13,8 +13,9 @@ use super::layers::Table;
 use super::reader::Reader;
 use super::table::Settings;
 use super::user::User;
+use super::value::{Content, TomlEntry, TomlValue, entries};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
-use crate::daemon::toml_text::{Lines, shown};
+use crate::daemon::toml_text::Lines;
 use crate::daemon::values;
 use crate::daemon::values::counted;
 
@@ -91,12 +92,15 @@ impl File {
     /// bottom. If there are more errors, the last line gives the number of those not shown.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), DaemonError> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
-        let is_whole = errors.is_empty();
-        let mut reader = Reader::new(&self.name, self.lines(), is_whole);
-        for (name, value) in root.get_ref() {
-            reader.section(settings, name, value);
+        let file = TomlValue::from(Content::Table(entries(root.get_ref())));
+        let mut reader = Reader::new(&self.name, self.lines());
+        for section in file.entries() {
+            reader.section(settings, section);
         }
-        reader.finish(settings);
+        settings.users.resolve();
+        if errors.is_empty() {
+            reader.finish(settings, &file);
+        }
         // The meaning of a line with a syntax error is unknown, and so is that of the line after an
         // unclosed bracket.
         let mut is_broken = vec![false; reader.lines.count() + 2];
@@ -169,36 +173,24 @@ impl Settings {
         Self { users: self.users.inherited(), ..self.clone() }
     }
 
-    /// Returns the user with these keys (each on a line of TOML), and with the keys of `[defaults]`
-    /// and of the user's groups.
+    /// Returns the user with these keys, and with the keys of `[defaults]` and of the user's groups.
     ///
     /// # Errors
     ///
     /// Returns a message that names the first wrong key and the error.
-    pub(crate) fn user_of(&self, name: &str, keys: &str) -> Result<User, String> {
-        let mut settings = self.clone();
-        let text = format!("[users.{}]\n{keys}", shown(name));
-        let (root, errors) = DeTable::parse_recoverable(&text);
-        let mut reader = Reader::new("answer", Lines::of(&text), errors.is_empty());
-        // Leaves out the name of the table, which is not in the answer.
-        let own = format!("{}.", Table::User(name));
-        let without = |wrong: String| wrong.replacen(&own, "", 1);
-        if let Some(error) = errors.first() {
-            return Err(without(reader.syntax(error)));
-        }
-        for (name, value) in root.get_ref() {
-            reader.section(&mut settings, name, value);
-        }
+    pub(crate) fn user_of(&self, name: &str, keys: &[TomlEntry]) -> Result<User, String> {
+        let mut reader = Reader::new("answer", Lines::of(""));
+        let mut own = User::default();
+        reader.users_keys(&mut own, Table::User(name), "", keys);
         if let Some((_, wrong)) = reader.problems.into_iter().next() {
-            return Err(without(wrong));
+            return Err(wrong);
         }
-        settings.users.resolve();
-        let user = settings.users.iter().next().map(|(_, user)| user.clone()).unwrap_or_default();
+        let user = self.users.combined(name, &own);
         // `auth.program` has checked the password, so no hash is needed.
         if let Some(lack) = user.lacks().find(|lack| *lack != "password") {
             return Err(format!("{lack} is missing"));
         }
-        match settings.objections(&user).into_iter().next() {
+        match self.objections(&user).into_iter().next() {
             Some((key, wrong)) => Err(format!("{key}: {wrong}")),
             None => Ok(user),
         }

@@ -7,15 +7,15 @@ use ftp_proto::HostName;
 
 use super::forms::{FILE, LINE, OWN_ROOT, USERS};
 use super::root::Root;
-use super::row::{Origins, Setting, row};
+use super::row::{Origins, Setting, row, row_of};
 use super::table::Settings;
 use super::user::User;
 use crate::VirtualHost;
-use crate::daemon::toml_text::{shown, unquoted};
-use crate::daemon::values;
+use crate::daemon::toml_text::shown;
+use crate::daemon::values::did_you_mean;
 
 /// Name of the table that contains the hosts and `hosts.names`.
-pub(super) const HOSTS: &str = "hosts";
+pub(super) const HOST_TABLES: &str = "hosts";
 
 /// The name that stands for anonymous logins in a host's list of users.
 pub(crate) const ANONYMOUS: &str = "anonymous";
@@ -58,11 +58,6 @@ impl Host {
     pub(crate) fn root_of(&self, user: &str) -> Result<Option<Root>, UnsafeName> {
         self.root.as_ref().map(|root| root.with_name(user).ok_or(UnsafeName)).transpose()
     }
-
-    fn is_same(&self, other: &Self) -> bool {
-        // Compares the lists themselves, because an empty list is shown like a missing one.
-        self.users == other.users && HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
-    }
 }
 
 /// The error for a name that cannot be part of a path.
@@ -74,14 +69,13 @@ pub(crate) struct UnsafeName;
 pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
 
 impl Hosts {
-    /// Returns the host with this name. Adds the host if it is missing.
-    pub(super) fn with(&mut self, name: HostName) -> &mut Host {
-        let entry = self.0.entry(name.to_string());
-        &mut entry.or_insert_with(|| (name, Host::default())).1
+    /// Adds or replaces a host.
+    pub(super) fn put(&mut self, name: HostName, host: Host) {
+        self.0.insert(name.to_string(), (name, host));
     }
 
-    pub(super) fn contains(&self, name: &HostName) -> bool {
-        self.0.contains_key(&name.to_string())
+    pub(super) fn get(&self, name: &HostName) -> Option<&Host> {
+        self.0.get(&name.to_string()).map(|(_, host)| host)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Host)> {
@@ -95,14 +89,6 @@ impl Hosts {
             let named = move |(key, path): (&str, _)| (key_of(name, key), path);
             files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).map(named)
         })
-    }
-
-    pub(super) fn is_same(&self, others: &Self) -> bool {
-        let pairs = || self.0.iter().zip(&others.0);
-        self.0.len() == others.0.len()
-            && pairs().all(|((name, (_, host)), (other_name, (_, other)))| {
-                name == other_name && host.is_same(other)
-            })
     }
 }
 
@@ -121,39 +107,25 @@ pub(super) fn host_name(text: &str) -> Result<HostName, String> {
 
 /// Returns the key of a host in the settings, such as `hosts."ftp.example.org".root`.
 pub(crate) fn key_of(name: &HostName, key: &str) -> String {
-    format!("{HOSTS}.{}.{key}", shown(&name.to_string()))
+    format!("{HOST_TABLES}.{}.{key}", shown(&name.to_string()))
 }
 
 impl Settings {
-    /// Applies `hosts.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a host.
-    pub(super) fn set_host(
-        &mut self,
-        key: &str,
-        value: &str,
-        origin: &str,
-    ) -> Option<Result<(), String>> {
-        let rest = key.strip_prefix(HOSTS)?.strip_prefix('.')?;
-        let (name, key) = rest.rsplit_once('.')?;
-        Some(self.set_key_of_host(unquoted(name), key, value, origin))
-    }
-
-    fn set_key_of_host(
+    /// Sets a key of a host.
+    pub(super) fn assign_of_host(
         &mut self,
         name: &str,
         key: &str,
         value: &str,
-        origin: &str,
+        source: &str,
     ) -> Result<(), String> {
-        let Some(row) = HOST.iter().find(|row| row.key == key) else {
-            let keys: Vec<&str> = HOST.iter().map(|row| row.key).collect();
-            let keys = keys.join(", ");
-            return Err(format!("unknown setting {HOSTS}.NAME.{key}: expected {keys}"));
-        };
-        let host = host_name(name).map_err(|wrong| format!("{HOSTS}.{}: {wrong}", shown(name)))?;
-        (row.check)(value).map_err(|wrong| format!("{}: {wrong}", key_of(&host, key)))?;
-        let host = self.hosts.with(host);
-        host.origins.note(row.key, origin.to_owned(), None);
-        (row.set)(host, value)
+        let row = row_of(HOST.iter(), "hosts.NAME", key)?;
+        let name =
+            host_name(name).map_err(|why| format!("{HOST_TABLES}.{}: {why}", shown(name)))?;
+        let mut host = self.hosts.get(&name).cloned().unwrap_or_default();
+        row.assign(&mut host, &key_of(&name, key), value, source)?;
+        self.hosts.put(name, host);
+        Ok(())
     }
 
     /// Returns all hosts for the server: those with a table, and those in `hosts.names`.
@@ -164,7 +136,7 @@ impl Settings {
             found.banner = banner;
             found
         });
-        let others = self.host_names.iter().filter(|name| !self.hosts.contains(name));
+        let others = self.host_names.iter().filter(|name| self.hosts.get(name).is_none());
         of_tables.chain(others.cloned().map(VirtualHost::new)).collect()
     }
 
@@ -225,18 +197,8 @@ impl Settings {
         if !self.auth.program.is_empty() {
             return None;
         }
-        let mut names = self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
-        if names.any(|name| name == user) {
-            return None;
-        }
-        let names = self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
-        let near = values::nearest(user, names);
-        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        Some(format!("unknown user \"{user}\"{hint}"))
-    }
-
-    /// Returns whether the hosts differ.
-    pub(super) fn has_other_hosts(&self, other: &Self) -> bool {
-        !self.hosts.is_same(&other.hosts)
+        let names = || self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
+        let is_known = names().any(|name| name == user);
+        (!is_known).then(|| format!("unknown user \"{user}\"{}", did_you_mean(user, names())))
     }
 }

@@ -1,13 +1,13 @@
 //! Kinds of values in a configuration file.
 
+use toml::de::DeValue;
+
+use super::value::{Checked, Content, TomlEntry, TomlValue, ValueType};
 use crate::Rights;
-use crate::daemon::toml_text::{list_of, quoted};
+use crate::daemon::toml_text::unquoted;
 
-/// Example of a program with its arguments.
-pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
-
-/// Kind of a value in a file. In `--set`, most kinds are plain text, with commas between the items
-/// of a list.
+/// Kind of a value. `--set` accepts the same values as a file; most kinds can also be plain text
+/// there, with commas between the items of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     /// `true`, `false`.
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the format in `--set`, or an empty text if the format is obvious.
+    /// Returns the format of plain text in `--set`, or an empty text if the format is obvious.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
@@ -57,10 +57,11 @@ impl Kind {
     pub(super) fn form(self) -> String {
         match self {
             Self::Overrides => format!(":\n{}", self.wanted()),
-            Self::Arguments => format!(
-                ": {ARGUMENTS}.\nFTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
-                 describe the upload."
-            ),
+            Self::Arguments => {
+                ": [\"/path/program\", \"argument\"].\nFTP_USER, FTP_PEER, FTP_PATH, \
+                 FTP_LOCAL_PATH and FTP_BYTES describe the upload."
+                    .to_owned()
+            }
             Self::Program => format!(":\n{}.", self.wanted()),
             Self::Words => {
                 format!(":\n{}.", Rights::known_words().collect::<Vec<_>>().join(", "))
@@ -90,52 +91,125 @@ impl Kind {
         }
     }
 
-    /// Converts a value from the format of `--set` to that of a file.
-    pub(super) fn literal(self, text: &str) -> String {
-        match self {
-            Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
-            Self::NumberOrNone | Self::SwitchOrNone if !text.is_empty() => text.to_owned(),
-            Self::Program if text.starts_with('[') => text.to_owned(),
-            Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
-            Self::Time
-            | Self::Date
-            | Self::Size
-            | Self::Text
-            | Self::Words
-            | Self::Program
-            | Self::NumberOrNone
-            | Self::SwitchOrNone => quoted(text),
-            Self::List => list(text),
-            Self::Directories => table(text, |item| {
-                let (path, rights) = item.rsplit_once('=').unwrap_or_default();
-                format!("{} = {}", quoted(path), Self::Words.literal(rights))
-            }),
-            Self::Mounts => table(text, |item| {
-                let (path, directory) = item.split_once('=').unwrap_or_default();
-                format!("{} = {}", quoted(path), quoted(directory))
-            }),
-            Self::Overrides => {
-                let item = |item: &str| {
-                    let (clients, address) = item.split_once('=').unwrap_or_default();
-                    format!("{{ clients = {}, address = {} }}", list(clients), quoted(address))
-                };
-                let items: Vec<String> =
-                    text.split(';').filter(|item| !item.is_empty()).map(item).collect();
-                format!("[{}]", items.join(", "))
-            }
+    /// Returns what is expected instead of `value`.
+    pub(super) fn mistyped(self, value: &TomlValue) -> String {
+        format!("expected {}, found {}", self.wanted(), value.named())
+    }
+
+    /// Returns the text of a value that is not a list or a table.
+    pub(super) fn text(self, value: &TomlValue) -> Checked<&str> {
+        match &value.content {
+            Content::Single(_, text) if self.is_of(value) => Ok(text),
+            _ => Err(value.objection(self.mistyped(value))),
         }
     }
-}
 
-/// Converts a text of items separated by `;` to a TOML table.
-fn table(text: &str, item: impl Fn(&str) -> String) -> String {
-    let items = text.split(';').filter(|item| !item.is_empty()).map(item);
-    let items: Vec<String> = items.collect();
-    if items.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", items.join(", ")) }
-}
+    /// Returns the items of a list.
+    pub(super) fn items(self, value: &TomlValue) -> Checked<&[TomlValue]> {
+        match &value.content {
+            Content::List(items) => Ok(items),
+            _ => Err(value.objection(self.mistyped(value))),
+        }
+    }
 
-fn list(text: &str) -> String {
-    list_of(text.split(',').map(str::trim).filter(|item| !item.is_empty()))
+    /// Returns the entries of a table.
+    pub(super) fn entries(self, value: &TomlValue) -> Checked<&[TomlEntry]> {
+        match &value.content {
+            Content::Table(entries) => Ok(entries),
+            _ => Err(value.objection(self.mistyped(value))),
+        }
+    }
+
+    /// Returns the value with this text, which TOML writes without quotes if this is a kind of
+    /// number or switch.
+    pub(super) fn single(self, text: String) -> TomlValue {
+        let value_type = match self {
+            Self::Switch | Self::SwitchOrNone if !text.is_empty() => ValueType::Switch,
+            Self::Number | Self::NumberOrNone if !text.is_empty() => ValueType::Number,
+            _ => ValueType::Text,
+        };
+        Content::Single(value_type, text).into()
+    }
+
+    /// Returns whether a value has the type of this kind.
+    fn is_of(self, value: &TomlValue) -> bool {
+        match &value.content {
+            Content::Unset => false,
+            Content::Single(found, text) => match (found, self) {
+                (ValueType::Switch, Self::Switch | Self::SwitchOrNone)
+                | (
+                    ValueType::Number,
+                    Self::Number | Self::NumberOrNone | Self::Time | Self::Size,
+                )
+                | (ValueType::Date, Self::Date) => true,
+                (ValueType::Text, Self::SwitchOrNone | Self::NumberOrNone) => text.is_empty(),
+                (ValueType::Text, _) => matches!(
+                    self,
+                    Self::Time | Self::Date | Self::Size | Self::Text | Self::Words | Self::Program
+                ),
+                _ => false,
+            },
+            // In plain text, a pattern can begin with a bracket.
+            Content::List(items) => match self {
+                Self::List | Self::Words => items.iter().all(TomlValue::is_text),
+                _ => matches!(self, Self::Arguments | Self::Program | Self::Overrides),
+            },
+            Content::Table(_) => matches!(self, Self::Directories | Self::Mounts),
+        }
+    }
+
+    /// Reads a value of `--set`: a value as in a file, or plain text.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the plain text lacks a part.
+    pub(super) fn given(self, text: &str) -> Result<TomlValue, String> {
+        let text = text.trim();
+        let value = DeValue::parse(text).ok().map(|value| TomlValue::from(&value));
+        match value.filter(|value| self.is_of(value)) {
+            Some(value) => Ok(TomlValue { at: 0, ..value }),
+            None => self.plain(unquoted(text)),
+        }
+    }
+
+    /// Reads plain text of `--set`.
+    fn plain(self, text: &str) -> Result<TomlValue, String> {
+        let items = |end: char| text.split(end).map(str::trim).filter(|item| !item.is_empty());
+        match self {
+            Self::List => Ok(TomlValue::list(items(','))),
+            Self::Arguments if text.is_empty() => Ok(TomlValue::list([""; 0])),
+            Self::Overrides => {
+                let one = |item: &str| {
+                    let wrong =
+                        || format!("invalid override \"{item}\": expected NETWORKS=ADDRESS");
+                    let (clients, address) = item.split_once('=').ok_or_else(wrong)?;
+                    let clients = ("clients", Self::List.plain(clients)?);
+                    Ok(TomlValue::table([clients, ("address", TomlValue::text(address.trim()))]))
+                };
+                let overrides: Result<_, String> = items(';').map(one).collect();
+                Ok(Content::List(overrides?).into())
+            }
+            Self::Directories => {
+                let one = |item: &str| {
+                    let wrong = || format!("invalid rule \"{item}\": expected /DIRECTORY=RIGHTS");
+                    let (path, rights) = item.rsplit_once('=').ok_or_else(wrong)?;
+                    Ok((path.to_owned(), Self::Words.given(rights)?))
+                };
+                let rules: Result<Vec<_>, String> = items(';').map(one).collect();
+                rules.map(TomlValue::table)
+            }
+            Self::Mounts => {
+                let one = |item: &str| {
+                    let wrong = || format!("invalid mount \"{item}\": expected /PATH=/DIRECTORY");
+                    let (path, root) = item.split_once('=').ok_or_else(wrong)?;
+                    Ok((path.to_owned(), TomlValue::text(root)))
+                };
+                let mounts: Result<Vec<_>, String> = items(';').map(one).collect();
+                mounts.map(TomlValue::table)
+            }
+            _ => Ok(self.single(text.to_owned())),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,41 +217,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_are_written_as_toml() {
+    fn values_of_set_are_toml_or_plain_text() {
         for (kind, text, want) in [
             (Kind::Switch, "true", "true"),
+            (Kind::Switch, "maybe", "maybe"),
             (Kind::Number, "64", "64"),
+            (Kind::Number, "0x40", "64"),
+            (Kind::Number, "\"64\"", "64"),
             (Kind::NumberOrNone, "64", "64"),
             (Kind::NumberOrNone, "", "\"\""),
+            (Kind::NumberOrNone, "\"\"", "\"\""),
             (Kind::Time, "5 min", "\"5 min\""),
+            (Kind::Time, "5", "5"),
+            (Kind::Date, "2026-12-31", "2026-12-31"),
             (Kind::Text, "", "\"\""),
+            (Kind::Text, "12", "\"12\""),
             (Kind::Text, "a \"b\" \\ \u{1} \u{e9}", "\"a \\\"b\\\" \\\\ \\u0001 \u{e9}\""),
+            (Kind::Text, "\"a\\tb\"", "\"a\\u0009b\""),
+            (Kind::Text, "\"a\\qb\"", "\"a\\\\qb\""),
+            (Kind::Text, "'a\\tb'", "\"a\\\\tb\""),
             (Kind::List, "", "[]"),
             (Kind::List, "a, b", "[\"a\", \"b\"]"),
+            (Kind::List, "\"a, b\"", "[\"a\", \"b\"]"),
+            (Kind::List, "[\"a, b\", ' c']", "[\"a, b\", \" c\"]"),
+            (Kind::List, "[ab], [1]", "[\"[ab]\", \"[1]\"]"),
+            (Kind::List, "[1]", "[\"[1]\"]"),
             (Kind::Words, "full", "\"full\""),
-            (Kind::Words, "[list, read]", "[\"list\", \"read\"]"),
-            (Kind::Words, "[read]", "[\"read\"]"),
+            (Kind::Words, "[list, read]", "\"[list, read]\""),
+            (Kind::Words, "[\"list\", \"read\"]", "[\"list\", \"read\"]"),
+            (Kind::Arguments, "", "[]"),
             (Kind::Program, "/a b", "\"/a b\""),
             (Kind::Program, "[\"/a\", \"b,\"]", "[\"/a\", \"b,\"]"),
             (Kind::Directories, "", "{}"),
             (
                 Kind::Directories,
                 "/in=drop-box;/a=b=[list, read]",
-                "{ \"/in\" = \"drop-box\", \"/a=b\" = [\"list\", \"read\"] }",
+                "{ \"/in\" = \"drop-box\", \"/a=b\" = \"[list, read]\" }",
             ),
+            (Kind::Directories, "{ \"/a;b\" = [] }", "{ \"/a;b\" = [] }"),
             (Kind::Mounts, "", "{}"),
             (Kind::Mounts, "/a=/srv/a=b;/c=/d", "{ \"/a\" = \"/srv/a=b\", \"/c\" = \"/d\" }"),
+            (Kind::Mounts, "{ '/a=b' = '/c;d' }", "{ \"/a=b\" = \"/c;d\" }"),
             (Kind::Overrides, "", "[]"),
             (
                 Kind::Overrides,
-                "10.0.0.0/8,192.0.2.1/32=10.0.0.5;::/0=a.example",
-                "[{ clients = [\"10.0.0.0/8\", \"192.0.2.1/32\"], address = \"10.0.0.5\" }, \
+                "10.0.0.0/8, 192.0.2.1 = 10.0.0.5; ::/0=a.example",
+                "[{ clients = [\"10.0.0.0/8\", \"192.0.2.1\"], address = \"10.0.0.5\" }, \
                  { clients = [\"::/0\"], address = \"a.example\" }]",
             ),
         ] {
-            assert_eq!(kind.literal(text), want);
-            let key = format!("key = {want}");
-            assert!(toml::de::DeTable::parse(&key).is_ok(), "{key}");
+            let value = kind.given(text).unwrap();
+            assert_eq!(value.to_string(), want, "{text}");
+            if want != "maybe" {
+                // What is shown is read as the same value.
+                assert_eq!(kind.given(want).unwrap().to_string(), want, "{text}");
+            }
         }
     }
 }

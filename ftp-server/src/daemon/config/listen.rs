@@ -57,25 +57,13 @@ impl Listen {
     }
 }
 
-/// Reads addresses separated by commas. A duplicate is an error.
-pub(super) fn addresses(text: &str) -> Result<Vec<Listen>, String> {
-    let mut all: Vec<Listen> = Vec::new();
-    for item in text.split(',').filter(|item| !item.trim().is_empty()) {
-        let item = Listen::parse(item)?;
+/// Returns a message if two of the addresses are equal.
+pub(super) fn duplicate(listen: &[Listen]) -> Option<String> {
+    listen.iter().enumerate().find_map(|(place, item)| {
         let is_same = |other: &&Listen| other.address == item.address && item.address.port() != 0;
-        if let Some(same) = all.iter().find(is_same) {
-            return Err(format!(
-                "duplicate address \"{item}\": same as \"{same}\"; remove one of them"
-            ));
-        }
-        all.push(item);
-    }
-    Ok(all)
-}
-
-pub(super) fn shown(addresses: &[Listen]) -> String {
-    let texts: Vec<String> = addresses.iter().map(Listen::to_string).collect();
-    if texts.is_empty() { "\"\"".to_owned() } else { texts.join(", ") }
+        let same = listen.iter().take(place).find(is_same)?;
+        Some(format!("duplicate address \"{item}\": same as \"{same}\"; remove one of them"))
+    })
 }
 
 /// Returns the addresses that the system supports, without those that another address covers. If
@@ -134,6 +122,7 @@ pub(crate) fn outgoing() -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::config::forms::ADDRESSES;
 
     #[test]
     fn every_form_of_a_listen_address_is_parsed() {
@@ -160,8 +149,9 @@ mod tests {
 
     #[test]
     fn a_listen_address_cannot_be_listed_twice() {
-        assert_eq!(shown(&addresses("2121, :21").unwrap()), "2121, :21");
-        assert_eq!(addresses("0,0").unwrap().len(), 2, "two ports of the system's choice");
+        let two = ADDRESSES.assigned("2121, :21").unwrap();
+        assert_eq!(ADDRESSES.show(&two).bare(), "2121, :21");
+        assert_eq!(ADDRESSES.assigned("0,0").unwrap().len(), 2, "two ports of the system's choice");
         for (text, want) in [
             (
                 "2121,127.0.0.1:2121",
@@ -169,7 +159,7 @@ mod tests {
             ),
             ("2121,x", "\"x\": expected PORT"),
         ] {
-            let wrong = addresses(text).unwrap_err();
+            let wrong = ADDRESSES.assigned(text).unwrap_err();
             assert!(wrong.contains(want), "{text}: {wrong}");
         }
     }
@@ -184,7 +174,7 @@ mod tests {
             (":0,0.0.0.0:0", "[::]:0 0.0.0.0:0", "0.0.0.0:0 0.0.0.0:0"),
             ("127.0.0.1:21,:21", "127.0.0.1:21 [::]:21", "127.0.0.1:21 0.0.0.0:21"),
         ] {
-            let listen = addresses(text).unwrap();
+            let listen = ADDRESSES.assigned(text).unwrap();
             for (has_ipv6, want) in [(true, with), (false, without)] {
                 let found = available(&listen, || has_ipv6);
                 let found: Vec<String> = found.iter().map(SocketAddr::to_string).collect();

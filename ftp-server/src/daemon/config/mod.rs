@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod user;
+mod value;
 
 pub(crate) use file::{File, Reading};
 pub(crate) use forms::MountPoint;
@@ -32,11 +33,13 @@ pub(crate) use programs::HookSettings;
 pub(crate) use protection::Protection;
 pub use reference::{SettingHelp, settings};
 pub(crate) use root::{Objects, Root};
+use row::Origins;
 pub(crate) use row::Setting;
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 use table::Anonymous;
 pub(crate) use table::{Environment, FIXED, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
+pub(crate) use value::{Content, TomlEntry, TomlValue, ValueType};
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -505,33 +508,46 @@ const COLUMN: usize = 48;
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        let mut line = |key: &str, value: &str, origin: &str| {
-            let _ = writeln!(text, "{:<COLUMN$} # {origin}", format!("{key} = {value}"));
-        };
-        for row in TABLE {
-            line(row.key, &row.literal(&self.settings), self.settings.origins.of(row.key));
+        let settings = &self.settings;
+        list(&mut text, "", TABLE.iter(), settings, &settings.origins);
+        for (table, user) in settings.users.tables() {
+            let is_set = |row: &&Setting<User>| user.origins.get(row.key).is_some();
+            let rows = USER.iter().filter(is_set);
+            list(&mut text, &format!("{table}."), rows, user, &user.origins);
         }
-        self.settings.users.each_inherited(&mut line);
-        for (name, user) in self.settings.users.iter() {
-            for row in USER {
-                let key = format!("users.{}.{}", shown(name), row.key);
-                line(&key, &row.literal(user), user.origins.of(row.key));
-            }
+        for (name, user) in settings.users.iter() {
+            let table = format!("{}.", layers::Table::User(name));
+            list(&mut text, &table, USER.iter(), user, &user.origins);
         }
-        for (name, host) in self.settings.hosts.iter() {
-            for row in HOST {
-                line(&key_of(name, row.key), &row.literal(host), host.origins.of(row.key));
-            }
+        for (name, host) in settings.hosts.iter() {
+            list(&mut text, &key_of(name, ""), HOST.iter(), host, &host.origins);
         }
-        for (name, store) in self.settings.stores.iter() {
-            for row in STORE {
-                line(&key_of_store(name, row.key), &row.literal(store), store.origins.of(row.key));
-            }
+        for (name, store) in settings.stores.iter() {
+            let table = format!("{}.", key_of_store(name, ""));
+            list(&mut text, &table, STORE.iter(), store, &store.origins);
         }
         for words in self.in_words() {
             let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
         }
         f.write_str(&text)
+    }
+}
+
+/// Adds a line for each key, with `table` before the key and the origin as a comment. A key that
+/// only a missing line can express gets no line.
+fn list<'a, T: 'static>(
+    text: &mut String,
+    table: &str,
+    rows: impl Iterator<Item = &'a Setting<T>>,
+    values: &T,
+    origins: &Origins,
+) {
+    for row in rows {
+        let value = (row.show)(values);
+        if value.content != Content::Unset {
+            let line = format!("{table}{} = {value}", row.key);
+            let _ = writeln!(text, "{line:<COLUMN$} # {}", origins.of(row.key));
+        }
     }
 }
 

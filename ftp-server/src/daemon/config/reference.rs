@@ -46,8 +46,8 @@ fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {
         help: row.help,
         hint: row.kind.hint(),
         meaning: row.meaning(),
-        default: (row.show)(defaults),
-        literal: row.literal(defaults),
+        default: (row.show)(defaults).bare(),
+        literal: (row.show)(defaults).to_string(),
         needs_restart: false,
     }
 }

@@ -2,27 +2,22 @@
 //! `dist/server.toml` alike.
 
 use super::kind::Kind;
-use crate::daemon::toml_text::unquoted;
+use super::layers::Table;
+use super::value::{Checked, Objection, TomlValue};
 
 /// One key of a `T`: its help, and how the field is read and shown.
 pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
-    /// Returns an error message for an invalid text.
-    pub(super) check: fn(&str) -> Result<(), String>,
-    /// Sets the field to the value of a text, or returns a message about the error.
-    pub(super) set: fn(&mut T, &str) -> Result<(), String>,
-    /// Returns the value in the format of `help`.
-    pub(crate) show: fn(&T) -> String,
+    /// Sets the field to a value with this origin.
+    pub(super) set: fn(&mut T, &TomlValue, Origin) -> Checked<()>,
+    /// Sets the field to that of this table, unless the field is set or that of the table is not.
+    pub(super) inherit: fn(&mut T, &T, Table<'_>),
+    pub(crate) show: fn(&T) -> TomlValue,
 }
 
 impl<T> Setting<T> {
-    /// Returns the value in the format of a file.
-    pub(crate) fn literal(&self, values: &T) -> String {
-        self.kind.literal(unquoted(&(self.show)(values)))
-    }
-
     /// Returns the table that holds the key; empty for a key of a user, a virtual host or a store.
     pub(crate) fn table(&self) -> &'static str {
         self.key.split_once('.').map_or("", |(table, _)| table)
@@ -32,22 +27,72 @@ impl<T> Setting<T> {
     pub(crate) fn meaning(&self) -> String {
         format!("{}{}", self.help, self.kind.form())
     }
+
+    /// Sets the field to a value of `--set`; `key` names the field in messages.
+    pub(super) fn assign(
+        &self,
+        values: &mut T,
+        key: &str,
+        text: &str,
+        source: &str,
+    ) -> Result<(), String> {
+        let value = self.kind.given(text).map_err(|why| format!("{key}: {why}"))?;
+        let origin = Origin::new(source.to_owned(), None);
+        (self.set)(values, &value, origin).map_err(|objections| {
+            let of = |objection: &Objection| format!("{key}{}: {}", objection.below, objection.why);
+            objections.first().map(of).unwrap_or_default()
+        })
+    }
 }
 
-/// Defines a row: the type with the field, the key, the [`Form`](super::form::Form) of its value,
-/// the field, and the help.
+/// Returns the row of a key in tables such as `users.NAME`.
+///
+/// # Errors
+///
+/// Returns a message with all keys if there is no such row.
+pub(super) fn row_of<T: 'static>(
+    mut rows: impl Iterator<Item = &'static Setting<T>> + Clone,
+    tables: &str,
+    key: &str,
+) -> Result<&'static Setting<T>, String> {
+    let keys = rows.clone().map(|row| row.key);
+    rows.find(|row| row.key == key).ok_or_else(|| {
+        let keys: Vec<&str> = keys.collect();
+        format!("unknown setting {tables}.{key}: expected {}", keys.join(", "))
+    })
+}
+
+/// Returns whether the same names have the same values, whatever their origins.
+pub(super) fn are_same<'t, N: PartialEq, T>(
+    rows: &[Setting<T>],
+    some: impl Iterator<Item = (N, &'t T)>,
+    others: impl Iterator<Item = (N, &'t T)>,
+) -> bool {
+    let values =
+        |(name, values)| (name, rows.iter().map(|row| (row.show)(values)).collect::<Vec<_>>());
+    some.map(values).eq(others.map(values))
+}
+
+/// Defines a row: the type with the field, the key, the [form](super::forms) of its value, the
+/// field, and the help.
 macro_rules! row {
     ($of:ty, $key:literal, $form:expr, $($field:ident).+, $help:literal) => {
         Setting {
             key: $key,
             help: $help,
-            kind: $form.kind,
-            check: |text| ($form.read)(text).map(drop),
-            set: |values: &mut $of, text| {
-                values.$($field).+ = ($form.read)(text)?;
+            kind: $form.kind(),
+            set: |values: &mut $of, value, origin| {
+                values.$($field).+ = $form.read(value)?;
+                values.origins.note($key, origin);
                 Ok(())
             },
-            show: |values: &$of| ($form.show)(&values.$($field).+),
+            inherit: |values: &mut $of, from: &$of, table| {
+                if let (None, Some(origin)) = (values.origins.get($key), from.origins.get($key)) {
+                    values.$($field).+ = from.$($field).+.clone();
+                    values.origins.note($key, origin.in_table(table));
+                }
+            },
+            show: |values: &$of| $form.show(&values.$($field).+),
         }
     };
 }
@@ -55,56 +100,54 @@ pub(super) use row;
 
 /// Origins of values that are not defaults.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(Vec<Origin>);
+pub(crate) struct Origins(Vec<(&'static str, Origin)>);
 
+/// The place of a value that is not a default.
 #[derive(Clone, Debug)]
-struct Origin {
-    key: &'static str,
-    /// `server.toml:14`, `--set` or the name of another option.
-    source: String,
-    /// Column of the value in the file.
-    column: Option<usize>,
-    /// If the value is inherited, the source and the table: `server.toml:14 (defaults)`.
-    inherited: Option<String>,
+pub(super) struct Origin {
+    /// `server.toml:14`, `--set` or the name of another option. If the value is inherited, also
+    /// the table: `server.toml:14 (defaults)`.
+    shown: String,
+    /// The source with the column of the value in a file: `server.toml:14:7`.
+    place: String,
+}
+
+impl Origin {
+    /// Returns the origin in this source; `column` is the column of the value in a file.
+    pub(super) fn new(source: String, column: Option<usize>) -> Self {
+        let place = column.map_or_else(|| source.clone(), |column| format!("{source}:{column}"));
+        Self { shown: source, place }
+    }
+
+    /// Returns the origin of a value that is inherited from this table.
+    pub(super) fn in_table(&self, table: Table<'_>) -> Self {
+        Self { shown: format!("{} ({table})", self.shown), place: self.place.clone() }
+    }
 }
 
 impl Origins {
-    /// Records an origin; `column` is the column of the value in the file.
-    pub(super) fn note(&mut self, key: &'static str, source: String, column: Option<usize>) {
-        self.0.retain(|other| other.key != key);
-        self.0.push(Origin { key, source, column, inherited: None });
-    }
-
-    /// Records the table that a value is inherited from.
-    pub(super) fn note_table(&mut self, key: &str, table: &str) {
-        if let Some(origin) = self.0.iter_mut().find(|origin| origin.key == key) {
-            origin.inherited = Some(format!("{} ({table})", origin.source));
-        }
+    pub(super) fn note(&mut self, key: &'static str, origin: Origin) {
+        self.0.retain(|(other, _)| *other != key);
+        self.0.push((key, origin));
     }
 
     /// Returns `server.toml:14`, `--set`, the name of another option, or `default`. If the value is
     /// inherited, adds the table in parentheses.
     pub(crate) fn of(&self, key: &str) -> &str {
-        self.get(key)
-            .map_or("default", |origin| origin.inherited.as_deref().unwrap_or(&origin.source))
+        self.get(key).map_or("default", |origin| &origin.shown)
     }
 
     /// Returns the origin with its column in the file, such as `server.toml:14:7`.
-    pub(super) fn place(&self, key: &str) -> String {
-        let origin = self.get(key);
-        let source = origin.map_or("default", |origin| &origin.source);
-        match origin.and_then(|origin| origin.column) {
-            Some(column) => format!("{source}:{column}"),
-            None => source.to_owned(),
-        }
+    pub(super) fn place(&self, key: &str) -> &str {
+        self.get(key).map_or("default", |origin| &origin.place)
     }
 
-    /// Returns the source of the first value, or `default`.
+    /// Returns the place of the first value, or `default`.
     pub(super) fn first(&self) -> &str {
-        self.0.first().map_or("default", |origin| &origin.source)
+        self.0.first().map_or("default", |(_, origin)| &origin.place)
     }
 
-    fn get(&self, key: &str) -> Option<&Origin> {
-        self.0.iter().find(|origin| origin.key == key)
+    pub(super) fn get(&self, key: &str) -> Option<&Origin> {
+        self.0.iter().find(|(other, _)| *other == key).map(|(_, origin)| origin)
     }
 }

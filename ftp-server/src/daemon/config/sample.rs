@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    ABOUT, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE, USER, User,
+    ABOUT, File, HOST, Host, Origins, Reading, STORE, Setting, Settings, StoreSettings, TABLE,
+    USER, User,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -38,17 +39,16 @@ const OF_STORE: &str = "
 ";
 
 /// Example values for keys without a default.
-const EXAMPLES: &[(&str, &str)] = &[
-    ("password", "\"$6$saltsalt$HASH\""),
-    ("root", "\"/srv/cams/cam1\""),
-    ("endpoint", "\"https://s3.example.org\""),
-    ("bucket", "\"files\""),
-];
+const OF_USERS: &[(&str, &str)] =
+    &[("password", "\"$6$saltsalt$HASH\""), ("root", "\"/srv/cams/cam1\"")];
+const OF_HOSTS: &[(&str, &str)] = &[("users", "[\"cam1\"]")];
+const OF_STORES: &[(&str, &str)] =
+    &[("endpoint", "\"https://s3.example.org\""), ("bucket", "\"files\"")];
 
 /// Returns the file, generated from the tables.
 pub(super) fn sample() -> String {
     let mut text = comment(&format!("{HEAD}\n\n{ABOUT}"));
-    let (settings, user) = (Settings::default(), User::default());
+    let settings = Settings::default();
     let mut tables: Vec<&str> = Vec::new();
     for table in TABLE.iter().map(Setting::table) {
         if tables.contains(&table) {
@@ -58,30 +58,42 @@ pub(super) fn sample() -> String {
         let _ = write!(text, "\n[{table}]\n");
         for row in TABLE.iter().filter(|row| row.table() == table) {
             let (_, key) = row.key.split_once('.').unwrap();
-            let _ = writeln!(text, "{}{key} = {}", comment(&row.meaning()), row.literal(&settings));
+            let _ = writeln!(text, "{}{key} = {}", comment(&row.meaning()), (row.show)(&settings));
         }
     }
     text.push_str(USERS);
-    for row in USER {
-        let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
-        let value = example.map_or_else(|| row.literal(&user), |(_, value)| (*value).to_owned());
-        let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
-    }
+    list(&mut text, USER, &User::default(), OF_USERS);
     text.push_str(OF_HOST);
-    for row in HOST {
-        let value = row.literal(&Host::default());
-        let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
-    }
+    list(&mut text, HOST, &Host::default(), OF_HOSTS);
     text.push_str(OF_STORE);
-    for row in STORE {
-        let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
-        let value = example.map_or_else(
-            || row.literal(&StoreSettings::default()),
-            |(_, value)| (*value).to_owned(),
-        );
+    list(&mut text, STORE, &StoreSettings::default(), OF_STORES);
+    text
+}
+
+/// Adds a comment for each key, with an example or its default.
+fn list<T>(text: &mut String, rows: &[Setting<T>], defaults: &T, examples: &[(&str, &str)]) {
+    for row in rows {
+        let example = examples.iter().find(|(key, _)| *key == row.key);
+        let default = || (row.show)(defaults).to_string();
+        let value = example.map_or_else(default, |(_, value)| (*value).to_owned());
         let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
     }
-    text
+}
+
+/// Checks that the sample has every key, with its default unless there is an example.
+fn check<T>(
+    rows: &[Setting<T>],
+    found: &T,
+    origins: &Origins,
+    defaults: &T,
+    examples: &[(&str, &str)],
+) {
+    for row in rows {
+        assert_ne!(origins.of(row.key), "default", "{} is missing from the sample", row.key);
+        if !examples.iter().any(|(key, _)| *key == row.key) {
+            assert_eq!((row.show)(found), (row.show)(defaults), "{}", row.key);
+        }
+    }
 }
 
 /// Returns lines as a comment.
@@ -139,23 +151,9 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     file.apply(&mut settings).unwrap();
     let (name, host) = settings.hosts.iter().next().unwrap();
     assert_eq!(name.to_string(), "ftp.example.org");
-    for row in HOST {
-        assert_ne!(host.origins.of(row.key), "default", "{} is missing from the sample", row.key);
-        assert_eq!((row.show)(host), (row.show)(&Host::default()), "{}", row.key);
-    }
+    check(HOST, host, &host.origins, &Host::default(), OF_HOSTS);
     let (_, store) = settings.stores.iter().find(|(name, _)| *name == "main").unwrap();
-    for row in STORE {
-        assert_ne!(store.origins.of(row.key), "default", "{} is missing from the sample", row.key);
-        if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
-            let default = StoreSettings::default();
-            assert_eq!((row.show)(store), (row.show)(&default), "{}", row.key);
-        }
-    }
+    check(STORE, store, &store.origins, &StoreSettings::default(), OF_STORES);
     let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
-    for row in USER {
-        assert_ne!(user.origins.of(row.key), "default", "{} is missing from the sample", row.key);
-        if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
-            assert_eq!((row.show)(user), (row.show)(&User::default()), "{}", row.key);
-        }
-    }
+    check(USER, user, &user.origins, &User::default(), OF_USERS);
 }

@@ -8,15 +8,15 @@ use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
 use super::root::{Objects, Root, StoreName, is_store_name};
-use super::row::{Origins, Setting, row};
+use super::row::{Origin, Origins, Setting, row, row_of};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
 use crate::daemon::toml_text::shown;
-use crate::daemon::values;
+use crate::daemon::values::did_you_mean;
 
 /// Name of the table that contains the stores.
-pub(super) const STORES: &str = "stores";
+pub(super) const STORE_TABLES: &str = "stores";
 
 /// Whether this build can use object stores.
 const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
@@ -107,8 +107,9 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
 
 impl StoreSettings {
     /// Returns whether all values are equal, whatever their origins.
+    #[cfg(all(feature = "s3", feature = "redis"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        STORE.iter().all(|row| (row.show)(self) == (row.show)(other))
+        super::row::are_same(STORE, [((), self)].into_iter(), [((), other)].into_iter())
     }
 
     /// Returns each contradiction: the wrong key, and the reason.
@@ -116,7 +117,7 @@ impl StoreSettings {
         let mut wrong = Vec::new();
         for (key, value) in [("endpoint", &self.endpoint), ("bucket", &self.bucket)] {
             if value.is_empty() {
-                let at = if self.origins.of(key) == "default" { ITSELF } else { key };
+                let at = if self.origins.get(key).is_none() { ITSELF } else { key };
                 wrong.push((at, format!("{key} is missing")));
             }
         }
@@ -158,9 +159,13 @@ impl StoreSettings {
 pub(crate) struct StoreTables(BTreeMap<String, StoreSettings>);
 
 impl StoreTables {
-    /// Returns the store of this name, or adds one.
-    pub(super) fn with(&mut self, name: &str) -> &mut StoreSettings {
-        self.0.entry(name.to_owned()).or_default()
+    /// Adds or replaces a store.
+    pub(super) fn put(&mut self, name: &str, store: StoreSettings) {
+        self.0.insert(name.to_owned(), store);
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&StoreSettings> {
+        self.0.get(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &StoreSettings)> {
@@ -177,9 +182,8 @@ impl StoreTables {
         match (found.next(), found.next(), &objects.store) {
             (Some(only), None, _) => Ok(only),
             (None, _, StoreName::Table(name)) => {
-                let near = values::nearest(name, self.0.keys().map(String::as_str));
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                Err(format!("unknown store \"{name}\"{hint}"))
+                let near = did_you_mean(name, self.0.keys().map(String::as_str));
+                Err(format!("unknown store \"{name}\"{near}"))
             }
             (None, _, StoreName::Bucket(bucket)) => Err(format!(
                 "no store has the bucket \"{bucket}\"; add [stores.NAME] with this bucket"
@@ -193,20 +197,13 @@ impl StoreTables {
             }
         }
     }
-
-    fn is_same(&self, others: &Self) -> bool {
-        let mut pairs = self.0.iter().zip(&others.0);
-        self.0.len() == others.0.len()
-            && pairs
-                .all(|((name, one), (other_name, other))| name == other_name && one.is_same(other))
-    }
 }
 
 /// Returns the key of a store in the settings, such as `stores.main.bucket`.
 pub(crate) fn key_of_store(name: &str, key: &str) -> String {
     match key {
-        ITSELF => format!("{STORES}.{}", shown(name)),
-        key => format!("{STORES}.{}.{key}", shown(name)),
+        ITSELF => format!("{STORE_TABLES}.{}", shown(name)),
+        key => format!("{STORE_TABLES}.{}.{key}", shown(name)),
     }
 }
 
@@ -219,40 +216,25 @@ pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
 const OTHER_BUILD: &str = "this build cannot use object stores; use a build with --features s3";
 
 impl Settings {
-    /// Applies `stores.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a store.
-    pub(super) fn set_store(
-        &mut self,
-        key: &str,
-        value: &str,
-        origin: &str,
-    ) -> Option<Result<(), String>> {
-        let rest = key.strip_prefix(STORES)?.strip_prefix('.')?;
-        let (name, key) = rest.rsplit_once('.')?;
-        Some(self.set_key_of_store(name, key, value, origin))
-    }
-
-    fn set_key_of_store(
+    /// Sets a key of a store.
+    pub(super) fn assign_of_store(
         &mut self,
         name: &str,
         key: &str,
         value: &str,
-        origin: &str,
+        source: &str,
     ) -> Result<(), String> {
-        let Some(row) = STORE.iter().find(|row| row.key == key) else {
-            let keys: Vec<&str> = STORE.iter().map(|row| row.key).collect();
-            let keys = keys.join(", ");
-            return Err(format!("unknown setting {STORES}.NAME.{key}: expected {keys}"));
-        };
+        let row = row_of(STORE.iter(), "stores.NAME", key)?;
         if let Some(wrong) = objection_to_name(name) {
             return Err(format!("{}: {wrong}", key_of_store(name, ITSELF)));
         }
-        (row.check)(value).map_err(|wrong| format!("{}: {wrong}", key_of_store(name, key)))?;
-        let store = self.stores.with(name);
-        if store.origins.of(ITSELF) == "default" {
-            store.origins.note(ITSELF, origin.to_owned(), None);
+        let mut store = self.stores.get(name).cloned().unwrap_or_default();
+        if store.origins.get(ITSELF).is_none() {
+            store.origins.note(ITSELF, Origin::new(source.to_owned(), None));
         }
-        store.origins.note(row.key, origin.to_owned(), None);
-        (row.set)(store, value)
+        row.assign(&mut store, &key_of_store(name, key), value, source)?;
+        self.stores.put(name, store);
+        Ok(())
     }
 
     /// Returns the contradictions in the keys of stores, each with its origin.
@@ -319,11 +301,6 @@ impl Settings {
             wrong.push(("partial", NOT_PUBLISHED.to_owned()));
         }
         wrong
-    }
-
-    /// Returns whether the stores differ.
-    pub(super) fn has_other_stores(&self, other: &Self) -> bool {
-        !self.stores.is_same(&other.stores)
     }
 }
 

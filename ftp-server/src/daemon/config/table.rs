@@ -13,20 +13,22 @@ use super::forms::{
     OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
     ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
-use super::hosts::Hosts;
-use super::layers::{Given, KeyInTable, Table, UserLayers};
+use super::hosts::{HOST, HOST_TABLES, Hosts};
+use super::kind::Kind;
+use super::layers::{GROUP_TABLES, Table, USER_TABLES, UserLayers};
 use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::programs::{AuthSettings, HookSettings};
 use super::protection::Protection;
 use super::root::Root;
-use super::row::{Origins, Setting, row};
-use super::stores::StoreTables;
-use super::user::{GROUPS, User};
+
+use super::row::{Origins, Setting, are_same, row, row_of};
+use super::stores::{STORE, STORE_TABLES, StoreTables};
+use super::user::{GROUPS, USER, User};
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
-use crate::daemon::toml_text::{shown, unquoted};
+use crate::daemon::toml_text::shown;
 use crate::daemon::values;
 use crate::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
@@ -286,30 +288,36 @@ impl Settings {
         !self.implicit.is_empty() || self.passed.implicit > 0
     }
 
-    /// Applies the value of a key; the value may be in quotes. `origin` is its source, for messages.
+    /// Sets a key to a value as in a file, or to plain text. `source` names the source of the value
+    /// in messages.
     ///
     /// # Errors
     ///
     /// Returns a message if the key or the value is wrong.
-    pub(crate) fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
-        let (key, value) = (key.trim(), unquoted(value.trim()));
-        if let Some(KeyInTable { table, key }) = Table::split(key) {
-            return self.set_user(table, key, value, origin);
+    pub(crate) fn set(&mut self, key: &str, value: &str, source: &str) -> Result<(), String> {
+        let key = key.trim();
+        if let Some(key) = key.strip_prefix("defaults.") {
+            return self.assign_of_users(Table::Defaults, key, value, source);
         }
-        let set = self.set_host(key, value, origin);
-        if let Some(set) = set.or_else(|| self.set_store(key, value, origin)) {
-            return set;
+        if let Some((tables, name, key)) = in_named_table(key) {
+            let name = Kind::Text.given(name)?.bare();
+            return match tables {
+                GROUP_TABLES => self.assign_of_users(Table::Group(&name), key, value, source),
+                HOST_TABLES => self.assign_of_host(&name, key, value, source),
+                STORE_TABLES => self.assign_of_store(&name, key, value, source),
+                _ => self.assign_of_users(Table::User(&name), key, value, source),
+            };
         }
         let Some(row) = TABLE.iter().find(|row| row.key == key) else {
             let hint = match suggestion(key) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "run ftp-cli help serve to list the settings".to_owned(),
+                none if none.is_empty() => {
+                    "; run ftp-cli help serve to list the settings".to_owned()
+                }
+                hint => hint,
             };
-            return Err(format!("unknown setting {key}; {hint}"));
+            return Err(format!("unknown setting {key}{hint}"));
         };
-        (row.set)(self, value).map_err(|wrong| format!("{}: {wrong}", row.key))?;
-        self.origins.note(row.key, origin.to_owned(), None);
-        Ok(())
+        row.assign(self, key, value, source)
     }
 
     /// Applies one `KEY=VALUE`.
@@ -319,29 +327,26 @@ impl Settings {
         self.set(key, value, "--set")
     }
 
-    fn set_user(
+    /// Sets a key of a table of users' keys.
+    fn assign_of_users(
         &mut self,
         table: Table<'_>,
         key: &str,
         value: &str,
-        origin: &str,
+        source: &str,
     ) -> Result<(), String> {
-        let shape = match table {
+        let tables = match table {
             Table::Defaults => "defaults",
             Table::Group(_) => "groups.NAME",
             Table::User(_) => "users.NAME",
         };
-        let Some(row) = table.row(key) else {
-            let keys: Vec<&str> = table.rows().map(|row| row.key).collect();
-            return Err(format!("unknown setting {shape}.{key}: expected {}", keys.join(", ")));
-        };
+        let row = row_of(table.rows(), tables, key)?;
         if let Some(wrong) = table.objection() {
             return Err(format!("{table}: {wrong}"));
         }
-        (row.check)(value).map_err(|wrong| format!("{table}.{key}: {wrong}"))?;
-        let source = origin.to_owned();
-        let given = Given { row, text: value.to_owned(), source, column: None };
-        self.users.layer(table).give(given);
+        let mut keys = self.users.get(table).cloned().unwrap_or_default();
+        row.assign(&mut keys, &format!("{table}.{key}"), value, source)?;
+        self.users.put(table, keys);
         self.users.resolve();
         Ok(())
     }
@@ -439,23 +444,36 @@ impl Settings {
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
-        if !self.users.is_same(&other.users) {
-            changes.push("users");
-        }
-        if self.has_other_hosts(other) {
-            changes.push("hosts");
-        }
-        if self.has_other_stores(other) {
-            changes.push("stores");
-        }
+        // Unlike other values, a password is not shown.
+        let users = self.users.iter().map(|(name, user)| ((name, &user.password), user));
+        let others = other.users.iter().map(|(name, user)| ((name, &user.password), user));
+        let is_same = [
+            ("users", are_same(USER, users, others)),
+            ("hosts", are_same(HOST, self.hosts.iter(), other.hosts.iter())),
+            ("stores", are_same(STORE, self.stores.iter(), other.stores.iter())),
+        ];
+        changes.extend(is_same.iter().filter(|(_, is_same)| !is_same).map(|(tables, _)| *tables));
         changes
     }
 }
 
-/// Returns the key that the user may have meant: a similar key, or a key with the same last word.
-pub(super) fn suggestion(key: &str) -> Option<&'static str> {
+/// Splits a key such as `users.NAME.KEY` into the tables, the name, which may be in quotes, and the
+/// key.
+fn in_named_table(key: &str) -> Option<(&'static str, &str, &str)> {
+    let (first, rest) = key.split_once('.')?;
+    let (name, key) = rest.rsplit_once('.')?;
+    let tables = [GROUP_TABLES, USER_TABLES, HOST_TABLES, STORE_TABLES]
+        .into_iter()
+        .find(|tables| *tables == first)?;
+    Some((tables, name, key))
+}
+
+/// Returns a hint to the key that the user may have meant: a similar key, or a key with the same
+/// last word. Returns nothing if there is no such key.
+pub(super) fn suggestion(key: &str) -> String {
     let keys = || TABLE.iter().map(|row| row.key);
     let last = key.rsplit('.').next().unwrap_or_default();
     let is_last = |known: &&str| known.rsplit('.').next() == Some(last);
-    values::nearest(key, keys()).or_else(|| keys().find(is_last))
+    let near = values::nearest(key, keys()).or_else(|| keys().find(is_last));
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }

@@ -1,14 +1,15 @@
 //! The values that keys accept, and how they are shown.
 
+use super::kind::Kind;
+use super::row::Origin;
 use super::*;
-use crate::daemon::toml_text::unquoted;
 
 #[test]
 fn every_setting_parses_the_value_it_shows() {
     for setting in TABLE {
         let mut settings = Settings::default();
         let shown = (setting.show)(&settings);
-        for value in [&*shown, unquoted(&shown)] {
+        for value in [shown.to_string(), shown.bare()] {
             settings.assign(&format!("{}={value}", setting.key)).unwrap();
             assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
         }
@@ -31,7 +32,7 @@ fn quoted_values_are_accepted_as_shown() {
         settings.assign(assignment).unwrap();
         assert_eq!(settings.server.banner, banner, "{assignment}");
         let shown = TABLE.iter().find(|setting| setting.key == "server.banner").unwrap();
-        settings.set("server.banner", &(shown.show)(&settings), "--set").unwrap();
+        settings.set("server.banner", &(shown.show)(&settings).to_string(), "--set").unwrap();
         assert_eq!(settings.server.banner, banner, "{assignment}");
     }
     let mut settings = Settings::default();
@@ -41,102 +42,129 @@ fn quoted_values_are_accepted_as_shown() {
     assert_eq!(settings.host_names, []);
 }
 
+/// Values of `--set`, and the same values in TOML.
+const VALUES: &[(&str, &str)] = &[
+    ("timeouts.idle=5 min", "\"5 min\""),
+    (" timeouts.stall = 90s ", "\"90 s\""),
+    ("timeouts.shutdown_grace=0", "\"0 s\""),
+    ("limits.sessions=10", "10"),
+    ("limits.per_address=0", "0"),
+    ("limits.login_failures=1", "1"),
+    ("hosts.names=A.example, [2001:db8::1]", "[\"a.example\", \"[2001:db8::1]\"]"),
+    ("limits.per_user=2", "2"),
+    ("limits.login_delay=0", "\"0 s\""),
+    ("limits.ban_after=5", "5"),
+    ("limits.ban_window=1 h", "\"1 h\""),
+    ("limits.ban_for=0", "\"0 s\""),
+    ("network.allow=192.0.2.0/24, 2001:db8::/32", "[\"192.0.2.0/24\", \"2001:db8::/32\"]"),
+    ("network.deny=192.0.2.1", "[\"192.0.2.1/32\"]"),
+    ("network.proxy_protocol=192.0.2.1, ::1", "[\"192.0.2.1/32\", \"::1/128\"]"),
+    ("limits.min_free=1 GiB", "\"1 GiB\""),
+    ("passive.enabled=false", "false"),
+    ("passive.ports=50000-50099, 51000", "\"50000-50099,51000\""),
+    ("passive.address=192.0.2.1", "\"192.0.2.1\""),
+    ("passive.address=ftp.example.org", "\"ftp.example.org\""),
+    (
+        "passive.overrides=10.0.0.0/8, 192.168.0.0/16 = 10.0.0.5; 127.0.0.1=localhost",
+        "[{ clients = [\"10.0.0.0/8\", \"192.168.0.0/16\"], address = \"10.0.0.5\" }, { clients = [\"127.0.0.1/32\"], address = \"localhost\" }]",
+    ),
+    ("active.enabled=false", "false"),
+    ("active.source_port=true", "true"),
+    ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "[\"192.0.2.0/24\", \"2001:db8::/32\"]"),
+    ("transfer.overwrite=false", "false"),
+    ("transfer.rate_per_session=30 MiB/s", "\"30 MiB/s\""),
+    ("transfer.rate_per_user=1000", "\"1000/s\""),
+    ("transfer.rate_per_user=0", "\"0\""),
+    ("transfer.sync=none", "\"none\""),
+    ("security.run_as=nobody", "\"nobody\""),
+    ("security.run_as=1:2", "\"1:2\""),
+    ("security.confine=require", "\"require\""),
+    ("listing.show_ids=true", "true"),
+    ("security.deny_names=*.EXE, .ht*", "[\"*.EXE\", \".ht*\"]"),
+    ("compatibility.dash_password=true", "true"),
+    ("security.strict_crlf=true", "true"),
+    ("log.format=json", "\"json\""),
+    ("log.transfers=/var/log/x y", "\"/var/log/x y\""),
+    ("limits.buffers=1 MiB", "\"1 MiB\""),
+    ("transfer.partial=discard", "\"discard\""),
+    ("transfer.umask=77", "\"077\""),
+    ("server.banner=a = b", "\"a = b\""),
+    ("listen.addresses=:2121, 127.0.0.1:21", "[\":2121\", \"127.0.0.1:21\"]"),
+    ("listen.addresses=", "[]"),
+    ("listen.freebind=true", "true"),
+    ("listen.implicit_tls=:990,[::1]:991", "[\":990\", \"[::1]:991\"]"),
+    ("tls.certificate=/etc/ftp/cert.pem", "\"/etc/ftp/cert.pem\""),
+    ("tls.key=/etc/ftp/key.pem", "\"/etc/ftp/key.pem\""),
+    ("tls.self_signed=true", "true"),
+    ("timeouts.tls_handshake=3", "\"3 s\""),
+    ("tls.control=required", "\"required\""),
+    ("tls.data=off", "\"off\""),
+    ("tls.session_reuse=require", "\"require\""),
+    ("tls.allow_missing_close_notify=true", "true"),
+    ("tls.min_version=1.3", "\"1.3\""),
+    ("tls.client_ca=/etc/ftp/ca.pem", "\"/etc/ftp/ca.pem\""),
+    ("tls.client_certificates=required", "\"required\""),
+    ("tls.cert_user=true", "true"),
+    ("tls.exempt=10.0.0.0/8,127.0.0.1", "[\"10.0.0.0/8\", \"127.0.0.1/32\"]"),
+    ("tls.auth_ssl_alias=true", "true"),
+    ("tls.sscn_ca=/etc/ftp/ca.pem", "\"/etc/ftp/ca.pem\""),
+    (
+        "tls.sscn_pins=sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+        "[\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
+    ),
+    ("tls.sscn_any=true", "true"),
+    ("anonymous.enabled=true", "true"),
+    ("anonymous.root=/srv/a b", "\"/srv/a b\""),
+    ("anonymous.rights=list,write , mkdir", "[\"list\", \"write\", \"mkdir\"]"),
+    ("anonymous.rights=drop-box", "\"drop-box\""),
+    ("anonymous.rights=[read]", "[\"read\"]"),
+    ("anonymous.per_user=5", "5"),
+    ("hooks.stored=[\"/bin/a\", 'b, \"c\" $(d)']", "[\"/bin/a\", \"b, \\\"c\\\" $(d)\"]"),
+    ("hooks.timeout=5 min", "\"5 min\""),
+    ("hooks.program=/usr/local/bin/x y", "\"/usr/local/bin/x y\""),
+    ("hooks.events=stored, login-failed", "[\"stored\", \"login-failed\"]"),
+    ("hooks.processes=64", "64"),
+    ("hooks.retries=0", "0"),
+    ("hooks.retry_delay=100 ms", "\"100 ms\""),
+    ("hooks.dead_letters=/var/lib/x", "\"/var/lib/x\""),
+    ("anonymous.rate_per_session=0", "\"0\""),
+    ("anonymous.rate_per_user=1 MiB/s", "\"1 MiB/s\""),
+    ("tls.watch=0", "\"0 s\""),
+    ("timeouts.login=5", "\"5 s\""),
+    ("timeouts.data_connect=5", "\"5 s\""),
+    ("transfer.partial_files=0", "0"),
+    ("transfer.partial_bytes=0", "\"0\""),
+    ("transfer.block_mode=false", "false"),
+    ("transfer.compression=true", "true"),
+    ("security.deny_hardlinks=true", "true"),
+    ("log.target=file:/var/log/\u{e9}, x", "\"file:/var/log/\u{e9}, x\""),
+    ("control.socket=/run/x", "\"/run/x\""),
+    ("control.group=1", "\"1\""),
+    ("control.mode=600", "\"0600\""),
+    ("metrics.listen=unix:/run/x;y", "\"unix:/run/x;y\""),
+    ("auth.program=/usr/bin/a, b", "\"/usr/bin/a, b\""),
+    ("auth.program=[\"/a\", \"b,c\"]", "[\"/a\", \"b,c\"]"),
+    ("auth.cache=0", "\"0 s\""),
+    ("auth.timeout=1", "\"1 s\""),
+    ("auth.workers=1", "1"),
+    ("ledger.url=redis://u@h", "\"redis://u@h\""),
+    ("ledger.password_file=/p", "\"/p\""),
+    ("ledger.on_failure=allow", "\"allow\""),
+    ("ledger.lease=5", "\"5 s\""),
+    ("anonymous.quota=1 MiB", "\"1 MiB\""),
+    ("anonymous.max_files=1", "1"),
+];
+
 #[test]
 fn set_changes_the_named_setting() {
-    for (assignment, want) in [
-        ("timeouts.idle=5 min", "5 min"),
-        (" timeouts.stall = 90s ", "90 s"),
-        ("timeouts.shutdown_grace=0", "0 s"),
-        ("limits.sessions=10", "10"),
-        ("limits.per_address=0", "0"),
-        ("limits.login_failures=1", "1"),
-        ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
-        ("limits.per_user=2", "2"),
-        ("limits.login_delay=0", "0 s"),
-        ("limits.ban_after=5", "5"),
-        ("limits.ban_window=1 h", "1 h"),
-        ("limits.ban_for=0", "0 s"),
-        ("network.allow=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
-        ("network.deny=192.0.2.1", "192.0.2.1/32"),
-        ("network.proxy_protocol=192.0.2.1, ::1", "192.0.2.1/32,::1/128"),
-        ("limits.min_free=1 GiB", "1 GiB"),
-        ("passive.enabled=false", "false"),
-        ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
-        ("passive.address=192.0.2.1", "192.0.2.1"),
-        ("passive.address=ftp.example.org", "ftp.example.org"),
-        (
-            "passive.overrides=10.0.0.0/8, 192.168.0.0/16 = 10.0.0.5; 127.0.0.1=localhost",
-            "10.0.0.0/8,192.168.0.0/16=10.0.0.5;127.0.0.1/32=localhost",
-        ),
-        ("active.enabled=false", "false"),
-        ("active.source_port=true", "true"),
-        ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
-        ("transfer.overwrite=false", "false"),
-        ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
-        ("transfer.rate_per_user=1000", "1000/s"),
-        ("transfer.rate_per_user=0", "0"),
-        ("transfer.sync=none", "none"),
-        ("security.run_as=nobody", "nobody"),
-        ("security.run_as=1:2", "1:2"),
-        ("security.confine=require", "require"),
-        ("listing.show_ids=true", "true"),
-        ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
-        ("compatibility.dash_password=true", "true"),
-        ("security.strict_crlf=true", "true"),
-        ("log.format=json", "json"),
-        ("log.transfers=/var/log/x y", "\"/var/log/x y\""),
-        ("limits.buffers=1 MiB", "1 MiB"),
-        ("transfer.partial=discard", "discard"),
-        ("transfer.umask=77", "077"),
-        ("server.banner=a = b", "\"a = b\""),
-        ("listen.addresses=:2121, 127.0.0.1:21", ":2121, 127.0.0.1:21"),
-        ("listen.addresses=", "\"\""),
-        ("listen.freebind=true", "true"),
-        ("listen.implicit_tls=:990,[::1]:991", ":990, [::1]:991"),
-        ("tls.certificate=/etc/ftp/cert.pem", "\"/etc/ftp/cert.pem\""),
-        ("tls.key=/etc/ftp/key.pem", "\"/etc/ftp/key.pem\""),
-        ("tls.self_signed=true", "true"),
-        ("timeouts.tls_handshake=3", "3 s"),
-        ("tls.control=required", "required"),
-        ("tls.data=off", "off"),
-        ("tls.session_reuse=require", "require"),
-        ("tls.allow_missing_close_notify=true", "true"),
-        ("tls.min_version=1.3", "1.3"),
-        ("tls.client_ca=/etc/ftp/ca.pem", "\"/etc/ftp/ca.pem\""),
-        ("tls.client_certificates=required", "required"),
-        ("tls.cert_user=true", "true"),
-        ("tls.exempt=10.0.0.0/8,127.0.0.1", "10.0.0.0/8,127.0.0.1/32"),
-        ("tls.auth_ssl_alias=true", "true"),
-        ("tls.sscn_ca=/etc/ftp/ca.pem", "\"/etc/ftp/ca.pem\""),
-        (
-            "tls.sscn_pins=sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-            "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        ),
-        ("tls.sscn_any=true", "true"),
-        ("anonymous.enabled=true", "true"),
-        ("anonymous.root=/srv/a b", "\"/srv/a b\""),
-        ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
-        ("anonymous.rights=drop-box", "drop-box"),
-        ("anonymous.rights=[read]", "[read]"),
-        ("anonymous.per_user=5", "5"),
-        ("hooks.stored=[\"/bin/a\", 'b, \"c\" $(d)']", "[\"/bin/a\", \"b, \\\"c\\\" $(d)\"]"),
-        ("hooks.timeout=5 min", "5 min"),
-        ("hooks.program=/usr/local/bin/x y", "\"/usr/local/bin/x y\""),
-        ("hooks.events=stored, login-failed", "stored,login-failed"),
-        ("hooks.processes=64", "64"),
-        ("hooks.retries=0", "0"),
-        ("hooks.retry_delay=100 ms", "100 ms"),
-        ("hooks.dead_letters=/var/lib/x", "\"/var/lib/x\""),
-        ("anonymous.rate_per_session=0", "0"),
-        ("anonymous.rate_per_user=1 MiB/s", "1 MiB/s"),
-    ] {
+    for (assignment, want) in VALUES {
         let (default, mut settings) = (Settings::default(), Settings::default());
         settings.assign(assignment).unwrap();
         let key = assignment.split('=').next().unwrap().trim();
         for setting in TABLE {
             let shown = (setting.show)(&settings);
             if setting.key == key {
-                assert_eq!(shown, want, "{assignment}");
+                assert_eq!(shown.to_string(), *want, "{assignment}");
             } else {
                 assert_eq!(shown, (setting.show)(&default), "{} by {key}", setting.key);
             }
@@ -200,9 +228,9 @@ fn set_refuses_invalid_settings() {
         ("anonymous.root=srv", "expected an absolute path"),
         ("anonymous.rights=", "unknown right \"\""),
         ("anonymous.per_user=any", "invalid number"),
-        ("hooks.stored=/bin/a b", "expected [\"/path/program\", \"argument\"]"),
-        ("hooks.stored=[5]", "expected [\"/path/program\", \"argument\"]"),
-        ("hooks.stored=[]\nb = 5", "expected [\"/path/program\", \"argument\"]"),
+        ("hooks.stored=/bin/a b", "expected a list such as [\"/path/program\", \"argument\"]"),
+        ("hooks.stored=[5]", "expected a string in quotes, found a number"),
+        ("hooks.stored=[]\nb = 5", "expected a list such as [\"/path/program\", \"argument\"]"),
         ("hooks.stored=[\"a\"]", "invalid program \"a\""),
         ("hooks.stored=[\"/a\", \"\\u0000\"]", "NUL is not allowed"),
         ("hooks.timeout=0", "greater than 0"),
@@ -219,6 +247,208 @@ fn set_refuses_invalid_settings() {
     ] {
         let wrong = Settings::default().assign(assignment).unwrap_err();
         assert!(wrong.contains(want), "{assignment}: {wrong}");
+    }
+}
+
+/// Values of the keys in tables with a name. The name of the user is odd.
+const OF_TABLES: &[&str] = &[
+    "groups.g.rights=read",
+    "groups.h.quota=5",
+    "USER.groups=g,h",
+    "USER.password=$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+    "USER.root=/srv/\u{e9} \"a\"",
+    "USER.create_home=true",
+    "USER.rights=[list, write]",
+    "USER.directories={ '/a,;=\"[ \u{e9}' = [], \"/b\" = \"full\" }",
+    "USER.mounts={ '/a,;=\"[ \u{e9}' = '/b,;=\"[ \u{e9}' }",
+    "USER.quota=1 GiB",
+    "USER.max_files=7",
+    "USER.tls=required",
+    "USER.mkdir_parents=true",
+    "USER.mkdir_existing_ok=true",
+    "USER.type=image",
+    "USER.per_user=0",
+    "USER.rate_per_session=0",
+    "USER.rate_per_user=1",
+    "USER.rate_up=1 MiB/s",
+    "USER.rate_down=1",
+    "USER.file_size=1",
+    "USER.enabled=false",
+    "USER.expires=2026-12-31T18:00:00+01:00",
+    "USER.networks=192.0.2.1",
+    "USER.idle_timeout=60",
+    "USER.umask=77",
+    "USER.overwrite=false",
+    "USER.partial=publish",
+    "USER.sync=none",
+    "users.plain.root=/",
+    "HOST.certificate=/c",
+    "HOST.key=/k",
+    "HOST.banner=a, \"b\"",
+    "HOST.root=store:main/%u",
+    "HOST.users=",
+    "hosts.other.banner=x",
+    "STORE.endpoint=https://h",
+    "STORE.bucket=b",
+    "STORE.region=r",
+    "STORE.access_key=a",
+    "STORE.secret_key_file=/s",
+    "STORE.session_token_file=/t",
+    "STORE.role_arn=r",
+    "STORE.web_identity_token_file=/w",
+    "STORE.sts_endpoint=https://h",
+    "STORE.path_style=false",
+    "STORE.ca_file=/c",
+    "STORE.part_size=5 MiB",
+    "STORE.memory=16 MiB",
+    "STORE.lease=5",
+    "STORE.rename_directories=1",
+    "STORE.keep_times=true",
+    "STORE.checksums=false",
+];
+
+const NAMED_TABLES: &[(&str, &str)] = &[
+    ("USER.", "users.\"a,;=\\\"[ \u{e9}\"."),
+    ("HOST.", "hosts.\"a.example\"."),
+    ("STORE.", "stores.main."),
+];
+
+#[test]
+fn a_file_and_set_read_each_value_that_check_prints() {
+    let mut config = Config::new();
+    for assignment in VALUES.iter().map(|(assignment, _)| assignment).chain(OF_TABLES) {
+        let (key, value) = assignment.split_once('=').unwrap();
+        let named = NAMED_TABLES.iter().find(|(short, _)| key.starts_with(short));
+        let key = named.map_or(key.to_owned(), |(short, table)| key.replacen(short, table, 1));
+        config.settings.set(&key, value, "--set").unwrap();
+    }
+    let values = |config: &Config| -> Vec<(String, String)> {
+        let printed = config.to_string();
+        let values = printed.lines().filter(|line| !line.starts_with('#'));
+        values
+            .map(|line| line.rsplit_once(" # ").unwrap())
+            .map(|(value, origin)| (value.trim().to_owned(), origin.to_owned()))
+            .collect()
+    };
+    let printed = values(&config);
+    // The plain user and the other host have default values.
+    let is_other = |value: &str| value.starts_with("users.plain") || value.contains(".other.");
+    for (value, origin) in &printed {
+        assert!(origin.starts_with("--set") || is_other(value), "no value of {value}");
+    }
+    for (rows, table) in
+        [(USER.len(), "users.\"a"), (HOST.len(), "hosts.\"a"), (STORE.len(), "stores.")]
+    {
+        let found = printed.iter().filter(|(value, _)| value.starts_with(table)).count();
+        assert_eq!(found, rows, "{table}");
+    }
+    // All users may log in at the other host, which only a missing line expresses.
+    let host = || printed.iter().filter(|(value, _)| value.starts_with("hosts.other."));
+    assert!(host().count() == HOST.len() - 1 && host().all(|(line, _)| !line.contains(".users")));
+
+    let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+    let lines: Vec<String> = printed
+        .iter()
+        .map(|(line, _)| line.replace("****", hash))
+        .filter(|line| !line.starts_with("users.plain.password"))
+        .collect();
+    let plain = "users.plain.password = \"HASH\"\n".replace("HASH", hash);
+    let read = Config::from_toml(&(plain + &lines.join("\n"))).unwrap();
+    config.settings.set("users.plain.password", hash, "--set").unwrap();
+    assert_eq!(config.settings.changes(&read.settings), Vec::<&str>::new());
+    let mut set = Config::new();
+    for line in &lines {
+        let (key, value) = line.split_once(" = ").unwrap();
+        set.settings.set(key, value, "--set").unwrap();
+    }
+    set.settings.set("users.plain.password", hash, "--set").unwrap();
+    assert_eq!(config.settings.changes(&set.settings), Vec::<&str>::new());
+}
+
+/// Reads a value of each row from a file and from `--set`, and returns the keys that accept it.
+fn accepting<T: Default>(
+    rows: &'static [Setting<T>],
+    value: impl Fn(Kind) -> String,
+) -> Vec<&'static str> {
+    let accepts = |row: &&Setting<T>| {
+        let text = value(row.kind);
+        let parsed = TomlValue::from(&toml::de::DeValue::parse(&text).unwrap());
+        let read = |value: &TomlValue| {
+            let mut values = T::default();
+            let set = (row.set)(&mut values, value, Origin::new("x".to_owned(), None));
+            set.is_ok().then(|| (row.show)(&values))
+        };
+        let shown = read(&parsed);
+        let mut values = T::default();
+        let set = row.assign(&mut values, row.key, &text, "--set");
+        assert_eq!(set.is_ok(), shown.is_some(), "{}={text}: {set:?}", row.key);
+        let Some(shown) = shown else { return false };
+        assert_eq!((row.show)(&values), shown, "{}={text}", row.key);
+        assert_eq!(read(&shown).as_ref(), Some(&shown), "{}={shown}", row.key);
+        row.assign(&mut values, row.key, &shown.to_string(), "--set").unwrap();
+        assert_eq!((row.show)(&values), shown, "{}={shown}", row.key);
+        true
+    };
+    rows.iter().filter(accepts).map(|row| row.key).collect()
+}
+
+#[test]
+fn odd_names_work_in_a_file_in_set_and_as_printed() {
+    for odd in [
+        "a,b",
+        "a;b",
+        "a=b",
+        "a\"b",
+        "[a]",
+        "[\"a\"]",
+        "{a}",
+        "a b",
+        "\u{e9}\u{65e5}",
+        "'a'",
+        "\\n",
+        "a#b",
+        "5",
+        "true",
+    ] {
+        let text = |start: &str| TomlValue::text(format!("{start}{odd}"));
+        let value = |kind: Kind| {
+            match kind {
+                Kind::List | Kind::Words => TomlValue::list([odd]),
+                Kind::Arguments | Kind::Program => TomlValue::list([&format!("/{odd}"), odd]),
+                Kind::Directories => {
+                    TomlValue::table([(format!("/{odd}"), TomlValue::text("read"))])
+                }
+                Kind::Mounts => TomlValue::table([(format!("/{odd}"), text("/"))]),
+                _ => text("/"),
+            }
+            .to_string()
+        };
+        let paths = [
+            "tls.certificate",
+            "tls.key",
+            "tls.client_ca",
+            "tls.sscn_ca",
+            "server.banner",
+            "security.deny_names",
+            "log.transfers",
+            "control.socket",
+            "hooks.stored",
+            "hooks.program",
+            "hooks.dead_letters",
+            "auth.program",
+            "ledger.password_file",
+            "anonymous.root",
+        ];
+        let found = accepting(TABLE, value);
+        let missing: Vec<_> = paths.iter().filter(|key| !found.contains(key)).collect();
+        assert!(missing.is_empty(), "{odd}: {missing:?}");
+        let found = accepting(USER, value);
+        assert_eq!(found, ["groups", "root", "directories", "mounts"], "{odd}");
+        let found = accepting(HOST, value);
+        assert_eq!(found, ["certificate", "key", "banner", "root", "users"], "{odd}");
+        let found = accepting(STORE, value);
+        let files = ["secret_key_file", "session_token_file", "web_identity_token_file", "ca_file"];
+        assert!(files.iter().all(|key| found.contains(key)), "{odd}: {found:?}");
     }
 }
 

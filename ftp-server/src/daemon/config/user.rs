@@ -129,7 +129,7 @@ pub(crate) const USER: &[Setting<User>] = &[
 impl User {
     /// Returns the required keys that were not given.
     pub(super) fn lacks(&self) -> impl Iterator<Item = &'static str> {
-        let is_lacking = |key: &&str| self.origins.of(key) == "default";
+        let is_lacking = |key: &&str| self.origins.get(key).is_none();
         NEEDED.iter().copied().filter(is_lacking)
     }
 
@@ -199,12 +199,6 @@ impl User {
         } else {
             self.mounts.iter().any(|mount| mount.root.needs_name()).then_some("mounts")
         }
-    }
-
-    /// Returns whether all values are equal, whatever their origins.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
-        self.password == other.password && USER.iter().all(is_same)
     }
 }
 

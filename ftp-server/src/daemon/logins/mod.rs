@@ -8,6 +8,7 @@ mod cache;
 mod json;
 mod question;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,11 +17,11 @@ use crate::{AuthError, LoginAttempt};
 use ftp_proto::Escaped;
 
 use self::cache::Cache;
-use self::json::{Member, Value};
 use self::question::{Asked, Question};
-use super::config::{Settings, User, is_name};
+use super::config::{Content, Settings, User, ValueType, is_name};
 use super::logging::LOG;
 use super::programs::pool::ProgramPool;
+use crate::daemon::toml_text;
 use crate::daemon::values::shown_path;
 use crate::lock::unpoisoned;
 
@@ -164,14 +165,13 @@ impl LoginProgram {
 
     /// Returns the user in an answer, or `None` if the answer refuses the login.
     fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
-        let members = json::object(text)?;
-        let (ok, keys): (Vec<Member>, Vec<Member>) =
-            members.into_iter().partition(|member| member.name == "ok");
-        let ok: Vec<Value> = ok.into_iter().map(|member| member.value).collect();
+        let (ok, mut keys): (Vec<_>, Vec<_>) =
+            json::object(text)?.into_iter().partition(|member| member.name == "ok");
+        let ok: Vec<Content> = ok.into_iter().map(|member| member.value.content).collect();
         match ok.as_slice() {
             // The other keys are ignored: a program may send them for a wrong password too.
-            [Value::Switch(false)] => return Ok(None),
-            [Value::Switch(true)] => {}
+            [Content::Single(ValueType::Switch, ok)] if ok == "false" => return Ok(None),
+            [Content::Single(ValueType::Switch, _)] => {}
             [] => return Err("the answer lacks the key \"ok\"".to_owned()),
             [_] => return Err("key \"ok\": expected true or false".to_owned()),
             _ => return Err("key \"ok\": defined twice".to_owned()),
@@ -179,7 +179,12 @@ impl LoginProgram {
         if keys.iter().any(|member| member.name == "password") {
             return Err("password: not allowed in an answer".to_owned());
         }
-        self.settings.user_of(name, &json::toml(&keys)).map(Some)
+        keys.retain(|member| member.value.content != Content::Unset);
+        let mut names = BTreeSet::new();
+        if let Some(second) = keys.iter().find(|member| !names.insert(&member.name)) {
+            return Err(format!("{}: defined twice", toml_text::shown(&second.name)));
+        }
+        self.settings.user_of(name, &keys).map(Some)
     }
 }
 
@@ -315,7 +320,7 @@ mod tests {
             ),
             (
                 "{\"ok\":true,\"root\":\"/\",\"networks\":[null]}",
-                "networks: invalid network \"null\"",
+                "networks: expected a string in quotes, found null",
             ),
             ("{\"ok\":true,\"root\":\"/\",\"directories\":{\"in\":\"read\"}}", "directories.in: "),
         ] {

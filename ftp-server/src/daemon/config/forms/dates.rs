@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::TimeVal;
 use toml_datetime::{Date, Datetime, Offset, Time};
 
-use crate::daemon::config::forms::{Form, optional, unless_empty};
+use crate::daemon::config::forms::Optional;
 use crate::daemon::config::kind::Kind;
 
 /// The expiry of a user.
@@ -19,14 +19,14 @@ pub(crate) enum Expiry {
 }
 
 /// An expiry. Empty: never.
-pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
+pub(crate) const EXPIRY: Optional<Expiry> = Optional::new(
     Kind::Date,
     |text| {
         let form = "a date such as 2026-12-31 or 2026-12-31T18:00:00Z";
         let wrong = || format!("invalid date \"{text}\": expected {form}");
-        unless_empty(text, |text| Expiry::parse(text).ok_or_else(wrong))
+        Expiry::parse(text).ok_or_else(wrong)
     },
-    optional,
+    Expiry::to_string,
 );
 
 const DAY: u64 = 24 * 60 * 60;

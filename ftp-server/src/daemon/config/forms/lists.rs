@@ -1,184 +1,224 @@
 //! Forms of values with several items.
 
+use std::fmt::Display;
+
 use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network};
-use toml::de::DeTable;
 
-use super::texts::passive_address;
-use crate::daemon::config::forms::{Form, or_quotes};
-use crate::daemon::config::kind::{self, Kind};
-use crate::daemon::config::listen::{self, Listen};
+use super::texts::PASSIVE_ADDRESS;
+use crate::daemon::config::forms::Form;
+use crate::daemon::config::kind::Kind;
+use crate::daemon::config::listen::{Listen, duplicate};
+use crate::daemon::config::value::{Checked, Content, TomlValue, all};
 use crate::daemon::hooks::HookEvent;
-use crate::daemon::toml_text::list_of;
-use crate::daemon::values::nearest;
-use crate::{NamePattern, PassiveOverride};
+use crate::daemon::values::{did_you_mean, nearest};
+use crate::{NamePattern, PassiveOverride, Rights};
 
-pub(crate) const ADDRESSES: Form<Vec<Listen>> =
-    Form::new(Kind::List, listen::addresses, |addresses| listen::shown(addresses));
+pub(crate) const ADDRESSES: Form<Vec<Listen>> = Form::new(
+    Kind::List,
+    |value| {
+        let listen = each_of(value, Listen::parse)?;
+        match duplicate(&listen) {
+            Some(why) => Err(value.objection(why)),
+            None => Ok(listen),
+        }
+    },
+    shown,
+);
 
 pub(crate) const HOSTS: Form<Vec<HostName>> =
-    Form::new(Kind::List, hosts, |hosts| format!("\"{}\"", joined(hosts, ", ")));
+    Form::new(Kind::List, |value| each_of(value, host), shown);
 
 /// Names of groups.
-pub(crate) const NAMES: Form<Vec<String>> = Form::new(
-    Kind::List,
-    |text| each_of(text, |name| Ok(name.to_owned())),
-    |names| or_quotes(names.join(",")),
-);
+pub(crate) const NAMES: Form<Vec<String>> =
+    Form::new(Kind::List, |value| each_of(value, name), shown);
 
 /// Like `NAMES`, but an empty list differs from a missing one.
 pub(crate) const USERS: Form<Option<Vec<String>>> = Form::new(
     Kind::List,
-    |text| (NAMES.read)(text).map(Some),
-    |names| names.as_ref().map_or_else(|| or_quotes(String::new()), NAMES.show),
+    |value| NAMES.read(value).map(Some),
+    |names| names.as_ref().map_or_else(|| Content::Unset.into(), shown),
 );
 
 pub(crate) const NETWORKS: Form<Vec<Network>> =
-    Form::new(Kind::List, networks, |networks| show_networks(networks));
+    Form::new(Kind::List, |value| each_of(value, network), shown);
 
 pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
-    Form::new(Kind::List, patterns, |patterns| or_quotes(joined(patterns, ",")));
+    Form::new(Kind::List, |value| each_of(value, pattern), shown);
 
 /// Pins of keys, `sha256//...`.
 pub(crate) const PINS: Form<Vec<String>> =
-    Form::new(Kind::List, |text| each_of(text, pin), |pins| or_quotes(pins.join(",")));
+    Form::new(Kind::List, |value| each_of(value, pin), shown);
 
 pub(crate) const EVENTS: Form<Vec<HookEvent>> =
-    Form::new(Kind::List, events, |events| or_quotes(joined(events, ",")));
+    Form::new(Kind::List, |value| each_of(value, event), shown);
 
-/// Program and arguments, `["/path/program", "argument"]` as in TOML. Empty or `[]`: none.
+/// Program and arguments, `["/path/program", "argument"]`. Empty: none.
 pub(crate) const ARGUMENTS: Form<Vec<String>> =
-    Form::new(Kind::Arguments, arguments, |items| list_of(items.iter().map(String::as_str)));
+    Form::new(Kind::Arguments, |value| arguments(value, Kind::Arguments), shown);
 
 /// Path of a program, or a list like [`ARGUMENTS`]. Empty: none.
-pub(crate) const PROGRAM: Form<Vec<String>> =
-    Form::new(Kind::Program, program, |items| match items.as_slice() {
-        [] => or_quotes(String::new()),
-        [path] => format!("\"{path}\""),
-        _ => list_of(items.iter().map(String::as_str)),
-    });
+pub(crate) const PROGRAM: Form<Vec<String>> = Form::new(
+    Kind::Program,
+    |value| match Kind::Program.text(value) {
+        Ok("") => Ok(Vec::new()),
+        Ok(path) => command(value, vec![path.to_owned()]),
+        Err(_) => arguments(value, Kind::Program),
+    },
+    |items| match items.as_slice() {
+        [] => TomlValue::text(""),
+        [path] => TomlValue::text(path),
+        _ => shown(items),
+    },
+);
 
-/// `NETWORK[,NETWORK]...=ADDRESS`, separated by `;`.
-pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> =
-    Form::new(Kind::Overrides, overrides, |overrides| show_overrides(overrides));
+/// One word for several rights, or a list of rights. A text can be a list too, with commas between
+/// the rights, and with or without brackets around them.
+pub(crate) const RIGHTS: Form<Rights> = Form::new(Kind::Words, rights, |rights| match *rights {
+    Rights::FULL => TomlValue::text("full"),
+    Rights::READ => TomlValue::text("read"),
+    Rights::DROP_BOX => TomlValue::text("drop-box"),
+    _ => TomlValue::list(rights.words()),
+});
 
-/// Reads the items of a comma-separated list.
-fn each_of<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(read).collect()
-}
-
-fn joined<T: ToString>(items: &[T], between: &str) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
-}
-
-fn hosts(text: &str) -> Result<Vec<HostName>, String> {
-    each_of(text, |name| {
-        let host = HostName::parse(name.as_bytes()).map(HostName::into_canonical);
-        host.map_err(|_| format!("invalid host name \"{name}\""))
-    })
-}
-
-fn networks(text: &str) -> Result<Vec<Network>, String> {
-    each_of(text, |item| {
-        let wrong = |_| {
-            format!("invalid network \"{item}\": expected a value such as 10.0.0.0/8 or 192.0.2.1")
+/// `{ clients = ["NETWORK", ...], address = "ADDRESS" }`.
+pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> = Form::new(
+    Kind::Overrides,
+    |value| all(Kind::Overrides.items(value)?.iter().map(passive_override)),
+    |overrides| {
+        let show = |one: &PassiveOverride| {
+            let address = TomlValue::text(one.address.to_string());
+            TomlValue::table([("clients", shown(&one.clients)), ("address", address)])
         };
-        Network::parse(item.as_bytes()).map_err(wrong)
-    })
+        Content::List(overrides.iter().map(show).collect()).into()
+    },
+);
+
+/// Reads the items of a list of texts.
+fn each_of<T>(value: &TomlValue, read: fn(&str) -> Result<T, String>) -> Checked<Vec<T>> {
+    let item = |item: &TomlValue| {
+        let text = Kind::Text.text(item)?;
+        read(text).map_err(|why| match text.is_empty() || text.contains(',') {
+            true => {
+                item.objection(format!("invalid item \"{text}\": expected one item per string"))
+            }
+            false => item.objection(why),
+        })
+    };
+    all(Kind::List.items(value)?.iter().map(item))
 }
 
-fn show_networks(networks: &[Network]) -> String {
-    or_quotes(joined(networks, ","))
+fn shown<T: Display>(items: &Vec<T>) -> TomlValue {
+    TomlValue::list(items)
 }
 
-fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
-    each_of(text, |item| {
-        let wrong =
-            |_| format!("invalid pattern \"{item}\": expected a pattern such as *.exe or .ht*");
-        NamePattern::parse(item.as_bytes()).map_err(wrong)
-    })
+fn host(text: &str) -> Result<HostName, String> {
+    let host = HostName::parse(text.trim().as_bytes()).map(HostName::into_canonical);
+    host.map_err(|_| format!("invalid host name \"{text}\""))
 }
 
-fn pin(item: &str) -> Result<String, String> {
-    let digest = item.strip_prefix("sha256//").map(Base64::decode_vec);
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected a name".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    let wrong =
+        |_| format!("invalid network \"{text}\": expected a value such as 10.0.0.0/8 or 192.0.2.1");
+    Network::parse(text.trim().as_bytes()).map_err(wrong)
+}
+
+fn pattern(text: &str) -> Result<NamePattern, String> {
+    let wrong = |_| format!("invalid pattern \"{text}\": expected a pattern such as *.exe or .ht*");
+    NamePattern::parse(text.as_bytes()).map_err(wrong)
+}
+
+fn pin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let digest = text.strip_prefix("sha256//").map(Base64::decode_vec);
     match digest {
-        Some(Ok(digest)) if digest.len() == 32 => Ok(item.to_owned()),
+        Some(Ok(digest)) if digest.len() == 32 => Ok(text.to_owned()),
         _ => {
-            Err(format!("invalid pin \"{item}\": expected sha256// and a SHA-256 digest in base64"))
+            Err(format!("invalid pin \"{text}\": expected sha256// and a SHA-256 digest in base64"))
         }
     }
 }
 
-fn events(text: &str) -> Result<Vec<HookEvent>, String> {
+fn event(text: &str) -> Result<HookEvent, String> {
+    let text = text.trim();
     let words = || HookEvent::ALL.iter().map(|(word, _)| *word);
-    each_of(text, |item| match HookEvent::ALL.iter().find(|(word, _)| *word == item) {
+    match HookEvent::ALL.iter().find(|(word, _)| *word == text) {
         Some((_, event)) => Ok(*event),
-        None => Err(match nearest(item, words()) {
-            Some(near) => format!("unknown event \"{item}\"; did you mean {near}?"),
+        None => Err(match nearest(text, words()) {
+            Some(near) => format!("unknown event \"{text}\"; did you mean {near}?"),
             None => {
                 let words = words().collect::<Vec<_>>().join(", ");
-                format!("unknown event \"{item}\": expected {words}")
+                format!("unknown event \"{text}\": expected {words}")
             }
         }),
-    })
+    }
 }
 
-fn arguments(text: &str) -> Result<Vec<String>, String> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let items = strings(text)
-        .ok_or_else(|| format!("invalid command \"{text}\": expected {}", kind::ARGUMENTS))?;
-    match items.first() {
+fn arguments(value: &TomlValue, kind: Kind) -> Checked<Vec<String>> {
+    let items = kind.items(value)?.iter();
+    command(value, all(items.map(|item| Ok(Kind::Text.text(item)?.to_owned())))?)
+}
+
+/// Checks a program and its arguments.
+fn command(value: &TomlValue, command: Vec<String>) -> Checked<Vec<String>> {
+    match command.first() {
         Some(program) if !program.starts_with('/') => {
-            Err(format!("invalid program \"{program}\": expected an absolute path"))
+            let why = format!("invalid program \"{program}\": expected an absolute path");
+            Err(value.objection(why))
         }
-        _ if items.iter().any(|item| item.contains('\0')) => {
-            Err("invalid argument: NUL is not allowed".to_owned())
+        _ if command.iter().any(|item| item.contains('\0')) => {
+            Err(value.objection("invalid argument: NUL is not allowed"))
         }
-        _ => Ok(items),
+        _ => Ok(command),
     }
 }
 
-fn program(text: &str) -> Result<Vec<String>, String> {
-    if text.is_empty() || text.starts_with('[') {
-        return arguments(text);
-    }
-    if text.contains('\0') {
-        return Err("invalid program: NUL is not allowed".to_owned());
-    }
-    match text.starts_with('/') {
-        true => Ok(vec![text.to_owned()]),
-        false => Err(format!("invalid program \"{text}\": expected an absolute path")),
-    }
+fn rights(value: &TomlValue) -> Checked<Rights> {
+    let rights = match &value.content {
+        Content::List(items) if items.is_empty() => Rights::parse(""),
+        Content::List(_) => {
+            let word = |word: &str| Rights::from_words([word]).map_err(|why| why.to_string());
+            let all = each_of(value, word)?;
+            return Ok(all.into_iter().fold(Rights::NONE, |sum, rights| sum | rights));
+        }
+        _ => {
+            let text = Kind::Words.text(value)?;
+            match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+                Some(list) => Rights::from_words(list.split(',')),
+                None => Rights::parse(text),
+            }
+        }
+    };
+    rights.map_err(|why| value.objection(why.to_string()))
 }
 
-/// Returns the strings of a TOML array if the text is a single array.
-fn strings(text: &str) -> Option<Vec<String>> {
-    let line = format!("items = {text}");
-    let table = DeTable::parse(&line).ok()?;
-    if table.get_ref().len() != 1 {
-        return None;
+fn passive_override(item: &TomlValue) -> Checked<PassiveOverride> {
+    if !item.is_table() {
+        let why = format!("{} in the list", Kind::Overrides.mistyped(item));
+        return Err(item.objection(why));
     }
-    let items = table.get_ref().get("items")?.get_ref().as_array()?;
-    items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
-}
-
-fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
-    let mut overrides = Vec::new();
-    for item in text.split(';').filter(|item| !item.trim().is_empty()) {
-        let Some((clients, address)) = item.split_once('=') else {
-            return Err(format!("invalid override \"{item}\": expected NETWORKS=ADDRESS"));
-        };
-        overrides.push(PassiveOverride {
-            clients: networks(clients)?,
-            address: passive_address(address.trim())?,
-        });
+    let (mut clients, mut address) = (Vec::new(), None);
+    all(item.entries().iter().map(|entry| {
+        match &*entry.name {
+            "clients" => clients = entry.read(|value| NETWORKS.read(value))?,
+            "address" => address = Some(entry.read(|value| PASSIVE_ADDRESS.read(value))?),
+            name => {
+                let near = did_you_mean(name, ["clients", "address"].into_iter());
+                return Err(entry.objection(format!("unknown key{near}")));
+            }
+        }
+        Ok(())
+    }))?;
+    match address {
+        Some(address) if !clients.is_empty() => Ok(PassiveOverride { clients, address }),
+        _ => {
+            let wanted = Kind::Overrides.wanted();
+            let why = format!("clients or address is missing: expected {wanted}");
+            Err(item.objection(why))
+        }
     }
-    Ok(overrides)
-}
-
-fn show_overrides(overrides: &[PassiveOverride]) -> String {
-    let show = |o: &PassiveOverride| format!("{}={}", show_networks(&o.clients), o.address);
-    or_quotes(overrides.iter().map(show).collect::<Vec<_>>().join(";"))
 }

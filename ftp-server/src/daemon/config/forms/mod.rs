@@ -1,4 +1,4 @@
-//! Reads the values of settings from text, and shows them as text, grouped by their syntax.
+//! Reads the fields of settings from values, and shows them as values, grouped by their syntax.
 
 mod dates;
 mod directories;
@@ -9,18 +9,19 @@ mod texts;
 mod words;
 
 pub(crate) use dates::{EXPIRY, Expiry};
-pub(crate) use directories::{DIRECTORIES, directory_path, directory_rights};
+pub(crate) use directories::DIRECTORIES;
 pub(crate) use lists::{
-    ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PINS, PROGRAM, USERS,
+    ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PINS, PROGRAM,
+    RIGHTS, USERS,
 };
-pub(crate) use mounts::{MOUNTS, MountPoint, mount_path, mounted_root};
+pub(crate) use mounts::{MOUNTS, MountPoint};
 pub(crate) use numbers::{
     ATTEMPTS, COUNT, FILES, IDLE_TIME, MODE, NUMBER, OWN_COUNT, OWN_IDLE_TIME, OWN_UMASK,
     PROCESSES, RATE, SIZE, SPEED, TIME, UMASK, WAITING_TIME,
 };
 pub(crate) use texts::{
     ACCESS_KEY, ADDRESS, BUCKET, ENDPOINT, FILE, GROUP, HOME, LEDGER, LINE, LOG_TARGET, METRICS,
-    OWN_ROOT, PASSWORD, PORTS, REGION, RIGHTS, ROLE, ROOT, RUN_AS,
+    OWN_ROOT, PASSWORD, PORTS, REGION, ROLE, ROOT, RUN_AS,
 };
 pub(crate) use words::{
     CLIENTS, CONFINE, LOG, ON_FAILURE, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, PARTIAL, REUSE, SWITCH,
@@ -28,39 +29,90 @@ pub(crate) use words::{
 };
 
 use super::kind::Kind;
+use super::value::{Checked, TomlValue};
 
-/// Text form of values of the type `T`.
+/// How a field of the type `T` is read and shown.
 pub(crate) struct Form<T: 'static> {
-    pub(crate) kind: Kind,
-    /// Parses a value, or returns a message about the error.
-    pub(crate) read: fn(&str) -> Result<T, String>,
-    pub(crate) show: fn(&T) -> String,
+    kind: Kind,
+    read: fn(&TomlValue) -> Checked<T>,
+    show: fn(&T) -> TomlValue,
 }
 
 impl<T> Form<T> {
-    pub(crate) const fn new(
+    const fn new(
         kind: Kind,
-        read: fn(&str) -> Result<T, String>,
-        show: fn(&T) -> String,
+        read: fn(&TomlValue) -> Checked<T>,
+        show: fn(&T) -> TomlValue,
     ) -> Self {
         Self { kind, read, show }
     }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn read(&self, value: &TomlValue) -> Checked<T> {
+        (self.read)(value)
+    }
+
+    pub(crate) fn show(&self, field: &T) -> TomlValue {
+        (self.show)(field)
+    }
+
+    /// Reads a value of `--set`, and returns the first message.
+    #[cfg(test)]
+    pub(crate) fn assigned(&self, text: &str) -> Result<T, String> {
+        let value = self.kind.given(text)?;
+        self.read(&value).map_err(|mut objections| objections.remove(0).why)
+    }
 }
 
-/// Reads a value. Returns `None` if the text is empty.
-pub(crate) fn unless_empty<T>(
-    text: &str,
-    read: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
+/// The form of one word, number or other text.
+pub(crate) struct Scalar<T: 'static> {
+    kind: Kind,
+    /// Parses the text, or returns a message about the error.
+    read: fn(&str) -> Result<T, String>,
+    show: fn(&T) -> String,
 }
 
-/// Shows a value that may be missing.
-pub(crate) fn optional<T: ToString>(value: &Option<T>) -> String {
-    or_quotes(value.as_ref().map_or_else(String::new, ToString::to_string))
+impl<T> Scalar<T> {
+    const fn new(kind: Kind, read: fn(&str) -> Result<T, String>, show: fn(&T) -> String) -> Self {
+        Self { kind, read, show }
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn read(&self, value: &TomlValue) -> Checked<T> {
+        (self.read)(self.kind.text(value)?).map_err(|why| value.objection(why))
+    }
+
+    pub(crate) fn show(&self, field: &T) -> TomlValue {
+        self.kind.single((self.show)(field))
+    }
 }
 
-/// Returns the text, or a pair of quotes if it is empty.
-pub(crate) fn or_quotes(shown: String) -> String {
-    if shown.is_empty() { "\"\"".to_owned() } else { shown }
+/// The form of a text that can be empty. Empty: none, or another setting applies.
+pub(crate) struct Optional<T: 'static>(Scalar<T>);
+
+impl<T> Optional<T> {
+    const fn new(kind: Kind, read: fn(&str) -> Result<T, String>, show: fn(&T) -> String) -> Self {
+        Self(Scalar::new(kind, read, show))
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn read(&self, value: &TomlValue) -> Checked<Option<T>> {
+        match self.0.kind.text(value)? {
+            "" => Ok(None),
+            _ => self.0.read(value).map(Some),
+        }
+    }
+
+    pub(crate) fn show(&self, field: &Option<T>) -> TomlValue {
+        field.as_ref().map_or_else(|| TomlValue::text(""), |field| self.0.show(field))
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::daemon::config::forms::{Form, optional, unless_empty};
+use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::values::{duration, show, show_size, size, waiting_time};
 
@@ -13,18 +13,18 @@ const MOST_FAILURES: u32 = 1_000;
 /// Largest number of processes of a hook or of `auth.program`.
 const MOST_PROCESSES: usize = 64;
 
-pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
+pub(crate) const COUNT: Scalar<usize> = Scalar::new(Kind::Number, count, usize::to_string);
 
 /// A count. Empty: the value for all users.
-pub(crate) const OWN_COUNT: Form<Option<usize>> =
-    Form::new(Kind::NumberOrNone, |text| unless_empty(text, count), optional);
+pub(crate) const OWN_COUNT: Optional<usize> =
+    Optional::new(Kind::NumberOrNone, count, usize::to_string);
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("invalid number \"{text}\": expected 0 to {}", usize::MAX))
 }
 
 /// A number of files.
-pub(crate) const FILES: Form<u64> = Form::new(
+pub(crate) const FILES: Scalar<u64> = Scalar::new(
     Kind::Number,
     |text| {
         let wrong = |_| format!("invalid number \"{text}\": expected 0 to {}", u64::MAX);
@@ -34,7 +34,7 @@ pub(crate) const FILES: Form<u64> = Form::new(
 );
 
 /// A number of failures or retries, 0 included.
-pub(crate) const NUMBER: Form<u32> = Form::new(
+pub(crate) const NUMBER: Scalar<u32> = Scalar::new(
     Kind::Number,
     |text| match text.parse() {
         Ok(number) if number <= MOST_FAILURES => Ok(number),
@@ -43,7 +43,7 @@ pub(crate) const NUMBER: Form<u32> = Form::new(
     u32::to_string,
 );
 
-pub(crate) const ATTEMPTS: Form<u32> = Form::new(
+pub(crate) const ATTEMPTS: Scalar<u32> = Scalar::new(
     Kind::Number,
     |text| match text.parse() {
         Ok(0) | Err(_) => Err(format!("invalid number \"{text}\": expected 1 to {}", u32::MAX)),
@@ -52,7 +52,7 @@ pub(crate) const ATTEMPTS: Form<u32> = Form::new(
     u32::to_string,
 );
 
-pub(crate) const PROCESSES: Form<usize> = Form::new(
+pub(crate) const PROCESSES: Scalar<usize> = Scalar::new(
     Kind::Number,
     |text| match text.parse() {
         Ok(number @ 1..=MOST_PROCESSES) => Ok(number),
@@ -62,14 +62,11 @@ pub(crate) const PROCESSES: Form<usize> = Form::new(
 );
 
 /// A umask, as up to three octal digits.
-pub(crate) const UMASK: Form<u32> = Form::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
+pub(crate) const UMASK: Scalar<u32> =
+    Scalar::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
 
 /// A umask. Empty: the value for all users.
-pub(crate) const OWN_UMASK: Form<Option<u32>> = Form::new(
-    Kind::Text,
-    |text| unless_empty(text, umask),
-    |umask| umask.map_or_else(|| "\"\"".to_owned(), |umask| format!("{umask:03o}")),
-);
+pub(crate) const OWN_UMASK: Optional<u32> = Optional(UMASK);
 
 fn umask(text: &str) -> Result<u32, String> {
     let wrong = || format!("invalid umask \"{text}\": expected 000 to 777 in octal");
@@ -77,7 +74,7 @@ fn umask(text: &str) -> Result<u32, String> {
 }
 
 /// Permissions of a file.
-pub(crate) const MODE: Form<u32> = Form::new(
+pub(crate) const MODE: Scalar<u32> = Scalar::new(
     Kind::Text,
     |text| {
         let wrong = || format!("invalid mode \"{text}\": expected 000 to 777 in octal");
@@ -91,21 +88,18 @@ fn permissions(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777)
 }
 
-pub(crate) const TIME: Form<Duration> = Form::new(Kind::Time, duration, |time| show(*time));
+pub(crate) const TIME: Scalar<Duration> = Scalar::new(Kind::Time, duration, |time| show(*time));
 
 /// A time above 0.
-pub(crate) const WAITING_TIME: Form<Duration> =
-    Form::new(Kind::Time, waiting_time, |time| show(*time));
+pub(crate) const WAITING_TIME: Scalar<Duration> =
+    Scalar::new(Kind::Time, waiting_time, |time| show(*time));
 
 /// An idle timeout of 10 s to 24 h. RFC 1123 §4.1.3.2 recommends at least five minutes.
-pub(crate) const IDLE_TIME: Form<Duration> = Form::new(Kind::Time, idle_time, |time| show(*time));
+pub(crate) const IDLE_TIME: Scalar<Duration> =
+    Scalar::new(Kind::Time, idle_time, |time| show(*time));
 
 /// An idle timeout. Empty: the value for all users.
-pub(crate) const OWN_IDLE_TIME: Form<Option<Duration>> = Form::new(
-    Kind::Time,
-    |text| unless_empty(text, idle_time),
-    |time| time.map_or_else(|| "\"\"".to_owned(), show),
-);
+pub(crate) const OWN_IDLE_TIME: Optional<Duration> = Optional(IDLE_TIME);
 
 fn idle_time(text: &str) -> Result<Duration, String> {
     match waiting_time(text)? {
@@ -119,20 +113,17 @@ fn idle_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(crate) const SIZE: Form<u64> = Form::new(Kind::Size, size, show_size);
+pub(crate) const SIZE: Scalar<u64> = Scalar::new(Kind::Size, size, show_size);
 
 /// Bytes per second. Empty: the value of another key if there is one, otherwise unlimited; 0:
 /// unlimited.
-pub(crate) const RATE: Form<Option<u64>> = Form::new(
-    Kind::Size,
-    |text| unless_empty(text.trim(), rate),
-    |rate| rate.as_ref().map_or_else(|| "\"\"".to_owned(), show_rate),
-);
+pub(crate) const RATE: Optional<u64> = Optional(SPEED);
 
 /// Bytes per second. 0: unlimited.
-pub(crate) const SPEED: Form<u64> = Form::new(Kind::Size, |text| rate(text.trim()), show_rate);
+pub(crate) const SPEED: Scalar<u64> = Scalar::new(Kind::Size, rate, show_rate);
 
 fn rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
     let wrong =
         |_| format!("invalid rate \"{text}\": expected a rate such as 500 KiB/s or 30 MiB/s");
     size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)

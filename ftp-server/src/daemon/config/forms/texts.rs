@@ -1,53 +1,46 @@
 //! Forms of texts: paths, addresses, names, rights, password hashes.
 
 use std::net::Ipv6Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ftp_proto::PortRanges;
 
 use crate::daemon::config::LedgerUrl;
-use crate::daemon::config::forms::{Form, optional, unless_empty};
+use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::root::{Objects, Root, is_bucket};
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
-use crate::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
+use crate::{PassiveAddress, PasswordHash, PasswordHashError};
 
 /// One line of text.
-pub(crate) const LINE: Form<String> = Form::new(
+pub(crate) const LINE: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match text.chars().any(char::is_control) {
         true => Err("invalid text: expected one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 /// Path of a file. Empty: none.
-pub(crate) const FILE: Form<Option<PathBuf>> = Form::new(
-    Kind::Text,
-    |text| unless_empty(text, absolute),
-    |path| show_path(path.as_deref().unwrap_or("".as_ref())),
-);
+pub(crate) const FILE: Optional<PathBuf> =
+    Optional::new(Kind::Text, absolute, |path| path.display().to_string());
 
 /// Directory or objects of a store. Empty: none.
-pub(crate) const ROOT: Form<Root> = Form::new(Kind::Text, root, show_root);
+pub(crate) const ROOT: Scalar<Root> = Scalar::new(Kind::Text, root, Root::to_string);
 
 /// Directory or objects of a store, which must be given.
-pub(crate) const HOME: Form<Root> = Form::new(
+pub(crate) const HOME: Scalar<Root> = Scalar::new(
     Kind::Text,
     |text| if text.is_empty() { Err("expected a directory".to_owned()) } else { root(text) },
-    show_root,
+    Root::to_string,
 );
 
 /// Directory or objects of a store. Empty: another setting applies.
-pub(crate) const OWN_ROOT: Form<Option<Root>> = Form::new(
-    Kind::Text,
-    |text| unless_empty(text, root),
-    |root| root.as_ref().map_or_else(|| "\"\"".to_owned(), show_root),
-);
+pub(crate) const OWN_ROOT: Optional<Root> = Optional(ROOT);
 
 fn root(text: &str) -> Result<Root, String> {
     match Objects::parse(text) {
@@ -56,23 +49,19 @@ fn root(text: &str) -> Result<Root, String> {
     }
 }
 
-fn show_root(root: &Root) -> String {
-    format!("\"{root}\"")
-}
-
 /// Place of a ledger. Empty: none.
-pub(crate) const LEDGER: Form<LedgerUrl> =
-    Form::new(Kind::Text, LedgerUrl::parse, |url| format!("\"{}\"", url.text()));
+pub(crate) const LEDGER: Scalar<LedgerUrl> =
+    Scalar::new(Kind::Text, LedgerUrl::parse, LedgerUrl::text);
 
 /// URL of an object store.
-pub(crate) const ENDPOINT: Form<String> = Form::new(
+pub(crate) const ENDPOINT: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match text.is_empty() || is_endpoint(text) {
         true => Ok(text.to_owned()),
         // The text may contain a password.
         false => Err("invalid endpoint: expected https://HOST or https://HOST:PORT".to_owned()),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 fn is_endpoint(text: &str) -> bool {
@@ -92,37 +81,37 @@ fn is_endpoint(text: &str) -> bool {
 }
 
 /// Bucket of an object store.
-pub(crate) const BUCKET: Form<String> = Form::new(
+pub(crate) const BUCKET: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match text.is_empty() || is_bucket(text) {
         true => Ok(text.to_owned()),
         false => Err(format!("invalid bucket \"{text}\": expected letters, digits, -, . and _")),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 /// Region of an object store.
-pub(crate) const REGION: Form<String> = Form::new(
+pub(crate) const REGION: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match is_bucket(text) {
         true => Ok(text.to_owned()),
         false => Err(format!("invalid region \"{text}\": expected a name such as us-east-1")),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 /// Name of an account's key.
-pub(crate) const ACCESS_KEY: Form<String> = Form::new(
+pub(crate) const ACCESS_KEY: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
         false => Err("invalid access key: expected printable ASCII without spaces".to_owned()),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 /// Role of an account.
-pub(crate) const ROLE: Form<String> = Form::new(
+pub(crate) const ROLE: Scalar<String> = Scalar::new(
     Kind::Text,
     |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
@@ -130,7 +119,7 @@ pub(crate) const ROLE: Form<String> = Form::new(
             "invalid role \"{text}\": expected a name such as arn:aws:iam::123456789012:role/ftp"
         )),
     },
-    |text| format!("\"{text}\""),
+    String::clone,
 );
 
 /// Reads an absolute path, or an empty one.
@@ -142,63 +131,44 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn show_path(path: &Path) -> String {
-    format!("\"{}\"", path.display())
-}
-
 /// Passive ports. Empty: any port.
-pub(crate) const PORTS: Form<Option<PortRanges>> =
-    Form::new(Kind::Text, |text| unless_empty(text, values::ports), optional);
+pub(crate) const PORTS: Optional<PortRanges> =
+    Optional::new(Kind::Text, values::ports, PortRanges::to_string);
 
 /// Address for PASV. Empty: the address of the control connection.
-pub(crate) const ADDRESS: Form<Option<PassiveAddress>> =
-    Form::new(Kind::Text, |text| unless_empty(text, passive_address), optional);
+pub(crate) const ADDRESS: Optional<PassiveAddress> = Optional(PASSIVE_ADDRESS);
 
-pub(super) fn passive_address(text: &str) -> Result<PassiveAddress, String> {
-    let wrong = |_| format!("invalid address \"{text}\": expected an IPv4 address or a host name");
-    PassiveAddress::parse(text.as_bytes()).map_err(wrong)
-}
-
-/// User to run as. Empty: the user who starts the server.
-pub(crate) const RUN_AS: Form<Option<RunAs>> =
-    Form::new(Kind::Text, |text| unless_empty(text, RunAs::parse), optional);
-
-/// Group of a file. Empty: the group of the process.
-pub(crate) const GROUP: Form<Option<FileGroup>> =
-    Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
-
-/// The target of the log.
-pub(crate) const LOG_TARGET: Form<LogTarget> =
-    Form::new(Kind::Text, LogTarget::parse, |target| format!("\"{target}\""));
-
-/// Address of the metrics. Empty: none.
-pub(crate) const METRICS: Form<Option<MetricsAddress>> =
-    Form::new(Kind::Text, |text| unless_empty(text, MetricsAddress::parse), optional);
-
-/// Password hash. No message shows the text, which may be the password itself.
-pub(crate) const PASSWORD: Form<Option<PasswordHash>> = Form::new(
+pub(super) const PASSIVE_ADDRESS: Scalar<PassiveAddress> = Scalar::new(
     Kind::Text,
-    |text| text.parse().map(Some).map_err(|error: PasswordHashError| error.to_string()),
-    |hash| if hash.is_some() { "\"****\"".to_owned() } else { "\"\"".to_owned() },
+    |text| {
+        let wrong =
+            |_| format!("invalid address \"{text}\": expected an IPv4 address or a host name");
+        PassiveAddress::parse(text.as_bytes()).map_err(wrong)
+    },
+    PassiveAddress::to_string,
 );
 
-/// One word for several rights, or a list of rights, with or without brackets.
-pub(crate) const RIGHTS: Form<Rights> = Form::new(
-    Kind::Words,
-    |text| {
-        let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-        let rights = match list {
-            Some(list) => Rights::from_words(list.split(',')),
-            None => Rights::parse(text),
-        };
-        rights.map_err(|error| error.to_string())
-    },
-    |rights| match *rights {
-        Rights::FULL => "full".to_owned(),
-        Rights::READ => "read".to_owned(),
-        Rights::DROP_BOX => "drop-box".to_owned(),
-        _ => format!("[{}]", rights.words().collect::<Vec<_>>().join(", ")),
-    },
+/// User to run as. Empty: the user who starts the server.
+pub(crate) const RUN_AS: Optional<RunAs> =
+    Optional::new(Kind::Text, RunAs::parse, RunAs::to_string);
+
+/// Group of a file. Empty: the group of the process.
+pub(crate) const GROUP: Optional<FileGroup> =
+    Optional::new(Kind::Text, FileGroup::parse, FileGroup::to_string);
+
+/// The target of the log.
+pub(crate) const LOG_TARGET: Scalar<LogTarget> =
+    Scalar::new(Kind::Text, LogTarget::parse, LogTarget::to_string);
+
+/// Address of the metrics. Empty: none.
+pub(crate) const METRICS: Optional<MetricsAddress> =
+    Optional::new(Kind::Text, MetricsAddress::parse, MetricsAddress::to_string);
+
+/// Password hash. No message shows the text, which may be the password itself.
+pub(crate) const PASSWORD: Scalar<Option<PasswordHash>> = Scalar::new(
+    Kind::Text,
+    |text| text.parse().map(Some).map_err(|error: PasswordHashError| error.to_string()),
+    |hash| if hash.is_some() { "****".to_owned() } else { String::new() },
 );
 
 #[cfg(test)]

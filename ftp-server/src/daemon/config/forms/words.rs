@@ -1,6 +1,6 @@
 //! Forms of values that are one of a few words.
 
-use crate::daemon::config::forms::{Form, unless_empty};
+use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::values::word;
 use crate::{
@@ -13,39 +13,34 @@ trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
-const fn one_of<T: Words>(kind: Kind) -> Form<T> {
+const fn one_of<T: Words>(kind: Kind) -> Scalar<T> {
     let read = |text: &str| word(text, T::WORDS);
     let show = |value: &T| {
         let found = T::WORDS.iter().find(|(_, known)| known == value);
         found.map_or_else(String::new, |(word, _)| (*word).to_owned())
     };
-    Form::new(kind, read, show)
+    Scalar::new(kind, read, show)
 }
 
 /// Returns the form of a word that can be empty. Empty: the value for all users.
-const fn own<T: Words>(kind: Kind) -> Form<Option<T>> {
-    let read = |text: &str| unless_empty(text, |text| word(text, T::WORDS));
-    let show = |value: &Option<T>| {
-        let found = T::WORDS.iter().find(|(_, known)| Some(*known) == *value);
-        found.map_or_else(|| "\"\"".to_owned(), |(word, _)| (*word).to_owned())
-    };
-    Form::new(kind, read, show)
+const fn own<T: Words>(kind: Kind) -> Optional<T> {
+    Optional(one_of(kind))
 }
 
-pub(crate) const OWN_SWITCH: Form<Option<bool>> = own(Kind::SwitchOrNone);
-pub(crate) const OWN_PARTIAL: Form<Option<PartialPolicy>> = own(Kind::Text);
-pub(crate) const OWN_SYNC: Form<Option<SyncPolicy>> = own(Kind::Text);
-pub(crate) const SWITCH: Form<bool> = one_of(Kind::Switch);
-pub(crate) const TLS: Form<TlsPolicy> = one_of(Kind::Text);
-pub(crate) const TYPE: Form<RepresentationType> = one_of(Kind::Text);
-pub(crate) const REUSE: Form<SessionReuse> = one_of(Kind::Text);
-pub(crate) const VERSION: Form<TlsVersion> = one_of(Kind::Text);
-pub(crate) const CLIENTS: Form<ClientCertificates> = one_of(Kind::Text);
-pub(crate) const PARTIAL: Form<PartialPolicy> = one_of(Kind::Text);
-pub(crate) const SYNC: Form<SyncPolicy> = one_of(Kind::Text);
-pub(crate) const CONFINE: Form<ConfinementPolicy> = one_of(Kind::Text);
-pub(crate) const ON_FAILURE: Form<WithoutLedger> = one_of(Kind::Text);
-pub(crate) const LOG: Form<LogFormat> = one_of(Kind::Text);
+pub(crate) const OWN_SWITCH: Optional<bool> = own(Kind::SwitchOrNone);
+pub(crate) const OWN_PARTIAL: Optional<PartialPolicy> = own(Kind::Text);
+pub(crate) const OWN_SYNC: Optional<SyncPolicy> = own(Kind::Text);
+pub(crate) const SWITCH: Scalar<bool> = one_of(Kind::Switch);
+pub(crate) const TLS: Scalar<TlsPolicy> = one_of(Kind::Text);
+pub(crate) const TYPE: Scalar<RepresentationType> = one_of(Kind::Text);
+pub(crate) const REUSE: Scalar<SessionReuse> = one_of(Kind::Text);
+pub(crate) const VERSION: Scalar<TlsVersion> = one_of(Kind::Text);
+pub(crate) const CLIENTS: Scalar<ClientCertificates> = one_of(Kind::Text);
+pub(crate) const PARTIAL: Scalar<PartialPolicy> = one_of(Kind::Text);
+pub(crate) const SYNC: Scalar<SyncPolicy> = one_of(Kind::Text);
+pub(crate) const CONFINE: Scalar<ConfinementPolicy> = one_of(Kind::Text);
+pub(crate) const ON_FAILURE: Scalar<WithoutLedger> = one_of(Kind::Text);
+pub(crate) const LOG: Scalar<LogFormat> = one_of(Kind::Text);
 
 impl Words for bool {
     const WORDS: &[(&str, Self)] = &[("true", true), ("false", false)];
