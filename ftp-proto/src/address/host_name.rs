@@ -16,7 +16,7 @@ use crate::error::{ParseError, ParseErrorKind};
 /// assert!(HostName::parse(b"ftp.example.org:21").is_err());
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum HostName {
     /// A domain name of A-labels, in lower case.
     Domain(String),

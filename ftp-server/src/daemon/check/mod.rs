@@ -185,13 +185,14 @@ fn first_of(all: &[String]) -> String {
 /// Checks whether all local users can read a secret file.
 fn readable(config: &Config, secrets: &[(&Path, &str)], findings: &mut Findings) {
     let file = config.file().filter(|_| !config.settings.users.is_empty());
-    let of_hosts = config.settings.hosts.iter().map(|(_, host)| &host.key);
+    let of_hosts = config.settings.hosts.values().map(|host| &host.key);
     let keys = [&config.settings.tls.key].into_iter().chain(of_hosts).flatten();
     let file = file.map(|path| (path, "the password hashes"));
     let secrets = file.into_iter().chain(secrets.iter().copied());
-    let of_stores = config.settings.stores.iter().flat_map(|(_, store)| {
-        [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
-    });
+    let of_stores =
+        config.settings.stores.values().flat_map(|store| {
+            [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
+        });
     let of_stores = of_stores.flatten().map(|path| (path, "the credentials of an object store"));
     let of_ledger = config.settings.ledger.password_file.as_deref();
     let of_ledger = of_ledger.map(|path| (path, "the password of the ledger"));

@@ -1,13 +1,12 @@
 //! The keys of a virtual host in `[hosts."NAME"]`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::HostName;
 
 use super::forms::{FILE, LINE, OWN_ROOT, USERS};
 use super::root::Root;
-use super::row::{Origins, Setting, row, row_of};
+use super::row::{Given, Origins, Setting, row};
 use super::table::Settings;
 use super::user::User;
 use crate::VirtualHost;
@@ -64,34 +63,6 @@ impl Host {
 #[derive(Debug)]
 pub(crate) struct UnsafeName;
 
-/// The hosts of a file, by the text of their names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
-
-impl Hosts {
-    /// Adds or replaces a host.
-    pub(super) fn put(&mut self, name: HostName, host: Host) {
-        self.0.insert(name.to_string(), (name, host));
-    }
-
-    pub(super) fn get(&self, name: &HostName) -> Option<&Host> {
-        self.0.get(&name.to_string()).map(|(_, host)| host)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Host)> {
-        self.0.values().map(|(name, host)| (name, host))
-    }
-
-    /// Returns the certificate and private key files, each with its settings key.
-    pub(super) fn files(&self) -> impl Iterator<Item = (String, &Path)> {
-        self.iter().flat_map(|(name, host)| {
-            let files = [("certificate", &host.certificate), ("key", &host.key)];
-            let named = move |(key, path): (&str, _)| (key_of(name, key), path);
-            files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).map(named)
-        })
-    }
-}
-
 /// Reads the name of a table.
 ///
 /// # Errors
@@ -112,19 +83,13 @@ pub(crate) fn key_of(name: &HostName, key: &str) -> String {
 
 impl Settings {
     /// Sets a key of a host.
-    pub(super) fn assign_of_host(
-        &mut self,
-        name: &str,
-        key: &str,
-        value: &str,
-        source: &str,
-    ) -> Result<(), String> {
-        let row = row_of(HOST.iter(), "hosts.NAME", key)?;
+    pub(super) fn assign_of_host(&mut self, name: &str, given: &Given<'_>) -> Result<(), String> {
+        let row = given.row("hosts.NAME", HOST.iter())?;
         let name =
             host_name(name).map_err(|why| format!("{HOST_TABLES}.{}: {why}", shown(name)))?;
         let mut host = self.hosts.get(&name).cloned().unwrap_or_default();
-        row.assign(&mut host, &key_of(&name, key), value, source)?;
-        self.hosts.put(name, host);
+        row.assign(&mut host, &key_of(&name, ""), given)?;
+        self.hosts.insert(name, host);
         Ok(())
     }
 
@@ -136,20 +101,25 @@ impl Settings {
             found.banner = banner;
             found
         });
-        let others = self.host_names.iter().filter(|name| self.hosts.get(name).is_none());
+        let others = self.host_names.iter().filter(|name| !self.hosts.contains_key(name));
         of_tables.chain(others.cloned().map(VirtualHost::new)).collect()
     }
 
     /// Returns all files that TLS loads, each with its settings key.
     pub(crate) fn certificate_files(&self) -> Vec<(String, &Path)> {
         let own = self.tls.files().into_iter().map(|(key, path)| (key.to_owned(), path));
-        own.chain(self.hosts.files()).collect()
+        let of_hosts = self.hosts.iter().flat_map(|(name, host)| {
+            let files =
+                [("certificate", host.certificate.as_deref()), ("key", host.key.as_deref())];
+            files.into_iter().filter_map(move |(key, path)| Some((key_of(name, key), path?)))
+        });
+        own.chain(of_hosts).collect()
     }
 
     /// Returns the contradictions in the keys of hosts, each with its origin.
     pub(super) fn contradictions_of_hosts(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (name, host) in self.hosts.iter() {
+        for (name, host) in &self.hosts {
             let mut add = |key: &str, why: String| {
                 let place = host.origins.place(key);
                 wrong.push(format!("{place}: {}: {why}", key_of(name, key)));

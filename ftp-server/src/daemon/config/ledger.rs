@@ -4,11 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::root::Objects;
+use super::stores::IS_BUILT;
 use super::table::Settings;
 use crate::WithoutLedger;
-
-/// Whether this build can share state.
-const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
 
 /// Message for a build that cannot share state.
 const OTHER_BUILD: &str =
@@ -55,16 +53,16 @@ impl Settings {
         self.ledger.url != LedgerUrl::None
     }
 
-    /// Returns the contradictions in the keys of the ledger, each with its origin.
-    pub(super) fn contradictions_of_ledger(&self) -> Vec<String> {
+    /// Returns a contradiction in the keys of the ledger: the wrong key, and the reason.
+    pub(super) fn contradiction_of_ledger(&self) -> Option<(&'static str, String)> {
         let LedgerSettings { url, password_file, .. } = &self.ledger;
-        let wrong = match url {
+        match url {
             LedgerUrl::None if password_file.is_some() => {
                 Some(("ledger.password_file", "needs ledger.url".to_owned()))
             }
             LedgerUrl::None => None,
             _ if !IS_BUILT => Some(("ledger.url", OTHER_BUILD.to_owned())),
-            LedgerUrl::Objects(objects) => match self.stores.of(objects) {
+            LedgerUrl::Objects(objects) => match self.store_of(objects) {
                 Err(why) => Some(("ledger.url", why)),
                 Ok(_) if password_file.is_some() => {
                     Some(("ledger.password_file", "needs a ledger in Redis".to_owned()))
@@ -79,9 +77,7 @@ impl Settings {
                 Some(("ledger.url", why.to_owned()))
             }
             LedgerUrl::Redis(_) => None,
-        };
-        let place = |(key, why)| format!("{}: {key}: {why}", self.origins.place(key));
-        wrong.map(place).into_iter().collect()
+        }
     }
 }
 
@@ -140,7 +136,7 @@ mod tests {
         let found = |assignments: &[&str]| {
             let mut settings = Settings::default();
             assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
-            settings.contradictions_of_ledger().join("\n")
+            settings.contradictions().join("\n")
         };
         assert_eq!(found(&[]), "");
         assert_eq!(

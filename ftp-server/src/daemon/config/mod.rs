@@ -36,7 +36,6 @@ pub(crate) use root::{Objects, Root};
 use row::Origins;
 pub(crate) use row::Setting;
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
-use table::Anonymous;
 pub(crate) use table::{Environment, FIXED, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
 pub(crate) use value::{Content, TomlEntry, TomlValue, ValueType};
@@ -181,8 +180,9 @@ impl Config {
         Ok(config)
     }
 
-    /// Sets a value, such as `set("limits.sessions", "100")`. Commas separate the items of a list.
-    /// The last value of a key wins.
+    /// Sets a value, such as `set("limits.sessions", "100")`. The value is in TOML, as in a file, or
+    /// plain text without quotes, with commas between the items of a list. The last value of a key
+    /// wins.
     ///
     /// # Errors
     ///
@@ -438,11 +438,8 @@ impl Config {
         for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
-        if let Some((root, rights)) = self.anonymous() {
-            let Anonymous { quota, max_files, limits, .. } = self.settings.anonymous;
-            let root = root.clone();
-            homes =
-                homes.anonymous(User { root, rights, quota, max_files, limits, ..User::default() });
+        if self.anonymous().is_some() {
+            homes = homes.anonymous(self.settings.anonymous.clone());
         }
         if let Some(quick) = &self.quick {
             let root = Root::from(&*quick.root);
@@ -563,7 +560,8 @@ pub const ABOUT: &str = "\
 Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
 unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
 
-Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
+Command-line options, --set KEY=VALUE included, override this file. --set takes values as in this
+file, or without quotes and with commas between the items of a list. ftp-cli serve --check prints
 each value with its origin, and settings that will not work. SIGHUP reloads the file; the user that
 the server runs as must be able to read it. A valid file applies to new sessions; a file with
 errors changes nothing. Changes to [listen], [control], [metrics], [ledger], limits.sessions,

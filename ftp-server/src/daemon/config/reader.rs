@@ -121,16 +121,16 @@ impl<'a> Reader<'a> {
 
     /// Reads the keys of a section, and virtual hosts.
     fn server(&mut self, settings: &mut Settings, section: &str, entries: &[TomlEntry]) {
-        let row =
-            |name: &str| TABLE.iter().find(|row| row.key.split_once('.') == Some((section, name)));
+        let rows = || TABLE.iter().filter(|row| row.table() == section);
         let is_host = |entry: &&TomlEntry| {
-            section == HOST_TABLES && entry.value.is_table() && row(&entry.name).is_none()
+            let is_key = rows().any(|row| row.name() == entry.name);
+            section == HOST_TABLES && entry.value.is_table() && !is_key
         };
         for entry in entries.iter().filter(is_host) {
             self.host(settings, entry);
         }
         let keys = entries.iter().filter(|entry| !is_host(entry));
-        self.keys(settings, &format!("{section}."), keys, row, |entry| {
+        self.keys(settings, &format!("{section}."), keys, &rows(), |entry| {
             format!("unknown key{}", suggestion(&format!("{section}.{}", entry.name)))
         });
     }
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
             Ok(name) => name,
             Err(wrong) => return self.wrong(entry.at, key, wrong),
         };
-        if settings.hosts.get(&name).is_some() {
+        if settings.hosts.contains_key(&name) {
             self.wrong(entry.at, &key, "defined twice");
         }
         let mut host = Host::default();
@@ -151,9 +151,9 @@ impl<'a> Reader<'a> {
             }
             false => unknown_key(&entry.name, HOST.iter()),
         };
-        let row = |name: &str| HOST.iter().find(|row| row.key == name);
-        self.keys(&mut host, &format!("{key}."), entry.value.entries().iter(), row, unknown);
-        settings.hosts.put(name, host);
+        let entries = entry.value.entries().iter();
+        self.keys(&mut host, &format!("{key}."), entries, &HOST.iter(), unknown);
+        settings.hosts.insert(name, host);
     }
 
     fn store(&mut self, settings: &mut Settings, entry: &TomlEntry) {
@@ -162,10 +162,9 @@ impl<'a> Reader<'a> {
         let Some(entries) = self.named_table(&key, objection, entry) else { return };
         let mut store = StoreSettings::default();
         store.origins.note(ITSELF, self.origin(entry.at, entry.at));
-        let row = |name: &str| STORE.iter().find(|row| row.key == name);
         let unknown = |entry: &TomlEntry| unknown_key(&entry.name, STORE.iter());
-        self.keys(&mut store, &format!("{key}."), entries.iter(), row, unknown);
-        settings.stores.put(&entry.name, store);
+        self.keys(&mut store, &format!("{key}."), entries.iter(), &STORE.iter(), unknown);
+        settings.stores.insert(entry.name.clone(), store);
     }
 
     /// Reads a table of users' keys.
@@ -185,12 +184,11 @@ impl<'a> Reader<'a> {
         prefix: &str,
         entries: &[TomlEntry],
     ) {
-        let row = |name: &str| table.rows().find(|row| row.key == name);
         let unknown = |entry: &TomlEntry| match &*entry.name {
             GROUPS => "only users have groups".to_owned(),
             name => unknown_key(name, table.rows()),
         };
-        self.keys(user, prefix, entries.iter(), row, unknown);
+        self.keys(user, prefix, entries.iter(), &table.rows(), unknown);
     }
 
     /// Returns the entries of a table with a valid name, or reports what is wrong.
@@ -218,12 +216,12 @@ impl<'a> Reader<'a> {
         values: &mut T,
         prefix: &str,
         entries: impl Iterator<Item = &'v TomlEntry>,
-        row: impl Fn(&str) -> Option<&'static Setting<T>>,
+        rows: &(impl Iterator<Item = &'static Setting<T>> + Clone),
         unknown: impl Fn(&TomlEntry) -> String,
     ) {
         for entry in entries {
             let key = format!("{prefix}{}", shown(&entry.name));
-            let Some(row) = row(&entry.name) else {
+            let Some(row) = rows.clone().find(|row| row.name() == entry.name) else {
                 self.wrong(entry.at, key, unknown(entry));
                 continue;
             };

@@ -29,7 +29,6 @@ pub struct SettingHelp {
 #[must_use]
 pub fn settings() -> Vec<SettingHelp> {
     let of_server = TABLE.iter().map(|row| SettingHelp {
-        key: row.key.strip_prefix(row.table()).unwrap_or(row.key).trim_start_matches('.'),
         needs_restart: FIXED.contains(&row.key),
         ..help(row, row.table(), &Settings::default())
     });
@@ -42,7 +41,7 @@ pub fn settings() -> Vec<SettingHelp> {
 fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {
     SettingHelp {
         table,
-        key: row.key,
+        key: row.name(),
         help: row.help,
         hint: row.kind.hint(),
         meaning: row.meaning(),

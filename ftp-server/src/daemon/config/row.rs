@@ -3,7 +3,7 @@
 
 use super::kind::Kind;
 use super::layers::Table;
-use super::value::{Checked, Objection, TomlValue};
+use super::value::{Checked, TomlValue};
 
 /// One key of a `T`: its help, and how the field is read and shown.
 pub(crate) struct Setting<T: 'static> {
@@ -23,43 +23,58 @@ impl<T> Setting<T> {
         self.key.split_once('.').map_or("", |(table, _)| table)
     }
 
+    /// Returns the key in its table.
+    pub(crate) fn name(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, name)| name)
+    }
+
     /// Returns the help, with the format of the value if neither the default nor the help shows it.
     pub(crate) fn meaning(&self) -> String {
         format!("{}{}", self.help, self.kind.form())
     }
 
-    /// Sets the field to a value of `--set`; `key` names the field in messages.
+    /// Sets the field to a value of `--set`. In messages, `table` precedes the key.
     pub(super) fn assign(
         &self,
         values: &mut T,
-        key: &str,
-        text: &str,
-        source: &str,
+        table: &str,
+        given: &Given<'_>,
     ) -> Result<(), String> {
-        let value = self.kind.given(text).map_err(|why| format!("{key}: {why}"))?;
-        let origin = Origin::new(source.to_owned(), None);
+        let named = |below: &str, why: &str| format!("{table}{}{below}: {why}", self.key);
+        let value = self.kind.given(given.value).map_err(|why| named("", &why))?;
+        let origin = Origin::new(given.source.to_owned(), None);
         (self.set)(values, &value, origin).map_err(|objections| {
-            let of = |objection: &Objection| format!("{key}{}: {}", objection.below, objection.why);
-            objections.first().map(of).unwrap_or_default()
+            let first = objections.first();
+            first.map(|objection| named(&objection.below, &objection.why)).unwrap_or_default()
         })
     }
 }
 
-/// Returns the row of a key in tables such as `users.NAME`.
-///
-/// # Errors
-///
-/// Returns a message with all keys if there is no such row.
-pub(super) fn row_of<T: 'static>(
-    mut rows: impl Iterator<Item = &'static Setting<T>> + Clone,
-    tables: &str,
-    key: &str,
-) -> Result<&'static Setting<T>, String> {
-    let keys = rows.clone().map(|row| row.key);
-    rows.find(|row| row.key == key).ok_or_else(|| {
-        let keys: Vec<&str> = keys.collect();
-        format!("unknown setting {tables}.{key}: expected {}", keys.join(", "))
-    })
+/// One `KEY=VALUE` of `--set`, without the table of the key.
+pub(super) struct Given<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
+    /// The option that has given the value.
+    pub(super) source: &'a str,
+}
+
+impl Given<'_> {
+    /// Returns the row of the key in tables such as `users.NAME`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message with all keys if there is no such row.
+    pub(super) fn row<T>(
+        &self,
+        tables: &str,
+        mut rows: impl Iterator<Item = &'static Setting<T>> + Clone,
+    ) -> Result<&'static Setting<T>, String> {
+        let keys = rows.clone().map(|row| row.key);
+        rows.find(|row| row.key == self.key).ok_or_else(|| {
+            let keys = keys.collect::<Vec<_>>().join(", ");
+            format!("unknown setting {tables}.{}: expected {keys}", self.key)
+        })
+    }
 }
 
 /// Returns whether the same names have the same values, whatever their origins.

@@ -57,8 +57,13 @@ pub(super) fn sample() -> String {
         tables.push(table);
         let _ = write!(text, "\n[{table}]\n");
         for row in TABLE.iter().filter(|row| row.table() == table) {
-            let (_, key) = row.key.split_once('.').unwrap();
-            let _ = writeln!(text, "{}{key} = {}", comment(&row.meaning()), (row.show)(&settings));
+            let _ = writeln!(
+                text,
+                "{}{} = {}",
+                comment(&row.meaning()),
+                row.name(),
+                (row.show)(&settings)
+            );
         }
     }
     text.push_str(USERS);

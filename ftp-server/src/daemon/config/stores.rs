@@ -1,6 +1,5 @@
 //! The keys of an object store in `[stores.NAME]`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
 use super::root::{Objects, Root, StoreName, is_store_name};
-use super::row::{Origin, Origins, Setting, row, row_of};
+use super::row::{Given, Origin, Origins, Setting, row};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
@@ -19,7 +18,7 @@ use crate::daemon::values::did_you_mean;
 pub(super) const STORE_TABLES: &str = "stores";
 
 /// Whether this build can use object stores.
-const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
+pub(super) const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
 
 /// Key of the table itself in `origins`.
 pub(super) const ITSELF: &str = "";
@@ -154,51 +153,6 @@ impl StoreSettings {
     }
 }
 
-/// The stores of a file, by name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StoreTables(BTreeMap<String, StoreSettings>);
-
-impl StoreTables {
-    /// Adds or replaces a store.
-    pub(super) fn put(&mut self, name: &str, store: StoreSettings) {
-        self.0.insert(name.to_owned(), store);
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&StoreSettings> {
-        self.0.get(name)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &StoreSettings)> {
-        self.0.iter()
-    }
-
-    /// Returns the name and the settings of the store that contains the objects.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message if there is no such store, or if several stores have the bucket.
-    pub(crate) fn of(&self, objects: &Objects) -> Result<(&String, &StoreSettings), String> {
-        let mut found = self.0.iter().filter(|(name, store)| objects.is_in(name, &store.bucket));
-        match (found.next(), found.next(), &objects.store) {
-            (Some(only), None, _) => Ok(only),
-            (None, _, StoreName::Table(name)) => {
-                let near = did_you_mean(name, self.0.keys().map(String::as_str));
-                Err(format!("unknown store \"{name}\"{near}"))
-            }
-            (None, _, StoreName::Bucket(bucket)) => Err(format!(
-                "no store has the bucket \"{bucket}\"; add [stores.NAME] with this bucket"
-            )),
-            (Some((one, _)), Some((other, store)), _) => {
-                let bucket = &store.bucket;
-                Err(format!(
-                    "the stores {one} and {other} both have the bucket \"{bucket}\": use store:{one} or \
-                     store:{other}"
-                ))
-            }
-        }
-    }
-}
-
 /// Returns the key of a store in the settings, such as `stores.main.bucket`.
 pub(crate) fn key_of_store(name: &str, key: &str) -> String {
     match key {
@@ -217,30 +171,52 @@ const OTHER_BUILD: &str = "this build cannot use object stores; use a build with
 
 impl Settings {
     /// Sets a key of a store.
-    pub(super) fn assign_of_store(
-        &mut self,
-        name: &str,
-        key: &str,
-        value: &str,
-        source: &str,
-    ) -> Result<(), String> {
-        let row = row_of(STORE.iter(), "stores.NAME", key)?;
+    pub(super) fn assign_of_store(&mut self, name: &str, given: &Given<'_>) -> Result<(), String> {
+        let row = given.row("stores.NAME", STORE.iter())?;
+        let table = key_of_store(name, ITSELF);
         if let Some(wrong) = objection_to_name(name) {
-            return Err(format!("{}: {wrong}", key_of_store(name, ITSELF)));
+            return Err(format!("{table}: {wrong}"));
         }
         let mut store = self.stores.get(name).cloned().unwrap_or_default();
         if store.origins.get(ITSELF).is_none() {
-            store.origins.note(ITSELF, Origin::new(source.to_owned(), None));
+            store.origins.note(ITSELF, Origin::new(given.source.to_owned(), None));
         }
-        row.assign(&mut store, &key_of_store(name, key), value, source)?;
-        self.stores.put(name, store);
+        row.assign(&mut store, &format!("{table}."), given)?;
+        self.stores.insert(name.to_owned(), store);
         Ok(())
+    }
+
+    /// Returns the name and the settings of the store that contains the objects.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if there is no such store, or if several stores have the bucket.
+    pub(super) fn store_of(&self, objects: &Objects) -> Result<(&String, &StoreSettings), String> {
+        let mut found =
+            self.stores.iter().filter(|(name, store)| objects.is_in(name, &store.bucket));
+        match (found.next(), found.next(), &objects.store) {
+            (Some(only), None, _) => Ok(only),
+            (None, _, StoreName::Table(name)) => {
+                let near = did_you_mean(name, self.stores.keys().map(String::as_str));
+                Err(format!("unknown store \"{name}\"{near}"))
+            }
+            (None, _, StoreName::Bucket(bucket)) => Err(format!(
+                "no store has the bucket \"{bucket}\"; add [stores.NAME] with this bucket"
+            )),
+            (Some((one, _)), Some((other, store)), _) => {
+                let bucket = &store.bucket;
+                Err(format!(
+                    "the stores {one} and {other} both have the bucket \"{bucket}\": use store:{one} or \
+                     store:{other}"
+                ))
+            }
+        }
     }
 
     /// Returns the contradictions in the keys of stores, each with its origin.
     pub(super) fn contradictions_of_stores(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (name, store) in self.stores.iter() {
+        for (name, store) in &self.stores {
             let found = match IS_BUILT {
                 true => store.contradictions(),
                 false => vec![(ITSELF, OTHER_BUILD.to_owned())],
@@ -250,24 +226,6 @@ impl Settings {
                 wrong.push(format!("{place}: {}: {why}", key_of_store(name, key)));
             }
         }
-        if self.local.partial == PartialPolicy::Publish && self.stores.iter().next().is_some() {
-            let place = self.origins.place("transfer.partial");
-            wrong.push(format!("{place}: transfer.partial: {NOT_PUBLISHED}"));
-        }
-        if let Some(why) = self.objection_to_root(&self.anonymous.root) {
-            let place = self.origins.place("anonymous.root");
-            wrong.push(format!("{place}: anonymous.root: {why}"));
-        }
-        let anonymous = &self.anonymous;
-        let counts = [
-            ("anonymous.quota", anonymous.quota > 0),
-            ("anonymous.max_files", anonymous.max_files > 0),
-        ];
-        for (key, is_set) in counts {
-            if is_set && anonymous.root.objects().is_some() && !self.has_ledger() {
-                wrong.push(format!("{}: {key}: {NOT_COUNTED}", self.origins.place(key)));
-            }
-        }
         wrong
     }
 
@@ -275,7 +233,7 @@ impl Settings {
     pub(super) fn objection_to_root(&self, root: &Root) -> Option<String> {
         let objects = root.objects()?;
         match IS_BUILT {
-            true => self.stores.of(objects).err(),
+            true => self.store_of(objects).err(),
             false => Some(OTHER_BUILD.to_owned()),
         }
     }
@@ -309,7 +267,8 @@ const NOT_COUNTED: &str =
     "not available in an object store without ledger.url; set ledger.url, or use 0";
 
 /// Message about the policy `publish` in an object store.
-const NOT_PUBLISHED: &str = "publish is not available in object stores; use resume or discard";
+pub(super) const NOT_PUBLISHED: &str =
+    "publish is not available in object stores; use resume or discard";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! The keys of `serve`, their settings, and contradictions among them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,24 +14,23 @@ use super::forms::{
     OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
     ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
-use super::hosts::{HOST, HOST_TABLES, Hosts};
+use super::hosts::{HOST, HOST_TABLES, Host};
 use super::kind::Kind;
-use super::layers::{GROUP_TABLES, Table, USER_TABLES, UserLayers};
+use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES, UserLayers};
 use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::programs::{AuthSettings, HookSettings};
 use super::protection::Protection;
-use super::root::Root;
 
-use super::row::{Origins, Setting, are_same, row, row_of};
-use super::stores::{STORE, STORE_TABLES, StoreTables};
+use super::row::{Given, Origins, Setting, are_same, row};
+use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{GROUPS, USER, User};
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::toml_text::shown;
 use crate::daemon::values;
-use crate::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
+use crate::{LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
 
 /// Settings of a server, without the directory and the users on the command line.
 #[derive(Clone, Debug)]
@@ -48,9 +48,9 @@ pub(crate) struct Settings {
     /// Names that `HOST` accepts without choosing a virtual host.
     pub(crate) host_names: Vec<HostName>,
     /// Virtual hosts, which have their own keys.
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: BTreeMap<HostName, Host>,
     /// Object stores, which have their own keys.
-    pub(crate) stores: StoreTables,
+    pub(crate) stores: BTreeMap<String, StoreSettings>,
     /// State that several servers share.
     pub(crate) ledger: LedgerSettings,
     /// Storage of files in each root directory.
@@ -59,7 +59,8 @@ pub(crate) struct Settings {
     pub(crate) rate_per_session: Option<u64>,
     /// Rate limit of all sessions of a user.
     pub(crate) rate_per_user: Option<u64>,
-    pub(crate) anonymous: Anonymous,
+    /// Anonymous users; enabled if anonymous logins are.
+    pub(crate) anonymous: User,
     /// Users of the file.
     pub(crate) users: UserLayers,
     /// Time for transfers to finish after a stop is requested.
@@ -104,17 +105,6 @@ impl Environment {
     }
 }
 
-/// Settings of anonymous logins.
-#[derive(Clone, Debug)]
-pub(crate) struct Anonymous {
-    pub(crate) enabled: bool,
-    pub(crate) root: Root,
-    pub(crate) rights: Rights,
-    pub(crate) quota: u64,
-    pub(crate) max_files: u64,
-    pub(crate) limits: UserLimits,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
@@ -130,20 +120,13 @@ impl Default for Settings {
             tls: Protection::default(),
             server,
             host_names: Vec::new(),
-            hosts: Hosts::default(),
-            stores: StoreTables::default(),
+            hosts: BTreeMap::new(),
+            stores: BTreeMap::new(),
             ledger: LedgerSettings::default(),
             local: LocalConfig::default(),
             rate_per_session: None,
             rate_per_user: None,
-            anonymous: Anonymous {
-                enabled: false,
-                root: Root::default(),
-                rights: Rights::READ,
-                quota: 0,
-                max_files: 0,
-                limits: UserLimits::default(),
-            },
+            anonymous: User { enabled: false, ..User::default() },
             users: UserLayers::default(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
@@ -296,16 +279,15 @@ impl Settings {
     /// Returns a message if the key or the value is wrong.
     pub(crate) fn set(&mut self, key: &str, value: &str, source: &str) -> Result<(), String> {
         let key = key.trim();
-        if let Some(key) = key.strip_prefix("defaults.") {
-            return self.assign_of_users(Table::Defaults, key, value, source);
-        }
         if let Some((tables, name, key)) = in_named_table(key) {
+            let given = Given { key, value, source };
             let name = Kind::Text.given(name)?.bare();
             return match tables {
-                GROUP_TABLES => self.assign_of_users(Table::Group(&name), key, value, source),
-                HOST_TABLES => self.assign_of_host(&name, key, value, source),
-                STORE_TABLES => self.assign_of_store(&name, key, value, source),
-                _ => self.assign_of_users(Table::User(&name), key, value, source),
+                DEFAULTS => self.assign_of_users(Table::Defaults, &given),
+                GROUP_TABLES => self.assign_of_users(Table::Group(&name), &given),
+                HOST_TABLES => self.assign_of_host(&name, &given),
+                STORE_TABLES => self.assign_of_store(&name, &given),
+                _ => self.assign_of_users(Table::User(&name), &given),
             };
         }
         let Some(row) = TABLE.iter().find(|row| row.key == key) else {
@@ -317,7 +299,7 @@ impl Settings {
             };
             return Err(format!("unknown setting {key}{hint}"));
         };
-        row.assign(self, key, value, source)
+        row.assign(self, "", &Given { key, value, source })
     }
 
     /// Applies one `KEY=VALUE`.
@@ -328,24 +310,18 @@ impl Settings {
     }
 
     /// Sets a key of a table of users' keys.
-    fn assign_of_users(
-        &mut self,
-        table: Table<'_>,
-        key: &str,
-        value: &str,
-        source: &str,
-    ) -> Result<(), String> {
+    fn assign_of_users(&mut self, table: Table<'_>, given: &Given<'_>) -> Result<(), String> {
         let tables = match table {
             Table::Defaults => "defaults",
             Table::Group(_) => "groups.NAME",
             Table::User(_) => "users.NAME",
         };
-        let row = row_of(table.rows(), tables, key)?;
+        let row = given.row(tables, table.rows())?;
         if let Some(wrong) = table.objection() {
             return Err(format!("{table}: {wrong}"));
         }
         let mut keys = self.users.get(table).cloned().unwrap_or_default();
-        row.assign(&mut keys, &format!("{table}.{key}"), value, source)?;
+        row.assign(&mut keys, &format!("{table}."), given)?;
         self.users.put(table, keys);
         self.users.resolve();
         Ok(())
@@ -370,35 +346,40 @@ impl Settings {
     /// Returns all contradictions, each with its origin.
     pub(crate) fn contradictions(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let place = |key: &str| self.origins.place(key);
+        let mut add = |key: &str, why: &str| {
+            wrong.push(format!("{}: {key}: {why}", self.origins.place(key)));
+        };
         if self.anonymous.enabled && self.anonymous.root.is_empty() {
-            let place = place("anonymous.enabled");
-            wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
+            add("anonymous.enabled", "needs anonymous.root");
         }
         if self.listen.is_empty() && self.implicit.is_empty() && self.passed == Passed::default() {
-            let place = place("listen.addresses");
-            wrong.push(format!("{place}: listen.addresses: expected at least one address"));
+            add("listen.addresses", "expected at least one address");
         }
         let is_in_clear = |one: &&Listen| {
             one.address.port() != 0 && self.listen.iter().any(|other| other.address == one.address)
         };
         if let Some(both) = self.implicit.iter().find(is_in_clear) {
-            let place = place("listen.implicit_tls");
-            let why = "is also in listen.addresses; use another port";
-            wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
+            let why = format!("\"{both}\" is also in listen.addresses; use another port");
+            add("listen.implicit_tls", &why);
         }
         if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
-            let place = place("log.transfers");
-            let why = "names the same file as log.target; use another file";
-            wrong.push(format!("{place}: log.transfers: {why}"));
+            add("log.transfers", "names the same file as log.target; use another file");
         }
         let tls =
             self.tls.contradictions(self.has_implicit(), !self.server.fxp_networks.is_empty());
         for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
-            wrong.push(format!("{}: {key}: {why}", place(key)));
+            add(key, &why);
+        }
+        if self.local.partial == PartialPolicy::Publish && !self.stores.is_empty() {
+            add("transfer.partial", NOT_PUBLISHED);
+        }
+        for (key, why) in self.objections_to_stores(&self.anonymous) {
+            add(&format!("anonymous.{key}"), &why);
+        }
+        if let Some((key, why)) = self.contradiction_of_ledger() {
+            add(key, &why);
         }
         wrong.extend(self.contradictions_of_stores());
-        wrong.extend(self.contradictions_of_ledger());
         wrong.extend(self.contradictions_of_users());
         wrong.extend(self.contradictions_of_hosts());
         wrong
@@ -459,13 +440,14 @@ impl Settings {
 
 /// Splits a key such as `users.NAME.KEY` into the tables, the name, which may be in quotes, and the
 /// key.
-fn in_named_table(key: &str) -> Option<(&'static str, &str, &str)> {
-    let (first, rest) = key.split_once('.')?;
+fn in_named_table(key: &str) -> Option<(&str, &str, &str)> {
+    let (tables, rest) = key.split_once('.')?;
+    if tables == DEFAULTS {
+        return Some((tables, "", rest));
+    }
     let (name, key) = rest.rsplit_once('.')?;
-    let tables = [GROUP_TABLES, USER_TABLES, HOST_TABLES, STORE_TABLES]
-        .into_iter()
-        .find(|tables| *tables == first)?;
-    Some((tables, name, key))
+    let is_named = [GROUP_TABLES, USER_TABLES, HOST_TABLES, STORE_TABLES].contains(&tables);
+    is_named.then_some((tables, name, key))
 }
 
 /// Returns a hint to the key that the user may have meant: a similar key, or a key with the same

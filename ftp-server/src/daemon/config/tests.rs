@@ -1,7 +1,7 @@
 //! The values that keys accept, and how they are shown.
 
 use super::kind::Kind;
-use super::row::Origin;
+use super::row::{Given, Origin};
 use super::*;
 
 #[test]
@@ -380,12 +380,13 @@ fn accepting<T: Default>(
         };
         let shown = read(&parsed);
         let mut values = T::default();
-        let set = row.assign(&mut values, row.key, &text, "--set");
+        let given = |value| Given { key: row.key, value, source: "--set" };
+        let set = row.assign(&mut values, "", &given(&text));
         assert_eq!(set.is_ok(), shown.is_some(), "{}={text}: {set:?}", row.key);
         let Some(shown) = shown else { return false };
         assert_eq!((row.show)(&values), shown, "{}={text}", row.key);
         assert_eq!(read(&shown).as_ref(), Some(&shown), "{}={shown}", row.key);
-        row.assign(&mut values, row.key, &shown.to_string(), "--set").unwrap();
+        row.assign(&mut values, "", &given(&shown.to_string())).unwrap();
         assert_eq!((row.show)(&values), shown, "{}={shown}", row.key);
         true
     };
