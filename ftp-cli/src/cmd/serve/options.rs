@@ -93,7 +93,7 @@ fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
     }
     for assignment in options.all("set") {
         let assignment = text("set", assignment)?;
-        let Some((key, value)) = assignment.split_once('=') else {
+        let Some((key, value)) = key_and_value(&assignment) else {
             let wrong = format!("--set invalid setting \"{assignment}\": expected KEY=VALUE");
             return Err(Failure::usage(wrong));
         };
@@ -101,6 +101,14 @@ fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
         set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
     }
     Ok(())
+}
+
+/// Splits `KEY=VALUE` at the first `=` that is not in quotes, as in `users."a=b".root=/srv`.
+fn key_and_value(assignment: &str) -> Option<(&str, &str)> {
+    let pair = |(at, _)| Some((assignment.get(..at)?, assignment.get(at + 1..)?));
+    let is_whole = |key: &str| key.replace("\\\"", "").matches('"').count().is_multiple_of(2);
+    let mut pairs = assignment.match_indices('=').filter_map(pair);
+    pairs.find(|(key, _)| is_whole(key)).or_else(|| assignment.split_once('='))
 }
 
 /// Returns `text` if it is a port. The error also names `--listen`, which accepts addresses.
@@ -317,6 +325,20 @@ mod tests {
             let line = shown.lines().find(|line| line.starts_with(&format!("{key} = ")));
             let (found, of) = line.unwrap().split_once(" # ").unwrap();
             assert_eq!((found.trim_end(), of), (&*format!("{key} = {value}"), origin), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_quotes_can_contain_an_equals_sign() {
+        for (assignment, want) in [
+            ("a.b=c=d", Some(("a.b", "c=d"))),
+            ("users.\"a=b\".root=/x", Some(("users.\"a=b\".root", "/x"))),
+            ("users.\"a\\\"=b\".root=/x", Some(("users.\"a\\\"=b\".root", "/x"))),
+            ("users.a\"b.root=/x", Some(("users.a\"b.root", "/x"))),
+            ("server.banner=\"a=b\"", Some(("server.banner", "\"a=b\""))),
+            ("a", None),
+        ] {
+            assert_eq!(key_and_value(assignment), want, "{assignment}");
         }
     }
 
