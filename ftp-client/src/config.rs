@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
+use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
 
 use crate::error::Error;
 use crate::net::proxy::{Proxy, Route};
@@ -99,6 +99,8 @@ pub(crate) struct Config {
     /// Whether several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
+    /// The type of the passive transfer that follows the login, if one does.
+    pub(crate) first_transfer: Option<RepresentationType>,
 }
 
 impl Config {
@@ -173,6 +175,7 @@ impl Default for Config {
             compress: false,
             reuse_data: false,
             tls: None,
+            first_transfer: None,
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, Extended, FtpUrl, Mode, Password, PortRanges, Scheme};
+use ftp_proto::{
+    AddressRule, Extended, FtpUrl, Mode, Password, PortRanges, RepresentationType, Scheme,
+};
 
 use super::Client;
 use crate::config::{Config, Family, Timeouts};
@@ -163,6 +165,20 @@ impl ClientBuilder {
     /// [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
+        self
+    }
+
+    /// Announces that a transfer or listing of this type follows the login (default: none), which
+    /// saves two round trips over a slow network, and more under TLS.
+    ///
+    /// If connecting took 20 ms or more, the client sends `TYPE` and `EPSV` together with `PASS`.
+    /// It reads all replies before it judges one. If the server closes the connection or is
+    /// confused, the client connects again and sends one command at a time. The setting has no
+    /// effect in active mode, through an FTP proxy, and together with
+    /// [`compress`](Self::compress), [`reuse_data`](Self::reuse_data),
+    /// [`epsv_all`](Self::epsv_all) or [`Extended::Never`].
+    pub const fn first_transfer(mut self, representation: RepresentationType) -> Self {
+        self.config.first_transfer = Some(representation);
         self
     }
 

@@ -7,22 +7,23 @@ mod digest;
 mod directory;
 pub(crate) mod get_put;
 mod listing;
+mod login;
 mod look;
 pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password, Pathname,
-    RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity,
-    TransferMode, Verb,
+    Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, RangeSetup,
+    RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity, TransferMode, Verb,
 };
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::secure::{self, Asked, Secured};
+use crate::control::secure::{Asked, Secured};
 use crate::error::{Error, Phase};
 use crate::net::connect::{self, Server};
 use crate::net::stream::Stream;
@@ -113,6 +114,10 @@ pub struct Client {
     position: directory::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
+    /// The time it took to connect.
+    connecting: Duration,
+    /// The reply to an `EPSV` that was sent together with `PASS`, and when it arrived.
+    pub(crate) epsv_ahead: Option<(Reply, Instant)>,
 }
 
 impl Client {
@@ -124,6 +129,7 @@ impl Client {
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &mut config, &waiter)?;
+        let connecting = stream.connecting;
         // On a relayed connection, the peer's address is not the server's, or the transport has no
         // address.
         let is_direct = !config.is_relayed();
@@ -177,59 +183,9 @@ impl Client {
             returned_to: None,
             position: directory::Position::default(),
             identity: None,
+            connecting,
+            epsv_ahead: None,
         })
-    }
-
-    /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Refused`] with the server's reply, such as 530 for a wrong name or password, or
-    ///   332 if the server wants an account and the builder has none.
-    /// - [`Error::Argument`] for an empty name or account, an argument that is too long, or CR, LF
-    ///   or NUL in any argument.
-    /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
-    /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
-    pub fn login(
-        &mut self,
-        user: impl AsRef<[u8]>,
-        password: impl AsRef<[u8]>,
-    ) -> Result<(), Error> {
-        self.settle()?;
-        self.close_kept();
-        if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
-            self.protect()?;
-        }
-        let own = user.as_ref();
-        let user = match &self.config.route {
-            Some(route) if route.proxy.is_ftp() => {
-                &secure::by_proxy(&mut self.control, &route.proxy, own)?
-            }
-            _ => own,
-        };
-        let account = self.config.account.as_ref();
-        self.identity = None;
-        secure::login(&mut self.control, user, password.as_ref(), account)?;
-        self.control.logged_in();
-        self.identity = Some(Login::new(self.control.server(), own));
-        self.protect()?;
-        // Some servers list more features after the login.
-        self.features = None;
-        self.position = directory::Position::default();
-        Ok(())
-    }
-
-    /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
-    ///
-    /// For a server that asks for the account at login, use
-    /// [`ClientBuilder::account`](crate::ClientBuilder::account).
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] if the
-    /// account is empty, is too long, or contains CR, LF or NUL.
-    pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
     /// Returns the TLS parameters of the connection; `None` if it is unencrypted.
@@ -483,6 +439,7 @@ impl Client {
         self.make_ready_for(verb)?;
         self.control.quoted();
         self.position.forget();
+        self.epsv_ahead = None;
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,

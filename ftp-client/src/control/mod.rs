@@ -1,6 +1,7 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+pub(crate) mod login;
 mod replies;
 pub(crate) mod secure;
 mod step;
@@ -327,7 +328,7 @@ impl ControlConnection {
         }
         self.await_lag()?;
         self.check_clear()?;
-        self.secrets.clear();
+        self.secrets = lines.iter().flat_map(|(verb, line)| secrets_in(*verb, line)).collect();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);

@@ -328,7 +328,7 @@ const fn is_login(verb: Verb) -> bool {
     matches!(verb, Verb::User | Verb::Pass | Verb::Acct)
 }
 
-fn is_banner(code: ReplyCode) -> bool {
+pub(super) fn is_banner(code: ReplyCode) -> bool {
     matches!(code.value(), 220 | 230)
 }
 

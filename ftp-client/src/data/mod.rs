@@ -39,6 +39,8 @@ pub(crate) struct Agreed {
     /// The address of the data connection; `None` if a proxy or a connector opens the connection.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) announced: Option<AnnouncedHost>,
+    /// Whether the agreement is older than the dialogue that uses it.
+    pub(crate) is_early: bool,
 }
 
 impl Agreed {
@@ -48,12 +50,12 @@ impl Agreed {
             Command::Epsv(epsv) => *epsv,
             _ => EpsvArgument::Default,
         };
-        Self { way: command.verb(), epsv, address: None, announced: None }
+        Self { way: command.verb(), epsv, address: None, announced: None, is_early: false }
     }
 
     /// Returns the attempt to report if the connection fails.
     pub(crate) fn failed(self, error: Error) -> DataAttempt {
-        let Self { way, epsv, address, announced } = self;
+        let Self { way, epsv, address, announced, .. } = self;
         DataAttempt { way, epsv, address, announced, error }
     }
 }

@@ -31,18 +31,20 @@ pub(crate) struct Stream {
     /// An error that was taken from the socket before the first read or write.
     broken: Option<io::Error>,
     tls: Option<Box<Session>>,
+    /// The time it took to connect; for a connection from a proxy or a connector, all its work.
+    pub(crate) connecting: Duration,
 }
 
 impl Stream {
     /// Takes over a TCP socket that does not block.
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket: Box::new(socket), broken: None, tls: None }
+        Self { socket: Box::new(socket), broken: None, tls: None, connecting: Duration::ZERO }
     }
 
     /// Takes over a transport from the caller's connector.
     pub(crate) fn of_any_kind(socket: Box<dyn Transport>) -> io::Result<Self> {
         socket.set_nonblocking()?;
-        Ok(Self { socket, broken: None, tls: None })
+        Ok(Self { socket, broken: None, tls: None, connecting: Duration::ZERO })
     }
 
     /// Takes over a socket that has become writable because the attempt to connect has succeeded or

@@ -97,7 +97,11 @@ fn begin_by(
         secure::refill(client)?;
     }
     let dialogue = TransferSetup::new(command.clone(), client.config.rules).with_mode(mode);
-    let dialogue = shape(dialogue);
+    let mut dialogue = shape(dialogue);
+    if client.epsv_ahead.is_some() {
+        // No other command is left to send together with the verb.
+        dialogue.again();
+    }
     let verb = command.verb();
     let mut setup = Setup {
         client,
@@ -158,8 +162,11 @@ impl Setup<'_> {
             return self.reuse();
         };
         let Prepared { agreed, opening } = prepared;
+        // The server may have closed a port that was agreed on earlier.
+        let is_early = agreed.is_early;
         let opening = match opening {
             Ok(opening) => opening,
+            Err(_) if is_early => return Ok(Tried::Again),
             Err(error) => {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
@@ -174,6 +181,12 @@ impl Setup<'_> {
             one_by_one(self.client);
             return Ok(Tried::Again);
         }
+        if let Err(Error::Refused(_, reply)) = &met
+            && is_early
+            && matches!(reply.code().value(), 425 | 426 | 503)
+        {
+            return Ok(Tried::Again);
+        }
         match met? {
             BeginOutcome::Begun { data, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
@@ -185,6 +198,9 @@ impl Setup<'_> {
             }
             BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
+                if is_early && is_usable {
+                    return Ok(Tried::Again);
+                }
                 Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
             }
         }
@@ -286,13 +302,20 @@ pub(super) fn prepare(
     attempts: &mut Vec<DataAttempt>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
-    let preparation =
-        Preparation { client, dialogue, attempts, agreed: None, opening: None, listening: None };
+    let preparation = Preparation {
+        client,
+        dialogue,
+        attempts,
+        is_early: false,
+        agreed: None,
+        opening: None,
+        listening: None,
+    };
     preparation.run(deadline)
 }
 
 /// Makes the client send one command at a time from now on.
-pub(super) fn one_by_one(client: &mut Client) {
+pub(crate) fn one_by_one(client: &mut Client) {
     trace::note(format_args!("pipelining does not work: sending one command at a time"));
     client.config.rules.pipeline = false;
 }
@@ -301,6 +324,8 @@ struct Preparation<'a> {
     client: &'a mut Client,
     dialogue: &'a mut TransferSetup,
     attempts: &'a mut Vec<DataAttempt>,
+    /// Whether the last reply answers a command that was sent before this dialogue began.
+    is_early: bool,
     agreed: Option<Agreed>,
     opening: Option<Opening>,
     listening: Option<Listening>,
@@ -311,7 +336,8 @@ impl Preparation<'_> {
         let mut is_reusing = false;
         loop {
             let step = self.dialogue.step(&self.client.state);
-            if ends_data(&step) {
+            let ends_data = ends_data(&step);
+            if ends_data {
                 self.client.close_kept();
             }
             match step {
@@ -322,7 +348,15 @@ impl Preparation<'_> {
                     }
                 }
                 SetupStep::Send(command) => {
-                    let reply = self.client.control.request(&command)?;
+                    let early = match ends_data {
+                        true => self.client.take_epsv_ahead(&command),
+                        false => None,
+                    };
+                    self.is_early = early.is_some();
+                    let reply = match early {
+                        Some(reply) => reply,
+                        None => self.client.control.request(&command)?,
+                    };
                     self.hear(&command, reply)?;
                 }
                 SetupStep::SendTogether(commands) => {
@@ -404,6 +438,7 @@ impl Preparation<'_> {
             return heard.map(drop).map_err(|_| Error::Refused(verb, reply));
         }
         let mut agreed = Agreed::by(command);
+        agreed.is_early = self.is_early;
         if let Some(listening) = &self.listening {
             active::explain(verb, listening);
             agreed.address = Some(listening.told);
