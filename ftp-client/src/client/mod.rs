@@ -471,7 +471,8 @@ impl Client {
 
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
-    /// The client waits at most 2 s for the reply, or at most 1 s if it was cancelled. If the
+    /// The client waits at most 2 s for the reply, or at most 1 s if it was cancelled. Over a slow
+    /// network, it does not wait if the last reply can only have answered its own command. If the
     /// server closes the connection without a 221, that also counts as the end of the session.
     ///
     /// # Errors
@@ -483,9 +484,10 @@ impl Client {
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
         self.position.stay();
+        let waits = !self.is_far();
         let answer = self.settle().and_then(|()| {
             self.close_kept();
-            self.control.say_good_bye()
+            self.control.say_good_bye(waits)
         });
         self.control.say_end();
         match answer {

@@ -280,12 +280,16 @@ impl ControlConnection {
     }
 
     /// Sends `QUIT`, and waits a short time for the reply. Any reply but a 221 shows that replies
-    /// were out of step, unless the last one before can only have answered its own command.
-    pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
+    /// were out of step, unless the last one before can only have answered its own command; then the
+    /// client need not wait.
+    pub(crate) fn say_good_bye(&mut self, waits: bool) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
         let deadline = self.deadline(limit, Phase::Reply(None));
         let is_proved = self.step.is_proved();
         let sent = self.send(Verb::Quit, b"QUIT\r\n", deadline);
+        if is_proved && !waits {
+            return sent;
+        }
         match sent.and_then(|()| self.final_reply(deadline)) {
             Ok(_) if self.step.is_proved() => Ok(()),
             Ok(_) | Err(Error::Desynchronised | Error::Unexpected(..)) if is_proved => Ok(()),

@@ -343,3 +343,30 @@ fn a_raw_command_gives_up_the_early_port() {
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
 }
+
+#[test]
+fn the_end_of_a_session_is_awaited_only_if_it_proves_something_cl_13() {
+    for is_proved in [true, false] {
+        let server = Scripts::one(move |mut peer| {
+            let_in(&mut peer);
+            send_a(&mut peer);
+            if is_proved {
+                peer.answer("SIZE a", "213 5");
+            }
+            peer.expect("QUIT");
+            match is_proved {
+                // The client has gone without an answer.
+                true => peer.expect_end(),
+                // This would be the reply to a command before.
+                false => peer.reply("550 no such file"),
+            }
+        });
+        let mut client = server.log_in();
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+        if is_proved {
+            assert_eq!(client.size("a").unwrap(), Some(5));
+        }
+        assert_eq!(client.quit().is_ok(), is_proved);
+        server.end();
+    }
+}
