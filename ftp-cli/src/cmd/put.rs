@@ -74,7 +74,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let sessions = Sessions::new(options, stdio, &cleanup)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    if locals.len() == 1 && !settings.may_skip() {
+        sessions.expect_transfer(representation);
+    }
     let board = Board::new(when, stdio, items.len(), total(&items));
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));

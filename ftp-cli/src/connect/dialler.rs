@@ -14,7 +14,7 @@ use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, ParseErrorKind, Phase,
     Proxy, Timeouts,
 };
-use ftp_proto::{AddressClass, FtpUrl, Scheme};
+use ftp_proto::{AddressClass, FtpUrl, RepresentationType, Scheme};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::tls_options::{self, TlsOptions};
@@ -197,6 +197,11 @@ impl Dialler {
     /// Returns the remaining time of the run, if it is limited.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Announces that a transfer of this type follows each login.
+    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
+        self.builder = self.builder.clone().first_transfer(representation);
     }
 
     /// Makes signals cancel the client.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{
     Attempt, Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat, Upcoming,
 };
-use ftp_proto::{FtpUrl, Scheme};
+use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
@@ -105,6 +105,12 @@ impl<'a> Sessions<'a> {
         let known = Arc::clone(&self.known);
         let pools = Arc::clone(&self.pools);
         Self { options: self.options, dialler, messages, pools, open: Vec::new(), finder, known }
+    }
+
+    /// Announces that a transfer of this type follows the login of each new connection to a server
+    /// that was not used yet.
+    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
+        Arc::make_mut(&mut self.dialler).expect_transfer(representation);
     }
 
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to

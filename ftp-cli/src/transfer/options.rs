@@ -154,11 +154,16 @@ impl TransferOptions {
     /// Returns whether there is only one connection, and each download sends only `RETR`, and
     /// possibly `SIZE` after it. Several such downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
-        let selects = self.selection.needs_time() || self.selection.needs_size();
-        let asks = self.resume || self.preserve || self.newer || selects;
         let verifies = matches!(self.verify, Verify::Hash);
         let is_single = self.jobs == 1 && self.segments == 1;
-        is_single && !(asks || verifies || self.removes_source || self.no_clobber)
+        is_single && !(self.may_skip() || self.preserve || verifies)
+    }
+
+    /// Returns whether a file may be skipped, depending on the facts of both sides.
+    pub(crate) fn may_skip(&self) -> bool {
+        let selects = self.selection.needs_time() || self.selection.needs_size();
+        let compares = self.resume || self.newer || self.if_changed || self.no_clobber;
+        selects || compares || self.removes_source
     }
 
     /// Returns how the server stores an upload.

@@ -77,6 +77,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
+    if let [item] = items.as_slice()
+        && !settings.may_skip()
+    {
+        sessions.expect_transfer(item.representation);
+    }
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
