@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, EpsvArgument, Extended, Mode, Password, Reply, ReplyCode, Severity};
+use ftp_proto::{
+    Command, EpsvArgument, Extended, Features, Mode, Password, Pathname, Reply, ReplyCode,
+    RepresentationType, Severity,
+};
 
 use super::Client;
 use super::builder::Login;
@@ -55,7 +58,7 @@ impl Client {
             _ => own,
         };
         let account = self.config.account.as_ref();
-        (self.identity, self.epsv_ahead) = (None, None);
+        (self.identity, self.epsv_ahead, self.takes_several) = (None, None, false);
         let ahead = self.commands_ahead();
         let logged_in = login::login(&mut self.control, user, password, account, &ahead);
         if let Err(Error::Desynchronised) = logged_in
@@ -108,6 +111,7 @@ impl Client {
 
     /// Takes the replies to the commands that were sent together with `PASS`.
     fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
+        self.takes_several = !replies.is_empty();
         for (command, reply) in commands.iter().zip(replies) {
             match (command, &mut self.secured) {
                 (Command::Type(_), _) => {
@@ -131,6 +135,25 @@ impl Client {
         let (reply, heard) = self.epsv_ahead.take()?;
         let is_same = *command == Command::Epsv(EpsvArgument::Default);
         (is_same && heard.elapsed() < FRESH).then_some(reply)
+    }
+
+    /// Sends `SIZE` and `MDTM` in one write if the server is far away and has answered several
+    /// commands in order. [`size`](Self::size) and [`modified`](Self::modified) then read the
+    /// replies.
+    pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !self.takes_several || !is_image || self.needs_agreement(path) {
+            return Ok(());
+        }
+        let path = Pathname::new(path)?;
+        self.make_ready()?;
+        self.come_back()?;
+        self.send_ahead(vec![Command::Size(path.clone()), Command::Mdtm(path)])
+    }
+
+    /// Takes over the features that another connection of the same login has listed.
+    pub(crate) fn know_features(&mut self, features: &Features) {
+        self.features.get_or_insert_with(|| features.clone());
     }
 
     /// Connects again, to send one command at a time.

@@ -118,6 +118,8 @@ pub struct Client {
     connecting: Duration,
     /// The reply to an `EPSV` that was sent together with `PASS`, and when it arrived.
     pub(crate) epsv_ahead: Option<(Reply, Instant)>,
+    /// Whether the server is far away, and has answered the commands sent together with `PASS`.
+    takes_several: bool,
 }
 
 impl Client {
@@ -185,6 +187,7 @@ impl Client {
             identity: None,
             connecting,
             epsv_ahead: None,
+            takes_several: false,
         })
     }
 

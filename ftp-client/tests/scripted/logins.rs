@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ftp_client::{
-    Client, ClientBuilder, Connector, Error, Extended, Mode, Purpose, RawCommand,
-    RepresentationType, Target, Transport, Verb,
+    Client, ClientBuilder, Connector, Error, Extended, FileOptions, Get, Mode, Place, Pool,
+    Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
 };
 
 use crate::peer::{Peer, get, timeouts};
@@ -367,6 +367,32 @@ fn the_end_of_a_session_is_awaited_only_if_it_proves_something_cl_13() {
             assert_eq!(client.size("a").unwrap(), Some(5));
         }
         assert_eq!(client.quit().is_ok(), is_proved);
+        server.end();
+    }
+}
+
+#[test]
+fn a_far_server_that_takes_several_commands_is_asked_for_size_and_time_together() {
+    let local = tempfile::tempdir().unwrap();
+    for answers in [["213 5", "213 20200101000000"], ["550 no", "213 20200101000000"]] {
+        let server = Scripts::one(move |mut peer| {
+            let_in(&mut peer);
+            // A refused answer does not shift the other.
+            peer.expect_together(&["SIZE a", "MDTM a"]);
+            answers.iter().for_each(|answer| peer.reply(answer));
+            send_a(&mut peer);
+            peer.drain();
+        });
+        let pool = Pool::new(|| {
+            let mut client = server.connect();
+            client.login("u", "p").map(|()| client)
+        });
+        let options = FileOptions::new().verify(Verify::None);
+        let target = local.path().join("a");
+        let mut job = Get::new(Place::at("a"), Sink::Path(&target), &options);
+        job.attempt_over(&pool, 2, &()).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"hello");
+        drop((job, pool));
         server.end();
     }
 }
