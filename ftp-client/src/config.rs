@@ -6,6 +6,7 @@ use std::time::Duration;
 use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
 
 use crate::error::Error;
+use crate::event::Counts;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::stream::SharedConnector;
 use crate::net::wait::Canceller;
@@ -101,6 +102,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// The type of the passive transfer that follows the login, if one does.
     pub(crate) first_transfer: Option<RepresentationType>,
+    pub(crate) counts: Counts,
 }
 
 impl Config {
@@ -176,6 +178,7 @@ impl Default for Config {
             reuse_data: false,
             tls: None,
             first_transfer: None,
+            counts: Counts::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

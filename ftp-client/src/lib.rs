@@ -277,7 +277,7 @@ pub use error::{
     AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
     Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
 };
-pub use event::{Event, Observer};
+pub use event::{Counts, Event, Observer};
 pub use file::begin::{Left, Sink};
 pub use file::checksum::Checksum;
 pub use file::evidence::{Resume, Why};

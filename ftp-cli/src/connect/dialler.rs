@@ -252,7 +252,7 @@ impl Dialler {
             messages.say_if(options.is_verbose(), note);
         }
         let is_plain = self.protection.of(url)?.is_none();
-        let mut builder = self.builder_for(url, &way)?;
+        let mut builder = self.builder_for(url, &way)?.counts(&messages.usage().counts);
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }

@@ -297,6 +297,7 @@ impl<'a> Sessions<'a> {
         let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
         for pool in pools.iter().filter(|_| is_orderly) {
             self.messages.replies().note_quit(&pool.quit());
+            self.messages.usage().note_allowed(pool.allowed());
         }
     }
 }

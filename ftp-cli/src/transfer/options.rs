@@ -337,6 +337,7 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
+        self.messages.usage().add(1, done.bytes);
         let mut moved = display::transferred(done.bytes, done.duration);
         if done.resumed > 0 {
             let before = display::size(done.resumed);

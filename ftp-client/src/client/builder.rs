@@ -12,6 +12,7 @@ use ftp_proto::{
 use super::Client;
 use crate::config::{Config, Family, Timeouts};
 use crate::error::Error;
+use crate::event::Counts;
 use crate::net::connect::Server;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::stream::{Connector, SharedConnector};
@@ -273,6 +274,12 @@ impl ClientBuilder {
     /// Like a password, it stays out of logs and `Debug`.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
         self.config.account = Some(Password(account.into()));
+        self
+    }
+
+    /// Sets where to count round trips and connections, together with other clients.
+    pub fn counts(mut self, counts: &Counts) -> Self {
+        self.config.counts = counts.clone();
         self
     }
 

@@ -45,6 +45,7 @@ impl Client {
         user: impl AsRef<[u8]>,
         password: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
+        let began = Instant::now();
         let (own, password) = (user.as_ref(), password.as_ref());
         self.settle()?;
         self.close_kept();
@@ -69,7 +70,10 @@ impl Client {
         }
         match logged_in? {
             LoggedIn::InOrder(replies) => self.take_ahead(&ahead.commands, replies)?,
-            LoggedIn::OutOfOrder => one_by_one(self),
+            LoggedIn::OutOfOrder => {
+                self.config.counts.note_out_of_order();
+                one_by_one(self);
+            }
         }
         self.control.logged_in();
         self.identity = Some(Login::new(self.control.server(), own));
@@ -77,6 +81,8 @@ impl Client {
         // Some servers list more features after the login.
         self.features = None;
         self.position = Position::default();
+        self.login_time = began.elapsed();
+        self.config.counts.note_login(self.login_time());
         Ok(())
     }
 
@@ -175,5 +181,10 @@ impl Client {
     /// Returns the time of a round trip to the server, measured when the client connected.
     pub(crate) const fn round_trip(&self) -> Duration {
         self.connecting
+    }
+
+    /// Returns the duration of the last successful login.
+    pub(crate) const fn login_time(&self) -> Duration {
+        self.login_time
     }
 }

@@ -114,8 +114,9 @@ pub struct Client {
     position: directory::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
-    /// The time it took to connect.
+    /// The time it took to connect, and to log in.
     connecting: Duration,
+    login_time: Duration,
     /// The reply to an `EPSV` that was sent together with `PASS`, and when it arrived.
     pub(crate) epsv_ahead: Option<(Reply, Instant)>,
     /// Whether the server is far away, and has answered the commands sent together with `PASS`.
@@ -132,13 +133,16 @@ impl Client {
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &mut config, &waiter)?;
         let connecting = stream.connecting;
+        config.counts.add_connection(connecting);
         // On a relayed connection, the peer's address is not the server's, or the transport has no
         // address.
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
         let reply_limit = config.timeouts.reply;
-        let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let counts = config.counts.clone();
+        let mut control =
+            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts);
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
@@ -186,6 +190,7 @@ impl Client {
             position: directory::Position::default(),
             identity: None,
             connecting,
+            login_time: Duration::ZERO,
             epsv_ahead: None,
             takes_several: false,
         })

@@ -21,6 +21,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
+use crate::event::Counts;
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
@@ -58,6 +59,7 @@ pub(crate) struct ControlConnection {
     waiter: Waiter,
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
+    counts: Counts,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -71,6 +73,7 @@ impl ControlConnection {
         addresses: Option<(SocketAddr, SocketAddr)>,
         reply_limit: Duration,
         waiter: Waiter,
+        counts: Counts,
     ) -> Self {
         Self {
             stream: Some(stream),
@@ -87,6 +90,7 @@ impl ControlConnection {
             reply_limit,
             waiter,
             takes_bytes: false,
+            counts,
         }
     }
 
@@ -243,6 +247,7 @@ impl ControlConnection {
 
     /// Reads the server's greeting. A 120 announces another reply.
     pub(crate) fn greeting(&mut self, limit: Duration) -> Result<Reply, Error> {
+        self.counts.add_round_trip();
         let deadline = self.deadline(limit, Phase::Greeting);
         loop {
             let reply = self.read_reply(deadline)?;
@@ -290,6 +295,7 @@ impl ControlConnection {
         if is_proved && !waits {
             return sent;
         }
+        self.counts.add_round_trip();
         match sent.and_then(|()| self.final_reply(deadline)) {
             Ok(_) if self.step.is_proved() => Ok(()),
             Ok(_) | Err(Error::Desynchronised | Error::Unexpected(..)) if is_proved => Ok(()),
@@ -313,6 +319,9 @@ impl ControlConnection {
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
+        if verb != Verb::Quit {
+            self.counts.add_round_trip();
+        }
         self.outstanding = Some((verb, Exchange::new(verb)));
         Ok(())
     }
@@ -340,6 +349,7 @@ impl ControlConnection {
             bytes.extend_from_slice(&line);
         }
         self.write(&bytes, deadline)?;
+        self.counts.add_round_trip();
         self.following = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
         self.outstanding = self.following.pop_front();
         Ok(())
@@ -366,6 +376,7 @@ impl ControlConnection {
             commands.iter().map(|command| (command.verb(), Exchange::new(command.verb())));
         self.following.extend(following);
         if self.outstanding.is_none() {
+            self.counts.add_round_trip();
             self.outstanding = self.following.pop_front();
         }
         Ok(())

@@ -184,6 +184,7 @@ impl ControlConnection {
         session: Session,
         deadline: Deadline,
     ) -> Result<&Session, Error> {
+        self.counts.add_round_trip();
         if let Err(error) = self.shake_hands(session, deadline) {
             self.close();
             return Err(error);

@@ -202,6 +202,7 @@ pub(crate) fn begin(
     place: &PassiveAddress,
 ) -> Result<Opening, Error> {
     let port = place.port;
+    config.counts.add_round_trip();
     if port < FIRST_FREE_PORT && !config.allow_low_ports {
         return Err(Error::Unsupported("a data port below 1024"));
     }

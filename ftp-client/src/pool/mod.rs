@@ -272,6 +272,13 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         }
     }
 
+    /// Returns the number of connections that the server allows at once, or `None` if it has
+    /// refused none while others were open.
+    #[must_use]
+    pub fn allowed(&self) -> Option<usize> {
+        self.shared.lock().admission.allowed()
+    }
+
     /// Ends the sessions of all idle connections with `QUIT`.
     ///
     /// # Errors

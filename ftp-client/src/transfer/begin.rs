@@ -287,6 +287,9 @@ fn shake_hands(
 ) -> Result<(), Error> {
     let began = Instant::now();
     secure::secure(client, verb, data, ended)?;
+    if data.session().is_some() {
+        client.config.counts.add_round_trip();
+    }
     match data.session() {
         Some(session) if !session.is_resumed() => secure::look(client, verb, data, ended, began),
         _ => Ok(()),

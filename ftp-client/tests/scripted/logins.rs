@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ftp_client::{
-    Client, ClientBuilder, Connector, Error, Extended, FileOptions, Get, Mode, Place, Pool,
+    Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
     Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
 };
 
@@ -148,7 +148,10 @@ fn a_right_password_is_not_refused_by_a_server_that_answers_out_of_order_cl_14()
             peer.image_epsv();
             send_a(&mut peer);
         });
-        let mut client = server.log_in();
+        let counts = Counts::default();
+        let mut client = builder().counts(&counts).connector(Far).connect(&server.host).unwrap();
+        client.login("u", "p").unwrap();
+        assert!(counts.is_out_of_order(), "{replies}");
         assert_eq!(get(&mut client).unwrap(), b"hello", "{replies}");
         server.end();
     }
@@ -393,6 +396,33 @@ fn a_far_server_that_takes_several_commands_is_asked_for_size_and_time_together(
         job.attempt_over(&pool, 2, &()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"hello");
         drop((job, pool));
+        server.end();
+    }
+}
+
+#[test]
+fn round_trips_and_connections_are_counted() {
+    for is_proved in [true, false] {
+        let server = Scripts::one(move |mut peer| {
+            let_in(&mut peer);
+            send_a(&mut peer);
+            if is_proved {
+                peer.answer("SIZE a", "213 5");
+            }
+            peer.answer("QUIT", "221 bye");
+        });
+        let counts = Counts::default();
+        let mut client = builder().counts(&counts).connector(Far).connect(&server.host).unwrap();
+        client.login("u", "p").unwrap();
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+        if is_proved {
+            assert_eq!(client.size("a").unwrap(), Some(5));
+        }
+        client.quit().unwrap();
+        // Connecting, greeting, USER, PASS, RETR, the data connection, and SIZE or QUIT.
+        assert_eq!((counts.connections(), counts.round_trips()), (1, 7), "{is_proved}");
+        assert!(counts.latency() >= ROUND_TRIP && counts.login() > Duration::ZERO);
+        assert!(!counts.is_out_of_order());
         server.end();
     }
 }
