@@ -112,18 +112,19 @@ fn send_with(
     let (at, is_in_order) = judge(replies.iter().map(Reply::code), commands.len());
     let is_whole = replies.len() == commands.len();
     let reply = replies.remove(at);
-    if !is_in_order {
-        trace::note(format_args!("replies out of order: sending one command at a time"));
-        return Ok((reply, LoggedIn::OutOfOrder));
-    }
     if !is_whole {
-        trace::note(format_args!("no reply to the commands sent together with PASS"));
+        trace::note(format_args!("no reply to some of the commands sent together with PASS"));
         match reply.code().severity() {
-            Severity::Completion => control.expect_dropped()?,
+            Severity::Completion if is_in_order => control.expect_dropped()?,
+            Severity::Completion => return Err(control.out_of_step(None, reply)),
             // The missing replies may still arrive.
             _ => control.close(),
         }
         replies.clear();
+    }
+    if !is_in_order {
+        trace::note(format_args!("replies out of order: sending one command at a time"));
+        return Ok((reply, LoggedIn::OutOfOrder));
     }
     Ok((reply, LoggedIn::InOrder(replies)))
 }
@@ -188,10 +189,7 @@ impl ControlConnection {
         let reply = self.request(&Command::Pwd)?;
         match reply.code() {
             ReplyCode::PATHNAME => Ok(()),
-            _ => {
-                self.close();
-                Err(Error::Desynchronised)
-            }
+            _ => Err(self.out_of_step(None, reply)),
         }
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use ftp_client::{
     Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
-    Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
+    Purpose, RawCommand, RepresentationType, Sink, Target, Timeouts, Transport, Verb, Verify,
 };
+use ftp_tests::port::OwnPort;
+use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, get, timeouts};
 
@@ -245,6 +247,23 @@ fn a_server_that_fails_with_several_commands_gets_one_at_a_time_cl_14() {
 }
 
 #[test]
+fn replies_that_are_out_of_order_and_incomplete_end_the_connection() {
+    patiently(Duration::from_millis(300), |reply| {
+        let script: Script = Box::new(|mut peer| {
+            peer.expect_together(&FLIGHT);
+            peer.reply("530 first\r\n230 in");
+            peer.expect_end();
+        });
+        let server = Scripts::start(vec![script, Box::new(one_by_one)]);
+        let builder = builder().timeouts(Timeouts { reply, ..timeouts() });
+        let mut client = builder.connector(Far).connect(&server.host).unwrap();
+        client.login("u", "p").unwrap();
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+        server.end();
+    });
+}
+
+#[test]
 fn a_banner_after_the_login_is_not_the_reply_to_type() {
     let server = Scripts::one(|mut peer| {
         peer.expect_together(&FLIGHT);
@@ -300,11 +319,15 @@ fn a_refused_type_is_asked_again() {
 fn an_early_port_that_is_closed_by_now_costs_no_attempt_cl_14() {
     // The client could still use PASV after the new EPSV.
     for is_refused in [false, true] {
+        let closed = OwnPort::claim_closed();
+        let port = closed.number();
         let server = Scripts::one(move |mut peer| {
-            let_in(&mut peer);
-            match is_refused {
-                false => drop(peer.listen()),
-                true => peer.answer("RETR a", "425 no data connection"),
+            if is_refused {
+                let_in(&mut peer);
+                peer.answer("RETR a", "425 no data connection");
+            } else {
+                peer.expect_together(&FLIGHT);
+                peer.send(format!("230 in\r\n200 ok\r\n229 (|||{port}|)\r\n"));
             }
             peer.epsv();
             send_a(&mut peer);
