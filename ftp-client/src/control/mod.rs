@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
@@ -23,6 +23,7 @@ use crate::error::{Error, Phase};
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
+use crate::pool::growth::Pace;
 use crate::security::TlsError;
 use crate::trace;
 use step::Step;
@@ -57,6 +58,12 @@ pub(crate) struct ControlConnection {
     waiter: Waiter,
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
+    /// When the connection was opened, and how long it took from then until the login.
+    opened: Instant,
+    login: Option<Duration>,
+    /// When a single command was sent whose reply is due, and the shortest time to such a reply.
+    sent: Option<Instant>,
+    round_trip: Option<Duration>,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -86,6 +93,10 @@ impl ControlConnection {
             reply_limit,
             waiter,
             takes_bytes: false,
+            opened: Instant::now(),
+            login: None,
+            sent: None,
+            round_trip: None,
         }
     }
 
@@ -111,6 +122,11 @@ impl ControlConnection {
     /// Returns the local address and the server's address; `None` if the connection is relayed.
     pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses
+    }
+
+    /// Keeps a connection that was made in an [`attempt`](crate::net::wait::attempt).
+    pub(crate) fn keep(&mut self) {
+        self.waiter.keep();
     }
 
     /// Returns the waiter that limits every wait of this client.
@@ -218,8 +234,16 @@ impl ControlConnection {
     }
 
     /// Records that the login has succeeded. Some servers send a banner after it.
-    pub(crate) const fn logged_in(&mut self) {
+    pub(crate) fn logged_in(&mut self) {
         self.step.log_in();
+        self.login.get_or_insert(self.opened.elapsed());
+    }
+
+    /// Returns what this connection has shown of the way to the server; `None` before the login.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let round_trip = self.round_trip?;
+        // The connection was opened a round trip after the attempt.
+        self.login.map(|login| Pace { round_trip, login: login + round_trip })
     }
 
     /// Records that a raw command was sent, whose effect a new connection would not have.
@@ -308,6 +332,7 @@ impl ControlConnection {
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
+        self.sent = Some(Instant::now());
         self.outstanding = Some((verb, Exchange::new(verb)));
         Ok(())
     }
