@@ -295,6 +295,7 @@ pub use listing::{
 pub use net::proxy::Proxy;
 pub use net::stream::{Connector, Purpose, Target};
 pub use net::wait::{Canceller, Transport};
+pub use pool::crew::{Worker, work};
 pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
 pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.

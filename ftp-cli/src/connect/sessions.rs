@@ -262,9 +262,14 @@ impl<'a> Sessions<'a> {
         self.credentials(url).map(|credentials| credentials.user)
     }
 
-    /// Returns whether there is a connection to the server of `url`.
-    pub(crate) fn is_open(&self, url: &FtpUrl) -> bool {
-        self.open.iter().any(|(open, _)| open.is_of(url))
+    /// Returns the open connection to the server of `url`.
+    pub(crate) fn open_client(&self, url: &FtpUrl) -> Option<&Client> {
+        self.open.iter().find(|(open, _)| open.is_of(url)).map(|(_, client)| &**client)
+    }
+
+    /// Returns the connection that was opened last.
+    pub(crate) fn any_client(&self) -> Option<&Client> {
+        self.open.last().map(|(_, client)| &**client)
     }
 
     /// Closes the failed connection to the server of `url` without QUIT. Callers leave it open

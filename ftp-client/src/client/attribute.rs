@@ -205,7 +205,7 @@ impl Client {
         &mut self,
         times: impl IntoIterator<Item = (P, TimeVal)>,
     ) -> Result<(), Error> {
-        if !self.config.reuse_data || !self.plan.is_open() || self.control.is_outstanding() {
+        if !self.reuses || !self.plan.is_open() || self.control.is_outstanding() {
             return Ok(());
         }
         self.come_back()?;

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::login::{self, Ahead, LoggedIn};
 use crate::control::secure::Secured;
 use crate::error::Error;
+use crate::pool::growth::Pace;
 use crate::trace;
 use crate::transfer::one_by_one;
 
@@ -82,7 +83,7 @@ impl Client {
         self.features = None;
         self.position = Position::default();
         self.login_time = began.elapsed();
-        self.config.counts.note_login(self.login_time());
+        self.config.counts.note_login(self.login_time);
         Ok(())
     }
 
@@ -183,8 +184,9 @@ impl Client {
         self.connecting
     }
 
-    /// Returns the duration of the last successful login.
-    pub(crate) const fn login_time(&self) -> Duration {
-        self.login_time
+    /// Returns what the connection has shown of the server; `None` before the login.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let reply = self.control.quickest_reply().filter(|_| self.identity.is_some())?;
+        Some(Pace { reply, login: self.connecting + self.login_time })
     }
 }

@@ -86,6 +86,8 @@ pub struct Client {
     /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: Plan,
     welcome: Reply,
+    /// Whether transfers use one data connection if the server offers mode B.
+    pub(crate) reuses: bool,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
     /// The type for later transfers.
@@ -163,9 +165,11 @@ impl Client {
                 Asked::Plaintext(reply) => tls_refusal = Some(reply),
             }
         }
+        let reuses = config.reuse_data;
         Ok(Self {
             control,
             config,
+            reuses,
             state: ServerState::default(),
             abandoned: None,
             kept: None,

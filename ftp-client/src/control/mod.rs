@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
@@ -60,6 +60,9 @@ pub(crate) struct ControlConnection {
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
     counts: Counts,
+    /// When a single command was sent whose reply is due, and the shortest time to such a reply.
+    sent: Option<Instant>,
+    quickest: Option<Duration>,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -91,6 +94,8 @@ impl ControlConnection {
             waiter,
             takes_bytes: false,
             counts,
+            sent: None,
+            quickest: None,
         }
     }
 
@@ -116,6 +121,11 @@ impl ControlConnection {
     /// Returns the local address and the server's address; `None` if the connection is relayed.
     pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses
+    }
+
+    /// Keeps a connection that was made in an [`attempt`](crate::net::wait::attempt).
+    pub(crate) fn keep(&mut self) {
+        self.waiter.keep();
     }
 
     /// Returns the waiter that limits every wait of this client.
@@ -227,6 +237,11 @@ impl ControlConnection {
         self.step.log_in();
     }
 
+    /// Returns the shortest time from a command to its reply.
+    pub(crate) const fn quickest_reply(&self) -> Option<Duration> {
+        self.quickest
+    }
+
     /// Records that a raw command was sent, whose effect a new connection would not have.
     pub(crate) const fn quoted(&mut self) {
         self.step.quote();
@@ -322,6 +337,7 @@ impl ControlConnection {
         if verb != Verb::Quit {
             self.counts.add_round_trip();
         }
+        self.sent = Some(Instant::now());
         self.outstanding = Some((verb, Exchange::new(verb)));
         Ok(())
     }

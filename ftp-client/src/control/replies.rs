@@ -197,8 +197,11 @@ impl ControlConnection {
     }
 
     pub(super) fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        // A reply that is there already may answer an earlier command.
+        let sent = self.sent.take().filter(|_| self.decoder.is_clear());
         loop {
             if let Some(reply) = self.decode()? {
+                self.quickest = self.quickest.into_iter().chain(sent.map(|at| at.elapsed())).min();
                 return Ok(reply);
             }
             match self.wait(deadline) {

@@ -26,10 +26,12 @@ use super::names::{Relation, ShownNames};
 use super::path::join;
 use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
+use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
 use crate::event::Observer;
 use crate::file::checksum::Checksum;
+use crate::file::evidence::Resume;
 
 /// Result of a copy.
 #[derive(Debug)]
@@ -136,13 +138,34 @@ impl Copier<'_> {
         }
     }
 
-    /// Announces the copies from `number` on. With `--reuse-data`, the client requests several
-    /// downloads at once, and each upload before the previous upload is confirmed.
-    pub(crate) fn plan(&mut self, plan: &Plan, number: usize) {
+    /// Announces the copy `number` and the `ahead` copies that follow it. With `--reuse-data`, the
+    /// client requests several downloads at once, and each upload before the previous upload is
+    /// confirmed.
+    pub(crate) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
         match self {
-            Self::Down(down) => down.plan(plan, number),
-            Self::Up(up) => up.plan(plan, number + 1),
+            Self::Down(down) => down.plan(plan, number, ahead),
+            Self::Up(up) => up.plan(plan, number + 1, ahead),
             Self::Across(_) => {}
+        }
+    }
+
+    /// Returns whether announced copies are requested ahead, as far as known.
+    pub(crate) fn goes_ahead(&self) -> bool {
+        match self {
+            Self::Down(Down { resume, .. }) => {
+                *resume == Resume::Own && self.client().is_some_and(Client::goes_ahead)
+            }
+            Self::Up(up) => up.goes_ahead(),
+            Self::Across(_) => false,
+        }
+    }
+
+    /// Returns the open connection.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match self {
+            Self::Down(Down { from: far, .. })
+            | Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. }) => far.hand.open(),
         }
     }
 
@@ -333,8 +356,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Sends QUIT.
-    pub(crate) fn quit(self, failure: Option<&TreeFault>) {
+    /// Sends QUIT on open connections.
+    pub(crate) fn quit(&mut self, failure: Option<&TreeFault>) {
         match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
                 far.hand.end(failure);

@@ -47,7 +47,7 @@ pub(crate) struct Up<'a> {
 /// The upload that is requested before the current one is confirmed.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    is_on: bool,
+    pub(super) is_on: bool,
     /// Directory and name of the copy that follows the current one.
     following: Option<(Vec<u8>, Vec<u8>)>,
     /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
@@ -83,9 +83,14 @@ const ROW: usize = 32;
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
-    /// Announces the copy `next`, which follows the current one.
-    pub(super) fn plan(&mut self, plan: &Plan, next: usize) {
-        let goes_ahead = self.ahead.is_on && !next.is_multiple_of(ROW);
+    /// Returns whether uploads are requested ahead, as far as known.
+    pub(super) fn goes_ahead(&self) -> bool {
+        self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
+    }
+
+    /// Announces the copy `next`, if it is among the `ahead` copies that follow the current one.
+    pub(super) fn plan(&mut self, plan: &Plan, next: usize, ahead: usize) {
+        let goes_ahead = ahead > 0 && !next.is_multiple_of(ROW) && self.goes_ahead();
         let copy = plan.apart().get(next).filter(|_| goes_ahead);
         self.ahead.following = copy.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;

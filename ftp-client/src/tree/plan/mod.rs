@@ -35,6 +35,12 @@ const DEPTH: usize = 128;
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
 
+/// Largest size of a small file in bytes.
+const SMALL: u64 = 256 << 10;
+
+/// Up to this number of small files, each has a data connection of its own.
+const FEW: usize = 7;
+
 /// What decides a plan.
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
@@ -249,6 +255,13 @@ impl Plan {
             }
             false => self.is_withheld = true,
         }
+    }
+
+    /// Returns whether enough small files are copied for one data connection for all of them to save
+    /// time, where a server offers that.
+    pub(crate) fn has_small_files(&self) -> bool {
+        let small = |copy: &&PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
+        self.apart().iter().filter(small).nth(FEW).is_some()
     }
 
     /// Returns the copies without twins, which jobs can make in parallel.
