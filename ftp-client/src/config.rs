@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
 
+use crate::client::flight::FlightTest;
 use crate::error::Error;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::stream::SharedConnector;
@@ -99,6 +100,7 @@ pub(crate) struct Config {
     /// Whether several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
+    pub(crate) flights: FlightTest,
 }
 
 impl Config {
@@ -173,6 +175,7 @@ impl Default for Config {
             compress: false,
             reuse_data: false,
             tls: None,
+            flights: FlightTest::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

@@ -5,6 +5,7 @@ mod attribute;
 pub(crate) mod builder;
 mod digest;
 mod directory;
+pub(crate) mod flight;
 pub(crate) mod get_put;
 mod listing;
 mod look;
@@ -103,6 +104,8 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// Whether the server has answered commands that were sent in one write.
+    is_orderly: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
@@ -171,6 +174,7 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            is_orderly: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
@@ -583,10 +587,16 @@ impl Client {
         if self.control.is_in_doubt() {
             return Err(self.control.out_of_step(Some(Verb::Pwd), reply));
         }
+        self.check_directory(&reply)
+    }
+
+    /// Fails if the reply to `PWD` shows another directory than the one that the last `CWD` led back
+    /// to.
+    fn check_directory(&mut self, reply: &Reply) -> Result<(), Error> {
         let here = self.returned_to.take();
         match here.zip(Pathname::parse_quoted(reply.text()).ok()) {
             Some((here, shown)) if here != shown => {
-                Err(self.control.out_of_step(Some(Verb::Cwd), reply))
+                Err(self.control.out_of_step(Some(Verb::Cwd), reply.clone()))
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 
 mod replies;
 pub(crate) mod secure;
-mod step;
+pub(crate) mod step;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

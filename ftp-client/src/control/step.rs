@@ -315,6 +315,12 @@ fn is_own(verb: Verb, code: ReplyCode) -> bool {
     owners(code).is_some_and(|verbs| verbs.contains(&verb))
 }
 
+/// Returns whether a final reply can be the answer to a command of a flight, in which every reply
+/// must be in its place: a success has the code of its command.
+pub(crate) fn is_in_place(verb: Verb, code: ReplyCode) -> bool {
+    code.severity() != Severity::Completion || is_own(verb, code) || !QUESTIONS.contains(&verb)
+}
+
 /// Returns whether replies must be in step before a command is sent.
 pub(super) fn needs_proof(verb: Verb) -> bool {
     UNPROVED.contains(&verb) || matches!(verb, Verb::Other(_))

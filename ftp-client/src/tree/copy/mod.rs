@@ -216,6 +216,30 @@ impl Copier<'_> {
         }
     }
 
+    /// Removes files of one directory of the target together. Returns the result for each, or
+    /// nothing if none was removed, so that each needs its own call of [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the connection. Any of the files may have been removed then, which
+    /// [`lose_removal`](Self::lose_removal) notes for each.
+    pub(crate) fn remove_together(
+        &mut self,
+        files: &[&Removal],
+    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+        match self {
+            Self::Down(_) => Ok(Vec::new()),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
+        }
+    }
+
+    /// Notes for later attempts that an object may have been removed.
+    pub(crate) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
+        if let Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) = self {
+            to.lose_removal(removal, repeat);
+        }
+    }
+
     /// Removes a file from the directory at `path` of the source, if the target provably has the
     /// same file. `copied` describes the copy that this run made; `None` means that the planner
     /// found the two files equal. `repeat` remembers earlier attempts.
