@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, TimeVal, Verb};
+use ftp_proto::{
+    Command, EpsvArgument, Pathname, Reply, ReplyCode, RepresentationType, SetupStep, Severity,
+    TimeVal, TransferMode, TransferSetup, Verb,
+};
 
 use super::Client;
+use crate::control::Answers;
 use crate::control::step::is_in_place;
 use crate::error::{Error, Phase};
 use crate::trace;
@@ -139,6 +143,72 @@ impl Client {
         Ok(Some(replies))
     }
 
+    /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
+    /// modification time, and for the port of the next upload. The calls that follow
+    /// ([`size`](Self::size), [`set_modified`](Self::set_modified), [`store`](Self::store)) then
+    /// know the replies. Sends nothing if they must be sent one by one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`fly`](Self::fly), except if the connection of a server that answers
+    /// flights has ended: the next call reports that.
+    pub(crate) fn ask_after_upload(
+        &mut self,
+        path: &[u8],
+        time: Option<TimeVal>,
+    ) -> Result<(), Error> {
+        let Ok(path) = Pathname::new(path) else { return Ok(()) };
+        let time = time.map(|time| Command::Mfmt(time, path.clone()));
+        let commands = [Command::Size(path.clone())].into_iter().chain(time);
+        self.ask_ahead(commands.collect(), Command::Stor(path))
+    }
+
+    /// Asks in one write for the modification time of the file at `path` and for the port of its
+    /// download. [`retrieve_with_time`](Self::retrieve_with_time) then knows the replies.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`ask_after_upload`](Self::ask_after_upload).
+    pub(crate) fn ask_before_download(&mut self, path: &[u8]) -> Result<(), Error> {
+        // With pipelining, the download itself sends these commands together with its own.
+        let path = Pathname::new(path).ok().filter(|_| !self.config.rules.pipeline);
+        let Some(path) = path else { return Ok(()) };
+        self.ask_ahead(vec![Command::Mdtm(path.clone())], Command::Retr(path))
+    }
+
+    /// Sends `commands` and the one for the data connection of `transfer`, and keeps the replies.
+    fn ask_ahead(&mut self, mut commands: Vec<Command>, transfer: Command) -> Result<(), Error> {
+        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !is_image
+            || !self.plan.is_open()
+            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
+        {
+            return Ok(());
+        }
+        self.settle()?;
+        if self.kept.is_some() || self.mode()? != TransferMode::Stream {
+            return Ok(());
+        }
+        let setup = TransferSetup::new(transfer, self.config.rules);
+        match setup.step(&self.state) {
+            SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
+            SetupStep::Send(command @ (Command::Epsv(_) | Command::Pasv)) => commands.push(command),
+            _ => return Ok(()),
+        }
+        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
+        if lines.sum::<Result<usize, Error>>()? > SEGMENT {
+            return Ok(());
+        }
+        let mut answers = Answers::default();
+        let flown = self.fly(&commands, |command, reply| answers.add(command.clone(), reply));
+        self.control.keep_answers(answers);
+        match flown {
+            Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
+            flown => flown.map(drop),
+        }
+    }
+
     /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
     /// sends nothing, if the server takes one command at a time, or another client is testing that.
     ///
@@ -196,7 +266,7 @@ impl Client {
     }
 
     /// Makes this client send one command at a time, and those that its builder makes from now on.
-    fn go_one_by_one(&mut self) {
+    pub(crate) fn go_one_by_one(&mut self) {
         trace::note(format_args!("flights do not work here: sending one command at a time"));
         self.config.flights.fail();
         self.is_orderly = false;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
@@ -44,6 +44,8 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
+    /// Replies to commands that were sent ahead of their turn, until another command is sent.
+    answers: Answers,
     /// The passwords or the account in the last command, which are concealed in replies.
     secrets: Vec<Vec<u8>>,
     /// Whether the outstanding transfer has begun.
@@ -77,6 +79,7 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             following: VecDeque::new(),
+            answers: Answers::default(),
             secrets: Vec::new(),
             has_begun: false,
             step: Step::default(),
@@ -256,8 +259,13 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its final reply, whatever its code.
+    /// Sends a command and returns its final reply, whatever its code. Sends nothing if the command
+    /// was the next one of a flight.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
+        if let Some(reply) = self.answers.take(command) {
+            self.check()?;
+            return Ok(reply);
+        }
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
@@ -267,6 +275,17 @@ impl ControlConnection {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
         self.final_reply(deadline)
+    }
+
+    /// Returns whether the reply to `command` has been read already.
+    pub(crate) fn has_answer(&self, command: &Command) -> bool {
+        self.answers.has(command)
+    }
+
+    /// Keeps the replies to the commands of a flight until they are requested, or another command is
+    /// sent.
+    pub(crate) fn keep_answers(&mut self, answers: Answers) {
+        self.answers = answers;
     }
 
     /// Sends a command that must end with 2xx.
@@ -304,6 +323,7 @@ impl ControlConnection {
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         self.await_lag()?;
         self.check_clear()?;
+        self.answers = Answers::default();
         self.secrets = secrets_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
@@ -327,6 +347,7 @@ impl ControlConnection {
         }
         self.await_lag()?;
         self.check_clear()?;
+        self.answers = Answers::default();
         self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
@@ -356,6 +377,7 @@ impl ControlConnection {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.answers = Answers::default();
         self.write(&bytes, deadline)?;
         let following =
             commands.iter().map(|command| (command.verb(), Exchange::new(command.verb())));
@@ -460,6 +482,32 @@ impl fmt::Debug for ControlConnection {
             .field("addresses", addresses)
             .field("outstanding", outstanding)
             .finish_non_exhaustive()
+    }
+}
+
+/// The time for which a reply to a command of a flight counts. Meanwhile, a file on the server can
+/// change, and the server can close a port to which no client connects.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// The replies to the commands of a flight that their callers have not asked for yet.
+#[derive(Default)]
+pub(crate) struct Answers(VecDeque<(Command, Reply, Instant)>);
+
+impl Answers {
+    pub(crate) fn add(&mut self, command: Command, reply: Reply) {
+        self.0.push_back((command, reply, Instant::now()));
+    }
+
+    /// Returns whether the reply to `command` is here and is the next one.
+    fn has(&self, command: &Command) -> bool {
+        self.0.front().is_some_and(|(next, _, at)| next == command && at.elapsed() < FRESH)
+    }
+
+    fn take(&mut self, command: &Command) -> Option<Reply> {
+        if !self.has(command) {
+            return None;
+        }
+        self.0.pop_front().map(|(_, reply, _)| reply)
     }
 }
 

@@ -387,6 +387,27 @@ mod tests {
     }
 
     #[test]
+    fn a_success_in_a_flight_has_a_code_of_its_command_cl_77() {
+        for (verb, value, want) in [
+            (Verb::Size, 213, true),
+            (Verb::Size, 226, false),
+            (Verb::Mdtm, 250, false),
+            (Verb::Epsv, 229, true),
+            (Verb::Epsv, 213, false),
+            (Verb::Pasv, 227, true),
+            (Verb::Pwd, 257, true),
+            (Verb::Pwd, 250, false),
+            (Verb::Dele, 250, true),
+            (Verb::Mfmt, 213, true),
+            (Verb::Mfmt, 253, true),
+            (Verb::Size, 550, true),
+            (Verb::Epsv, 500, true),
+        ] {
+            assert_eq!(is_in_place(verb, code(value)), want, "{verb} {value}");
+        }
+    }
+
+    #[test]
     fn every_reply_to_every_command_is_read_as_the_table_says() {
         let mut count = [0; 3];
         for verb in Verb::KNOWN.iter().copied() {

@@ -157,9 +157,10 @@ impl Setup<'_> {
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
         };
-        let Prepared { agreed, opening } = prepared;
+        let Prepared { agreed, opening, is_early } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
+            Err(_) if self.may_ask_again(is_early) => return Ok(Tried::Again),
             Err(error) => {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
@@ -174,6 +175,12 @@ impl Setup<'_> {
             one_by_one(self.client);
             return Ok(Tried::Again);
         }
+        if let Err(Error::Refused(_, reply)) = &met
+            && reply.code().value() == 425
+            && self.may_ask_again(is_early)
+        {
+            return Ok(Tried::Again);
+        }
         match met? {
             BeginOutcome::Begun { data, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
@@ -185,9 +192,22 @@ impl Setup<'_> {
             }
             BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
+                if is_usable && self.may_ask_again(is_early) {
+                    return Ok(Tried::Again);
+                }
                 Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
             }
         }
+    }
+
+    /// Returns whether a data connection may have failed because the server closed a port that it
+    /// had opened early. The server then opens each port when it is needed.
+    fn may_ask_again(&mut self, is_early: bool) -> bool {
+        let may_ask = is_early && self.verb != Verb::Stou;
+        if may_ask {
+            self.client.go_one_by_one();
+        }
+        may_ask
     }
 
     /// Sends the verb.
@@ -286,8 +306,15 @@ pub(super) fn prepare(
     attempts: &mut Vec<DataAttempt>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
-    let preparation =
-        Preparation { client, dialogue, attempts, agreed: None, opening: None, listening: None };
+    let preparation = Preparation {
+        client,
+        dialogue,
+        attempts,
+        agreed: None,
+        opening: None,
+        listening: None,
+        is_early: false,
+    };
     preparation.run(deadline)
 }
 
@@ -304,6 +331,8 @@ struct Preparation<'a> {
     agreed: Option<Agreed>,
     opening: Option<Opening>,
     listening: Option<Listening>,
+    /// As [`Prepared::is_early`].
+    is_early: bool,
 }
 
 impl Preparation<'_> {
@@ -322,6 +351,9 @@ impl Preparation<'_> {
                     }
                 }
                 SetupStep::Send(command) => {
+                    if matches!(command.verb(), Verb::Epsv | Verb::Pasv) {
+                        self.is_early = self.client.control.has_answer(&command);
+                    }
                     let reply = self.client.control.request(&command)?;
                     self.hear(&command, reply)?;
                 }
@@ -456,7 +488,7 @@ impl Preparation<'_> {
 
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
-        Prepared { agreed, opening }
+        Prepared { agreed, opening, is_early: self.is_early }
     }
 }
 

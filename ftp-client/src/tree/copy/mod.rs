@@ -146,6 +146,13 @@ impl Copier<'_> {
         }
     }
 
+    /// Announces whether another copy follows the next one over the same connection.
+    pub(crate) const fn expect_more(&mut self, has_more: bool) {
+        if let Self::Up(up) = self {
+            up.ahead.has_more = has_more;
+        }
+    }
+
     /// Returns whether the server already waits for the next copy, so that no other command should
     /// be sent.
     pub(crate) fn has_next(&self) -> bool {

@@ -552,6 +552,7 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
             if is_alone && following != Some(DirectoryState::Missing) {
                 copier.plan(plan, number);
             }
+            copier.expect_more(next.load(Ordering::Relaxed) < plan.apart().len());
             let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
                 let on = OfPath { on: reporter.on, path: &path };
                 match copier.copy(&place.path, copy, &on) {
