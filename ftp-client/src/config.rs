@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
 
+use crate::client::flight::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
 use crate::net::proxy::{Proxy, Route};
@@ -103,6 +104,7 @@ pub(crate) struct Config {
     /// The type of the passive transfer that follows the login, if one does.
     pub(crate) first_transfer: Option<RepresentationType>,
     pub(crate) counts: Counts,
+    pub(crate) flights: FlightTest,
 }
 
 impl Config {
@@ -179,6 +181,7 @@ impl Default for Config {
             tls: None,
             first_transfer: None,
             counts: Counts::default(),
+            flights: FlightTest::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

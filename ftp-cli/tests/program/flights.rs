@@ -40,7 +40,7 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     // If the listing lacks seconds, the time costs another command, unless it is sent together with
     // others.
     for (name, server, each) in [
-        ("vsftpd", RealServer::vsftpd(), 3),
+        ("vsftpd", RealServer::vsftpd(), 2),
         ("proftpd", RealServer::proftpd_at(host), 2),
         ("pure-ftpd", RealServer::pure_ftpd_at(host), 2),
         ("pyftpdlib", RealServer::pyftpdlib(), 2),

@@ -8,6 +8,7 @@ mod interrupted;
 mod large;
 mod lost;
 mod names;
+mod together;
 
 use std::fs;
 use std::net::Ipv4Addr;

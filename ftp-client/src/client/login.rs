@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, EpsvArgument, Extended, Features, Mode, Password, Pathname, Reply, ReplyCode,
-    RepresentationType, Severity,
+    Command, EpsvArgument, Extended, Features, Mode, Password, Reply, ReplyCode, Severity,
 };
 
 use super::Client;
 use super::builder::Login;
 use super::directory::Position;
 use crate::config::Config;
+use crate::control::Answers;
 use crate::control::login::{self, Ahead, LoggedIn};
 use crate::control::secure::Secured;
 use crate::error::Error;
@@ -20,10 +20,6 @@ use crate::transfer::one_by_one;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
-
-/// The time for which the port of an `EPSV` sent ahead is used. Servers close unused ports after
-/// 30 s or later.
-const FRESH: Duration = Duration::from_secs(10);
 
 /// The number of round trips to wait for the replies to commands that the server may have dropped.
 const PATIENCE: u32 = 4;
@@ -60,7 +56,8 @@ impl Client {
             _ => own,
         };
         let account = self.config.account.as_ref();
-        (self.identity, self.epsv_ahead, self.takes_several) = (None, None, false);
+        self.identity = None;
+        self.control.forget_answers();
         let ahead = self.commands_ahead();
         let logged_in = login::login(&mut self.control, user, password, account, &ahead);
         if let Err(Error::Desynchronised) = logged_in
@@ -118,7 +115,7 @@ impl Client {
 
     /// Takes the replies to the commands that were sent together with `PASS`.
     fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
-        self.takes_several = !replies.is_empty();
+        self.is_orderly |= !replies.is_empty();
         for (command, reply) in commands.iter().zip(replies) {
             match (command, &mut self.secured) {
                 (Command::Type(_), _) => {
@@ -128,34 +125,17 @@ impl Client {
                 (Command::Epsv(_), _) => {
                     let is_final = reply.code().severity() != Severity::Transient
                         && reply.code() != ReplyCode::NOT_LOGGED_IN;
-                    self.epsv_ahead = is_final.then(|| (reply, Instant::now()));
+                    if is_final {
+                        let mut answers = Answers::default();
+                        answers.add(command.clone(), reply);
+                        self.control.keep_answers(answers);
+                    }
                 }
                 (_, Some(secured)) => secured.agree(&mut self.control, command.verb(), reply)?,
                 (_, None) => {}
             }
         }
         Ok(())
-    }
-
-    /// Returns the reply to an `EPSV` that was sent ahead, if its port is still open.
-    pub(crate) fn take_epsv_ahead(&mut self, command: &Command) -> Option<Reply> {
-        let (reply, heard) = self.epsv_ahead.take()?;
-        let is_same = *command == Command::Epsv(EpsvArgument::Default);
-        (is_same && heard.elapsed() < FRESH).then_some(reply)
-    }
-
-    /// Sends `SIZE` and `MDTM` in one write if the server is far away and has answered several
-    /// commands in order. [`size`](Self::size) and [`modified`](Self::modified) then read the
-    /// replies.
-    pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
-        let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !self.takes_several || !is_image || self.needs_agreement(path) {
-            return Ok(());
-        }
-        let path = Pathname::new(path)?;
-        self.make_ready()?;
-        self.come_back()?;
-        self.send_ahead(vec![Command::Size(path.clone()), Command::Mdtm(path)])
     }
 
     /// Takes over the features that another connection of the same login has listed.

@@ -5,6 +5,7 @@ mod attribute;
 pub(crate) mod builder;
 mod digest;
 mod directory;
+pub(crate) mod flight;
 pub(crate) mod get_put;
 mod listing;
 mod login;
@@ -14,7 +15,7 @@ mod transfers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_proto::{
     Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, RangeSetup,
@@ -106,6 +107,8 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// Whether the server has answered commands that were sent in one write.
+    is_orderly: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
@@ -119,10 +122,6 @@ pub struct Client {
     /// The time it took to connect, and to log in.
     connecting: Duration,
     login_time: Duration,
-    /// The reply to an `EPSV` that was sent together with `PASS`, and when it arrived.
-    pub(crate) epsv_ahead: Option<(Reply, Instant)>,
-    /// Whether the server is far away, and has answered the commands sent together with `PASS`.
-    takes_several: bool,
 }
 
 impl Client {
@@ -187,6 +186,7 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            is_orderly: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
@@ -195,8 +195,6 @@ impl Client {
             identity: None,
             connecting,
             login_time: Duration::ZERO,
-            epsv_ahead: None,
-            takes_several: false,
         })
     }
 
@@ -451,7 +449,7 @@ impl Client {
         self.make_ready_for(verb)?;
         self.control.quoted();
         self.position.forget();
-        self.epsv_ahead = None;
+        self.control.forget_answers();
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
@@ -554,10 +552,16 @@ impl Client {
         if self.control.is_in_doubt() {
             return Err(self.control.out_of_step(Some(Verb::Pwd), reply));
         }
+        self.check_directory(&reply)
+    }
+
+    /// Fails if the reply to `PWD` shows another directory than the one that the last `CWD` led back
+    /// to.
+    fn check_directory(&mut self, reply: &Reply) -> Result<(), Error> {
         let here = self.returned_to.take();
         match here.zip(Pathname::parse_quoted(reply.text()).ok()) {
             Some((here, shown)) if here != shown => {
-                Err(self.control.out_of_step(Some(Verb::Cwd), reply))
+                Err(self.control.out_of_step(Some(Verb::Cwd), reply.clone()))
             }
             _ => Ok(()),
         }

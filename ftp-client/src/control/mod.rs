@@ -4,7 +4,7 @@
 pub(crate) mod login;
 mod replies;
 pub(crate) mod secure;
-mod step;
+pub(crate) mod step;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -46,6 +46,8 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
+    /// Replies to commands that were sent ahead of their turn, until another command is sent.
+    answers: Answers,
     /// The passwords or the account in the last command, which are concealed in replies.
     secrets: Vec<Vec<u8>>,
     /// Whether the outstanding transfer has begun.
@@ -84,6 +86,7 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             following: VecDeque::new(),
+            answers: Answers::default(),
             secrets: Vec::new(),
             has_begun: false,
             step: Step::default(),
@@ -277,8 +280,13 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its final reply, whatever its code.
+    /// Sends a command and returns its final reply, whatever its code. Sends nothing if the command
+    /// was the next one of a flight.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
+        if let Some(reply) = self.answers.take(command) {
+            self.check()?;
+            return Ok(reply);
+        }
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
@@ -288,6 +296,23 @@ impl ControlConnection {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
         self.final_reply(deadline)
+    }
+
+    /// Returns whether the reply to `command` has been read already.
+    pub(crate) fn has_answer(&self, command: &Command) -> bool {
+        self.answers.find(command).is_some()
+    }
+
+    /// Keeps the replies to the commands of a flight until they are requested, or another command is
+    /// sent. The port of a data connection outlasts commands that need none.
+    pub(crate) fn keep_answers(&mut self, answers: Answers) {
+        let ports = std::mem::replace(&mut self.answers, answers);
+        self.answers.0.extend(ports.0);
+    }
+
+    /// Forgets the replies to the commands of a flight.
+    pub(crate) fn forget_answers(&mut self) {
+        self.answers = Answers::default();
     }
 
     /// Sends a command that must end with 2xx.
@@ -330,6 +355,7 @@ impl ControlConnection {
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         self.await_lag()?;
         self.check_clear()?;
+        self.answers.send(verb);
         self.secrets = secrets_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
@@ -358,6 +384,8 @@ impl ControlConnection {
         self.await_lag()?;
         self.check_clear()?;
         self.secrets = lines.iter().flat_map(|(verb, line)| secrets_in(*verb, line)).collect();
+        lines.iter().for_each(|(verb, _)| self.answers.send(*verb));
+        self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);
@@ -387,6 +415,7 @@ impl ControlConnection {
         if bytes.is_empty() {
             return Ok(());
         }
+        commands.iter().for_each(|command| self.answers.send(command.verb()));
         self.write(&bytes, deadline)?;
         let following =
             commands.iter().map(|command| (command.verb(), Exchange::new(command.verb())));
@@ -493,6 +522,42 @@ impl fmt::Debug for ControlConnection {
             .field("outstanding", outstanding)
             .finish_non_exhaustive()
     }
+}
+
+/// The time for which a reply to a command of a flight counts. Meanwhile, a file on the server can
+/// change, and the server can close a port to which no client connects.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// The replies to the commands of a flight that their callers have not asked for yet.
+#[derive(Default)]
+pub(crate) struct Answers(VecDeque<(Command, Reply, Instant)>);
+
+impl Answers {
+    pub(crate) fn add(&mut self, command: Command, reply: Reply) {
+        self.0.push_back((command, reply, Instant::now()));
+    }
+
+    /// Returns the place of the reply to `command`, if it is here.
+    fn find(&self, command: &Command) -> Option<usize> {
+        self.0.iter().position(|(asked, _, at)| asked == command && at.elapsed() < FRESH)
+    }
+
+    /// Returns the reply to `command`, and drops those before it.
+    fn take(&mut self, command: &Command) -> Option<Reply> {
+        let at = self.find(command)?;
+        self.0.drain(..=at).next_back().map(|(_, reply, _)| reply)
+    }
+
+    /// Drops what another command may change.
+    fn send(&mut self, verb: Verb) {
+        let needs_port = verb.uses_data() || is_port(verb) || verb == Verb::Quit;
+        self.0.retain(|(asked, ..)| !needs_port && is_port(asked.verb()));
+    }
+}
+
+/// Returns whether a command agrees on a data connection.
+const fn is_port(verb: Verb) -> bool {
+    matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
 }
 
 /// Returns whether a 1xx may begin what the command does.

@@ -29,6 +29,9 @@ pub(crate) struct Prepared {
     pub(crate) agreed: Agreed,
     /// The opening, or the error if the opening could not even begin.
     pub(crate) opening: Result<Opening, Error>,
+    /// Whether the server has begun to listen before the client needed it. Its port may be closed
+    /// by now.
+    pub(crate) is_early: bool,
 }
 
 /// The agreement with the server.
@@ -39,8 +42,6 @@ pub(crate) struct Agreed {
     /// The address of the data connection; `None` if a proxy or a connector opens the connection.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) announced: Option<AnnouncedHost>,
-    /// Whether the agreement is older than the dialogue that uses it.
-    pub(crate) is_early: bool,
 }
 
 impl Agreed {
@@ -50,12 +51,12 @@ impl Agreed {
             Command::Epsv(epsv) => *epsv,
             _ => EpsvArgument::Default,
         };
-        Self { way: command.verb(), epsv, address: None, announced: None, is_early: false }
+        Self { way: command.verb(), epsv, address: None, announced: None }
     }
 
     /// Returns the attempt to report if the connection fails.
     pub(crate) fn failed(self, error: Error) -> DataAttempt {
-        let Self { way, epsv, address, announced, .. } = self;
+        let Self { way, epsv, address, announced } = self;
         DataAttempt { way, epsv, address, announced, error }
     }
 }

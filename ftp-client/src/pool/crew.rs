@@ -37,13 +37,13 @@ pub trait Worker {
         false
     }
 
-    /// Handles an item; the next `ahead` items are this worker's too. Returns whether it took a
-    /// transfer.
+    /// Handles an item. The next `ahead` items are this worker's too; `is_last` says that no item is left
+    /// after these. Returns whether it took a transfer.
     ///
     /// # Errors
     ///
     /// Returns the reason if it fails.
-    fn act(&mut self, item: usize, ahead: usize) -> Result<bool, Self::Failure>;
+    fn act(&mut self, item: usize, ahead: usize, is_last: bool) -> Result<bool, Self::Failure>;
 
     /// Reports a failed item. Returns `Break` if no other item can succeed.
     fn failed(&mut self, item: usize, failure: Self::Failure) -> ControlFlow<()>;
@@ -227,7 +227,8 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         }
         self.grow(worker);
         let began = Instant::now();
-        match worker.act(taken.item, row.len()) {
+        let is_last = row.is_empty() && queue.lock().items.is_empty();
+        match worker.act(taken.item, row.len(), is_last) {
             Ok(is_transfer) => {
                 if is_transfer {
                     queue.file_ended(began.elapsed());

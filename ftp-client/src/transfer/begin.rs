@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use ftp_proto::{
-    Command, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply, ReplyCode,
-    RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
+    Command, EpsvArgument, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply,
+    ReplyCode, RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
 };
 
 use super::coding::Coding;
@@ -98,7 +98,7 @@ fn begin_by(
     }
     let dialogue = TransferSetup::new(command.clone(), client.config.rules).with_mode(mode);
     let mut dialogue = shape(dialogue);
-    if client.epsv_ahead.is_some() {
+    if client.control.has_answer(&Command::Epsv(EpsvArgument::Default)) {
         // No other command is left to send together with the verb.
         dialogue.again();
     }
@@ -161,12 +161,10 @@ impl Setup<'_> {
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
         };
-        let Prepared { agreed, opening } = prepared;
-        // The server may have closed a port that was agreed on earlier.
-        let is_early = agreed.is_early;
+        let Prepared { agreed, opening, is_early } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
-            Err(_) if is_early => return Ok(Tried::Again),
+            Err(_) if self.may_ask_again(is_early) => return Ok(Tried::Again),
             Err(error) => {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
@@ -182,8 +180,8 @@ impl Setup<'_> {
             return Ok(Tried::Again);
         }
         if let Err(Error::Refused(_, reply)) = &met
-            && is_early
             && matches!(reply.code().value(), 425 | 426 | 503)
+            && self.may_ask_again(is_early)
         {
             return Ok(Tried::Again);
         }
@@ -198,12 +196,22 @@ impl Setup<'_> {
             }
             BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
-                if is_early && is_usable {
+                if is_usable && self.may_ask_again(is_early) {
                     return Ok(Tried::Again);
                 }
                 Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
             }
         }
+    }
+
+    /// Returns whether a data connection may have failed because the server closed a port that it
+    /// had opened early. The server then opens each port when it is needed.
+    fn may_ask_again(&mut self, is_early: bool) -> bool {
+        let may_ask = is_early && self.verb != Verb::Stou;
+        if may_ask {
+            self.client.go_one_by_one();
+        }
+        may_ask
     }
 
     /// Sends the verb.
@@ -309,10 +317,10 @@ pub(super) fn prepare(
         client,
         dialogue,
         attempts,
-        is_early: false,
         agreed: None,
         opening: None,
         listening: None,
+        is_early: false,
     };
     preparation.run(deadline)
 }
@@ -327,11 +335,11 @@ struct Preparation<'a> {
     client: &'a mut Client,
     dialogue: &'a mut TransferSetup,
     attempts: &'a mut Vec<DataAttempt>,
-    /// Whether the last reply answers a command that was sent before this dialogue began.
-    is_early: bool,
     agreed: Option<Agreed>,
     opening: Option<Opening>,
     listening: Option<Listening>,
+    /// As [`Prepared::is_early`].
+    is_early: bool,
 }
 
 impl Preparation<'_> {
@@ -351,15 +359,10 @@ impl Preparation<'_> {
                     }
                 }
                 SetupStep::Send(command) => {
-                    let early = match ends_data {
-                        true => self.client.take_epsv_ahead(&command),
-                        false => None,
-                    };
-                    self.is_early = early.is_some();
-                    let reply = match early {
-                        Some(reply) => reply,
-                        None => self.client.control.request(&command)?,
-                    };
+                    if matches!(command.verb(), Verb::Epsv | Verb::Pasv) {
+                        self.is_early = self.client.control.has_answer(&command);
+                    }
+                    let reply = self.client.control.request(&command)?;
                     self.hear(&command, reply)?;
                 }
                 SetupStep::SendTogether(commands) => {
@@ -441,7 +444,6 @@ impl Preparation<'_> {
             return heard.map(drop).map_err(|_| Error::Refused(verb, reply));
         }
         let mut agreed = Agreed::by(command);
-        agreed.is_early = self.is_early;
         if let Some(listening) = &self.listening {
             active::explain(verb, listening);
             agreed.address = Some(listening.told);
@@ -494,7 +496,7 @@ impl Preparation<'_> {
 
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
-        Prepared { agreed, opening }
+        Prepared { agreed, opening, is_early: self.is_early }
     }
 }
 

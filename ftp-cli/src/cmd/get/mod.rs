@@ -376,7 +376,7 @@ impl Worker for Getter<'_, '_, '_> {
         self.context.settings.only_retrieves() && self.client().is_some_and(Client::goes_ahead)
     }
 
-    fn act(&mut self, number: usize, ahead: usize) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, ahead: usize, _: bool) -> Result<bool, Failure> {
         let item = self.item(number);
         if self.is_abandoned(item) {
             return Ok(false);

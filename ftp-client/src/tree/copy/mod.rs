@@ -169,6 +169,13 @@ impl Copier<'_> {
         }
     }
 
+    /// Announces whether another copy follows the next one over the same connection.
+    pub(crate) const fn expect_more(&mut self, has_more: bool) {
+        if let Self::Up(up) = self {
+            up.ahead.has_more = has_more;
+        }
+    }
+
     /// Returns whether the server already waits for the next copy, so that no other command should
     /// be sent.
     pub(crate) fn has_next(&self) -> bool {
@@ -236,6 +243,30 @@ impl Copier<'_> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
+        }
+    }
+
+    /// Removes files of one directory of the target together. Returns the result for each, or
+    /// nothing if none was removed, so that each needs its own call of [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the connection. Any of the files may have been removed then, which
+    /// [`lose_removal`](Self::lose_removal) notes for each.
+    pub(crate) fn remove_together(
+        &mut self,
+        files: &[&Removal],
+    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+        match self {
+            Self::Down(_) => Ok(Vec::new()),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
+        }
+    }
+
+    /// Notes for later attempts that an object may have been removed.
+    pub(crate) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
+        if let Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) = self {
+            to.lose_removal(removal, repeat);
         }
     }
 

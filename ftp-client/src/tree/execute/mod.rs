@@ -576,7 +576,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         self.copier.goes_ahead()
     }
 
-    fn act(&mut self, number: usize, ahead: usize) -> Result<bool, TreeFault> {
+    fn act(&mut self, number: usize, ahead: usize, is_last: bool) -> Result<bool, TreeFault> {
         let Run { plan, reporter, .. } = *lock(self.run);
         let Some(copy) = plan.apart().get(number) else { return Ok(false) };
         let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
@@ -591,6 +591,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         let following = plan.apart().get(number + 1).filter(|_| ahead > 0);
         let is_tried = following.is_none_or(|next| !is_missing(next));
         self.copier.plan(plan, number, if is_tried { ahead } else { 0 });
+        self.copier.expect_more(!is_last);
         let is_proven = &mut self.is_proven;
         let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
             let on = OfPath { on: reporter.on, path: &path };

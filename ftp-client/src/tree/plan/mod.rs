@@ -405,7 +405,12 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
-        for item in &items {
+        let mut timed = 0;
+        for (number, item) in items.iter().enumerate() {
+            if number >= timed {
+                let next = items.get(number..).unwrap_or_default();
+                timed = number + self.ask_times(path, next, &targets)?;
+            }
             if let Err(why) = check_name(&item.name) {
                 // The real name of this object is unknown, so any object of the target may be its
                 // copy.
@@ -465,10 +470,7 @@ impl Planner<'_> {
         let is_file = item.kind == ObjectKind::File;
         let is_chosen =
             self.wish.options.choice.takes(&its_path, item.kind == ObjectKind::Directory);
-        // To detect changes of a moved file, its time must be known before the download.
-        let needs_time = self.wish.options.choice.needs_time()
-            || self.wish.options.moves && !self.source.is_local();
-        if is_chosen && is_file && needs_time {
+        if is_chosen && is_file && self.needs_times() {
             same::ask(&mut *self.source, &its_path, &mut item)?;
         }
         if !is_chosen || is_file && !self.takes_file(&item) {
