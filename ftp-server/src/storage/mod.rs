@@ -516,6 +516,12 @@ pub trait Upload: io::Write {
         None
     }
 
+    /// Returns the inode of the hidden file that [`commit`](Self::commit) will rename to the final
+    /// name; `None` (default) if the upload has no such file.
+    fn inode(&self) -> Option<u64> {
+        None
+    }
+
     /// Publishes the received bytes as the content of the file. If the storage promises to sync,
     /// the bytes are on disk before they are visible.
     ///
