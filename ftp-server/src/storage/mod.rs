@@ -25,6 +25,8 @@ pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
+#[cfg(feature = "daemon")]
+pub(crate) use local::{is_hidden_name, lock, unlock};
 pub use memory::MemoryStorage;
 #[cfg(test)]
 pub(crate) use memory::tests::{Numbers, assert_same_as_memory};
