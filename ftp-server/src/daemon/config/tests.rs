@@ -127,6 +127,7 @@ fn set_changes_the_named_setting() {
         ("hooks.retries=0", "0"),
         ("hooks.retry_delay=100 ms", "100 ms"),
         ("hooks.dead_letters=/var/lib/x", "\"/var/lib/x\""),
+        ("hooks.spool=/var/lib/x", "\"/var/lib/x\""),
         ("anonymous.rate_per_session=0", "0"),
         ("anonymous.rate_per_user=1 MiB/s", "1 MiB/s"),
     ] {
